@@ -1,8 +1,9 @@
 """Measures every shipped architecture and writes the tables of ``docs/results/architectures.md``.
 
-``scripts/catalogue.py --data gsm8k-train-1000.jsonl`` asks each of them the first 100 select items
-of ``arithmetic`` and of the given problems, from one pool of draws; and then, for the seconds,
-eight of them anew. It goes on where it was stopped. All but the tables is left as it is.
+``scripts/catalogue.py --data gsm8k-train-1000.jsonl`` runs each architecture on the first 100 items
+of ``arithmetic`` and of the given problems, with one pool of samples. It then runs eight items
+without the pool to measure the seconds. An interrupted run is resumed. Only the tables of the page
+are replaced.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ PAGE = ROOT / "docs" / "results" / "architectures.md"
 NUM_TIMED = 8
 PLAIN_VOTE = "self-consistency"
 NUM_DRAFTS = 16
-"""Of the plain vote that all are held against, at the cost of each."""
+"""Samples of the plain vote, the baseline at equal cost."""
 LARGER = "qwen2.5-coder-1.5b"
 WITH_LARGER = {"single": "solver", "best-of-n-logit": "judge", "pairwise-tournament": "judge"}
-"""What is measured with the larger model in one role, too."""
-NOT_ASKED = frozenset({"translate-numbers", "meaning-vote"})
-"""Those for other tasks than arithmetic."""
+"""Architecture → role that a second measurement gives to the larger model."""
+EXCLUDED = frozenset({"translate-numbers", "meaning-vote"})
+"""Architectures for other tasks than arithmetic."""
 
 
 def main() -> None:
-    """Measure, then write the page."""
+    """Measure, then write the tables into the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", required=True, help="GSM8K's training problems, as JSON Lines.")
     parser.add_argument("--limit", type=int, default=100, help="Items of each benchmark.")
@@ -44,57 +45,57 @@ def main() -> None:
     }
     for bench, more in benches.items():
         folder = options.output / bench
-        seconds = {Path(ref).stem: timed(ref, bench, more, folder) for ref in subjects(folder)}
+        seconds = {Path(ref).stem: timed(ref, bench, more, folder) for ref in references(folder)}
         PAGE.write_text(with_table(PAGE.read_text(), bench, table(compared[bench], seconds)))
 
 
 def compare(bench: str, more: Sequence[str], limit: int, folder: Path) -> dict[str, Any]:
-    """The plain vote and every architecture, as ``archon compare --json`` tells of them."""
+    """Run ``archon compare`` on the plain vote and all architectures; return its JSON."""
     folder.mkdir(parents=True, exist_ok=True)
-    asked = ["-b", bench, *more, "--limit", str(limit), "--output", str(folder / "runs")]
-    return archon("compare", plain_vote(folder), *subjects(folder), *asked, "--resume")
+    options = ["-b", bench, *more, "--limit", str(limit), "--output", str(folder / "runs")]
+    return archon("compare", plain_vote(folder), *references(folder), *options, "--resume")
 
 
 def plain_vote(folder: Path) -> str:
-    """A file of the vote that all are held against."""
+    """Write the file of the baseline vote; return its path."""
     vote = shipped(PLAIN_VOTE)
     vote["nodes"]["draft"]["samples"] = NUM_DRAFTS
     return written(vote, f"{PLAIN_VOTE}-{NUM_DRAFTS}", folder)
 
 
-def subjects(folder: Path) -> list[str]:
-    """Names of the shipped architectures, and files of those with a larger model."""
+def references(folder: Path) -> list[str]:
+    """Return names of the shipped architectures, and paths of variants with the larger model."""
     files = []
     for name, role in WITH_LARGER.items():
         changed = shipped(name)
         changed["models"][role] = LARGER
         files.append(written(changed, f"{name}-1.5b-{role}", folder))
-    return [*(name for name in catalog.names("architecture") if name not in NOT_ASKED), *files]
+    return [*(name for name in catalog.names("architecture") if name not in EXCLUDED), *files]
 
 
 def shipped(name: str) -> dict[str, Any]:
-    """What the file of a shipped architecture says."""
+    """Read the file of a shipped architecture."""
     architecture: dict[str, Any] = json.loads((ROOT / "architectures" / f"{name}.json").read_text())
     return architecture
 
 
 def written(architecture: dict[str, Any], name: str, folder: Path) -> str:
-    """The path of a file that says this under another name."""
+    """Write an architecture to a file under another name; return the path."""
     file = folder / f"{name}.json"
     file.write_text(json.dumps({**architecture, "name": name}))
     return str(file)
 
 
 def timed(ref: str, bench: str, more: Sequence[str], folder: Path) -> float:
-    """Wall seconds a question where ``NUM_TIMED`` are asked side by side and nothing is known."""
-    asked = [bench, *more, "--limit", str(NUM_TIMED), "--no-cache"]
+    """Return the wall seconds per question of ``NUM_TIMED`` concurrent ones without the pool."""
+    options = [bench, *more, "--limit", str(NUM_TIMED), "--no-cache"]
     output = folder / "timed" / Path(ref).stem
-    report = archon("eval", ref, *asked, "--output", str(output), "--resume")
+    report = archon("eval", ref, *options, "--output", str(output), "--resume")
     return float(report["wall_seconds"]) / NUM_TIMED
 
 
 def archon(*arguments: str) -> dict[str, Any]:
-    """What a command prints as JSON; it ends this one where it fails."""
+    """Run a command; return its JSON. Its failure ends this program."""
     command = [sys.executable, "-m", "archon", *arguments, "--json"]
     result = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, check=True, text=True)
     answer: dict[str, Any] = json.loads(result.stdout)
@@ -102,8 +103,8 @@ def archon(*arguments: str) -> dict[str, Any]:
 
 
 def table(compared: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
-    """Rows of Markdown, the most accurate first."""
-    against = {row["name"]: row for row in compared["equal_cost"]}
+    """Return a Markdown table, the most accurate architectures first."""
+    comparisons = {row["name"]: row for row in compared["equal_cost"]}
     lines = [
         "| architecture | accuracy | cost, tokens | seconds | against the vote at equal cost |",
         "|---|---|---|---|---|",
@@ -116,13 +117,13 @@ def table(compared: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
             f"{100 * row['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]",
             f"{row['cost_tokens']:,.0f}",
             f"{seconds[name]:.1f}" if name in seconds else "",
-            _against(against[name]) if name in against else "",
+            _comparison_text(comparisons[name]) if name in comparisons else "",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _against(row: Mapping[str, Any]) -> str:
+def _comparison_text(row: Mapping[str, Any]) -> str:
     low, high = (100 * bound for bound in row["interval"])
     drafts = f"{row['drafts']} draft{'' if row['drafts'] == 1 else 's'}"
     votes = drafts if row["is_enough"] else f"all {drafts}"
@@ -131,7 +132,7 @@ def _against(row: Mapping[str, Any]) -> str:
 
 
 def with_table(page: str, name: str, rows: str) -> str:
-    """The page with the table between the marks of that name replaced.
+    """Replace the table between the marks of a name.
 
     Raises
     ------
@@ -140,7 +141,7 @@ def with_table(page: str, name: str, rows: str) -> str:
     begin, end = f"<!-- table: {name} -->\n", "<!-- end of table -->"
     before, found, rest = page.partition(begin)
     if not found or end not in rest:
-        raise ValueError(f"the page has no table {name}")
+        raise ValueError(f"{PAGE} has no marks of the table {name!r}; add {begin!r} and {end!r}")
     return before + begin + rows + "\n" + end + rest.partition(end)[2]
 
 

@@ -52,5 +52,5 @@ def test_only_the_named_table_is_replaced(catalogue: ModuleType) -> None:
     page += "<!-- end of table -->\n"
     changed = catalogue.with_table(page, "x", "new")
     assert changed == page.replace("old\n", "new\n")
-    with pytest.raises(ValueError, match="no table z"):
+    with pytest.raises(ValueError, match="no marks of the table 'z'"):
         catalogue.with_table(page, "z", "new")

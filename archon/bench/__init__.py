@@ -1,6 +1,6 @@
-"""Benchmarks of speed.
+"""Speed benchmarks.
 
-``engine``, ``graph``, ``peers`` and ``serve`` are the commands of ``archon bench``. They share
-``workload`` (prompts with a shared prefix), ``machine`` (what the figures were measured on),
-``roofline`` (the bound that the machine sets) and ``child_process``.
+``engine``, ``graph``, ``peers`` and ``serve`` are commands of ``archon bench``. They share
+``workload`` (prompts with a shared prefix), ``machine`` (its description), ``roofline`` (the upper
+bound of the speed on this machine) and ``child_process``.
 """

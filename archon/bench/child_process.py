@@ -1,4 +1,4 @@
-"""A measured child process, which receives and answers lines of JSON."""
+"""A child process that receives and answers lines of JSON."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class ChildError(ArchonError):
 
 
 class ChildProcess:
-    """A running Python process; leaving its block kills it.
+    """A running Python process, which is killed at the end of its block.
 
     Parameters
     ----------
     arguments
-        Of the interpreter, such as ``["-m", "archon", "serve"]``.
+        Arguments of the interpreter, such as ``["-m", "archon", "serve"]``.
     num_threads
-        Of its numeric libraries; None leaves the choice to them.
+        Threads of the numeric libraries; None for their defaults.
     own_session
-        An interrupt of the terminal reaches the parent only.
+        An interrupt of the terminal reaches only the parent.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ChildProcess:
         return self._process.pid
 
     def ask(self, message: Any) -> Any:
-        """Send a line and wait for the answer.
+        """Send a line and return the answer.
 
         Raises
         ------
@@ -74,28 +74,28 @@ class ChildProcess:
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended, which ``receive`` reports
+            pass  # the process has ended, which ``receive`` reports
         return self.receive()
 
     def receive(self) -> Any:
-        """The next line that the process prints; it raises the errors of ``ask``."""
+        """Return the next line that the process prints; raises the errors of ``ask``."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise ChildError(self._ending())
+            raise ChildError(self._exit_reason())
         answer = json.loads(line)
         if "error" in answer:
             raise ChildError(answer["error"])
         return answer
 
     def close(self) -> None:
-        """Kill the process, whatever it is doing."""
+        """Kill the process."""
         self._process.kill()
         self._process.communicate()
         self._stderr.close()
 
-    def _ending(self) -> str:
-        """How it ended, and the last line of its standard error."""
+    def _exit_reason(self) -> str:
+        """Wait for the end; return the status and the last line of standard error."""
         status = self._process.wait()
         self._stderr.seek(0)
         last = self._stderr.read().decode(errors="replace").strip().rpartition("\n")[2].strip()

@@ -1,4 +1,4 @@
-"""Benchmark of the engine on the workload of graphs."""
+"""Benchmark of the engine on a ``Workload``."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def run_engine_bench(
 ) -> dict[str, Any]:
     """Load a model and time a ``Workload`` on it with a cold cache.
 
-    ``device``, ``model_id`` and ``keep_in`` are those of
+    ``device``, ``model_id`` and ``keep_in`` are parameters of
     ``archon.engine.loading.load_engine``.
 
     Returns
     -------
-    ``completion_tokens_per_second`` over the whole wall time, prefill included;
-    ``prefill_tokens_per_second`` counts prompt tokens that were computed, over the steps that held
-    any; ``decode_tokens_per_second`` covers the other steps; ``peak_memory_bytes`` is the process's
-    (on CUDA, the device's); ``decode_shares`` splits the time of those other steps into the phases
-    of the compiled kernels and the rest, where compiled kernels compute them.
+    ``completion_tokens_per_second`` over the wall time, prefill included;
+    ``prefill_tokens_per_second``, the computed prompt tokens over the time of the steps with any;
+    ``decode_tokens_per_second`` over the other steps; ``decode_shares``, the shares of the compiled
+    kernels' phases and of the rest in the time of those other steps, None without compiled kernels;
+    ``peak_memory_bytes`` of the process, on CUDA of the device.
 
     Raises
     ------
@@ -64,14 +64,14 @@ def run_engine_bench(
 
 
 def engine_shares(path: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """The roofline of a model, and the shares of it that ``run_engine_bench`` found."""
-    sizes = {name: figures[name] for name in Workload.__dataclass_fields__}
-    workload = Workload(**sizes)
+    """Measure the roofline of a model, and compute the shares of it in ``run_engine_bench``'s
+    figures."""
+    workload = Workload.from_values(figures)
     bound = measure_roofline(config_of(open_model(path)), figures["precision"], num_cores())
-    whole, decode = (figures[f"{kind}_tokens_per_second"] for kind in ("completion", "decode"))
+    rate, decode_rate = (figures[f"{kind}_tokens_per_second"] for kind in ("completion", "decode"))
     return {
-        "share_of_roofline": bound.share(workload, whole, decode_only=False),
-        "decode_share_of_roofline": bound.share(workload, decode, decode_only=True),
+        "share_of_roofline": bound.share(workload, rate, decode_only=False),
+        "decode_share_of_roofline": bound.share(workload, decode_rate, decode_only=True),
         "roofline": bound.figures(workload),
     }
 
@@ -85,18 +85,18 @@ def _time(engine: Engine, requests: list[GenerationRequest]) -> dict[str, Any]:
     for request in requests:
         engine.add(request)
     while engine.has_work:
-        holds_prefill = bool(engine.scheduler.arrived or engine.scheduler.prefilling)
+        has_prefill = bool(engine.scheduler.arrived or engine.scheduler.prefilling)
         num_running = len(engine.scheduler.running)
-        in_kernels = _kernel_seconds(engine)
+        kernel_seconds_before = _kernel_seconds(engine)
         start = time.perf_counter()
         generations += [g for finished in engine.step().values() for g in finished]
         seconds = time.perf_counter() - start
-        if holds_prefill:
+        if has_prefill:
             prefill_seconds += seconds
         else:
             decode_seconds += seconds
             num_decoded += num_running
-            kernel_seconds += _kernel_seconds(engine) - in_kernels
+            kernel_seconds += _kernel_seconds(engine) - kernel_seconds_before
     wall_seconds = time.perf_counter() - begin
     num_completion = sum(len(g.token_ids) for g in generations)
     num_samples = len(requests[0].draws)
@@ -112,7 +112,7 @@ def _time(engine: Engine, requests: list[GenerationRequest]) -> dict[str, Any]:
 
 
 def _kernel_seconds(engine: Engine) -> Counter[str]:
-    """Time in compiled kernels so far, by phase; empty where there are none."""
+    """Return the time in compiled kernels so far by phase, empty without such kernels."""
     decoder = engine.decoder
     return Counter(decoder.seconds if isinstance(decoder, NativeDecoder) else {})
 

@@ -1,4 +1,4 @@
-"""Benchmark of the graph: its own time and memory per question, with models that take none."""
+"""Benchmark of the graph's overhead: time and memory per question with instant models."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from archon.graph.architecture import Architecture
 from archon.types import Question
 
 WARM_UP_SHARE = 0.1
-"""The first questions fill caches and the allocator's pools; memory is taken to grow after them."""
+"""Share of the questions that warm up caches and the allocator before memory growth counts."""
 
 
 def run_graph_bench(
     architecture: Architecture, num_questions: int = 1000, num_concurrent: int = 32
 ) -> dict[str, Any]:
-    """Ask different questions, a few at a time; each trace goes to disk as its answer ends.
+    """Ask distinct questions concurrently, and write the trace of each answer to disk.
 
     Returns
     -------
-    Milliseconds are of wall time, traces written; memory is the growth of the process's peak after
-    the first tenth of the questions; None where the system does not report it.
+    The figures. Milliseconds are wall time, including the writing of traces. Memory growth is that
+    of the process's peak after the warm-up, None where the system does not report memory.
     """
     return asyncio.run(_bench(architecture, num_questions, num_concurrent))
 

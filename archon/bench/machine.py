@@ -1,4 +1,4 @@
-"""The machine that figures were measured on, and the memory of this process."""
+"""Description of this machine, and the memory of this process."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from typing import Any
 
 _CPUINFO, _MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 _PACKAGES = ("torch", "llama-cpp-python", "transformers")
+_FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16")
+"""Instruction sets for numbers of low precision."""
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def describe_machine() -> dict[str, Any]:
-    """CPU, cores, instruction sets that matter here, system, versions of packages, date."""
+    """Return CPU, cores, relevant instruction sets, system, versions of packages, and date."""
+    flags = (_field(_CPUINFO, "flags") or "").split()
     return {
-        "cpu": cpu_model(),
+        "cpu": _field(_CPUINFO, "model name") or platform.processor() or platform.machine(),
         "cores": num_cores(),
-        "features": cpu_features(),
+        "features": [name for name in _FEATURES if name in flags],
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name))},
@@ -34,26 +37,14 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def cpu_model() -> str:
-    """The processor's name as the system reports it."""
-    return _field(_CPUINFO, "model name") or platform.processor() or platform.machine()
-
-
-def cpu_features() -> list[str]:
-    """Which of the instruction sets for small numbers the processor has."""
-    flags = (_field(_CPUINFO, "flags") or "").split()
-    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16")
-    return [flag for flag in wanted if flag in flags]
-
-
 def available_memory_bytes() -> int | None:
-    """Memory that is available without swapping; None where the system does not report it."""
+    """Return the memory available without swapping; None where the system does not report it."""
     text = _field(_MEMINFO, "MemAvailable")
     return int(text.split()[0]) * 1024 if text else None
 
 
 def peak_memory_bytes() -> int | None:
-    """The most memory that this process had; None where the system does not report it."""
+    """Return the peak memory of this process; None where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows has none

@@ -1,11 +1,11 @@
-"""How fast the machine would allow a decoder to be: the roofline.
+"""The roofline: the upper bound of a decoder's speed on this machine.
 
-A step reads every weight, and the keys and values of every token that a running sequence looks
-back on; and it multiplies every row with every weight. It can be no faster than the slower of the
-two at the machine's best (Williams, Waterman & Patterson 2009, doi 10.1145/1498765.1498785).
+A step reads all weights, and the keys and values of all tokens that running sequences attend to;
+and it multiplies each row with all weights. At the machine's best rates, the slower of the two
+bounds the step (Williams, Waterman & Patterson 2009, doi 10.1145/1498765.1498785).
 
-Left out, so that the bound is a bound: the arithmetic of attention, norms, sampling, activations'
-bytes, the scales of quantized weights. Keys of a prefix that sequences share are counted once.
+To keep it an upper bound of the speed, the arithmetic of attention, norms and sampling is left out,
+and so are the bytes of activations and of quantization scales. Keys of a shared prefix count once.
 """
 
 from __future__ import annotations
@@ -34,28 +34,28 @@ from archon.engine.sampling.sampler import SamplingRule
 from archon.weights import cache_dir
 
 WEIGHT_BYTES: Mapping[str, float] = {"float32": 4, "bf16": 2, "int8": 1, "int4": 0.5}
-"""Bytes of a weight in a linear layer of each precision."""
+"""Precision of a linear layer → bytes per weight."""
 LAYER_NAMES = ("qkv", "output", "gate_up", "down")
-"""One layer's products, as ``archon.engine.model.linear.layer_precision`` names them."""
+"""The linears of a layer by their names in ``archon.engine.model.linear.layer_precision``."""
 MAX_ROWS = EngineOptions().max_sequences
-"""Rows of a step at most."""
+"""Upper bound of the rows of a step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What was measured on a machine for one model and one precision."""
+    """Measured rates of a machine for one model and one precision."""
 
     read_bytes_per_second: float
     linear_rows_per_second: float
-    """Rows through the linears of all layers, at the best number of rows."""
+    """Rows through the linears of all layers, for the best number of rows."""
     head_rows_per_second: float
-    """Rows through the head, at the best number of rows."""
+    """Rows through the head, for the best number of rows."""
 
     @classmethod
     def from_products(
         cls, read_bytes_per_second: float, products: Mapping[int, tuple[float, float]]
     ) -> Machine:
-        """From the seconds that (the linears of all layers, the head) take at some rows.
+        """Compute the rates from {rows: seconds of (the linears of all layers, the head)}.
 
         >>> Machine.from_products(48e9, {1: (0.01, 0.002), 64: (0.032, 0.016)})
         Machine(read_bytes_per_second=48000000000.0, linear_rows_per_second=2000.0, \
@@ -78,7 +78,7 @@ class Roofline:
 
     @property
     def weight_bytes(self) -> float:
-        """Bytes of all weights that a step multiplies with, the head's included."""
+        """Bytes of the weights of all linears and the head."""
         shapes = zip(LAYER_NAMES, linear_shapes(self.config), strict=True)
         layer = sum(o * i * self._bytes_per_weight(name) for name, (o, i) in shapes)
         head = self.config.vocab_size * self.config.width * self._bytes_per_weight("head")
@@ -89,20 +89,20 @@ class Roofline:
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes of the keys and values of one token, all layers."""
+        """Bytes of the keys and values of one token in all layers."""
         c = self.config
-        number = 4 if self.precision == "float32" else 2
-        return 2 * c.num_layers * c.num_kv_heads * c.head_width * number
+        bytes_per_value = 4 if self.precision == "float32" else 2
+        return 2 * c.num_layers * c.num_kv_heads * c.head_width * bytes_per_value
 
     def step_seconds(self, rows: int, kv_tokens: float) -> float:
-        """The least time of a step that draws a token for each row.
+        """Return the lower bound of the time of a step.
 
         Parameters
         ----------
         rows
-            Sequences.
+            Running sequences.
         kv_tokens
-            Different tokens that they look back on, all together.
+            Distinct tokens that the sequences attend to.
         """
         read = self.weight_bytes + kv_tokens * self.kv_bytes_per_token
         machine = self.machine
@@ -110,13 +110,13 @@ class Roofline:
         return max(read / machine.read_bytes_per_second, arithmetic)
 
     def decode_tokens_per_second(self, workload: Workload) -> float:
-        """The most tokens a second in steps that hold as many sequences as the workload allows."""
+        """Return the upper bound in steps with all sequences that fit (``rows_of``)."""
         rows = rows_of(workload)
         return rows / self.step_seconds(rows, mean_kv_tokens(workload, rows))
 
     def completion_tokens_per_second(self, workload: Workload) -> float:
-        """The most completion tokens a second over the whole workload, each prompt's own tokens
-        and the shared prefix computed once."""
+        """Return the upper bound over the complete workload, with the shared prefix and the rest
+        of each prompt computed once."""
         w = workload
         num_completion = w.num_prompts * w.samples_per_prompt * w.new_tokens
         num_prefill = w.shared_prefix_tokens + w.num_prompts * (
@@ -127,12 +127,12 @@ class Roofline:
         return num_completion / (prefill_seconds + decode_seconds)
 
     def share(self, workload: Workload, tokens_per_second: float, *, decode_only: bool) -> float:
-        """Which share of the bound so many tokens a second are."""
+        """Return a measured rate as a share of its upper bound."""
         bound = self.decode_tokens_per_second if decode_only else self.completion_tokens_per_second
         return tokens_per_second / bound(workload)
 
     def figures(self, workload: Workload) -> dict[str, Any]:
-        """What it rests on and what it says, for a report."""
+        """Return the measured rates and the bounds for a report."""
         return {
             "precision": self.precision,
             **asdict(self.machine),
@@ -145,7 +145,7 @@ class Roofline:
 
 
 def linear_shapes(config: DecoderConfig) -> list[tuple[int, int]]:
-    """(outputs, inputs) of one layer's products (``LAYER_NAMES``)."""
+    """Return (outputs, inputs) of one layer's linears in the order of ``LAYER_NAMES``."""
     c = config
     heads = c.num_heads * c.head_width
     return [
@@ -157,35 +157,35 @@ def linear_shapes(config: DecoderConfig) -> list[tuple[int, int]]:
 
 
 def rows_of(workload: Workload) -> int:
-    """Sequences that decode at once."""
+    """Return the number of sequences that decode at the same time."""
     return min(MAX_ROWS, workload.num_prompts * workload.samples_per_prompt)
 
 
 def mean_kv_tokens(workload: Workload, rows: int) -> float:
-    """Different tokens that ``rows`` sequences look back on, in the middle of their decoding."""
+    """Return the distinct tokens that ``rows`` sequences attend to half-way through decoding."""
     w = workload
     num_prompts = -(-rows // w.samples_per_prompt)
-    own_prompt_tokens = w.prompt_tokens - w.shared_prefix_tokens
-    return w.shared_prefix_tokens + num_prompts * own_prompt_tokens + rows * w.new_tokens / 2
+    unshared_tokens = w.prompt_tokens - w.shared_prefix_tokens
+    return w.shared_prefix_tokens + num_prompts * unshared_tokens + rows * w.new_tokens / 2
 
 
-# Measuring what the roofline rests on: reading memory, and the products of a model's shapes.
+# Measurement of the memory bandwidth, and of products with the shapes of a model
 
 ROWS = (1, 16, 64, 128, 256)
 READ_BYTES = 1 << 30
-"""Bytes of the array that is read: far more than any cache."""
+"""Bytes of the array that is read, far more than any cache."""
 _REPEATS = 5
-_HOPELESS = 4
-"""An operator that takes so many times as long as float32 is measured no further."""
+_MAX_SLOWDOWN = 4
+"""An operator that is slower than float32 by more than this factor is not measured further."""
 _WORTH_SKIPPING_SECONDS = 0.05
-"""Below this, the head takes little time even in the slowest operator."""
+"""An operator whose head takes less time is always measured completely."""
 
 Seconds = tuple[float, float]
-"""Of the linears of all layers, and of the head."""
+"""Seconds of (the linears of all layers, the head)."""
 
 
 class Product(Protocol):
-    """A product with a weight of its own, (N, I) → (N, O)."""
+    """A product with a fixed weight, (N, I) → (N, O)."""
 
     input_dtype: torch.dtype
 
@@ -193,22 +193,25 @@ class Product(Protocol):
 
 
 MakeProduct = Callable[[int, int], Product]
-"""(outputs, inputs) → a product of the kind that is measured."""
+"""(outputs, inputs) → a product of the measured kind."""
 
 
 def measure_roofline(config: DecoderConfig, precision: str, threads: int) -> Roofline:
-    """The roofline of a model on this machine: takes some seconds, and memory like the model's."""
-    before = torch.get_num_threads()
+    """Measure the roofline of a model on this machine.
+
+    This takes some seconds, and memory for ``READ_BYTES`` and weights of the model's size.
+    """
+    previous_threads = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         products = measure_products(config, precision)
         return Roofline(config, precision, Machine.from_products(read_bandwidth(), products))
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(previous_threads)
 
 
 def read_bandwidth(num_bytes: int = READ_BYTES) -> float:
-    """Bytes a second at which all threads together read memory: the best of several sums."""
+    """Measure the bytes per second that all threads together read, the best of three reductions."""
     numbers = torch.ones(num_bytes // 4)
     reads = (numbers.sum, numbers.max, lambda: torch.dot(numbers, numbers))
     return num_bytes / min(best_seconds(read, _REPEATS) for read in reads)
@@ -217,7 +220,7 @@ def read_bandwidth(num_bytes: int = READ_BYTES) -> float:
 def measure_products(
     config: DecoderConfig, precision: str, row_counts: Sequence[int] = ROWS
 ) -> dict[int, Seconds]:
-    """Rows → seconds of (the linears of all layers, the head), each the best of what is known."""
+    """Measure the products for each number of rows; return the best seconds of all methods."""
     best = dict.fromkeys(row_counts, (math.inf, math.inf))
     for measure in (_operator_seconds, _engine_seconds):
         for rows, (linears, head) in measure(config, precision, row_counts):
@@ -228,7 +231,7 @@ def measure_products(
 def _engine_seconds(
     config: DecoderConfig, precision: str, row_counts: Sequence[int]
 ) -> Iterator[tuple[int, Seconds]]:
-    """What the engine's own kernels take, where they tell."""
+    """Yield (rows, seconds) of the engine's compiled kernels, nothing without such kernels."""
     source = _EqualWeights(config)
     decoder = load_decoder(
         source, cast(Precision, precision), torch.device("cpu"), keep_in=cache_dir()
@@ -239,19 +242,19 @@ def _engine_seconds(
     engine = Engine(decoder, options=EngineOptions(max_sequences=max(row_counts)))
     for rows in row_counts:
         engine.add(GenerationRequest((0,), tuple(range(rows)), 0, SamplingRule(), _REPEATS + 2))
-        taken: list[Mapping[str, float]] = []
+        clocks: list[Mapping[str, float]] = []
         while engine.has_work:
             engine.step()
-            taken.append(decoder.seconds)  # type: ignore[attr-defined]
-        # The first step computes the prompt, the second is the first with all rows: a warm-up.
-        # Of the others the median: on busy cores a phase's time may count as its neighbour's.
-        steps = list(pairwise(taken))[1:]
+            clocks.append(decoder.seconds)  # type: ignore[attr-defined]
+        # The first step computes the prompt, and the second warms up with all rows. The median is
+        # of the others, because on busy cores the time of a phase may count as its neighbour's.
+        steps = list(pairwise(clocks))[1:]
         linears, head = (median(b[k] - a[k] for a, b in steps) for k in ("products", "head"))
         yield rows, (linears, head)
 
 
 class _EqualWeights(RandomWeights):
-    """Parameters that are quickly made: how long a product takes does not depend on them."""
+    """Constant parameters, which are quick to make; they do not change the time of a product."""
 
     def _normal(self, place: int, *shape: int) -> Tensor:
         return torch.full(shape, 0.01)
@@ -260,11 +263,11 @@ class _EqualWeights(RandomWeights):
 def _operator_seconds(
     config: DecoderConfig, precision: str, row_counts: Sequence[int]
 ) -> Iterator[tuple[int, Seconds]]:
-    """Seconds of torch's operators.
+    """Yield (rows, seconds) of torch's operators.
 
-    Without VNNI, oneDNN's int8 product is hundreds of times slower than a float32 product, and
-    measuring all row counts takes longer than ten minutes. Such an operator bounds nothing: after
-    the first row count it is left out.
+    Without VNNI, oneDNN's int8 product is hundreds of times slower than a float32 product, and all
+    row counts would take more than ten minutes. Such an operator never is the best and is skipped
+    after the first row count.
     """
     shapes = linear_shapes(config) * config.num_layers
     float_head = [_Float(config.vocab_size, config.width, torch.float32)]
@@ -274,13 +277,13 @@ def _operator_seconds(
         for rows in row_counts:
             head_seconds = _seconds(head, [config.width], rows)
             yield rows, (_seconds(layers, [inputs for _, inputs in shapes], rows), head_seconds)
-            as_float = _seconds(float_head, [config.width], rows)
-            if head_seconds > max(_HOPELESS * as_float, _WORTH_SKIPPING_SECONDS):
+            float_seconds = _seconds(float_head, [config.width], rows)
+            if head_seconds > max(_MAX_SLOWDOWN * float_seconds, _WORTH_SKIPPING_SECONDS):
                 break
 
 
 def _product_makers(precision: str) -> list[MakeProduct]:
-    """The operators that a precision can be computed with."""
+    """Return the operators that can compute a precision."""
     if precision in ("int8", "int4"):
         return [partial(_OneDNN, out=dtype) for dtype in (torch.float32, torch.bfloat16)]
     dtype = torch.float32 if precision == "float32" else torch.bfloat16
@@ -288,7 +291,7 @@ def _product_makers(precision: str) -> list[MakeProduct]:
 
 
 class _OneDNN:
-    """oneDNN's u8 × s8 product with a weight packed once, as in ``archon.engine.model.linear``."""
+    """oneDNN's u8 × s8 product with a packed weight, as in ``archon.engine.model.linear``."""
 
     input_dtype = torch.uint8
 
@@ -320,18 +323,18 @@ class _Float:
 
 def _seconds(products: Sequence[Product], inputs: list[int], rows: int) -> float:
     dtype = products[0].input_dtype
-    given = {size: torch.full((rows, size), 130, dtype=dtype) for size in set(inputs)}
+    rows_by_size = {size: torch.full((rows, size), 130, dtype=dtype) for size in set(inputs)}
 
     def run() -> None:
         for product, size in zip(products, inputs, strict=True):
-            product(given[size])
+            product(rows_by_size[size])
 
     with torch.inference_mode():
         return best_seconds(run, _REPEATS)
 
 
 def best_seconds(work: Callable[[], object], repeats: int) -> float:
-    """The shortest of several times; the first, which warms up, is not counted."""
+    """Return the shortest of several times, after a first run as a warm-up."""
     work()
     times = []
     for _ in range(repeats):

@@ -1,9 +1,11 @@
-"""The workload of graphs: few prompts with a shared prefix, many samples of each."""
+"""The typical workload of a graph: few prompts with a shared prefix, many samples of each."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 from archon.engine.sampling.request import GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule
@@ -13,7 +15,7 @@ _RULE = SamplingRule(temperature=0.8, top_k=40)
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Random prompts with a shared prefix, and exactly ``new_tokens`` for each sample."""
+    """Random prompts with a shared prefix, and samples of exactly ``new_tokens`` tokens."""
 
     num_prompts: int
     samples_per_prompt: int
@@ -22,18 +24,23 @@ class Workload:
     shared_prefix_tokens: int
     new_tokens: int
 
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """Read the fields from a mapping that may have other keys too."""
+        return cls(**{each.name: values[each.name] for each in fields(cls)})
+
     def requests(self, vocab_size: int, seed: int = 0) -> list[GenerationRequest]:
-        """The same requests for the same seed; no token ends a sample."""
+        """Return the requests of a seed, which are always the same. No token ends a sample."""
         rng = random.Random(seed)
 
         def tokens(count: int) -> list[int]:
             return [rng.randrange(vocab_size) for _ in range(count)]
 
         shared = tokens(self.shared_prefix_tokens)
-        num_own = self.prompt_tokens - self.shared_prefix_tokens
+        num_unshared = self.prompt_tokens - self.shared_prefix_tokens
         return [
             GenerationRequest(
-                prompt_ids=tuple(shared + tokens(num_own)),
+                prompt_ids=tuple(shared + tokens(num_unshared)),
                 draws=tuple(range(self.samples_per_prompt)),
                 seed=seed,
                 rule=_RULE,

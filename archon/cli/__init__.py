@@ -1,6 +1,6 @@
-"""The ``archon`` command. What people read goes to standard error, results to standard output.
+"""The ``archon`` command. Results go to standard output, messages to standard error.
 
-Every command takes ``--json``: then standard output carries one JSON object and nothing else.
+Every command takes ``--json``: then standard output has one JSON object and nothing else.
 """
 
 from archon.cli.main import main

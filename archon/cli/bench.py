@@ -1,4 +1,4 @@
-"""``archon bench``: the speed of the engine, a graph, peers and a server, and model quality."""
+"""``archon bench``: measure the engine, graphs, other engines, a server, and model quality."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from archon.cli.console import console, emit, megabytes
+from archon.cli.console import console, emit, megabytes, print_line
 from archon.cli.exits import FAILED, INTERRUPTED
 from archon.cli.options import command
+from archon.cli.weights import local_card, pull
 from archon.errors import UsageError, require
 from archon.spec.model import LocalCard, Precision
+from archon.spec.reader import load_model_card
 from archon.types import SAMPLER_PARAMETERS
 
 if TYPE_CHECKING:
@@ -29,13 +31,13 @@ _WORKLOAD_KEYS = {"workload", "contenders", "ratios", "rooflines"}
 _DEFAULT_PEERS = "archon,llama.cpp,llama.cpp-q4_0,transformers"
 _SERVE_SAMPLING = {n: parameter.default for n, parameter in SAMPLER_PARAMETERS.items()}
 _SERVE_SAMPLING |= {"temperature": 0.8, "top_k": 40}
-"""Of ``archon bench engine``; nothing is left to the card."""
+"""The sampling of ``archon bench engine``, complete so that no card changes it."""
 
 Decorator = Callable[[Any], Any]
 
 
-def _count(name: str, default: int, text: str | None = None, *, least: int = 1) -> Decorator:
-    kind = click.IntRange(least)
+def _count(name: str, default: int, text: str | None = None, *, minimum: int = 1) -> Decorator:
+    kind = click.IntRange(minimum)
     return click.option(name, type=kind, default=default, show_default=True, help=text)
 
 
@@ -47,20 +49,20 @@ def _precision(text: str) -> Decorator:
     return click.option("--precision", type=click.Choice(get_args(Precision)), help=text)
 
 
-def _in_a_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Any:
-    """Refuse a file that cannot be written, before anything is measured."""
+def _check_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Any:
+    """Reject a file whose folder does not exist, before anything is measured."""
     if path is not None and not path.absolute().parent.is_dir():
         raise click.BadParameter(f"there is no folder {path.absolute().parent}")
     return path
 
 
-def _file(name: str, text: str) -> Callable[[Any], Any]:
+def _file(name: str, text: str) -> Decorator:
     kind = click.Path(dir_okay=False, writable=True, path_type=Path)
-    return click.option(name, type=kind, callback=_in_a_folder, help=text)
+    return click.option(name, type=kind, callback=_check_folder, help=text)
 
 
 def _check_prefix(options: Mapping[str, Any]) -> None:
-    """Refuse a shared prefix that is longer than the prompt."""
+    """Reject a shared prefix that is longer than the prompt."""
     if options["shared_prefix_tokens"] > options["prompt_tokens"]:
         raise UsageError("--shared-prefix-tokens cannot be more than --prompt-tokens")
 
@@ -77,7 +79,7 @@ def _check_prefix(options: Mapping[str, Any]) -> None:
 @_count("--num-prompts", 4)
 @_count("--samples-per-prompt", 16)
 @_count("--prompt-tokens", 576, "Tokens of each prompt, the shared prefix included.")
-@_count("--shared-prefix-tokens", 512, least=0)
+@_count("--shared-prefix-tokens", 512, minimum=0)
 @_count("--new-tokens", 128)
 @click.option(
     "--roofline/--no-roofline",
@@ -94,7 +96,7 @@ def engine(
     from archon.bench.engine import engine_shares, run_engine_bench
     from archon.weights import cache_dir, identity
 
-    card, path = local_model(model)
+    card, path = _local_model(model)
     figures = run_engine_bench(
         path,
         precision=precision or card.precision,
@@ -110,7 +112,7 @@ def engine(
 @command
 @click.argument("text", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @_model()
-@click.option("--num-tokens", type=click.IntRange(2), default=20_480, show_default=True)
+@_count("--num-tokens", 20_480, minimum=2)
 @click.option("--window", type=click.IntRange(2, 4096), default=512, show_default=True)
 def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool) -> None:
     """Perplexity of the file TEXT in every precision, and how far it is from float32's."""
@@ -118,7 +120,7 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
     from archon.bench.quality import perplexities
     from archon.engine.model.linear import PRECISIONS
 
-    card, path = local_model(model)
+    card, path = _local_model(model)
     rows: list[dict[str, Any]] = []
     for row in perplexities(path, list(PRECISIONS), text, num_tokens=num_tokens, window=window):
         reference = rows[0]["perplexity"] if rows else row["perplexity"]
@@ -131,8 +133,8 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
 
 @command
 @click.argument("arch", default="archon-figure")
-@click.option("--num-questions", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--num-concurrent", type=click.IntRange(1), default=32, show_default=True)
+@_count("--num-questions", 1000)
+@_count("--num-concurrent", 32)
 def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> None:
     """What the graph itself takes: questions through ARCH with the scripted model in every role."""
     from archon.bench.graph import run_graph_bench
@@ -162,8 +164,8 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
 @_count("--num-prompts", 32)
 @_count("--samples-per-prompt", 16)
 @_count("--prompt-tokens", 960, "Tokens of each prompt, the shared prefix included.")
-@_count("--shared-prefix-tokens", 900, least=0)
-@_count("--new-tokens", 128, least=2)
+@_count("--shared-prefix-tokens", 900, minimum=0)
+@_count("--new-tokens", 128, minimum=2)
 @_precision("Archon's; by default the card's.")
 @click.option(
     "--peers",
@@ -186,20 +188,20 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
 @_file("--picture", "Draw the result as an SVG file.")
 @click.option(
     "--from",
-    "kept",
+    "result_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Draw a result kept by --output; measure nothing.",
 )
 def peers(
-    workloads: Sequence[str], names: str, kept: Path | None, as_json: bool, **options: Any
+    workloads: Sequence[str], names: str, result_file: Path | None, as_json: bool, **options: Any
 ) -> int | None:
     """Tokens a second of the local engine, llama.cpp and transformers, in turn, and ratios."""
     output, picture = options.pop("output"), options.pop("picture")
-    if kept is not None and picture is None:
+    if result_file is not None and picture is None:
         raise UsageError("--from needs --picture, the file to draw")
     result = (
-        _read_result(kept)
-        if kept is not None
+        _read_result(result_file)
+        if result_file is not None
         else _measure_peers(dict.fromkeys(workloads), names, options)
     )
     if output is not None:
@@ -210,7 +212,7 @@ def peers(
         picture.write_text(draw(result), encoding="utf-8")
     if as_json:
         emit(result)
-    if result["interrupted"] and kept is None:
+    if result["interrupted"] and result_file is None:
         return INTERRUPTED
     rates = [
         c["completion_tokens_per_second"] for w in result["workloads"] for c in w["contenders"]
@@ -228,14 +230,15 @@ def _measure_peers(
     from archon.engine.loading import open_model
     from archon.engine.model.config import config_of
 
-    contenders = check_names([name.strip() for name in names.split(",")])
-    card, path = local_model(options["model"])
+    contenders = [name.strip() for name in names.split(",")]
+    check_names(contenders)
+    card, path = _local_model(options["model"])
     config = config_of(open_model(path))
     tasks = {
         name: _peer_task(name == "single", card, path, config.vocab_size, options)
         for name in workloads
     }
-    return run_peers_bench(card.name, tasks, contenders, config, options["pairs"], _say)
+    return run_peers_bench(card.name, tasks, contenders, config, options["pairs"], print_line)
 
 
 def _peer_task(
@@ -246,11 +249,10 @@ def _peer_task(
     from archon.bench.workload import Workload
     from archon.weights import identity
 
-    sizes = {name: options[name] for name in Workload.__dataclass_fields__}
     if is_single:
         workload = Workload(1, 1, _SINGLE_PROMPT_TOKENS, 0, options["new_tokens"])
     else:
-        workload = Workload(**sizes)
+        workload = Workload.from_values(options)
     return PeerTask(
         path=str(path.absolute()),
         digest=identity(card, path),
@@ -273,7 +275,7 @@ def _read_result(path: Path) -> dict[str, Any]:
             return result
     except (OSError, ValueError, AttributeError, TypeError):
         pass
-    raise UsageError(f"{path}: not a result that archon bench peers kept")
+    raise UsageError(f"{path}: not a result of archon bench peers --output")
 
 
 # Serve
@@ -288,7 +290,7 @@ def _read_result(path: Path) -> dict[str, Any]:
     "Requests with the same prompt; there are as many clients as prompts times this.",
 )
 @_count("--prompt-tokens", 576, "Tokens of each prompt, about; the shared prefix included.")
-@_count("--shared-prefix-tokens", 512, least=0)
+@_count("--shared-prefix-tokens", 512, minimum=0)
 @_count("--new-tokens", 128, "Of each answer at the most.")
 @click.option(
     "--seconds",
@@ -323,15 +325,15 @@ def serve(model: str, new_tokens: int, as_json: bool, **load: Any) -> int | None
     from archon.graph.loading import Loader
     from archon.lm.local.lm import LocalLM
 
-    card, _ = local_model(model)
+    card, _ = _local_model(model)
     lm = Loader().model(model).open()
     if not isinstance(lm, LocalLM):
-        raise UsageError(f"{card.name!r} is no decoder")
-    plan = _load_plan(lm, **load)
+        raise UsageError(f"{card.name!r} is not a decoder; name a model that generates text")
+    plan = _load_plan(lm, load)
     [first] = plan.questions.asks(0, 1, 1)
     sampling = {**_SERVE_SAMPLING, "max_tokens": new_tokens}
     with _sigterm_as_interrupt(), serving(model, sampling, plan.num_clients) as server:
-        overhead = measure_overhead(plan, engine_alone(lm, sampling), server, _say)
+        overhead = measure_overhead(plan, engine_alone(lm, sampling), server, print_line)
         result = {
             "model": card.name,
             "machine": describe_machine(),
@@ -351,32 +353,24 @@ def serve(model: str, new_tokens: int, as_json: bool, **load: Any) -> int | None
     return FAILED if result["failures"] else None
 
 
-def _load_plan(
-    lm: LocalLM,
-    *,
-    num_prompts: int,
-    samples_per_prompt: int,
-    prompt_tokens: int,
-    shared_prefix_tokens: int,
-    seconds: float,
-    rounds: int,
-    max_requests: int | None,
-) -> LoadPlan:
+def _load_plan(lm: LocalLM, load: Mapping[str, Any]) -> LoadPlan:
     from archon.bench.machine import num_cores
     from archon.bench.serve.closed_loop import prompt_ids_of
     from archon.bench.serve.overhead import LoadPlan
     from archon.bench.serve.questions import questions
 
-    num_clients = num_prompts * samples_per_prompt
+    num_clients = load["num_prompts"] * load["samples_per_prompt"]
     return LoadPlan(
         questions=questions(
-            prompt_tokens, shared_prefix_tokens, lambda text: len(prompt_ids_of(lm, text))
+            load["prompt_tokens"],
+            load["shared_prefix_tokens"],
+            lambda text: len(prompt_ids_of(lm, text)),
         ),
         num_clients=num_clients,
-        times=samples_per_prompt,
-        seconds=seconds,
-        rounds=rounds,
-        max_requests=max_requests or 100 * num_clients,
+        times=load["samples_per_prompt"],
+        seconds=load["seconds"],
+        rounds=load["rounds"],
+        max_requests=load["max_requests"] or 100 * num_clients,
         cores=num_cores(),
     )
 
@@ -384,35 +378,31 @@ def _load_plan(
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
     """Treat SIGTERM as an interrupt, so that the server does not outlive its measurement."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _print_server_notes(result: dict[str, Any]) -> None:
     memory = result["server_memory"]
     if memory:
         shown = ", ".join(f"{megabytes(m['bytes'])} at {m['seconds']:.0f} s" for m in memory)
-        _say(f"memory of the server: {shown}")
-    _say(f"texts equal to the engine's: {result['same_texts']} of {result['checked_texts']}")
+        print_line(f"memory of the server: {shown}")
+    same = f"{result['same_texts']} of {result['checked_texts']}"
+    print_line(f"texts equal to the engine's: {same}")
     for failure in result["failures"]:
-        _say(f"failed: {failure}")
+        print_line(f"failed: {failure}")
 
 
 # Shared
 
 
-def local_model(name: str) -> tuple[LocalCard, Path]:
-    """The card of a local model, and its weights on this machine."""
-    from archon.cli.weights import pull
-    from archon.spec.reader import load_model_card
-
+def _local_model(name: str) -> tuple[LocalCard, Path]:
+    """Return the card of a local model, and the path of its weights after pulling them."""
     loaded = load_model_card(name)
-    card = loaded.spec
-    if not isinstance(card, LocalCard):
-        raise UsageError(f"{card.name!r} is not a local model: its backend is {card.backend!r}")
+    card = local_card(loaded)
     return card, pull(card, loaded.base_dir)
 
 
@@ -426,7 +416,3 @@ def _print(figures: dict[str, Any], as_json: bool) -> None:
             continue
         shown = f"{value:,.2f}" if isinstance(value, float) else f"{value}"
         console().print(f"{name.replace('_', ' ')}: {shown}")
-
-
-def _say(line: str) -> None:
-    console().print(line, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""``archon cache``: what Archon keeps on this machine, and freeing it."""
+"""``archon cache``: list and clear the files that Archon keeps on this machine."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ FOLDERS = {
     "peers": "weights for `archon bench peers`",
     "models": "weights: see `archon models`",
 }
-"""Parts of the cache that are folders, and what lies in each."""
+"""Part of the cache that is a folder → description."""
 
 CLEARABLE = ("draws", "packed", "kernels", "peers")
 _WRITING_SECONDS = 3600
-"""A file that carries the number of a process is being written, unless it is older than this."""
+"""A file whose suffix is a process id is being written, unless it is older than this."""
 
 
 @command
@@ -43,8 +43,8 @@ def ls(as_json: bool) -> None:
             "max_bytes": bound,
             "readable": draws.readable,
             "models": [
-                {"model": held.model, "draws": held.draws, "bytes": held.bytes}
-                for held in draws.models
+                {"model": model.model, "draws": model.draws, "bytes": model.bytes}
+                for model in draws.models
             ],
         }
     }
@@ -72,24 +72,27 @@ def clear(parts: Sequence[str], as_json: bool) -> None:
         emit({"freed_bytes": sum(freed.values()), "parts": freed})
         return
     for name, num_bytes in freed.items():
-        console().print(f"{name}: {_human(num_bytes)} freed")
+        console().print(f"{name}: {_size_text(num_bytes)} freed")
 
 
 def _clear(name: str) -> int:
-    """Clear one part; returns the number of bytes freed."""
+    """Clear one part; return the number of bytes freed."""
     if name == "draws":
         return pool.clear(pool.pool_path())
-    freed = 0
+    num_freed_bytes = 0
     for path in _files(name):
-        size = _size(path)
-        if _is_being_written(path):
-            continue
         try:
-            path.unlink(missing_ok=True)
+            stat = path.stat()
+            age_seconds = time.time() - stat.st_mtime
+            if path.suffix[1:].isdigit() and age_seconds < _WRITING_SECONDS:
+                continue
+            path.unlink()
+        except FileNotFoundError:  # another process has just deleted it
+            continue
         except OSError as error:
             raise UsageError(f"cannot delete {path}: {os_reason(error)}") from None
-        freed += size
-    return freed
+        num_freed_bytes += stat.st_size
+    return num_freed_bytes
 
 
 def _files(name: str) -> Iterator[Path]:
@@ -99,36 +102,28 @@ def _files(name: str) -> Iterator[Path]:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:  # cleared by somebody else meanwhile
+    except FileNotFoundError:  # another process has just deleted it
         return 0
-
-
-def _is_being_written(path: Path) -> bool:
-    try:
-        age_seconds = time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return False
-    return path.suffix[1:].isdigit() and age_seconds < _WRITING_SECONDS
 
 
 def _print(parts: dict[str, dict[str, Any]], total_bytes: int) -> None:
     from rich.table import Table
 
     draws = parts["draws"]
-    told = f"{draws['draws']} draws, at most {_human(draws['max_bytes'])}"
+    description = f"{draws['draws']} draws, at most {_size_text(draws['max_bytes'])}"
     if not draws["readable"]:
-        told = "damaged; the next run that uses it begins a fresh one"
+        description = "damaged; the next run that uses it begins a fresh one"
     table = Table("part", "size", "", box=None)
-    table.add_row("draws", _human(draws["bytes"]), told)
-    for held in draws["models"]:
-        table.add_row(f"  {held['model']}", _human(held["bytes"]), f"{held['draws']} draws")
+    table.add_row("draws", _size_text(draws["bytes"]), description)
+    for model in draws["models"]:
+        table.add_row(f"  {model['model']}", _size_text(model["bytes"]), f"{model['draws']} draws")
     for name, meaning in FOLDERS.items():
-        table.add_row(name, _human(parts[name]["bytes"]), meaning)
-    table.add_row("together", _human(total_bytes), str(cache_dir()))
+        table.add_row(name, _size_text(parts[name]["bytes"]), meaning)
+    table.add_row("together", _size_text(total_bytes), str(cache_dir()))
     console().print(table)
 
 
-def _human(num_bytes: int) -> str:
+def _size_text(num_bytes: int) -> str:
     from rich.filesize import decimal
 
     return decimal(num_bytes)

@@ -1,4 +1,4 @@
-"""``archon compare``: several architectures on the same items and the same draws."""
+"""``archon compare``: several architectures on the same items and the same samples."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, emit, p_text, points
+from archon.cli.console import console, emit, p_text, points, print_line
 from archon.cli.measure import (
     EvalOptions,
-    Work,
+    Job,
     accuracy_text,
-    answers_lines,
     eval_options,
     has_partial_scores,
     mean_score_text,
+    measure,
+    problem_lines,
 )
 from archon.cli.options import command
 from archon.errors import UsageError, require
@@ -24,15 +25,15 @@ from archon.evals.rounding import decimal, percent
 if TYPE_CHECKING:
     from rich.table import Table
 
-MOST_WARNINGS = 6
-"""Pairs that are told to be too close to call; ``--json`` has all."""
+_MAX_WARNINGS = 6
+"""Warnings that are printed; ``--json`` has all."""
 
 
 @command
 @click.argument("archs", nargs=-1, required=True, metavar="ARCH ARCH...")
 @click.option("-b", "--benchmark", "bench", required=True, metavar="BENCH", help="The benchmark.")
 @eval_options
-def compare(archs: Sequence[str], bench: str, measuring: EvalOptions, as_json: bool) -> None:
+def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: bool) -> None:
     """Measure several architectures on the same items, with paired tests.
 
     --model changes the role wherever an architecture has it. --output names one folder for the
@@ -49,60 +50,57 @@ def compare(archs: Sequence[str], bench: str, measuring: EvalOptions, as_json: b
         raise UsageError("a comparison needs at least two architectures")
     require("scipy", "evals")
     loader = Loader()
-    architectures = loader.architectures(archs, measuring.models)
-    items = measuring.benchmark(bench)
-    evaluations = [measuring.evaluation(architecture, items) for architecture in architectures]
-    folders = [f"{number}-{one.name}" for number, one in enumerate(architectures, start=1)]
-    if measuring.output is not None:
-        check_comparison_folder(measuring.output, folders, resume=measuring.resume)
-    works = []
-    for number, evaluation in enumerate(evaluations, start=1):
-        name = architectures[number - 1].name
-        path = None if measuring.output is None else measuring.output / folders[number - 1]
-        folder = run_folder(path, name, resume=measuring.resume)
-        works.append(Work(evaluation, folder, f"{number} of {len(archs)}: {name}"))
+    architectures = loader.architectures(archs, options.models)
+    names = [architecture.name for architecture in architectures]
+    items = options.selection.benchmark(bench)
+    evaluations = [options.selection.evaluation(each, items) for each in architectures]
+    folders = [f"{number}-{name}" for number, name in enumerate(names, start=1)]
+    if options.output is not None:
+        check_comparison_folder(options.output, folders, resume=options.resume)
+    jobs = []
+    for i, (name, evaluation) in enumerate(zip(names, evaluations, strict=True)):
+        path = None if options.output is None else options.output / folders[i]
+        folder = run_folder(path, name, resume=options.resume)
+        jobs.append(Job(evaluation, folder, f"{i + 1} of {len(archs)}: {name}"))
     try:
-        measuring.measure(works, loader.lms)
+        measure(jobs, loader.lms, options.policy)
     finally:
-        for work in works:
-            work.folder.discard_unused()
-    runs = [read_run(work.folder.path) for work in works]
+        for job in jobs:
+            job.folder.discard_unused()
+    runs = [read_run(job.folder.path) for job in jobs]
     records = [run.records() for run in runs]
     result = compared([run.report().to_json() for run in runs], records)
     specs = [run.description["specification"]["architecture"] for run in runs]
     result["equal_cost"] = equal_cost([row["name"] for row in result["rows"]], specs, records)
     if as_json:
         emit(result)
-    _tell(result)
+    _print(result)
 
 
-def _tell(result: dict[str, Any]) -> None:
-    def say(text: str, style: str | None = None) -> None:
-        console().print(text, style=style, soft_wrap=True)
-
-    console().print(_rows(result["rows"]))
-    say("* no other is as accurate at a lower cost, or in less time\n", "dim")
-    console().print(_pairs(result["pairs"]))
+def _print(result: dict[str, Any]) -> None:
+    console().print(_result_table(result["rows"]))
+    print_line("* no other is as accurate at a lower cost, or in less time\n", "dim")
+    console().print(_pair_table(result["pairs"]))
     if any(map(has_partial_scores, result["rows"])):
-        say("\nby mean score, partial scores included:", "dim")
-        console().print(_pairs(result["pairs"], by_mean_score=True))
+        print_line("\nby mean score, partial scores included:", "dim")
+        console().print(_pair_table(result["pairs"], by_mean_score=True))
     if result["equal_cost"]:
-        say("\nat equal cost, against a plain vote over drafts of the same run:", "dim")
-        console().print(_equal_cost(result["equal_cost"]))
-    say("")
-    for warning in result["warnings"][:MOST_WARNINGS]:
-        say(warning, "yellow")
-    left = len(result["warnings"]) - MOST_WARNINGS
-    if left > 0:
-        say(f"{left} more pairs are not told apart", "yellow")
+        print_line("\nat equal cost, against a plain vote over drafts of the same run:", "dim")
+        console().print(_equal_cost_table(result["equal_cost"]))
+    print_line("")
+    for warning in result["warnings"][:_MAX_WARNINGS]:
+        print_line(warning, "yellow")
+    num_hidden = len(result["warnings"]) - _MAX_WARNINGS
+    if num_hidden > 0:
+        print_line(f"{num_hidden} more pairs are not told apart", "yellow")
     for row in result["rows"]:
-        for line, style in answers_lines(row):
-            say(f"{row['name']}: {line}", style)
+        for line, style in problem_lines(row):
+            print_line(f"{row['name']}: {line}", style)
     for row in result["rows"]:
-        say(f"run of {row['name']}: {row['run']}")
+        print_line(f"run of {row['name']}: {row['run']}")
 
 
-def _rows(rows: Sequence[dict[str, Any]]) -> Table:
+def _result_table(rows: Sequence[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     from archon.evals.report import TABLE_COLUMNS
@@ -126,7 +124,7 @@ def _rows(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def _cell(row: dict[str, Any], column: str, decimals: int) -> str:
-    """A number, with a star where it lies on its front."""
+    """Format a number, with a star if it is on its Pareto front."""
     from archon.evals.comparison import FRONTS
 
     shown = "–" if row[column] is None else decimal(row[column], decimals)
@@ -134,7 +132,7 @@ def _cell(row: dict[str, Any], column: str, decimals: int) -> str:
     return shown if on_front is None else f"{shown} {'*' if on_front else ' '}"
 
 
-def _pairs(pairs: Sequence[dict[str, Any]], *, by_mean_score: bool = False) -> Table:
+def _pair_table(pairs: Sequence[dict[str, Any]], *, by_mean_score: bool = False) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -153,7 +151,7 @@ def _pairs(pairs: Sequence[dict[str, Any]], *, by_mean_score: bool = False) -> T
     return table
 
 
-def _equal_cost(rows: Sequence[dict[str, Any]]) -> Table:
+def _equal_cost_table(rows: Sequence[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

@@ -1,4 +1,4 @@
-"""Where words go: results to standard output, everything else to standard error."""
+"""Output: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 @cache
 def console() -> Console:
-    """The console on standard error."""
+    """Return the console on standard error."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, markup=False)
+
+
+def print_line(text: str, style: str | None = None) -> None:
+    """Print text on standard error without wrapping it at the width of the terminal."""
+    console().print(text, style=style, soft_wrap=True)
 
 
 def emit(result: Mapping[str, Any]) -> None:
@@ -28,7 +33,7 @@ def emit(result: Mapping[str, Any]) -> None:
 
 
 def megabytes(num_bytes: int) -> str:
-    """A size as people read it.
+    """Format a size.
 
     >>> megabytes(98_362_432), megabytes(1_117_320_768)
     ('98 MB', '1117 MB')
@@ -36,8 +41,17 @@ def megabytes(num_bytes: int) -> str:
     return f"{num_bytes / 1e6:.0f} MB"
 
 
+def counted(count: int, noun: str) -> str:
+    """Format a count with its noun.
+
+    >>> counted(1, "call"), counted(12, "call")
+    ('1 call', '12 calls')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def with_interval(share: float | None, interval: tuple[float, float] | None) -> str:
-    """A share and its interval as people read them.
+    """Format a share and its interval in percent.
 
     >>> with_interval(0.425, (0.285, 0.578)), with_interval(None, None)
     ('42.5 % [28.5, 57.8]', '–')
@@ -49,7 +63,7 @@ def with_interval(share: float | None, interval: tuple[float, float] | None) -> 
 
 
 def points(difference: float, interval: tuple[float, float]) -> str:
-    """A difference of shares and its interval, in points.
+    """Format a difference of shares and its interval in percentage points.
 
     >>> points(0.125, (-0.004, 0.254))
     '+12.5 [-0.4, +25.4]'
@@ -59,7 +73,7 @@ def points(difference: float, interval: tuple[float, float]) -> str:
 
 
 def p_text(p_value: float) -> str:
-    """A p-value as people read it.
+    """Format a p-value.
 
     >>> p_text(0.0401), p_text(0.00004)
     ('0.040', '< 0.001')

@@ -1,4 +1,4 @@
-"""``archon convert``: a layered file of the original Archon project as an architecture of ours."""
+"""``archon convert``: convert a layered file of the original Archon project."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archon.cli.console import console, emit
-from archon.cli.options import command
-from archon.errors import StorageError, UsageError, os_reason
+from archon.cli.console import emit, print_line
+from archon.cli.options import command, write_file
+from archon.errors import UsageError
 
 if TYPE_CHECKING:
     from archon.convert import Conversion
@@ -39,10 +39,11 @@ def convert(file: str, output: str | None, as_json: bool) -> None:
         raise UsageError(f"cannot write {path}: it is a folder; --output names a file")
     data = read_json(source, file)
     if path.exists() and path.samefile(source):
-        raise UsageError(f"the output {path} is the file that is read")
+        raise UsageError(f"{path} is both input and output; name another file with --output")
     conversion = convert_data(data, file, default_name=source.stem[:200])
-    Loader().architecture(conversion.architecture)  # what is written must be sound
-    _write(path, conversion)
+    Loader().architecture(conversion.architecture)  # the written file must be valid
+    text = json.dumps(conversion.architecture, indent=2, ensure_ascii=False, allow_nan=False)
+    write_file(path, [text, "\n"])
     if as_json:
         emit(
             {
@@ -54,25 +55,17 @@ def convert(file: str, output: str | None, as_json: bool) -> None:
                 "warnings": [remark.to_json() for remark in conversion.remarks],
             }
         )
-    _tell(path, conversion)
+    _print(path, conversion)
 
 
-def _write(path: Path, conversion: Conversion) -> None:
-    text = json.dumps(conversion.architecture, indent=2, ensure_ascii=False, allow_nan=False)
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {os_reason(error)}") from None
-
-
-def _tell(path: Path, conversion: Conversion) -> None:
+def _print(path: Path, conversion: Conversion) -> None:
     from archon.spec.messages import json_path
 
     nodes, models = (len(conversion.architecture[key]) for key in ("nodes", "models"))
     lines = [f"architecture: {path} ({nodes} nodes, {models} models)"]
     lines += _grouped(
         "warning",
-        ((f"{it.reason} [{it.rule}]", json_path(it.path)) for it in conversion.remarks),
+        ((f"{each.reason} [{each.rule}]", json_path(each.path)) for each in conversion.remarks),
     )
     lines += _grouped(
         "not carried over",
@@ -80,16 +73,16 @@ def _tell(path: Path, conversion: Conversion) -> None:
     )
     hidden = len(lines) - _MAX_LINES
     lines = lines[:_MAX_LINES] + ([f"and {hidden} more; --json lists all"] if hidden > 0 else [])
-    console().print("\n".join(lines), soft_wrap=True)
+    print_line("\n".join(lines))
 
 
-def _grouped(heading: str, told: Iterable[tuple[str, str]]) -> list[str]:
-    """One line for all places of which the same is told."""
-    places: dict[str, list[str]] = {}
-    for text, place in told:
-        places.setdefault(text, []).append(place)
+def _grouped(heading: str, messages: Iterable[tuple[str, str]]) -> list[str]:
+    """Return one line for each distinct message, with the JSON paths that it applies to."""
+    paths_by_message: dict[str, list[str]] = {}
+    for text, path in messages:
+        paths_by_message.setdefault(text, []).append(path)
     lines = []
-    for text, paths in places.items():
+    for text, paths in paths_by_message.items():
         more = len(paths) - _MAX_PATHS
         listed = ", ".join(paths[:_MAX_PATHS]) + (f" and {more} more places" if more > 0 else "")
         lines.append(f"{heading}: {text} (at {listed})")

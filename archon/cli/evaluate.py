@@ -1,27 +1,27 @@
-"""``archon eval``: how well an architecture does on a benchmark, with error bars."""
+"""``archon eval``: the accuracy of an architecture on a benchmark, with confidence intervals."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.ablation import ablation_works, tell_ablations
-from archon.cli.console import console, emit
-from archon.cli.curves import curve_lines
+from archon.cli.console import console, emit, p_text, points, print_line, with_interval
 from archon.cli.exits import FAILED, INTERRUPTED, REQUIREMENT_MISSED
 from archon.cli.measure import (
     EvalOptions,
-    Work,
+    Job,
     accuracy_text,
-    answers_lines,
     eval_options,
     has_partial_scores,
     mean_score_text,
+    measure,
+    problem_lines,
 )
 from archon.cli.options import command
 from archon.errors import TooManyErrorsError, UsageError
-from archon.evals.rounding import decimal, percent
+from archon.evals.rounding import decimal, percent, signed
 
 if TYPE_CHECKING:
     from archon.evals.run import Run
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--ablate", is_flag=True, help="Also run it without each node, on the same draws.")
 def evaluate(
-    arch: str, bench: str, measuring: EvalOptions, require: str | None, ablate: bool, as_json: bool
+    arch: str, bench: str, options: EvalOptions, require: str | None, ablate: bool, as_json: bool
 ) -> int:
     """Measure the architecture ARCH on the benchmark BENCH."""
     from archon.api import run_folder
@@ -48,16 +48,20 @@ def evaluate(
 
     required = None if require is None else _required_accuracy(require)
     loader = Loader()
-    architecture = loader.architecture(arch, measuring.models)
-    evaluation = measuring.evaluation(architecture, measuring.benchmark(bench))
+    architecture = loader.architecture(arch, options.models)
+    selection = options.selection
+    evaluation = selection.evaluation(architecture, selection.benchmark(bench))
     possible, refused = ablations(evaluation, architecture) if ablate else ({}, {})
-    folder = run_folder(measuring.output, architecture.name, resume=measuring.resume)
-    whole = Work(evaluation, folder, architecture.name)
+    name = architecture.name
+    folder = run_folder(options.output, name, resume=options.resume)
+    jobs = [Job(evaluation, folder, name)]
+    jobs += [
+        Job(e, folder.ablation(node), f"{name} without {node}") for node, e in possible.items()
+    ]
     interrupted = False
     stopped: TooManyErrorsError | None = None
-    works = [whole, *ablation_works(whole, possible)]
     try:
-        measuring.measure(works, loader.lms)
+        measure(jobs, loader.lms, options.policy)
     except KeyboardInterrupt:
         if not folder.holds_run:
             raise
@@ -69,14 +73,14 @@ def evaluate(
     run = read_run(folder.path)
     report, rows = run.report(), ablation_rows(run) if ablate else []
     if as_json:
-        told = {"ablations": rows, "not_ablated": refused} if ablate else {}
-        emit(report.to_json() | ({"stopped": stopped.reason} if stopped else {}) | told)
-    _tell(report.to_json(), run)
-    tell_ablations(rows, refused)
+        ablated = {"ablations": rows, "not_ablated": refused} if ablate else {}
+        emit(report.to_json() | ({"stopped": stopped.reason} if stopped else {}) | ablated)
+    _print_report(report.to_json(), run)
+    _print_ablations(rows, refused)
     if interrupted:
         return INTERRUPTED
     if stopped is not None:
-        console().print(f"stopped: {stopped.reason}", style="red", soft_wrap=True)
+        print_line(f"stopped: {stopped.reason}", "red")
         return FAILED
     if report.num_errors == report.num_runs:
         return FAILED
@@ -87,12 +91,12 @@ def evaluate(
 
 
 def _required_accuracy(text: str) -> float:
-    """The share in ``accuracy=SHARE``.
+    """Return the share in ``accuracy=SHARE``.
 
     Raises
     ------
     UsageError
-        It has another form, or the share is not in [0, 1].
+        The text is not ``accuracy=SHARE``, or the share is not in [0, 1].
     """
     name, _, share = text.partition("=")
     try:
@@ -104,14 +108,9 @@ def _required_accuracy(text: str) -> float:
     return value
 
 
-def _tell(report: dict[str, Any], run: Run) -> None:
-    """The result in a few lines."""
-
-    def say(text: str, style: str | None = None) -> None:
-        console().print(text, style=style, soft_wrap=True)
-
+def _print_report(report: dict[str, Any], run: Run) -> None:
     if report["interrupted"]:
-        say(f"interrupted; {report['num_runs']} finished answers are kept", "yellow")
+        print_line(f"interrupted; {report['num_runs']} finished answers are kept", "yellow")
     where = f"{report['architecture']} on {report['benchmark']} ({report['split']})"
     items = f"{report['num_items']} items"
     if report["epochs"] > 1:
@@ -119,25 +118,57 @@ def _tell(report: dict[str, Any], run: Run) -> None:
     result = f"accuracy {accuracy_text(report)}"
     if has_partial_scores(report):
         result += f", mean score {mean_score_text(report)}"
-    say(f"{where}, {items}: {result} (95 % interval)", "bold")
+    print_line(f"{where}, {items}: {result} (95 % interval)", "bold")
     cost = "–" if report["cost_tokens"] is None else decimal(report["cost_tokens"])
     speed = f"{decimal(report['tokens_per_second'])} tokens/s"
     seconds = decimal(report["wall_seconds"], 1)
-    say(f"cost {cost} tokens an answer, {seconds} s, {speed}{_found(report)}")
-    for line in curve_lines(report):
-        say(line)
+    print_line(f"cost {cost} tokens an answer, {seconds} s, {speed}{_pool_share(report)}")
+    for line in _curve_lines(report["curves"]):
+        print_line(line)
     for warning in report["warnings"]:
-        say(warning, "yellow")
-    for line, style in answers_lines(report):
-        say(line, style)
-    say(f"run: {run.path}")
+        print_line(warning, "yellow")
+    for line, style in problem_lines(report):
+        print_line(line, style)
+    print_line(f"run: {run.path}")
 
 
-def _found(report: dict[str, Any]) -> str:
-    """How much was found in the pool of draws, where anything was."""
-    written, made = (report["usage"][f"{kind}_tokens"] for kind in ("completion", "generated"))
-    if made == written:
+def _pool_share(report: dict[str, Any]) -> str:
+    """Return a clause on the share of tokens that came from the pool, empty if none did."""
+    total, generated = (report["usage"][f"{kind}_tokens"] for kind in ("completion", "generated"))
+    if generated == total:
         return ""
-    return (
-        f"; {percent(1 - made / written, 0)} % of what the models wrote was there from earlier runs"
-    )
+    share = percent(1 - generated / total, 0)
+    return f"; {share} % of what the models wrote was there from earlier runs"
+
+
+def _curve_lines(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
+    """Yield pass@k and vote@k of each node with several samples, at powers of four and the last k.
+
+    >>> curve = [{"k": 1, "pass": 0.29, "vote": 0.29}, {"k": 8, "pass": 0.62, "vote": 0.4}]
+    >>> next(_curve_lines({"draft": curve}))
+    'draft: pass@1 29 %, @8 62 %; vote@8 40 %'
+    """
+
+    def figures(name: str, curve: Sequence[Mapping[str, Any]]) -> str:
+        return name + ", ".join(f"@{point['k']} {percent(point[name], 0)} %" for point in curve)
+
+    for node, curve in curves.items():
+        shown = [point for point in curve if point["k"] in (1, 4, 16, 64, 256, curve[-1]["k"])]
+        yield f"{node}: {figures('pass', shown)}; {figures('vote', shown[1:])}"
+
+
+def _print_ablations(rows: Sequence[Mapping[str, Any]], refused: Mapping[str, str]) -> None:
+    """Print the gain in points and the cost in tokens per answer of each node."""
+    from rich.table import Table
+
+    table = Table("node", "accuracy without [95 %]", "it buys [95 %]", "p", "it costs", box=None)
+    for row in rows:
+        gain = points(row["difference"], row["interval"])
+        extra = row["extra_cost_tokens"]
+        cost = "–" if extra is None else f"{signed(extra)} tokens"
+        accuracy = with_interval(row["accuracy"], row["accuracy_interval"])
+        table.add_row(row["node"], accuracy, gain, p_text(row["p_value"]), cost)
+    if rows:
+        console().print(table)
+    for node, reason in refused.items():
+        print_line(f"{node} cannot be left out: {reason}", "dim")

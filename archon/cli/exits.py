@@ -1,11 +1,11 @@
-"""Exit codes, and the one place where an exception becomes a message and a code.
+"""Exit codes, and the translation of an exception into a message and a code.
 
 ====  ==============================================================
 0     done
 1     failed
-2     what the user gave is wrong: a file, a name, an option
-100   a threshold of ``--require`` was missed
-130   interrupted; everything finished so far is kept
+2     wrong input: a file, a name, an option
+100   the accuracy is below the threshold of ``--require``
+130   interrupted; finished work is kept
 ====  ==============================================================
 """
 
@@ -31,7 +31,7 @@ from archon.errors import (
 
 FAILED, WRONG_INPUT, REQUIREMENT_MISSED, INTERRUPTED = 1, 2, 100, 130
 
-_MENDABLE = (
+_INPUT_ERRORS = (
     SpecError,
     GraphError,
     UsageError,
@@ -39,11 +39,11 @@ _MENDABLE = (
     ModelFileError,
     ContextLengthError,
 )
-"""What the user can mend in what was given."""
+"""Errors that the user can fix by changing the input."""
 
 
 def report(error: BaseException) -> int:
-    """Tell a person what went wrong, and return the exit code for it."""
+    """Print an error on standard error, and return its exit code."""
     if logging.getLogger().isEnabledFor(logging.DEBUG) and not isinstance(error, SystemExit):
         traceback.print_exception(error)
     match error:
@@ -53,30 +53,30 @@ def report(error: BaseException) -> int:
             error.show()
             return WRONG_INPUT
         case click.Abort() | KeyboardInterrupt():
-            _say("interrupted")
+            _print("interrupted")
             return INTERRUPTED
         case BrokenPipeError():
-            # The reader of our output is gone; nor can Python flush to it when it ends.
+            # Nobody reads standard output, and Python's flush at exit would fail too.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
         case ArchonError():
-            _say(f"error: {error}")
+            _print(f"error: {error}")
             return exit_code(error)
         case _:
-            _say(
+            _print(
                 f"internal error: {type(error).__name__}: {error}\n"
-                "the option --log-level debug shows where it comes from"
+                "rerun with --log-level debug for the traceback"
             )
             return FAILED
 
 
 def exit_code(error: ArchonError) -> int:
-    """2 where the user can mend the input, else 1; a node's failure counts as its cause."""
+    """Return 2 if the input is at fault, else 1. The error of a node counts as its cause."""
     cause = error.__cause__
     if isinstance(error, NodeError) and isinstance(cause, ArchonError):
         return exit_code(cause)
-    return WRONG_INPUT if isinstance(error, _MENDABLE) else FAILED
+    return WRONG_INPUT if isinstance(error, _INPUT_ERRORS) else FAILED
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(f"archon: {text}", file=sys.stderr)

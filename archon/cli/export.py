@@ -1,26 +1,28 @@
-"""``archon export``: the records of a run for other programs."""
+"""``archon export``: export the records of a run for other programs."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from pathlib import Path
 
 import click
 
-from archon.cli.console import console, emit
-from archon.cli.options import command, output_file
-from archon.errors import StorageError, UsageError, os_reason
+from archon.cli.console import emit, print_line
+from archon.cli.options import command, output_file, write_file
+from archon.errors import UsageError
 
 
 @command
 @click.argument("run")
 @click.option(
-    "--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True
+    "--format",
+    "file_format",
+    type=click.Choice(["jsonl", "csv"]),
+    default="jsonl",
+    show_default=True,
 )
 @click.option("--traces", is_flag=True, help="With every prompt and completion (JSON only).")
 @click.option("--output", metavar="FILE", help="Write a file instead of standard output.")
-def export(run: str, form: str, traces: bool, output: str | None, as_json: bool) -> None:
+def export(run: str, file_format: str, traces: bool, output: str | None, as_json: bool) -> None:
     """Write the records of a RUN, one line for each answer, sorted by item and epoch.
 
     With --json they come as one object, {"version": 1, "records": [...]}.
@@ -28,10 +30,10 @@ def export(run: str, form: str, traces: bool, output: str | None, as_json: bool)
     from archon.evals.export import csv_lines, json_lines, json_row
     from archon.evals.run import read_run
 
-    if as_json and (output or form != "jsonl"):
-        raise UsageError("--json prints one object; it goes with neither --format csv nor --output")
-    if traces and form == "csv":
-        raise UsageError("traces do not fit into CSV; export them as jsonl")
+    if as_json and (output or file_format != "jsonl"):
+        raise UsageError("--json cannot be combined with --format csv or --output")
+    if traces and file_format == "csv":
+        raise UsageError("CSV cannot contain traces; use --format jsonl")
     file = output_file(output)
     entries = read_run(run).sorted_entries()
     if as_json:
@@ -40,19 +42,11 @@ def export(run: str, form: str, traces: bool, output: str | None, as_json: bool)
         return
     lines = (
         csv_lines(entry.record for entry in entries)
-        if form == "csv"
+        if file_format == "csv"
         else json_lines(entries, traces=traces)
     )
     if file is None:
         sys.stdout.writelines(lines)
         return
-    _write(file, lines)
-    console().print(f"{len(entries)} records: {file}", soft_wrap=True)
-
-
-def _write(path: Path, lines: Iterable[str]) -> None:
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            file.writelines(lines)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {os_reason(error)}") from None
+    write_file(file, lines)
+    print_line(f"{len(entries)} records: {file}")

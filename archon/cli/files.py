@@ -1,4 +1,4 @@
-"""``archon validate``, ``schema`` and ``show``: files, without running anything."""
+"""``archon validate``, ``schema`` and ``show``: user files, without running anything."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 from archon.cli.console import console, emit
 from archon.cli.exits import WRONG_INPUT
 from archon.cli.options import command, models_by_role, models_option
+from archon.cli.spaces import points_text, show_space
 from archon.errors import ArchonError, FileError, UsageError
 
 if TYPE_CHECKING:
@@ -23,46 +24,44 @@ if TYPE_CHECKING:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 def validate(files: tuple[str, ...], as_json: bool) -> int:
     """Check files of any kind: their form, and the graph of an architecture."""
-    rows = [_check(file) for file in files]
+    checks = [_check_file(file) for file in files]
+    is_valid = all(row["valid"] for row, _ in checks)
     if as_json:
-        told = [{key: row[key] for key in row if key != "told"} for row in rows]
-        emit({"valid": all(row["valid"] for row in rows), "files": told})
-    for row in rows:
-        line = f"{row['file']}: {row['told']}" if row["valid"] else row["error"]
+        emit({"valid": is_valid, "files": [row for row, _ in checks]})
+    for row, summary in checks:
+        line = f"{row['file']}: {summary}" if row["valid"] else row["error"]
         click.secho(line, err=True, fg=None if row["valid"] else "red")
-    return 0 if all(row["valid"] for row in rows) else WRONG_INPUT
+    return 0 if is_valid else WRONG_INPUT
 
 
-def _check(file: str) -> dict[str, Any]:
-    from archon.spec.reader import (
-        kind_of,
-        load_benchmark,
-        load_model_card,
-        load_training,
-    )
+def _check_file(file: str) -> tuple[dict[str, Any], str]:
+    """Check a file; return its entry in the JSON, and the text that describes a valid file."""
+    from archon.spec import reader
     from archon.spec.strict_json import read_json
 
+    path = Path(file)
     row: dict[str, Any] = {"file": file, "kind": None, "valid": False, "error": None, "errors": []}
+    summary = ""
     try:
-        row["kind"] = kind_of(read_json(Path(file), file))
-        row["told"] = f"{row['kind']}, sound"
+        row["kind"] = reader.kind_of(read_json(path, file))
+        summary = f"{row['kind']}, sound"
         match row["kind"]:
             case "model":
-                load_model_card(Path(file))
+                reader.load_model_card(path)
             case "benchmark":
-                load_benchmark(Path(file))
+                reader.load_benchmark(path)
             case "training":
-                load_training(Path(file))
+                reader.load_training(path)
             case "space":
                 from archon.api import check_space
                 from archon.study.space import Space
 
-                row |= asdict(found := check_space(Space.load(Path(file))))
-                row["told"] = f"space, sound: {_told_check(found)}"
+                row |= asdict(check := check_space(Space.load(path)))
+                summary += f": {_check_summary(check)}"
             case _:
                 from archon.graph.loading import Loader
 
-                Loader().architecture(Path(file))
+                Loader().architecture(path)
         row["valid"] = True
     except ArchonError as error:
         row["error"] = str(error)
@@ -71,19 +70,14 @@ def _check(file: str) -> dict[str, Any]:
             if isinstance(error, FileError)
             else [{"file": file, "path": None, "message": str(error), "referenced_by": []}]
         )
-    return row
+    return row, summary
 
 
-def _told_check(found: SpaceCheck) -> str:
-    """How many points there are, and what became of those that were looked at."""
-    points = (
-        "more points than can be counted"
-        if found.num_points is None
-        else (f"{found.num_points:,} points")
-    )
-    if found.num_checked == found.num_points:
+def _check_summary(check: SpaceCheck) -> str:
+    points = points_text(check.num_points)
+    if check.num_checked == check.num_points:
         return f"{points}, all of them checked"
-    return f"{points}, {found.num_valid:,} of them checked, drawn at random"
+    return f"{points}, {check.num_valid:,} of them checked, drawn at random"
 
 
 @command
@@ -118,12 +112,11 @@ def show(
 ) -> None:
     """Draw an architecture, given by name or path, as a Mermaid flowchart; or list the holes of a
     search space, and one of its architectures."""
-    from archon.cli.spaces import show_space
     from archon.spec.reader import names_space
 
     if names_space(arch):
         if models or with_cost:
-            raise UsageError("--model and --cost are for an architecture, not for a space of them")
+            raise UsageError(f"{arch} is a search space; --model and --cost need an architecture")
         show_space(arch, as_json=as_json)
         return
     from archon.graph.loading import Loader
@@ -134,8 +127,8 @@ def show(
     spec = architecture.spec
     cost = _cost(architecture, completion_tokens) if with_cost else None
     if as_json:
-        told = {"name": spec.name, "description": spec.description, "mermaid": flowchart}
-        emit(told if cost is None else {**told, "cost": cost})
+        result = {"name": spec.name, "description": spec.description, "mermaid": flowchart}
+        emit(result if cost is None else {**result, "cost": cost})
         return
     console().print(f"{spec.name}: {spec.description}")
     print(flowchart, end="")
@@ -144,26 +137,22 @@ def show(
 
 
 def _cost(architecture: Architecture, completion_tokens: float | None) -> dict[str, Any]:
-    """The estimate as plain data: ``worst`` and ``expected``, of each node and in all."""
-    from archon.graph.estimate import Amount, Expectation, estimate
+    """Return the estimate as plain data: ``worst`` and ``expected``, in total and per node."""
+    from archon.graph.estimate import Estimate, Expectation, NodeEstimate, estimate
 
-    def told(amount: Amount) -> dict[str, float]:
+    def plain(cost: Estimate | NodeEstimate) -> dict[str, dict[str, float]]:
         return {
-            "calls": round(amount.calls, 1),
-            "prompt_tokens": round(amount.prompt_tokens),
-            "completion_tokens": round(amount.completion_tokens),
-            "tokens": round(amount.tokens),
+            case: {
+                "calls": round(amount.calls, 1),
+                "prompt_tokens": round(amount.prompt_tokens),
+                "completion_tokens": round(amount.completion_tokens),
+                "tokens": round(amount.tokens),
+            }
+            for case, amount in (("worst", cost.worst), ("expected", cost.expected))
         }
 
-    found = estimate(architecture, Expectation(completion_tokens=completion_tokens))
-    return {
-        "worst": told(found.worst),
-        "expected": told(found.expected),
-        "nodes": {
-            name: {"worst": told(node.worst), "expected": told(node.expected)}
-            for name, node in found.nodes.items()
-        },
-    }
+    total = estimate(architecture, Expectation(completion_tokens=completion_tokens))
+    return {**plain(total), "nodes": {name: plain(node) for name, node in total.nodes.items()}}
 
 
 def _print_cost(cost: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A command with an argument of free text, which may begin with a minus sign."""
+"""A command whose argument is free text, which may start with a minus sign."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import click
 from archon.cli.options import Command
 
 _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*(=.*)?", re.DOTALL)
-"""What is written like an option, known or not."""
+"""The syntax of an option, known or not."""
 
 
 class FreeTextCommand(Command):
-    """Takes what begins with a minus sign and is not written like an option as an argument.
+    """A command in which words with a minus sign that cannot be options are arguments.
 
     ``-5 + 3 = ?``, ``-x + 1 = 0`` and ``--5`` are arguments. ``--modle`` and ``-x`` are unknown
     options, as in any command; after ``--`` they are arguments.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the arguments after ``--``, where click looks for no option."""
-        options, arguments = self._divided(ctx, args)
+        """Parse with all arguments moved after ``--``, so that click takes none for an option."""
+        options, arguments = self._split(ctx, args)
         try:
             return super().parse_args(ctx, [*options, "--", *arguments])
         except click.NoSuchOption as error:
@@ -31,8 +31,8 @@ class FreeTextCommand(Command):
             message = f"{error.message} A question that looks like an option goes after '--'."
             raise click.NoSuchOption(error.option_name, message, ctx=ctx) from None
 
-    def _divided(self, ctx: click.Context, args: Sequence[str]) -> tuple[list[str], list[str]]:
-        """The options with their values, and the arguments, each in the order given."""
+    def _split(self, ctx: click.Context, args: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Split words into (options with their values, arguments), each in their order."""
         takes_value = {
             name: not (param.is_flag or param.count)
             for param in self.get_params(ctx)

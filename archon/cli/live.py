@@ -1,8 +1,7 @@
-"""What people see while an evaluation runs: a display on a terminal, plain lines elsewhere.
+"""Progress of a running evaluation: a live display on a terminal, plain lines elsewhere.
 
-Both are drawn in the event loop of the evaluation, a few times a second and not for every answer;
-the models are asked what they are doing (``archon.lm.base.status_of``), and no step of theirs waits
-for that.
+Both are rendered in the evaluation's event loop, a few times a second rather than for every answer.
+They poll the models' status (``archon.lm.base.status_of``), which never delays a model.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-from archon.cli.console import console, with_interval
+from archon.cli.console import console, counted, with_interval
 from archon.cli.pace import Pace, duration, seconds_left
 from archon.lm.base import status_of
 from archon.types import ModelStatus
@@ -28,44 +27,42 @@ if TYPE_CHECKING:
     from archon.lm.lazy import LazyLM
 
 REFRESH_SECONDS = 0.25
-LINE_SECONDS = 60.0
-"""Without a terminal nobody waits longer for a line."""
+MAX_LINE_SECONDS = 60.0
+"""Longest time between two lines where there is no terminal."""
 MIN_LINE_SECONDS = 1.0
-"""Nor do lines follow each other faster, but for the first and the last."""
+"""Shortest time between two lines, except after the first and before the last."""
 
-Part = tuple[str, str]
-"""Words, and the style in which a terminal shows them."""
+StyledText = tuple[str, str]
+"""(text, style on a terminal)."""
 
 
 @asynccontextmanager
-async def followed(
+async def live_progress(
     title: str, num_runs: int, lms: Sequence[LazyLM], max_concurrent_questions: int
 ) -> AsyncIterator[OnProgress]:
-    """Show an evaluation while the block runs, and give its listener.
+    """Display an evaluation while the block runs; yield the listener for its progress.
 
     Parameters
     ----------
-    title
-        What is evaluated.
     num_runs
-        Runs of items, those included that are finished already.
+        Runs of items, including those that are already finished.
     lms
-        The models whose doings are told.
+        The models whose status is shown.
     max_concurrent_questions
-        As many questions are asked at once.
+        The evaluation's limit, from which the number of running questions is estimated.
     """
-    state = State(title, num_runs, lms, max_concurrent_questions)
-    # A log that tells much writes lines of its own, which would tear a display.
+    state = EvalState(title, num_runs, lms, max_concurrent_questions)
+    # Verbose logging prints lines of its own, which would garble the display.
     is_quiet = not logging.getLogger().isEnabledFor(logging.INFO)
     show = _display if console().is_interactive and is_quiet else _lines
 
-    async def refresh_often(refresh: Callable[[], None]) -> None:
+    async def refresh_repeatedly(refresh: Callable[[], None]) -> None:
         while True:
             refresh()
             await asyncio.sleep(REFRESH_SECONDS)
 
-    with show(state, console()) as (on_progress, refresh):
-        refreshing = asyncio.create_task(refresh_often(refresh))
+    with show(state) as (on_progress, refresh):
+        refreshing = asyncio.create_task(refresh_repeatedly(refresh))
         try:
             yield on_progress
         finally:
@@ -75,32 +72,32 @@ async def followed(
 
 
 @contextmanager
-def _display(state: State, to: Console) -> Iterator[tuple[OnProgress, Callable[[], None]]]:
+def _display(state: EvalState) -> Iterator[tuple[OnProgress, Callable[[], None]]]:
     from rich.live import Live
 
     def render() -> RenderableType:
-        state.look()
+        state.poll_models()
         return Display(state)
 
     live = Live(
         get_renderable=render,
-        console=to,
+        console=console(),
         auto_refresh=False,
         transient=True,
         redirect_stdout=False,
     )
     with live:
-        yield state.take, live.refresh
+        yield state.on_progress, live.refresh
 
 
 @contextmanager
-def _lines(state: State, to: Console) -> Iterator[tuple[OnProgress, Callable[[], None]]]:
-    lines = Lines(state, lambda line: to.print(line, soft_wrap=True))
+def _lines(state: EvalState) -> Iterator[tuple[OnProgress, Callable[[], None]]]:
+    lines = Lines(state, lambda line: console().print(line, soft_wrap=True))
     yield lines.on_progress, lines.refresh
 
 
-class State:
-    """What is known of a running evaluation, and how it is put into words."""
+class EvalState:
+    """The progress of a running evaluation and the status of its models, with their texts."""
 
     def __init__(
         self,
@@ -116,32 +113,33 @@ class State:
         self._lms, self._max_concurrent_questions = lms, max_concurrent_questions
         self._clock, self._started = clock, clock()
         self._pace = Pace()
-        self._generated_tokens: int | None = None
-        """As the models count them; they do before an answer is finished, if they count."""
-        self.look()
+        self._model_tokens: int | None = None
+        """Generated tokens as the models report them, those of unfinished answers included; None if
+        no model reports any."""
+        self.poll_models()
 
-    def take(self, progress: EvalProgress) -> None:
-        """Take note of an answer."""
+    def on_progress(self, progress: EvalProgress) -> None:
+        """Record an answer."""
         if self.progress is None and progress.num_kept:
-            self._pace = Pace()  # tokens of earlier sittings are no sign of today's speed
+            self._pace = Pace()  # the tokens of earlier sessions would count as this one's
         self.progress = progress
 
-    def look(self) -> None:
-        """Look at what the models are doing now."""
-        found = ((lm.card.name, status_of(lm)) for lm in self._lms)
-        self.statuses = [(name, status) for name, status in found if status is not None]
+    def poll_models(self) -> None:
+        """Update the status of the models and the count of generated tokens."""
+        statuses = ((lm.card.name, status_of(lm)) for lm in self._lms)
+        self.statuses = [(name, status) for name, status in statuses if status is not None]
         opened = [status for _, status in self.statuses if status.doing != "loading"]
         if opened:
-            so_far = sum(status.generated_tokens for status in opened)
-            self._generated_tokens = max(so_far, self._generated_tokens or 0)
-        told = self.progress.generated_tokens if self.progress else 0
-        self._pace.note(
-            self._clock(), told if self._generated_tokens is None else self._generated_tokens
+            model_tokens = sum(status.generated_tokens for status in opened)
+            self._model_tokens = max(model_tokens, self._model_tokens or 0)
+        answer_tokens = self.progress.generated_tokens if self.progress else 0
+        self._pace.add(
+            self._clock(), answer_tokens if self._model_tokens is None else self._model_tokens
         )
 
     @property
     def seconds(self) -> float:
-        """Since the evaluation began, in this sitting."""
+        """Seconds since this session of the evaluation started."""
         return self._clock() - self._started
 
     @property
@@ -150,22 +148,21 @@ class State:
 
     @property
     def num_under_way(self) -> int:
-        """Questions that are being answered."""
+        """Number of questions that are being answered."""
         return min(self._max_concurrent_questions, self.num_runs - self.num_done)
 
     @property
     def seconds_left(self) -> float | None:
-        """At the pace of this sitting."""
-        if self.progress is None:
+        """Expected remaining seconds; None before the first answer and after the last."""
+        num_left = self.num_runs - self.num_done
+        if self.progress is None or not num_left:
             return None
         num_done = self.num_done - self.progress.num_kept
-        return seconds_left(
-            self.seconds, num_done, self.num_runs - self.num_done, self.num_under_way
-        )
+        return seconds_left(self.seconds, num_done, num_left, self.num_under_way)
 
-    def results(self) -> list[Part]:
-        """How the answers are so far, and how fast the models."""
-        parts: list[Part] = []
+    def results(self) -> list[StyledText]:
+        """Return texts for the accuracy and errors so far, and the models' speed."""
+        parts: list[StyledText] = []
         if self.progress is not None and self.progress.num_done:
             tally = self.progress.tally
             accuracy = with_interval(tally.accuracy, tally.accuracy_interval)
@@ -178,51 +175,40 @@ class State:
         return parts
 
 
-def doings(status: ModelStatus) -> list[str]:
-    """What a model is doing, the most telling first."""
+def activities(status: ModelStatus) -> list[str]:
+    """Return texts for a model's status, the most important first."""
     if status.doing == "loading":
         return ["loading"]
     if status.doing == "calling":
-        told = [f"{counted(status.num_running, 'call')} under way"]
-        return [*told, f"{status.num_waiting} waiting"] if status.num_waiting else told
-    told = []
+        texts = [f"{counted(status.num_running, 'call')} under way"]
+        return [*texts, f"{status.num_waiting} waiting"] if status.num_waiting else texts
+    texts = []
     if status.num_running:
-        told.append(f"{counted(status.num_running, 'text')} decoding")
+        texts.append(f"{counted(status.num_running, 'text')} decoding")
     if status.num_waiting:
-        told.append(f"{counted(status.num_waiting, 'prompt')} waiting")
-    told = told or ["idle"]
+        texts.append(f"{counted(status.num_waiting, 'prompt')} waiting")
+    texts = texts or ["idle"]
     if status.cache_used is not None:
-        told.append(f"cache {100 * status.cache_used:.0f} % full")
+        texts.append(f"cache {100 * status.cache_used:.0f} % full")
     if status.cached_prompt_share is not None:
-        told.append(f"{100 * status.cached_prompt_share:.0f} % of prompt tokens cached")
-    return told
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun.
-
-    >>> counted(1, "call"), counted(12, "call")
-    ('1 call', '12 calls')
-    """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+        texts.append(f"{100 * status.cached_prompt_share:.0f} % of prompt tokens cached")
+    return texts
 
 
 class Display:
-    """A bar, the results so far, and a line for each model: as much of each as fits its line."""
+    """A progress bar, a line of results, and a line for each model, cut at the console's width."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: EvalState) -> None:
         self._state = state
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lines that are never wider than the console."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
 
         state, width = self._state, options.max_width
         times = [duration(state.seconds)]
-        left = state.seconds_left
-        if left is not None and state.num_done < state.num_runs:
+        if (left := state.seconds_left) is not None:
             times.append(f"{duration(left)} left")
         bar = Table.grid(padding=(0, 1), expand=True)
         bar.add_column(no_wrap=True, overflow="ellipsis", max_width=max(8, 2 * width // 5))
@@ -242,58 +228,55 @@ class Display:
         )
         yield bar
         under_way = f"{counted(state.num_under_way, 'question')} under way"
-        yield fitted("", [*state.results(), (under_way, "")], width)
+        yield fit_line("", [*state.results(), (under_way, "")], width)
         for name, status in state.statuses:
-            parts = ((words, "") for words in doings(status))
-            yield fitted(f"{name}: ", parts, width, style="dim")
+            parts = ((text, "") for text in activities(status))
+            yield fit_line(f"{name}: ", parts, width, style="dim")
 
 
-def fitted(start: str, parts: Iterable[Part], width: int, style: str = "") -> Text:
-    """One line of the first parts, as many as fit; the first is cut where even it does not."""
+def fit_line(start: str, parts: Iterable[StyledText], width: int, style: str = "") -> Text:
+    """Join the leading parts that fit into a line; a first part that is too long is cut."""
     from rich.text import Text
 
     line = Text(start, style=style, no_wrap=True, overflow="ellipsis")
     separator = ""
-    for words, part_style in parts:
-        if separator and line.cell_len + len(separator) + len(words) > width:
+    for text, part_style in parts:
+        if separator and line.cell_len + len(separator) + len(text) > width:
             break
-        line.append(separator).append(words, style=part_style)
+        line.append(separator).append(text, style=part_style)
         separator = ", "
     return line
 
 
 class Lines:
-    """A line at the beginning, at each tenth, and after a minute without one."""
+    """Prints a line at the start, at each tenth, and after a minute without one."""
 
-    def __init__(self, state: State, say: Callable[[str], None]) -> None:
-        self._state, self._say = state, say
-        self._tenth, self._said_at = 0, state.seconds
-        say(f"{state.title}: {counted(state.num_runs, 'question')}")
+    def __init__(self, state: EvalState, print_line: Callable[[str], None]) -> None:
+        self._state, self._print_line = state, print_line
+        self._tenth, self._printed_at = 0, state.seconds
+        print_line(f"{state.title}: {counted(state.num_runs, 'question')}")
 
     def on_progress(self, progress: EvalProgress) -> None:
-        """Take note of an answer, and tell of a tenth."""
-        self._state.take(progress)
+        """Record an answer, and print a line if it completes a tenth."""
+        self._state.on_progress(progress)
         tenth = 10 * progress.num_done // progress.num_runs
-        is_time = self._state.seconds - self._said_at >= MIN_LINE_SECONDS
+        is_time = self._state.seconds - self._printed_at >= MIN_LINE_SECONDS
         if tenth > self._tenth and (is_time or tenth == 10 or not self._tenth):
             self._tenth = tenth
-            self._state.look()
-            self._tell([])
+            self._state.poll_models()
+            self._print([])
 
     def refresh(self) -> None:
-        """Look at the models; tell after a minute without a line what they are doing, too."""
-        self._state.look()
-        if self._state.seconds - self._said_at >= LINE_SECONDS:
-            models = [
-                f"{name}: {', '.join(doings(status))}" for name, status in self._state.statuses
-            ]
-            self._tell(models)
+        """Poll the models; after a minute without a line, print one with their activities."""
+        self._state.poll_models()
+        if self._state.seconds - self._printed_at >= MAX_LINE_SECONDS:
+            statuses = self._state.statuses
+            self._print([f"{name}: {', '.join(activities(status))}" for name, status in statuses])
 
-    def _tell(self, models: Sequence[str]) -> None:
+    def _print(self, models: Sequence[str]) -> None:
         state = self._state
-        self._said_at = state.seconds
-        parts = [f"{state.num_done} of {state.num_runs}", *(words for words, _ in state.results())]
-        left = state.seconds_left
-        if left is not None and state.num_done < state.num_runs:
+        self._printed_at = state.seconds
+        parts = [f"{state.num_done} of {state.num_runs}", *(text for text, _ in state.results())]
+        if (left := state.seconds_left) is not None:
             parts.append(f"{duration(left)} left")
-        self._say("; ".join([f"{state.title}: {', '.join(parts)}", *models]))
+        self._print_line("; ".join([f"{state.title}: {', '.join(parts)}", *models]))

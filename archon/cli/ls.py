@@ -1,4 +1,4 @@
-"""``archon ls``: what there is to choose from, by name."""
+"""``archon ls``: list what can be given by name."""
 
 from __future__ import annotations
 
@@ -29,14 +29,11 @@ def _catalogue(kind: catalog.Kind) -> list[Row]:
 def _scorers() -> list[Row]:
     from archon.evals.scorers import KINDS, SCORERS
 
-    return [
-        {"name": name, "answer": KINDS[name], "description": _first_line(scorer)}
-        for name, scorer in SCORERS.items()
-    ]
-
-
-def _first_line(function: object) -> str:
-    return (function.__doc__ or "").strip().partition("\n")[0].replace("``", "")
+    rows = []
+    for name, scorer in SCORERS.items():
+        description = (scorer.__doc__ or "").strip().partition("\n")[0].replace("``", "")
+        rows.append({"name": name, "answer": KINDS[name], "description": description})
+    return rows
 
 
 def _templates() -> list[Row]:
@@ -81,7 +78,7 @@ def _studies() -> list[Row]:
 
 
 def _folders() -> list[Path]:
-    """The folders in which runs and studies lie by default."""
+    """Return the folders in ``runs``, the default place of runs and studies."""
     root = Path("runs")
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
@@ -97,7 +94,7 @@ KINDS: Mapping[str, Callable[[], list[Row]]] = {
     "runs": _runs,
     "studies": _studies,
 }
-"""What can be listed. Runs and studies are those in the folder ``runs``."""
+"""Kind → the function that lists it."""
 
 
 @command

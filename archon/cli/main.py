@@ -1,4 +1,4 @@
-"""The table of commands and the one way in. A command's module is imported when it is called."""
+"""The table of commands and the entry point. A command's module is imported when it is called."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from archon.train.registry import TRAININGS
 
 
 class LazyGroup(click.Group):
-    """Commands by name: (``module:function``, the line that ``--help`` shows of it).
+    """A group whose commands are imported when they are called.
 
-    The function is a command, or makes the command of a name.
+    Parameters
+    ----------
+    table
+        Name → (``module:attribute``, the line that ``--help`` shows). The attribute is a command or
+        a function that makes the command of a name.
     """
 
     def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
@@ -29,8 +33,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.table:
             return None
-        module_name, _, function_name = self.table[cmd_name][0].partition(":")
-        found = getattr(importlib.import_module(module_name), function_name)
+        module_name, _, attribute = self.table[cmd_name][0].partition(":")
+        found = getattr(importlib.import_module(module_name), attribute)
         command = found if isinstance(found, click.Command) else found(cmd_name)
         assert isinstance(command, click.Command)
         return command

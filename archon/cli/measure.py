@@ -1,4 +1,4 @@
-"""What ``eval`` and ``compare`` share: their options, their progress, and one evaluation."""
+"""Options, evaluation and report texts that ``eval`` and ``compare`` share."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archon.cli.console import with_interval
-from archon.cli.options import models_by_role, models_option, seed_option
+from archon.cli.options import (
+    data_option,
+    models_by_role,
+    models_option,
+    no_cache_option,
+    scorer_option,
+    seed_option,
+)
 from archon.errors import TooManyErrorsError, UsageError
 from archon.evals.failures import causes_text, parse_max_errors
 from archon.evals.rounding import decimal
@@ -28,24 +35,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EvalOptions:
-    """Which models, which items and which draws; where the run goes."""
+class Selection:
+    """The items and samples of an evaluation."""
 
-    models: dict[str, Any]
-    limit: int | None
-    seed: int
-    epochs: int
     split: str
+    limit: int | None
     data: str | None
     scorer: str | None
-    output: Path | None
-    resume: bool
-    keep_errors: bool
-    max_errors: MaxErrors
-    cache: bool
+    seed: int
+    epochs: int
 
     def benchmark(self, ref: str) -> Benchmark:
-        """The items of a benchmark that are to be asked."""
+        """Open the selected items of a benchmark."""
         from archon.api import benchmark
 
         return benchmark(
@@ -53,23 +54,31 @@ class EvalOptions:
         )
 
     def evaluation(self, architecture: Architecture, items: Benchmark) -> Evaluation:
-        """Everything that is to be asked of an architecture."""
+        """Make the evaluation of an architecture on such items."""
         from archon.evals.runner import Evaluation
 
         return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs)
 
-    def measure(self, works: Sequence[Work], lms: Sequence[LazyLM]) -> None:
-        """Evaluate; see ``measure``."""
-        measure(
-            works,
-            lms,
-            keep_errors=self.keep_errors,
-            max_errors=self.max_errors,
-            cache=self.cache,
-        )
+
+@dataclass(frozen=True)
+class RunPolicy:
+    """The treatment of errors and of stored samples; see ``runner.evaluate``."""
+
+    keep_errors: bool = False
+    max_errors: MaxErrors = None
+    cache: bool = True
+    """Read samples from the pool on disk, and store new ones there."""
 
 
-_TAKEN_AS_THEY_ARE = ("limit", "seed", "epochs", "split", "data", "scorer", "resume", "keep_errors")
+@dataclass(frozen=True)
+class EvalOptions:
+    """The options of ``eval_options``."""
+
+    models: dict[str, Any]
+    selection: Selection
+    policy: RunPolicy
+    output: Path | None
+    resume: bool
 
 
 _OPTIONS = (
@@ -84,10 +93,8 @@ _OPTIONS = (
         help="Ask each item so often, on fresh draws.",
     ),
     click.option("--split", default="select", show_default=True, help="search, select or test."),
-    click.option(
-        "--data", metavar="PATH", help="A JSONL file in the place of the card's own source."
-    ),
-    click.option("--scorer", metavar="NAME", help="Another scorer than the benchmark's, by name."),
+    data_option,
+    scorer_option,
     click.option("--output", metavar="FOLDER", help="Where the run goes; by default in runs/."),
     click.option(
         "--resume",
@@ -104,34 +111,37 @@ _OPTIONS = (
         "0.1 or 10%; 0 stops at the first failure, 100% never. By default, stop after 10 "
         "failures of one cause without a success between.",
     ),
-    click.option(
-        "--no-cache", is_flag=True, help="Make every draw anew; neither find nor keep any."
-    ),
+    no_cache_option,
 )
 
 
 def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a ``EvalOptions``, which the command takes as ``measuring``."""
+    """Add the options of an evaluation to a command, which gets them as ``options``."""
 
     @functools.wraps(function)
     def with_options(
         models: Sequence[str],
         output: str | None,
+        resume: bool,
+        keep_errors: bool,
         max_errors: str | None,
         no_cache: bool,
-        **options: Any,
+        **others: Any,
     ) -> Any:
-        chosen = {name: options.pop(name) for name in _TAKEN_AS_THEY_ARE}
-        if chosen["resume"] and not output:
+        if resume and not output:
             raise UsageError("--resume needs --output, which names the folder of the run")
-        measuring = EvalOptions(
+        options = EvalOptions(
             models=models_by_role(models),
+            selection=Selection(**{each.name: others.pop(each.name) for each in fields(Selection)}),
+            policy=RunPolicy(
+                keep_errors=keep_errors,
+                max_errors=None if max_errors is None else parse_max_errors(max_errors),
+                cache=not no_cache,
+            ),
             output=Path(output) if output else None,
-            max_errors=None if max_errors is None else parse_max_errors(max_errors),
-            cache=not no_cache,
-            **chosen,
+            resume=resume,
         )
-        return function(measuring=measuring, **options)
+        return function(options=options, **others)
 
     for option in reversed(_OPTIONS):
         with_options = option(with_options)
@@ -139,103 +149,95 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @dataclass(frozen=True)
-class Work:
-    """An evaluation, the folder that it goes into, and what people see it called."""
+class Job:
+    """An evaluation with the folder of its run, and its title on the screen."""
 
     evaluation: Evaluation
     folder: RunFolder
     title: str
 
 
-def measure(
-    works: Sequence[Work],
-    lms: Sequence[LazyLM],
-    *,
-    keep_errors: bool = False,
-    max_errors: MaxErrors = None,
-    cache: bool = True,
-) -> None:
-    """Evaluate one after another what is not finished, and show how it goes.
+def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> None:
+    """Run the unfinished jobs one after another, and display their progress.
 
-    The models are made ready once, before the first question. An interrupt leaves what is finished
-    in the folders. ``cache`` puts the pool of draws under all of them; see ``runner.evaluate`` for
-    the rest.
+    The models are opened once, before the first question, and closed at the end. After an interrupt
+    the folders keep the finished answers.
 
     Raises
     ------
     TooManyErrorsError
         Too many answers failed.
     """
-    from archon.cli.live import followed
+    from archon.cli.live import live_progress
     from archon.cli.weights import open_all
     from archon.evals.runner import DEFAULT_CONCURRENT_QUESTIONS, evaluate
     from archon.lm.pool import DrawPool
 
-    left = [
-        work
-        for work in works
-        if not work.evaluation.is_finished_in(work.folder, keep_errors=keep_errors)
+    unfinished = [
+        job
+        for job in jobs
+        if not job.evaluation.is_finished_in(job.folder, keep_errors=policy.keep_errors)
     ]
-    if not left:
+    if not unfinished:
         return
     open_all(lms)
 
     async def evaluate_all(pool: DrawPool | None) -> None:
         try:
-            for work in left:
-                num_runs = len(work.evaluation.items) * work.evaluation.epochs
-                following = followed(work.title, num_runs, lms, DEFAULT_CONCURRENT_QUESTIONS)
-                async with following as on_progress:
+            for job in unfinished:
+                num_runs = len(job.evaluation.items) * job.evaluation.epochs
+                display = live_progress(job.title, num_runs, lms, DEFAULT_CONCURRENT_QUESTIONS)
+                async with display as on_progress:
                     try:
                         await evaluate(
-                            work.evaluation,
-                            work.folder,
+                            job.evaluation,
+                            job.folder,
                             pool=pool,
-                            keep_errors=keep_errors,
-                            max_errors=max_errors,
+                            keep_errors=policy.keep_errors,
+                            max_errors=policy.max_errors,
                             on_progress=on_progress,
                         )
                     except TooManyErrorsError as error:
-                        kept = f"{work.folder.path} keeps the finished answers"
+                        kept = f"{job.folder.path} keeps the finished answers"
                         raise TooManyErrorsError(
-                            f"{work.title}: {error.reason}; {kept}, --resume continues",
+                            f"{job.title}: {error.reason}; {kept}, --resume continues",
                             cause=error.cause,
                         ) from error
         finally:
             for lm in lms:
                 await lm.aclose()
 
-    with DrawPool() if cache else contextlib.nullcontext() as pool:
+    with DrawPool() if policy.cache else contextlib.nullcontext() as pool:
         asyncio.run(evaluate_all(pool))
 
 
 def accuracy_text(report: dict[str, Any]) -> str:
-    """Accuracy and its 95 % interval."""
+    """Format the accuracy and its 95 % interval."""
     return with_interval(report["accuracy"], report["accuracy_interval"])
 
 
 def has_partial_scores(report: dict[str, Any]) -> bool:
-    """Whether the mean score says anything that the accuracy does not."""
+    """Return whether the mean score differs from the accuracy."""
     return bool(report["mean_score"] != report["accuracy"])
 
 
 def mean_score_text(report: dict[str, Any]) -> str:
-    """Mean score and its 95 % interval."""
+    """Format the mean score and its 95 % interval."""
     if report["mean_score"] is None:
         return "–"
     low, high = report["mean_score_interval"]
     return f"{decimal(report['mean_score'], 3)} [{decimal(low, 3)}, {decimal(high, 3)}]"
 
 
-_STATES = {"number": "state no number", "text": "state no answer", "code": "hold no program"}
+_WITHOUT_VALUE = {"number": "state no number", "text": "state no answer", "code": "hold no program"}
 
 
-def answers_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is the matter with the answers of a run, each line with its style."""
+def problem_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield (line, style) for each kind of problem with the answers of a run."""
     total = report["num_runs"]
     if report["num_without_value"]:
-        counted = f"{report['num_without_value']} of {total} answers"
-        yield f"{counted} {_STATES.get(report['answer'], 'state no value')}", "yellow"
+        verb = _WITHOUT_VALUE.get(report["answer"], "state no value")
+        yield f"{report['num_without_value']} of {total} answers {verb}", "yellow"
     if report["num_limited"]:
         yield f"{report['num_limited']} answers were cut short by the budget", "yellow"
     if report["num_errors"]:

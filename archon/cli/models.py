@@ -1,15 +1,17 @@
-"""``archon models``: the cards of the catalogue, and the weights that are here."""
+"""``archon models``: the cards of the catalogue, and the weights on this machine."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
 
 from archon import weights
-from archon.cli.console import console, emit, megabytes
+from archon.cli.console import console, emit, megabytes, print_line
 from archon.cli.options import command
-from archon.errors import UsageError
+from archon.cli.weights import local_card
+from archon.cli.weights import pull as pull_with_progress
 from archon.spec import catalog
 from archon.spec.model import LocalCard, ModelCard
 from archon.spec.reader import Loaded, load_model_card
@@ -36,24 +38,23 @@ def ls(as_json: bool) -> None:
 @click.argument("name")
 def pull(name: str, as_json: bool) -> None:
     """Fetch a model's weights and check their digest; what is here is checked once more."""
-    from archon.cli.weights import pull as pull_with_progress
     from archon.weights.cache import read_record
     from archon.weights.digest import digest_of
     from archon.weights.model_files import num_bytes_of
     from archon.weights.progress import silent
 
     loaded = load_model_card(name)
-    card = _local(loaded)
+    card = local_card(loaded)
     path = pull_with_progress(card, loaded.base_dir, verify=True)
     record = read_record(card.name)
-    known = record is not None and record.path == str(path.absolute())
-    sha256 = record.sha256 if record and known else digest_of(path, silent)
+    is_recorded = record is not None and record.path == str(path.absolute())
+    sha256 = record.sha256 if record and is_recorded else digest_of(path, silent)
     num_bytes = num_bytes_of(path)
     result = {"name": card.name, "path": str(path), "sha256": sha256, "bytes": num_bytes}
     if as_json:
         emit(result)
     else:
-        console().print(f"{path}\n{megabytes(num_bytes)}, sha256 {sha256}", soft_wrap=True)
+        print_line(f"{path}\n{megabytes(num_bytes)}, sha256 {sha256}")
 
 
 @command
@@ -66,11 +67,9 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         emit({"card": card, "path": row["path"]})
         return
-    import json
-
     print(json.dumps(card, indent=2, ensure_ascii=False))
     if isinstance(loaded.spec, LocalCard):
-        console().print(f"weights: {row['path'] or 'not here yet'}", soft_wrap=True)
+        print_line(f"weights: {row['path'] or 'not here yet'}")
 
 
 @command
@@ -78,32 +77,24 @@ def show(name: str, as_json: bool) -> None:
 def rm(name: str, as_json: bool) -> None:
     """Delete a model's weights from Archon's cache; the hub's own cache stays as it is."""
     loaded = load_model_card(name)
-    card = _local(loaded)
+    card = local_card(loaded)
     freed = weights.remove(card)
-    left = weights.find_anywhere(card, loaded.base_dir)
+    remaining = weights.find_anywhere(card, loaded.base_dir)
     if as_json:
-        emit({"name": card.name, "freed_bytes": freed, "path": str(left) if left else None})
+        path = str(remaining) if remaining else None
+        emit({"name": card.name, "freed_bytes": freed, "path": path})
         return
     console().print(f"{card.name}: {megabytes(freed)} freed" if freed else "nothing to delete")
 
 
-def _local(loaded: Loaded[Any]) -> LocalCard:
-    if not isinstance(loaded.spec, LocalCard):
-        backend = loaded.spec.backend
-        raise UsageError(f"{loaded.spec.name!r} has no weights: its backend is {backend!r}")
-    return loaded.spec
-
-
 def _row(loaded: Loaded[Any]) -> dict[str, Any]:
     card: ModelCard = loaded.spec
-    row: dict[str, Any] = {
+    local = card if isinstance(card, LocalCard) else None
+    path = weights.find_anywhere(local, loaded.base_dir) if local else None
+    return {
         "name": card.name,
         "backend": card.backend,
         "description": card.description,
-        "bytes": None,
-        "path": None,
+        "bytes": local.bytes if local else None,
+        "path": str(path) if path else None,
     }
-    if isinstance(card, LocalCard):
-        path = weights.find_anywhere(card, loaded.base_dir)
-        row.update(bytes=card.bytes, path=str(path) if path else None)
-    return row

@@ -1,24 +1,23 @@
-"""What commands share: the options that all have, and the form of those that many have."""
+"""Options and checks that commands share."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from archon.errors import UsageError
+from archon.errors import StorageError, UsageError, os_reason, require
 from archon.spec.messages import shown
 
 LEVELS = ("debug", "info", "warning", "error")
 
 
 class Command(click.Command):
-    """A command that refuses an option of one value given twice: click would take the last and
-    drop the others without a word."""
+    """A command that rejects a repeated option of one value; click would silently take the last."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
@@ -31,14 +30,14 @@ class Command(click.Command):
 
 
 def _takes_one_value(parameter: click.Parameter) -> bool:
-    """Whether a repetition would be lost; a flag given twice says nothing else."""
+    """Return whether a repetition would be lost. Repeating a flag changes nothing."""
     if not isinstance(parameter, click.Option) or parameter.multiple or parameter.count:
         return False
     return not parameter.is_flag or bool(parameter.secondary_opts)
 
 
 def command(function: Callable[..., int | None], kind: type[Command] = Command) -> click.Command:
-    """A command with the options of every command: ``--json`` (``as_json``), ``--log-level``."""
+    """Make a command with the options of all commands, ``--json`` and ``--log-level``."""
     with_level = click.option(
         "--log-level",
         type=click.Choice(LEVELS),
@@ -58,13 +57,26 @@ def _set_log_level(context: click.Context, parameter: click.Parameter, level: st
     logging.getLogger().setLevel(level.upper())
 
 
+def require_optuna() -> None:
+    """Check that optuna is installed, and mute its log below ``--log-level info``.
+
+    Raises
+    ------
+    MissingExtraError
+        It is not installed.
+    """
+    optuna = require("optuna", "search")
+    if not logging.getLogger().isEnabledFor(logging.INFO):
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
 def output_file(given: str | None) -> Path | None:
-    """The file that ``--output`` names, None where there is none.
+    """Return the file of an ``--output`` option, None where it is not given.
 
     Raises
     ------
     UsageError
-        It is a folder, or in a folder that does not exist.
+        The path is a folder, or its folder does not exist.
     """
     if not given:
         return None
@@ -79,6 +91,21 @@ def output_file(given: str | None) -> Path | None:
     return path
 
 
+def write_file(path: Path, parts: Iterable[str]) -> None:
+    """Write text to a file.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(parts)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {os_reason(error)}") from None
+
+
 models_option = click.option(
     "--model",
     "models",
@@ -91,14 +118,26 @@ seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, help="Changes draws, never items."
 )
 
+data_option = click.option(
+    "--data", metavar="PATH", help="A JSONL file in the place of the card's own source."
+)
+
+scorer_option = click.option(
+    "--scorer", metavar="NAME", help="Another scorer than the benchmark's, by name."
+)
+
+no_cache_option = click.option(
+    "--no-cache", is_flag=True, help="Make every draw anew; neither find nor keep any."
+)
+
 
 def models_by_role(given: Sequence[str]) -> dict[str, Any]:
-    """``ROLE=NAME`` texts as a mapping.
+    """Return ``ROLE=NAME`` arguments as a mapping.
 
     Raises
     ------
     UsageError
-        A text has no ``=``, or a role is given twice.
+        An argument is not ``ROLE=NAME``, or a role is given twice.
     """
     models: dict[str, Any] = {}
     for text in given:

@@ -1,4 +1,4 @@
-"""How fast an evaluation goes, and how long it will still take."""
+"""Speed and remaining time of a running evaluation."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ WINDOW_SECONDS = 10.0
 
 
 class Pace:
-    """How fast a count has grown of late.
+    """The recent rate of a growing count.
 
-    It is looked at over the last ``window_seconds``, and over longer where it has not grown since:
-    what comes in rare large pieces shows neither peaks nor zeros.
+    The rate covers the last ``window_seconds``, and a longer time if the count has not grown since
+    then: a count that grows in rare, large steps shows neither peaks nor zeros.
     """
 
     def __init__(self, window_seconds: float = WINDOW_SECONDS) -> None:
         self._window_seconds = window_seconds
         self._growth: deque[tuple[float, int]] = deque()
-        """When the count was first seen at a value, and the value."""
+        """(time at which the count was first seen, count)."""
 
-    def note(self, now: float, count: int) -> None:
-        """The count as it is now."""
+    def add(self, now: float, count: int) -> None:
+        """Record the current count."""
         if not self._growth or count > self._growth[-1][1]:
             self._growth.append((now, count))
         while len(self._growth) > 2 and self._growth[1][0] <= now - self._window_seconds:
             self._growth.popleft()
 
     def per_second(self, now: float) -> float | None:
-        """The rate; None as long as the count has not grown."""
+        """Return the rate; None as long as the count has not grown."""
         if len(self._growth) < 2:
             return None
         (since, before), (_, count) = self._growth[0], self._growth[-1]
@@ -35,29 +35,29 @@ class Pace:
 
 
 def seconds_left(seconds: float, num_done: int, num_left: int, num_under_way: int) -> float | None:
-    """Time that the rest will take at the pace so far; None before anything is done.
+    """Estimate the remaining time from the pace so far; None before anything is done.
 
     Parameters
     ----------
     seconds
-        Since the work began.
+        Time since the work started.
     num_done
-        Done in these seconds.
+        Items that were done in this time.
     num_left
-        Not done yet, of which ``num_under_way`` have begun. On average those are half done; without
-        them the first answers of many at once would promise far too long a wait.
+        Items that are not done, of which ``num_under_way`` have started. Those count as half done;
+        otherwise the first of many concurrent answers would give far too long an estimate.
 
     >>> seconds_left(60, num_done=20, num_left=100, num_under_way=20)
     180.0
     """
     if not num_done:
         return None
-    begun = num_under_way / 2
-    return seconds * (num_left - begun) / (num_done + begun)
+    half_done = num_under_way / 2
+    return seconds * (num_left - half_done) / (num_done + half_done)
 
 
 def duration(seconds: float) -> str:
-    """A time as clocks show it.
+    """Format a time like a clock.
 
     >>> duration(72.4), duration(3723)
     ('1:12', '1:02:03')

@@ -1,4 +1,4 @@
-"""``archon run``: one question, with the nodes to be watched on a terminal."""
+"""``archon run``: answer one question, with a live display of the nodes on a terminal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, emit
+from archon.cli.console import console, emit, print_line
 from archon.cli.free_text import FreeTextCommand
 from archon.cli.options import command, models_by_role, models_option, seed_option
 from archon.errors import UsageError
 from archon.spec.encoding import decode_text, without_marks
 
 _UNDECODED = re.compile("[\ud800-\udfff]")
-"""What Python puts in the place of an argument's bytes that it cannot decode."""
+"""Python's replacements for bytes of an argument that it cannot decode."""
 
 if TYPE_CHECKING:
     from archon.graph.answer import Answer
@@ -52,10 +52,7 @@ def run(
     text = _question(question)
     open_all(loader.lms)
     answer = asyncio.run(_answer(architecture, loader.lms, text, seed))
-    if with_trace and not as_json:
-        from archon.cli.trace import print_trace
-
-        print_trace(answer.trace)
+    num_cut_off = answer.trace.num_reasoning_cut_off
     if as_json:
         result: dict[str, Any] = {
             "text": answer.text,
@@ -70,59 +67,65 @@ def run(
             result["limited_by"] = answer.limited_by
         if answer.notes:
             result["notes"] = list(answer.notes)
-        if num_cut_off := answer.trace.num_reasoning_cut_off:
+        if num_cut_off:
             result["num_reasoning_cut_off"] = num_cut_off
         emit(result | ({"trace": answer.trace.to_json()} if with_trace else {}))
         return
+    if with_trace:
+        from archon.cli.trace import print_trace
+
+        print_trace(answer.trace)
     print(answer.text)
     value = "no value" if answer.value is None else f"value {answer.value}"
     console().print(
         f"{value}, cost {answer.cost_tokens} tokens, {answer.seconds:.1f} s", style="dim"
     )
-    for note in answer.notes:
-        console().print(note, style="yellow", soft_wrap=True)
-    if num_cut_off := answer.trace.num_reasoning_cut_off:
-        notice = cut_off_notice(num_cut_off, answer.usage.calls)
-        console().print(notice, style="yellow", soft_wrap=True)
+    warnings = list(answer.notes)
+    if num_cut_off:
+        warnings.append(cut_off_notice(num_cut_off, answer.usage.calls))
     if answer.limited_by is not None:
         cut = ", ".join(node.node for node in answer.trace.nodes.values() if node.cut)
-        told = f"the budget of {answer.limited_by} cut it short: {cut}"
-        console().print(told, style="yellow", soft_wrap=True)
+        warnings.append(f"the budget of {answer.limited_by} cut it short: {cut}")
     if answer.num_failed_samples:
-        told = f"{answer.num_failed_samples} of {answer.num_samples} samples failed"
-        console().print(f"{told}; --trace shows why", style="yellow", soft_wrap=True)
+        failed = f"{answer.num_failed_samples} of {answer.num_samples} samples failed"
+        warnings.append(f"{failed}; --trace shows why")
+    for warning in warnings:
+        print_line(warning, "yellow")
 
 
 async def _answer(
     architecture: Architecture, lms: Sequence[LazyLM], text: str, seed: int
 ) -> Answer:
-    from archon.cli.tree import watched
+    from archon.cli.tree import live_tree
+    from archon.cli.weights import close_all
     from archon.types import Question
 
     question = Question(text, answer=architecture.spec.answer)
     try:
-        with watched(architecture) as on_event:
+        with live_tree(architecture) as on_event:
             return await architecture.answer(question, seed=seed, on_event=on_event)
     finally:
-        for lm in lms:
-            await lm.aclose()
+        await close_all(lms)
 
 
 def _question(given: str | None) -> str:
-    """The argument, else standard input, without byte-order marks.
+    """Return the argument, or standard input where there is none, without byte-order marks.
 
     Raises
     ------
     UsageError
-        There is no text.
+        The question is empty, or cannot be decoded.
     SpecError
-        Standard input is in no known encoding.
+        Standard input has an unknown encoding.
     """
     text = _standard_input() if given is None else without_marks(given)
     if not text.strip():
         raise UsageError("the question is empty; give it as an argument or on standard input")
     if _UNDECODED.search(text):
-        raise UsageError("the question contains bytes that are no text in this locale's encoding")
+        raise UsageError(
+            "the question contains bytes that the encoding of this locale cannot decode; "
+            "give it on standard input"
+        )
     return text
 
 

@@ -1,25 +1,28 @@
-"""``archon search``: the best architecture of a space on a benchmark, and the evidence for it."""
+"""``archon search``: find the best architecture of a space on a benchmark."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, emit, p_text, points, with_interval
+from archon.cli.console import console, emit, p_text, points, print_line, with_interval
 from archon.cli.exits import FAILED
 from archon.cli.options import (
     command,
+    data_option,
     models_by_role,
     models_option,
+    no_cache_option,
     output_file,
+    require_optuna,
+    scorer_option,
     seed_option,
 )
-from archon.errors import UsageError, require
+from archon.errors import UsageError
 from archon.evals.rounding import decimal, percent
 
 if TYPE_CHECKING:
@@ -72,10 +75,8 @@ _OPTIONS = (
         multiple=True,
         help="An architecture of the space to try first; may be given several times.",
     ),
-    click.option(
-        "--data", metavar="PATH", help="A JSONL file in the place of the card's own source."
-    ),
-    click.option("--scorer", metavar="NAME", help="Another scorer than the benchmark's, by name."),
+    data_option,
+    scorer_option,
     click.option(
         "--storage",
         metavar="URL",
@@ -86,9 +87,7 @@ _OPTIONS = (
     click.option(
         "--resume", is_flag=True, help="Go on with the study in --study, if there is one."
     ),
-    click.option(
-        "--no-cache", is_flag=True, help="Make every draw anew; neither find nor keep any."
-    ),
+    no_cache_option,
     click.option(
         "--output", metavar="FILE", help="The winner; by default best.json in the folder."
     ),
@@ -96,7 +95,7 @@ _OPTIONS = (
 
 
 def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a ``SearchConfig``, which the command takes as ``config``."""
+    """Add the options of a search to a command, which gets them as ``config``."""
 
     @functools.wraps(function)
     def with_config(
@@ -115,7 +114,7 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
             raise UsageError("--resume needs --study, which names the study")
         limits = {name: options.pop(f"max_{name}") for name in ("tokens", "calls", "seconds")}
         file = output_file(output)
-        require("optuna", "search")
+        require_optuna()
         config = SearchConfig(
             objectives=parse_objectives(objective),
             limits=SearchLimits(**limits),
@@ -144,9 +143,6 @@ def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
     """
     from archon.api import prepare_search
 
-    optuna = require("optuna", "search")
-    if not logging.getLogger().isEnabledFor(logging.INFO):
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
     with console().status("checking the space"):
         session, loader = prepare_search(space, bench, config)
     result = _run(session, loader)
@@ -157,50 +153,44 @@ def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
 
 
 def _run(session: SearchSession, loader: Loader) -> dict[str, Any]:
-    """Run a session with a display; an interrupt prints how to continue."""
+    """Run a session with a display. After an interrupt, print the flags that resume it."""
     from archon.cli.search_display import SearchDisplay
-    from archon.cli.weights import open_all
+    from archon.cli.weights import close_all, open_all
     from archon.study.search_config import SearchListeners
 
     display = SearchDisplay(session.config)
 
     def open_models() -> None:
-        with display.paused():  # pulling and loading have displays of their own
+        with display.paused():  # pulling and loading have their own displays
             open_all(loader.lms)
 
     session.listeners = SearchListeners(
         before_trials=open_models,
-        on_event=display.event,
-        on_progress=display.progress,
-        on_run=display.run,
+        on_event=display.on_event,
+        on_progress=display.on_progress,
+        on_run=display.on_run,
     )
 
     async def run() -> dict[str, Any]:
         try:
             return (await session.run()).to_json()
         finally:
-            for lm in loader.lms:
-                await lm.aclose()
+            await close_all(loader.lms)
 
     with display:
         try:
             return asyncio.run(run())
         except KeyboardInterrupt:
-            console().print(
-                f"what is finished is kept; go on with: --study {session.name} --resume",
-                soft_wrap=True,
-            )
+            print_line(f"what is finished is kept; go on with: --study {session.name} --resume")
             raise
 
 
 def _print(result: dict[str, Any]) -> None:
-    def say(text: str, style: str | None = None) -> None:
-        console().print(text, style=style, soft_wrap=True)
-
     counts = [f"{result[f'num_{what}']} {what}" for what in ("stopped", "rejected", "failed")]
-    say(f"study {result['study']}: {result['num_trials']} trials, {', '.join(counts)}", "bold")
+    summary = f"study {result['study']}: {result['num_trials']} trials, {', '.join(counts)}"
+    print_line(summary, "bold")
     tokens = result["trials_tokens"]
-    say(
+    print_line(
         f"the trials decoded {tokens['generated']:,} tokens; without the pool they would have "
         f"decoded {tokens['without_pool']:,}, and run whole {tokens['without_pool_and_stopping']:,}"
     )
@@ -208,17 +198,16 @@ def _print(result: dict[str, Any]) -> None:
         from archon.cli.search_display import front_table
 
         console().print(front_table(result["front"]))
-        _print_winner(result, say)
+        _print_winner(result)
     for warning in result["warnings"]:
-        say(warning, "yellow")
+        print_line(warning, "yellow")
     if result["output"]:
-        say(f"architecture: {result['output']}")
+        print_line(f"architecture: {result['output']}")
     if result["num_trials"]:
-        say(f"all of it as a page: {_view_command(result)}")
+        print_line(f"all of it as a page: {_view_command(result)}")
 
 
 def _view_command(result: dict[str, Any]) -> str:
-    """The command that shows the study."""
     from archon.study.storage import DATABASE, sqlite_url, study_folder
 
     folder = study_folder(result["study"])
@@ -227,20 +216,20 @@ def _view_command(result: dict[str, Any]) -> str:
     return f"archon view {result['storage']} --study {result['study']}"
 
 
-def _print_winner(result: dict[str, Any], say: Any) -> None:
-    best = result["best"]
+def _print_winner(result: dict[str, Any]) -> None:
+    best, trial = result["best"], result["search"]
     choices = ", ".join(f"{name} = {value}" for name, value in best["choices"].items())
-    say(f"\nthe winner is trial {best['trial']}: {choices}", "bold")
-    found = result["search"]
-    say(f"search {percent(found['accuracy'])} % of {found['num_items']} items (chosen by these)")
+    print_line(f"\nthe winner is trial {best['trial']}: {choices}", "bold")
+    items = f"{trial['num_items']} items (chosen by these)"
+    print_line(f"search {percent(trial['accuracy'])} % of {items}")
     for split in ("select", "test"):
         report = result[split]
         if report is not None:
-            told = with_interval(report["accuracy"], report["accuracy_interval"])
-            say(f"{split} {told}, {report['num_items']} items")
+            accuracy = with_interval(report["accuracy"], report["accuracy_interval"])
+            print_line(f"{split} {accuracy}, {report['num_items']} items")
     row = result["equal_cost"]
     if row is not None and row["difference"] is not None:
-        say(
+        print_line(
             f"test, against a vote over {row['drafts']} drafts at equal cost "
             f"({decimal(row['cost_tokens'])} and {decimal(row['vote_cost_tokens'])} tokens an "
             "answer): "

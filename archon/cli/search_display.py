@@ -1,7 +1,7 @@
-"""What people see while ``archon search`` runs: the front, a line for each trial, what goes on.
+"""Display of a running ``archon search``.
 
-On a terminal the front stands at the bottom and grows, with the trial under way below it; trials
-that are told go by above it. Elsewhere there are the lines alone.
+A line is printed for each finished trial. On a terminal a live display below the lines shows the
+Pareto front and the running trial.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from archon.study.trials import TrialRecord
 
 REFRESHES_PER_SECOND = 4
-MOST_SHOWN = 10
-"""Rows of the front that a display has: a terminal is not high."""
+MAX_ROWS = 10
+"""Rows of the front in the live display."""
 
 
 class SearchDisplay:
-    """Listens to a search, and shows it while the block runs."""
+    """Listener of a search, which displays it while its block runs."""
 
     def __init__(self, config: SearchConfig) -> None:
         from rich.live import Live
 
         self._config, self._doing, self._started = config, "searching", time.monotonic()
-        self._told: list[TrialRecord] = []
+        self._records: list[TrialRecord] = []
         self._rows: list[dict[str, Any]] = []
         self._live = Live(
             get_renderable=self.render,
@@ -57,41 +57,41 @@ class SearchDisplay:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Leave the terminal to another display while the block runs."""
-        shown = self._live.is_started
+        was_started = self._live.is_started
         self._live.stop()
         yield
-        if shown:
+        if was_started:
             self._live.start()
 
-    def event(self, event: StudyEvent) -> None:
-        """Take note of a trial that begins or is told, and print a line of the latter."""
+    def on_event(self, event: StudyEvent) -> None:
+        """Record the start or end of a trial; print a line at its end."""
         from archon.study.search_config import TrialStarted
 
         if isinstance(event, TrialStarted):
             self._doing = f"trial {event.number}"
             return
-        self._told.append(event.record)
+        self._records.append(event.record)
         self._rows = self._front()
         if event.record.outcome != "rejected":
             self._print(event.record)
 
-    def progress(self, progress: EvalProgress) -> None:
-        """Take note of an answer."""
-        share = f"{progress.num_done} of {progress.num_runs} items"
-        self._doing = f"{self._doing.partition(':')[0]}: {share}"
+    def on_progress(self, progress: EvalProgress) -> None:
+        """Record an answer."""
+        count = f"{progress.num_done} of {progress.num_runs} items"
+        self._doing = f"{self._doing.partition(':')[0]}: {count}"
 
-    def run(self, title: str, num_items: int) -> OnProgress:
-        """Take note of a run of the finals, and give its listener."""
+    def on_run(self, title: str, num_items: int) -> OnProgress:
+        """Print the title of a final run; return the listener for its progress."""
         console().print(f"{title}, {num_items} items", style="dim", soft_wrap=True)
         self._doing = title.replace(":", "")
-        return self.progress
+        return self.on_progress
 
     def render(self) -> RenderableType:
-        """The front so far, and what goes on."""
+        """Render the front so far, and a line on the current activity."""
         from rich.console import Group
         from rich.text import Text
 
-        outcomes = Counter(record.outcome for record in self._told)
+        outcomes = Counter(record.outcome for record in self._records)
         count = sum(outcomes.values()) - outcomes["rejected"] - outcomes["repeated"]
         parts = [f"{count} trials", *(f"{outcomes[o]} {o}" for o in ("stopped", "rejected"))]
         parts.append(duration(time.monotonic() - self._started))
@@ -99,16 +99,16 @@ class SearchDisplay:
         doing.no_wrap, doing.overflow = True, "ellipsis"
         if not self._rows:
             return doing
-        return Group(front_table(self._rows[:MOST_SHOWN], one_line=True), doing)
+        return Group(front_table(self._rows[:MAX_ROWS], one_line=True), doing)
 
     def _front(self) -> list[dict[str, Any]]:
-        """Those of this sitting that nothing beats in what is sought, or the best of them."""
+        """Return the Pareto front of this session's trials; with one objective, their ranking."""
         from archon.study.result import row_of
         from archon.study.trials import front, ranked
 
-        several = len(self._config.objectives) > 1
-        found = (front if several else ranked)(self._told, self._config.objectives)
-        return [row_of(record) for record in found]
+        objectives = self._config.objectives
+        best = (front if len(objectives) > 1 else ranked)(self._records, objectives)
+        return [row_of(record) for record in best]
 
     def _print(self, record: TrialRecord) -> None:
         line = f"trial {record.number}: {record.outcome}"
@@ -125,12 +125,12 @@ class SearchDisplay:
 
 
 def front_table(rows: Sequence[Mapping[str, Any]], *, one_line: bool = False) -> Table:
-    """Trials with what they came to, and their choices.
+    """Make a table of trials with their results and choices.
 
     Parameters
     ----------
     one_line
-        Cut choices that do not fit the terminal, rather than fold them.
+        Cut choices that are wider than the terminal instead of wrapping them.
     """
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""``archon serve``: architectures and models behind OpenAI's protocol."""
+"""``archon serve``: serve architectures and models over OpenAI's protocol."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import click
 
 from archon.cli.console import emit
 from archon.cli.options import command, models_by_role, models_option
-from archon.errors import UsageError
+from archon.cli.weights import close_all, open_all
+from archon.errors import UsageError, require
 
 if TYPE_CHECKING:
     from archon.graph.loading import Loader
@@ -94,13 +95,10 @@ def serve(
     ARCH is an architecture, a model card, a GGUF file or a folder of safetensors. --model changes
     the role wherever an architecture has it. The address is printed when the server is ready.
     """
-    from archon.cli.weights import open_all
-    from archon.errors import require
     from archon.graph.loading import Loader
 
     for package in ("starlette", "uvicorn", "prometheus_client"):
         require(package, "serve")
-    from archon.lm.base import close
     from archon.lm.credentials import key_from
     from archon.serve.app import create_app
     from archon.serve.auth import LOCAL_NAMES
@@ -114,12 +112,8 @@ def serve(
             "key with --api-key-env"
         )
     loader = Loader()
-    lms = _served(loader, archs, models_by_role(models))
+    lms = _served_models(loader, archs, models_by_role(models))
     open_all(loader.lms)
-
-    async def close_all() -> None:
-        for lm in loader.lms:
-            await close(lm)
 
     def on_ready(address: str) -> None:
         print(f"serving {', '.join(lms)} at {address}/v1", file=sys.stderr, flush=True)
@@ -134,18 +128,25 @@ def serve(
         api_key=api_key,
         host_names=None if api_key is not None else LOCAL_NAMES | {host.lower()},
     )
-    run(app, host, port, on_ready, drain_seconds=drain_seconds, on_end=close_all)
+    run(
+        app,
+        host,
+        port,
+        on_ready,
+        drain_seconds=drain_seconds,
+        on_end=lambda: close_all(loader.lms),
+    )
 
 
-def _served(loader: Loader, refs: Sequence[str], models: dict[str, Any]) -> dict[str, LM]:
-    """Name → what answers under it, in the order of the command.
+def _served_models(loader: Loader, refs: Sequence[str], models: dict[str, Any]) -> dict[str, LM]:
+    """Return the models and architectures by name, in the order of the command.
 
     Raises
     ------
     SpecError
         A file is missing or wrong.
     UsageError
-        Two have one name, a role is nobody's, or a model writes no text.
+        Two have the same name, no architecture has a role, or a model generates no text.
     """
     from archon.graph.lm import ArchitectureLM
     from archon.spec.reader import is_model
@@ -158,18 +159,18 @@ def _served(loader: Loader, refs: Sequence[str], models: dict[str, Any]) -> dict
             lm = model = loader.model(ref)
             name = model.card.name
             if "chat" not in lm.capabilities:
-                raise UsageError(f"the model {name!r} scores texts and writes none")
+                raise UsageError(f"the model {name!r} scores texts and cannot generate any")
         else:
             architecture = next(architectures)
             name, lm = architecture.name, ArchitectureLM(architecture)
         if name in lms:
-            raise UsageError(f"two of those to serve have the name {name!r}")
+            raise UsageError(f"two of the given files have the name {name!r}; rename one")
         lms[name] = lm
     return lms
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether no other machine can reach the host."""
+    """Return whether only this machine can reach the host."""
     if host.lower() == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""``archon show`` of a search space: its holes, how many points it has, and one of them."""
+"""``archon show`` of a search space: its size, its parameters, and its first configuration."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from archon.spec.space import Hole, Value
 if TYPE_CHECKING:
     from archon.study.space import Space
 
-_MOST_VALUES = 12
+_MAX_VALUES = 12
+
+
+def points_text(num_points: int | None) -> str:
+    """Format the number of configurations of a space; None is a number too large to count."""
+    return "more points than can be counted" if num_points is None else f"{num_points:,} points"
 
 
 def show_space(ref: str, *, as_json: bool) -> None:
-    """Print what is chosen, from what and where, and the flowchart of the first point.
+    """Print the parameters of a space, and the flowchart of its first configuration.
 
     Raises
     ------
     SpecError
-        There is no such space.
+        There is no such space, or its file is wrong.
     """
     from archon.graph.mermaid import mermaid
     from archon.graph.validation.build import build
@@ -41,9 +46,7 @@ def show_space(ref: str, *, as_json: bool) -> None:
             }
         )
         return
-    count = space.count()
-    points = "more points than can be counted" if count is None else f"{count:,} points"
-    console().print(f"{space.name}, {points}: {space.spec.description}")
+    console().print(f"{space.name}, {points_text(space.count())}: {space.spec.description}")
     _print_holes(space)
     if flowchart is not None:
         console().print("\nwith the first alternative everywhere:")
@@ -55,7 +58,7 @@ def _first(hole: Hole) -> Value:
 
 
 def _holes(space: Space) -> list[dict[str, Any]]:
-    """Each choice once, with how many places it has."""
+    """Return each parameter once, with the number of its places in the space."""
     rows: dict[str, dict[str, Any]] = {}
     for hole in space.spec.all_holes():
         values: list[Value] = list(hole.alternatives) or [hole.low, hole.high]
@@ -72,9 +75,9 @@ def _print_holes(space: Space) -> None:
     for row in _holes(space):
         values = [str(value) for value in row["values"]]
         if row["kind"] == "choice":
-            more = ["…"] if len(values) > _MOST_VALUES else []
-            told = ", ".join(values[:_MOST_VALUES] + more)
+            more = ["…"] if len(values) > _MAX_VALUES else []
+            alternatives = ", ".join(values[:_MAX_VALUES] + more)
         else:
-            told = f"{values[0]} to {values[1]}"
-        table.add_row(Text(row["name"]), str(row["num_places"]), Text(told))
+            alternatives = f"{values[0]} to {values[1]}"
+        table.add_row(Text(row["name"]), str(row["num_places"]), Text(alternatives))
     console().print(table)

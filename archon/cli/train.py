@@ -1,4 +1,4 @@
-"""``archon train VERB CONFIG``: one command per kind of training (``archon.train.registry``)."""
+"""``archon train``: one command per kind of training (``archon.train.registry``)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, emit
+from archon.cli.console import console, emit, print_line
 from archon.cli.options import command
+from archon.cli.weights import local_card, pull
 from archon.errors import FileError, UsageError, reference_at, require
 from archon.train.registry import TRAININGS
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def train_command(kind: str) -> click.Command:
-    """The command of one kind of training."""
+    """Make the command of one kind of training."""
 
     @command
     @click.argument("config")
@@ -55,16 +56,16 @@ def _train(
     spec = loaded.spec
     if spec.training != kind:
         raise UsageError(f"{config} is for `archon train {spec.training}`")
-    place = choose_device(device)
+    torch_device = choose_device(device)
     with _training_folder(spec, output, resume=resume) as folder:
         if not folder.is_finished:
-            _run(loaded, folder, place)
+            _run(loaded, folder, torch_device)
     record = {key: value for key, value in folder.record.items() if key != "spec"}
     if as_json:
         emit({"name": spec.name, "folder": str(folder.path), **record})
     for number, (line, style) in enumerate(objective_module(kind).report(record)):
-        _say(line if number else f"{spec.name}: {line}", style)
-    _say_how_to_use(record, folder)
+        print_line(line if number else f"{spec.name}: {line}", style)
+    _print_result(record, folder)
 
 
 def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.device) -> None:
@@ -76,7 +77,7 @@ def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.devi
         base_dir,
         folder,
         device,
-        lambda name: _pulled(name, base_dir),
+        lambda name: _pull_model(name, base_dir),
         lambda data: _sample_replies(data, base_dir, folder.path),
     )
     try:
@@ -88,39 +89,37 @@ def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.devi
         Trainer(objective, folder, spec.name, on_progress).run()
 
 
-def _say_how_to_use(record: Mapping[str, Any], folder: TrainingFolder) -> None:
+def _print_result(record: Mapping[str, Any], folder: TrainingFolder) -> None:
+    """Print the folder, and the option that uses the trained model."""
     from archon.train.folder import CARD
 
     card = folder.path / CARD
     is_judge = "classes" in record or "penalty" in record
     use = f": try it with --model {'judge' if is_judge else 'solver'}={card}"
-    _say(f"\n{folder.path}" + (use if card.is_file() else ""))
+    print_line(f"\n{folder.path}" + (use if card.is_file() else ""))
 
 
-# ---------------------------------------------------------------------- what objectives need
+# What objectives need
 
 _NUM_LINES = 20
-"""Lines of progress where there is no terminal."""
+"""Progress lines per task where there is no terminal."""
 
 
-def _pulled(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
-    """A card whose weights are downloaded, and its folder."""
+def _pull_model(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
+    """Load a card and pull its weights; return the card and the folder of its file."""
     from archon import weights
-    from archon.cli.weights import pull
-    from archon.spec.model import LocalCard
     from archon.spec.reader import load_model_card
 
     with reference_at(None, "$.model"):
-        card = load_model_card(model, base_dir)
-    if not isinstance(card.spec, LocalCard):
-        raise UsageError(f"{model} has no weights here that could be trained")
-    if weights.find(card.spec, card.base_dir) is None:
-        pull(card.spec, card.base_dir)
-    return card.spec, card.base_dir
+        loaded = load_model_card(model, base_dir)
+    card = local_card(loaded)
+    if weights.find(card, loaded.base_dir) is None:
+        pull(card, loaded.base_dir)
+    return card, loaded.base_dir
 
 
 @contextmanager
-def _progress_bar(title: str = "") -> Iterator[Callable[[str, int, int], None]]:
+def _progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
     """Yield a function that shows (task, done, total).
 
     On a terminal that is a bar, elsewhere a line for every twentieth of a task. The name of a task
@@ -129,11 +128,11 @@ def _progress_bar(title: str = "") -> Iterator[Callable[[str, int, int], None]]:
     if not console().is_terminal:
         printed: dict[str, int] = {}
 
-        def line(what: str, done: int, of: int) -> None:
-            kind, part = what.split(",")[0], _NUM_LINES * done // max(of, 1)
-            if printed.get(kind) != part:
-                printed[kind] = part
-                console().print(f"{what}: {done:,} of {of:,}")
+        def line(task: str, done: int, total: int) -> None:
+            name, part = task.split(",")[0], _NUM_LINES * done // max(total, 1)
+            if printed.get(name) != part:
+                printed[name] = part
+                console().print(f"{task}: {done:,} of {total:,}")
 
         yield line
         return
@@ -142,10 +141,10 @@ def _progress_bar(title: str = "") -> Iterator[Callable[[str, int, int], None]]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
     with Progress(*columns, console=console(), transient=True) as bar:
-        task = bar.add_task(title, total=None)
+        bar_id = bar.add_task(title, total=None)
 
-        def show(what: str, done: int, of: int) -> None:
-            bar.update(task, description=what, completed=done, total=of)
+        def show(task: str, done: int, total: int) -> None:
+            bar.update(bar_id, description=task, completed=done, total=total)
 
         yield show
 
@@ -154,9 +153,9 @@ def _progress_bar(title: str = "") -> Iterator[Callable[[str, int, int], None]]:
 def _training_folder(
     spec: AnyTraining, output: str | None, *, resume: bool
 ) -> Iterator[TrainingFolder]:
-    """The locked folder of a training, ``output`` or runs/NAME.
+    """Lock and yield the folder of a training, ``output`` or runs/NAME.
 
-    After an interrupt, print the command that resumes the training.
+    After an interrupt, print the flags that resume the training.
     """
     from archon.train.folder import TrainingFolder
 
@@ -166,31 +165,26 @@ def _training_folder(
         try:
             yield folder
         except KeyboardInterrupt:
-            _say(f"what is done is kept; resume with: --output {folder.path} --resume")
+            print_line(f"what is done is kept; resume with: --output {folder.path} --resume")
             raise
 
 
 def _sample_replies(data: SampledReplies, base_dir: Path, path: Path) -> Run:
-    """Run an architecture on a benchmark's search split, in a folder inside the training's own."""
+    """Run an architecture on a benchmark's search split, in a folder of the training's folder."""
     from archon.api import benchmark, run_folder
-    from archon.cli.measure import Work, measure
+    from archon.cli.measure import Job, RunPolicy, measure
     from archon.evals.run import read_run
     from archon.evals.runner import Evaluation
     from archon.graph.loading import Loader
     from archon.spec.catalog import is_path
 
-    def found(ref: str) -> str:
+    def resolve(ref: str) -> str:
         return str(base_dir / ref) if is_path(ref) else ref
 
     loader = Loader()
-    architecture = loader.architecture(found(data.architecture))
-    items = benchmark(found(data.benchmark), split="search", limit=data.items)
+    architecture = loader.architecture(resolve(data.architecture))
+    items = benchmark(resolve(data.benchmark), split="search", limit=data.items)
     asked = Evaluation.of(architecture, items, seed=data.seed, epochs=data.epochs)
     folder = run_folder(path / "sampling", architecture.name, resume=True)
-    measure([Work(asked, folder, architecture.name)], loader.lms)
+    measure([Job(asked, folder, architecture.name)], loader.lms, RunPolicy())
     return read_run(folder.path)
-
-
-def _say(text: str, style: str | None = None) -> None:
-    """Print a line of the report."""
-    console().print(text, style=style, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The nodes of a graph as a tree that changes while a question is answered."""
+"""Live display of a graph's nodes while it answers a question."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from archon.cli.console import console
+from archon.cli.console import console, counted
 from archon.types import Event, NodeFinished, NodeStarted, OnEvent, TokenDelta
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ REFRESHES_PER_SECOND = 8
 
 
 @contextmanager
-def watched(architecture: Architecture) -> Iterator[OnEvent | None]:
-    """Show the tree while the block runs, and give its listener; nothing without a terminal."""
+def live_tree(architecture: Architecture) -> Iterator[OnEvent | None]:
+    """Display the tree while the block runs; yield its listener, None without a terminal."""
     if not console().is_terminal:
         yield None
         return
@@ -39,7 +39,7 @@ def watched(architecture: Architecture) -> Iterator[OnEvent | None]:
 
 @dataclass
 class NodeTree:
-    """What is known of each node so far."""
+    """The state of each node."""
 
     architecture: Architecture
     started: set[str] = field(default_factory=set)
@@ -47,7 +47,7 @@ class NodeTree:
     finished: dict[str, NodeFinished] = field(default_factory=dict)
 
     def on_event(self, event: Event) -> None:
-        """Take note of an event; those of a node's inner nodes are left to that node."""
+        """Record an event; the tree does not show inner nodes."""
         match event:
             case NodeStarted():
                 self.started.add(event.node)
@@ -57,17 +57,17 @@ class NodeTree:
                 self.finished[event.node] = event
 
     def render(self) -> Tree:
-        """Each node under the last of its inputs, which is the one it waits for longest."""
+        """Render the tree, in which a node's parent is its last input in the graph's order."""
         from rich.text import Text
         from rich.tree import Tree
 
         graph = self.architecture.graph
         tree = Tree(Text(self.architecture.name, style="bold"))
-        places: dict[str, Tree] = {}
+        branches: dict[str, Tree] = {}
         for name in graph.order:
-            inputs = sorted(graph.inputs[name], key=graph.order.index)
-            parent = places[inputs[-1]] if inputs else tree
-            places[name] = parent.add(self._line(name))
+            inputs = graph.inputs[name]
+            parent = branches[max(inputs, key=graph.order.index)] if inputs else tree
+            branches[name] = parent.add(self._line(name))
         return tree
 
     def _line(self, name: str) -> Text:
@@ -79,11 +79,11 @@ class NodeTree:
             if done.bypassed:
                 return Text(f"– {name} ({kind}): passed by", style="dim")
             tokens = done.usage.completion_tokens
-            kept = f"{done.candidates} candidate{'' if done.candidates == 1 else 's'}"
-            told = f"{kept}, {tokens} tokens, {done.seconds:.1f} s"
+            candidates = counted(done.candidates, "candidate")
+            result = f"{candidates}, {tokens} tokens, {done.seconds:.1f} s"
             if done.cut is not None:
-                return Text(f"! {name} ({kind}): {told}, cut short ({done.cut})", style="yellow")
-            return Text(f"✓ {name} ({kind}): {told}", style="green")
+                return Text(f"! {name} ({kind}): {result}, cut short ({done.cut})", style="yellow")
+            return Text(f"✓ {name} ({kind}): {result}", style="green")
         if name in self.started:
             return Text(f"… {name} ({kind}): {self.deltas.get(name, 0)} tokens", style="yellow")
         return Text(f"· {name} ({kind})", style="dim")

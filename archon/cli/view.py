@@ -1,8 +1,7 @@
-"""``archon view``: a run, several beside each other, or a study, as one HTML page."""
+"""``archon view``: write an HTML page of a run, of several runs, or of a study."""
 
 from __future__ import annotations
 
-import logging
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Any
 
 import click
 
-from archon.cli.console import console, emit
-from archon.cli.options import command, output_file
-from archon.errors import UsageError, require
+from archon.cli.console import emit, print_line
+from archon.cli.options import command, output_file, require_optuna
+from archon.errors import UsageError
 
 _PAGE, _COMPARISON = "view.html", "compare.html"
 
@@ -39,40 +38,35 @@ def view(
 
     studies = [one for one in given if study is not None or is_study(one)]
     if studies and len(given) > 1:
-        raise UsageError(f"{studies[0]} is a study, which is viewed alone")
+        raise UsageError(f"{studies[0]} is a study; give nothing else with it")
     file = output_file(output)
-    path, told = _of_study(given[0], study, file) if studies else _of_runs(given, file)
+    path, counts = _write_study(given[0], study, file) if studies else _write_runs(given, file)
     if as_json:
-        emit({"output": str(path), **told})
-    size = f"{path.stat().st_size / 1e6:.1f} MB"
-    console().print(f"page: {path} ({size})", soft_wrap=True)
+        emit({"output": str(path), **counts})
+    print_line(f"page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     if open_page:
         webbrowser.open(path.absolute().as_uri())
 
 
-def _of_runs(given: Sequence[str], output: Path | None) -> tuple[Path, dict[str, Any]]:
+def _write_runs(given: Sequence[str], output: Path | None) -> tuple[Path, dict[str, Any]]:
     from archon.evals.run import read_run
     from archon.evals.view.page import write_page
     from archon.evals.view.source import StoredRun
 
-    data = [StoredRun(read_run(run)) for run in given]
-    default = Path(given[0]) / _PAGE if len(given) == 1 else Path(_COMPARISON)
-    path = default if output is None else output
-    page = write_page(data, path)
-    return path, {"runs": len(data), "num_items": len(page.summary["items"])}
+    runs = [StoredRun(read_run(run)) for run in given]
+    path = output or (Path(given[0]) / _PAGE if len(given) == 1 else Path(_COMPARISON))
+    page = write_page(runs, path)
+    return path, {"runs": len(runs), "num_items": len(page.summary["items"])}
 
 
-def _of_study(given: str, name: str | None, output: Path | None) -> tuple[Path, dict[str, Any]]:
+def _write_study(given: str, name: str | None, output: Path | None) -> tuple[Path, dict[str, Any]]:
     from archon.study.load_study import read_study
     from archon.study.storage import safe_name
     from archon.study.view.page import write_study_page
 
-    optuna = require("optuna", "search")
-    if not logging.getLogger().isEnabledFor(logging.INFO):
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
+    require_optuna()
     stored = read_study(given, name)
-    here = Path(f"{safe_name(stored.name)}.html")
-    default = here if stored.folder is None else stored.folder / _PAGE
-    path = default if output is None else output
+    folder = stored.folder
+    path = output or (Path(f"{safe_name(stored.name)}.html") if folder is None else folder / _PAGE)
     data = write_study_page(stored, path)
     return path, {"study": stored.name, "num_trials": data["num_trials"]}

@@ -1,18 +1,21 @@
-"""Making models ready before they are asked: weights pulled, with progress, and loaded."""
+"""Pull the weights of models, with a progress display, and open and close the models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from archon import weights
 from archon.cli.console import console, megabytes
+from archon.errors import UsageError
 from archon.lm.lazy import LazyLM
 from archon.spec.model import LocalCard
+from archon.spec.reader import Loaded
 from archon.weights import OnProgress, PullProgress
 
-STAGES = {
+_STAGES = {
     "waiting": "another process is pulling",
     "downloading": "pulling",
     "verifying": "checking",
@@ -20,16 +23,16 @@ STAGES = {
 
 
 def open_all(lms: Iterable[LazyLM]) -> None:
-    """Fetch the weights that are not here yet, and open every model.
+    """Pull the weights that are missing, and open every model.
 
-    A model that cannot be run is so found out before the first question, and once.
+    A model that cannot run is thus reported once, and before the first question.
 
     Raises
     ------
     ModelError
-        The weights of one cannot be had or run.
+        The weights of a model are unavailable or cannot be loaded.
     UsageError
-        What a card names on this machine, such as a key, is not there.
+        Something that a card names, such as the environment variable of a key, is missing here.
     MissingExtraError
         A backend needs a package that is not installed.
     """
@@ -44,8 +47,31 @@ def open_all(lms: Iterable[LazyLM]) -> None:
             lm.open()
 
 
+async def close_all(lms: Iterable[LazyLM]) -> None:
+    """Close every model."""
+    for lm in lms:
+        await lm.aclose()
+
+
+def local_card(loaded: Loaded[Any]) -> LocalCard:
+    """Return a card that must be of a local model.
+
+    Raises
+    ------
+    UsageError
+        The card is of another backend.
+    """
+    card = loaded.spec
+    if not isinstance(card, LocalCard):
+        raise UsageError(
+            f"{card.name!r} is not a local model and has no weights here: "
+            f"its backend is {card.backend!r}"
+        )
+    return card
+
+
 def pull(card: LocalCard, base_dir: Path, *, verify: bool = False) -> Path:
-    """``weights.pull`` with a bar on a terminal, with a line every tenth elsewhere."""
+    """Pull weights with a progress bar on a terminal, a line for every tenth elsewhere."""
     with _bar(card.name) if console().is_terminal else _lines(card.name) as listen:
         return weights.pull(card, base_dir, listen, verify=verify)
 
@@ -74,7 +100,7 @@ def _bar(name: str) -> Iterator[OnProgress]:
         def listen(progress: PullProgress) -> None:
             bar.update(
                 task,
-                description=f"{STAGES[progress.stage]} {name}",
+                description=f"{_STAGES[progress.stage]} {name}",
                 completed=progress.done_bytes,
                 total=progress.total_bytes,
             )
@@ -84,17 +110,17 @@ def _bar(name: str) -> Iterator[OnProgress]:
 
 @contextmanager
 def _lines(name: str) -> Iterator[OnProgress]:
-    said: tuple[str, int] | None = None
+    printed: tuple[str, int] | None = None
 
     def listen(progress: PullProgress) -> None:
-        nonlocal said
+        nonlocal printed
         total_bytes = progress.total_bytes or 0
-        counts = progress.stage == "downloading" and total_bytes > 0
-        tenth = 10 * progress.done_bytes // total_bytes if counts else 0
-        if (progress.stage, tenth) != said:
-            said = (progress.stage, tenth)
-            line = f"{STAGES[progress.stage]} {name}"
-            if counts:
+        has_size = progress.stage == "downloading" and total_bytes > 0
+        tenth = 10 * progress.done_bytes // total_bytes if has_size else 0
+        if (progress.stage, tenth) != printed:
+            printed = (progress.stage, tenth)
+            line = f"{_STAGES[progress.stage]} {name}"
+            if has_size:
                 line += f": {megabytes(progress.done_bytes)} of {megabytes(total_bytes)}"
             console().print(line)
 

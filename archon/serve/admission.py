@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from time import monotonic
 
 _WEIGHT = 0.2
-"""Of the newest request in the mean of their seconds."""
+"""Weight of the newest request in the moving average of the duration."""
 _MAX_RETRY_SECONDS = 60
 
 
@@ -36,7 +36,7 @@ class Admission:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Hold a place, after waiting for it where none is free.
+        """Hold a slot while the block runs, after waiting until one is free.
 
         Raises
         ------
@@ -60,6 +60,6 @@ class Admission:
             self._mean_seconds += _WEIGHT * (monotonic() - start - self._mean_seconds)
 
     def _retry_after(self) -> int:
-        """Seconds until a slot is likely to be free for the last in the queue."""
+        """Estimate the seconds until a slot is free for the last request in the queue."""
         turns = (self.waiting + 1) / self._max_running
         return min(_MAX_RETRY_SECONDS, max(1, math.ceil(turns * self._mean_seconds)))

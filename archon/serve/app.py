@@ -1,7 +1,7 @@
-"""The application: language models, architectures among them, behind the OpenAI protocol.
+"""The application, which serves language models and architectures over the OpenAI protocol.
 
-The name in a request picks one of the models that the server was started with; nothing else that a
-client sends chooses what runs. A client that disconnects ends its call.
+The name in a request selects one of the models that the server was started with; nothing else in a
+request selects what runs. When a client disconnects, its call is cancelled.
 """
 
 from __future__ import annotations
@@ -25,14 +25,7 @@ from archon.serve.limits import Limits
 from archon.serve.metrics import CONTENT_TYPE, Metrics
 from archon.serve.openapi import ANY_ERROR, Operation, document
 from archon.serve.requests import ChatRequest
-from archon.serve.responses import (
-    ChatCompletion,
-    Health,
-    Model,
-    ModelList,
-    model_list,
-    model_object,
-)
+from archon.serve.responses import ChatCompletion, Health, Model, ModelList, model_object
 
 OPERATIONS = {
     "chat": Operation(
@@ -51,7 +44,9 @@ OPERATIONS = {
     ),
     "metrics": Operation("GET", "/metrics", "Count requests and tokens for Prometheus.", None),
 }
-"""All routes but ``GET /openapi.json``, which describes them."""
+"""All routes except ``GET /openapi.json``, which describes them."""
+
+Endpoint = Callable[[HttpRequest], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ def create_app(
     api_key: str | None = None,
     host_names: Collection[str] | None = None,
 ) -> Application:
-    """The application that serves models by name; the caller closes the models.
+    """Make the application that serves models by name; the caller closes the models.
 
     Parameters
     ----------
@@ -83,61 +78,65 @@ def create_app(
     is_strict
         Reject fields of a request that would be ignored.
     api_key
-        Needed on every route except ``/health``; None for no key.
+        Required on every route except ``/health``; None for no key.
     host_names
         The host names that requests may use; None for any.
     """
     limits = limits or Limits()
     admission = Admission(limits.max_running, limits.max_waiting)
     metrics = Metrics(admission)
-
-    async def models(http: HttpRequest) -> Response:
-        return JSONResponse(model_list(list(lms)).to_json())
-
-    async def model(http: HttpRequest) -> Response:
-        name = http.path_params["name"]
-        if name not in lms:
-            return _error(failure(unknown_model(name, lms)))
-        return JSONResponse(model_object(name).to_json())
-
-    async def health(http: HttpRequest) -> Response:
-        return JSONResponse(Health(status="ok").to_json())
-
-    async def count(http: HttpRequest) -> Response:
-        return Response(metrics.text(), media_type=CONTENT_TYPE)
+    chat = ChatCompletions(lms, limits, admission, metrics, is_strict=is_strict)
+    endpoints: dict[str, Endpoint | ChatCompletions] = {
+        "chat": chat,
+        **_information_endpoints(lms, metrics),
+    }
+    routes = [
+        Route(operation.path.replace("}", ":path}"), endpoints[name], methods=[operation.method])
+        for name, operation in OPERATIONS.items()
+    ]
 
     async def openapi(http: HttpRequest) -> Response:
         operations = list(OPERATIONS.values())
         has_key = api_key is not None
         return JSONResponse(document(operations, limits, has_key=has_key, is_strict=is_strict))
 
-    chat = ChatCompletions(lms, limits, admission, metrics, is_strict=is_strict)
-    endpoints: dict[str, Callable[[HttpRequest], Awaitable[Response]] | ChatCompletions] = {
-        "chat": chat,
-        "models": models,
-        "model": model,
-        "health": health,
-        "metrics": count,
-    }
-    routes = [
-        Route(operation.path.replace("}", ":path}"), endpoints[name], methods=[operation.method])
-        for name, operation in OPERATIONS.items()
-    ]
     app = Starlette(
         routes=[*routes, Route("/openapi.json", openapi)],
-        exception_handlers={HTTPException: _no_such_route},
+        exception_handlers={HTTPException: _http_error},
     )
     app.router.redirect_slashes = False  # it would send clients of a proxy to the wrong scheme
     return Application(Authentication(app, api_key, host_names), chat.cut_off)
 
 
-async def _no_such_route(http: HttpRequest, error: Exception) -> Response:
+def _information_endpoints(lms: Mapping[str, LM], metrics: Metrics) -> dict[str, Endpoint]:
+    """Make the endpoints of the operations that run no model."""
+
+    async def models(http: HttpRequest) -> Response:
+        listed = ModelList(object="list", data=[model_object(name) for name in lms])
+        return JSONResponse(listed.to_json())
+
+    async def model(http: HttpRequest) -> Response:
+        name = http.path_params["name"]
+        if name not in lms:
+            return _error_response(failure(unknown_model(name, lms)))
+        return JSONResponse(model_object(name).to_json())
+
+    async def health(http: HttpRequest) -> Response:
+        return JSONResponse(Health(status="ok").to_json())
+
+    async def prometheus(http: HttpRequest) -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+    return {"models": models, "model": model, "health": health, "metrics": prometheus}
+
+
+async def _http_error(http: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = error.detail
     if error.status_code in (404, 405):
         reason = f"no {http.method} {http.url.path[:200]} here; GET /openapi.json lists all routes"
-    return _error(Failure(error.status_code, reason, headers=dict(error.headers or {})))
+    return _error_response(Failure(error.status_code, reason, headers=dict(error.headers or {})))
 
 
-def _error(told: Failure) -> Response:
-    return JSONResponse(told.body().to_json(), told.status, headers=told.headers)
+def _error_response(error: Failure) -> Response:
+    return JSONResponse(error.body().to_json(), error.status, headers=error.headers)

@@ -1,4 +1,4 @@
-"""Read the body of a request; write a response, which is one JSON object or events."""
+"""Read the body of a request; write a response of one JSON object or of events."""
 
 from __future__ import annotations
 
@@ -11,30 +11,33 @@ from starlette.types import Receive, Scope, Send
 
 from archon.lm.openai.sse import DONE, encode_event
 from archon.serve.cancellation import DisconnectedError
-from archon.serve.requests import BadRequestError
+from archon.serve.fields import BadRequestError
 from archon.serve.responses import ResponseObject
 
 _BODY_SECONDS = 30
-"""To receive the whole body."""
+"""Timeout for the complete body."""
 STALL_SECONDS = 60
-"""A client that reads nothing of a stream for so long counts as disconnected."""
+"""A client that reads nothing of a stream for this time counts as disconnected."""
 KEEP_ALIVE_SECONDS = 15
-"""A stream that is silent for so long sends a comment: proxies drop idle connections."""
+"""A stream sends a comment after this time without an event, because proxies drop idle
+connections."""
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
-    """The whole body of a request.
+    """Read the complete body of a request.
 
     Raises
     ------
     BadRequestError
-        It is too large, too slow, or does not claim to be JSON.
+        The body is too large, arrives too slowly, or is not declared as JSON.
     DisconnectedError
         The client has disconnected.
     """
     headers = dict(scope["headers"])
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if kind != b"application/json":  # what a web page may send without asking anybody
+    if (
+        kind != b"application/json"
+    ):  # other types need no CORS preflight: any web page can send them
         reason = "the body must have the content type application/json"
         raise BadRequestError(reason, status=415)
     content = bytearray()
@@ -55,23 +58,21 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
 
 
 class ResponseWriter:
-    """Sends one JSON object, or events.
-
-    ``is_begun`` means that status and ``headers`` are sent and that only events can follow.
-    """
+    """Sends one JSON object, or events."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.is_begun = False
+        self.is_started = False
+        """Status and ``headers`` are sent; only events can follow."""
         self.headers: dict[str, str] = {}
 
-    async def whole(
+    async def send_json(
         self, body: ResponseObject, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Send the whole response."""
+        """Send a response of one JSON object."""
         content = _encode(body.to_json())
-        lines = {"content-type": "application/json", "content-length": str(len(content))}
-        await self._start(status, lines | dict(headers or {}))
+        entity = {"content-type": "application/json", "content-length": str(len(content))}
+        await self._start(status, entity | dict(headers or {}))
         await self._send({"type": "http.response.body", "body": content})
 
     async def write(self, content: bytes) -> None:
@@ -82,7 +83,7 @@ class ResponseWriter:
         DisconnectedError
             The client does not read.
         """
-        if not self.is_begun:
+        if not self.is_started:
             await self._start(
                 200, {"content-type": "text/event-stream", "cache-control": "no-store"}
             )
@@ -97,19 +98,19 @@ class ResponseWriter:
         await self._send({"type": "http.response.body", "body": b""})
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
-        self.is_begun = True
+        self.is_started = True
         headers = {**self.headers, **headers}
-        lines = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        await self._send({"type": "http.response.start", "status": status, "headers": lines})
+        encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": encoded})
 
 
 def event(data: ResponseObject) -> bytes:
-    """An event that clients read."""
+    """Encode an event."""
     return encode_event(_encode(data.to_json()))
 
 
 def comment(data: Mapping[str, Any]) -> bytes:
-    """A comment, which clients skip."""
+    """Encode a comment, which clients skip."""
     return b": " + _encode(data) + b"\n\n"
 
 

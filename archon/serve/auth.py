@@ -1,7 +1,7 @@
-"""Authentication, the check of the Host header, and a request id for every response.
+"""Authentication, the check of the Host header, and the request id of every response.
 
-A server without a key is for programs on its own machine. A web page could reach it through its
-user's browser under another host name (DNS rebinding), so the host name is checked.
+A server without a key is meant for programs on the same machine. A web page could reach it through
+the user's browser under another host name (DNS rebinding), so the host name is checked.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Authentication:
-    """ASGI middleware that passes authenticated requests on to an application.
+    """ASGI middleware that forwards authenticated requests to an application.
 
     Parameters
     ----------
     api_key
-        The key that ``Authorization: Bearer …`` must have; None for no key.
+        The key that ``Authorization: Bearer …`` must contain; None for no key.
     host_names
         The host names that requests may use; None for any.
     """
@@ -44,12 +44,12 @@ class Authentication:
             await self._app(scope, receive, send)
             return
         request_id = f"req_{secrets.token_hex(12)}".encode()
-        is_begun = False
+        is_started = False
 
         async def send_with_id(message: Message) -> None:
-            nonlocal is_begun
+            nonlocal is_started
             if message["type"] == "http.response.start":
-                is_begun = True
+                is_started = True
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id)]
             await send(message)
 
@@ -58,31 +58,32 @@ class Authentication:
             try:
                 await self._app(scope, receive, send_with_id)
                 return
-            except Exception as error:  # uvicorn would log all of it
+            except Exception as error:  # uvicorn would log the traceback and its message
                 log_error("a request failed", error)
                 rejection = Failure(500, "internal error")
-        if not is_begun:
-            await ResponseWriter(send_with_id).whole(
+        if not is_started:
+            await ResponseWriter(send_with_id).send_json(
                 rejection.body(), rejection.status, rejection.headers
             )
 
     def _rejection(self, scope: Scope) -> Failure | None:
-        headers = dict(scope["headers"])
+        fields = dict(scope["headers"])
         if self._host_names is not None:
-            host = headers.get(b"host", b"").decode("latin-1")
+            host = fields.get(b"host", b"").decode("latin-1")
             if _host_name(host) not in self._host_names:
-                return Failure(421, "the server is not known by the host name of this request")
+                return Failure(421, "the server does not answer to the host name of this request")
         if self._key is None or scope["path"] in OPEN_PATHS:
             return None
-        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+        scheme, _, key = fields.get(b"authorization", b"").partition(b" ")
         if scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._key):
             return None
-        ask = {"WWW-Authenticate": "Bearer"}
-        return Failure(401, "the API key is missing or wrong", code="invalid_api_key", headers=ask)
+        headers = {"WWW-Authenticate": "Bearer"}
+        message = "the API key is missing or wrong"
+        return Failure(401, message, code="invalid_api_key", headers=headers)
 
 
 def _host_name(host: str) -> str | None:
-    """The name in a ``Host`` header, without its port."""
+    """Return the name in a ``Host`` header without the port; None if the header is invalid."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:

@@ -21,9 +21,9 @@ class DisconnectedError(Exception):
 
 
 async def until_disconnect(receive: Receive, call: Coroutine[Any, Any, T]) -> T:
-    """The result of a call, which is cancelled as soon as the client disconnects.
+    """Return the result of a call, which is cancelled as soon as the client disconnects.
 
-    The body of the request must have been read.
+    The body of the request must have been read before.
 
     Raises
     ------
@@ -49,9 +49,9 @@ async def _disconnect(receive: Receive) -> None:
 
 
 async def stream(lm: LM, request: Request) -> AsyncGenerator[list[Event] | list[Completion], None]:
-    """Yield events in batches, as they arrive, and at the end all completions.
+    """Yield events in batches as they arrive, and finally all completions.
 
-    Token deltas of inner nodes are left out. Closing the generator cancels the call.
+    Token deltas of a graph's nodes are left out. Closing the generator cancels the call.
     """
     queue: asyncio.Queue[Event | None] = asyncio.Queue()
     call = asyncio.create_task(_generate(lm, request, queue))
@@ -81,23 +81,23 @@ async def _generate(
     return await answered(lm, request, on_event)
 
 
-async def with_silences(
-    parts: AsyncGenerator[T, None], seconds: float
+async def with_timeouts(
+    items: AsyncGenerator[T, None], seconds: float
 ) -> AsyncGenerator[T | None, None]:
-    """Yield the parts, and None whenever none arrived for ``seconds``.
+    """Yield the items, and None whenever no item arrived for ``seconds``.
 
-    Closing the generator closes ``parts``.
+    Closing the generator closes ``items``.
     """
-    async with aclosing(parts):
+    async with aclosing(items):
         while True:
-            pending = asyncio.ensure_future(anext(parts))
+            pending = asyncio.ensure_future(anext(items))
             try:
                 while not (await asyncio.wait({pending}, timeout=seconds))[0]:
                     yield None
-                part = pending.result()
+                item = pending.result()
             except StopAsyncIteration:
                 return
             finally:
                 pending.cancel()
                 await asyncio.gather(pending, return_exceptions=True)
-            yield part
+            yield item

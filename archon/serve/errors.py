@@ -1,8 +1,8 @@
-"""From an exception to the status and message for the client, and to what is logged.
+"""Translation of exceptions into error responses and log lines.
 
 A client learns what is wrong with its request. Errors of models behind the server may contain
-addresses, file names and text of clients: client and log (``archon.serve``) get only the kinds of
-error and the place; the debug log has everything.
+addresses, file names and texts of clients. Their details therefore go to the debug log only; the
+log (``archon.serve``) has the types of the errors and the place, the client a general message.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ from archon.errors import (
     UnsupportedError,
 )
 from archon.serve.admission import FullError
-from archon.serve.requests import BadRequestError
+from archon.serve.fields import BadRequestError
 from archon.serve.responses import Error, ErrorDetail
 
 _log = logging.getLogger("archon.serve")
 
-_TYPES = {429: "rate_limit_error"}
-_ASK_NO_MORE = {"x-should-retry": "false"}
-"""Read by the openai clients: a second try would take as long."""
+_NO_RETRY = {"x-should-retry": "false"}
+"""Header that openai's clients follow; a second try would take as long."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as a client sees it."""
+    """An error response."""
 
     status: int
     message: str
@@ -40,16 +39,18 @@ class Failure:
     headers: dict[str, str] = field(default_factory=dict)
 
     def body(self) -> Error:
-        """The JSON object that describes it."""
-        usual = "server_error" if self.status >= 500 else "invalid_request_error"
-        kind = _TYPES.get(self.status, usual)
+        """Return the JSON object of the response."""
+        if self.status == 429:
+            kind = "rate_limit_error"
+        else:
+            kind = "server_error" if self.status >= 500 else "invalid_request_error"
         return Error(
             error=ErrorDetail(message=self.message, type=kind, param=self.param, code=self.code)
         )
 
 
 def failure(error: Exception) -> Failure:
-    """The response to an error; details that clients must not see go to the log."""
+    """Return the response to an error; log what clients must not see."""
     cause = error
     while isinstance(cause, NodeError) and isinstance(cause.__cause__, Exception):
         cause = cause.__cause__
@@ -57,8 +58,8 @@ def failure(error: Exception) -> Failure:
         case BadRequestError():
             return Failure(cause.status, cause.message, cause.param, cause.code)
         case FullError():
-            wait = {"Retry-After": str(cause.retry_after_seconds)}
-            return Failure(429, str(cause), code="rate_limit_exceeded", headers=wait)
+            headers = {"Retry-After": str(cause.retry_after_seconds)}
+            return Failure(429, str(cause), code="rate_limit_exceeded", headers=headers)
         case UnsupportedError():
             return Failure(400, str(cause), code="unsupported")
         case ContextLengthError():
@@ -68,7 +69,9 @@ def failure(error: Exception) -> Failure:
         case LMError(retryable=True):
             log_error("a model did not answer", error)
             reason = "the model did not answer; try again later"
-            return Failure(503, reason, headers=_retry_after(cause))
+            wait = cause.retry_after_seconds
+            headers = {} if wait is None else {"Retry-After": str(max(1, round(wait)))}
+            return Failure(503, reason, headers=headers)
         case LMError():
             log_error("a model did not answer", error)
             return Failure(502, "the model did not answer")
@@ -77,17 +80,17 @@ def failure(error: Exception) -> Failure:
 
 
 SHUTTING_DOWN = Failure(503, "the server is shutting down", code="shutting_down")
-"""The response to requests that are not finished when the server must stop."""
+"""The response to requests that are unfinished when the server must stop."""
 
 
 def out_of_time(seconds: float) -> Failure:
-    """The response to a request that exceeded ``max_seconds``."""
+    """Return the response to a request that exceeded ``max_seconds``."""
     reason = f"the answer took longer than {seconds:g} seconds (--max-seconds)"
-    return Failure(504, reason, code="timeout", headers=_ASK_NO_MORE)
+    return Failure(504, reason, code="timeout", headers=_NO_RETRY)
 
 
 def log_error(what: str, error: BaseException, frames: list[str] | None = None) -> None:
-    """Log one line with the kinds of error and their nodes; everything at level debug."""
+    """Log one line with the types of the error and its causes; the traceback at level debug."""
     kinds = []
     cause: BaseException | None = error
     while cause is not None:
@@ -97,9 +100,3 @@ def log_error(what: str, error: BaseException, frames: list[str] | None = None) 
     place = "".join(["\n", *frames]).rstrip() if frames else ""
     _log.error("%s: %s%s", what, " from ".join(kinds), place)
     _log.debug("%s", what, exc_info=error)
-
-
-def _retry_after(error: LMError) -> dict[str, str]:
-    if error.retry_after_seconds is None:
-        return {}
-    return {"Retry-After": str(max(1, round(error.retry_after_seconds)))}

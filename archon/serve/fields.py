@@ -1,16 +1,16 @@
 """Rules for fields of a request that have no effect or are not supported.
 
-The models in ``archon.serve.requests`` have the fields that are applied. Clients send many others;
-usually their values ask for nothing, and then they must not fail a request. Known ones have a rule:
+The models in ``archon.serve.requests`` have the fields that are applied. Clients send many others,
+mostly with values that request nothing; those must not fail a request. Known fields have a rule:
 
-- a *label* never changes an answer, whatever its value is; it is accepted;
-- a *hint* may be ignored; unless its value is neutral, the reply's header ``x-archon-ignored``
+- a *label* never changes an answer; any value is accepted;
+- a *hint* may be ignored; unless its value is neutral, the response's header ``x-archon-ignored``
   names it;
 - an *unsupported* field would change the answer; any value that is not neutral is rejected.
 
 A field without a rule is also ignored and named in the header, unless it looks like a misspelling
-of one that would change the answer: that is rejected. ``--strict`` rejects what the header would
-name.
+of a field that changes the answer; then it is rejected. ``--strict`` rejects all fields that the
+header would name.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from urllib.parse import quote
 
 from archon.types import SAMPLER_PARAMETERS, SAMPLING_PARAMETERS
 
+IGNORED_HEADER = "x-archon-ignored"
+"""Response header that names the fields of a request that had no effect."""
 _MAX_REPORTED = 20
 _MAX_IGNORED = 100
-"""Each field without a rule is compared with all that are known."""
+"""Limits the work: each field without a rule is compared with all known ones."""
 _MAX_KEY = 60
 _NEAR = 0.85
 """Similarity (difflib) from which one name counts as a misspelling of another."""
@@ -40,12 +42,12 @@ class Rule:
 
     kind: Literal["label", "hint", "unsupported"]
     neutral: tuple[object, ...] = ()
-    """Values that ask for nothing, as null always does."""
+    """Values without effect; null always is one."""
     advice: str = ""
-    """The error message: why the field is rejected, and what to do."""
+    """The error message, which says why the field is rejected and what to do."""
 
     def is_neutral(self, value: object) -> bool:
-        """Whether the value asks for nothing."""
+        """Return whether the value has no effect."""
         return self.kind == "label" or any(
             isinstance(value, bool) == isinstance(neutral, bool) and value == neutral
             for neutral in self.neutral
@@ -77,7 +79,7 @@ _USE_FORMAT = "not supported; use response_format with a JSON schema"
 _TEXT_ONLY = "only text is read and written here"
 
 _REQUEST: Rules = {
-    # Who asks, and how a provider runs the request.
+    # Identity of the client, and a provider's handling of the request.
     **_labels(
         *("user", "safety_identifier", "metadata", "request_id", "priority", "usage"),
         *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "cache_salt"),
@@ -89,7 +91,7 @@ _REQUEST: Rules = {
     "models": _hint([]),
     "route": _hint(),
     "provider": _hint({}),
-    # How much to write or to think. Models have no such setting.
+    # Amount of text and of reasoning, for which models here have no setting.
     "verbosity": _hint(),
     "reasoning": _hint({}),
     "thinking": _hint({}),
@@ -130,13 +132,13 @@ _REQUEST: Rules = {
     "xtc_probability": _unsupported(_NO_SAMPLER, 0),
     "dry_multiplier": _unsupported(_NO_SAMPLER, 0),
     "samplers": _unsupported(_NO_SAMPLER, []),
-    # Without effect where the sampler or penalty that they belong to is neutral.
+    # Parameters of the samplers and penalties above, without effect while those are neutral.
     **_labels(
         *("mirostat_tau", "mirostat_eta", "dynatemp_exponent", "xtc_threshold"),
         *("dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers"),
         *("repeat_last_n", "penalize_nl"),
     ),
-    # The length and the end of a text, under other servers' names.
+    # Length and end of a text, by other servers' names.
     "min_tokens": _unsupported("not supported; leave it out or send 0", 0),
     "min_new_tokens": _unsupported("not supported; leave it out or send 0", 0),
     "ignore_eos": _unsupported("not supported; leave it out or send false", False),
@@ -152,7 +154,7 @@ _REQUEST: Rules = {
     "stop_token_ids": _unsupported("not supported; use stop", []),
     "include_stop_str_in_output": _unsupported("not supported; the text ends before it", False),
     "random_seed": _unsupported("not supported; use seed"),
-    # The form of a text.
+    # Output format.
     "modalities": _unsupported(f'{_TEXT_ONLY}; leave it out or send ["text"]', ["text"]),
     "audio": _unsupported(f"{_TEXT_ONLY}; leave it out"),
     "format": _unsupported(_USE_FORMAT, ""),
@@ -178,7 +180,7 @@ _REQUEST: Rules = {
     "add_special_tokens": _unsupported("the chat template adds them; leave it out", False),
     "truncate_prompt_tokens": _unsupported("prompts are not truncated; leave it out"),
     "transforms": _unsupported("prompts are not changed; leave it out", []),
-    # What a reply holds.
+    # Contents of a response.
     "top_logprobs": _unsupported("only sampled tokens have log-probabilities; send 0", 0),
     "prompt_logprobs": _unsupported("prompts have no log-probabilities here; leave it out"),
     "n_probs": _unsupported("not supported; use logprobs", 0),
@@ -187,7 +189,7 @@ _REQUEST: Rules = {
     "return_tokens_as_token_ids": _unsupported("not supported; leave it out", False),
     "skip_special_tokens": _unsupported("they are never part of a text; leave it out", True),
     "spaces_between_special_tokens": _LABEL,
-    # Objects that hold fields of their own.
+    # Objects with nested fields.
     "options": _unsupported("not supported; send its fields at the top level", {}),
     "extra_body": _unsupported("send its fields at the top level", {}),
     "architecture": _unsupported("`model` chooses among the architectures that are served"),
@@ -226,25 +228,35 @@ SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "stop
 """Fields that an architecture may ignore."""
 
 
-class FieldError(ValueError):
-    """A field is rejected; ``code`` goes into the error object."""
+class BadRequestError(Exception):
+    """An invalid or unsupported request; ``param`` is the field at fault."""
+
+    def __init__(
+        self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400
+    ) -> None:
+        self.message, self.param, self.code, self.status = message, param, code, status
+        super().__init__(message)
+
+
+class FieldError(BadRequestError):
+    """Rejection of a field by its rule, or for the lack of one."""
 
     def __init__(self, key: str, reason: str, code: Literal["unsupported", "unknown_key"]) -> None:
-        self.key, self.reason, self.code = key, reason, code
-        super().__init__(reason)
+        super().__init__(f"{key}: {reason}", param=key, code=code)
+        self.reason, self.kind = reason, code
 
 
 @dataclass(slots=True)
 class Ignored:
-    """The fields of one request that are ignored and that its client should know of."""
+    """The ignored fields of one request that are reported to the client."""
 
     is_strict: bool = False
-    """Reject them instead."""
+    """Reject such fields instead."""
     _names: dict[str, None] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
-        """Each once, in order, such as ``verbosity`` or ``messages[].mood``; the first 20."""
+        """The first 20 distinct names, such as ``verbosity`` or ``messages[].mood``."""
         return list(itertools.islice(self._names, _MAX_REPORTED))
 
     def check(
@@ -255,9 +267,9 @@ class Ignored:
         Parameters
         ----------
         place
-            What comes before the key in its name, such as ``messages[].``.
+            Prefix of the key in the field's name, such as ``messages[].``.
         known
-            The fields of the same object that are applied.
+            The applied fields of the same object.
 
         Raises
         ------
@@ -268,14 +280,14 @@ class Ignored:
         if name in self._names:
             return
         rule = rules.get(key)
-        if rule is not None and rule.is_neutral(value):
-            return
-        if rule is not None and rule.kind == "unsupported":
-            raise FieldError(key, rule.advice, "unsupported")
         if rule is None:
             decisive = [*known, *(name for name, r in rules.items() if r.kind == "unsupported")]
             if (near := _nearest(key, decisive)) is not None:
                 raise FieldError(key, f"unknown field; did you mean {near!r}?", "unknown_key")
+        elif rule.is_neutral(value):
+            return
+        elif rule.kind == "unsupported":
+            raise FieldError(key, rule.advice, "unsupported")
         self.add(name, key)
 
     def add(self, name: str, key: str) -> None:
@@ -284,7 +296,7 @@ class Ignored:
         Raises
         ------
         FieldError
-            No field may be ignored, or there are too many.
+            The server is strict, or too many fields are ignored.
         """
         if self.is_strict:
             reason = "the field has no effect, and the server runs with --strict; leave it out"
@@ -296,7 +308,7 @@ class Ignored:
 
 
 def _nearest(key: str, names: Iterable[str]) -> str | None:
-    """The name that a key is probably meant to be; None where there is none."""
+    """Return the name that a key probably misspells, None if there is no such name."""
     plain = {_plain(name): name for name in names}
     near = difflib.get_close_matches(_plain(key[:_MAX_KEY]), plain, n=1, cutoff=_NEAR)
     return plain[near[0]] if near else None
@@ -304,10 +316,10 @@ def _nearest(key: str, names: Iterable[str]) -> str | None:
 
 @lru_cache(1024)
 def _plain(name: str) -> str:
-    """A name without case and punctuation: ``maxTokens`` and ``max-tokens`` are ``max_tokens``."""
+    """Drop case and punctuation: ``maxTokens`` and ``max-tokens`` equal ``max_tokens``."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _shown(key: str) -> str:
-    """A client's key, escaped for a header."""
+    """Escape a client's key for a header."""
     return quote(key[:_MAX_KEY], safe="", errors="replace")

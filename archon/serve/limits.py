@@ -12,9 +12,9 @@ from archon.lm.base import LM
 from archon.lm.lazy import LazyLM
 from archon.types import DEFAULT_SAMPLING, SamplingParams
 
-_MAX_KEPT = 256
+_CACHE_SIZE = 256
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
-"""While a body is read, several copies of it are in memory."""
+"""Upper bound of ``max_body_bytes``: memory holds several copies of a body while it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class Limits:
     """Limits on one request, and on all requests together."""
 
     max_body_bytes: int = 4 * 1024 * 1024
-    """Of the body of a request; at most ``LARGEST_BODY_BYTES``."""
+    """Size of the body of a request; at most ``LARGEST_BODY_BYTES``."""
     max_messages: int = 256
-    """Of one conversation."""
+    """Messages of one conversation."""
     max_request_tokens: int = 200_000
     """Upper bound of the completion tokens of a request: ``n`` times the bound of all nodes."""
     max_running: int = 64
@@ -32,14 +32,14 @@ class Limits:
     max_waiting: int = 256
     """Requests in the queue; any further one gets status 429."""
     max_seconds: float = 600.0
-    """From the first byte of a request to the last byte of its response, queueing included."""
+    """Time from the first byte of a request to the last byte of its response, with queueing."""
 
 
 def token_bound(lm: LM) -> Callable[[SamplingParams], int]:
-    """A function from a request's sampling to the most completion tokens that one answer may take.
+    """Return a function from a request's sampling to the upper bound of an answer's new tokens.
 
-    For an architecture these are the tokens of all nodes if no sample stops early; for a plain
-    model, ``max_tokens``. Prompts and scored choices do not count.
+    For an architecture the bound covers the samples of all nodes if none stops early; for a plain
+    model it is ``max_tokens``. Prompts and scored choices do not count.
     """
 
     def bound(sampling: SamplingParams) -> int:
@@ -50,4 +50,4 @@ def token_bound(lm: LM) -> Callable[[SamplingParams], int]:
             base = lm.card.sampling.params().over(base)
         return sampling.over(base).max_tokens or 0
 
-    return lru_cache(_MAX_KEPT)(bound)  # clients choose the sampling
+    return lru_cache(_CACHE_SIZE)(bound)  # bounded, because clients choose the sampling

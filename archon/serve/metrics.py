@@ -60,7 +60,7 @@ class Metrics:
         waiting.set_function(lambda: admission.waiting)
 
     def text(self) -> bytes:
-        """All metrics in the text format."""
+        """Return all metrics in the text format."""
         return generate_latest(self._registry)
 
 
@@ -71,24 +71,24 @@ class RequestMetrics:
         self._metrics, self._start = metrics, monotonic()
         self._has_text = False
         self.model = ""
-        """Empty until it is known to be served: clients must not choose labels."""
+        """Empty until the name is known to be served, because clients must not choose labels."""
         self.status = 200
 
-    def ignored(self, names: Iterable[str]) -> None:
-        """Count ignored fields; unknown ones share a label: clients must not choose labels."""
+    def count_ignored(self, names: Iterable[str]) -> None:
+        """Count ignored fields. Unknown ones share a label, because clients must not choose any."""
         for name in names:
-            known = name if name in _KNOWN_FIELDS else "unknown"
-            self._metrics.ignored_fields.labels(self.model, known).inc()
+            label = name if name in _KNOWN_FIELDS else "unknown"
+            self._metrics.ignored_fields.labels(self.model, label).inc()
 
-    def text_begins(self) -> None:
-        """The first token is sent."""
+    def note_first_token(self) -> None:
+        """Record the time of the first token; later calls have no effect."""
         if not self._has_text:
             self._has_text = True
             seconds = monotonic() - self._start
             self._metrics.first_token_seconds.labels(self.model).observe(seconds)
 
-    def answered(self, completions: Sequence[Completion]) -> None:
-        """The answer is complete."""
+    def count_tokens(self, completions: Sequence[Completion]) -> None:
+        """Count the tokens of a finished answer."""
         used = usage(completions)
         for kind, count in (
             ("prompt", used.prompt_tokens),
@@ -97,7 +97,7 @@ class RequestMetrics:
         ):
             self._metrics.tokens.labels(self.model, kind).inc(count)
 
-    def ends(self) -> None:
-        """The response is complete."""
+    def finish(self) -> None:
+        """Count the request with its status and duration."""
         self._metrics.requests.labels(self.model, str(self.status)).inc()
         self._metrics.seconds.labels(self.model).observe(monotonic() - self._start)

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the routes and the models of requests and responses."""
+"""The OpenAPI document, generated from the routes and the models of requests and responses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from archon.serve.fields import IGNORED_HEADER
 from archon.serve.limits import Limits
 from archon.serve.requests import ChatMessage, ChatRequest, RequestObject, StreamOptions, TextPart
 from archon.serve.responses import ChatCompletionChunk, Error, ResponseObject
@@ -33,7 +34,7 @@ _EVENTS = (
     "Server-sent events: the data of each is a ChatCompletionChunk, that of the last is [DONE]."
 )
 _IGNORED = {
-    "x-archon-ignored": {
+    IGNORED_HEADER: {
         "description": "fields of the request that had no effect",
         "schema": {"type": "string"},
     }
@@ -42,22 +43,22 @@ _IGNORED = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What the document says of one route."""
+    """The description of one route in the document."""
 
     method: str
     path: str
     """With parameters in braces."""
     summary: str
     response: type[ResponseObject] | None
-    """None is plain text."""
+    """None for plain text."""
     errors: Sequence[int] = (401,)
     request: type[RequestObject] | None = None
     streams: bool = False
     is_open: bool = False
-    """No key is needed."""
+    """Clients need no API key."""
 
     def describe(self) -> dict[str, Any]:
-        """The operation's object in the document."""
+        """Return the operation's object in the document."""
         described: dict[str, Any] = {
             "summary": self.summary,
             "responses": {
@@ -91,7 +92,7 @@ class Operation:
 def document(
     operations: Sequence[Operation], limits: Limits, *, has_key: bool, is_strict: bool = False
 ) -> dict[str, Any]:
-    """The document (OpenAPI 3.1) of a server with these operations.
+    """Make the document (OpenAPI 3.1) of a server with these operations.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ def document(
         *((model, "validation") for model in requests),
     ]
     schemas = models_json_schema(models, ref_template=_TEMPLATE)[1]["$defs"]
-    for model in _all_of(RequestObject):
+    for model in _subclasses(RequestObject):
         if (schema := schemas.get(model.__name__)) is not None:
             schema["additionalProperties"] = not is_strict
     for model in (ChatRequest, ChatMessage, TextPart, StreamOptions):
@@ -129,12 +130,12 @@ def document(
     }
 
 
-def _all_of(base: type[RequestObject]) -> list[type[RequestObject]]:
-    return [kind for child in base.__subclasses__() for kind in (child, *_all_of(child))]
+def _subclasses(base: type[RequestObject]) -> list[type[RequestObject]]:
+    return [kind for child in base.__subclasses__() for kind in (child, *_subclasses(child))]
 
 
 def _without_effect(model: type[RequestObject], *, is_strict: bool) -> dict[str, Any]:
-    """The schemas of an object's fields that are accepted without being applied."""
+    """Return the schemas of an object's fields that are accepted but not applied."""
     schemas: dict[str, Any] = {}
     for name, rule in model.rules.items():
         match rule.kind:

@@ -1,7 +1,7 @@
-"""Requests of the chat-completions protocol, read strictly.
+"""Requests of the chat-completions protocol, validated strictly.
 
-The fields of the models here are applied; ``archon.serve.fields`` has rules for all others. Fields
-beyond OpenAI's that are applied are ``archon`` and the sampler parameters of ``archon.types``.
+The fields of the models here are applied; ``archon.serve.fields`` has rules for all others. Beyond
+OpenAI's fields, ``archon`` and the sampler parameters of ``archon.types`` are applied.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from archon.errors import SpecError
 from archon.serve import fields
-from archon.serve.fields import FieldError, Ignored
+from archon.serve.fields import BadRequestError, FieldError, Ignored
 from archon.spec.encoding import MARK
 from archon.spec.strict_json import decode_json
 from archon.spec.thinking import RESERVED_VARIABLES
@@ -39,13 +39,13 @@ from archon.types import (
     Thinking,
 )
 
-MAX_DRAWS = 128
+MAX_SAMPLES = 128
 _MAX_INT64 = 2**63 - 1
-_LEAST_TOP_P = 1e-9
-"""Stands for a top-p of 0: it keeps the likeliest token alone, whose share is larger."""
+_MIN_TOP_P = 1e-9
+"""Replaces a top-p of 0; it keeps only the likeliest token."""
 
 _MAX_STOP_CHARACTERS = 1000
-"""Each new token is compared with every beginning of a stop string."""
+"""Limits the work: each new token is compared with every prefix of a stop string."""
 StopString = Annotated[str, Field(min_length=1, max_length=_MAX_STOP_CHARACTERS)]
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "max_tokens": (-1,),
@@ -53,32 +53,22 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "stop": ("", []),
     "reasoning_effort": ("default",),
 }
-"""Values that mean the same as leaving the field out."""
-
-
-class BadRequestError(Exception):
-    """The request is invalid or asks for something unsupported; ``param`` is the field at fault."""
-
-    def __init__(
-        self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400
-    ) -> None:
-        self.message, self.param, self.code, self.status = message, param, code, status
-        super().__init__(message)
+"""Values that are equivalent to leaving the field out."""
 
 
 class RequestObject(BaseModel):
-    """A JSON object of a request; a field that it does not have is left to ``rules``."""
+    """A JSON object of a request; ``rules`` decide on the fields that it does not have."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
 
     rules: ClassVar[fields.Rules] = {}
     place: ClassVar[str] = ""
-    """What comes before the name of its fields, such as ``messages[].``."""
+    """Prefix of the names of its fields, such as ``messages[].``."""
 
     @model_validator(mode="before")
     @classmethod
     def _only_known_fields(cls, data: Any, info: ValidationInfo) -> Any:
-        """Leave out what is ignored, and ``null``, which stands for a field that is left out."""
+        """Remove ignored fields, and fields whose value is ``null``, the same as no value."""
         if not isinstance(data, dict):
             return data
         ignored = info.context if isinstance(info.context, Ignored) else Ignored()
@@ -94,12 +84,12 @@ class RequestObject(BaseModel):
                 ignored.check(key, value, cls.place, cls.rules, known)
             except FieldError as error:
                 context = {"reason": error.reason, "key": key}
-                raise PydanticCustomError(error.code, "{reason}", context) from None
+                raise PydanticCustomError(error.kind, "{reason}", context) from None
         return kept
 
 
 def _integral(value: Any) -> Any:
-    """A float without a fraction as the integer that it is: JSON does not tell them apart."""
+    """Convert a float without a fraction into an integer; JSON does not distinguish them."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -144,17 +134,16 @@ class ChatMessage(RequestObject):
     @model_validator(mode="before")
     @classmethod
     def _text_of_assistant(cls, data: Any) -> Any:
-        """An assistant that said nothing has null content."""
-        if isinstance(data, dict) and data.get("role") == "assistant":
-            return {**data, "content": "" if data.get("content") is None else data["content"]}
-        return data
+        """Replace the null content of an assistant by an empty text."""
+        is_assistant = isinstance(data, dict) and data.get("role") == "assistant"
+        return {**data, "content": ""} if is_assistant and data.get("content") is None else data
 
     def message(self) -> Message:
-        """The same as a value of ``archon.types``."""
+        """Convert to a message of ``archon.types``."""
         text = self.content
         if isinstance(text, list):
             text = "".join(part.text for part in text)
-        # Clients read messages from files, which may begin with a byte-order mark.
+        # A client may have read the message from a file that starts with a byte-order mark.
         return Message("system" if self.role == "developer" else self.role, text.lstrip(MARK))
 
 
@@ -204,7 +193,7 @@ class JsonSchemaFormat(RequestObject):
 
 
 MaxTokens = Annotated[int, Field(ge=1, le=1_000_000), _INTEGRAL] | Annotated[Literal[-1], _INTEGRAL]
-"""-1 stands for a field that is left out."""
+"""-1 is equivalent to leaving the field out."""
 
 ResponseFormat = Annotated[
     TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
@@ -220,20 +209,20 @@ class ArchonOptions(RequestObject):
 
 
 class _PromptFields(RequestObject):
-    """The fields of ``ChatRequest`` that stand before the extra samplers in documentation."""
+    """The fields of ``ChatRequest`` that precede the extra samplers in the documentation."""
 
     rules = fields.REQUEST
 
     model: str
     messages: list[ChatMessage] = Field(min_length=1, fail_fast=True)
-    n: Annotated[int, Field(ge=1, le=MAX_DRAWS), _INTEGRAL] | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_SAMPLES), _INTEGRAL] | None = None
     seed: Annotated[int, Field(ge=-_MAX_INT64, le=_MAX_INT64), _INTEGRAL] | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
 
 
 def _sampler_field(parameter: SamplingParameter) -> tuple[Any, Any]:
-    """Type and default of a field; integers may be -1 instead of 0, as vLLM's ``top_k``."""
+    """Return a field's type and default. Integers may be -1 instead of 0, as vLLM's ``top_k``."""
     if isinstance(parameter.default, int):
         kind = Annotated[int, Field(ge=-1, le=parameter.le), _INTEGRAL]
         return kind | None, Field(None, description="0 and -1 keep every token.")
@@ -279,26 +268,26 @@ class ChatRequest(_SamplerFields):
 
     @field_validator(*_NEUTRAL)
     @classmethod
-    def _neutral_is_left_out(cls, value: object, info: ValidationInfo) -> object:
+    def _drop_neutral(cls, value: object, info: ValidationInfo) -> object:
         return None if value in _NEUTRAL[info.field_name or ""] else value
 
     @property
     def ignored(self) -> Ignored:
-        """The fields of the body that have no effect and that the client should know of."""
+        """The ignored fields of the body that are reported to the client."""
         return self._ignored
 
     @property
     def wants_trace(self) -> bool:
-        """Whether the response contains the trace."""
+        """True if the response must contain the trace."""
         return self.archon is not None and self.archon.trace
 
     @property
     def wants_usage(self) -> bool:
-        """Whether a streamed response ends with the usage."""
+        """True if a streamed response must end with the usage."""
         return self.stream_options is not None and self.stream_options.include_usage
 
     def request(self) -> Request:
-        """The same as a request to a language model; without a seed, a random one."""
+        """Convert to a request to a language model, with a random seed if there is none."""
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         return Request(
             messages=tuple(message.message() for message in self.messages),
@@ -306,7 +295,7 @@ class ChatRequest(_SamplerFields):
             seed=secrets.randbits(53) if self.seed is None else self.seed,
             sampling=SamplingParams(
                 temperature=self.temperature,
-                top_p=None if self.top_p is None else max(self.top_p, _LEAST_TOP_P),
+                top_p=None if self.top_p is None else max(self.top_p, _MIN_TOP_P),
                 max_tokens=self.max_tokens or self.max_completion_tokens,
                 stop=None if stop is None else tuple(stop),
                 **self._extra_samplers(),
@@ -321,17 +310,17 @@ class ChatRequest(_SamplerFields):
         return {n: max(v, 0) if isinstance(v, int) else v for n, v in values.items()}
 
     def _thinking(self) -> Thinking:
-        """A switch in the template's variables is the request's own; any effort but the least two
-        asks for reasoning."""
+        """Read ``enable_thinking`` of the template's variables, else the effort.
+
+        Any effort except the two lowest requests reasoning.
+        """
         variables = dict(self.chat_template_kwargs or {})
-        wanted = variables.get("enable_thinking")
-        if isinstance(wanted, bool):
-            del variables["enable_thinking"]
-        else:
-            wanted = None
-        if wanted is None and self.reasoning_effort is not None:
-            wanted = self.reasoning_effort not in ("none", "minimal")
-        return Thinking(wanted, variables or None)
+        is_wanted = None
+        if isinstance(variables.get("enable_thinking"), bool):
+            is_wanted = variables.pop("enable_thinking")
+        elif self.reasoning_effort is not None:
+            is_wanted = self.reasoning_effort not in ("none", "minimal")
+        return Thinking(is_wanted, variables or None)
 
     def _constraint(self) -> Constraint | None:
         match self.response_format:
@@ -344,7 +333,7 @@ class ChatRequest(_SamplerFields):
 
 
 def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest:
-    """The request in a body.
+    """Read the request in a body.
 
     Parameters
     ----------
@@ -354,7 +343,7 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
     Raises
     ------
     BadRequestError
-        The body is not valid JSON, or asks for something unsupported.
+        The body is not valid JSON, or the request is invalid or unsupported.
     """
     try:
         body = decode_json(content, max_bytes=len(content))
@@ -363,9 +352,6 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
     ignored = Ignored(is_strict)
     try:
         chat = ChatRequest.model_validate(_without_unused_tools(body, ignored), context=ignored)
-    except FieldError as error:
-        reason = f"{error.key}: {error.reason}"
-        raise BadRequestError(reason, param=error.key, code=error.code) from None
     except ValidationError as error:
         raise _bad_value(error, body) from None
     chat._ignored = ignored
@@ -383,7 +369,7 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
 
 
 def _without_unused_tools(body: Any, ignored: Ignored) -> Any:
-    """The body without tools that the request tells the model not to call."""
+    """Remove tools that the request forbids the model to call."""
     if not isinstance(body, dict):
         return body
     unused = [
@@ -397,33 +383,33 @@ def _without_unused_tools(body: Any, ignored: Ignored) -> Any:
 
 
 def _bad_value(error: ValidationError, body: Any) -> BadRequestError:
-    """The first error; of a value that may have several types, that which lies deepest in it."""
+    """Report the first error; among those of the alternative types of a value, the deepest."""
     errors = error.errors(include_url=False, include_input=False)
-    places = [_place(each, body) for each in errors]
-    place = max((p for p in places if p[:1] == places[0][:1]), key=len)
-    there = [each for each, p in zip(errors, places, strict=True) if p == place]
-    param = ".".join(map(str, place))[:200]
-    reason = ", or: ".join(dict.fromkeys(each["msg"] for each in there))
+    paths = [_path(each, body) for each in errors]
+    path = max((p for p in paths if p[:1] == paths[0][:1]), key=len)
+    reported = [each for each, p in zip(errors, paths, strict=True) if p == path]
+    param = ".".join(map(str, path))[:200]
+    reason = ", or: ".join(dict.fromkeys(each["msg"] for each in reported))
     reason = f"{param}: {reason}" if param else reason
-    kind = there[0]["type"]
+    kind = reported[0]["type"]
     code = kind if kind in ("unsupported", "unknown_key") else "invalid_value"
     return BadRequestError(reason[:500], param=param or None, code=code)
 
 
-def _place(error: ErrorDetails, body: Any) -> tuple[str | int, ...]:
-    """The keys and indices in an error's location, which also names types that were tried."""
-    place: list[str | int] = []
+def _path(error: ErrorDetails, body: Any) -> tuple[str | int, ...]:
+    """Return the keys and indices of an error's location, without the types that it also names."""
+    path: list[str | int] = []
     value = body
     last = len(error["loc"]) - 1
     for at, part in enumerate(error["loc"]):
         if isinstance(value, dict):
-            is_there = part in value
+            exists = part in value
         else:
-            is_there = isinstance(value, list) and isinstance(part, int)
-        if is_there:
+            exists = isinstance(value, list) and isinstance(part, int)
+        if exists:
             value = value[part]
-        if is_there or (at == last and error["type"] == "missing"):
-            place.append(part)
-    if "key" in (context := error.get("ctx", {})):  # of an object that is wrong in one field
-        place.append(context["key"])
-    return tuple(place)
+        if exists or (at == last and error["type"] == "missing"):
+            path.append(part)
+    if "key" in (context := error.get("ctx", {})):  # an unknown or unsupported key of an object
+        path.append(context["key"])
+    return tuple(path)

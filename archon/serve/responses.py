@@ -1,6 +1,6 @@
-"""Response bodies: pydantic models that are sent, and from which the OpenAPI document is made.
+"""Response bodies as pydantic models, from which the OpenAPI document is generated.
 
-A field that is not set does not appear in the JSON. The models follow OpenAI's names.
+A field that is not set does not appear in the JSON. The names are OpenAI's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class ResponseObject(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def to_json(self) -> dict[str, Any]:
-        """The fields that are set, as plain data."""
+        """Return the fields that are set as plain data."""
         return self.model_dump(exclude_unset=True)
 
 
@@ -171,14 +171,14 @@ class ChatCompletionChunk(ResponseObject):
 
 @dataclass(frozen=True, slots=True)
 class ResponseBuilder:
-    """Builds the response, or the chunks of the streamed response, to one request."""
+    """Builds the response to one request, or the chunks of its streamed response."""
 
     chat: ChatRequest
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def whole(self, completions: Sequence[Completion]) -> ChatCompletion:
-        """The response that is not streamed."""
+    def complete(self, completions: Sequence[Completion]) -> ChatCompletion:
+        """Build the response that is not streamed."""
         choices = [
             Choice(
                 index=index,
@@ -199,16 +199,16 @@ class ResponseBuilder:
         )
 
     def first(self, index: int) -> ChatCompletionChunk:
-        """The first chunk of an answer."""
+        """Build the first chunk of an answer."""
         return self._part(index, Delta(role="assistant", content=""))
 
     def delta(self, index: int, text: str, *, is_reasoning: bool = False) -> ChatCompletionChunk:
-        """A chunk with more text of an answer, or of the reasoning before it."""
-        more = Delta(reasoning_content=text) if is_reasoning else Delta(content=text)
-        return self._part(index, more)
+        """Build a chunk with more text of an answer, or of the reasoning before it."""
+        delta = Delta(reasoning_content=text) if is_reasoning else Delta(content=text)
+        return self._part(index, delta)
 
     def last(self, index: int, completion: Completion) -> ChatCompletionChunk:
-        """The last chunk of an answer."""
+        """Build the last chunk of an answer."""
         choice = ChunkChoice(
             index=index,
             delta=Delta(),
@@ -219,7 +219,7 @@ class ResponseBuilder:
         return self._chunk([choice])
 
     def usage_chunk(self, completions: Sequence[Completion]) -> ChatCompletionChunk:
-        """The chunk after all answers, where usage is asked for."""
+        """Build the chunk with the usage, which follows all answers."""
         return self._chunk([], usage(completions))
 
     def _part(self, index: int, delta: Delta) -> ChatCompletionChunk:
@@ -246,19 +246,19 @@ class ResponseBuilder:
 
 
 def progress(event: Event) -> dict[str, Any] | None:
-    """What a comment in the stream reports of a node; None for an event that is no progress."""
+    """Return the data of a progress comment; None for events that are not reported."""
     match event:
         case NodeStarted(node=node):
             return {"node": node, "event": "started"}
-        case NodeFinished(node=node, candidates=candidates, seconds=seconds):
-            took = round(seconds, 3)
-            return {"node": node, "event": "finished", "candidates": candidates, "seconds": took}
+        case NodeFinished(node=node, candidates=candidates):
+            seconds = round(event.seconds, 3)
+            return {"node": node, "event": "finished", "candidates": candidates, "seconds": seconds}
         case _:
             return None
 
 
 def usage(completions: Sequence[Completion]) -> Usage:
-    """Tokens of all nodes, as OpenAI counts them."""
+    """Count the tokens of all nodes in OpenAI's terms."""
     total = total_usage(completions)
     prompts = {digest: n for c in completions for digest, n in c.prompts.items()}
     prompt_tokens = sum(prompts.values())
@@ -272,13 +272,8 @@ def usage(completions: Sequence[Completion]) -> Usage:
     )
 
 
-def model_list(names: Sequence[str]) -> ModelList:
-    """The response of ``GET /v1/models``."""
-    return ModelList(object="list", data=[model_object(name) for name in names])
-
-
 def model_object(name: str) -> Model:
-    """One entry of it."""
+    """Build the description of a model."""
     return Model(id=name, object="model", created=0, owned_by="archon")
 
 
@@ -288,7 +283,7 @@ def _message(completion: Completion) -> AssistantMessage:
 
 
 def _logprobs(completion: Completion) -> ChoiceLogprobs | None:
-    """The tokens of the text; the end of the text and other control tokens are left out."""
+    """Return the tokens of the text without control tokens, such as the end of the text."""
     if completion.logprobs is None:
         return None
     content: list[TokenLogprob] = []

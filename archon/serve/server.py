@@ -1,7 +1,7 @@
-"""Run the application until a signal.
+"""Run the application until a signal arrives.
 
-The first SIGINT or SIGTERM closes the listener and waits for running requests up to a deadline; the
-second ends them at once. Requests that are not finished get an error response.
+The first SIGINT or SIGTERM closes the listener and waits for running requests until a deadline; the
+second ends them immediately. Unfinished requests get an error response.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -23,9 +24,9 @@ from archon.serve.header_timeout import TimedConnection
 
 DRAIN_SECONDS = 30.0
 _ERROR_RESPONSE_SECONDS = 5
-"""To send the error responses; connections that last longer are dropped."""
+"""Timeout for sending the error responses; then connections are closed."""
 _KEEP_ALIVE_SECONDS = 75
-"""Longer than clients keep idle connections, so that none sends into a closing one."""
+"""Longer than clients keep idle connections, so that none sends on a closing connection."""
 
 
 def run(
@@ -42,24 +43,25 @@ def run(
     Parameters
     ----------
     port
-        0 takes a free one.
+        0 for a free port.
     on_ready
-        Called with the address, such as ``http://127.0.0.1:8000``, once it can be reached; by
-        default it is printed on standard error.
+        Called with the address, such as ``http://127.0.0.1:8000``, once the server is reachable; by
+        default the address is printed on standard error.
     drain_seconds
-        How long running requests may take after the first signal.
+        Time for running requests after the first signal.
     on_end
         Awaited in the server's event loop after the last request.
 
     Raises
     ------
     UsageError
-        The address is not available, or another process uses it.
+        The address is invalid or in use.
     KeyboardInterrupt
-        SIGINT ended it.
+        SIGINT stopped the server.
     """
     listener = _listen(host, port)
-    address = _address(host, listener)
+    shown_host = f"[{host}]" if ":" in host else host
+    address = f"http://{shown_host}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         app,
         http=TimedConnection,
@@ -72,9 +74,12 @@ def run(
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(drain_seconds) + _ERROR_RESPONSE_SECONDS,
     )
-    server = _Server(config, app.cut_off, drain_seconds, on_end)
+    report_ready = partial(on_ready or _print_address, address)
+    server = _Server(config, app.cut_off, drain_seconds, report_ready, on_end)
     with listener:
-        server.run_until_signalled(listener, lambda: (on_ready or _print_address)(address))
+        server.run(sockets=[listener])
+    if signal.SIGINT in server.signals:
+        raise KeyboardInterrupt
 
 
 class _Server(uvicorn.Server):
@@ -83,19 +88,14 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         cut_off: Callable[[], None],
         drain_seconds: float,
+        on_ready: Callable[[], None],
         on_end: Callable[[], Awaitable[None]] | None,
     ) -> None:
         super().__init__(config)
-        self._cut_off, self._drain_seconds, self._on_end = cut_off, drain_seconds, on_end
+        self._cut_off, self._drain_seconds = cut_off, drain_seconds
+        self._on_ready, self._on_end = on_ready, on_end
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._on_ready: Callable[[], None] = lambda: None
-        self._signals: list[int] = []
-
-    def run_until_signalled(self, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-        self._on_ready = on_ready
-        self.run(sockets=[listener])
-        if signal.SIGINT in self._signals:
-            raise KeyboardInterrupt
+        self.signals: list[int] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
@@ -112,8 +112,8 @@ class _Server(uvicorn.Server):
                 await self._on_end()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """The first signal stops the server; any other ends running requests."""
-        self._signals.append(sig)
+        """Stop the server at the first signal, end running requests at any other."""
+        self.signals.append(sig)
         if self.should_exit and self._loop is not None:
             self._loop.call_soon_threadsafe(self._cut_off)
         self.should_exit = True
@@ -123,9 +123,9 @@ def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65_535:  # getaddrinfo would take it modulo 65,536
         raise UsageError(f"a port is a number from 0 to 65535, not {port}")
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, kind, protocol, _, where = found[0]
-        # asyncio turns Nagle's algorithm off only where the protocol is given; it costs 40 ms.
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = addresses[0]
+        # Only with the protocol does asyncio turn off Nagle's algorithm, which costs 40 ms.
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -134,19 +134,14 @@ def _listen(host: str, port: int) -> socket.socket:
                 listener.setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * STALL_SECONDS
                 )
-            listener.bind(where)
-            listener.listen()  # two bound sockets that do not listen yet would share an address
+            listener.bind(address)
+            listener.listen()  # until then another socket with SO_REUSEADDR could bind it too
         except BaseException:
             listener.close()
             raise
         return listener
     except (OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
         raise UsageError(f"cannot listen on {host}, port {port}: {error}") from None
-
-
-def _address(host: str, listener: socket.socket) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
 
 
 def _print_address(address: str) -> None:

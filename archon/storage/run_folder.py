@@ -17,6 +17,22 @@ from archon.storage.lock import LOCK, locked
 _MAX_DIFFERENCES = 10
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder and its parents if they are missing.
+
+    Raises
+    ------
+    UsageError
+        The folder cannot be created.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot create the folder {path}: {os_reason(error)}") from None
+    except ValueError as error:  # a null byte
+        raise UsageError(f"cannot create the folder {shown(str(path))}: {error}") from None
+
+
 class BaseRunFolder:
     """The folder of one run. A subclass defines the kind of run.
 
@@ -61,12 +77,7 @@ class BaseRunFolder:
                 f"{path} is not empty and holds no {cls.kind} (it has {shown(min(others))}); "
                 "choose a new or an empty folder for the output"
             )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"cannot create the folder {path}: {os_reason(error)}") from None
-        except ValueError as error:  # a null byte
-            raise UsageError(f"cannot create the folder {shown(str(path))}: {error}") from None
+        make_folder(path)
 
     def check_new(self) -> None:
         """Refuse a folder in which a run has started.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from archon.bench.peers.contender import CONTENDERS
+from archon.bench.peers.contender import CONTENDERS, ContenderKind
 
 DOUBLES = ("Fake", "Slow", "Dying", "Crashing", "Refusing")
 
@@ -18,4 +18,4 @@ def doubles(monkeypatch: pytest.MonkeyPatch) -> None:
     paths = (str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     for name in DOUBLES:
-        monkeypatch.setitem(CONTENDERS, name.lower(), f"peers_doubles:{name}")
+        monkeypatch.setitem(CONTENDERS, name.lower(), ContenderKind(f"peers_doubles:{name}"))

@@ -1,4 +1,4 @@
-"""Contenders that need no model: one that answers, one that cannot be loaded, one that dies, …"""
+"""Fake contenders that need no model: one that works, and several that fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``archon bench peers`` as a user meets it: the JSON, the picture, bad input, an interrupt."""
+"""``archon bench peers``: the JSON, the picture, bad input, an interrupt."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from xml.etree import ElementTree
 import pytest
 from command_lines import with_options
 
+from archon.bench import roofline
 from archon.bench.peers import peer_comparison
 from archon.bench.peers.picture import draw
 from archon.bench.roofline import Machine, Roofline
@@ -69,7 +71,7 @@ def test_both_workloads_of_archon_and_a_peer(
     assert "fake" in Path("r.svg").read_text()
 
 
-def test_a_kept_result_is_drawn_without_measuring(bench: Bench) -> None:
+def test_a_stored_result_is_drawn_without_a_measurement(bench: Bench) -> None:
     assert bench(*SMALL, "--peers", "fake", "--output", "r.json", "--picture", "a.svg") == 0
     assert main(["bench", "peers", "--from", "r.json", "--picture", "b.svg"]) == 0
     assert Path("a.svg").read_text() == Path("b.svg").read_text()
@@ -100,11 +102,11 @@ def test_bad_input_has_exit_code_2_and_a_reason(
     assert out == ""
 
 
-def test_nobody_that_can_run_is_a_failure(bench: Bench) -> None:
+def test_a_comparison_without_any_result_is_a_failure(bench: Bench) -> None:
     assert bench(*SMALL, "--peers", "refusing") == 1
 
 
-def test_an_interrupt_of_the_measuring_keeps_the_rounds(
+def test_an_interrupt_of_the_roofline_keeps_the_rounds(
     bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object) -> None:
@@ -117,11 +119,12 @@ def test_an_interrupt_of_the_measuring_keeps_the_rounds(
     assert workload["rooflines"] == []
 
 
-def test_an_interrupt_prints_what_is_finished(bench: Bench) -> None:
+def test_an_interrupt_prints_the_finished_rounds(bench: Bench) -> None:
     script = (
         "import sys\nfrom archon.cli import main\n"
-        "from archon.bench.peers.contender import CONTENDERS\n"
-        "CONTENDERS.update(fake='peers_doubles:Fake', slow='peers_doubles:Slow')\n"
+        "from archon.bench.peers.contender import CONTENDERS, ContenderKind\n"
+        "CONTENDERS['fake'] = ContenderKind('peers_doubles:Fake')\n"
+        "CONTENDERS['slow'] = ContenderKind('peers_doubles:Slow')\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", script, "bench", "peers", "--model", "./tiny.json", *SMALL]
@@ -144,9 +147,11 @@ def test_an_interrupt_prints_what_is_finished(bench: Bench) -> None:
     assert (len(fake["rounds"]), len(slow["rounds"])) == (1, 0)
 
 
-def test_bench_engine_gives_the_share_of_the_roofline(
-    bench: Bench, capsys: pytest.CaptureFixture[str]
+def test_bench_engine_reports_the_share_of_the_roofline(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The array of the command takes 1 GiB.
+    monkeypatch.setattr(roofline, "read_bandwidth", partial(roofline.read_bandwidth, 1 << 24))
     sizes = SMALL[: SMALL.index("--pairs")]
     engine = ["bench", "engine", "--model", "./tiny.json", "--json", *sizes]
     assert main(engine) == 0
@@ -162,7 +167,7 @@ def test_bench_engine_gives_the_share_of_the_roofline(
     assert "share_of_roofline" not in json.loads(capsys.readouterr().out)
 
 
-def test_the_picture_has_a_bar_for_each_contender_as_long_as_it_is_fast() -> None:
+def test_the_length_of_a_bar_is_proportional_to_the_speed() -> None:
     tree = ElementTree.fromstring(draw(a_result()))
     space = "{http://www.w3.org/2000/svg}"
     bars = [r for r in tree.iter(f"{space}rect") if r.get("class") in ("ours", "peer")]

@@ -1,4 +1,4 @@
-"""Rounds in turn, each contender in a process of its own, whatever becomes of one of them."""
+"""Interleaved rounds of contenders in their own processes, some of which fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from peers_doubles import task
 
 from archon.bench.child_process import ChildError
 from archon.bench.peers import peer_comparison as comparing
-from archon.bench.peers.contender import PACKAGES, Round
+from archon.bench.peers.contender import CONTENDERS, ContenderKind, Round
 from archon.bench.peers.contender_process import ContenderProcess
 from archon.bench.peers.peer_comparison import Comparison, ContenderEntry, compare
 from archon.errors import MissingExtraError
@@ -28,7 +28,7 @@ def weights(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_rounds_are_run_in_turn_and_in_the_opposite_order_the_next_time(weights: str) -> None:
+def test_rounds_are_interleaved_in_alternating_order(weights: str) -> None:
     told: list[str] = []
     comparison = compare(["fake", "crashing", "dying"], task(weights), 2, told.append)
     ran = [line.split(":")[0] + line.split(":")[1].split()[0] for line in told if "round" in line]
@@ -36,19 +36,19 @@ def test_rounds_are_run_in_turn_and_in_the_opposite_order_the_next_time(weights:
     assert not comparison.interrupted
 
 
-def test_a_round_of_some_prompts_is_scaled_to_all(weights: str) -> None:
+def test_a_round_of_some_prompts_is_scaled_to_the_workload(weights: str) -> None:
     (entry,) = compare(["fake"], task(weights), 2, lambda _: None).entries
     assert entry.rates == [10, 20]
     assert entry.figures()["completion_tokens_per_second"] == 15
 
 
-def test_what_is_done_once_is_not_scaled() -> None:
+def test_the_shared_prefix_is_not_scaled() -> None:
     # 4 of 32 prompts: 1 s for the prefix, 8 s for the rest, so 1 + 64 s for all.
     one = Round(num_prompts=4, completion_tokens=80, seconds=9.0, once_seconds=1.0)
     assert one.tokens_per_second(32) == pytest.approx(640 / 65)
 
 
-def test_a_contender_that_fails_is_left_out_and_the_others_go_on(weights: str) -> None:
+def test_a_failing_contender_is_excluded_and_the_others_continue(weights: str) -> None:
     told: list[str] = []
     names = ["refusing", "crashing", "dying", "fake"]
     comparison = compare(names, task(weights), 2, told.append)
@@ -61,25 +61,27 @@ def test_a_contender_that_fails_is_left_out_and_the_others_go_on(weights: str) -
     assert sum("left out" in line for line in told) == 3
 
 
-def test_a_missing_package_is_told_in_one_sentence_and_the_others_run(
+def test_a_missing_package_is_reported_and_the_others_run(
     weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PACKAGES, "slow", "no_such_package")
+    slow_kind = ContenderKind("peers_doubles:Slow", "no_such_package")
+    monkeypatch.setitem(CONTENDERS, "slow", slow_kind)
     slow, fake = compare(["slow", "fake"], task(weights), 1, lambda _: None).entries
     assert slow.failure is not None
     assert "pip install 'archon-inference[peers]'" in slow.failure
     assert len(fake.rounds) == 1
 
 
-def test_nothing_but_missing_packages_is_the_users_to_mend(
+def test_if_all_packages_are_missing_an_error_names_one(
     weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(PACKAGES, "fake", "no_such_package")
+    fake_kind = ContenderKind("peers_doubles:Fake", "no_such_package")
+    monkeypatch.setitem(CONTENDERS, "fake", fake_kind)
     with pytest.raises(MissingExtraError, match="no_such_package"):
         compare(["fake"], task(weights), 1, lambda _: None)
 
 
-def test_an_interrupt_ends_the_children_and_keeps_what_is_finished(weights: str) -> None:
+def test_an_interrupt_ends_the_children_and_keeps_finished_rounds(weights: str) -> None:
     pids: list[int] = []
 
     def tell(line: str) -> None:
@@ -95,7 +97,7 @@ def test_an_interrupt_ends_the_children_and_keeps_what_is_finished(weights: str)
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-def test_short_of_memory_the_idle_are_unloaded_and_find_their_settings_again(
+def test_low_memory_unloads_idle_contenders_but_keeps_their_settings(
     weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(comparing, "available_memory_bytes", lambda: 1 << 20)
@@ -109,7 +111,7 @@ def test_short_of_memory_the_idle_are_unloaded_and_find_their_settings_again(
     process.close()
 
 
-def test_a_waiting_child_takes_no_time(weights: str) -> None:
+def test_a_waiting_child_uses_no_cpu_time(weights: str) -> None:
     process = ContenderProcess("peers_doubles:Fake", task(weights))
     stat = Path(f"/proc/{process.settings['process']}/stat")
     if not stat.exists():
@@ -121,13 +123,13 @@ def test_a_waiting_child_takes_no_time(weights: str) -> None:
     process.close()
 
 
-def test_a_child_that_is_gone_is_an_error_with_its_last_words(weights: str) -> None:
+def test_the_error_of_an_ended_child_has_its_last_line(weights: str) -> None:
     process = ContenderProcess("peers_doubles:Crashing", task(weights))
     with pytest.raises(ChildError, match="ended with status 1: ZeroDivisionError"):
         process.run(0)
 
 
-def test_ratios_are_of_the_rounds_and_only_archon_over_peers(weights: str) -> None:
+def test_ratios_are_of_archon_to_peers_per_round(weights: str) -> None:
     given = task(weights)
 
     def entry(name: str, *seconds: float) -> ContenderEntry:

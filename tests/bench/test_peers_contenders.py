@@ -1,4 +1,4 @@
-"""Each contender on tiny random models: the tokens it must draw, and how many."""
+"""Each contender on tiny random models: its tokens and their number."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def greedy_tokens(given: PeerTask) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("decode_only", [False, True])
-def test_archon_draws_every_token(tiny_file: Path, decode_only: bool) -> None:
+def test_archon_samples_every_token(tiny_file: Path, decode_only: bool) -> None:
     given = tiny_task(tiny_file, WORKLOAD, decode_only=decode_only)
     done = archon_engine.load(given, None).run(seed=1)
     assert done.completion_tokens == 6 * (5 if decode_only else 6)
@@ -63,7 +63,7 @@ def test_archon_draws_every_token(tiny_file: Path, decode_only: bool) -> None:
 
 
 @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORKLOADS)
-def test_transformers_draws_what_the_model_says(tiny_file: Path, workload: Workload) -> None:
+def test_transformers_samples_the_models_tokens(tiny_file: Path, workload: Workload) -> None:
     pytest.importorskip("transformers")
     from archon.bench.peers import transformers_generate
 
@@ -93,7 +93,7 @@ def test_transformers_calibrates_and_runs(tiny_file: Path, decode_only: bool) ->
 
 
 @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=WORKLOADS)
-def test_llama_cpp_draws_what_the_model_says_in_every_layout(
+def test_llama_cpp_samples_the_models_tokens_in_every_layout(
     tiny_file: Path, workload: Workload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("llama_cpp")
@@ -111,7 +111,7 @@ def test_llama_cpp_draws_what_the_model_says_in_every_layout(
     prompts = given.prompts(5, workload.num_prompts)
     rows = workload.num_prompts * workload.samples_per_prompt
     for layout in llamacpp.LAYOUTS:
-        session = llamacpp_session.Session(lib, model, given, rows, layout)
+        session = llamacpp_session.LlamaSession(lib, model, given, rows, layout)
         for _ in range(2):  # a second round finds nothing of the first
             session.begin(prompts[0][: given.shared_tokens])
             session.start(prompts)
@@ -149,7 +149,7 @@ def test_llama_cpp_calibrates_and_runs(
     assert len(list(tmp_path.glob("peers/*Q8_0.gguf"))) == (name == "load_q8_0")
 
 
-def test_a_folder_is_read_by_transformers_and_refused_for_llama_cpp(tmp_path: Path) -> None:
+def test_transformers_reads_a_folder_and_llama_cpp_rejects_it(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     from archon.bench.peers import transformers_generate
 

@@ -1,4 +1,4 @@
-"""How many sequences and prompts a peer takes on."""
+"""Batch sizes and prompts of a peer."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_rows_are_all_samples_of_some_prompts() -> None:
         ({16: 50.0, 32: 90.0, 64: 91.0, 128: 91.5}, {32, 64, 128}, 32),
     ],
 )
-def test_the_best_rows_are_climbed_to(
+def test_climbing_finds_the_best_rows(
     rates: dict[int, float], measured: set[int], best: int
 ) -> None:
     found = climb([16, 32, 64, 128], {32: rates[32]}, rates.__getitem__)
@@ -41,7 +41,7 @@ def test_the_best_rows_are_climbed_to(
     assert best_rows(found) == best
 
 
-def test_a_round_is_as_long_as_asked_in_whole_batches() -> None:
+def test_a_round_has_the_requested_length_in_complete_batches() -> None:
     # 64 rows are 4 prompts: 8,192 tokens, about 82 s at 100 tokens/s.
     assert num_prompts_of_round(graph_task(), 64, 100) == 4
     assert num_prompts_of_round(graph_task(), 16, 100) == 4
@@ -52,7 +52,7 @@ def test_a_round_is_as_long_as_asked_in_whole_batches() -> None:
     assert num_prompts_of_round(graph_task(fraction=0.001), 16, 1.0) == 1
 
 
-def test_prompts_are_those_of_the_workload_and_new_in_every_round() -> None:
+def test_every_round_has_new_prompts_of_the_workload() -> None:
     given = task("x.gguf")
     first = given.prompts(0, 4)
     assert given.prompts(0, 2) == first[:2]
@@ -61,16 +61,16 @@ def test_prompts_are_those_of_the_workload_and_new_in_every_round() -> None:
     assert given.prompts(1, 1)[0][:8] != first[0][:8]
 
 
-def test_a_task_survives_its_way_to_the_child() -> None:
+def test_a_task_survives_json() -> None:
     assert PeerTask.from_json(task("x.gguf").to_json()) == task("x.gguf")
 
 
-def test_what_does_not_fit_the_model_is_refused() -> None:
+def test_sequences_longer_than_the_context_are_rejected() -> None:
     with pytest.raises(ContextLengthError, match="of 18 tokens"):
         task("x.gguf").check(context_length=17)
 
 
 @pytest.mark.parametrize("names", [["archon", "llama.cp"], ["archon", "archon"], [""]])
-def test_unknown_and_repeated_contenders_are_refused(names: list[str]) -> None:
+def test_unknown_and_repeated_contenders_are_rejected(names: list[str]) -> None:
     with pytest.raises(UsageError):
         check_names(names)

@@ -1,4 +1,4 @@
-"""The roofline on numbers that can be worked out by hand, and its measurement on a tiny shape."""
+"""The roofline with figures computed by hand, and its measurement on a tiny shape."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def test_weights_are_those_of_all_layers_and_the_head() -> None:
     assert roofline("int4").weight_bytes == WEIGHTS - feed_forward / 2
 
 
-def test_keys_and_values_are_halves_but_in_float32() -> None:
+def test_keys_and_values_have_2_bytes_except_in_float32() -> None:
     assert roofline().kv_bytes_per_token == KV_BYTES
     assert roofline("float32").kv_bytes_per_token == 2 * KV_BYTES
 
 
-def test_one_row_waits_for_memory_and_many_for_arithmetic() -> None:
+def test_memory_bounds_one_row_and_arithmetic_many() -> None:
     bound = roofline()
     assert bound.step_seconds(1, 10) == pytest.approx((WEIGHTS + 10 * KV_BYTES) / 1e6)
     assert bound.step_seconds(64, 10) == pytest.approx(64 / 1000 + 64 / 4000)
@@ -71,12 +71,12 @@ def test_a_shared_prefix_is_read_once() -> None:
     assert mean_kv_tokens(shared, 16) == 90 + 4 * 10 + 16 * 10
 
 
-def test_rows_are_at_most_what_the_engine_decodes_at_once() -> None:
+def test_rows_are_bounded_by_the_engines_batch() -> None:
     assert rows_of(Workload(2, 4, 10, 0, 5)) == 8
     assert rows_of(Workload(1000, 16, 10, 0, 5)) == MAX_ROWS
 
 
-def test_the_whole_workload_takes_its_prefill_and_its_steps() -> None:
+def test_the_complete_workload_takes_prefill_and_steps() -> None:
     workload = Workload(4, 16, 100, 90, 20)
     bound = roofline(read_bytes_per_second=1e9)
     prefill_seconds = (90 + 4 * 10) / 1000
@@ -95,11 +95,11 @@ def test_products_are_measured_at_every_number_of_rows(precision: str) -> None:
     assert Machine.from_products(1.0, products).linear_rows_per_second > 0
 
 
-def test_reading_is_measured() -> None:
+def test_the_read_bandwidth_is_measured() -> None:
     assert rooflines.read_bandwidth(1 << 20) > 1e6
 
 
-def test_the_best_of_what_is_known_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_of_the_methods_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"_operator_seconds": (2.0, 1.0), "_engine_seconds": (1.0, 3.0)}
     for name, seconds in known.items():
         monkeypatch.setattr(rooflines, name, lambda *_, seconds=seconds: [(8, seconds)])

@@ -1,4 +1,4 @@
-"""Runs commands in this process, and keeps what they print."""
+"""Run commands in this process, and capture their output."""
 
 from __future__ import annotations
 

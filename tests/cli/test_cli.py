@@ -1,4 +1,4 @@
-"""The other commands as a user meets them: serve, files, models, bench."""
+"""The other commands: serve, files, models, bench."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from cli_runner import SCRIPTED, Cli
 
 
-def test_serve_tells_its_address_and_ends_with_an_interrupt() -> None:
+def test_serve_prints_its_address_and_stops_on_an_interrupt() -> None:
     pytest.importorskip("uvicorn")
     import httpx
 
@@ -34,7 +34,7 @@ def test_serve_tells_its_address_and_ends_with_an_interrupt() -> None:
     assert process.returncode == 130
 
 
-def test_validate_tells_of_every_file_and_fails_if_one_is_wrong(cli: Cli) -> None:
+def test_validate_reports_every_file_and_fails_if_one_is_invalid(cli: Cli) -> None:
     Path("good.json").write_text('{"name": "m", "backend": "scripted"}')
     Path("bad.json").write_text('{"name": "m", "backend": "scripted", "acuracy": 1}')
     Path("twice.json").write_text('{"name": "m", "name": "n", "backend": "scripted"}')
@@ -98,7 +98,9 @@ def test_models_ls_shows_the_catalogue(cli: Cli) -> None:
     assert "smollm2-135m" in cli.stderr
 
 
-def test_models_pull_show_and_rm_know_folders(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_pull_show_and_rm_work_with_folders(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ARCHON_CACHE", str(Path("cache").absolute()))
     Path("model").mkdir()
     Path("model/config.json").write_bytes(b"{}")
@@ -135,7 +137,7 @@ def test_models_pull_and_rm(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path("w.gguf").exists()
 
 
-def test_weights_that_cannot_be_had_are_a_failure_with_its_reasons(
+def test_unavailable_weights_are_a_failure_with_reasons(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ARCHON_CACHE", "cache")
@@ -148,7 +150,7 @@ def test_weights_that_cannot_be_had_are_a_failure_with_its_reasons(
     assert "path missing.gguf: No such file" in cli.stderr
 
 
-def test_bench_graph_gives_its_figures(cli: Cli) -> None:
+def test_bench_graph_prints_figures(cli: Cli) -> None:
     figures = cli.json("bench", "graph", "--num-questions", "20")
     assert figures["architecture"] == "archon-figure"
     assert figures["milliseconds_per_question"] > 0

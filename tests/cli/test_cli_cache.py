@@ -1,4 +1,4 @@
-"""``archon cache``: what is kept, and freeing it."""
+"""``archon cache``."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def draw(pool: DrawPool, n: int) -> None:
     asyncio.run(ask())
 
 
-def test_ls_tells_each_part(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ls_lists_each_part(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with DrawPool() as pool:
         draw(pool, 4)
     told = answer(capsys, "ls")
@@ -70,7 +70,7 @@ def test_ls_tells_each_part(cache: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert told["path"] == str(cache)
 
 
-def test_ls_speaks_to_people_on_standard_error(
+def test_ls_prints_its_table_on_standard_error(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["cache", "ls"]) == 0
@@ -81,7 +81,7 @@ def test_ls_speaks_to_people_on_standard_error(
     assert not (cache / "draws.sqlite3").exists()
 
 
-def test_clear_frees_the_draws_alone_while_they_are_in_use(
+def test_clear_frees_only_the_samples_even_while_they_are_in_use(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with DrawPool() as pool:
@@ -93,7 +93,7 @@ def test_clear_frees_the_draws_alone_while_they_are_in_use(
     assert all((cache / name).exists() for name in KEPT)
 
 
-def test_clear_frees_what_is_named(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clear_frees_the_named_parts(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(capsys, "clear", "packed", "kernels", "packed") == {
         "freed_bytes": 5300,
         "parts": {"packed": 5000, "kernels": 300},
@@ -102,7 +102,7 @@ def test_clear_frees_what_is_named(cache: Path, capsys: pytest.CaptureFixture[st
     assert left == ["peers/a.gguf", "models/tiny/tiny.gguf"]
 
 
-def test_all_leaves_the_weights_of_models_and_what_is_being_written(
+def test_all_keeps_the_weights_of_models_and_unfinished_files(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     growing, left = cache / "packed/new.safetensors.17", cache / "packed/old.safetensors.16"
@@ -114,7 +114,7 @@ def test_all_leaves_the_weights_of_models_and_what_is_being_written(
     assert files == {"models/tiny/tiny.gguf", "packed/new.safetensors.17"}
 
 
-def test_people_are_told_what_was_freed(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_clear_prints_the_freed_size(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "clear", "packed"]) == 0
     assert capsys.readouterr().err.strip() == "packed: 5.0 kB freed"
 
@@ -127,7 +127,7 @@ def test_bad_input_has_exit_code_2(
     assert (cache / "models/tiny/tiny.gguf").exists()
 
 
-def test_a_bound_that_is_no_number_has_exit_code_2(
+def test_an_invalid_bound_has_exit_code_2(
     cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ARCHON_POOL_BYTES", "much")
@@ -135,7 +135,7 @@ def test_a_bound_that_is_no_number_has_exit_code_2(
     assert "ARCHON_POOL_BYTES" in capsys.readouterr().err
 
 
-def test_a_damaged_pool_is_told_and_cleared(
+def test_a_damaged_pool_is_reported_and_cleared(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (cache / "draws.sqlite3").write_bytes(b"damaged" * 1000)
@@ -144,7 +144,7 @@ def test_a_damaged_pool_is_told_and_cleared(
     assert answer(capsys, "clear")["freed_bytes"] == 7000
 
 
-def test_no_torch_is_needed(cache: Path) -> None:
+def test_cache_commands_do_not_import_torch(cache: Path) -> None:
     code = (
         "import sys; from archon.cli import main; main(['cache', 'ls']); main(['cache', 'clear']); "
         "sys.exit('torch' in sys.modules)"

@@ -1,4 +1,4 @@
-"""``archon convert`` as a user meets it."""
+"""``archon convert``."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_the_file_that_is_written_validates_and_runs(
-    old: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_output_validates_and_runs(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "old.json", "--output", "new.json"]) == 0
     assert main(["validate", "new.json"]) == 0
     capsys.readouterr()
@@ -33,7 +31,7 @@ def test_the_file_that_is_written_validates_and_runs(
     assert capsys.readouterr().out.strip()
 
 
-def test_what_is_lost_is_told_on_standard_error(
+def test_losses_are_reported_on_standard_error(
     old: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["convert", "old.json"]) == 0
@@ -45,7 +43,7 @@ def test_what_is_lost_is_told_on_standard_error(
     assert Path("old.archon.json").exists()
 
 
-def test_json_lists_what_is_lost(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_lists_losses(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "old.json", "--output", "new.json", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["output"] == "new.json"
@@ -72,19 +70,17 @@ def test_a_missing_file_is_refused(old: Path, capsys: pytest.CaptureFixture[str]
     assert "no such file" in capsys.readouterr().err
 
 
-def test_the_file_that_is_read_is_never_overwritten(old: Path) -> None:
+def test_the_input_is_never_overwritten(old: Path) -> None:
     assert main(["convert", "old.json", "--output", "old.json"]) == 2
     assert json.loads(old.read_text()) == LAYERED
 
 
-def test_a_folder_that_is_not_there_is_told(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_output_folder_is_reported(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "old.json", "--output", "nowhere/new.json"]) == 1
     assert "cannot write" in capsys.readouterr().err
 
 
-def test_a_huge_file_is_converted_in_little_text(
-    old: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_report_on_a_huge_file_is_short(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     strange: dict[str, Any] = {**DRAFT, **{f"key{i}": i for i in range(500)}}
     data = {"layers": [[strange], *([[{**FUSER, "x": 1}] * 20] * 20)]}
     old.write_text(json.dumps(data))

@@ -1,4 +1,4 @@
-"""Failed items, output folders, options and listings, as a user meets them."""
+"""Failed items, output folders, options and listings."""
 
 from __future__ import annotations
 
@@ -104,9 +104,7 @@ def test_resuming_a_comparison_asks_failed_items_of_both_sides_again(
     assert [row["num_errors"] for row in again["rows"]] == [0, 0]
 
 
-def test_an_evaluation_stops_where_nothing_succeeds_and_is_resumed(
-    cli: Cli, server: Server
-) -> None:
+def test_an_evaluation_without_success_stops_and_can_be_resumed(cli: Cli, server: Server) -> None:
     data = ["--data", "items.jsonl", "--split", "test"]
     assert cli(*EVAL, *data, "--json") == 1
     stopped = json.loads(cli.stdout)
@@ -119,14 +117,14 @@ def test_an_evaluation_stops_where_nothing_succeeds_and_is_resumed(
 
 
 @pytest.mark.parametrize(("limit", "told"), [("0", "1 answer failed"), ("20%", "9 answers failed")])
-def test_the_user_says_how_many_may_fail(cli: Cli, server: Server, limit: str, told: str) -> None:
+def test_max_errors_limits_the_failures(cli: Cli, server: Server, limit: str, told: str) -> None:
     data = ["--data", "items.jsonl", "--split", "test"]
     assert cli(*EVAL, *data, "--max-errors", limit) == 1
     assert told in cli.stderr
     assert "more than max_errors allows" in cli.stderr
 
 
-def test_all_may_fail_where_the_user_says_so(cli: Cli, server: Server) -> None:
+def test_max_errors_of_100_percent_never_stops(cli: Cli, server: Server) -> None:
     data = ["--data", "items.jsonl", "--split", "test"]
     assert cli(*EVAL, *data, "--max-errors", "100%", "--json") == 1
     report = json.loads(cli.stdout)
@@ -158,7 +156,7 @@ bench = archon.PythonBenchmark(rows, score=half)
 """
 
 
-def test_partial_scores_are_reported_beside_the_accuracy(cli: Cli) -> None:
+def test_partial_scores_are_reported_with_the_accuracy(cli: Cli) -> None:
     pytest.importorskip("scipy")
     Path("mine.py").write_text(SCORER % "0.5")
     report = cli.json("eval", "single", "mine.py:bench", *SCRIPTED)
@@ -171,7 +169,7 @@ def test_partial_scores_are_reported_beside_the_accuracy(cli: Cli) -> None:
     assert "mean score" not in cli.stderr
 
 
-def test_a_score_that_is_none_fails_its_item_and_names_the_scorer(cli: Cli) -> None:
+def test_an_invalid_score_fails_its_item_and_names_the_scorer(cli: Cli) -> None:
     Path("mine.py").write_text(SCORER % "7")
     assert cli("eval", "single", "mine.py:bench", *SCRIPTED, "--limit", "3") == 1
     assert "3 × ScoringError: item 'row-" in cli.stderr
@@ -204,7 +202,7 @@ def written() -> set[str]:
         ["train", "pretrain", "sums"],
     ],
 )
-def test_a_folder_of_other_files_is_refused_and_left_alone(
+def test_a_folder_of_other_files_is_rejected_and_unchanged(
     cli: Cli, arguments: list[str], foreign: str, resume: list[str]
 ) -> None:
     path = Path("mine", foreign)
@@ -217,7 +215,7 @@ def test_a_folder_of_other_files_is_refused_and_left_alone(
 
 
 @pytest.mark.parametrize("left", [[], [".lock"], [".lock", "run.json.part"]])
-def test_an_empty_folder_and_one_that_a_run_left_at_its_beginning_are_taken(
+def test_an_empty_folder_and_one_of_a_run_that_never_started_are_accepted(
     cli: Cli, left: list[str]
 ) -> None:
     Path("out").mkdir()
@@ -226,7 +224,7 @@ def test_an_empty_folder_and_one_that_a_run_left_at_its_beginning_are_taken(
     assert cli("eval", "single", "smoke", *SCRIPTED, "--output", "out") == 0
 
 
-def test_a_comparison_is_not_written_over(cli: Cli) -> None:
+def test_a_comparison_is_not_overwritten(cli: Cli) -> None:
     pytest.importorskip("scipy")
     arguments = ["compare", "single", "single", "-b", "smoke", *SCRIPTED, "--output", "out"]
     assert cli(*arguments) == 0
@@ -247,7 +245,7 @@ def test_a_comparison_is_not_written_over(cli: Cli) -> None:
     ],
 )
 @pytest.mark.parametrize("output", ["folder", "no/such/file"])
-def test_a_file_that_cannot_be_written_is_refused_before_anything_else(
+def test_an_unwritable_output_is_rejected_before_any_work(
     cli: Cli, arguments: list[str], output: str
 ) -> None:
     if (arguments[0], output) == ("convert", "no/such/file"):
@@ -284,7 +282,7 @@ def command_of(path: tuple[str, ...]) -> click.Command:
 
 
 @pytest.mark.parametrize("path", list(every_command()), ids=" ".join)
-def test_an_option_of_one_value_is_not_taken_twice(cli: Cli, path: tuple[str, ...]) -> None:
+def test_an_option_of_one_value_cannot_be_repeated(cli: Cli, path: tuple[str, ...]) -> None:
     command = command_of(path)
     assert isinstance(command, Command)
     for option in command.params:
@@ -306,7 +304,7 @@ def test_flags_and_options_of_several_values_may_be_repeated(cli: Cli) -> None:
     assert cli("run", "rank-fuse", "What is 2 + 3?", *roles, "--json", "--json") == 0
 
 
-def test_the_comparison_says_what_its_output_is(cli: Cli) -> None:
+def test_the_help_of_compare_explains_its_output(cli: Cli) -> None:
     arguments = ["compare", "single", "single", "-b", "smoke", *SCRIPTED]
     assert cli(*arguments, "--output", "o1", "--output", "o2") == 2
     assert not Path("o1").exists()
@@ -343,7 +341,7 @@ def test_the_comparison_says_what_its_output_is(cli: Cli) -> None:
     ],
     ids=" ".join,
 )
-def test_data_in_the_place_of_a_card_are_recognised(
+def test_data_given_instead_of_a_card_is_recognized(
     cli: Cli, arguments: list[str], prefix: str, name: str, content: bytes, what: str
 ) -> None:
     if arguments[0] == "search":
@@ -358,7 +356,7 @@ def test_data_in_the_place_of_a_card_are_recognised(
 @pytest.mark.parametrize(
     "content", [b'{"name": "m"}', b"{\n}", b'{"a": 1}\n\n', b"[1]\n[2]\n", b"", b"\xff\n\xfe\n"]
 )
-def test_other_files_are_not_taken_for_data(cli: Cli, content: bytes) -> None:
+def test_other_files_are_not_mistaken_for_data(cli: Cli, content: bytes) -> None:
     Path("card.json").write_bytes(content)
     assert cli("eval", "single", "./card.json", *SCRIPTED) == 2
     assert "data file" not in cli.stderr
@@ -429,14 +427,14 @@ def test_models_ls_finds_weights_that_were_fetched_for_another_card(
 @pytest.mark.parametrize(
     "arch", ["single", "best-of-n", "unit-tests", "program-vote", "verify-and-retry"]
 )
-def test_a_trace_for_people_has_no_words_of_python(cli: Cli, arch: str) -> None:
+def test_a_printed_trace_has_no_python_values(cli: Cli, arch: str) -> None:
     models = "judge" in json.dumps(cli.json("show", arch))
     roles = [*SCRIPTED, "--model", "judge=scripted"] if models else SCRIPTED
     assert cli("run", arch, "Say hello.", *roles, "--trace") == 0
     assert not {"None", "True", "False", "[]", "{}"} & set(cli.stderr.replace(",", " ").split())
 
 
-def test_a_candidate_without_a_value_says_so_in_the_trace(cli: Cli) -> None:
+def test_a_printed_trace_marks_a_candidate_without_a_value(cli: Cli) -> None:
     draft = {"type": "generator", "model": "solver", "sampling": {"max_tokens": 1}}
     spec = {"version": 1, "name": "mute", "models": {"solver": "scripted"}, "output": "draft"}
     Path("mute.json").write_text(json.dumps({**spec, "nodes": {"draft": draft}}))

@@ -1,4 +1,4 @@
-"""A question may begin with a minus sign or a byte-order mark; options stay options."""
+"""A question may start with a minus sign or a byte-order mark; options stay options."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         "-",
     ],
 )
-def test_a_question_may_begin_with_a_minus_sign(
+def test_a_question_may_start_with_a_minus_sign(
     capsys: pytest.CaptureFixture[str], question: str
 ) -> None:
     assert asked(capsys, question) == question
@@ -72,14 +72,16 @@ def test_after_two_dashes_everything_is_a_question(
         (["q", "--seed", "x"], "Invalid value for '--seed'"),
     ],
 )
-def test_wrong_options_are_still_wrong(
+def test_unknown_options_are_still_rejected(
     capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert main(["run", "single", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_options_stand_anywhere_and_keep_their_values(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_may_appear_anywhere_and_keep_their_values(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["run", "--seed", "-3", "single", "-5 + 3", *SCRIPTED, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["text"]
     assert main(["run", "-5 + 3", "-h"]) == 0
@@ -114,7 +116,7 @@ def test_no_byte_order_mark_reaches_a_prompt(
         (b"caf\xe9?", "standard input: is not UTF-8: byte 0xe9 at line 1 column 4; save it as"),
     ],
 )
-def test_what_is_no_question_is_refused(
+def test_an_empty_or_undecodable_question_is_rejected(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     content: bytes,
@@ -127,4 +129,4 @@ def test_what_is_no_question_is_refused(
     monkeypatch.setattr("sys.stdin", None)  # as where it is closed
     assert main(["run", "single", *SCRIPTED]) == 2
     assert main(["run", "single", *SCRIPTED, "caf\udce9?"]) == 2
-    assert "no text" in capsys.readouterr().err
+    assert "cannot decode" in capsys.readouterr().err

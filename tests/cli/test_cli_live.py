@@ -1,4 +1,4 @@
-"""What people see while an evaluation runs, on a terminal and in a log."""
+"""The display of a running evaluation, on a terminal and in a log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from archon.cli import live
-from archon.cli.live import Display, Lines, State, followed
+from archon.cli.live import Display, EvalState, Lines, live_progress
 from archon.evals.report import Tally
 from archon.evals.runner import EvalProgress
 from archon.types import ModelStatus, Usage
@@ -72,12 +72,14 @@ def progress_of(
     )
 
 
-def state_of(clock: Clock, *models: Model, title: str = "rank-fuse", num_runs: int = 200) -> State:
+def state_of(
+    clock: Clock, *models: Model, title: str = "rank-fuse", num_runs: int = 200
+) -> EvalState:
     lms: Any = models
-    return State(title, num_runs, lms, 64, clock)
+    return EvalState(title, num_runs, lms, 64, clock)
 
 
-def shown(state: State, width: int) -> list[str]:
+def shown(state: EvalState, width: int) -> list[str]:
     """The lines of the display, as a terminal shows them."""
     file = io.StringIO()
     Console(file=file, width=width, force_terminal=True, color_system=None).print(Display(state))
@@ -86,7 +88,7 @@ def shown(state: State, width: int) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def half_way(clock: Clock) -> State:
+def half_way(clock: Clock) -> EvalState:
     """40 of 200 done after 60 s, 17 of them right and 2 failed; 800 tokens a second."""
     model = Model(DECODING)
     state = state_of(clock, model)
@@ -94,8 +96,8 @@ def half_way(clock: Clock) -> State:
         clock.now += 1
         assert model.now is not None
         model.now = replace(model.now, generated_tokens=model.now.generated_tokens + 800)
-        state.look()
-    state.take(progress_of(17, 40, num_errors=2))
+        state.poll_models()
+    state.on_progress(progress_of(17, 40, num_errors=2))
     return state
 
 
@@ -115,7 +117,7 @@ def test_a_wide_terminal_shows_everything() -> None:
     )
 
 
-def test_a_narrow_terminal_shows_the_first_of_it_in_as_many_lines() -> None:
+def test_a_narrow_terminal_shows_the_leading_parts_of_each_line() -> None:
     assert shown(half_way(Clock()), 60)[1:] == [
         "accuracy 42.5 % [28.5, 57.8], 2 failed, 800 tokens/s",
         "qwen2.5-coder-0.5b: 412 texts decoding, 6 prompts waiting",
@@ -124,19 +126,19 @@ def test_a_narrow_terminal_shows_the_first_of_it_in_as_many_lines() -> None:
 
 
 @pytest.mark.parametrize("width", range(10, 100, 5))
-def test_no_line_is_folded_however_narrow_the_terminal(width: int) -> None:
+def test_no_line_wraps_on_a_narrow_terminal(width: int) -> None:
     assert len(shown(half_way(Clock()), width)) == 3
 
 
 def test_a_long_name_leaves_room_for_the_bar() -> None:
     state = state_of(Clock(), title="2 of 3: " + "mixture-of-agents-" * 5)
-    state.take(progress_of(0, 200))
+    state.on_progress(progress_of(0, 200))
     bar, *_ = shown(state, 60)
     assert bar.startswith("2 of 3: mixture-of")
     assert "━━━━━━━━━━" in bar
 
 
-def test_before_the_first_answer_nothing_is_promised() -> None:
+def test_there_is_no_estimate_before_the_first_answer() -> None:
     clock = Clock()
     state = state_of(clock, Model(ModelStatus("loading")), Model(None, "scripted"), num_runs=5)
     clock.now += 7
@@ -162,44 +164,44 @@ def test_failures_are_red() -> None:
         ),
     ],
 )
-def test_what_a_model_is_doing_is_said_in_words(status: ModelStatus, expected: str) -> None:
+def test_the_status_of_a_model_has_a_text(status: ModelStatus, expected: str) -> None:
     assert shown(state_of(Clock(), Model(status, "far")), 100)[-1] == f"far: {expected}"
 
 
-def test_a_model_without_counts_goes_at_the_speed_of_the_answers() -> None:
+def test_without_token_counts_of_the_model_those_of_the_answers_give_the_speed() -> None:
     clock = Clock()
     state = state_of(clock, Model(None))
     for num_done in range(1, 31):
         clock.now += 2
-        state.take(progress_of(0, num_done))
-        state.look()
+        state.on_progress(progress_of(0, num_done))
+        state.poll_models()
     assert ("50 tokens/s", "") in state.results()
 
 
-def test_a_model_that_is_opened_again_counts_on() -> None:
+def test_the_count_continues_when_a_model_is_opened_again() -> None:
     clock, model = Clock(), Model(replace(DECODING, generated_tokens=500))
     state = state_of(clock, model)
     clock.now += 5
     model.now = replace(DECODING, generated_tokens=1000)
-    state.look()
+    state.poll_models()
     for status in (None, ModelStatus("loading"), DECODING):
         model.now = status
-        state.look()
+        state.poll_models()
         assert ("100 tokens/s", "") in state.results()
 
 
-def test_a_resumed_run_counts_what_it_does_itself() -> None:
+def test_the_speed_of_a_resumed_run_ignores_earlier_sessions() -> None:
     clock = Clock()
     state = state_of(clock)
     clock.now += 10
-    state.take(progress_of(50, 110, num_kept=100))
-    state.look()
+    state.on_progress(progress_of(50, 110, num_kept=100))
+    state.poll_models()
     assert all("tokens" not in words for words, _ in state.results())
     # 10 of 90 done in 10 s, 64 of the rest half done.
     assert state.seconds_left == pytest.approx(10 * (90 - 32) / (10 + 32))
     clock.now += 10
-    state.take(progress_of(50, 120, num_kept=100))
-    state.look()
+    state.on_progress(progress_of(50, 120, num_kept=100))
+    state.poll_models()
     assert ("100 tokens/s", "") in state.results()
 
 
@@ -223,7 +225,7 @@ def test_each_tenth_has_a_line() -> None:
     assert "left" not in said[-1]
 
 
-def test_a_slow_run_has_a_line_a_minute_and_says_what_the_model_does() -> None:
+def test_a_slow_run_prints_a_line_per_minute_with_the_models_status() -> None:
     said: list[str] = []
     clock = Clock()
     lines = Lines(state_of(clock, Model(DECODING, "qwen")), said.append)
@@ -234,7 +236,7 @@ def test_a_slow_run_has_a_line_a_minute_and_says_what_the_model_does() -> None:
     assert said == ["rank-fuse: 200 questions", *[f"rank-fuse: 0 of 200; qwen: {doing}"] * 2]
 
 
-def test_a_resumed_run_says_first_where_it_stands() -> None:
+def test_a_resumed_run_prints_its_progress_first() -> None:
     said: list[str] = []
     lines = Lines(state_of(Clock()), said.append)
     lines.on_progress(progress_of(50, 100, num_kept=100))
@@ -253,7 +255,7 @@ def console_of(monkeypatch: pytest.MonkeyPatch, **options: Any) -> io.StringIO:
 
 
 async def follow(error: BaseException | None = None) -> None:
-    async with followed("rank-fuse", 200, [], 64) as on_progress:
+    async with live_progress("rank-fuse", 200, [], 64) as on_progress:
         for num_done in range(1, 21):
             on_progress(progress_of(0, num_done))
             await asyncio.sleep(0.002)
@@ -262,7 +264,7 @@ async def follow(error: BaseException | None = None) -> None:
 
 
 @pytest.mark.parametrize("error", [None, OSError("disk full"), asyncio.CancelledError()])
-async def test_the_display_moves_and_leaves_the_terminal_clean(
+async def test_the_display_updates_and_leaves_the_terminal_clean(
     error: BaseException | None,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -281,7 +283,7 @@ async def test_the_display_moves_and_leaves_the_terminal_clean(
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_without_a_terminal_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_terminal_there_are_only_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     file = console_of(monkeypatch, force_terminal=False)
     await follow()
     assert "\x1b" not in file.getvalue()

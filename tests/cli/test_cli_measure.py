@@ -1,4 +1,4 @@
-"""``archon eval``, ``compare`` and ``export`` as a user meets them."""
+"""``archon eval``, ``compare`` and ``export``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from archon.lm.openai import client
 from archon.lm.retry import Backoff
 
 
-def test_eval_as_json_has_the_promised_keys(cli: Cli) -> None:
+def test_eval_as_json_has_the_documented_keys(cli: Cli) -> None:
     report = cli.json("eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl", "--limit", "9")
     promised = {
         "architecture",
@@ -41,14 +41,14 @@ def test_eval_as_json_has_the_promised_keys(cli: Cli) -> None:
     assert Path(report["run"], "report.json").exists()
 
 
-def test_eval_tells_people_accuracy_and_interval(cli: Cli) -> None:
+def test_eval_prints_accuracy_and_interval(cli: Cli) -> None:
     assert cli("eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl") == 0
     assert cli.stdout == ""
     assert "accuracy" in cli.stderr
     assert "95 % interval" in cli.stderr
 
 
-def test_eval_tells_what_was_found_from_earlier_runs(cli: Cli) -> None:
+def test_eval_prints_the_share_of_stored_samples(cli: Cli) -> None:
     arguments = ["eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl"]
     assert cli(*arguments) == 0
     assert "from earlier runs" not in cli.stderr
@@ -58,7 +58,7 @@ def test_eval_tells_what_was_found_from_earlier_runs(cli: Cli) -> None:
     assert "from earlier runs" not in cli.stderr
 
 
-def test_a_run_is_not_written_over(cli: Cli) -> None:
+def test_a_run_is_not_overwritten(cli: Cli) -> None:
     arguments = ["eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl", "--output", "out"]
     assert cli(*arguments) == 0
     assert cli(*arguments) == 2
@@ -102,7 +102,7 @@ def test_compare_as_json_has_rows_and_pairs(cli: Cli) -> None:
     assert {"accuracy", "cost_tokens", "seconds", "on_cost_front"} <= set(result["rows"][0])
 
 
-def test_compare_tells_people_what_is_cheapest_and_what_cannot_be_told(cli: Cli) -> None:
+def test_compare_marks_the_cheapest_and_warns_of_undecided_pairs(cli: Cli) -> None:
     pytest.importorskip("scipy")
     arguments = ["compare", "single", "self-consistency", "single", "-b", "smoke", *SCRIPTED]
     assert cli(*arguments, "--data", "items.jsonl", "--limit", "9") == 0
@@ -116,7 +116,7 @@ def test_compare_tells_people_what_is_cheapest_and_what_cannot_be_told(cli: Cli)
     assert "p (Holm)" not in cli.stderr
 
 
-def test_eval_tells_people_what_more_draws_buy_and_whether_the_items_suffice(cli: Cli) -> None:
+def test_eval_prints_pass_at_k_and_warns_of_too_few_items(cli: Cli) -> None:
     arguments = ["eval", "self-consistency", "smoke", *SCRIPTED, "--data", "items.jsonl"]
     assert cli(*arguments, "--limit", "9") == 0
     assert "draft: pass@1 " in cli.stderr
@@ -124,7 +124,7 @@ def test_eval_tells_people_what_more_draws_buy_and_whether_the_items_suffice(cli
     assert "9 items leave the accuracy open by ±" in cli.stderr
 
 
-def test_an_interrupt_keeps_what_is_finished(cli: Cli, tmp_path: Path) -> None:
+def test_an_interrupt_keeps_finished_answers(cli: Cli, tmp_path: Path) -> None:
     Path("slow.json").write_text(
         json.dumps({"name": "slow", "backend": "scripted", "delay_seconds": 0.2})
     )
@@ -144,7 +144,7 @@ def test_an_interrupt_keeps_what_is_finished(cli: Cli, tmp_path: Path) -> None:
     assert report["num_runs"] == len(cli.json("export", "out")["records"]) > 0
 
 
-def test_a_run_is_resumed_and_comes_out_as_if_it_had_never_stopped(cli: Cli) -> None:
+def test_a_resumed_run_has_the_same_result_as_an_uninterrupted_one(cli: Cli) -> None:
     arguments = ["eval", "best-of-n", "smoke", *SCRIPTED, "--model", "judge=scripted"]
     arguments += ["--data", "items.jsonl", "--split", "test", "--epochs", "2", "--resume"]
     whole = cli.json(*arguments, "--output", "whole")
@@ -191,7 +191,7 @@ def test_a_changed_run_is_not_resumed(cli: Cli, changed: list[str], told: str) -
     assert told in cli.stderr
 
 
-def test_ablate_tells_what_each_node_buys(cli: Cli) -> None:
+def test_ablate_prints_the_gain_of_each_node(cli: Cli) -> None:
     pytest.importorskip("scipy")
     arguments = ["eval", "best-of-n", "smoke", *SCRIPTED, "--model", "judge=scripted"]
     arguments += ["--data", "items.jsonl", "--output", "out", "--ablate"]
@@ -208,7 +208,7 @@ def test_resuming_needs_a_folder(cli: Cli) -> None:
     assert "--resume needs --output" in cli.stderr
 
 
-def test_a_comparison_is_resumed_where_it_was_stopped(cli: Cli) -> None:
+def test_a_comparison_is_resumed(cli: Cli) -> None:
     pytest.importorskip("scipy")
     arguments = ["compare", "single", "self-consistency", "-b", "smoke", *SCRIPTED]
     arguments += ["--data", "items.jsonl", "--output", "out", "--resume"]
@@ -236,12 +236,12 @@ def test_export_as_csv_has_a_row_for_each_answer(cli: Cli) -> None:
     ("arguments", "told"),
     [
         (["nowhere"], "nowhere holds no run"),
-        (["out", "--format", "csv", "--traces"], "do not fit into CSV"),
-        (["out", "--format", "csv", "--json"], "--json prints one object"),
+        (["out", "--format", "csv", "--traces"], "CSV cannot contain traces"),
+        (["out", "--format", "csv", "--json"], "--json cannot be combined"),
         (["out", "--output", "no/such/file"], "cannot write no/such/file"),
     ],
 )
-def test_export_tells_what_cannot_be_done(cli: Cli, arguments: list[str], told: str) -> None:
+def test_export_rejects_impossible_combinations(cli: Cli, arguments: list[str], told: str) -> None:
     start = ["eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl", "--output", "out"]
     assert cli(*start) == 0
     assert cli("export", *arguments) in (1, 2)

@@ -1,4 +1,4 @@
-"""What the commands report of models that reason."""
+"""Reports of commands on reasoning models."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_run_counts_what_was_cut_off(folder: Path, capsys: pytest.CaptureFixtu
     assert "The answer is 7? No." in out
 
 
-def test_the_second_time_the_pool_gives_the_same(
+def test_the_pool_returns_the_same_samples_the_second_time(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reports = []

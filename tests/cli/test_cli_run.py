@@ -18,14 +18,14 @@ def test_run_prints_the_answer_and_nothing_else_on_standard_output(cli: Cli) -> 
     assert "cost" in cli.stderr
 
 
-def test_run_as_json_has_the_promised_keys(cli: Cli) -> None:
+def test_run_as_json_has_the_documented_keys(cli: Cli) -> None:
     result = cli.json("run", "rank-fuse", "What is 2 + 3?", *SCRIPTED, "--model", "judge=scripted")
     assert set(result) == {"text", "value", "candidates", "usage", "cost_tokens"}
     assert result["candidates"][0]["text"] == result["text"]
     assert result["usage"]["calls"] > 8
 
 
-def test_run_tells_what_the_budget_cut_short(cli: Cli) -> None:
+def test_run_prints_which_nodes_the_budget_cut_short(cli: Cli) -> None:
     nodes = {
         "draft": {"type": "generator", "model": "solver", "samples": 3},
         "check": {"type": "verifier", "model": "solver", "inputs": ["draft"]},
@@ -39,25 +39,25 @@ def test_run_tells_what_the_budget_cut_short(cli: Cli) -> None:
     assert cli.json("run", "held.json", "What is 2 + 3?")["limited_by"] == "calls"
 
 
-def test_run_as_json_carries_the_trace_where_asked(cli: Cli) -> None:
+def test_run_as_json_has_the_trace_on_request(cli: Cli) -> None:
     result = cli.json("run", "single", "What is 2 + 3?", *SCRIPTED, "--trace")
     (node,) = result["trace"]["nodes"]
     assert "What is 2 + 3?" in node["calls"][0]["messages"][-1]["content"]
 
 
-def test_the_trace_for_people_tells_the_tests_that_were_written(cli: Cli) -> None:
+def test_a_printed_trace_has_the_generated_tests(cli: Cli) -> None:
     roles = ("--model", "solver=scripted", "--model", "judge=scripted")
     assert cli("run", "unit-tests", "What is 2 + 3?", *roles, "--trace") == 0
     assert cli.stderr.count("test: It works out 2 + 3.") == 1
 
 
-def test_run_prints_the_trace_for_people_on_standard_error(cli: Cli) -> None:
+def test_run_prints_the_trace_on_standard_error(cli: Cli) -> None:
     assert cli("run", "single", "What is 2 + 3?", *SCRIPTED, "--trace") == 0
     assert "What is 2 + 3?" in cli.stderr
     assert "What is 2 + 3?" not in cli.stdout
 
 
-def test_a_trace_for_people_tells_what_was_run_and_what_was_dropped(cli: Cli) -> None:
+def test_a_printed_trace_has_program_results_and_dropped_candidates(cli: Cli) -> None:
     assert cli("run", "program-vote", "What is 2 + 3?", *SCRIPTED, "--trace") == 0
     assert "→ draft[0]: value 5, program: ok" in cli.stderr
     assert cli("run", "checked-vote", "What is 2 + 3?", *SCRIPTED, "--trace") == 0
@@ -65,7 +65,7 @@ def test_a_trace_for_people_tells_what_was_run_and_what_was_dropped(cli: Cli) ->
     assert ", fail" in cli.stderr
 
 
-def test_the_seed_changes_the_draws(cli: Cli) -> None:
+def test_the_seed_changes_the_samples(cli: Cli) -> None:
     texts = {
         json.dumps(cli.json("run", "single", "What is 2 + 3?", *SCRIPTED, "--seed", str(seed)))
         for seed in range(8)
@@ -86,7 +86,7 @@ def test_run_reads_the_question_from_standard_input() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b" \n\t\n", b"\xff\xfe\xff"])
-def test_an_empty_or_undecodable_question_is_the_users_mistake(content: bytes) -> None:
+def test_an_empty_or_undecodable_question_has_exit_code_2(content: bytes) -> None:
     done = run_with_stdin(content, "run", "single", *SCRIPTED)
     assert done.returncode == 2
     assert done.stdout == b""
@@ -120,7 +120,7 @@ def test_a_question_of_megabytes_is_answered() -> None:
         (["eval", "single", "smoke", *SCRIPTED, "--require", "accuracy=nan"], "from 0 to 1"),
         (["compare", "single", "-b", "smoke", *SCRIPTED], "at least two"),
         (["compare", "single", "single", *SCRIPTED], "--benchmark"),
-        (["serve", "single", "single", *SCRIPTED], "two of those to serve have the name"),
+        (["serve", "single", "single", *SCRIPTED], "two of the given files have the name"),
         (["serve", "single", *SCRIPTED, "--port", "99999"], "--port"),
         (["validate"], "FILE"),
         (["schema", "modle"], "modle"),
@@ -165,7 +165,7 @@ def write_card(weights: Path) -> Path:
     return card
 
 
-def test_an_unexpected_failure_is_told_shortly_and_the_traceback_where_asked(
+def test_an_internal_error_is_one_line_with_a_traceback_on_request(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -179,7 +179,7 @@ def test_an_unexpected_failure_is_told_shortly_and_the_traceback_where_asked(
     assert "Traceback" in cli.stderr
 
 
-def test_a_reader_that_goes_away_is_no_traceback() -> None:
+def test_a_closed_standard_output_prints_no_traceback() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "archon", "schema", "architecture"],
         stdout=subprocess.PIPE,

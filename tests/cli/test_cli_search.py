@@ -1,4 +1,4 @@
-"""What people see while a search runs."""
+"""The display of a running search."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 
 from archon.cli import search_display
 from archon.cli.search import search
-from archon.cli.search_display import MOST_SHOWN, SearchDisplay
+from archon.cli.search_display import MAX_ROWS, SearchDisplay
 from archon.study.objectives import ItemResult, SearchLimits, parse_objectives
 from archon.study.search_config import SearchConfig, TrialFinished, TrialStarted
 from archon.study.trials import TrialRecord
@@ -40,35 +40,35 @@ def test_the_front_grows_with_the_trials_and_each_row_is_one_line(
 ) -> None:
     one, to = display(monkeypatch, terminal=False)
     assert shown(one, to)[0].startswith("searching")
-    one.event(told(0, 0.5, 100))
-    one.event(told(1, 0.4, 200))
-    one.event(told(2, 0.6, 300))
-    one.event(told(3, 0.9, 50, "stopped"))
-    one.event(told(4, 0, 0, "rejected"))
-    one.event(TrialStarted(5, {}))
+    one.on_event(told(0, 0.5, 100))
+    one.on_event(told(1, 0.4, 200))
+    one.on_event(told(2, 0.6, 300))
+    one.on_event(told(3, 0.9, 50, "stopped"))
+    one.on_event(told(4, 0, 0, "rejected"))
+    one.on_event(TrialStarted(5, {}))
     lines = shown(one, to)
     assert [line.split()[0] for line in lines] == ["trial", "2", "0", "trial"]
     assert all(len(line) <= 60 for line in lines)
     assert "4 trials, 1 stopped, 1 rejected" in lines[-1]
 
 
-def test_a_long_front_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_display_shows_the_first_rows_of_a_long_front(monkeypatch: pytest.MonkeyPatch) -> None:
     one, to = display(monkeypatch, terminal=False)
     for number in range(20):
-        one.event(told(number, number / 20, 100 * number + 1))
-    assert len(shown(one, to)) == MOST_SHOWN + 2
+        one.on_event(told(number, number / 20, 100 * number + 1))
+    assert len(shown(one, to)) == MAX_ROWS + 2
 
 
-def test_without_a_terminal_there_are_lines_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_only_lines_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     one, to = display(monkeypatch, terminal=False)
     with one:
-        one.event(told(0, 0.5, 100))
+        one.on_event(told(0, 0.5, 100))
     assert isinstance(to.file, io.StringIO)
     lines = to.file.getvalue().splitlines()
     assert lines == ["trial 0: whole, 50.0 % of 1 items, 100 tokens an answer"]
 
 
-def test_on_a_terminal_another_display_may_have_it_meanwhile(
+def test_a_paused_display_leaves_the_terminal_to_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     one, to = display(monkeypatch, terminal=True)

@@ -1,4 +1,4 @@
-"""Server processes for the tests, started as a user starts them."""
+"""Server processes for the tests, started like a user's."""
 
 from __future__ import annotations
 

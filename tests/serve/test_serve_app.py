@@ -43,7 +43,9 @@ async def test_a_completion_has_openai_s_shape(http: httpx.AsyncClient) -> None:
     }
 
 
-async def test_what_is_asked_reaches_the_model(http: httpx.AsyncClient, lm: ScriptedLM) -> None:
+async def test_the_fields_of_a_request_reach_the_model(
+    http: httpx.AsyncClient, lm: ScriptedLM
+) -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     await post(
         http,
@@ -72,7 +74,7 @@ async def test_what_is_asked_reaches_the_model(http: httpx.AsyncClient, lm: Scri
     assert (sampling.min_p, sampling.max_tokens, sampling.stop) == (0.1, 9, ("END",))
 
 
-async def test_what_is_left_out_or_null_is_left_to_the_model(
+async def test_omitted_and_null_fields_are_left_to_the_model(
     http: httpx.AsyncClient, lm: ScriptedLM
 ) -> None:
     await post(http, temperature=None, stop=None, n=None, seed=None)
@@ -89,7 +91,7 @@ async def test_several_texts_count_their_prompt_once(http: httpx.AsyncClient) ->
     assert reply["usage"]["completion_tokens"] == 2 + 4 + 2
 
 
-def test_a_prompt_that_was_computed_for_the_first_of_several_texts_is_not_called_cached() -> None:
+def test_a_prompt_computed_for_the_first_of_several_texts_does_not_count_as_cached() -> None:
     cached = (16, 38, 38)
     completions = [
         Completion("", draw, "stop", Usage(prompt_tokens=38, cached_tokens=n, calls=1), {"p": 38})
@@ -99,7 +101,7 @@ def test_a_prompt_that_was_computed_for_the_first_of_several_texts_is_not_called
     assert usage(completions).prompt_tokens_details.cached_tokens == 16
 
 
-async def test_log_probabilities_come_one_a_token(http: httpx.AsyncClient) -> None:
+async def test_every_token_has_a_log_probability(http: httpx.AsyncClient) -> None:
     [choice] = (await post(http, logprobs=True)).json()["choices"]
     tokens = choice["logprobs"]["content"]
     assert len(tokens) == 2
@@ -139,7 +141,7 @@ def caused(error: Exception) -> NodeError:
         (caused(ContextLengthError("too long")), 400),
     ],
 )
-async def test_each_error_has_its_status_and_tells_no_secrets(
+async def test_each_error_has_its_status_and_reveals_no_secrets(
     error: Exception, status: int
 ) -> None:
     async with client(Failing(error)) as http:
@@ -149,7 +151,7 @@ async def test_each_error_has_its_status_and_tells_no_secrets(
     assert response.json()["error"]["message"]
 
 
-async def test_a_busy_model_says_when_to_come_back() -> None:
+async def test_a_busy_model_sends_retry_after() -> None:
     error = LMError("busy", retryable=True, retry_after_seconds=6.6)
     async with client(Failing(error)) as http:
         assert (await post(http)).headers["retry-after"] == "7"

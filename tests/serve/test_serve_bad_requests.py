@@ -1,4 +1,4 @@
-"""Requests that are refused, and the errors that name the wrong key."""
+"""Rejected requests, and errors that name the field at fault."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from serve_doubles import HELLO, client, post
 
 from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.serve.app import create_app
+from archon.serve.fields import BadRequestError
 from archon.serve.limits import LARGEST_BODY_BYTES, Limits
-from archon.serve.requests import BadRequestError, read_chat_request
+from archon.serve.requests import read_chat_request
 
 JSON = {"Content-Type": "application/json"}
 TEXT = {"type": "text", "text": "What is this?"}
@@ -57,7 +58,7 @@ FORMAT = "response_format.json_schema.schema"
         ({"architecture": {"nodes": {}}}, "architecture"),
     ],
 )
-async def test_what_cannot_be_honoured_is_refused_by_key(
+async def test_an_unsupported_field_is_rejected_by_name(
     http: httpx.AsyncClient, lm: ScriptedLM, values: dict[str, object], param: str | None
 ) -> None:
     response = await post(http, **values)
@@ -82,15 +83,13 @@ async def test_what_cannot_be_honoured_is_refused_by_key(
         b'{"seed": ' + b"9" * 10_000 + b"}",
     ],
 )
-async def test_a_body_that_is_no_sound_json_is_refused(
-    http: httpx.AsyncClient, content: bytes
-) -> None:
+async def test_a_body_of_invalid_json_is_rejected(http: httpx.AsyncClient, content: bytes) -> None:
     response = await http.post("/v1/chat/completions", content=content, headers=JSON)
     assert response.status_code == 400
     assert len(response.json()["error"]["message"]) < 500
 
 
-async def test_what_is_wrong_is_told_of_every_type_that_a_value_may_have(
+async def test_an_error_covers_every_type_that_a_value_may_have(
     http: httpx.AsyncClient,
 ) -> None:
     reply = await post(http, messages=[{"role": "user", "content": 5}])
@@ -105,7 +104,7 @@ async def test_what_is_wrong_is_told_of_every_type_that_a_value_may_have(
         {"messages": [{"role": "user", "content": [{}] * 100_000}]},
     ],
 )
-def test_a_body_full_of_errors_is_refused_for_the_first(values: dict[str, object]) -> None:
+def test_of_many_errors_the_first_is_reported(values: dict[str, object]) -> None:
     content = json.dumps({**HELLO, **values}).encode()
     tracemalloc.start()
     try:
@@ -116,14 +115,14 @@ def test_a_body_full_of_errors_is_refused_for_the_first(values: dict[str, object
         tracemalloc.stop()
 
 
-async def test_a_body_that_is_too_large_is_refused(http: httpx.AsyncClient) -> None:
+async def test_a_body_that_is_too_large_is_rejected(http: httpx.AsyncClient) -> None:
     content = b" " * (Limits().max_body_bytes + 1)
     response = await http.post("/v1/chat/completions", content=content, headers=JSON)
     assert response.status_code == 413
     assert "--max-body-bytes" in response.json()["error"]["message"]
 
 
-async def test_a_body_may_be_as_large_as_the_server_s_limit_says() -> None:
+async def test_a_body_may_be_as_large_as_the_servers_limit() -> None:
     long = json.dumps({**HELLO, "user": "u" * (Limits().max_body_bytes + 1)}).encode()
     app = create_app({"stub": ScriptedLM(in_turn(["a"]))}, limits=Limits(LARGEST_BODY_BYTES))
     transport = httpx.ASGITransport(app)
@@ -132,7 +131,7 @@ async def test_a_body_may_be_as_large_as_the_server_s_limit_says() -> None:
     assert response.status_code == 200
 
 
-async def test_a_body_that_a_web_page_may_send_unasked_is_refused(http: httpx.AsyncClient) -> None:
+async def test_a_body_that_any_web_page_can_send_is_rejected(http: httpx.AsyncClient) -> None:
     content = json.dumps(HELLO)
     response = await http.post("/v1/chat/completions", content=content)
     assert response.status_code == 415
@@ -159,7 +158,7 @@ async def test_other_pages_have_errors_of_the_same_shape(http: httpx.AsyncClient
         assert response.request.url.path in error["message"]
 
 
-async def test_a_missing_capability_is_refused() -> None:
+async def test_a_request_for_a_missing_capability_is_rejected() -> None:
     async with client(ScriptedLM(in_turn(["a"]), capabilities=frozenset({"chat"}))) as http:
         response = await post(http, logprobs=True)
     assert response.status_code == 400

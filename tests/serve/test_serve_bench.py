@@ -1,4 +1,4 @@
-"""``archon bench serve`` as a user meets it, and its clients against servers good and bad."""
+"""``archon bench serve``, and its clients with good and bad servers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_chat_file: Path)
     return lambda *arguments: main(["bench", "serve", *with_options(MODEL, arguments)])
 
 
-def test_a_server_is_measured_beside_its_engine(
+def test_a_server_is_measured_against_its_engine(
     bench: Bench, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bench(*SMALL, "--max-requests", "8", "--json") == 0
@@ -69,14 +69,14 @@ def test_a_server_is_measured_beside_its_engine(
         (["--seconds", "0"], "--seconds"),
     ],
 )
-def test_what_cannot_be_measured_is_told(
+def test_bad_options_are_reported(
     bench: Bench, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
     assert bench(*arguments) == 2
     assert told in capsys.readouterr().err
 
 
-def test_a_server_that_does_not_start_says_why(
+def test_a_server_that_does_not_start_is_reported(
     bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_process, "architecture", lambda sampling: {"nonsense": 1})
@@ -126,7 +126,7 @@ def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.mark.parametrize("streams", [False, True])
-async def test_clients_ask_everything_once_and_count_what_comes(
+async def test_clients_send_every_request_once_and_count_the_answers(
     open_server: Served, streams: bool
 ) -> None:
     answers = await run(load(open_server.address, "scripted", streams=streams), keep_texts=2)
@@ -139,7 +139,7 @@ async def test_clients_ask_everything_once_and_count_what_comes(
     assert all(0 < seconds < answers.seconds for seconds in answers.first_token_seconds)
 
 
-async def test_both_ways_bring_the_same_texts(open_server: Served) -> None:
+async def test_streamed_and_plain_answers_have_the_same_texts(open_server: Served) -> None:
     whole, streamed = [
         await run(load(open_server.address, "scripted", streams=streams), keep_texts=20)
         for streams in (False, True)
@@ -149,14 +149,14 @@ async def test_both_ways_bring_the_same_texts(open_server: Served) -> None:
 
 
 @pytest.mark.parametrize("streams", [False, True])
-async def test_a_refused_request_is_a_failure(open_server: Served, streams: bool) -> None:
+async def test_a_rejected_request_is_a_failure(open_server: Served, streams: bool) -> None:
     answers = await run(load(open_server.address, "nobody", streams=streams))
     assert len(answers.failures) == 20
     assert "404" in answers.failures[0]
     assert (answers.num_answers, answers.completion_tokens) == (0, 0)
 
 
-async def test_no_request_begins_when_the_time_is_over(open_server: Served) -> None:
+async def test_no_request_starts_after_the_time_is_over(open_server: Served) -> None:
     answers = await run(load(open_server.address, "scripted", seconds=0))
     assert (answers.num_answers, answers.failures) == (0, [])
 
@@ -195,6 +195,6 @@ EVENTS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n"
         (EVENTS + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n", True),
     ],
 )
-async def test_whatever_is_no_whole_answer_is_a_failure(content: bytes, streams: bool) -> None:
+async def test_an_incomplete_answer_is_a_failure(content: bytes, streams: bool) -> None:
     answers = await ask_of(content, streams)
     assert (answers.num_answers, len(answers.failures)) == (0, 20)

@@ -1,4 +1,4 @@
-"""The sums of ``archon bench serve``, and the requests that it makes."""
+"""The figures of ``archon bench serve``, and its requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_rates_are_tokens_of_all_turns_over_their_time() -> None:
     assert tally().rate() is None
 
 
-def test_the_time_that_clients_took_of_the_cores_is_deducted() -> None:
+def test_the_clients_cpu_time_is_deducted() -> None:
     busy = tally(turn(10, 800, clients=4))
     assert busy.rate() == 80
     assert busy.rate(2) == 100  # of 20 core-seconds they took 4: a fifth
@@ -42,7 +42,7 @@ def test_the_time_that_clients_took_of_the_cores_is_deducted() -> None:
     assert tally(turn(1, 800, clients=8)).rate(2) is None, "more than there was"
 
 
-def test_the_cpu_of_a_token_is_unknown_where_a_turn_does_not_tell() -> None:
+def test_cpu_per_token_is_unknown_if_a_turn_does_not_report_it() -> None:
     assert tally(turn(1, 100, model=2), turn(1, 300, model=2)).cpu_per_token() == 0.01
     assert tally(turn(1, 100, model=2), turn(1, 300)).cpu_per_token() is None
     assert tally().cpu_per_token() is None
@@ -82,7 +82,7 @@ def count(text: str) -> int:
     return 10 + sum(3 if word == "people" else 1 for word in text.split())
 
 
-def test_questions_have_the_tokens_that_are_asked_for_and_begin_alike() -> None:
+def test_questions_have_the_requested_tokens_and_a_shared_beginning() -> None:
     made = questions(200, 150, count)
     first, *others = asks = made.asks(1, 9, 3)
     assert [count(ask.question) for ask in asks] == [200] * 9
@@ -93,13 +93,13 @@ def test_questions_have_the_tokens_that_are_asked_for_and_begin_alike() -> None:
     assert len({tuple(ask.question.split()[140:]) for ask in asks}) == 3
 
 
-def test_every_turn_has_questions_of_its_own_and_the_same_each_time() -> None:
+def test_every_turn_has_its_own_reproducible_questions() -> None:
     made = questions(60, 20, count)
     assert made.asks(1, 5, 1) == questions(60, 20, count).asks(1, 5, 1)
     assert not {a.question for a in made.asks(1, 5, 1)} & {a.question for a in made.asks(2, 5, 1)}
 
 
-def test_prompts_too_short_for_the_template_are_refused() -> None:
+def test_prompts_too_short_for_the_template_are_rejected() -> None:
     with pytest.raises(UsageError, match="--prompt-tokens must be at least 24"):
         questions(23, 0, count)
     assert count(questions(24, 0, count).asks(0, 1, 1)[0].question) == 24

@@ -1,4 +1,4 @@
-"""Connections on which no request comes."""
+"""Connections without a request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers without reading the body, but for ``/slow`` after a while."""
     if scope["path"] == "/slow":
         await asyncio.sleep(5 * header_timeout.HEAD_SECONDS)
-    await ResponseWriter(send).whole(Health(status="ok"))
+    await ResponseWriter(send).send_json(Health(status="ok"))
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def is_dropped(reader: asyncio.StreamReader) -> bool:
 
 
 @pytest.mark.parametrize("said", [b"", b"POST / HT"])
-async def test_who_asks_for_nothing_is_dropped(connect: Connect, said: bytes) -> None:
+async def test_a_silent_connection_is_closed(connect: Connect, said: bytes) -> None:
     reader, writer = await connect()
     writer.write(said)
     assert await is_dropped(reader)
@@ -70,7 +70,7 @@ async def test_who_asks_for_nothing_is_dropped(connect: Connect, said: bytes) ->
 
 
 @pytest.mark.parametrize("said", [HEAD.replace(b"5", b"500"), HEAD + b"hello" + HEAD[:10]])
-async def test_who_goes_on_in_drips_is_dropped(connect: Connect, said: bytes) -> None:
+async def test_a_connection_that_sends_slowly_is_closed(connect: Connect, said: bytes) -> None:
     reader, writer = await connect()
     writer.write(said)
     assert await reader.readuntil(b"}")
@@ -86,7 +86,7 @@ async def test_who_goes_on_in_drips_is_dropped(connect: Connect, said: bytes) ->
     writer.close()
 
 
-async def test_who_waits_for_an_answer_or_between_requests_is_not_dropped(
+async def test_a_connection_that_waits_for_an_answer_or_is_idle_stays_open(
     connect: Connect,
 ) -> None:
     reader, writer = await connect()

@@ -1,4 +1,4 @@
-"""Fields that ask for nothing, that are ignored, and that are refused."""
+"""Fields without effect, ignored fields, and rejected fields."""
 
 from __future__ import annotations
 
@@ -20,11 +20,18 @@ from archon import api
 from archon.lm.scripted.lm import ScriptedLM, in_turn
 from archon.serve import fields
 from archon.serve.app import OPERATIONS, create_app
-from archon.serve.fields import MESSAGE, PART, REQUEST, STREAM_OPTIONS, Rule, Rules
+from archon.serve.fields import (
+    MESSAGE,
+    PART,
+    REQUEST,
+    STREAM_OPTIONS,
+    BadRequestError,
+    Rule,
+    Rules,
+)
 from archon.serve.limits import Limits
 from archon.serve.openapi import document
 from archon.serve.requests import (
-    BadRequestError,
     ChatMessage,
     ChatRequest,
     RequestObject,
@@ -102,7 +109,7 @@ def test_every_parameter_of_openai_s_client_is_known() -> None:
 
 
 @pytest.mark.parametrize(("place", "key", "rule"), FIELDS)
-def test_a_field_that_asks_for_nothing_is_accepted_and_not_reported(
+def test_a_field_with_a_neutral_value_is_accepted_and_not_reported(
     place: str, key: str, rule: Rule
 ) -> None:
     plain = read(body(place)).request()
@@ -115,7 +122,7 @@ def test_a_field_that_asks_for_nothing_is_accepted_and_not_reported(
 
 
 @pytest.mark.parametrize(("place", "key", "rule"), [f for f in FIELDS if f[2].kind == "hint"])
-def test_a_hint_is_ignored_and_reported_or_refused_where_nothing_may_be_ignored(
+def test_a_hint_is_reported_or_rejected_by_a_strict_server(
     place: str, key: str, rule: Rule
 ) -> None:
     data = body(place, **{key: SOMETHING})
@@ -129,7 +136,7 @@ def test_a_hint_is_ignored_and_reported_or_refused_where_nothing_may_be_ignored(
 @pytest.mark.parametrize(
     ("place", "key", "rule"), [f for f in FIELDS if f[2].kind == "unsupported"]
 )
-def test_what_would_change_the_answer_is_refused_with_advice(
+def test_a_field_that_would_change_the_answer_is_rejected_with_advice(
     place: str, key: str, rule: Rule
 ) -> None:
     error = refusal(body(place, **{key: SOMETHING}))
@@ -167,7 +174,7 @@ def test_values_that_look_neutral_are_not(values: dict[str, Any], param: str) ->
     assert refusal(body(**values)).param == param
 
 
-def test_tools_that_the_model_is_told_not_to_call_are_ignored_and_reported() -> None:
+def test_tools_that_must_not_be_called_are_ignored_and_reported() -> None:
     tool = {"type": "function", "function": {"name": "f"}}
     assert ignored(body(tools=[tool], tool_choice="none")) == ["tools"]
     assert ignored(body(functions=[tool], function_call="none")) == ["functions"]
@@ -179,7 +186,7 @@ def test_tools_that_the_model_is_told_not_to_call_are_ignored_and_reported() -> 
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_an_unknown_field_is_reported_or_refused_where_nothing_may_be_ignored(place: str) -> None:
+def test_an_unknown_field_is_reported_or_rejected_by_a_strict_server(place: str) -> None:
     data = body(place, mood="sunny")
     assert ignored(data) == [f"{place}mood"]
     error = refusal(data, is_strict=True)
@@ -211,7 +218,7 @@ def test_a_misspelt_field_is_never_ignored(key: str, name: str) -> None:
     assert f"did you mean {name!r}?" in error.message
 
 
-async def test_what_is_ignored_is_named_in_a_header_and_counted() -> None:
+async def test_ignored_fields_are_named_in_a_header_and_counted() -> None:
     lm = ScriptedLM(in_turn(["5"]))
     transport = httpx.ASGITransport(create_app({"m": lm}))
     asked = body(verbosity="low", **{"a, b\r\nx-evil: ü": 1, "mood": None, "user": "u"})
@@ -230,7 +237,7 @@ async def test_what_is_ignored_is_named_in_a_header_and_counted() -> None:
     assert "evil" not in counted
 
 
-def test_of_many_unknown_fields_some_are_named_and_too_many_are_refused() -> None:
+def test_of_many_unknown_fields_some_are_named_and_too_many_are_rejected() -> None:
     many = {f"unheard_of_{i}" + "x" * 1000: i for i in range(101)}
     error = refusal(body(**many))
     assert (error.code, len(error.message) <= 500) == ("unknown_key", True)
@@ -248,7 +255,7 @@ def test_a_field_of_many_messages_is_looked_up_once(monkeypatch: pytest.MonkeyPa
     assert looked_up == ["mood"]
 
 
-async def test_a_strict_server_refuses_what_others_ignore() -> None:
+async def test_a_strict_server_rejects_fields_that_others_ignore() -> None:
     app = create_app({"m": ScriptedLM(in_turn(["5"]))}, is_strict=True)
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
@@ -293,7 +300,7 @@ def test_a_float_without_a_fraction_is_the_integer(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ChatRequest.model_fields)
-def test_null_is_a_field_that_is_left_out(name: str) -> None:
+def test_null_equals_an_omitted_field(name: str) -> None:
     data = body()
     if name in data:
         assert "Field required" in refusal(data | {name: None}).message
@@ -322,7 +329,7 @@ NOTHING: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("values", NOTHING, ids=str)
-def test_a_value_that_asks_for_nothing_is_a_field_that_is_left_out(values: dict[str, Any]) -> None:
+def test_a_neutral_value_equals_an_omitted_field(values: dict[str, Any]) -> None:
     plain, asked = read(body()).request(), read(body(**values), is_strict=True)
     assert asked.ignored.names == []
     assert (asked.request().sampling, asked.request().thinking) == (plain.sampling, plain.thinking)
@@ -344,7 +351,7 @@ def test_another_format_of_reasoning_is_reported() -> None:
     [*NOTHING, {"top_k": 0}, {"top_k": -1}, {"min_p": 0}, {"top_k": -1, "min_p": 0.0}],
     ids=str,
 )
-async def test_an_architecture_answers_what_asks_for_nothing(
+async def test_an_architecture_accepts_neutral_values(
     shipped: dict[str, Any], values: dict[str, Any]
 ) -> None:
     transport = httpx.ASGITransport(create_app(shipped, is_strict=True))
@@ -359,7 +366,7 @@ async def test_an_architecture_answers_what_asks_for_nothing(
 
 
 @pytest.mark.parametrize("content", [{"content": None}, {}, {"content": ""}])
-def test_an_assistant_that_said_nothing_has_an_empty_text(content: dict[str, Any]) -> None:
+def test_an_assistant_without_content_has_an_empty_text(content: dict[str, Any]) -> None:
     data = body() | {"messages": [ASK, {"role": "assistant", "tool_calls": [], **content}, ASK]}
     assert [m.content for m in read(data).request().messages] == [
         ASK["content"],
@@ -382,7 +389,7 @@ def test_a_byte_order_mark_before_a_message_is_dropped(role: str, content: objec
     assert read(data).request().messages[0].content == "Hi"
 
 
-def test_a_developer_s_message_is_the_system_s() -> None:
+def test_a_developer_message_becomes_a_system_message() -> None:
     data = body() | {"messages": [{"role": "developer", "content": "Be brief."}, ASK]}
     assert read(data).request().messages[0].role == "system"
 

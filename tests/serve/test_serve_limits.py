@@ -1,4 +1,4 @@
-"""Who waits and who is sent away; what an answer may cost."""
+"""Admission, and the token bound of an answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from archon.types import SamplingParams
 
 
 class Visitor:
-    """Holds a place until it is told to go."""
+    """A request that holds its slot until ``leave`` is set."""
 
     def __init__(self, admission: Admission, served: list[str], name: str) -> None:
         self.leave = asyncio.Event()
@@ -32,7 +32,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_places_are_given_first_come_first_served() -> None:
+async def test_slots_are_first_come_first_served() -> None:
     admission, served = Admission(1, 2), list[str]()
     first, second, third = (Visitor(admission, served, name) for name in ("a", "b", "c"))
     await settle()
@@ -49,7 +49,7 @@ async def test_places_are_given_first_come_first_served() -> None:
     assert (served, admission.running, admission.waiting) == (["a", "b", "c"], 0, 0)
 
 
-async def test_who_is_cancelled_while_waiting_leaves_the_queue() -> None:
+async def test_a_request_cancelled_while_waiting_leaves_the_queue() -> None:
     admission, served = Admission(1, 1), list[str]()
     first, second = (Visitor(admission, served, name) for name in ("a", "b"))
     await settle()
@@ -63,7 +63,7 @@ async def test_who_is_cancelled_while_waiting_leaves_the_queue() -> None:
     assert served == ["a", "c"]
 
 
-async def test_without_a_queue_nobody_waits() -> None:
+async def test_without_a_queue_requests_are_rejected() -> None:
     admission, served = Admission(1, 0), list[str]()
     first = Visitor(admission, served, "a")
     await settle()
@@ -73,7 +73,7 @@ async def test_without_a_queue_nobody_waits() -> None:
     await first.task
 
 
-def test_an_architecture_costs_what_all_its_nodes_may_write() -> None:
+def test_the_bound_of_an_architecture_covers_all_nodes() -> None:
     scripted = {"solver": "scripted"}
     single = token_bound(api.lm(api.load("single", scripted)))
     voting = token_bound(api.lm(api.load("self-consistency", scripted)))
@@ -82,7 +82,7 @@ def test_an_architecture_costs_what_all_its_nodes_may_write() -> None:
     assert single(SamplingParams(max_tokens=7)) == 7
 
 
-def test_a_plain_model_costs_its_longest_text() -> None:
+def test_the_bound_of_a_plain_model_is_max_tokens() -> None:
     card = {"name": "m", "backend": "scripted", "sampling": {"max_tokens": 9}}
     assert token_bound(api.lm(card))(SamplingParams()) == 9
     assert token_bound(api.lm(card))(SamplingParams(max_tokens=4)) == 4

@@ -66,7 +66,7 @@ def test_a_seed_decides_the_answer(single: Served) -> None:
     assert all(texts)
 
 
-def test_n_answers_are_different_draws_and_the_first_is_that_of_one(single: Served) -> None:
+def test_n_answers_are_different_samples_and_the_first_is_that_of_one(single: Served) -> None:
     several = ask(single, "single", n=3, seed=1, max_tokens=20)
     texts = [choice.message.content for choice in several.choices]
     assert [choice.index for choice in several.choices] == [0, 1, 2]
@@ -88,7 +88,7 @@ def test_usage_sums_the_nodes(scripted: Served) -> None:
     assert choice.archon["value"] is not None  # type: ignore[attr-defined]
 
 
-def test_no_trace_is_sent_unasked(scripted: Served) -> None:
+def test_a_trace_is_sent_only_on_request(scripted: Served) -> None:
     assert not ask(scripted, "single").choices[0].model_extra
 
 
@@ -134,12 +134,12 @@ def test_a_schema_is_followed_and_parsed_by_the_client(plain: tuple[Served, str]
         assert isinstance(reply.choices[0].message.parsed, Judgement)
 
 
-def test_any_object_is_a_form_too(scripted: Served) -> None:
+def test_any_json_object_is_a_response_format(scripted: Served) -> None:
     reply = ask(scripted, "scripted", response_format={"type": "json_object"})
     assert isinstance(json.loads(reply.choices[0].message.content or ""), dict)
 
 
-def test_a_conversation_goes_on_with_what_the_client_was_given(scripted: Served) -> None:
+def test_a_conversation_continues_with_the_clients_copy_of_an_answer(scripted: Served) -> None:
     with scripted.client() as client:
         first = client.chat.completions.create(model="single", messages=QUESTION, seed=1)
         messages = [*QUESTION, first.choices[0].message, {"role": "user", "content": "And + 1?"}]
@@ -195,7 +195,7 @@ def test_several_streamed_texts_join_up_each(single: Served) -> None:
     assert joined == [choice.message.content for choice in whole.choices]
 
 
-def test_the_progress_of_the_nodes_is_told_in_comments(scripted: Served) -> None:
+def test_the_progress_of_the_nodes_is_reported_in_comments(scripted: Served) -> None:
     body = {"model": "self-consistency", "messages": QUESTION, "stream": True}
     headers = {"Authorization": f"Bearer {KEY}"}
     reply = httpx.post(
@@ -208,7 +208,7 @@ def test_the_progress_of_the_nodes_is_told_in_comments(scripted: Served) -> None
         assert [c["event"] for c in told if c["node"] == node] == ["started", "finished"]
 
 
-def test_a_streamed_answer_brings_probabilities_and_trace_at_its_end(scripted: Served) -> None:
+def test_a_streamed_answer_ends_with_log_probabilities_and_trace(scripted: Served) -> None:
     with scripted.client() as client:
         chunks = list(
             client.chat.completions.create(
@@ -225,7 +225,7 @@ def test_a_streamed_answer_brings_probabilities_and_trace_at_its_end(scripted: S
     assert last.archon["trace"]["architecture"] == "single"  # type: ignore[attr-defined]
 
 
-async def test_the_async_client_asks_many_at_once_and_gets_what_one_gets(single: Served) -> None:
+async def test_concurrent_requests_of_the_async_client_get_the_same_answers(single: Served) -> None:
     async with single.async_client() as client:
 
         async def text(seed: int) -> str:
@@ -363,7 +363,7 @@ def test_limits_and_stop_strings_reach_the_samples_that_are_voted_on(scripted: S
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_what_cannot_be_honoured_is_a_bad_request(
+def test_an_unsupported_field_is_a_bad_request(
     scripted: Served, model: str, values: dict[str, Any], param: str | None, stream: bool
 ) -> None:
     with scripted.client() as client, pytest.raises(openai.BadRequestError) as caught:

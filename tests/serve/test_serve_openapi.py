@@ -1,4 +1,4 @@
-"""The OpenAPI document, and requests that schemathesis makes up from it."""
+"""The OpenAPI document, and requests that schemathesis generates from it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_no_request_is_a_server_error(
     no_server_error()
 
 
-def test_the_document_tells_the_limits_and_the_key(scripted: Served) -> None:
+def test_the_document_has_the_limits_and_the_key(scripted: Served) -> None:
     document = fetched(scripted)
     assert document["security"] == [{"key": []}]
     assert document["paths"]["/health"]["get"]["security"] == []

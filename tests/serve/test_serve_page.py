@@ -73,7 +73,7 @@ def test_every_field_that_is_ignored_is_listed_with_its_neutral_values() -> None
     assert accepted("Ignored and reported") == neutral
 
 
-def test_every_field_that_is_refused_is_listed_with_its_neutral_values() -> None:
+def test_every_rejected_field_is_listed_with_its_neutral_values() -> None:
     rules = of_kind("unsupported")
     assert sorted(listed("Refused")) == sorted(rules)
     assert accepted("Refused") == {name: list(rule.neutral) for name, rule in rules.items()}

@@ -1,4 +1,4 @@
-"""What a server process does under load, when it is told to end, and what it writes down."""
+"""A server process under load and during shutdown, and its log."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read_all(served: Served, model: str) -> str:
 # --------------------------------------------------------------------------------------- the door
 
 
-def test_every_route_but_health_asks_for_the_key(scripted: Served) -> None:
+def test_every_route_except_health_needs_the_key(scripted: Served) -> None:
     with httpx.Client(base_url=scripted.address, trust_env=False) as http:
         assert http.get("/health").status_code == 200
         for path in ("/v1/models", "/v1/models/single", "/metrics", "/openapi.json", "/nothing"):
@@ -52,7 +52,7 @@ def test_every_route_but_health_asks_for_the_key(scripted: Served) -> None:
         client.models.list()
 
 
-def test_a_server_without_a_key_is_called_by_a_name_of_its_own_machine(serve: Serve) -> None:
+def test_a_server_without_a_key_accepts_only_local_host_names(serve: Serve) -> None:
     with serve("single", "--model", "solver=scripted", key=None) as served:
         port = served.address.rpartition(":")[2]
         with httpx.Client(base_url=served.address, trust_env=False) as http:
@@ -75,7 +75,7 @@ def test_a_server_without_a_key_is_called_by_a_name_of_its_own_machine(serve: Se
         (["scripted", "--model", "solver=scripted"], "solver"),
     ],
 )
-def test_what_cannot_be_served_is_told(arguments: list[str], told: str, tmp_path: Path) -> None:
+def test_bad_arguments_are_reported(arguments: list[str], told: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "archon", "serve", "--port", "0", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.returncode in (1, 2)
@@ -100,7 +100,7 @@ def test_a_strict_server_with_a_larger_limit(serve: Serve) -> None:
 # ------------------------------------------------------------------------------------- hanging up
 
 
-async def test_a_cancelled_call_frees_its_place_at_once(serve: Serve, patient: Path) -> None:
+async def test_a_cancelled_call_frees_its_slot_immediately(serve: Serve, patient: Path) -> None:
     with serve(patient, "--max-running", "1") as served:
         async with served.async_client() as client:
             for number in range(1, 4):
@@ -117,7 +117,7 @@ async def test_a_cancelled_call_frees_its_place_at_once(serve: Serve, patient: P
                 assert served.count("archon_requests_running") == 0
 
 
-def test_a_stream_that_is_closed_ends_the_call(tiny: Served) -> None:
+def test_closing_a_stream_ends_the_call(tiny: Served) -> None:
     before = tiny.count('archon_requests_total{model="tiny",status="499"}')
     with tiny.client() as client:
         stream = client.chat.completions.create(
@@ -132,7 +132,7 @@ def test_a_stream_that_is_closed_ends_the_call(tiny: Served) -> None:
 # ----------------------------------------------------------------------------------------- limits
 
 
-async def test_a_full_queue_says_when_to_come_back(serve: Serve, patient: Path) -> None:
+async def test_a_full_queue_sends_retry_after(serve: Serve, patient: Path) -> None:
     with serve(patient, "--max-running", "1", "--max-waiting", "1") as served:
         async with served.async_client() as client:
 
@@ -157,9 +157,7 @@ async def test_a_full_queue_says_when_to_come_back(serve: Serve, patient: Path) 
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_that_takes_too_long_is_not_asked_for_again(
-    serve: Serve, patient: Path, stream: bool
-) -> None:
+def test_a_request_that_times_out_is_not_retried(serve: Serve, patient: Path, stream: bool) -> None:
     with (
         serve(patient, "--max-seconds", "0.2") as served,
         served.client(max_retries=2) as client,
@@ -176,7 +174,7 @@ def test_a_stream_that_takes_too_long_ends_with_an_error(serve: Serve, patient: 
         read_all(served, "self-consistency")
 
 
-def test_what_one_request_may_ask_for_is_capped(serve: Serve) -> None:
+def test_the_size_of_one_request_is_limited(serve: Serve) -> None:
     limits = ["--max-messages", "2", "--max-request-tokens", "1100", "--max-body-bytes", "5000"]
     with serve("scripted", *limits) as served, served.client() as client:
 
@@ -198,7 +196,7 @@ def test_what_one_request_may_ask_for_is_capped(serve: Serve) -> None:
 # ----------------------------------------------------------------------------------- coming to end
 
 
-def test_a_signal_waits_for_the_answers_under_way(serve: Serve, tmp_path: Path) -> None:
+def test_a_signal_waits_for_running_answers(serve: Serve, tmp_path: Path) -> None:
     card = slow_card(tmp_path / "slow.json", 1)
     with serve(card) as served, ThreadPoolExecutor() as pool:
         answers = [pool.submit(ask, served, "slow"), pool.submit(read_all, served, "slow")]
@@ -211,7 +209,7 @@ def test_a_signal_waits_for_the_answers_under_way(serve: Serve, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("how", ["deadline", "second signal"])
-def test_who_has_no_answer_when_the_server_must_end_is_told_so(
+def test_unfinished_requests_get_an_error_when_the_server_stops(
     serve: Serve, patient: Path, how: str
 ) -> None:
     arguments = ["--drain-seconds", "0.2"] if how == "deadline" else []
@@ -268,7 +266,7 @@ def echo() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("level", ["info", "debug"])
-def test_no_key_and_nothing_of_a_request_is_written_down(
+def test_neither_the_key_nor_request_contents_are_logged(
     serve: Serve, echo: str, tmp_path: Path, level: str
 ) -> None:
     own, upstream, said = "canary-own-key", "canary-upstream-key", "canary-of-the-request"

@@ -1,4 +1,4 @@
-"""What a served model reasons goes out beside its answer, and never in it."""
+"""The reasoning of a served model is apart from its answer."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_a_message_has_content_and_reasoning_content(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", [*MODELS, "silent"])
-async def test_deltas_have_either(model: str) -> None:
+async def test_a_delta_has_either_content_or_reasoning(model: str) -> None:
     lm: LM = MODELS[model]() if model in MODELS else Silent()
     response = await post(lm, stream=True)
     parser = EventParser()
@@ -105,7 +105,7 @@ async def test_reasoning_that_was_cut_off_leaves_the_content_empty() -> None:
         ({"reasoning_effort": "high"}, Thinking(True)),
     ],
 )
-async def test_what_a_client_asks_of_reasoning_reaches_the_model(
+async def test_reasoning_settings_reach_the_model(
     values: dict[str, Any], thinking: Thinking
 ) -> None:
     lm = scripted()
@@ -113,7 +113,7 @@ async def test_what_a_client_asks_of_reasoning_reaches_the_model(
     assert lm.requests[0].thinking == thinking
 
 
-async def test_variables_for_a_model_that_takes_none_are_refused() -> None:
+async def test_template_variables_for_a_model_without_any_are_rejected() -> None:
     reply = await post(graph("answer"), chat_template_kwargs={"enable_thinking": False})
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "chat_template_kwargs")
     reply = await post(scripted(), chat_template_kwargs={"messages": []})

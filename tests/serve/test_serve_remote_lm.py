@@ -1,4 +1,4 @@
-"""Our own client against our own server: a model served elsewhere is a model like any other."""
+"""Archon's client with Archon's server: a remote model behaves like any other."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def model(request: pytest.FixtureRequest) -> tuple[Served, str]:
     return request.getfixturevalue(request.param), request.param
 
 
-async def test_draws_are_the_same_however_many_are_asked_for(model: tuple[Served, str]) -> None:
+async def test_samples_do_not_depend_on_how_many_are_requested(model: tuple[Served, str]) -> None:
     async with remote(*model) as lm:
         drawn = await lm.generate(replace(REQUEST, n=3))
         [last] = await lm.generate(replace(REQUEST, first_draw=2))
@@ -46,7 +46,7 @@ async def test_draws_are_the_same_however_many_are_asked_for(model: tuple[Served
         assert all(c.usage.prompt_tokens > 0 < c.usage.completion_tokens for c in drawn)
 
 
-async def test_the_server_draws_n_where_the_card_says_that_it_can(
+async def test_the_server_samples_n_if_the_card_says_that_it_can(
     model: tuple[Served, str],
 ) -> None:
     async with remote(*model, native_n=True) as lm:
@@ -81,7 +81,7 @@ async def test_a_schema_is_followed(model: tuple[Served, str]) -> None:
             assert json.loads(completion.text)["answer"] in range(1000)
 
 
-async def test_a_judge_s_last_line_is_held_to_its_form(model: tuple[Served, str]) -> None:
+async def test_the_last_line_of_a_judge_follows_its_constraint(model: tuple[Served, str]) -> None:
     results = results_constraint(2)
     assert results is not None
     async with remote(*model, constraint="json_schema") as lm:
@@ -96,7 +96,7 @@ async def test_a_judge_s_last_line_is_held_to_its_form(model: tuple[Served, str]
                 assert completion.text.startswith('{"argument": "')
 
 
-async def test_an_architecture_that_chooses_is_asked_as_any_model(scripted: Served) -> None:
+async def test_an_architecture_that_selects_is_used_like_any_model(scripted: Served) -> None:
     few = replace(REQUEST, sampling=SamplingParams(max_tokens=2))
     async with remote(scripted, "self-consistency") as lm:
         [completion] = await lm.generate(REQUEST)

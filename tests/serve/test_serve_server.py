@@ -24,7 +24,7 @@ run(create_app({"double": ScriptedLM(in_turn(["a"]))}), port=0)
 """
 
 
-def test_a_server_says_where_it_is_and_ends_on_a_signal() -> None:
+def test_a_server_prints_its_address_and_stops_on_a_signal() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", CODE], stderr=subprocess.PIPE, text=True
     ) as process:
@@ -61,7 +61,7 @@ def test_two_servers_that_start_together_do_not_share_a_port() -> None:
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system lacks it")
-async def test_the_connection_of_a_client_that_takes_nothing_is_given_up(
+async def test_the_connection_of_a_client_that_does_not_read_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(server, "STALL_SECONDS", 1)
@@ -84,6 +84,6 @@ async def test_the_connection_of_a_client_that_takes_nothing_is_given_up(
     ("host", "port"),
     [("127.0.0.1", 99_999), ("nowhere.invalid", 0), ("a..b", 0), ("a" * 70, 0)],
 )
-def test_an_address_that_is_none_is_a_clear_error(host: str, port: int) -> None:
+def test_an_invalid_address_is_a_clear_error(host: str, port: int) -> None:
     with pytest.raises(UsageError, match=r"cannot listen|a port is"):
         run(create_app({}), host=host, port=port)

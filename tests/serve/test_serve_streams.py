@@ -1,4 +1,4 @@
-"""Streamed replies: chunks, errors, keep-alive comments and clients that hang up."""
+"""Streamed responses: chunks, errors, keep-alive comments and disconnecting clients."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_a_stream_is_chunks_that_join_up_to_the_texts(http: httpx.AsyncCli
     assert len({chunk["id"] for chunk in [*chunks, usage]}) == 1
 
 
-async def test_usage_is_streamed_only_where_asked(http: httpx.AsyncClient) -> None:
+async def test_usage_is_streamed_only_on_request(http: httpx.AsyncClient) -> None:
     *chunks, _ = events(await post(http, stream=True))
     assert all("usage" not in chunk for chunk in chunks)
 
@@ -57,7 +57,7 @@ async def test_a_model_that_cannot_stream_sends_its_text_at_the_end() -> None:
     ]
 
 
-async def test_what_nodes_do_is_told_in_comments_and_what_they_say_is_not_streamed() -> None:
+async def test_nodes_are_reported_in_comments_and_their_texts_are_not_streamed() -> None:
     class Graph(ScriptedLM):
         async def generate(
             self, request: Request, on_event: OnEvent | None = None
@@ -74,12 +74,12 @@ async def test_what_nodes_do_is_told_in_comments_and_what_they_say_is_not_stream
     assert len(events(response)) == 4  # begin, a word, end, [DONE]
 
 
-async def test_a_stream_that_fails_at_once_has_its_own_status() -> None:
+async def test_a_stream_that_fails_before_its_first_event_has_an_error_status() -> None:
     async with client(Failing(LMError("busy", retryable=True))) as http:
         assert (await post(http, stream=True)).status_code == 503
 
 
-async def test_a_stream_that_fails_under_way_ends_with_the_error() -> None:
+async def test_a_stream_that_fails_later_ends_with_the_error() -> None:
     async with client(Failing(LMError("secret address"), num_deltas=2)) as http:
         response = await post(http, stream=True)
     assert response.status_code == 200
@@ -211,7 +211,7 @@ async def test_a_silent_stream_sends_comments_until_there_is_text(
     assert asyncio.all_tasks() <= before
 
 
-async def test_comments_go_on_after_the_first_text_and_end_with_the_client(
+async def test_comments_continue_after_the_first_text_and_stop_with_the_client(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(asgi_io, "KEEP_ALIVE_SECONDS", 0.01)
@@ -228,7 +228,7 @@ async def test_comments_go_on_after_the_first_text_and_end_with_the_client(
     assert asyncio.all_tasks() <= before
 
 
-async def test_a_stream_that_waits_for_its_turn_is_kept_alive(
+async def test_a_queued_stream_is_kept_alive(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(asgi_io, "KEEP_ALIVE_SECONDS", 0.01)

@@ -291,7 +291,7 @@ def test_a_rewards_odds_are_those_of_its_logit(logit: float) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model": "scripted"}, "no weights here that could be trained"),
+        ({"model": "scripted"}, "has no weights here"),
         ({"model": "no-such"}, "no model 'no-such' in the catalogue"),
         ({"held_out": 1.0}, "held_out"),
         ({"penalties": [0]}, "penalties"),

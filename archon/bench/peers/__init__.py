@@ -1,7 +1,7 @@
-"""The speed of other engines with the same weights on the same work: ``archon bench peers``.
+"""``archon bench peers``: compare the engine with other engines on the same weights and workload.
 
-Reading order: ``contender`` (who takes part, and the task), ``calibration`` (how peers share out
-the work), one file per contender (``archon_engine``, ``llamacpp``, ``transformers_generate``),
-``contender_process`` (each runs in its own process, which waits silently while another is timed),
+Reading order: ``contender`` (contenders and their task), ``calibration`` (batch sizes of peers),
+a file per contender (``archon_engine``, ``llamacpp``, ``transformers_generate``),
+``contender_process`` (each contender in its own process, idle while another is timed),
 ``peer_comparison`` (interleaved rounds, medians, ratios), ``picture``.
 """

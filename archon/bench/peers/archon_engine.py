@@ -1,4 +1,4 @@
-"""Archon's own engine."""
+"""Archon's engine as a contender."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WARM_UP_TOKENS = 4
 
 
 class ArchonEngine:
-    """An engine that is given all requests of the workload at once."""
+    """Archon's engine, which gets all requests of the workload at the same time."""
 
     def __init__(self, task: PeerTask) -> None:
         torch.set_num_threads(task.threads)
@@ -52,14 +52,17 @@ class ArchonEngine:
         return self.task.workload.requests(self.task.vocab_size, seed)
 
     def _finish(self, requests: list[GenerationRequest]) -> float:
-        """Run requests to their end; returns when the last of the first tokens was drawn."""
+        """Run requests to their end; return the time at which all samples had their first token.
+
+        The time (``perf_counter``) is 0 unless only decoding is timed.
+        """
         first_token = 0.0
-        drawn: set[tuple[int, int]] = set()
+        started: set[tuple[int, int]] = set()
 
         def listen(prompt: int, index: int, token: int) -> bool:
             nonlocal first_token
-            if (prompt, index) not in drawn:
-                drawn.add((prompt, index))
+            if (prompt, index) not in started:
+                started.add((prompt, index))
                 first_token = time.perf_counter()
             return False
 
@@ -73,5 +76,5 @@ class ArchonEngine:
 
 
 def load(task: PeerTask, settings: Mapping[str, Any] | None) -> ArchonEngine:
-    """The engine in the task's precision; it has nothing to calibrate."""
+    """Load the engine in the task's precision; it needs no calibration."""
     return ArchonEngine(task)

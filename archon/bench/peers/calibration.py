@@ -1,31 +1,32 @@
-"""Calibration of a peer: how many sequences at once, and how many prompts in a timed round."""
+"""Calibration of a peer: its batch size, and the number of prompts in a timed round."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from archon.bench.peers.contender import PeerTask
 
 MAX_ROWS = 128
-"""Sequences at once that a calibration tries at most."""
+"""Upper bound of the batch sizes that a calibration tries."""
 ROWS_TOLERANCE = 0.03
-"""Fewer rows that are slower by no more than this share are taken, for they differ by noise."""
+"""Differences in speed up to this share count as noise; the smaller batch wins."""
 
 CALIBRATION_SEED = 1_000_001
-"""Seed of the prompts while calibrating."""
+"""Seed of the prompts of a calibration."""
 CALIBRATION_STEPS = 5
-"""Decoding steps that are timed for each number of rows."""
+"""Timed decoding steps per batch size."""
 
 
 def candidate_rows(task: PeerTask) -> list[int]:
-    """Numbers of sequences at once that are worth a try: all samples of 1, 2, 4, … prompts."""
-    samples, prompts = task.workload.samples_per_prompt, _prompts_at_most(task)
+    """Return the batch sizes to try, in sequences: all samples of 1, 2, 4, … prompts."""
+    samples, prompts = task.workload.samples_per_prompt, _max_prompts(task)
     doubled = (samples << power for power in range(prompts.bit_length()))
     return [rows for rows in doubled if rows <= MAX_ROWS][-4:] or [samples]
 
 
 def middle_of(choices: Sequence[int]) -> int:
-    """Where a search begins.
+    """Return the middle choice, at which a search starts.
 
     >>> middle_of([16, 32, 64, 128])
     32
@@ -36,7 +37,7 @@ def middle_of(choices: Sequence[int]) -> int:
 def climb(
     choices: Sequence[int], known: Mapping[int, float], rate: Callable[[int], float]
 ) -> dict[int, float]:
-    """Measure upwards from what is known as long as it gets better; if it never does, downwards.
+    """Measure larger choices than the known one while the rate grows, else smaller ones.
 
     >>> climb([16, 32, 64, 128], {32: 90.0}, {16: 100.0, 64: 80.0}.__getitem__)
     {32: 90.0, 64: 80.0, 16: 100.0}
@@ -57,7 +58,7 @@ def climb(
 
 
 def best_rows(rates: Mapping[int, float]) -> int:
-    """The smallest number of rows whose tokens a second are the highest, but for noise.
+    """Return the smallest batch size whose tokens per second are the highest up to noise.
 
     >>> best_rows({16: 100.0, 32: 198.0, 64: 200.0})
     32
@@ -66,13 +67,23 @@ def best_rows(rates: Mapping[int, float]) -> int:
     return min(rows for rows, rate in rates.items() if rate >= enough)
 
 
+def calibrated(task: PeerTask, rates: Mapping[int, float]) -> dict[str, Any]:
+    """Return a peer's settings for the measured rates (batch size → tokens per second)."""
+    rows = best_rows(rates)
+    return {
+        "rows": rows,
+        "num_prompts": num_prompts_of_round(task, rows, rates[rows]),
+        "calibration_tokens_per_second": {str(n): rates[n] for n in sorted(rates)},
+    }
+
+
 def num_prompts_of_round(task: PeerTask, rows: int, tokens_per_second: float) -> int:
-    """Prompts of a peer's round: whole batches of ``rows`` sequences, one at least.
+    """Return the prompts of a peer's round: at least one complete batch of ``rows`` sequences.
 
     Parameters
     ----------
     tokens_per_second
-        What the peer makes at so many rows.
+        The peer's speed at this batch size.
     """
     w = task.workload
     wave = max(1, rows // w.samples_per_prompt)
@@ -80,16 +91,16 @@ def num_prompts_of_round(task: PeerTask, rows: int, tokens_per_second: float) ->
     num_waves = (
         round(task.round_seconds / wave_seconds)
         if task.fraction is None
-        else _prompts_at_most(task) // wave
+        else _max_prompts(task) // wave
     )
     return min(w.num_prompts, max(1, num_waves) * wave)
 
 
-def _prompts_at_most(task: PeerTask) -> int:
+def _max_prompts(task: PeerTask) -> int:
     share = 1.0 if task.fraction is None else task.fraction
     return max(1, round(share * task.workload.num_prompts))
 
 
 def waves(items: list[tuple[int, ...]], size: int) -> Iterable[list[tuple[int, ...]]]:
-    """Consecutive lists of ``size`` prompts; the last may be shorter."""
+    """Divide prompts into consecutive lists of ``size`` prompts; the last may be shorter."""
     return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,53 +1,58 @@
-"""Who takes part, what each is asked to do, and what it reports."""
+"""The contenders, their task, and the result of a round."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from archon.bench.workload import Workload
 from archon.engine.model.linear import PRECISIONS
 from archon.errors import ContextLengthError, MissingExtraError, UsageError
 
-CONTENDERS: dict[str, str] = {
-    "archon": "archon.bench.peers.archon_engine:load",
-    **{f"archon-{precision}": "archon.bench.peers.archon_engine:load" for precision in PRECISIONS},
-    "llama.cpp": "archon.bench.peers.llamacpp:load",
-    "llama.cpp-q4_0": "archon.bench.peers.llamacpp:load_q4_0",
-    "llama.cpp-q8_0": "archon.bench.peers.llamacpp:load_q8_0",
-    "transformers": "archon.bench.peers.transformers_generate:load",
+
+class ContenderKind(NamedTuple):
+    """A row of ``CONTENDERS``."""
+
+    load: str
+    """``module:function`` of a ``Load`` function, which is called in the contender's process."""
+    package: str | None = None
+    """The package that it needs beyond those of the engine."""
+
+
+CONTENDERS: dict[str, ContenderKind] = {
+    **{
+        name: ContenderKind("archon.bench.peers.archon_engine:load")
+        for name in ("archon", *(f"archon-{precision}" for precision in PRECISIONS))
+    },
+    "llama.cpp": ContenderKind("archon.bench.peers.llamacpp:load", "llama_cpp"),
+    "llama.cpp-q4_0": ContenderKind("archon.bench.peers.llamacpp:load_q4_0", "llama_cpp"),
+    "llama.cpp-q8_0": ContenderKind("archon.bench.peers.llamacpp:load_q8_0", "llama_cpp"),
+    "transformers": ContenderKind("archon.bench.peers.transformers_generate:load", "transformers"),
 }
-"""Name → ``module:function`` of what loads it in its own process."""
-PACKAGES = {
-    "llama.cpp": "llama_cpp",
-    "llama.cpp-q4_0": "llama_cpp",
-    "llama.cpp-q8_0": "llama_cpp",
-    "transformers": "transformers",
-}
-"""Name → the package that it needs beyond those of the engine."""
+"""Name → the contender."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerTask:
-    """The work of one contender, sent to its process as JSON."""
+    """The task of one contender, sent to its process as JSON."""
 
     path: str
     """The GGUF file, or the folder of safetensors."""
     digest: str
-    """Of the weights: under it Archon keeps their packed form."""
+    """Digest of the weights, the key of Archon's packed weights."""
     vocab_size: int
     workload: Workload
     decode_only: bool
-    """Time only what follows the first new token, rather than everything."""
+    """Time only the steps after the first new token."""
     precision: str
-    """Of Archon's linear layers; peers take the file as it is."""
+    """Precision of Archon's linear layers; peers keep the file's."""
     threads: int
     fraction: float | None
-    """Share of the prompts that a peer's round holds; None: as many as fill a round."""
+    """Share of the prompts in a peer's round; None to fill ``round_seconds``."""
     round_seconds: float
-    """How long a peer's round should last where ``fraction`` is None."""
+    """Intended duration of a peer's round if ``fraction`` is None."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -57,7 +62,7 @@ class PeerTask:
         return cls(**{**data, "workload": Workload(**data["workload"])})
 
     def check(self, context_length: int) -> None:
-        """Refuse what does not fit the model.
+        """Check that the sequences fit the model.
 
         Raises
         ------
@@ -71,13 +76,13 @@ class PeerTask:
             )
 
     def prompts(self, seed: int, num_prompts: int) -> list[tuple[int, ...]]:
-        """The first prompts of a round; other seeds give others, so that no cache is warm."""
+        """Return the first prompts of a round. Each seed has others, so that no cache is warm."""
         requests = self.workload.requests(self.vocab_size, seed)
         return [request.prompt_ids for request in requests[:num_prompts]]
 
     @property
     def shared_tokens(self) -> int:
-        """Tokens that can be computed once for all prompts; the last of a prompt is its own."""
+        """Tokens that can be computed once for all prompts, never the last token of a prompt."""
         return min(self.workload.shared_prefix_tokens, self.workload.prompt_tokens - 1)
 
 
@@ -87,16 +92,16 @@ class Round:
 
     num_prompts: int
     completion_tokens: int
-    """Tokens drawn within ``seconds``."""
+    """Tokens sampled within ``seconds``."""
     seconds: float
     once_seconds: float = 0.0
-    """The part of ``seconds`` that does not grow with the prompts: the shared prefix."""
+    """The part of ``seconds`` that does not depend on the number of prompts: the shared prefix."""
 
     def tokens_per_second(self, num_prompts: int) -> float:
-        """Completion tokens a second of the whole workload.
+        """Return the completion tokens per second of the complete workload.
 
-        Where the round held some of the ``num_prompts`` prompts only, its time is scaled up; what
-        is done once for all prompts is counted once, so that a small round is no disadvantage.
+        The time of a round with only some of the ``num_prompts`` prompts is scaled up. The shared
+        prefix counts once, so that a small round is no disadvantage.
         """
         scale = num_prompts / self.num_prompts
         seconds = self.once_seconds + (self.seconds - self.once_seconds) * scale
@@ -104,10 +109,10 @@ class Round:
 
 
 class Contender(Protocol):
-    """Loaded and warm, in its own process."""
+    """A loaded and warm engine in its own process."""
 
     settings: dict[str, Any]
-    """What it found to be its best; given back to ``load`` when it is loaded a second time."""
+    """The result of its calibration, which ``Load`` gets when it is loaded again."""
 
     def run(self, seed: int) -> Round: ...
 
@@ -116,34 +121,31 @@ Load = Callable[[PeerTask, Mapping[str, Any] | None], Contender]
 """(task, settings of an earlier load of the same task) → the contender."""
 
 
-def check_names(names: Sequence[str]) -> list[str]:
-    """The names of contenders, as they were given.
+def check_names(names: Sequence[str]) -> None:
+    """Check names of contenders.
 
     Raises
     ------
     UsageError
-        There is none of a name, or one is given twice.
+        A name is unknown, or is given twice.
     """
     for name in names:
         if name not in CONTENDERS:
             raise UsageError(f"no contender {name!r}; there are {', '.join(CONTENDERS)}")
         if list(names).count(name) > 1:
             raise UsageError(f"the contender {name!r} is given twice")
-    return list(names)
 
 
 def missing_package(name: str) -> MissingExtraError | None:
-    """What to install before a contender can run, or None."""
-    package = PACKAGES.get(name)
-    try:
-        there = package is None or importlib.util.find_spec(package) is not None
-    except ModuleNotFoundError:
-        there = False
-    return None if there or package is None else MissingExtraError(package, "peers")
+    """Return the error for the package that a contender lacks, None if it can run."""
+    package = CONTENDERS[name].package
+    if package is None or importlib.util.find_spec(package) is not None:
+        return None
+    return MissingExtraError(package, "peers")
 
 
 def precision_of(name: str, default: str) -> str:
-    """The precision in a name such as ``archon-bf16``, else the default.
+    """Return the precision in a name such as ``archon-bf16``, else the default.
 
     >>> precision_of("archon-bf16", "int8"), precision_of("archon", "int8")
     ('bf16', 'int8')

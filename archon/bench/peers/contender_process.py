@@ -1,8 +1,8 @@
-"""A contender in a child process, which loads once and runs a round for every seed.
+"""A contender in a child process, which loads once and runs a round for each seed.
 
-The parent's first message holds the factory, the task and earlier settings; every other message is
-the seed of a round. Between rounds the child is blocked reading, so that it takes no time from the
-contender that is measured.
+The parent's first message has the factory, the task and earlier settings; each later message is the
+seed of a round. Between rounds the child blocks on reading, so that it takes no time from the
+measured contender.
 """
 
 from __future__ import annotations
@@ -16,45 +16,45 @@ from dataclasses import asdict
 from typing import IO, Any
 
 from archon.bench.child_process import ChildProcess
-from archon.bench.peers.contender import Contender, PeerTask, Round
+from archon.bench.peers.contender import Contender, Load, PeerTask, Round
 from archon.errors import ArchonError
 
 
 class ContenderProcess:
-    """The parent's side. An interrupt of the terminal does not reach the child.
+    """The parent's handle of a contender. An interrupt of the terminal does not reach the child.
 
     Parameters
     ----------
     factory
-        ``module:function`` of what loads the contender.
+        ``module:function`` that loads the contender.
     settings
-        What an earlier process of the same contender found.
+        The settings of an earlier process of the same contender.
 
     Raises
     ------
     ChildError
-        The contender could not be loaded.
+        The contender cannot be loaded.
     """
 
     def __init__(
         self, factory: str, task: PeerTask, settings: Mapping[str, Any] | None = None
     ) -> None:
         self._child = ChildProcess(["-m", __name__], num_threads=task.threads, own_session=True)
-        order = {"factory": factory, "task": task.to_json(), "settings": settings}
-        self.settings: dict[str, Any] = self._ask(order)["settings"]
+        message = {"factory": factory, "task": task.to_json(), "settings": settings}
+        self.settings: dict[str, Any] = self._ask(message)["settings"]
 
     def run(self, seed: int) -> Round:
-        """One timed round.
+        """Run a timed round.
 
         Raises
         ------
         ChildError
-            It failed; the process is gone.
+            The round failed, and the process has ended.
         """
         return Round(**self._ask(seed))
 
     def close(self) -> None:
-        """End the process at once, whatever it is doing."""
+        """Kill the process."""
         self._child.close()
 
     def _ask(self, message: Any) -> Any:
@@ -66,10 +66,9 @@ class ContenderProcess:
 
 
 def main() -> int:
-    """Serve one parent until it closes standard input.
+    """Serve the parent until it closes standard input.
 
-    The answers have the standard output for themselves: what a library prints goes to standard
-    error.
+    Only answers go to standard output; the output of libraries goes to standard error.
     """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -84,11 +83,10 @@ def main() -> int:
     return 0
 
 
-def _load(order: dict[str, Any]) -> Contender:
-    module, _, function = order["factory"].partition(":")
-    load = getattr(importlib.import_module(module), function)
-    contender: Contender = load(PeerTask.from_json(order["task"]), order["settings"])
-    return contender
+def _load(message: dict[str, Any]) -> Contender:
+    module, _, function = message["factory"].partition(":")
+    load: Load = getattr(importlib.import_module(module), function)
+    return load(PeerTask.from_json(message["task"]), message["settings"])
 
 
 def _answer(answers: IO[str], answer: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""llama.cpp through the low-level functions of llama-cpp-python, set up as well as we know how.
+"""llama.cpp through the low-level functions of llama-cpp-python, in its fastest configuration.
 
-The shared prefix is computed once and given to every sequence by copying it; the sequences of a
-batch decode one token each a call. Which attention, which layout of the cache and how many
-sequences at once are fastest is found out before the first round.
+The shared prefix is computed once and copied to every sequence; each call decodes one token per
+sequence of the batch. A calibration before the first round finds the fastest attention, layout of
+the cache and batch size.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from typing import Any
 from archon.bench.peers.calibration import (
     CALIBRATION_SEED,
     CALIBRATION_STEPS,
-    best_rows,
+    calibrated,
     candidate_rows,
     climb,
     middle_of,
-    num_prompts_of_round,
     waves,
 )
 from archon.bench.peers.contender import PeerTask, Round
@@ -33,7 +32,7 @@ _MAX_SEQUENCES = 256
 
 
 class LlamaCpp:
-    """A model in llama.cpp, with the settings that a calibration found best."""
+    """A model in llama.cpp with calibrated settings."""
 
     def __init__(self, lib: Any, path: Path, task: PeerTask, settings: Mapping[str, Any]) -> None:
         self.lib, self.task = lib, task
@@ -68,27 +67,27 @@ class LlamaCpp:
         return Round(len(prompts), num_sequences * w.new_tokens, seconds, once_seconds)
 
     def _calibrate(self) -> dict[str, Any]:
-        """The fastest layout at a middling number of rows, then the fastest number of rows."""
+        """Find the fastest layout at a medium batch size, then the fastest batch size."""
         choices = candidate_rows(self.task)
         if choices[-1] >= _MAX_SEQUENCES:
-            raise UsageError(f"llama.cpp holds at most {_MAX_SEQUENCES - 1} samples of a prompt")
-        middling = middle_of(choices)
-        by_layout = {layout: self._rate(middling, layout) for layout in LAYOUTS}
+            raise UsageError(
+                f"llama.cpp holds at most {_MAX_SEQUENCES - 1} samples of a prompt; "
+                "lower --samples-per-prompt"
+            )
+        medium = middle_of(choices)
+        by_layout = {layout: self._rate(medium, layout) for layout in LAYOUTS}
         layout = max(by_layout, key=by_layout.__getitem__)
-        known = {middling: by_layout[layout]}
+        known = {medium: by_layout[layout]}
         rates = climb(choices, known, lambda rows: self._rate(rows, layout))
-        rows = best_rows(rates)
         return {
             "flash_attention": layout.flash_attention,
             "kv_unified": layout.kv_unified,
-            "rows": rows,
-            "num_prompts": num_prompts_of_round(self.task, rows, rates[rows]),
-            "calibration_tokens_per_second": {str(n): rates[n] for n in sorted(rates)},
+            **calibrated(self.task, rates),
             "system_info": self.lib.llama_print_system_info().decode().strip(),
         }
 
     def _rate(self, rows: int, layout: Layout) -> float:
-        """Tokens a second of the best of a few steps in the middle of the sequences."""
+        """Return the tokens per second of the best of a few steps half-way through decoding."""
         session = LlamaSession(self.lib, self.model, self.task, rows, layout)
         try:
             w = self.task.workload
@@ -109,47 +108,45 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def load(task: PeerTask, settings: Mapping[str, Any] | None) -> LlamaCpp:
-    """llama.cpp with the file as it is."""
-    lib, path = library(), _gguf(task)
-    return LlamaCpp(lib, path, task, settings or {"format": "the file itself"})
+    """Load the file unchanged."""
+    return _load(task, settings)
 
 
 def load_q4_0(task: PeerTask, settings: Mapping[str, Any] | None) -> LlamaCpp:
-    """llama.cpp with the weights rounded again to Q4_0, for which it has its fastest kernels."""
-    return _load_requantized(task, settings, "Q4_0")
+    """Load the weights requantized to Q4_0, the format of llama.cpp's fastest kernels."""
+    return _load(task, settings, "Q4_0")
 
 
 def load_q8_0(task: PeerTask, settings: Mapping[str, Any] | None) -> LlamaCpp:
-    """llama.cpp with the weights rounded again to Q8_0."""
-    return _load_requantized(task, settings, "Q8_0")
+    """Load the weights requantized to Q8_0."""
+    return _load(task, settings, "Q8_0")
 
 
-def _load_requantized(task: PeerTask, settings: Mapping[str, Any] | None, name: str) -> LlamaCpp:
-    lib = library()
-    path = requantized(lib, _gguf(task), name, task.threads)
-    return LlamaCpp(lib, path, task, settings or {"format": name})
-
-
-def _gguf(task: PeerTask) -> Path:
-    path = Path(task.path)
+def _load(
+    task: PeerTask, settings: Mapping[str, Any] | None, requantize_to: str | None = None
+) -> LlamaCpp:
+    lib, path = library(), Path(task.path)
     if path.is_dir():
         raise ModelError(f"llama.cpp reads GGUF files, and {path} is a folder")
-    return path
+    if requantize_to is not None:
+        path = requantized(lib, path, requantize_to, task.threads)
+    return LlamaCpp(lib, path, task, settings or {"format": requantize_to or "the file itself"})
 
 
 def library() -> Any:
+    """Return the initialized module of llama.cpp's functions."""
     lib = require("llama_cpp.llama_cpp", "peers")
     lib.llama_backend_init()
     return lib
 
 
 def requantized(lib: Any, path: Path, name: str, threads: int) -> Path:
-    """The file with its weights rounded to another format, kept in the cache folder.
+    """Return the path of the file requantized to another format, in the cache folder.
 
     Raises
     ------
     ModelError
-        Llama.cpp cannot write it.
+        Llama.cpp cannot requantize the file.
     """
     stat = path.stat()
     folder = cache_dir() / "peers"

@@ -1,6 +1,6 @@
-"""A batch of sequences in one llama.cpp context: a shared prefix, prompts, then step after step.
+"""A batch of sequences in one llama.cpp context: a shared prefix, prompts, then decoding steps.
 
-Functions and structures: ``llama.h`` of llama.cpp, as llama-cpp-python passes them on.
+The functions and structures are those of llama.cpp's ``llama.h`` in llama-cpp-python.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ _MICRO_BATCH = 512
 _CELLS_MULTIPLE = 256
 _TOP_K, _TEMPERATURE, _SEED = 40, 0.8, 1
 _PREFIX = 0
-"""The sequence that holds the shared prefix; those that decode are 1, 2, …"""
+"""The sequence with the shared prefix; decoding sequences are 1, 2, …"""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How attention is computed, and whether all sequences share one buffer of keys."""
+    """Options of a context: the attention, and one KV buffer for all sequences or one for each."""
 
     flash_attention: bool
     kv_unified: bool
 
 
 class LlamaSession:
-    """A context with room for ``rows`` sequences that decode at once.
+    """A context for ``rows`` sequences that decode together.
 
     Raises
     ------
     EngineError
-        Llama.cpp cannot make the context, or fails in a call.
+        Llama.cpp cannot make the context, or a call fails.
     """
 
     def __init__(self, lib: Any, model: Any, task: PeerTask, rows: int, layout: Layout) -> None:
@@ -54,41 +54,42 @@ class LlamaSession:
         return len(self.tokens)
 
     def begin(self, shared_ids: Sequence[int]) -> None:
-        """Forget everything, and compute the prefix."""
+        """Clear the context, and compute the prefix."""
         self.lib.llama_memory_clear(self.memory, False)
         self.tokens = []
         if shared_ids:
             self._decode([(_PREFIX, at, token, False) for at, token in enumerate(shared_ids)])
 
     def start(self, prompts: Sequence[Sequence[int]]) -> None:
-        """Compute what follows the prefix in each prompt, and draw every sequence's first token."""
+        """Compute the rest of each prompt after the prefix, and sample all first tokens."""
         samples, shared = self.task.workload.samples_per_prompt, self.task.shared_tokens
         for sequence in range(1, self.rows + 1):
             self.lib.llama_memory_seq_rm(self.memory, sequence, -1, -1)
         self.tokens = []
-        own = len(prompts[0]) - shared
-        per_call = max(1, self.batch_tokens // own)
+        length = len(prompts[0])
+        num_unshared = length - shared
+        per_call = max(1, self.batch_tokens // num_unshared)
         for begin in range(0, len(prompts), per_call):
-            together = range(begin, min(begin + per_call, len(prompts)))
-            for number in together if shared else ():
+            numbers = range(begin, min(begin + per_call, len(prompts)))
+            for number in numbers if shared else ():
                 self._copy(_PREFIX, 1 + number * samples)
             self._decode(
                 [
-                    (1 + number * samples, at, prompts[number][at], at == shared + own - 1)
-                    for number in together
-                    for at in range(shared, shared + own)
+                    (1 + number * samples, at, prompts[number][at], at == length - 1)
+                    for number in numbers
+                    for at in range(shared, length)
                 ]
             )
-            ends = [own * (i + 1) - 1 for i in range(len(together)) for _ in range(samples)]
+            ends = [num_unshared * (i + 1) - 1 for i in range(len(numbers)) for _ in range(samples)]
             self.tokens += self._sample(ends)
         for number in range(len(prompts)):
             first = 1 + number * samples
             for sequence in range(first + 1, first + samples):
                 self._copy(first, sequence)
-        self.position = shared + own
+        self.position = length
 
     def step(self) -> None:
-        """One more token for every sequence."""
+        """Decode one token of every sequence."""
         self._decode(
             [(1 + row, self.position, token, True) for row, token in enumerate(self.tokens)]
         )
@@ -96,7 +97,7 @@ class LlamaSession:
         self.position += 1
 
     def lengthen(self, count: int) -> None:
-        """Let every sequence have ``count`` more tokens, any, without drawing them."""
+        """Append ``count`` arbitrary tokens to every sequence without sampling."""
         entries = [
             (1 + row, self.position + i, token, False)
             for row, token in enumerate(self.tokens)
@@ -107,7 +108,7 @@ class LlamaSession:
         self.position += count
 
     def close(self) -> None:
-        """Give its memory back."""
+        """Free the memory."""
         self.lib.llama_sampler_free(self.sampler)
         self.lib.llama_batch_free(self.batch)
         self.lib.llama_free(self.context)
@@ -116,10 +117,10 @@ class LlamaSession:
         lib, w = self.lib, self.task.workload
         params = lib.llama_context_default_params()
         num_prompts = -(-self.rows // w.samples_per_prompt)
-        own = w.prompt_tokens - self.task.shared_tokens
+        shared = self.task.shared_tokens
         if layout.kv_unified:
-            cells = self.task.shared_tokens + num_prompts * own + self.rows * w.new_tokens
-            params.n_ctx = _padded(cells)
+            num_unshared = num_prompts * (w.prompt_tokens - shared)
+            params.n_ctx = _padded(shared + num_unshared + self.rows * w.new_tokens)
         else:
             params.n_ctx = _padded(w.prompt_tokens + w.new_tokens) * (self.rows + 1)
         params.n_seq_max = self.rows + 1
@@ -140,25 +141,25 @@ class LlamaSession:
         self.lib.llama_memory_seq_cp(self.memory, source, target, -1, -1)
 
     def _decode(self, entries: Sequence[tuple[int, int, int, bool]]) -> None:
-        """Compute (sequence, position, token, whether its logits are wanted)."""
+        """Compute entries of (sequence, position, token, whether to keep the logits)."""
         batch = self.batch
-        for i, (sequence, position, token, wanted) in enumerate(entries):
+        for i, (sequence, position, token, keeps_logits) in enumerate(entries):
             batch.token[i], batch.pos[i] = token, position
             batch.n_seq_id[i], batch.seq_id[i][0] = 1, sequence
-            batch.logits[i] = wanted
+            batch.logits[i] = keeps_logits
         batch.n_tokens = len(entries)
         status = self.lib.llama_decode(self.context, batch)
         if status:
             raise EngineError(f"llama_decode failed with status {status}")
 
-    def _sample(self, places: Sequence[int]) -> list[int]:
-        """Draw a token from the logits at each place of the last batch.
+    def _sample(self, entries: Sequence[int]) -> list[int]:
+        """Sample a token from the logits of each given entry of the last batch.
 
-        A sampler owns a buffer of the size of the vocabulary: the one that serves all sequences
-        stays in the processor's cache, one for each would not.
+        All sequences share a sampler: its buffer of the size of the vocabulary stays in the
+        processor's cache.
         """
-        draw = self.lib.llama_sampler_sample
-        return [draw(self.sampler, self.context, place) for place in places]
+        sample = self.lib.llama_sampler_sample
+        return [sample(self.sampler, self.context, entry) for entry in entries]
 
 
 def _make_sampler(lib: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Interleaved rounds: every contender once, then again in the opposite order, and so on."""
+"""Interleaved rounds of the contenders: all of them in turn, in alternating order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BYTES_PER_FILE_BYTE = 4
 
 @dataclass(slots=True)
 class ContenderEntry:
-    """One contender and its rounds."""
+    """A contender and its rounds."""
 
     name: str
     task: PeerTask
@@ -31,7 +31,7 @@ class ContenderEntry:
 
     @property
     def rates(self) -> list[float]:
-        """Completion tokens a second of each round, scaled to the whole workload."""
+        """Completion tokens per second of each round, scaled to the complete workload."""
         return [r.tokens_per_second(self.task.workload.num_prompts) for r in self.rounds]
 
     @property
@@ -39,7 +39,7 @@ class ContenderEntry:
         return self.name.split("-")[0] == "archon"
 
     def figures(self) -> dict[str, Any]:
-        """The contender in the JSON of the command."""
+        """Return the contender's object in the JSON of the command."""
         return {
             "name": self.name,
             "completion_tokens_per_second": median(self.rates) if self.rates else None,
@@ -54,13 +54,13 @@ class ContenderEntry:
 
 @dataclass(slots=True)
 class Comparison:
-    """All contenders, and whether an interrupt ended the comparison early."""
+    """The contenders of a comparison, which an interrupt may have ended early."""
 
     entries: list[ContenderEntry]
     interrupted: bool = False
 
     def ratios(self) -> list[dict[str, Any]]:
-        """For each of Archon's entries and each peer: the median of the rounds' ratios."""
+        """Return the ratio of each of Archon's entries to each peer."""
         return [
             {"archon": ours.name, "peer": peer.name, **ratio(ours.rates, peer.rates)}
             for ours in self.entries
@@ -71,7 +71,7 @@ class Comparison:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
-    """How many times as fast, round by round: median, least and most.
+    """Return the median, minimum and maximum of the ratios of paired rounds.
 
     >>> ratio([6.0, 8.0], [2.0, 2.0])
     {'ratio': 3.5, 'lowest': 3.0, 'highest': 4.0}
@@ -85,22 +85,25 @@ def compare(
 ) -> Comparison:
     """Run every contender ``pairs`` times, interleaved.
 
-    A contender that fails, or whose package is not installed, is reported and left out from then
-    on; the others continue. An interrupt ends all processes and returns what is finished.
+    A contender that fails, or whose package is missing, is reported and excluded; the others
+    continue. After an interrupt, all processes are ended and the finished rounds are returned.
 
     Raises
     ------
     MissingExtraError
-        None of them is installed.
+        The packages of all contenders are missing.
     """
     missing = {name: missing_package(name) for name in names}
     for error in filter(None, missing.values()):
         if all(missing.values()):
             raise error
-    entries = [ContenderEntry(name, _task_of(name, task)) for name in names]
+    entries = [
+        ContenderEntry(name, replace(task, precision=precision_of(name, task.precision)))
+        for name in names
+    ]
     for entry in entries:
         if missing[entry.name] is not None:
-            _leave_out(entry, str(missing[entry.name]), report)
+            _exclude(entry, str(missing[entry.name]), report)
     comparison = Comparison(entries)
     processes = _Processes(report)
     try:
@@ -115,53 +118,49 @@ def compare(
     return comparison
 
 
-def _task_of(name: str, task: PeerTask) -> PeerTask:
-    return replace(task, precision=precision_of(name, task.precision))
-
-
 def _run_round(
     entry: ContenderEntry, number: int, processes: _Processes, report: Callable[[str], None]
 ) -> None:
     try:
         entry.rounds.append(processes.of(entry).run(number))
     except ArchonError as error:
-        processes.forget(entry.name)
-        _leave_out(entry, str(error), report)
+        processes.end(entry.name)
+        _exclude(entry, str(error), report)
         return
-    took = entry.rounds[-1].seconds
-    report(f"round {number + 1}: {entry.name} {entry.rates[-1]:.1f} tokens/s ({took:.0f} s)")
+    seconds = entry.rounds[-1].seconds
+    report(f"round {number + 1}: {entry.name} {entry.rates[-1]:.1f} tokens/s ({seconds:.0f} s)")
 
 
-def _leave_out(entry: ContenderEntry, reason: str, report: Callable[[str], None]) -> None:
+def _exclude(entry: ContenderEntry, reason: str, report: Callable[[str], None]) -> None:
     entry.failure = reason
     report(f"{entry.name} is left out: {reason}")
 
 
 class _Processes:
-    """The loaded contenders: all of them, as long as there is memory for all."""
+    """The loaded contenders: all of them if memory suffices, otherwise the latest."""
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
         self._running: dict[str, ContenderProcess] = {}
 
     def of(self, entry: ContenderEntry) -> ContenderProcess:
-        """An entry's process, started where there is none."""
+        """Return the process of an entry; start it if it does not run."""
         if entry.name not in self._running:
             self._free_memory(entry)
             self._report(f"loading {entry.name}")
-            process = ContenderProcess(CONTENDERS[entry.name], entry.task, entry.settings)
+            process = ContenderProcess(CONTENDERS[entry.name].load, entry.task, entry.settings)
             self._running[entry.name] = process
             entry.settings = process.settings
         return self._running[entry.name]
 
-    def forget(self, name: str) -> None:
+    def end(self, name: str) -> None:
         process = self._running.pop(name, None)
         if process is not None:
             process.close()
 
     def close(self) -> None:
         for name in list(self._running):
-            self.forget(name)
+            self.end(name)
 
     def _free_memory(self, entry: ContenderEntry) -> None:
         available = available_memory_bytes()
@@ -172,13 +171,12 @@ class _Processes:
 
 
 def _num_bytes(path: Path) -> int:
-    """Of a file, or of all files in a folder."""
     files = path.iterdir() if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files)
 
 
 def rooflines(config: DecoderConfig, comparison: Comparison, threads: int) -> dict[str, Roofline]:
-    """The roofline of each precision in which Archon ran."""
+    """Measure the roofline of each precision in which Archon ran."""
     precisions = {e.task.precision for e in comparison.entries if e.is_archon and e.rounds}
     return {name: measure_roofline(config, name, threads) for name in sorted(precisions)}
 
@@ -191,14 +189,14 @@ def run_peers_bench(
     pairs: int,
     report: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Compare contenders on every task; an interrupt keeps the rounds that are finished.
+    """Compare contenders on every task; after an interrupt, keep the finished rounds.
 
     Parameters
     ----------
     tasks
         Name of a workload → its task.
     config
-        Of the model, for the roofline.
+        The model's, for the roofline.
     pairs
         Rounds of each contender.
 
@@ -236,7 +234,7 @@ def run_peers_bench(
 def workload_figures(
     name: str, task: PeerTask, comparison: Comparison, bounds: Mapping[str, Roofline]
 ) -> dict[str, Any]:
-    """One workload: its sizes, every contender, the ratios, the rooflines."""
+    """Return the figures of one workload: sizes, contenders, ratios and rooflines."""
     workload, decode_only = task.workload, task.decode_only
     contenders = []
     for entry in comparison.entries:
@@ -257,7 +255,7 @@ def workload_figures(
 
 
 def lines(workload: Mapping[str, Any]) -> Iterator[str]:
-    """One workload's figures for people."""
+    """Yield the lines that report the figures of one workload."""
     what = "decoding alone" if workload["decode_only"] else "prefill included, cold cache"
     yield f"{workload['workload']}: completion tokens a second, {what}; medians of the rounds"
     for contender in workload["contenders"]:

@@ -1,7 +1,7 @@
-"""The result of a comparison as one SVG file: a bar for each contender, and the ratios.
+"""Drawing of a comparison as an SVG file: a bar for each contender, and the ratios.
 
-It has a background of its own, and colours for readers that prefer dark, so that it can be read
-on any page. Layout in pixels; text is in the reader's own sans-serif font.
+The picture has its own background, and a dark colour scheme, so that it is readable on any page.
+Layout is in pixels; the text uses the system's sans-serif font.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TITLES = {
 
 
 def draw(result: Mapping[str, Any]) -> str:
-    """The SVG of a result of ``archon bench peers``."""
+    """Draw a result of ``archon bench peers``; return the SVG."""
     parts, top = [], _HEAD_HEIGHT
     for workload in result["workloads"]:
         bars = [bar for bar in workload["contenders"] if bar["completion_tokens_per_second"]]
@@ -80,7 +80,7 @@ def _label(bar: Mapping[str, Any]) -> str:
 
 
 def _value(workload: Mapping[str, Any], name: str, rate: float) -> str:
-    """The figure behind a bar; behind a peer's, how many times as fast Archon is."""
+    """Return the text after a bar: the rate, and for a peer Archon's ratio to it."""
     shown = f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
     ratios = [r for r in workload["ratios"] if r["peer"] == name]
     if not ratios:

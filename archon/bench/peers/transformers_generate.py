@@ -1,8 +1,8 @@
-"""``generate`` of the transformers library, on the same weights in bfloat16.
+"""``generate`` of the transformers library on the same weights in bfloat16.
 
-The shared prefix is computed once, what follows it once for each prompt, and the cache is then
-repeated for the samples. Plain batched prompts do the same steps behind far more prefill (each
-sample computes its whole prompt), so they are no faster at any size and are not tried.
+The shared prefix is computed once, the rest of each prompt once, and the cache is repeated for the
+samples. Plain batched prompts run the same steps after much more prefill (each sample computes its
+complete prompt). They are slower at every batch size and are not tried.
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from torch import Tensor
 from archon.bench.peers.calibration import (
     CALIBRATION_SEED,
     CALIBRATION_STEPS,
-    best_rows,
+    calibrated,
     candidate_rows,
     climb,
     middle_of,
-    num_prompts_of_round,
     waves,
 )
 from archon.bench.peers.contender import PeerTask, Round
@@ -35,7 +34,7 @@ _SAMPLED = {"do_sample": True, "temperature": 0.8, "top_k": 40, "top_p": 1.0}
 
 
 class TransformersGenerate:
-    """A model in transformers, with the batch size that a calibration found best."""
+    """A model in transformers with a calibrated batch size."""
 
     def __init__(self, task: PeerTask, settings: Mapping[str, Any] | None) -> None:
         torch.set_num_threads(task.threads)
@@ -62,7 +61,7 @@ class TransformersGenerate:
         return Round(len(prompts), num_sequences * w.new_tokens, end - start, once_seconds)
 
     def prefix_cache(self, prompt: Sequence[int]) -> Any:
-        """Keys and values of the shared tokens of one sequence, or None where there are none."""
+        """Compute the keys and values of the shared tokens, None if no tokens are shared."""
         shared = self.task.shared_tokens
         if not shared:
             return None
@@ -72,7 +71,12 @@ class TransformersGenerate:
     def generate(
         self, prompts: Sequence[Sequence[int]], prefix: Any, new_tokens: int, **how: Any
     ) -> Tensor:
-        """Draw all samples of some prompts in one batch: tokens (prompts · samples, new_tokens)."""
+        """Sample all completions of some prompts in one batch.
+
+        Returns
+        -------
+        The tokens, shape (prompts · samples, new_tokens).
+        """
         samples, shared = self.task.workload.samples_per_prompt, self.task.shared_tokens
         ids_PT = torch.tensor([list(prompt) for prompt in prompts])
         cache = copy.deepcopy(prefix)
@@ -101,20 +105,17 @@ class TransformersGenerate:
         choices = candidate_rows(self.task)
         prompts = self.task.prompts(CALIBRATION_SEED, self.task.workload.num_prompts)
         prefix = self.prefix_cache(prompts[0])
-        self._rate(choices[0], prompts, prefix)  # the first call of all is slower
+        self._rate(choices[0], prompts, prefix)  # warm-up
         known = {middle_of(choices): self._rate(middle_of(choices), prompts, prefix)}
         rates = climb(choices, known, lambda rows: self._rate(rows, prompts, prefix))
-        rows = best_rows(rates)
         return {
             "format": "bf16",
             "prefix": "computed once, its cache repeated",
-            "rows": rows,
-            "num_prompts": num_prompts_of_round(self.task, rows, rates[rows]),
-            "calibration_tokens_per_second": {str(n): rates[n] for n in sorted(rates)},
+            **calibrated(self.task, rates),
         }
 
     def _rate(self, rows: int, prompts: Sequence[Sequence[int]], prefix: Any) -> float:
-        """Tokens a second of a few steps behind the first."""
+        """Return the tokens per second of a few steps after the first."""
         clock = _Clock()
         some = prompts[: max(1, rows // self.task.workload.samples_per_prompt)]
         steps = CALIBRATION_STEPS
@@ -123,35 +124,35 @@ class TransformersGenerate:
 
 
 class _Clock:
-    """Notes when ``generate`` has drawn its first token, as a streamer or a stopping criterion."""
+    """Streamer or stopping criterion that records the time of ``generate``'s first token."""
 
     def __init__(self) -> None:
         self.first_token = 0.0
         self._num_calls = 0
 
     def put(self, value: Tensor) -> None:
-        """A streamer is given the prompt, then token after token."""
+        """Receive the prompt at the first call of a streamer, a token at each later one."""
         self._num_calls += 1
         if self._num_calls == 2:
             self.first_token = time.perf_counter()
 
     def end(self) -> None:
-        """A streamer is told of the end."""
+        """Do nothing; the protocol of streamers has this method."""
 
     def __call__(self, ids_BT: Tensor, scores: Any, **_: Any) -> Tensor:
-        """A stopping criterion is asked after every token; this one stops nobody."""
+        """Stop no sequence; a stopping criterion is called after each token."""
         self.first_token = self.first_token or time.perf_counter()
         return torch.zeros(len(ids_BT), dtype=torch.bool)
 
 
 def load(task: PeerTask, settings: Mapping[str, Any] | None) -> TransformersGenerate:
-    """The file's weights, dequantized, in transformers."""
+    """Load the file's dequantized weights into transformers."""
     require("transformers", "peers")
     return TransformersGenerate(task, settings)
 
 
 def load_model(path: Path, dtype: torch.dtype) -> Any:
-    """The model of a file; no token ends its sequences."""
+    """Load the model of a file, without tokens that end its sequences."""
     from archon.bench.peers.transformers_model import transformers_model
 
     model = transformers_model(weights_of(open_model(path)), dtype)

@@ -1,4 +1,4 @@
-"""Parameters as the engine reads them, as a model of the transformers library."""
+"""A model of the transformers library with parameters that the engine reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from archon.engine.model.weights import WeightSource, layer_parameters
 
 
 def transformers_model(source: WeightSource, dtype: torch.dtype) -> Any:
-    """A causal LM of transformers that has a source's parameters, rounded to ``dtype``."""
+    """Make a causal LM of transformers from a source's parameters, rounded to ``dtype``."""
     import transformers
 
     config = source.config
@@ -29,7 +29,7 @@ def transformers_model(source: WeightSource, dtype: torch.dtype) -> Any:
         model = getattr(transformers, f"{prefix}ForCausalLM")(
             getattr(transformers, f"{prefix}Config")(**shape)
         )
-    rotary = type(model.model.rotary_emb)(model.config)  # its frequencies are no parameters
+    rotary = type(model.model.rotary_emb)(model.config)  # frequencies are not in the state
     missing = model.load_state_dict(state, strict=False, assign=True).missing_keys
     assert all(name.endswith("o_proj.bias") for name in missing), missing
     for layer in model.model.layers:
@@ -39,7 +39,7 @@ def transformers_model(source: WeightSource, dtype: torch.dtype) -> Any:
 
 
 def state_dict(source: WeightSource, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Parameters by the names that transformers gives them."""
+    """Return the parameters by their names in transformers."""
     embedding = source.embedding().to(dtype)
     head = source.head().to(dtype)
     layers = {name: parameter.to(dtype) for name, parameter in layer_parameters(source)}

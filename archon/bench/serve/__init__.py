@@ -1,6 +1,6 @@
-"""How fast a server is compared with the engine within it: ``archon bench serve``.
+"""``archon bench serve``: compare the speed of a server with its engine's.
 
 ``questions`` makes the requests, ``server_process`` runs the server and the clients (``client``) in
-their own processes, ``closed_loop`` asks the engine alone, ``overhead`` runs the rounds, computes
-the figures and makes the tables.
+their own processes, ``closed_loop`` loads the engine alone, and ``overhead`` runs the rounds,
+computes the figures and makes the tables.
 """

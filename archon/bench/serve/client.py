@@ -1,8 +1,7 @@
-"""Many clients of one server, each of which sends a request as soon as it has an answer.
+"""Concurrent clients of one server, each of which sends a request as soon as it has an answer.
 
 ``python -m archon.bench.serve.client`` reads one JSON object (``Load``) from standard input and
-prints one (``Answers``). It speaks HTTP itself and reads no more than it must, because its CPU time
-is taken from the server.
+prints one (``Answers``). It has a minimal HTTP client, because its CPU time is lost to the server.
 """
 
 from __future__ import annotations
@@ -19,57 +18,57 @@ from typing import Any
 from archon.lm.openai.sse import DONE, EventParser
 
 _LIMIT = 1 << 20
-"""Bytes of a line or a header."""
+"""Upper bound of the bytes of a line or a header."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The work of the clients."""
+    """The requests of the clients."""
 
     host: str
     port: int
     model: str
     num_clients: int
     seconds: float
-    """No request starts later than this."""
+    """No request starts later."""
     streams: bool
     asks: list[tuple[str, int]]
-    """(question, seed) of the requests, in their order."""
+    """(question, seed) of the requests in their order."""
 
 
 @dataclass(slots=True)
 class Answers:
-    """The answers to a load, added up; a failed request has a reason and no figures."""
+    """Totals of the answers to a load. A failed request adds only to ``failures``."""
 
     seconds: float = 0.0
     """From the first request to the end of the last answer."""
     client_cpu_seconds: float = 0.0
-    """Of this process in that time."""
+    """CPU time of the clients' process."""
     model_cpu_seconds: float | None = None
-    """Of the process that answers; None where the system does not report it."""
+    """CPU time of the model's process; None where the system does not report it."""
     completion_tokens: int = 0
-    """As the server counts them."""
+    """As counted by the server."""
     num_answers: int = 0
     first_token_seconds: list[float] = field(default_factory=list)
-    """Of each streamed answer with any text."""
+    """Time to the first token of each streamed answer that has text."""
     texts: dict[int, str] = field(default_factory=dict)
-    """By the number of their request, of the first ones."""
+    """Number of a request → text, for the first requests."""
     failures: list[str] = field(default_factory=list)
 
 
 class _FailedError(Exception):
-    """A request without a whole answer."""
+    """A request without a complete answer."""
 
 
 async def run(load: Load, keep_texts: int = 0) -> Answers:
-    """Ask until the time or the requests are over, and wait for the last answers."""
+    """Send requests until the time or the requests are over, and wait for the last answers."""
     answers = Answers()
     numbered = iter(enumerate(load.asks))
     start, cpu_start = perf_counter(), _cpu_seconds()
-    until = start + load.seconds
+    deadline = start + load.seconds
     async with asyncio.TaskGroup() as group:
         for _ in range(load.num_clients):
-            group.create_task(_client(load, numbered, until, answers, keep_texts))
+            group.create_task(_client(load, numbered, deadline, answers, keep_texts))
     answers.seconds = perf_counter() - start
     answers.client_cpu_seconds = _cpu_seconds() - cpu_start
     return answers
@@ -78,13 +77,13 @@ async def run(load: Load, keep_texts: int = 0) -> Answers:
 async def _client(
     load: Load,
     numbered: Iterator[tuple[int, tuple[str, int]]],
-    until: float,
+    deadline: float,
     answers: Answers,
     keep_texts: int,
 ) -> None:
     connection = _Connection(load.host, load.port)
     try:
-        while perf_counter() < until:
+        while perf_counter() < deadline:
             number, ask = next(numbered, (-1, None))
             if ask is None:
                 return
@@ -108,7 +107,7 @@ def _body(load: Load, question: str, seed: int) -> bytes:
 
 
 class _Connection:
-    """One client's connection, opened when there is something to ask."""
+    """The connection of one client, opened by its first request."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
@@ -124,7 +123,7 @@ class _Connection:
             self._streams = None
 
     async def ask(self, body: bytes, streams: bool, answers: Answers) -> str:
-        """The text of the answer, whose figures are noted."""
+        """Send a request; return the text of its answer, and add its figures to ``answers``."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port, limit=_LIMIT)
         reader, writer = self._streams
@@ -150,7 +149,7 @@ class _Connection:
 async def _read_stream(
     reader: asyncio.StreamReader,
 ) -> tuple[str, dict[str, Any], float | None]:
-    """Text, the last chunk, and when the first text came (``perf_counter``)."""
+    """Return the text, the last chunk, and the time of the first text (``perf_counter``)."""
     parser, events, first = EventParser(), list[bytes](), None
     while size := int(await reader.readline(), 16):
         content = (await reader.readexactly(size + 2))[:-2]
@@ -160,7 +159,7 @@ async def _read_stream(
             first = perf_counter()
     await reader.readline()
     if len(events) < 2 or events[-1] != DONE:
-        raise _FailedError(f"a stream without its end: {events[-1][:120].decode()}")
+        raise _FailedError(f"the stream is incomplete: {events[-1][:120].decode()}")
     return "".join(map(_text, events)), json.loads(events[-2]), first
 
 
@@ -177,11 +176,11 @@ def _cpu_seconds() -> float:
 
 
 def main() -> None:
-    """One load from standard input; its answers to standard output."""
-    given = json.loads(sys.stdin.readline())
-    keep_texts = given.pop("keep_texts")
+    """Read a load from standard input, and print its answers."""
+    message = json.loads(sys.stdin.readline())
+    keep_texts = message.pop("keep_texts")
     try:
-        answers = asyncio.run(run(Load(**given), keep_texts))
+        answers = asyncio.run(run(Load(**message), keep_texts))
     except KeyboardInterrupt:
         sys.exit(130)
     print(json.dumps(asdict(answers)))

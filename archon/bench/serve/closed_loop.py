@@ -1,9 +1,9 @@
-"""Closed-loop load on the engine alone: a request that ends is replaced by the next."""
+"""Closed-loop load on the engine alone: each finished request is replaced by the next."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 from time import perf_counter, process_time
@@ -19,47 +19,41 @@ from archon.lm.local.lm import LocalLM, sampling_rule
 from archon.types import Message, SamplingParams
 
 
-@dataclass(slots=True)
-class LoopFigures:
-    """What a load took, and its results."""
-
-    seconds: float = 0.0
-    """From the first request to the end of the last."""
-    cpu_seconds: float = 0.0
-    """Of this process in that time."""
-    first_token_seconds: list[float] = field(default_factory=list)
-    """Of each request that sampled any token but an end, from when it was given to the engine."""
-    generations: dict[int, Generation] = field(default_factory=dict)
-    """By the number of their request."""
-
-
 def closed_loop(
-    engine: Engine, requests: Iterable[GenerationRequest], num_at_once: int, seconds: float
-) -> LoopFigures:
-    """Keep ``num_at_once`` requests of one sample each in the engine.
+    engine: Engine, requests: Iterable[GenerationRequest], num_concurrent: int, seconds: float
+) -> tuple[Answers, dict[int, Generation]]:
+    """Keep ``num_concurrent`` requests of one sample each in the engine.
 
-    No request starts after ``seconds``. No other thread may use the engine meanwhile.
+    No request starts after ``seconds``. No other thread may use the engine during the call.
+
+    Returns
+    -------
+    The figures, without texts, and the results by the number of their request. The CPU time is that
+    of this process; a request has a time to the first token if it sampled any token except an end.
     """
-    figures = LoopFigures()
+    answers = Answers()
+    generations: dict[int, Generation] = {}
     waiting = iter(enumerate(requests))
     running: dict[Prompt, int] = {}
     start, cpu_start = perf_counter(), process_time()
     while True:
         if (now := perf_counter()) - start < seconds:
-            for number, request in islice(waiting, num_at_once - len(running)):
-                timed = replace(request, on_token=_first(figures.first_token_seconds, now))
-                running[engine.add(timed)] = number
+            for number, request in islice(waiting, num_concurrent - len(running)):
+                on_token = _first_token_listener(answers.first_token_seconds, now)
+                running[engine.add(replace(request, on_token=on_token))] = number
         if not running:
             break
-        for prompt, generations in engine.step().items():
-            figures.generations[running.pop(prompt)] = generations[0]
-    figures.seconds = perf_counter() - start
-    figures.cpu_seconds = process_time() - cpu_start
-    return figures
+        for prompt, finished in engine.step().items():
+            generations[running.pop(prompt)] = finished[0]
+            answers.completion_tokens += len(finished[0].token_ids)
+            answers.num_answers += 1
+    answers.seconds = perf_counter() - start
+    answers.model_cpu_seconds = process_time() - cpu_start
+    return answers, generations
 
 
-def _first(seconds: list[float], start: float) -> OnToken:
-    """A listener that notes the time of the first token, and stops nothing."""
+def _first_token_listener(seconds: list[float], start: float) -> OnToken:
+    """Make a listener that appends the time to the first token, and stops no sample."""
     is_first = True
 
     def on_token(index: int, token: int) -> bool:
@@ -73,7 +67,7 @@ def _first(seconds: list[float], start: float) -> OnToken:
 
 
 def engine_alone(lm: LocalLM, sampling: dict[str, Any]) -> AskEngine:
-    """The engine, asked as the server asks it, but without the server."""
+    """Make the function that sends the server's requests directly to the engine."""
     rule = sampling_rule(SamplingParams(**sampling))
     prompt_ids = lru_cache(1)(lambda question: tuple(prompt_ids_of(lm, question)))
 
@@ -89,20 +83,14 @@ def engine_alone(lm: LocalLM, sampling: dict[str, Any]) -> AskEngine:
             )
             for ask in asks
         ]
-        figures = closed_loop(lm.worker.engine, requests, num_clients, seconds)
-        drawn = figures.generations
-        return Answers(
-            seconds=figures.seconds,
-            model_cpu_seconds=figures.cpu_seconds,
-            completion_tokens=sum(len(g.token_ids) for g in drawn.values()),
-            num_answers=len(drawn),
-            first_token_seconds=figures.first_token_seconds,
-            texts={n: lm.tokenizer.decode(g.token_ids) for n, g in drawn.items() if n < keep},
-        )
+        answers, generations = closed_loop(lm.worker.engine, requests, num_clients, seconds)
+        kept = {n: g for n, g in generations.items() if n < keep}
+        answers.texts = {n: lm.tokenizer.decode(g.token_ids) for n, g in kept.items()}
+        return answers
 
     return engine
 
 
 def prompt_ids_of(lm: LocalLM, question: str) -> list[int]:
-    """The whole prompt of a question, template included."""
+    """Return the prompt of a question, with the chat template."""
     return lm.chat.encode((Message("user", question),))

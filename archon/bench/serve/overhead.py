@@ -1,9 +1,9 @@
-"""The overhead of serving: the engine alone, the server, and the server streaming, in turns."""
+"""The overhead of serving: rounds of the engine alone, the server, and the server streaming."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from archon.bench.serve.client import Answers
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 NUM_ALONE = 8
-"""Requests of one client alone in each round, for the time to a first token."""
+"""Requests of a single client in each round, which time the first token."""
 GOALS = {"whole": 0.9, "streamed": 0.75}
-"""Least share of the engine's tokens a second, the clients' time deducted."""
+"""Minimum ratio to the engine's tokens per second, the clients' time deducted."""
 FIRST_TOKEN_GOAL = 1.3
-"""Most of the engine's time to a first token, for one client alone."""
+"""Maximum ratio to the engine's time to the first token with a single client."""
 _NAMES = {"engine": "engine alone", "whole": "served", "streamed": "served, streamed"}
 
 
 class AskEngine(Protocol):
-    """Answers requests without a server; the first ``keep`` texts are kept."""
+    """Answer requests without a server; the first ``keep`` texts are kept."""
 
     def __call__(
         self, asks: Sequence[Ask], *, num_clients: int, seconds: float, keep: int = 0
@@ -33,36 +33,36 @@ class AskEngine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """What is asked, and for how long."""
+    """The sizes of a measurement. A turn is one load of one round."""
 
     questions: Questions
     num_clients: int
     times: int
-    """Each question is asked so often."""
+    """Requests per question."""
     seconds: float
-    """Of each turn: no request begins later."""
+    """Time of each turn after which no request starts."""
     rounds: int
     max_requests: int
-    """Of each turn."""
+    """Upper bound of the requests of each turn."""
     cores: int
 
 
 @dataclass(slots=True)
 class Overhead:
-    """Turns so far."""
+    """The measurement so far."""
 
     plan: LoadPlan
     loads: dict[str, LoadTally]
     alone: dict[str, LoadTally]
     num_checked: int = 0
     num_same: int = 0
-    """Texts of the first requests that the server and the engine have in common."""
+    """Checked texts of the server that equal the engine's."""
     rounds: int = 0
-    """That are finished."""
+    """Finished rounds."""
     interrupted: bool = False
 
     def result(self, memory: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-        """All figures; memory is the server's."""
+        """Return all figures; ``memory`` is the server's."""
         return {
             "rounds": self.rounds,
             "interrupted": self.interrupted,
@@ -76,9 +76,9 @@ class Overhead:
 def measure_overhead(
     plan: LoadPlan, engine: AskEngine, server: MeasuredServer, report: Callable[[str], None]
 ) -> Overhead:
-    """Warm up engine and server, and check that they give the same texts; then run the rounds.
+    """Warm up engine and server, and compare their texts; then run the rounds.
 
-    An interrupt keeps the rounds that are finished.
+    After an interrupt, the finished rounds are kept.
     """
     comparison = Overhead(
         plan,
@@ -116,11 +116,11 @@ def _round(
     engine: AskEngine,
     server: MeasuredServer,
 ) -> str:
-    """Run all turns of a round; returns their rates in words."""
+    """Run all turns of a round; return a text with their rates."""
     plan, first = comparison.plan, 1 + 5 * number
     asks = [plan.questions.asks(first + k, plan.max_requests, plan.times) for k in range(3)]
     settings: dict[str, Any] = {"num_clients": plan.num_clients, "seconds": plan.seconds}
-    done = {
+    loads = {
         "engine": engine(asks[0], **settings),
         "whole": server.load(asks[1], streams=False, **settings),
         "streamed": server.load(asks[2], streams=True, **settings),
@@ -131,11 +131,11 @@ def _round(
         "engine": engine(asks[0], **settings),
         "streamed": server.load(asks[1], streams=True, **settings),
     }
-    for tallies, answers in ((comparison.loads, done), (comparison.alone, alone)):
-        for name, turn in answers.items():
+    for tallies, turns in ((comparison.loads, loads), (comparison.alone, alone)):
+        for name, turn in turns.items():
             tallies[name].add(turn)
     return ", ".join(
-        f"{name} {turn.completion_tokens / turn.seconds:,.0f}" for name, turn in done.items()
+        f"{name} {turn.completion_tokens / turn.seconds:,.0f}" for name, turn in loads.items()
     )
 
 
@@ -143,17 +143,11 @@ def _round(
 
 
 @dataclass(slots=True)
-class LoadTally:
-    """All turns of one way to ask."""
+class LoadTally(Answers):
+    """Totals of several turns, without their texts."""
 
-    seconds: float = 0.0
-    client_cpu_seconds: float = 0.0
     model_cpu_seconds: float | None = 0.0
-    """None where a turn does not report it."""
-    completion_tokens: int = 0
-    num_answers: int = 0
-    first_token_seconds: list[float] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    """None if any turn does not report it."""
 
     def add(self, answers: Answers) -> None:
         """Add a turn."""
@@ -169,18 +163,18 @@ class LoadTally:
         self.failures += answers.failures
 
     def rate(self, num_cores: int | None = None) -> float | None:
-        """Tokens a second; with a number of cores, in the time that the clients left.
+        """Return the tokens per second; with a number of cores, the clients' time is deducted.
 
-        The cores had ``seconds × num_cores`` to give, of which the clients took theirs.
+        The clients take a share of ``client_cpu_seconds / (seconds × num_cores)``.
         """
-        taken = 0.0 if num_cores is None else self.client_cpu_seconds / num_cores
-        left = self.seconds - taken
-        return self.completion_tokens / left if left > 0 else None
+        deducted = 0.0 if num_cores is None else self.client_cpu_seconds / num_cores
+        seconds = self.seconds - deducted
+        return self.completion_tokens / seconds if seconds > 0 else None
 
     def cpu_per_token(self) -> float | None:
-        """Seconds of the cores that a token took, the clients' left out.
+        """Return the CPU seconds per token without the clients', None if they are unknown.
 
-        What other programs do on the machine changes it little.
+        Other programs on the machine hardly affect this figure.
         """
         if self.model_cpu_seconds is None or not self.completion_tokens:
             return None
@@ -188,7 +182,7 @@ class LoadTally:
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """The least value that so large a share of them does not exceed.
+    """Return the smallest value that at least this share of the values does not exceed.
 
     >>> quantile([4.0, 1.0, 3.0, 2.0], 0.5), quantile([], 0.5)
     (2.0, None)
@@ -202,14 +196,14 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 def summary(
     loads: Mapping[str, LoadTally], alone: Mapping[str, LoadTally], cores: int
 ) -> dict[str, Any]:
-    """Figures of each way to ask, next to the engine's own.
+    """Return the figures of the engine and the server, with ratios to the engine's.
 
     Parameters
     ----------
     loads
-        ``engine``, ``whole`` and ``streamed``, with all clients.
+        ``engine``, ``whole`` and ``streamed`` with all clients.
     alone
-        ``engine`` and ``streamed``, with one client at a time.
+        ``engine`` and ``streamed`` with a single client.
     """
     engine_rate, engine_cpu = loads["engine"].rate(), loads["engine"].cpu_per_token()
     rows: dict[str, Any] = {}
@@ -237,13 +231,13 @@ def summary(
 
 
 def _first_tokens(engine: LoadTally, served: LoadTally) -> dict[str, Any]:
-    """Seconds to the first token of both, and how much longer the server takes."""
+    """Return quantiles of the seconds to the first token of both, and their ratio."""
     result: dict[str, Any] = {}
     for name, share in (("p50", 0.5), ("p95", 0.95)):
-        own = quantile(engine.first_token_seconds, share)
-        theirs = quantile(served.first_token_seconds, share)
-        seconds = {"engine_seconds": own, "served_seconds": theirs}
-        result[name] = {**seconds, "ratio": _ratio(theirs, own)}
+        base = quantile(engine.first_token_seconds, share)
+        value = quantile(served.first_token_seconds, share)
+        seconds = {"engine_seconds": base, "served_seconds": value}
+        result[name] = {**seconds, "ratio": _ratio(value, base)}
     return result
 
 
@@ -255,7 +249,7 @@ def _ratio(value: float | None, base: float | None) -> float | None:
 
 
 def tables(result: Mapping[str, Any]) -> list[RenderableType]:
-    """What people see of ``archon bench serve``."""
+    """Make the tables that ``archon bench serve`` prints."""
     return [_load_table(result["loads"]), _first_token_table(result["first_token"])]
 
 
@@ -277,15 +271,14 @@ def _load_table(loads: Mapping[str, Any]) -> Table:
 
 def _first_token_table(first: Mapping[str, Any]) -> Table:
     table = _table("ms to the first token", "engine", "served", "ratio", "goal")
-    for who, quantiles in first.items():
+    for clients, quantiles in first.items():
         for name, row in quantiles.items():
-            own, served = row["engine_seconds"], row["served_seconds"]
             table.add_row(
-                f"{'one client' if who == 'alone' else 'all clients'}, {name}",
-                _number(None if own is None else 1000 * own, ",.1f"),
-                _number(None if served is None else 1000 * served, ",.1f"),
+                f"{'one client' if clients == 'alone' else 'all clients'}, {name}",
+                _number(row["engine_seconds"], ",.1f", scale=1000),
+                _number(row["served_seconds"], ",.1f", scale=1000),
                 _number(row["ratio"], ".2f"),
-                f"≤ {FIRST_TOKEN_GOAL}" if (who, name) == ("alone", "p50") else "",
+                f"≤ {FIRST_TOKEN_GOAL}" if (clients, name) == ("alone", "p50") else "",
             )
     return table
 
@@ -300,5 +293,5 @@ def _table(first: str, *columns: str) -> Table:
     return table
 
 
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+def _number(value: float | None, format_spec: str, scale: float = 1) -> str:
+    return "–" if value is None else format(scale * value, format_spec)

@@ -1,4 +1,4 @@
-"""What clients ask in a measurement: prompts that begin alike, each asked several times."""
+"""The requests of a measurement: questions with a shared beginning, each sent several times."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _COMMON = (
     "car city name team minute idea body back parent face level office door health person art war"
 )
 _WORDS = tuple(_COMMON.split())
-"""Common enough to be one token each in most vocabularies."""
+"""Common words, each one token in most vocabularies."""
 _CLOSING = "\n\nWrite a very long story with all of these words in it."
-"""Small models end most other texts early."""
+"""The instruction; with most others small models stop early."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request: its question, and the seed of its draw."""
+    """A request: its question, and the seed of its sample."""
 
     question: str
     seed: int
@@ -31,22 +31,25 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Questions of about so many tokens, whose first words are the same."""
+    """Questions of shared words followed by random ones."""
 
     shared: tuple[str, ...]
-    num_own: int
-    """Words of each question's own."""
+    num_random: int
+    """Words of a question after the shared ones."""
     words: tuple[str, ...]
+    """The vocabulary of the random words."""
 
     def asks(self, turn: int, count: int, times: int) -> list[Ask]:
-        """``count`` requests, each question ``times`` in a row; every turn has questions of its
-        own, so that no cache holds more of them than their shared beginning."""
+        """Return ``count`` requests, with each question ``times`` in a row.
+
+        Each turn has other questions, so that caches hold only their shared beginning.
+        """
         asks = []
         for number in range(count):
             if number % times == 0:
                 rng = random.Random(f"{turn}:{number}")
-                own = rng.choices(self.words, k=self.num_own)
-                question = " ".join([*self.shared, *own]) + _CLOSING
+                words = rng.choices(self.words, k=self.num_random)
+                question = " ".join([*self.shared, *words]) + _CLOSING
             asks.append(Ask(question, number))
         return asks
 
@@ -54,26 +57,26 @@ class Questions:
 def questions(
     prompt_tokens: int, shared_prefix_tokens: int, count: Callable[[str], int]
 ) -> Questions:
-    """Questions that become prompts of this size.
+    """Make questions whose prompts have this size.
 
     Parameters
     ----------
     count
-        Tells how many tokens the whole prompt of a question has, template included.
+        Returns the number of tokens of a question's prompt, template included.
 
     Raises
     ------
     UsageError
-        The template and the request for a story alone have more.
+        The template and the instruction alone have more tokens.
     """
     base = count(_WORDS[0] + _CLOSING)
     cost = {word: count(f"{_WORDS[0]} {word}{_CLOSING}") - base for word in _WORDS}
-    least = min(cost.values())
-    words = tuple(word for word in _WORDS if cost[word] == least)
-    head = count("")  # nearly all of it before the question
-    if prompt_tokens < base + least:
-        raise UsageError(f"--prompt-tokens must be at least {base + least} for this model")
-    num_words = 1 + (prompt_tokens - base) // least
-    num_shared = min(num_words - 1, max(0, shared_prefix_tokens - head) // least)
+    word_tokens = min(cost.values())
+    words = tuple(word for word in _WORDS if cost[word] == word_tokens)
+    template_tokens = count("")  # nearly all of them precede the question
+    if prompt_tokens < base + word_tokens:
+        raise UsageError(f"--prompt-tokens must be at least {base + word_tokens} for this model")
+    num_words = 1 + (prompt_tokens - base) // word_tokens
+    num_shared = min(num_words - 1, max(0, shared_prefix_tokens - template_tokens) // word_tokens)
     shared = tuple(random.Random("shared").choices(words, k=num_shared))
     return Questions(shared, num_words - num_shared, words)

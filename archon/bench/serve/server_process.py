@@ -1,4 +1,4 @@
-"""The server and its clients, each in its own process."""
+"""The server and its clients in processes of their own."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from archon.bench.serve.questions import Ask
 from archon.errors import ArchonError
 
 NAME = "bench"
-"""Name of the architecture that is served."""
+"""Name of the served architecture."""
 _MEMORY_EVERY_SECONDS = 60
 
 
 def architecture(sampling: dict[str, Any]) -> dict[str, Any]:
-    """One node that sends the bare question to its model."""
+    """Return an architecture of one node that sends the plain question to its model."""
     node = {
         "type": "generator",
         "model": "solver",
@@ -51,7 +51,7 @@ class MeasuredServer:
         self._host, self._port = parts.hostname, parts.port
         self._process, self._start = process, monotonic()
         self.memory: list[dict[str, float]] = []
-        """``{"seconds", "bytes"}`` once a minute; empty where the system does not report it."""
+        """``{"seconds", "bytes"}`` every minute; empty where the system does not report memory."""
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
@@ -59,12 +59,12 @@ class MeasuredServer:
     def load(
         self, asks: Sequence[Ask], *, num_clients: int, seconds: float, streams: bool, keep: int = 0
     ) -> Answers:
-        """Send requests from clients in another process; the first ``keep`` texts are kept.
+        """Send requests from clients in another process, and keep the first ``keep`` texts.
 
         Raises
         ------
         ChildError
-            Their process failed.
+            The clients' process failed.
         """
         pairs = [(ask.question, ask.seed) for ask in asks]
         load = Load(self._host, self._port, NAME, num_clients, seconds, streams, pairs)
@@ -77,7 +77,7 @@ class MeasuredServer:
         return answers
 
     def _cpu_seconds(self) -> float | None:
-        """The server's CPU time so far."""
+        """Return the server's CPU time so far; None where the system does not report it."""
         try:
             stat = Path(f"/proc/{self._process.pid}/stat").read_text()
         except OSError:
@@ -86,7 +86,7 @@ class MeasuredServer:
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def note_memory(self) -> None:
-        """Record the server's memory now."""
+        """Record the server's current memory."""
         try:
             pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]
         except OSError:
@@ -96,7 +96,7 @@ class MeasuredServer:
         self.memory.append({"seconds": seconds, "bytes": num_bytes})
 
     def stop_watching(self) -> None:
-        """Stop recording its memory."""
+        """Stop recording the memory every minute."""
         self._ended.set()
         self._watcher.join()
 
@@ -107,12 +107,12 @@ class MeasuredServer:
 
 @contextmanager
 def serving(model: str, sampling: dict[str, Any], num_clients: int) -> Iterator[MeasuredServer]:
-    """``archon serve`` with an architecture of one node over a model, until the block ends.
+    """Run ``archon serve`` with an architecture of one node over a model while the block runs.
 
     Raises
     ------
     ArchonError
-        It did not start.
+        The server did not start.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"{NAME}.json"
