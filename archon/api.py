@@ -119,7 +119,7 @@ def benchmark(
 
 
 def evaluate(
-    architecture: Architecture,
+    architecture: Architecture | Reference,
     benchmark_ref: BenchmarkChoice,
     *,
     limit: int | None = None,
@@ -139,6 +139,8 @@ def evaluate(
 
     Parameters
     ----------
+    architecture
+        An architecture, or what ``load`` makes one of: a name, a path or a dict.
     limit, split, data, scorer
         The items and their scorer; see ``benchmark``.
     seed
@@ -169,6 +171,8 @@ def evaluate(
     StorageError
         The disk cannot store the results.
     """
+    if not isinstance(architecture, Architecture):
+        architecture = load(architecture)
     items = benchmark(benchmark_ref, split=split, limit=limit, data=data, scorer=scorer)
     evaluation = Evaluation.of(architecture, items, seed=seed, epochs=epochs)
     path = None if output is None else Path(output)

@@ -208,5 +208,10 @@ def test_a_replaced_scorer_is_named_in_the_selection() -> None:
 
 def test_the_architecture_in_the_readme_is_valid() -> None:
     readme = Path(__file__).parent.parent / "README.md"
-    (spec,) = re.findall(r"```json\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    (spec,) = re.findall(r"```json[^\n]*\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
     assert archon.load(json.loads(spec), {"solver": "scripted"}).run("What is 2 + 3?").text
+
+
+def test_an_evaluation_takes_what_load_takes(tmp_path: Path) -> None:
+    report = archon.evaluate(single(), "smoke", limit=2, output=tmp_path / "run")
+    assert report.architecture == "one"

@@ -77,7 +77,6 @@ def prepare(
         raise UsageError(f"a search needs at least one trial, not {config.trials}")
     make_sampler(config.sampler, config.seed)
     _check_roles(space, config.models)
-    check(space, load)
     splits: dict[str, SplitItems] = {}
     for name in SPLITS:
         opened = open_split(name, config.limit if name == "search" else config.final_limit)
@@ -86,6 +85,7 @@ def prepare(
             random.Random(0).shuffle(items)
             opened = replace(opened, items=items)
         splits[name] = SplitItems(opened, config.seed)
+    check(space, load)  # last, as it builds hundreds of architectures
     architecture = load(_any_architecture(space))
     for split in splits.values():
         split.evaluation(architecture)  # raises if there are too few exemplars, for example

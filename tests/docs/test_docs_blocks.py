@@ -35,11 +35,14 @@ from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 from archon.spec import catalog
 
 ROOT = Path(__file__).parents[2]
-UNCHECKED = {"README.md", "log.md", "map.md", "architectures.md"} | {
+UNCHECKED = {"log.md", "map.md", "architectures.md"} | {
     f"{name}.md" for name in ("evaluation", "rewards", "search", "serving", "vllm")
 }
 """Pages that are not yet written to be run."""
-PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name not in UNCHECKED)
+PAGES = [
+    ROOT / "README.md",
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name not in UNCHECKED),
+]
 FENCE = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?[^\n]*$\n', re.MULTILINE)
 SHIM = f"""#!{sys.executable}
 import sys
