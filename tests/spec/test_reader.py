@@ -132,7 +132,7 @@ def test_kind_is_told_by_the_keys(data: object, kind: str) -> None:
 
 def test_a_search_space_is_no_architecture() -> None:
     nodes = {"draft": {**ARCHITECTURE["nodes"]["draft"], "samples": {"$choice": [1, 4]}}}
-    with pytest.raises(SpecError, match="is a hole, which only search spaces have") as caught:
+    with pytest.raises(SpecError, match="is a search parameter, which only") as caught:
         reader.load_architecture({**ARCHITECTURE, "nodes": nodes})
     assert caught.value.path == "$.nodes.draft.samples"
 
