@@ -214,7 +214,8 @@ class Constraint:
     @property
     def num_forms(self) -> int:
         """The number of grammars that are set; 1 in a valid constraint."""
-        return sum(form is not None for form in (self.json_schema, self.regex, self.order_of))
+        grammars = (self.json_schema, self.regex, self.order_of)
+        return sum(grammar is not None for grammar in grammars)
 
 
 @dataclass(slots=True, eq=False)
@@ -307,8 +308,8 @@ class Completion:
     choice_logprobs: Mapping[str, float] | None = None
     """Log-probability of each choice that the request listed."""
     error: str | None = None
-    """Why this sample failed while others of its request succeeded; ``text`` is then empty and
-    ``finish_reason`` is "error"."""
+    """The reason why this sample failed while others of its request succeeded; ``text`` is then
+    empty and ``finish_reason`` is "error"."""
     trace: object | None = field(default=None, compare=False, repr=False)
     """The trace of the architecture that wrote the text (``archon.graph.trace.Trace``)."""
 

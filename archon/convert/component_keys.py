@@ -51,7 +51,7 @@ class Treatment:
     neutral: Mapping[str, Any]
     """Key → the value that has no effect."""
     lost: Mapping[str, str]
-    """Key → why any other value is lost."""
+    """Key → the reason why any other value is lost."""
 
 
 _SAMPLING: Mapping[str, NodePath] = {

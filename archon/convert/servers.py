@@ -42,7 +42,7 @@ class ApiServer:
     base_url: str
     api_key_env: str | None = None
     caveat: str | None = None
-    """Why the address is only a placeholder."""
+    """The reason why the address is only a placeholder."""
 
 
 SERVERS = {
