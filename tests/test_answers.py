@@ -360,5 +360,7 @@ def test_prose_contains_no_program(text: str) -> None:
         (PROGRAM, "code", None),
     ],
 )
-def test_a_value_that_is_not_stated_is_not_read(text: str, kind: AnswerKind, value: str | None) -> None:
+def test_a_value_that_is_not_stated_is_not_read(
+    text: str, kind: AnswerKind, value: str | None
+) -> None:
     assert read_stated(text, kind) == value

@@ -272,9 +272,7 @@ class OpenAICard(_Card):
     )
     base_urls: list[
         Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_check_address)]
-    ] = Field(
-        min_length=1, description="Addresses of the replicas, each up to and including /v1."
-    )
+    ] = Field(min_length=1, description="Addresses of the replicas, each up to and including /v1.")
     model: Name = Field(description="The model's name on the server.")
     api_key_env: VariableName | None = Field(
         None, description="Name of the environment variable with the API key; never the key itself."

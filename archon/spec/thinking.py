@@ -61,9 +61,7 @@ class MarkersSpec(StrictModel):
         "reasoning, for example because the server's chat template writes the start marker. A "
         "reply without the end marker is then reasoning that was cut off.",
     )
-    end: Name = Field(
-        description="Ends the reasoning; the answer follows the last occurrence."
-    )
+    end: Name = Field(description="Ends the reasoning; the answer follows the last occurrence.")
 
     def markers(self) -> ReasoningMarkers:
         """Return the markers as a value of ``archon.reasoning``, complete for published ones."""

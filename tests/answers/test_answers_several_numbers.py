@@ -1,4 +1,4 @@
-"""Values of more than one number, in several spellings and languages, are read completely or not."""
+"""Values of several numbers, in various spellings and languages, are read completely or not."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ FILES = st.builds(
 
 
 def places(data: dict[str, Any]) -> Iterator[JsonPath]:
-    """Yield the paths of all keys of a file, its layers and components, and of all members of layers.
+    """Yield the paths of all keys of a file, its layers and components, and of members of layers.
 
     The key ``layers`` is excluded.
     """

@@ -20,9 +20,7 @@ ARCHITECTURE = {
     ("kind", "data"),
     [(LocalCard, LOCAL), (OpenAICard, OPENAI), (ArchitectureSpec, ARCHITECTURE)],
 )
-def test_unused_later_keys_are_not_dumped(
-    kind: type[LaterKeys], data: dict[str, object]
-) -> None:
+def test_unused_later_keys_are_not_dumped(kind: type[LaterKeys], data: dict[str, object]) -> None:
     assert kind.later_keys <= kind.model_fields.keys()
     dumped = kind.model_validate(data).model_dump(mode="json")
     assert not kind.later_keys & dumped.keys()

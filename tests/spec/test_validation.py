@@ -129,7 +129,9 @@ def test_an_unknown_method_is_reported_with_the_valid_ones() -> None:
         ({"prompt": {"text": "a", "template": "b"}}, "prompt", "give either 'template' or 'text'"),
     ],
 )
-def test_a_wrong_value_is_reported_in_plain_words(node: dict[str, Any], path: str, reason: str) -> None:
+def test_a_wrong_value_is_reported_in_plain_words(
+    node: dict[str, Any], path: str, reason: str
+) -> None:
     error = refused_node(**node)
     assert error.path == f"$.nodes.a.{path}"
     assert error.reason.startswith(reason)

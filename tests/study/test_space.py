@@ -193,7 +193,9 @@ def test_a_clause_may_compare_two_holes() -> None:
         ({"$int": [0, 10**9]}, '$.nodes.draft.samples["$int"]', "more than 10000"),
     ],
 )
-def test_a_wrong_parameter_is_reported_with_its_location(samples: Any, path: str, reason: str) -> None:
+def test_a_wrong_parameter_is_reported_with_its_location(
+    samples: Any, path: str, reason: str
+) -> None:
     error = refusal(lambda: voting(samples))
     assert error.path == path
     assert reason in error.reason

@@ -245,7 +245,7 @@ def mutated(random: Random, lines: list[Step | str]) -> tuple[str, int, int]:
 
 
 def _other(random: Random, step: Step) -> Fraction:
-    """Return a wrong result as models write it: a slip of one digit or more, a lost sign or zero."""
+    """Return a wrong result as models write it: a slip of digits, a lost sign or a lost zero."""
     unit = Fraction(1, 10**step.places)
     result = Fraction(round(step.result / unit)) * unit
     slips = [result + 10 * unit, result - 10 * unit, result + 2 * unit, result * 10, result + 100]

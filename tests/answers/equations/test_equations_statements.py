@@ -183,7 +183,9 @@ def test_every_link_is_judged(text: str, verdicts: list[str]) -> None:
         ("-3 * -4 = 11", "(-3) * (-4) = 11 is wrong: (-3) * (-4) = 12"),
     ],
 )
-def test_the_sentence_of_a_wrong_statement_contains_no_other_text(text: str, sentence: str | None) -> None:
+def test_the_sentence_of_a_wrong_statement_contains_no_other_text(
+    text: str, sentence: str | None
+) -> None:
     first = check_equations(text).first_wrong
     assert (None if first is None else str(first)) == sentence
 
