@@ -1,4 +1,4 @@
-"""Public functions, which the commands also use: load, lm, evaluate, search."""
+"""The public functions load, lm, evaluate and search, which the commands use, too."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def evaluate(
     Parameters
     ----------
     architecture
-        An architecture, or what ``load`` makes one of: a name, a path or a dict.
+        An architecture, or its name, path or dict (see ``load``).
     limit, split, data, scorer
         The items and their scorer; see ``benchmark``.
     seed
@@ -202,7 +202,7 @@ def run_folder(path: Path | None, name: str, *, resume: bool) -> RunFolder:
     if not resume:
         return RunFolder.create(path, name)
     if path is None:
-        raise UsageError("to resume a run, give its folder as the output")
+        raise UsageError("to resume a run, name its folder as the output")
     return RunFolder.resume(path)
 
 

@@ -148,15 +148,15 @@ class FileError(ArchonError):
 
 
 Place = tuple[str | None, str]
-"""(file, or None for data from Python; JSON path in it)."""
+"""A file, or None for data from Python, and a JSON path in it."""
 MAX_REPORTED = 100
-"""Errors listed in a text; the rest is counted."""
+"""Maximum number of errors that a text lists; the others are counted."""
 MAX_COLLECTED = 1_000
-"""Errors collected from one file, which could have millions."""
+"""Maximum number of errors that are collected from one file, which could have millions."""
 
 
 def together(errors: Sequence[FileError]) -> FileError:
-    """Combine errors into one of the first one's type, without duplicates."""
+    """Combine errors into one error of the first one's type, without duplicates."""
     unique = {str(one): one for error in errors for one in error.errors}
     first, *others = unique.values()
     return first._copy_with(others=others)
@@ -205,7 +205,7 @@ class ModelError(ArchonError):
     """Weights are unavailable: no source has the expected bytes."""
 
     def name_card(self, card: str) -> None:
-        """Prepend the model card's file, and what references it, to the text."""
+        """Prepend the model card's file, and the places that reference it, to the text."""
         self.args = (f"{card}: {self}",)
 
 
@@ -264,7 +264,7 @@ class SandboxError(ArchonError):
 
 
 class BudgetError(ArchonError):
-    """A question has used up its tokens, calls or seconds, as ``limit`` names."""
+    """A question has used up its tokens, calls or seconds; ``limit`` names which."""
 
     def __init__(self, reason: str, limit: Limit = "calls") -> None:
         self.limit: Limit = limit
@@ -317,5 +317,5 @@ def require(package: str, extra: str) -> ModuleType:
 
 
 def os_reason(error: OSError) -> str:
-    """Return the operating system's reason, without the name of the file."""
+    """Return the reason that the operating system gives, without the name of the file."""
     return os.strerror(error.errno) if error.errno else str(error)

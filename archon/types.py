@@ -74,19 +74,32 @@ class SamplingParams:
     """
 
     temperature: float | None = _parameter(
-        "0 is greedy.", 0.7, ge=0, le=10, is_neutral=False, is_sampler=True, is_openai=True
+        "0 decodes greedily.", 0.7, ge=0, le=10, is_neutral=False, is_sampler=True, is_openai=True
     )
     """0 is greedy; otherwise logits are divided by it."""
-    top_k: int | None = _parameter("0 keeps every token.", 0, ge=0, le=1_000_000, is_sampler=True)
+    top_k: int | None = _parameter(
+        "Keep the k most probable tokens; 0 keeps all.", 0, ge=0, le=1_000_000, is_sampler=True
+    )
     """Keep the k most probable tokens; 0 keeps all."""
     top_p: float | None = _parameter(
-        "1 keeps every token.", 1.0, gt=0, le=1, is_sampler=True, is_openai=True
+        "Keep the fewest tokens whose total probability reaches p; 1 keeps all.",
+        1.0,
+        gt=0,
+        le=1,
+        is_sampler=True,
+        is_openai=True,
     )
-    """Keep the fewest tokens whose probability reaches p; 1 keeps all."""
-    min_p: float | None = _parameter("0 keeps every token.", 0.0, ge=0, le=1, is_sampler=True)
-    """Keep tokens at least this share as probable as the best; 0 keeps all."""
+    """Keep the fewest tokens whose total probability reaches p; 1 keeps all."""
+    min_p: float | None = _parameter(
+        "Drop tokens that are less probable than this share of the most probable; 0 keeps all.",
+        0.0,
+        ge=0,
+        le=1,
+        is_sampler=True,
+    )
+    """Keep tokens at least this share as probable as the most probable; 0 keeps all."""
     max_tokens: int | None = _parameter(
-        "New tokens at most.", 512, ge=1, le=1_000_000, is_neutral=False, is_openai=True
+        "Maximum number of new tokens.", 512, ge=1, le=1_000_000, is_neutral=False, is_openai=True
     )
     """Maximum number of new tokens."""
     stop: tuple[str, ...] | None = _parameter(
@@ -94,13 +107,13 @@ class SamplingParams:
     )
     """The text ends before the first occurrence of any of these."""
     beams: int | None = _parameter(
-        "Find the likeliest texts by beam search; 0 draws.", 0, ge=0, le=256
+        "Width of a beam search for the likeliest texts; 0 samples.", 0, ge=0, le=256
     )
     """0 samples at random; a larger number is the width of a beam search for the likeliest texts.
     Sample k is then the (k modulo ``beams``)-th best, and sampler parameters have no effect."""
 
     def over(self, base: SamplingParams) -> SamplingParams:
-        """Return these values where they are set, and ``base``'s elsewhere."""
+        """Return these values where they are set, and those of ``base`` elsewhere."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(base, **{name: value for name, value in values.items() if value is not None})
 
@@ -176,9 +189,9 @@ class Thinking:
 class FreeText:
     """Unconstrained text before a constrained last line, such as an argument before its verdict.
 
-    The last line consists of ``label``, a space and the constrained text. The model may start it
-    itself. The label is inserted if the model ends its text without it or if only ``room`` tokens
-    remain.
+    The last line consists of ``label``, a space and the constrained text. The model may write the
+    label itself. Otherwise the label is inserted when the model ends its text, or when only
+    ``room`` tokens remain.
     """
 
     label: str
@@ -201,7 +214,8 @@ class Constraint:
     @property
     def num_forms(self) -> int:
         """The number of grammars that are set; 1 in a valid constraint."""
-        return sum(form is not None for form in (self.json_schema, self.regex, self.order_of))
+        grammars = (self.json_schema, self.regex, self.order_of)
+        return sum(grammar is not None for grammar in grammars)
 
 
 @dataclass(slots=True, eq=False)
@@ -294,8 +308,8 @@ class Completion:
     choice_logprobs: Mapping[str, float] | None = None
     """Log-probability of each choice that the request listed."""
     error: str | None = None
-    """Why this sample failed while others of its request succeeded; ``text`` is then empty and
-    ``finish_reason`` is "error"."""
+    """The reason why this sample failed while others of its request succeeded; ``text`` is then
+    empty and ``finish_reason`` is "error"."""
     trace: object | None = field(default=None, compare=False, repr=False)
     """The trace of the architecture that wrote the text (``archon.graph.trace.Trace``)."""
 

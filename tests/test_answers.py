@@ -1,4 +1,4 @@
-"""Reading values from texts: a table of what models write, and properties of any text."""
+"""Reading of values from texts: examples of model texts, and properties of all texts."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_values_are_the_same_exactly_when_the_numbers_are_equal(a: Fraction, b: 
     assert same_value(canonical_number(str(a)), canonical_number(str(b))) == (a == b)
 
 
-def test_nothing_is_not_the_same_value_as_nothing() -> None:
+def test_two_missing_values_are_not_the_same_value() -> None:
     assert not same_value(None, None)
 
 
@@ -297,7 +297,7 @@ def test_a_text_without_words_has_no_value() -> None:
         (" \n ", None),
     ],
 )
-def test_code_is_the_last_fenced_block_that_holds_anything(text: str, code: str | None) -> None:
+def test_code_is_the_last_nonempty_fenced_block(text: str, code: str | None) -> None:
     assert read_answer(text, "code") == code
 
 
@@ -346,7 +346,7 @@ def test_of_several_blocks_without_a_solution_the_last_counts() -> None:
     "text",
     ["", "The answer is 18.", "```python\n```", "```json\n{}\n```", "Import x.", "from 5 import"],
 )
-def test_prose_holds_no_program(text: str) -> None:
+def test_prose_contains_no_program(text: str) -> None:
     assert read_program(text) is None
 
 
@@ -360,5 +360,7 @@ def test_prose_holds_no_program(text: str) -> None:
         (PROGRAM, "code", None),
     ],
 )
-def test_what_is_not_stated_is_not_taken(text: str, kind: AnswerKind, value: str | None) -> None:
+def test_a_value_that_is_not_stated_is_not_read(
+    text: str, kind: AnswerKind, value: str | None
+) -> None:
     assert read_stated(text, kind) == value

@@ -1,4 +1,4 @@
-"""Names and paths become files."""
+"""Lookup of names and paths in the catalogue."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def test_names_are_sorted_and_only_json(shipped: Path) -> None:
     assert catalog.names("architecture") == ["rank-fuse", "single"]
 
 
-def test_a_missing_folder_holds_no_names(shipped: Path) -> None:
+def test_a_missing_folder_has_no_names(shipped: Path) -> None:
     assert catalog.names("benchmark") == []
 
 
-def test_packaged_data_stands_before_whatever_lies_beside_the_package(shipped: Path) -> None:
+def test_packaged_data_takes_precedence_over_folders_next_to_the_package(shipped: Path) -> None:
     packaged = shipped / "archon" / "data" / "architectures"
     packaged.mkdir(parents=True)
     (packaged / "wheel.json").write_text("{}", encoding="utf-8")
@@ -44,11 +44,11 @@ def test_packaged_data_stands_before_whatever_lies_beside_the_package(shipped: P
 
 
 @pytest.mark.parametrize("ref", ["single.json", "./single", "folder/single", Path("single")])
-def test_a_path_wins_over_the_catalogue(shipped: Path, ref: str | Path) -> None:
+def test_a_path_takes_precedence_over_the_catalogue(shipped: Path, ref: str | Path) -> None:
     assert catalog.find("architecture", ref) == Path(ref)
 
 
-def test_an_unknown_name_is_answered_with_the_nearest(shipped: Path) -> None:
+def test_an_unknown_name_is_reported_with_the_nearest(shipped: Path) -> None:
     with pytest.raises(SpecError, match=r"no architecture 'rank-fsue'.*did you mean 'rank-fuse'\?"):
         catalog.find("architecture", "rank-fsue")
 

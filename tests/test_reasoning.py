@@ -194,6 +194,6 @@ def test_a_stream_without_markers_is_all_answer(text: str, cuts: list[int]) -> N
 
 
 def test_a_text_in_one_piece_is_split_even_without_a_start_marker() -> None:
-    """Such as from a server that does not stream, or from a pool."""
+    """The text comes from a server that does not stream, for example, or from a pool."""
     parts = streamed("First guess: 4.\n</think>\n\nIt is 5.", [])
     assert parts == [Part("First guess: 4.\n</think>\n\n", True), Part("It is 5.", False)]

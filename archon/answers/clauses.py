@@ -203,12 +203,12 @@ def _literal_statement(text: str, literal: Literal, end: int) -> AnswerStatement
 
 def _complete_number(text: str, literal: Literal, end: int) -> AnswerStatement:
     """Return a literal's number, unless it is an operand or one of several answers."""
-    if literal.value is None or _belongs_to_more(text, literal, end):
+    if literal.value is None or _is_operand_or_one_of_several(text, literal, end):
         return NOT_NUMERIC
     return number_statement(literal.value)
 
 
-def _belongs_to_more(text: str, literal: Literal, end: int) -> bool:
+def _is_operand_or_one_of_several(text: str, literal: Literal, end: int) -> bool:
     is_opened = text[max(0, literal.start - 1) : literal.start] in {"(", "[", "{"}
     patterns = (_COMPUTES, _SEVERAL, _TUPLE) if is_opened else (_COMPUTES, _SEVERAL)
     return any(pattern.match(text, literal.end, end) for pattern in patterns)
@@ -234,7 +234,7 @@ def phrased_value(text: str, start: int, end: int) -> str | None:
     before = text[max(start, number.start - 40) : number.start]
     if not _RESULT_PHRASE.search(before) or _REASON.search(text, start, number.start):
         return None
-    return None if _belongs_to_more(text, number, end) else number.value
+    return None if _is_operand_or_one_of_several(text, number, end) else number.value
 
 
 def sole_value(text: str, start: int, end: int) -> str | None:

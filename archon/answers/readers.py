@@ -32,7 +32,7 @@ def read_answer(text: str, kind: AnswerKind, *, is_truncated: bool = False) -> s
       Percent signs, currencies and units are dropped: ``25%`` is 25.
     - ``text``: the stated answer, else the first 100,000 characters of the text. Letter case,
       character width, white space and surrounding punctuation are ignored.
-    - ``code``: the last fenced code block, else the whole text.
+    - ``code``: the last fenced code block, else the complete text.
 
     Parameters
     ----------
@@ -113,18 +113,18 @@ def _read_number(text: str, *, is_truncated: bool) -> str | None:
     number that is not explicitly stated, a line such as ``Question: …`` may still belong to the
     answer. Then there is a value only if both readings agree.
     """
-    whole, is_stated = _number_of(text, is_truncated=is_truncated)
+    value_of_all, _ = _number_of(text, is_truncated=is_truncated)
     for turn_end in turns.ends(text):
         value, is_stated = _number_of(text[: turn_end.position])
         if is_stated:
             return value
         if value is not None:
-            return value if turn_end.is_certain or value == whole else None
-    return whole
+            return value if turn_end.is_certain or value == value_of_all else None
+    return value_of_all
 
 
 def _number_of(text: str, *, is_truncated: bool = False) -> tuple[str | None, bool]:
-    """Return the number in a text, ignoring turns, and True if the text states it explicitly."""
+    """Return the number in a text, ignoring turns, and whether the text states it explicitly."""
     found = statements.stated_number(text + OPAQUE if is_truncated else text)
     if found.is_stated:
         return found.value, True

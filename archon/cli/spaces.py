@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from archon.cli.console import console, emit
-from archon.spec.space import Hole, Value
+from archon.spec.space import Parameter, Value
 
 if TYPE_CHECKING:
     from archon.study.space import Space
@@ -53,14 +53,14 @@ def show_space(ref: str, *, as_json: bool) -> None:
         print(flowchart, end="")
 
 
-def _first(hole: Hole) -> Value:
+def _first(hole: Parameter) -> Value:
     return hole.low if hole.values is None else hole.values[0]
 
 
 def _holes(space: Space) -> list[dict[str, Any]]:
     """Return each parameter once, with the number of its places in the space."""
     rows: dict[str, dict[str, Any]] = {}
-    for hole in space.spec.all_holes():
+    for hole in space.spec.all_parameters():
         values: list[Value] = list(hole.alternatives) or [hole.low, hole.high]
         row = {"name": hole.name, "kind": hole.kind, "values": values, "num_places": 0}
         rows.setdefault(hole.name, row)["num_places"] += 1

@@ -1,4 +1,4 @@
-"""Converts layered files of the original Archon project to architectures.
+"""Conversion of layered files of the original Archon project to architectures.
 
 ``layers`` reads a file leniently. ``paper_rules`` checks it against the paper, and ``pruning``
 removes components that cannot be part of a graph. ``graph_writer`` writes the architecture, with

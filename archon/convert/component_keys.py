@@ -1,6 +1,6 @@
 """Conversion of the keys of a component.
 
-A key is *carried* to a key of the node, or has a *neutral* value, which changes nothing here, or is
+A key is *carried* to a key of the node, or has a *neutral* value, which has no effect here, or is
 lost for a stated reason. In the original:
 
 - ``samples`` of a judge is the number of sampled replies, of which it reads the first.
@@ -49,9 +49,9 @@ class Treatment:
     carried: Mapping[str, NodePath]
     """Key → path of its value in the node."""
     neutral: Mapping[str, Any]
-    """Key → the value that changes nothing."""
+    """Key → the value that has no effect."""
     lost: Mapping[str, str]
-    """Key → why any other value is lost."""
+    """Key → the reason why any other value is lost."""
 
 
 _SAMPLING: Mapping[str, NodePath] = {
@@ -60,10 +60,10 @@ _SAMPLING: Mapping[str, NodePath] = {
 }
 _PLAIN = {"no_system": False}
 _ONE_REPLY = {**_PLAIN, "samples": 1}
-_WHY_LOST = {"no_system": "a system message that comes with the question is not taken away"}
-_FIRST_REPLY = {**_WHY_LOST, "samples": "only the first reply would be read, so one is drawn"}
-_BATCHES = {"ranker_batch_size": "how requests are batched is left to the model's server"}
-_EVERY_TEST = "here every candidate is judged and passed on, those that pass most tests first"
+_WHY_LOST = {"no_system": "a system message that comes with the question is always kept"}
+_FIRST_REPLY = {**_WHY_LOST, "samples": "only the first reply would be read, so one is sampled"}
+_BATCHES = {"ranker_batch_size": "the model's server decides how requests are batched"}
+_EVERY_TEST = "here every candidate is judged and kept, those that pass most tests first"
 
 TREATMENTS: Mapping[str, Treatment] = {
     "generator": Treatment({**_SAMPLING, "samples": ("samples",)}, _PLAIN, _WHY_LOST),
@@ -89,8 +89,8 @@ TREATMENTS: Mapping[str, Treatment] = {
             **_FIRST_REPLY,
             "first_k": _EVERY_TEST,
             "first_pass": _EVERY_TEST,
-            "unit_test_cap": "the number of tests is the test generator's",
-            "remove_unit_tests_from_prompt": "the question never holds the tests here",
+            "unit_test_cap": "the test generator sets the number of tests",
+            "remove_unit_tests_from_prompt": "here the question never contains the tests",
         },
     ),
 }
@@ -118,7 +118,7 @@ def write_keys(component: Component, node: dict[str, Any], log: ConversionLog) -
 def _write(
     node_type: str, treatment: Treatment, key: str, value: Any, node: dict[str, Any]
 ) -> str | None:
-    """Write one key to the node, or return why it is lost."""
+    """Write one key to the node, or return the reason why it is lost."""
     if key == "length_control" and node_type == "fuser" and value is True:
         node["prompt"] = {"system": _LENGTH_LIMIT}
         return None

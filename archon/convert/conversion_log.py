@@ -27,7 +27,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A broken rule of the paper, or something else to check, with the name of the rule."""
+    """A broken rule of the paper, or another thing to check, with the name of the rule."""
 
     rule: str
     path: JsonPath

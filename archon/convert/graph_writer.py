@@ -1,4 +1,4 @@
-"""Writes the architecture: each component reads all candidates of the previous layer."""
+"""Writer of the architecture: each component reads all candidates of the previous layer."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def convert(data: Any, file: str | None = None, default_name: str = "converted")
 
 @dataclass(slots=True)
 class _Writer:
-    """Writes nodes layer by layer."""
+    """Writer of nodes, layer by layer."""
 
     log: ConversionLog
     roles: Roles = field(default_factory=Roles)
@@ -87,7 +87,7 @@ class _Writer:
         for layer in layers:
             self._write_layer(layer)
         if self.num_candidates > 1:
-            reason = "more than one answer may be left; there one is drawn, here the first is taken"
+            reason = "the original chooses one of several last answers at random, here the first"
             self.log.remark("one_answer", layers[-1].path, reason)
         if len(self.candidates) > 1:
             self._join("answer")

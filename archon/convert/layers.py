@@ -1,4 +1,4 @@
-"""Reads a layered file leniently: what cannot be read is logged.
+"""Lenient reader of layered files, which logs the parts that it cannot read.
 
 A file is ``{"name": …, "layers": […]}``. A layer is a list of components, or in an older format
 ``{"branches": 1, "models": [components]}``. A component is an object with a ``type``.
@@ -75,7 +75,7 @@ def read_layers(data: Any, log: ConversionLog, file: str | None, default_name: s
         raise SpecError(f"must be an object with layers, not {shown(data)}", file=file)
     if "layers" not in data:
         hint = near_miss("layers", data) or (
-            "; this is an architecture of ours already" if "nodes" in data else ""
+            "; it is already an architecture file" if "nodes" in data else ""
         )
         raise SpecError(f"has no 'layers'{hint}", file=file)
     layers, path = data["layers"], ("layers",)
@@ -89,10 +89,10 @@ def read_layers(data: Any, log: ConversionLog, file: str | None, default_name: s
         if key not in _FILE_KEYS:
             log.lose((key,), _unknown(key, _FILE_KEYS))
         elif key == "custom" and value is not False:
-            log.lose((key,), "components and servers written in Python are not carried over")
+            log.lose((key,), "components and servers written in Python are not converted")
     name = _name(data, log, default_name)
     if is_one_layer:
-        log.remark(_LIST_OF_ONE, path, "one layer in the place of a list is read as a list of one")
+        log.remark(_LIST_OF_ONE, path, "a single layer instead of a list is read as a list of one")
         return LayeredFile(name, tuple(_read_layer(layers, 1, path, log)))
     return LayeredFile(name, tuple(_read_layers(layers, path, log)))
 
@@ -100,7 +100,7 @@ def read_layers(data: Any, log: ConversionLog, file: str | None, default_name: s
 def _name(data: dict[str, Any], log: ConversionLog, default: str) -> str:
     name = data.get("name", default)
     if not isinstance(name, str) or not name:
-        log.lose(("name",), f"must be a text, not {shown(name)}")
+        log.lose(("name",), f"must be a string, not {shown(name)}")
         return default
     if len(name) > _MAX_NAME:
         log.lose(("name",), f"is cut to {_MAX_NAME} characters")
@@ -128,10 +128,10 @@ def _members(value: Any, path: JsonPath, log: ConversionLog) -> list[tuple[Any, 
                 log.lose((*path, key), _unknown(key, _LAYER_KEYS))
         branches = value.get("branches", 1)
         if type(branches) is not int or branches != 1:
-            log.lose((*path, "branches"), "the original runs every layer once, whatever this is")
+            log.lose((*path, "branches"), "the original runs every layer once, for any value")
         value, path = value["models"], (*path, "models")
     if _is_component(value):
-        reason = "one component in the place of a list is read as a list of one"
+        reason = "a single component instead of a list is read as a list of one"
         log.remark(_LIST_OF_ONE, path, reason)
         return [(value, path)]
     if not isinstance(value, list):
@@ -139,7 +139,7 @@ def _members(value: Any, path: JsonPath, log: ConversionLog) -> list[tuple[Any, 
         lose_all(value, path, reason, log)
         return []
     if not value:
-        log.lose(path, "an empty layer changes nothing")
+        log.lose(path, "an empty layer has no effect")
     return [(member, (*path, k)) for k, member in enumerate(value)]
 
 
@@ -164,9 +164,9 @@ def _component(value: Any, path: JsonPath, log: ConversionLog) -> Component | No
     if name in TYPES:
         return Component(path, name, _with_one_model(value, path, log))
     if "type" in value:
-        reason = f"left out: {shown(kind)} is no type of component{near_miss(kind, TYPES)}"
+        reason = f"omitted: {shown(kind)} is not a type of component{near_miss(kind, TYPES)}"
     else:
-        reason = f"left out: the component has no 'type'{near_miss('type', value)}"
+        reason = f"omitted: the component has no 'type'{near_miss('type', value)}"
     lose_all(value, path, reason, log)
     return None
 
@@ -181,7 +181,7 @@ def _with_one_model(data: dict[str, Any], path: JsonPath, log: ConversionLog) ->
     model = value[0] if isinstance(value, list) and len(value) == 1 else value
     if not isinstance(model, str) or (key == "model" and model is value):
         return data
-    log.remark("model_named", (*path, key), f"is read as the one model {shown(model)}")
+    log.remark("model_named", (*path, key), f"is read as the model {shown(model)}")
     return {("model" if name == key else name): v for name, v in data.items()} | {"model": model}
 
 

@@ -24,7 +24,7 @@ def one_type_a_layer(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Componen
     for layer in layers:
         types = list(dict.fromkeys(layer.types()))
         if len(types) > 1:
-            yield layer, f"holds {' and '.join(types)}; what they leave is joined"
+            yield layer, f"has {' and '.join(types)}; their outputs are joined"
 
 
 def generators_first(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Component, str]]:
@@ -35,7 +35,7 @@ def generators_first(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Componen
                 yield component, f"a {component.type} in the first layer"
             elif position > 0 and component.type == "generator":
                 effect = "; its answers join the earlier ones" if has_generators else ""
-                yield component, f"a generator behind the first layer{effect}"
+                yield component, f"a generator after the first layer{effect}"
         has_generators = has_generators or "generator" in layer.types()
 
 
@@ -43,7 +43,7 @@ def one_judge_a_layer(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Compone
     for layer in layers:
         for name, count in Counter(layer.types()).items():
             if count > 1 and name not in ("generator", "fuser"):
-                yield layer, f"holds {count} components of the type {name}"
+                yield layer, f"has {count} components of the type {name}"
 
 
 def critic_before_reader(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Component, str]]:
@@ -60,7 +60,7 @@ def critic_before_reader(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Comp
         unread += [component for component in layer.components if component.type == "critic"]
         has_critiques = "critic" in types or (has_critiques and set(types) != {"fuser"})
     for critic in unread:
-        yield critic, "no ranker or fuser behind it reads its critiques"
+        yield critic, "no ranker or fuser after it reads its critiques"
 
 
 def test_generator_before_evaluator(
@@ -71,8 +71,8 @@ def test_generator_before_evaluator(
         following = layers[position + 1].types() if position + 1 < len(layers) else []
         for component in layer.components:
             if component.type == TEST_WRITER and TEST_READER not in following:
-                effect = "there all components behind it see its tests, here the evaluator alone"
-                yield component, f"no {TEST_READER} directly behind it; {effect}"
+                effect = "in the original all later components see its tests, here only evaluators"
+                yield component, f"no {TEST_READER} directly after it; {effect}"
             if component.type == TEST_READER and TEST_WRITER not in previous:
                 yield component, f"no {TEST_WRITER} directly before it"
 

@@ -1,4 +1,4 @@
-"""Removes components for which the original would fail, or whose output nothing reads."""
+"""Removal of components that would fail in the original, or whose output nothing reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Reasons = dict[JsonPath, str]
 
 
 def prune(layers: Sequence[Layer], log: ConversionLog) -> list[Layer]:
-    """Return the layers without such components, whose keys are logged as lost."""
+    """Return the layers without such components, and log the keys of those as lost."""
     reasons = {**_without_candidates(layers), **_without_tests(layers)}
     reasons.update(_unread_tests(layers, reasons))
     kept_layers = []
@@ -24,7 +24,7 @@ def prune(layers: Sequence[Layer], log: ConversionLog) -> list[Layer]:
             if reason is None:
                 kept.append(component)
             else:
-                lose_all(component.data, component.path, f"left out: {reason}", log)
+                lose_all(component.data, component.path, f"omitted: {reason}", log)
         if kept:
             kept_layers.append(Layer(layer.number, layer.path, tuple(kept)))
     return kept_layers
@@ -32,7 +32,7 @@ def prune(layers: Sequence[Layer], log: ConversionLog) -> list[Layer]:
 
 def _without_candidates(layers: Sequence[Layer]) -> Reasons:
     return {
-        component.path: f"no generator stands before this {component.type}"
+        component.path: f"no generator precedes this {component.type}"
         for layer in _up_to(layers, "generator")
         for component in layer.components
         if component.type not in ("generator", TEST_WRITER)
@@ -41,7 +41,7 @@ def _without_candidates(layers: Sequence[Layer]) -> Reasons:
 
 def _without_tests(layers: Sequence[Layer]) -> Reasons:
     return {
-        component.path: f"no {TEST_WRITER} stands before it"
+        component.path: f"no {TEST_WRITER} precedes it"
         for layer in _up_to(layers, TEST_WRITER)
         for component in _of_type(layer, TEST_READER)
     }

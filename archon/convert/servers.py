@@ -1,6 +1,6 @@
 """Model cards for the servers that the original names by ``model_type``.
 
-The original uses each provider's own client. Most providers also support the OpenAI protocol at
+The original uses the client of each provider. Most providers also support the OpenAI protocol at
 these addresses. Keys are read from the same environment variables as in the original.
 
 =============  =====================================================================
@@ -42,7 +42,7 @@ class ApiServer:
     base_url: str
     api_key_env: str | None = None
     caveat: str | None = None
-    """Why the address is only a placeholder."""
+    """The reason why the address is only a placeholder."""
 
 
 SERVERS = {
@@ -109,15 +109,15 @@ def _model(component: Component, log: ConversionLog) -> str:
     model = component.data.get("model")
     if isinstance(model, str) and 0 < len(model) <= _MAX_NAME:
         if model == PAIR_RM:
-            reason = f"no chat server has {PAIR_RM}; put another model in its place with --model"
+            reason = f"no chat server has {PAIR_RM}; choose another model with --model"
             log.lose(path, reason)
         elif component.data.get("model_type") == "tgi" and not re.match(r"https?://", model):
-            reason = "is no address of a tgi server; the card names the usual local one"
+            reason = "is not the address of a tgi server; the card names the usual local one"
             log.lose(path, reason)
         return model
     if "model" in component.data:
         log.lose(path, f"must be the name of a model, not {shown(model)}")
-    reason = "names no model; put one in with --model"
+    reason = "names no model; choose one with --model"
     log.remark("model_named", component.path, reason)
     return _NO_MODEL
 
@@ -133,7 +133,7 @@ def _server(component: Component, log: ConversionLog) -> ApiServer:
     if component.data.get("model") == PAIR_RM and kind == "":
         return ApiServer(_LOCAL)  # as the original's own files write it
     if "model_type" in component.data:
-        reason = f"{shown(kind)} is no kind of server that is known here"
+        reason = f"{shown(kind)} is not a known kind of server"
         hint = near_miss(kind, SERVERS) or f"; the card names {_LOCAL}"
         log.lose(path, reason + hint)
     else:

@@ -1,4 +1,4 @@
-"""Runs Python code written by a language model, which may be wrong, endless or hostile.
+"""Sandbox for Python code written by a language model, which may be wrong, endless or hostile.
 
 Programs run in ``pydantic-monty``, an interpreter for a subset of Python without access to files,
 network, environment or processes. Every program has its own process, with an empty environment and

@@ -1,8 +1,9 @@
-"""A worker process that runs the pieces of one program.
+"""Session of one program: a worker process that runs the pieces of its code.
 
-The interpreter stops a program at its limits. Where it cannot, as within one long operation, one of
-three timers kills the process: the pool's, ours, or the kernel's (``worker_process.py``), which
-also ends a worker after its parent has died. Cancelling a call kills its process at once.
+The interpreter stops a program at its limits. If it cannot, for example within one long operation,
+one of three timers kills the process: that of the pool, that of this module, or that of the kernel
+(``worker_process.py``), which also ends a worker after its parent has died. Cancelling a call kills
+its process immediately.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from archon.sandbox.outcome import Kind, Outcome, SandboxLimits
 from archon.sandbox.values import UnfitValueError, as_json
 
 GRACE_SECONDS = 0.5
-"""Time between the limit, at which the interpreter stops by itself, and the kill."""
+"""Time between the limit, at which the interpreter should stop the program, and the kill."""
 
 _MAX_PROCESSES = 1 << 20
 """The pool's limit, never reached: ``Sandbox`` counts its programs itself. A call that waits in the
@@ -64,7 +65,7 @@ class StepResult:
 
 
 class Workers:
-    """Starts worker processes, each for one session.
+    """Pool of worker processes, each for one session.
 
     Raises
     ------
@@ -85,7 +86,7 @@ class Workers:
 
     @asynccontextmanager
     async def session(self, limits: SandboxLimits) -> AsyncIterator[ProgramSession]:
-        """Start a process for one program; it is gone at the end of the context.
+        """Start a process for one program; it has ended when the context ends.
 
         Raises
         ------
@@ -238,7 +239,7 @@ class ProgramSession:
 
 
 class _Printed:
-    """Collects printed text; called from a thread of the interpreter's library."""
+    """Collector of printed text; a thread of the interpreter's library calls it."""
 
     def __init__(self, max_bytes: int) -> None:
         self._parts: list[str] = []

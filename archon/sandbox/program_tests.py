@@ -75,7 +75,7 @@ async def _refuse(step: AsyncFunctionSnapshot, tester: ProgramSession, reason: s
 async def _look_up(
     step: AsyncNameLookupSnapshot, program: ProgramSession, tester: ProgramSession
 ) -> StepResult:
-    """Resume the test with the program's value of a name; a function becomes a stand-in."""
+    """Resume the test with the program's value of a name; a stand-in replaces a function."""
     found = await program.feed(step.variable_name)
     if found.kind == "error":
         return await tester.attempt(step.resume)
@@ -89,7 +89,7 @@ async def _look_up(
 
 
 def _stand_in(name: str) -> Callable[..., Any]:
-    """Make a function of this name, at whose call the test's process stops."""
+    """Return a function of this name. The test's process stops when the test calls it."""
 
     def stand_in() -> None:
         raise AssertionError

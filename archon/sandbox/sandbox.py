@@ -1,4 +1,4 @@
-"""``Sandbox``: runs programs and tests, a bounded number at a time."""
+"""The class ``Sandbox``, which runs programs and tests, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _NEXT_STATEMENT = re.compile(r"^(?![\s)\]}#])", re.MULTILINE)
 
 
 class Sandbox:
-    """Runs each program in its own process; without programs there is no process.
+    """A sandbox that runs each program in its own process; an idle sandbox has no process.
 
-    Methods may be called from any number of event loops. Cancelling a call kills its processes at
-    once.
+    Methods may be called from any number of event loops. Cancelling a call kills its processes
+    immediately.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Sandbox:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Accept no more programs; running ones continue to their end or limit."""
+        """Reject new programs; running ones continue to their end or limit."""
         self._closed = True
 
     async def run(

@@ -25,7 +25,7 @@ _CONTAINERS = frozenset([list, tuple, set, frozenset, dict])
 
 
 class UnfitValueError(Exception):
-    """A value is too large or too deeply nested; the text says which."""
+    """A value is too large or too deeply nested; the message names the limit."""
 
 
 def as_json(value: object, max_bytes: int) -> Json:
@@ -38,7 +38,7 @@ def as_json(value: object, max_bytes: int) -> Json:
     Raises
     ------
     UnfitValueError
-        It takes more than ``max_bytes``, or is nested more than ``MAX_DEPTH`` deep.
+        It has more than ``max_bytes`` bytes, or more than ``MAX_DEPTH`` levels of nesting.
     """
     return _Converter(max_bytes).convert(value, 0)
 
@@ -49,7 +49,7 @@ class _Converter:
 
     def convert(self, value: object, depth: int) -> Json:
         if depth > MAX_DEPTH:
-            raise UnfitValueError(f"the value is nested more than {MAX_DEPTH} deep")
+            raise UnfitValueError(f"the value has more than {MAX_DEPTH} levels of nesting")
         if isinstance(value, (list, tuple)):
             return self._list(value, depth)
         if isinstance(value, (set, frozenset)):
@@ -85,15 +85,15 @@ class _Converter:
     def _count(self, size: int) -> None:
         self._bytes_left -= size
         if self._bytes_left < 0:
-            raise UnfitValueError(f"the value takes more than {self._max_bytes:,} bytes")
+            raise UnfitValueError(f"the value has more than {self._max_bytes:,} bytes")
 
 
 def _text_of(value: object) -> str:
-    """Return the text of a value that is not a container; a huge integer is refused."""
+    """Return the text of a value that is not a container; reject a huge integer."""
     if isinstance(value, str):
         return value
     if isinstance(value, int) and value.bit_length() > MAX_DIGITS * math.log2(10):
-        raise UnfitValueError(f"the value is an integer of more than {MAX_DIGITS} digits")
+        raise UnfitValueError(f"the value is an integer with more than {MAX_DIGITS} digits")
     if value is None or isinstance(value, (int, float, *_PRINTABLE)):
         return str(value)
     name = getattr(value, "name", None)

@@ -91,6 +91,6 @@ def _wait(pid: int) -> None:
 
 @atexit.register
 def _kill_all() -> None:
-    """At the end of Python: kill workers of threads that nobody waits for."""
+    """Kill the workers of threads that nobody waits for, at the end of the Python process."""
     for pid in list(_running):
         _kill(pid)

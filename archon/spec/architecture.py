@@ -22,14 +22,14 @@ from archon.spec.thinking import ThinkingKeys
 from archon.types import AnswerKind, UnitTestMethod
 
 Shows = Literal["text", "steps"]
-"""The part of a numeric candidate that a judge sees: its whole text, or only its checked
+"""The part of a numeric candidate that a judge sees: the complete text, or only the checked
 calculations and the number."""
 SHOWS_BY_DEFAULT: Shows = "steps"
 _Shows = Annotated[
     Shows,
     Field(
-        description="What the model sees of a candidate where a number is asked for: its `text`, "
-        "or its `steps`: the checked calculations and the number, without its words.",
+        description="The part of a numeric candidate that the model sees. `text`: the complete "
+        "text. `steps`: the checked calculations and the number, without the prose.",
     ),
 ]
 
@@ -38,13 +38,18 @@ _LIMITS = SandboxLimits()
 
 
 class When(StrictModel):
-    """A condition on a node's joined inputs; where it is false, they pass the node by."""
+    """A condition on a node's joined inputs. If it is false, they bypass the node."""
 
     agreement_below: float | None = Field(
-        None, gt=0, le=1, description="True while the largest share of one value is below this."
+        None,
+        gt=0,
+        le=1,
+        description="True if the most frequent value has a smaller share of the candidates.",
     )
     num_passed: int | None = Field(
-        None, ge=0, description="True when exactly so many inputs' latest verdict is a pass."
+        None,
+        ge=0,
+        description="True if the latest verdict of exactly this number of candidates is a pass.",
     )
 
     @model_validator(mode="after")
@@ -57,8 +62,10 @@ class When(StrictModel):
 class Node(StrictModel):
     """Keys of every node."""
 
-    inputs: list[NodeId] = Field([], description="Nodes whose candidates this one reads, in order.")
-    when: When | None = Field(None, description="Run only under this condition.")
+    inputs: list[NodeId] = Field(
+        [], description="Nodes whose candidates this node reads, in order."
+    )
+    when: When | None = Field(None, description="Run the node only under this condition.")
 
     @property
     def role(self) -> str | None:
@@ -67,13 +74,19 @@ class Node(StrictModel):
 
 
 class ModelNode(ThinkingKeys, Node):
-    """Keys of every node that may ask a model."""
+    """Keys of every node that can use a model."""
 
     model: Name | None = Field(
-        None, description="A role of `models`; left out where the method asks no model."
+        None, description="A role in `models`; omitted if the method uses no model."
     )
-    prompt: PromptSpec | None = Field(None, description="By default the model card's.")
-    sampling: SamplingSpec | None = Field(None, description="By default the model card's.")
+    prompt: PromptSpec | None = Field(
+        None,
+        description="The prompt. By default generators, and nodes that score replies by likelihood "
+        "or reward, use the model card's prompt; other nodes use their default template.",
+    )
+    sampling: SamplingSpec | None = Field(
+        None, description="Sampling parameters; the model card has the defaults."
+    )
 
     @property
     def role(self) -> str | None:
@@ -82,24 +95,26 @@ class ModelNode(ThinkingKeys, Node):
 
 
 class StopWhen(StrictModel):
-    """When a generator has drawn enough: it draws in rounds and looks at the votes between them."""
+    """Early stopping of a generator, which samples in rounds and counts votes after each one."""
 
     confidence: float = Field(
         gt=0.5,
         le=1,
-        description="Stop once the leading value beats the next with this probability; "
-        "1: once the draws that are left cannot change which value leads.",
+        description="Stop when the leading value beats the second with this probability. 1: stop "
+        "when the remaining samples cannot change the leading value.",
     )
-    round: Count = Field(4, description="Answers to draw before looking again.")
+    round: Count = Field(4, description="Samples per round.")
 
 
 class GeneratorNode(ModelNode):
     """Samples answers to the question."""
 
     type: Literal["generator"]
-    model: Name = Field(description="A role of `models`.")
-    samples: Count = Field(1, description="Answers to draw; with `stop_when`, at most.")
-    stop_when: StopWhen | None = Field(None, description="By default all samples are drawn.")
+    model: Name = Field(description="A role in `models`.")
+    samples: Count = Field(1, description="Number of answers; with `stop_when`, the maximum.")
+    stop_when: StopWhen | None = Field(
+        None, description="Stop before all samples are generated; by default never."
+    )
 
 
 class CriticNode(ModelNode):
@@ -108,8 +123,8 @@ class CriticNode(ModelNode):
     type: Literal["critic"]
     method: Literal["reason", "equations"] = Field(
         "reason",
-        description="`reason`: the model goes through all of them. `equations`: the first "
-        "calculation that is wrong, found without a model.",
+        description="`reason`: the model reviews all candidates. `equations`: names the first "
+        "wrong calculation of each candidate, without a model.",
     )
 
 
@@ -119,22 +134,27 @@ class RankerNode(ModelNode):
     type: Literal["ranker"]
     method: Literal["listwise", "pairwise", "logit", "likelihood", "reward"] = Field(
         "listwise",
-        description="`listwise`: all in one reply. `pairwise`: two at a time, in both orders. "
-        "`logit`: the grade that the model expects to give. `likelihood`: how likely the text is "
-        "under `model`, or without one under the model that wrote it. `reward`: by a reward model.",
+        description="`listwise`: orders all candidates in one reply. `pairwise`: compares two at a "
+        "time, in both orders. `logit`: the expected grade, from the model's log-probabilities. "
+        "`likelihood`: the likelihood of the text under `model`, or without `model` under the "
+        "model that wrote it. `reward`: the score of a reward model.",
     )
-    keep: Count | None = Field(None, description="Candidates to keep; by default all.")
+    keep: Count | None = Field(None, description="Number of candidates to keep; by default all.")
     shows: _Shows = SHOWS_BY_DEFAULT
-    use_critiques: bool | None = Field(None, description="By default, if there are any.")
+    use_critiques: bool | None = Field(
+        None, description="Show critiques to the model; by default if there are any."
+    )
 
 
 class FuserNode(ModelNode):
-    """Writes one better answer from several."""
+    """Combines several candidates into one better answer."""
 
     type: Literal["fuser"]
-    model: Name = Field(description="A role of `models`.")
-    samples: Count = Field(1, description="Fused answers to draw.")
-    use_critiques: bool | None = Field(None, description="By default, if there are any.")
+    model: Name = Field(description="A role in `models`.")
+    samples: Count = Field(1, description="Number of fused answers.")
+    use_critiques: bool | None = Field(
+        None, description="Show critiques to the model; by default if there are any."
+    )
 
 
 class VerifierNode(ModelNode):
@@ -143,30 +163,33 @@ class VerifierNode(ModelNode):
     type: Literal["verifier"]
     method: Literal["reason", "logit", "reward", "equations", "program"] = Field(
         "reason",
-        description="`reason`: argue, then judge. `logit`: how probable the model finds a yes. "
-        "`reward`: by a reward model. `equations`: every calculation is checked, without a model. "
-        "`program`: the candidate's program is run, and must come to what its text states.",
+        description="`reason`: the model argues, then judges. `logit`: the probability that the "
+        "model says yes. `reward`: the score of a reward model. `equations`: checks every "
+        "calculation, without a model. `program`: runs the candidate's program, whose result must "
+        "equal the answer that its text states.",
     )
     threshold: float | None = Field(
         None,
-        description="The least score that passes, by default 0.5: of `logit` a probability, of "
-        "`reward` a reward, which is one as well where the model is a card.",
+        description="Minimum score to pass; by default 0.5. `logit`: a probability. `reward`: a "
+        "reward, which is a probability if the reward model is a card.",
     )
-    keep_first: Count | None = Field(None, description="Of those that stay, pass on so many.")
+    keep_first: Count | None = Field(
+        None, description="Keep at most this number of candidates, the first ones; by default all."
+    )
     shows: _Shows = SHOWS_BY_DEFAULT
 
 
 class UnitTestGeneratorNode(ModelNode):
-    """Writes tests of the question, which go on beside the candidates."""
+    """Writes unit tests for the question, which are passed on with the candidates."""
 
     type: Literal["unit_test_generator"]
-    model: Name = Field(description="A role of `models`.")
+    model: Name = Field(description="A role in `models`.")
     method: UnitTestMethod = Field(
         "reason",
-        description="`reason`: statements that a right answer satisfies. `program`: Python "
-        "assertions that call the program that a right answer is.",
+        description="`reason`: statements that a correct answer satisfies. `program`: Python "
+        "assertions that call the answer's program.",
     )
-    max_tests: Count = Field(5, description="Tests to write at most.")
+    max_tests: Count = Field(5, description="Maximum number of tests.")
 
 
 class UnitTestEvaluatorNode(ModelNode):
@@ -175,36 +198,34 @@ class UnitTestEvaluatorNode(ModelNode):
     type: Literal["unit_test_evaluator"]
     method: UnitTestMethod = Field(
         "reason",
-        description="The tests to read. `reason`: the model judges each candidate by all of them. "
-        "`program`: they run in the sandbox, without a model.",
+        description="The kind of tests to use. `reason`: the model judges each candidate by all "
+        "statements. `program`: the assertions run in the sandbox, without a model.",
     )
-    keep: Count | None = Field(None, description="Candidates to keep; by default all.")
+    keep: Count | None = Field(None, description="Number of candidates to keep; by default all.")
     shows: _Shows = SHOWS_BY_DEFAULT
 
 
 class VoteNode(Node):
-    """Keeps the earliest candidate of each value, its score the support."""
+    """Votes on the value: keeps the first candidate of each value, scored by its votes."""
 
     type: Literal["vote"]
     weight: Literal["count", "score", "odds", "likelihood"] = Field(
         "count",
-        description="What a candidate's vote weighs: 1, its latest score p (none may be below 0), "
-        "the odds p / (1 - p) of that score (none may be above 1, either), or how likely its text "
-        "was under the model that wrote it.",
+        description="Weight of a candidate's vote. `count`: 1. `score`: its latest score p, at "
+        "least 0. `odds`: p / (1 - p), for p from 0 to 1. `likelihood`: the likelihood of its text "
+        "under the model that wrote it.",
     )
     by: Literal["value", "meaning"] = Field(
         "value",
         description="`value`: equal values vote together. `meaning`: values that `model`, a "
-        "sentence encoder, finds alike do.",
+        "sentence encoder, finds similar vote together.",
     )
-    model: Name | None = Field(
-        None, description="A role of `models`, where the vote is by meaning."
-    )
+    model: Name | None = Field(None, description="A role in `models`; only for `meaning`.")
     similarity: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="The least cosine of two values that mean the same; by default 0.8.",
+        description="Minimum cosine similarity of values with the same meaning; by default 0.8.",
     )
 
     @property
@@ -216,29 +237,32 @@ class VoteNode(Node):
 class ProgramNode(Node):
     """Runs the program of every candidate in the sandbox; its result becomes the value.
 
-    Programs of models run nowhere else: an architecture that has this node asks for it.
+    Programs of models run only in the sandbox, and only if a node of the architecture runs them.
     """
 
     type: Literal["program"]
     seconds: float = Field(
-        _LIMITS.seconds, gt=0, le=600, description="How long one program may run."
+        _LIMITS.seconds, gt=0, le=600, description="Time limit of one program, in seconds."
     )
     memory_bytes: int = Field(
         _LIMITS.memory_bytes,
         ge=1 << 20,
         le=1 << 36,
-        description="What one program may hold at a time.",
+        description="Memory limit of one program, in bytes.",
     )
     output_bytes: int = Field(
         _LIMITS.output_bytes,
         ge=1,
         le=1 << 26,
-        description="What one program may print, and what its result may take, each.",
+        description="Limit of a program's printed text, and separately of its result, in bytes.",
     )
 
 
 class JoinNode(Node):
-    """Passes on its joined inputs; a bypassed output with several inputs becomes one."""
+    """Joins its inputs and passes them on.
+
+    An output node that is bypassed and has several inputs becomes a join.
+    """
 
     type: Literal["join"]
 
@@ -252,13 +276,13 @@ AskingNode = (
     | UnitTestGeneratorNode
     | UnitTestEvaluatorNode
 )
-"""Nodes that ask a model for text, with at least some of their methods."""
+"""Nodes that ask a model for text, at least by some of their methods."""
 
 AnyNode = Annotated[AskingNode | VoteNode | ProgramNode | JoinNode, Field(discriminator="type")]
 
 
 class ArchitectureRef(StrictModel):
-    """A whole architecture in the place of a model."""
+    """An architecture that is used as a model."""
 
     architecture: Name = Field(description="Name or path of the architecture.")
 
@@ -286,23 +310,24 @@ RoleModel = Annotated[
 
 
 class Budget(StrictModel):
-    """What one question may use: never more, and where less is left the graph makes do with it."""
+    """Limits of one question. They are never exceeded; near a limit the graph makes fewer calls."""
 
     max_tokens: int | None = Field(
         None,
         ge=1,
-        description="Cost in tokens. A call is made only if its longest reply fits as well.",
+        description="Maximum cost in tokens. A call is made only if its longest reply fits, too.",
     )
-    max_calls: int | None = Field(None, ge=1, description="Completions.")
+    max_calls: int | None = Field(None, ge=1, description="Maximum number of completions.")
     max_seconds: float | None = Field(
         None,
         gt=0,
-        description="Wall time from when the question is asked, waiting for a busy model included.",
+        description="Maximum time from the question to the answer, including waiting for a busy "
+        "model.",
     )
 
 
 class ServeSpec(StrictModel):
-    """How the architecture answers requests as a language model."""
+    """Settings for requests to the architecture as a language model."""
 
     request_sampling: Literal["generators", "output", "ignore"] | None = Field(
         None,
@@ -321,13 +346,15 @@ class ArchitectureSpec(LaterKeys):
     name: Name
     description: str = ""
     models: dict[Name, RoleModel] = Field(
-        {}, description="Role → a card's name, an architecture, or a card written here."
+        {}, description="Role → the name of a model card, an architecture, or an inline card."
     )
     nodes: dict[NodeId, AnyNode] = Field(min_length=1)
     output: NodeId = Field(description="The node whose first candidate is the answer.")
-    answer: AnswerKind = Field("number", description="The kind of answer wanted.")
+    answer: AnswerKind = Field("number", description="The kind of answer.")
     budget: Budget | None = None
-    serve: ServeSpec | None = Field(None, description="For requests to it as a language model.")
+    serve: ServeSpec | None = Field(
+        None, description="Settings for requests to the architecture as a language model."
+    )
 
     def asking_nodes(self) -> Iterator[tuple[str, AskingNode, str]]:
         """Yield id, spec and role of every node that asks a model for text, in file order."""

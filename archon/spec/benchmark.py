@@ -26,17 +26,19 @@ _TASKS: tuple[str, ...] = get_args(ReasoningGymTask)
 
 
 class ItemFields(StrictModel):
-    """Which fields of a row hold the parts of an item."""
+    """Names of the fields of a row that contain the parts of an item."""
 
     question: Name = "question"
     answer: Name = "answer"
-    id: Name | None = Field(default=None, description="By default the line or row.")
+    id: Name | None = Field(
+        default=None, description="By default an item's id is its line or row number."
+    )
 
 
 class HubSplits(StrictModel):
-    """Which split of a hub data set each of ours is dealt from.
+    """The split of a hub data set that each split of the benchmark is taken from.
 
-    Where several are dealt from the same one, it is shuffled and divided between them, in the
+    If several are taken from the same split, it is shuffled and divided among them in the
     proportion search 3, select 3, test 4.
     """
 
@@ -48,14 +50,16 @@ class HubSplits(StrictModel):
 class HubData(StrictModel):
     """A data set on the Hugging Face hub."""
 
-    repo: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$", description="As owner/name.")]
+    repo: Annotated[
+        str, Field(pattern=r"^[^/\s]+/[^/\s]+$", description="Repository, as owner/name.")
+    ]
     config: Name | None = Field(None, description="Configuration of the data set, if it has any.")
     revision: Name = Field("main", description="Branch, tag or commit.")
     splits: HubSplits = HubSplits()
 
 
 class GymTask(StrictModel):
-    """One generator of reasoning-gym and its share of the items."""
+    """A generator of reasoning-gym, and its share of the items."""
 
     task: ReasoningGymTask
     weight: float = Field(
@@ -76,18 +80,20 @@ class GymTask(StrictModel):
 
 
 class GymData(StrictModel):
-    """Items that reasoning-gym generates, the same ones every time."""
+    """Items that reasoning-gym generates; equal settings always give the same items."""
 
     tasks: list[GymTask] = Field(min_length=1, max_length=MAX_TASKS)
-    seed: int = Field(0, ge=0, lt=2**32, strict=True, description="Chooses the items.")
-    items_per_split: Count = Field(1000, description="Items in each of the three splits.")
+    seed: int = Field(0, ge=0, lt=2**32, strict=True, description="Seed of the items.")
+    items_per_split: Count = Field(1000, description="Number of items in each of the three splits.")
 
 
 class ItemSource(StrictModel):
-    """Where the items come from: exactly one of the three."""
+    """Source of the items: exactly one of the three keys."""
 
     jsonl: Name | None = Field(
-        None, description="A file of JSON objects, one a line; its path from the card's folder."
+        None,
+        description="A file with one JSON object per line; a relative path starts at the card's "
+        "folder.",
     )
     huggingface: HubData | None = None
     reasoning_gym: GymData | None = None
@@ -108,34 +114,36 @@ class BenchmarkBase(StrictModel):
     fields: ItemFields = ItemFields()
     answer_after: Name | None = Field(
         None,
-        description="The target is what follows the last occurrence of this mark in the answer, "
-        "such as '####'; a row without the mark must hold nothing but the target.",
+        description="The target follows the last occurrence of this mark in the answer, such as "
+        "'####'. In a row without the mark, the answer must be the target alone.",
     )
-    answer: AnswerKind = Field("number", description="The kind of answer wanted.")
-    score: Name = Field("number-exact", description="A scorer, by its registered name.")
+    answer: AnswerKind = Field("number", description="The kind of answer.")
+    score: Name = Field("number-exact", description="Name of a scorer; see `archon ls scorers`.")
     examples: Name | None = Field(
-        None, description="Exemplar pool of few-shot prompts; by default the arithmetic pool."
+        None,
+        description="Name of the pool of worked examples for few-shot prompts; by default the "
+        "arithmetic pool.",
     )
 
 
 class BenchmarkCard(BenchmarkBase):
     """A benchmark: questions with known answers, in three splits that share no item.
 
-    *search* is for choosing an architecture, *select* for comparing a few, *test* for the last
-    word. The rows of a JSONL file, in a fixed shuffle, are dealt to them 30/30/40.
+    *search* is for choosing an architecture, *select* for comparing a few, *test* for the final
+    test. The rows of a JSONL file are divided among them 30/30/40, in a fixed shuffle.
     """
 
     source: ItemSource
 
 
 class PythonSource(StrictModel):
-    """Items that a program makes."""
+    """Items from a Python program."""
 
-    python: str = Field(description="The function or module that they come from.")
+    python: str = Field(description="The function or module that generates the items.")
 
 
 class PythonCard(BenchmarkBase):
-    """Description of a benchmark made in Python, for a run's records.
+    """Record of a benchmark written in Python, for a run's description.
 
     There is no file of this kind: reading a file never runs code.
     """

@@ -96,7 +96,7 @@ class LaterKeys(StrictModel):
 
 
 def key_discriminator(keys: Mapping[str, type[BaseModel]]) -> Discriminator:
-    """Return a discriminator for union members that each have a key of their own.
+    """Return a discriminator for union members that each have a key that no other member has.
 
     Each member is tagged with its class name. An error is then about the intended member only; an
     untagged union would report the errors of every member.
@@ -113,7 +113,7 @@ def key_discriminator(keys: Mapping[str, type[BaseModel]]) -> Discriminator:
 
 
 class _SamplingBase(LaterKeys):
-    """How tokens are drawn. What is left out comes from the model card, then from the default."""
+    """Sampling parameters. A missing one comes from the model card, then from the default."""
 
     later_keys = LATER_PARAMETERS
 
@@ -150,18 +150,23 @@ else:
 
 
 class PromptSpec(StrictModel):
-    """How a node words its question: a named template, or the user's own text."""
+    """A prompt: a named template or a custom text, with a system message and worked examples."""
 
-    template: Name | None = Field(None, description="A named template; see `archon ls templates`.")
+    template: Name | None = Field(
+        None, description="Name of a template; see `archon ls templates`."
+    )
     text: str | None = Field(
         None,
         min_length=1,
-        description="Own wording, with {question} and, for nodes with inputs, {candidates}.",
+        description="Custom text with the placeholder {question}, and {candidates} for nodes with "
+        "inputs.",
     )
     system: str | None = Field(None, description="System message.")
-    shots: CountOrZero | None = Field(None, description="Worked examples before the question.")
+    shots: CountOrZero | None = Field(
+        None, description="Number of worked examples before the question."
+    )
     examples: Name | None = Field(
-        None, description="Exemplar pool, by name; by default the benchmark's."
+        None, description="Name of the pool of worked examples; by default the benchmark's."
     )
 
     @model_validator(mode="after")

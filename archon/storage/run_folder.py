@@ -1,4 +1,4 @@
-"""Folders of one run each: a file describes the run, and a lock protects it while it is written."""
+"""Folder of one run: a file describes the run, and a lock protects it while it is written."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class BaseRunFolder:
     required_key: ClassVar[str]
     """A key that every description has."""
     marks: ClassVar[frozenset[str]]
-    """Files that show, each by itself, that a run has started."""
+    """Files of which each one proves that a run has started."""
     files: ClassVar[frozenset[str]]
     """All files that a run may write. Without a mark, they belong to a run only next to a lock."""
 
@@ -124,7 +124,7 @@ class BaseRunFolder:
         write_json(self.path / self.description, data)
 
     def check_same(self, stored: Any, wanted: Any) -> None:
-        """Refuse to resume a run that is not the wanted one.
+        """Refuse to resume a different run.
 
         Parameters
         ----------
@@ -136,7 +136,7 @@ class BaseRunFolder:
         Raises
         ------
         UsageError
-            The two differ; the text lists where.
+            The two differ; the message lists the differences.
         """
         found = list(differences(stored, json.loads(json.dumps(wanted))))
         if found:

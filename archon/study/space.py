@@ -1,4 +1,4 @@
-"""Points of a search space, and the architecture of each."""
+"""Configurations of a search space, and the architecture of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from archon.graph.validation.build import build as build_graph
 from archon.spec.architecture import ArchitectureSpec, JoinNode
 from archon.spec.messages import json_path
 from archon.spec.reader import Reference, load_space
-from archon.spec.space import FORBID, Hole, SpaceSpec, Value, is_hole
+from archon.spec.space import FORBID, Parameter, SpaceSpec, Value, is_parameter
 from archon.spec.strict_json import JsonPath
 from archon.spec.validation import parse
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 MAX_CHECKED = 1000
-"""Larger spaces are checked at this many random points."""
+"""In larger spaces, this number of random configurations is checked."""
 MAX_COUNTED = 1_000_000
 
 Point = Mapping[str, Value]
-"""Hole → its value, for every hole that exists at the point."""
+"""A configuration: parameter → value, for every parameter that exists in it."""
 
 
 class RejectedError(SpecError):
-    """The point is not valid: a constraint forbids it, or it omits a node that is needed."""
+    """A configuration is invalid: a constraint forbids it, or it omits a node that is needed."""
 
     number: int | None = None
     """The number of the constraint."""
@@ -40,7 +40,7 @@ class RejectedError(SpecError):
 
 @dataclass(frozen=True)
 class Space:
-    """A family of architectures that differ in the values of their holes.
+    """A family of architectures that differ in the values of the space's parameters.
 
     ::
 
@@ -72,88 +72,90 @@ class Space:
         return self.spec.name
 
     @cached_property
-    def _by_path(self) -> dict[JsonPath, Hole]:
-        return {hole.path: hole for hole in self.spec.all_holes()}
+    def _by_path(self) -> dict[JsonPath, Parameter]:
+        return {parameter.path: parameter for parameter in self.spec.all_parameters()}
 
     @cached_property
-    def _by_name(self) -> dict[str, Hole]:
-        """Name → the first hole of that name."""
-        return {hole.name: hole for hole in reversed(list(self.spec.all_holes()))}
+    def _by_name(self) -> dict[str, Parameter]:
+        """Name → the first parameter of that name."""
+        return {p.name: p for p in reversed(list(self.spec.all_parameters()))}
 
-    # -------------------------------------------------------------------------------- points
+    # ------------------------------------------------------------------------ configurations
 
-    def choose(self, chooser: Callable[[Hole], Value]) -> dict[str, Value]:
-        """Make the point at which ``chooser`` gives the value of each hole that exists.
+    def choose(self, chooser: Callable[[Parameter], Value]) -> dict[str, Value]:
+        """Return the configuration in which ``chooser`` chooses the value of each parameter.
 
-        It is called once for each name, for outer holes before those inside a chosen alternative.
+        It is called once for each name that exists in the configuration, and for a parameter before
+        those inside its chosen alternative.
         """
         point: dict[str, Value] = {}
-        stack = list(reversed(self.spec.holes))
+        stack = list(reversed(self.spec.parameters))
         while stack:
-            hole = stack.pop()
-            if hole.name not in point:
-                point[hole.name] = chooser(hole)
-            stack.extend(reversed(_inner_holes(hole, point[hole.name])))
+            parameter = stack.pop()
+            if parameter.name not in point:
+                point[parameter.name] = chooser(parameter)
+            stack.extend(reversed(_inner_parameters(parameter, point[parameter.name])))
         return point
 
     def suggest(self, trial: Trial) -> dict[str, Value]:
-        """Let an Optuna trial suggest a point; custom studies may use it too."""
+        """Let an Optuna trial suggest a configuration; custom studies may use it, too."""
 
-        def ask(hole: Hole) -> Value:
-            match hole.kind:
+        def ask(parameter: Parameter) -> Value:
+            name, low, high = parameter.name, parameter.low, parameter.high
+            match parameter.kind:
                 case "choice":
-                    return trial.suggest_categorical(hole.name, list(hole.alternatives))
+                    return trial.suggest_categorical(name, list(parameter.alternatives))
                 case "int":
-                    return trial.suggest_int(
-                        hole.name, int(hole.low), int(hole.high), log=hole.is_log
-                    )
+                    return trial.suggest_int(name, int(low), int(high), log=parameter.is_log)
                 case _:
-                    return trial.suggest_float(hole.name, hole.low, hole.high, log=hole.is_log)
+                    return trial.suggest_float(name, low, high, log=parameter.is_log)
 
         return self.choose(ask)
 
     def random_point(self, rng: random.Random) -> dict[str, Value]:
-        """Sample a point, uniform in every hole; a constraint may forbid it."""
+        """Sample a configuration, uniform in every parameter; a constraint may forbid it."""
 
-        def sample(hole: Hole) -> Value:
-            values = hole.values
-            return rng.uniform(hole.low, hole.high) if values is None else rng.choice(values)
+        def sample(parameter: Parameter) -> Value:
+            if parameter.values is None:
+                return rng.uniform(parameter.low, parameter.high)
+            return rng.choice(parameter.values)
 
         return self.choose(sample)
 
     @property
     def is_enumerable(self) -> bool:
-        """True if all points can be listed: no hole is a ``$float``."""
-        return all(hole.values is not None for hole in self.spec.all_holes())
+        """True if all configurations can be listed: no parameter is a ``$float``."""
+        return all(parameter.values is not None for parameter in self.spec.all_parameters())
 
     def points(self) -> Iterator[dict[str, Value]]:
-        """Yield every point that no constraint forbids, in the order of the file.
+        """Yield every configuration that no constraint forbids, in the order of the file.
 
         Raises
         ------
         SpecError
             The space has a ``$float``, whose values cannot be listed.
         """
-        for hole in self.spec.all_holes():
-            if hole.values is None:
-                reason = "has too many values to list; use $choice or $int to list all points"
-                raise SpecError(reason, file=self.file, path=json_path(hole.path))
-        stack: list[tuple[dict[str, Value], tuple[Hole, ...]]] = [({}, self.spec.holes)]
+        for parameter in self.spec.all_parameters():
+            if parameter.values is None:
+                reason = "has too many values to list; use $choice or $int instead"
+                raise SpecError(reason, file=self.file, path=json_path(parameter.path))
+        stack: list[tuple[dict[str, Value], tuple[Parameter, ...]]] = [({}, self.spec.parameters)]
         while stack:
             point, waiting = stack.pop()
             if not waiting:
                 if self.forbidding(point) is None:
                     yield point
                 continue
-            hole, rest = waiting[0], waiting[1:]
-            values = [point[hole.name]] if hole.name in point else hole.values or ()
+            parameter, rest = waiting[0], waiting[1:]
+            name = parameter.name
+            values = [point[name]] if name in point else parameter.values or ()
             stack.extend(
-                ({**point, hole.name: value}, (*_inner_holes(hole, value), *rest))
+                ({**point, name: value}, (*_inner_parameters(parameter, value), *rest))
                 for value in reversed(values)
             )
 
     def count(self) -> int | None:
-        """Count the points that no constraint forbids; None if they are more than a million."""
+        """Count the configurations that no constraint forbids; None if more than a million."""
         if not self.is_enumerable:
             return None
         number = 0
@@ -163,7 +165,7 @@ class Space:
         return number
 
     def forbidding(self, point: Point) -> int | None:
-        """Return the number of the first constraint that forbids a point; None if none does."""
+        """Return the number of the first constraint that forbids a configuration, or None."""
         if not self.spec.forbidden:
             return None
         values = {name: self._by_name[name].scalar(value) for name, value in point.items()}
@@ -175,23 +177,23 @@ class Space:
     # ------------------------------------------------------------------------- architectures
 
     def build(self, point: Point) -> ArchitectureSpec:
-        """Build the architecture of a point.
+        """Build the architecture of a configuration.
 
         A node chosen as null is bypassed (``archon.graph.bypass``); its inputs are those of the
-        first node among its alternatives, or none if these are a hole. Nodes without a path to the
-        output are removed, and so are ``join`` nodes with one input.
+        first node among its alternatives, or none if these are a parameter. Nodes without a path to
+        the output are removed, and so are ``join`` nodes with one input.
 
         Raises
         ------
         RejectedError
-            A constraint forbids the point, or a node that it omits is needed.
+            A constraint forbids the configuration, or a node that it omits is needed.
         SpecError, GraphError
-            The result is not a valid architecture; the error names the place.
+            The result is not a valid architecture; the error names the location.
         """
         number = self.forbidding(point)
         if number is not None:
             path = json_path([FORBID, number])
-            error = RejectedError("forbids this point", file=self.file, path=path)
+            error = RejectedError("forbids this configuration", file=self.file, path=path)
             error.number = number
             raise error
         data = _filled(self.spec.data, (), self._by_path, point)
@@ -217,7 +219,7 @@ class Space:
         if not isinstance(template, dict) or not isinstance(data.get("nodes"), dict):
             return []
         for node, value in template.items():
-            if data["nodes"].get(node) is None and is_hole(value):
+            if data["nodes"].get(node) is None and is_parameter(value):
                 first = _first_node(value)
                 if first is None:
                     reason = "null needs a node among the other alternatives, for its inputs"
@@ -227,38 +229,41 @@ class Space:
         return absent
 
     def _chosen(self, value: Any, path: JsonPath, point: Point) -> tuple[Any, JsonPath]:
-        """Return the chosen alternative if the value is a hole, else the value itself."""
-        while (hole := self._by_path.get(path)) is not None and hole.kind == "choice":
-            alternative = hole.alternatives[str(point[hole.name])]
+        """Return the chosen alternative if the value is a parameter, else the value itself."""
+        while (parameter := self._by_path.get(path)) is not None and parameter.kind == "choice":
+            alternative = parameter.alternatives[str(point[parameter.name])]
             value, path = alternative.data, alternative.path
         return value, path
 
 
-def _inner_holes(hole: Hole, value: Value) -> Sequence[Hole]:
-    """Return the holes inside the alternative that is chosen for a hole."""
-    return hole.alternatives[str(value)].holes if hole.kind == "choice" else ()
+def _inner_parameters(parameter: Parameter, value: Value) -> Sequence[Parameter]:
+    """Return the parameters inside the alternative that is chosen for a parameter."""
+    return parameter.alternatives[str(value)].parameters if parameter.kind == "choice" else ()
 
 
-def _filled(value: Any, path: JsonPath, holes: Mapping[JsonPath, Hole], point: Point) -> Any:
-    hole = holes.get(path)
-    if hole is not None:
-        chosen = point[hole.name]
-        if hole.kind != "choice":
+def _filled(
+    value: Any, path: JsonPath, parameters: Mapping[JsonPath, Parameter], point: Point
+) -> Any:
+    """Return a value with the chosen values instead of the parameters in it."""
+    parameter = parameters.get(path)
+    if parameter is not None:
+        chosen = point[parameter.name]
+        if parameter.kind != "choice":
             return chosen
-        alternative = hole.alternatives[str(chosen)]
-        return _filled(alternative.data, alternative.path, holes, point)
+        alternative = parameter.alternatives[str(chosen)]
+        return _filled(alternative.data, alternative.path, parameters, point)
     if isinstance(value, dict):
-        return {key: _filled(child, (*path, key), holes, point) for key, child in value.items()}
+        return {k: _filled(child, (*path, k), parameters, point) for k, child in value.items()}
     if isinstance(value, list):
-        return [_filled(child, (*path, i), holes, point) for i, child in enumerate(value)]
+        return [_filled(child, (*path, i), parameters, point) for i, child in enumerate(value)]
     return value
 
 
 def _first_node(value: Any) -> dict[str, Any] | None:
-    """Return the first node among the alternatives of a hole, nested holes included."""
+    """Return the first node among the alternatives of a parameter, nested parameters included."""
     if not isinstance(value, dict):
         return None
-    if not is_hole(value):
+    if not is_parameter(value):
         return value
     listed = value.get("$choice", ())
     found = map(_first_node, listed.values() if isinstance(listed, dict) else listed)
@@ -268,7 +273,7 @@ def _first_node(value: Any) -> dict[str, Any] | None:
 def _inputs_of(node: Mapping[str, Any]) -> list[Any]:
     """Return a node's inputs; none if they depend on a choice."""
     inputs = node.get("inputs", [])
-    known = isinstance(inputs, list) and not any(is_hole(name) for name in inputs)
+    known = isinstance(inputs, list) and not any(is_parameter(name) for name in inputs)
     return list(inputs) if known else []
 
 
@@ -287,30 +292,30 @@ def _without_idle_joins(spec: ArchitectureSpec) -> ArchitectureSpec:
 
 @dataclass(frozen=True)
 class SpaceCheck:
-    """The result of checking the points of a space."""
+    """The result of checking the configurations of a space."""
 
     num_points: int | None
-    """Points that no constraint forbids; None if they cannot be counted."""
+    """Configurations that no constraint forbids; None if they cannot be counted."""
     num_checked: int
     num_valid: int
-    """Of the checked points."""
+    """Valid ones among the checked configurations."""
     rejected: Mapping[str, int]
-    """Reason → the number of checked points that were rejected for it."""
+    """Reason → the number of checked configurations that were rejected for it."""
 
 
 def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 0) -> SpaceCheck:
-    """Build every point of a space, or a thousand random ones if it has more.
+    """Build every configuration of a space, or a thousand random ones if it has more.
 
     Parameters
     ----------
     load
-        Loads a point's architecture, and raises if it is not valid.
+        Loads the architecture of a configuration, and raises if it is not valid.
 
     Raises
     ------
     SpecError, GraphError
-        A point that no constraint forbids is not a valid architecture, no point is valid, or a
-        node is unused at every point.
+        A configuration that no constraint forbids is not a valid architecture, no configuration is
+        valid, or a node is unused in every configuration.
     """
     num_points = space.count()
     rejected: dict[str, int] = {}
@@ -328,7 +333,7 @@ def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 
             values = ", ".join(f"{name} = {value}" for name, value in point.items())
             first, *others = error.in_file(space.file).errors
             raise SpecError(
-                f"{first.reason}\n  at the point {values}",
+                f"{first.reason}\n  in the configuration {values}",
                 file=first.file,
                 path=first.path,
                 references=first.references,
@@ -336,15 +341,18 @@ def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 
             ) from None
     num_valid = num_checked - sum(rejected.values())
     if not num_valid:
-        reason = f"{FORBID} forbids every point of the space"
+        reason = f"{FORBID} forbids every configuration of the space"
         if num_checked:
-            why = ", ".join(f"{number:,} by {reason}" for reason, number in rejected.items())
-            reason = f"no point of the space is valid: of {num_checked:,} checked points, {why}"
+            why = ", ".join(f"{number:,} by {cause}" for cause, number in rejected.items())
+            reason = (
+                f"no configuration of the space is valid; of {num_checked:,} checked ones these "
+                f"were rejected: {why}"
+            )
         raise SpecError(reason, file=space.file)
     nodes = space.spec.data.get("nodes")
-    unread = [node for node in nodes if node not in read] if not is_hole(nodes) and nodes else []
+    unread = [] if is_parameter(nodes) or not nodes else [n for n in nodes if n not in read]
     if unread and num_checked == num_points:
-        reason = f"at no point of the space does the node {unread[0]!r} lead to the output"
+        reason = f"no configuration of the space has a path from {unread[0]!r} to the output"
         raise SpecError(reason, file=space.file, path=json_path(["nodes", unread[0]]))
     return SpaceCheck(num_points, num_checked, num_valid, rejected)
 

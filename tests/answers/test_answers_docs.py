@@ -1,4 +1,4 @@
-"""The table of notations in the documentation is what the reader does."""
+"""The table of notations in the documentation matches the reader."""
 
 from __future__ import annotations
 

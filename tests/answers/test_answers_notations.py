@@ -1,4 +1,4 @@
-"""Numbers in many notations within sentences: read as they are, or not at all."""
+"""Numbers in many notations within sentences are read completely or not at all."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_stated_number_is_read_in_every_notation(
     cents=st.integers(0, 99),
     frame=st.sampled_from(UNSTATED),
 )
-def test_elsewhere_it_is_read_whole_or_not_at_all(
+def test_a_number_that_is_not_stated_is_read_completely_or_not_at_all(
     notation: str, whole: int, cents: int, frame: str
 ) -> None:
     written, value = NOTATIONS[notation](whole, cents)
@@ -111,7 +111,7 @@ def test_elsewhere_it_is_read_whole_or_not_at_all(
     unit=st.sampled_from(["", " kg", " €", "%"]),
 )
 def test_no_digits_of_a_run_are_lost(groups: list[str], separators: list[str], unit: str) -> None:
-    """What is read of groups and separators has all the digits, zeros at either end aside."""
+    """A number read from groups and separators has all digits, except zeros at either end."""
     run = groups[0] + "".join(map("".join, zip(separators, groups[1:], strict=False)))
     for frame in ("The answer is {}.", "{}", "So she has {} now"):
         read = read_answer(frame.format(run + unit), "number")
@@ -136,12 +136,12 @@ PARTS = [
 
 @pytest.mark.parametrize("frame", ["{}", "The answer is {}.", "\\boxed{{{}}}", "So it is {}"])
 @pytest.mark.parametrize("written", PARTS)
-def test_a_part_is_not_taken_for_the_whole(written: str, frame: str) -> None:
+def test_a_part_of_a_number_is_not_read(written: str, frame: str) -> None:
     assert read_answer(frame.format(written), "number") is None
 
 
 @pytest.mark.parametrize("written", PARTS)
-def test_nor_is_it_a_target(written: str) -> None:
+def test_a_part_of_a_number_is_not_a_target(written: str) -> None:
     assert read_target(written, "number") is None
     assert canonical_number(written) is None
 

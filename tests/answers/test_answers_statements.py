@@ -1,4 +1,4 @@
-"""Where a text states its answer, what is a mention only, and where the model's own turn ends."""
+"""Statements and mentions of an answer, and the end of the model's turn."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_statement_counts_and_a_mention_does_not(text: str, value: str | None)
 
 
 @pytest.mark.parametrize("text", NOT_NUMERIC)
-def test_a_statement_of_no_number_leaves_no_value(text: str) -> None:
+def test_a_statement_without_a_number_has_no_value(text: str) -> None:
     assert read_answer(text, "number") is None
     assert read_stated(text, "number") is None
 
@@ -117,18 +117,18 @@ TURNS = [
 
 @pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("stated", ["She sells 9. The answer is 18.", "#### 18", "\\boxed{18}"])
-def test_what_follows_an_invented_turn_is_not_the_answer(stated: str, turn: str) -> None:
+def test_text_after_an_invented_turn_is_not_the_answer(stated: str, turn: str) -> None:
     assert read_answer(stated + turn, "number") == "18"
     assert read_stated(stated + turn, "number") == "18"
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_nor_does_it_change_a_number_that_is_not_stated(turn: str) -> None:
+def test_an_invented_turn_does_not_change_a_number_that_is_not_stated(turn: str) -> None:
     assert read_answer(f"So she has 18 apples.{turn}", "number") in ("18", None)
     assert read_answer(f"Paris{turn}", "text") == "paris"
 
 
-def test_a_question_that_is_restated_before_the_answer_is_no_new_turn() -> None:
+def test_a_question_restated_before_the_answer_is_not_a_new_turn() -> None:
     text = "Let us see.\n\n**Problem:** Tom has 5 and buys 3.\n\n**Solution:** The answer is 8."
     assert read_answer(text, "number") == "8"
     assert read_answer("Question: Tom has 5 and buys 3.\nAnswer: 8", "number") == "8"
@@ -157,7 +157,7 @@ def test_reasoning_is_not_the_answer(text: str, value: str | None) -> None:
     assert read_answer(text, "number") == value
 
 
-def test_reasoning_that_was_cut_off_answers_nothing() -> None:
+def test_reasoning_that_was_cut_off_has_no_answer() -> None:
     text = "<think>\nThe answer is 5.\n```python\ndef solution():\n    return 5\n```"
     assert read_answer(text, "text") is None
     assert read_answer(text, "code") is None

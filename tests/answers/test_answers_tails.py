@@ -1,4 +1,4 @@
-"""Labelled answers, and what follows an answer without being one."""
+"""Labelled answers, and text after an answer."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def test_labelled_answers(text: str, value: str | None) -> None:
         ("Total: 42 ~~41~~", "42"),
     ],
 )
-def test_what_supports_or_judges_an_answer_is_not_it(text: str, value: str | None) -> None:
+def test_text_that_supports_or_judges_an_answer_is_not_the_answer(
+    text: str, value: str | None
+) -> None:
     assert read_answer(text, "number") == value
 
 

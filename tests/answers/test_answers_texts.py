@@ -1,4 +1,4 @@
-"""Answers that are texts: signs and brackets belong to them, markup around does not."""
+"""Answers that are texts include signs and brackets, but not the markup around them."""
 
 from __future__ import annotations
 

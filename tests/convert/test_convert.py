@@ -138,7 +138,7 @@ def test_every_kind_of_server_gets_a_card_inline(kind: str) -> None:
     assert card.get("api_key_env") == SERVERS[kind].api_key_env
 
 
-def test_a_role_stands_for_a_model_on_a_kind_of_server() -> None:
+def test_each_pair_of_model_and_server_has_a_role() -> None:
     conversion = convert(
         layered(
             [
@@ -192,7 +192,7 @@ def test_the_pair_ranker_is_listed_because_it_is_not_a_chat_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "key", "value", "told"),
+    ("kind", "key", "value", "reason"),
     [
         ("generator", "tempreature", 0.5, "did you mean 'temperature'"),
         ("generator", "max_context_length", 2048, "unknown key"),
@@ -218,7 +218,7 @@ def test_the_pair_ranker_is_listed_because_it_is_not_a_chat_model() -> None:
     ],
 )
 def test_a_key_that_cannot_be_carried_is_listed_with_the_reason(
-    kind: str, key: str, value: Any, told: str
+    kind: str, key: str, value: Any, reason: str
 ) -> None:
     first = [component("generator", samples=4)]
     layers = (
@@ -230,7 +230,7 @@ def test_a_key_that_cannot_be_carried_is_listed_with_the_reason(
     archon.load(conversion.architecture)
     path = f"$.layers[{len(layers) - 1}][0].{key}"
     assert list(lost(conversion)) == [path]
-    assert told in lost(conversion)[path]
+    assert reason in lost(conversion)[path]
 
 
 def test_critiques_do_not_pass_a_fuser() -> None:
@@ -282,7 +282,7 @@ def test_a_file_without_a_usable_name_gets_the_default(name: Any) -> None:
     assert list(lost(conversion)) == ["$.name"]
 
 
-def test_a_judge_before_any_generator_is_left_out_key_by_key() -> None:
+def test_a_judge_before_any_generator_is_omitted_and_its_keys_are_listed() -> None:
     conversion = convert(layered([component("ranker", top_k=1)], [component("generator")]))
     archon.load(conversion.architecture)
     assert list(conversion.architecture["nodes"]) == ["generator_2"]
@@ -347,7 +347,7 @@ def test_the_cap_of_tests_is_carried() -> None:
     assert nodes["unit_test_generator_2"]["max_tests"] == 5
 
 
-def test_the_newest_tests_are_evaluated_and_the_unread_ones_left_out() -> None:
+def test_the_newest_tests_are_evaluated_and_unread_ones_omitted() -> None:
     writer = component("unit_test_generator")
     conversion = convert(layered([component("generator")], [writer], [writer], [EVALUATOR]))
     nodes = conversion.architecture["nodes"]
@@ -371,12 +371,12 @@ def test_keys_of_an_evaluator_without_an_equivalent_are_listed(key: str, value: 
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "reason"),
     [
         ([], "must be an object"),
         ({}, "has no 'layers'"),
         ({"layer": []}, "did you mean 'layer'"),
-        ({"nodes": {}}, "of ours already"),
+        ({"nodes": {}}, "already an architecture file"),
         ({"layers": []}, "has no layers"),
         ({"layers": {}}, "must be a list"),
         ({"layers": [[]]}, "no readable generator"),
@@ -384,8 +384,8 @@ def test_keys_of_an_evaluator_without_an_equivalent_are_listed(key: str, value: 
         ({"layers": [[component("generater")]]}, "did you mean 'generator'"),
     ],
 )
-def test_a_file_without_layers_or_generators_is_refused(data: Any, told: str) -> None:
-    with pytest.raises(SpecError, match=told):
+def test_a_file_without_layers_or_generators_is_refused(data: Any, reason: str) -> None:
+    with pytest.raises(SpecError, match=reason):
         convert(data, "old.json")
 
 
@@ -439,6 +439,6 @@ def test_one_model_may_be_a_list_or_be_called_models(changes: dict[str, Any]) ->
     assert broken(conversion) == ["model_named"]
 
 
-def test_what_lost_a_key_is_named_by_its_place() -> None:
+def test_a_lost_key_is_listed_with_its_path() -> None:
     conversion = convert({"layers": {**GENERATOR, "tempreature": 1}})
     assert list(lost(conversion)) == ["$.layers.tempreature"]

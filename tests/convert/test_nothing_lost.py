@@ -26,7 +26,7 @@ NEUTRAL = {
     "first_pass": False,
     "remove_unit_tests_from_prompt": True,
 }
-"""Values that ask for what happens without the key."""
+"""Values that have the same effect as omitting the key."""
 
 VALUES = st.one_of(
     st.none(),
@@ -69,8 +69,10 @@ FILES = st.builds(
 
 
 def places(data: dict[str, Any]) -> Iterator[JsonPath]:
-    """Every key of a file, of its layers and of its components, but for ``layers`` itself; and
-    every member of a layer."""
+    """Yield the paths of all keys of a file, its layers and components, and of members of layers.
+
+    The key ``layers`` is excluded.
+    """
     yield from ((key,) for key in data if key != "layers")
     for i, layer in enumerate(data["layers"]):
         path: JsonPath = ("layers", i)
@@ -96,8 +98,8 @@ def without(data: dict[str, Any], path: JsonPath) -> dict[str, Any]:
     return changed
 
 
-def is_told(conversion: Conversion, data: dict[str, Any], path: JsonPath) -> bool:
-    """Whether the architecture would be another without the key."""
+def is_reported(conversion: Conversion, data: dict[str, Any], path: JsonPath) -> bool:
+    """Return True if the conversion lists the key, or the architecture depends on it."""
     value = value_at(data, path)
     if path[-1] == "model_type":  # the address of vLLM is also where unknown servers are put
         return value in SERVERS or (value == "" and value_at(data, path[:-1])["model"] == PAIR_RM)
@@ -114,7 +116,7 @@ def check_that_nothing_is_lost(data: dict[str, Any]) -> None:
     listed = {loss.path for loss in conversion.losses}
     for path in places(data):
         on_the_way = {path[: n + 1] for n in range(len(path))}
-        assert on_the_way & listed or is_told(conversion, data, path), path
+        assert on_the_way & listed or is_reported(conversion, data, path), path
 
 
 @settings(max_examples=150, deadline=None)

@@ -7,5 +7,5 @@ from archon.sandbox import Sandbox
 
 @pytest.fixture(scope="session")
 def sandbox() -> Sandbox:
-    """One for all tests, each of which has an event loop of its own."""
+    """A sandbox for all tests, each of which has its own event loop."""
     return Sandbox(max_programs=2)

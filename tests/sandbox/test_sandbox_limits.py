@@ -31,7 +31,7 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def refusing(names: tuple[str, ...], error: type[Exception], bound: set[str]) -> Any:
-    """``prlimit`` of a system that does not allow some limits; the others that it is asked for."""
+    """Return the ``prlimit`` of a system that rejects some limits, and records the others."""
     numbers = {getattr(resource, name): name for name in ALL}
 
     def prlimit(pid: int, which: int, limits: tuple[int, int] | None = None) -> tuple[int, int]:

@@ -24,10 +24,10 @@ ENDLESS = "while True: pass"
 PATIENCE_SECONDS = 20
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds, within reason."""
+async def until(is_true: Callable[[], bool]) -> None:
+    """Wait until a condition is true, with a timeout."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not holds():  # noqa: ASYNC110
+        while not is_true():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 

@@ -61,7 +61,7 @@ def nested(depth: int) -> list[object]:
         (["x"] * 1000, "1,000 bytes"),
         ({str(i): None for i in range(1000)}, "1,000 bytes"),
         (doubled(60), "1,000 bytes"),
-        (nested(200), "100 deep"),
+        (nested(200), "100 levels"),
         (10**5000, "4300 digits"),
         ({10**5000: 1}, "4300 digits"),
     ],

@@ -1,4 +1,4 @@
-"""A byte-order mark is never part of a text, and the place of bytes that are no text is named."""
+"""Byte-order marks are removed from text, and errors name the location of undecodable bytes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def encoded(text: str, encoding: str) -> bytes:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @given(text=TEXT)
-def test_text_is_read_from_every_encoding_that_a_mark_announces(encoding: str, text: str) -> None:
+def test_text_is_read_from_every_encoding_with_a_byte_order_mark(encoding: str, text: str) -> None:
     assert decode_text(encoded(text, encoding)) == text
 
 
@@ -52,7 +52,7 @@ def test_json_lines_are_read_from_every_encoding(
     assert list(read_rows(path)) == [(1, {"a": "é"}), (3, {"a": "√"})]
 
 
-def test_joined_files_have_marks_within(tmp_path: Path) -> None:
+def test_concatenated_files_have_marks_within_the_text(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     one = codecs.BOM_UTF8 + b'{"a": 1}\n'
     path.write_bytes(one + one + codecs.BOM_UTF8 + b"\n" + one)
@@ -77,13 +77,13 @@ def test_json_lines_are_read_from_a_pipe(tmp_path: Path) -> None:
         (codecs.BOM_UTF16_LE + b"a\0b", "is not UTF-16: byte 0x62 at line 1 column 2"),
     ],
 )
-def test_bytes_that_are_no_text_are_named_with_their_place(content: bytes, reason: str) -> None:
+def test_undecodable_bytes_are_reported_with_their_location(content: bytes, reason: str) -> None:
     with pytest.raises(SpecError) as caught:
         decode_text(content, "notes.txt")
     assert str(caught.value).startswith(f"notes.txt: {reason}")
 
 
-def test_a_line_of_another_encoding_is_named(tmp_path: Path) -> None:
+def test_a_line_of_another_encoding_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'{"a": 1}\n' + codecs.BOM_UTF16_LE + b"{\0}\0\n")
     with pytest.raises(SpecError, match=r"rows\.jsonl:2: is UTF-16 within a file of another"):
@@ -93,7 +93,7 @@ def test_a_line_of_another_encoding_is_named(tmp_path: Path) -> None:
         list(read_rows(path))
 
 
-def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+def test_a_broken_link_is_reported(tmp_path: Path) -> None:
     link = tmp_path / "link.json"
     link.symlink_to(tmp_path / "gone.json")
     with pytest.raises(SpecError, match="is a symbolic link to a file that does not exist"):

@@ -1,4 +1,4 @@
-"""Places, values and near misses are worded in a few printable characters."""
+"""Paths, values and suggestions in messages are short and printable."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from archon.spec.messages import json_path, shown, suggestion
         ([4, None], "$[4].None"),
     ],
 )
-def test_json_path_quotes_what_is_no_plain_key(parts: list[object], path: str) -> None:
+def test_json_path_quotes_unusual_keys(parts: list[object], path: str) -> None:
     assert json_path(parts) == path
 
 
@@ -38,7 +38,7 @@ def test_json_path_quotes_what_is_no_plain_key(parts: list[object], path: str) -
         ((1,), "a Python tuple"),
     ],
 )
-def test_shown_words_a_value_as_json_has_it(value: object, text: str) -> None:
+def test_shown_describes_a_value_in_terms_of_json(value: object, text: str) -> None:
     assert shown(value) == text
 
 
@@ -49,15 +49,15 @@ def test_shown_is_short_and_printable(value: object) -> None:
     assert len(text) < 1000
 
 
-def test_shown_takes_an_integer_that_python_will_not_print() -> None:
+def test_shown_describes_an_integer_that_python_does_not_print() -> None:
     assert shown(10**5000) == "an integer with dozens of digits"
 
 
-def test_suggestion_gives_the_nearest_name() -> None:
+def test_suggestion_names_the_nearest_name() -> None:
     assert suggestion("sampels", ["samples", "model"]) == "; did you mean 'samples'?"
 
 
-def test_suggestion_lists_the_names_where_none_is_near() -> None:
+def test_suggestion_lists_the_names_if_none_is_near() -> None:
     assert suggestion("zzz", ["a"]) == "; there is 'a'"
     assert suggestion("zzz", ["a", "b"]) == "; there are 'a', 'b'"
     assert suggestion("zzz", []) == "; there are none"

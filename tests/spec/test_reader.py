@@ -1,4 +1,4 @@
-"""References become specs: names, paths and dicts; the right kind and version only."""
+"""Loading of files by name, path or dict, with checks of kind and version."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_dict_is_loaded_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_dict_is_loaded_unchanged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     loaded = reader.load_architecture(ARCHITECTURE)
     assert loaded.spec.name == "one"
@@ -51,7 +51,7 @@ def test_relative_paths_start_at_the_base_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["tiny.gguf", "./tiny.gguf", "weights/", "./weights"])
-def test_weights_stand_for_their_card(
+def test_a_path_of_weights_replaces_a_card(
     folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (folder / "weights").mkdir()
@@ -86,7 +86,7 @@ def test_the_link_to_a_part_of_a_model_keeps_its_name(
     assert source.path == str(folder / name)
 
 
-def test_a_model_is_told_from_an_architecture(
+def test_models_and_architectures_are_distinguished(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
@@ -126,31 +126,31 @@ def test_a_benchmark_card_is_loaded() -> None:
         (None, "architecture"),
     ],
 )
-def test_kind_is_told_by_the_keys(data: object, kind: str) -> None:
+def test_the_keys_determine_the_kind(data: object, kind: str) -> None:
     assert reader.kind_of(data) == kind
 
 
-def test_a_search_space_is_no_architecture() -> None:
+def test_a_search_space_is_not_an_architecture() -> None:
     nodes = {"draft": {**ARCHITECTURE["nodes"]["draft"], "samples": {"$choice": [1, 4]}}}
-    with pytest.raises(SpecError, match="is a hole, which only search spaces have") as caught:
+    with pytest.raises(SpecError, match="is a search parameter, which only") as caught:
         reader.load_architecture({**ARCHITECTURE, "nodes": nodes})
     assert caught.value.path == "$.nodes.draft.samples"
 
 
-def test_a_file_of_another_kind_is_named_as_such() -> None:
+def test_an_error_names_the_kind_of_a_wrong_file() -> None:
     with pytest.raises(SpecError, match="is a model card; expected an architecture"):
         reader.load_architecture(CARD)
     with pytest.raises(SpecError, match="is an architecture; expected a model card"):
         reader.load_model_card(ARCHITECTURE)
 
 
-def test_another_version_is_told_before_its_unknown_keys() -> None:
+def test_an_unknown_version_is_reported_before_unknown_keys() -> None:
     with pytest.raises(SpecError, match="version 2 of the format is unknown") as caught:
         reader.load_architecture({**ARCHITECTURE, "version": 2, "edges": []})
     assert caught.value.path == "$.version"
 
 
-def test_a_list_is_no_architecture(tmp_path: Path) -> None:
+def test_a_list_is_not_an_architecture(tmp_path: Path) -> None:
     (tmp_path / "list.json").write_text("[]", encoding="utf-8")
     with pytest.raises(SpecError, match=r"\$: must be an object, not a list of 0"):
         reader.load_architecture(tmp_path / "list.json")
@@ -170,6 +170,6 @@ def test_schema_describes_a_kind(kind: str) -> None:
     assert "name" in json.dumps(schema)
 
 
-def test_schema_names_the_kinds_there_are() -> None:
+def test_an_unknown_kind_of_schema_is_reported_with_the_valid_kinds() -> None:
     with pytest.raises(UsageError, match="did you mean 'model'"):
         reader.schema("modell")

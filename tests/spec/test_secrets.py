@@ -1,4 +1,4 @@
-"""Keys that were pasted where a name belongs: refused, and never printed."""
+"""Keys pasted in place of a name are rejected and never printed."""
 
 import json
 from pathlib import Path
@@ -41,56 +41,56 @@ CARD: dict[str, Any] = {
 
 
 def secret_of(key: str) -> str:
-    """A piece of the key that may stand nowhere."""
+    """A piece of the key that must not appear anywhere."""
     return key[-12:] if len(key) >= 12 else key
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_of_variables_are_taken(name: str) -> None:
+def test_names_of_variables_are_accepted(name: str) -> None:
     assert check_variable(name) == name
     assert OpenAICard.model_validate({**CARD, "api_key_env": name}).api_key_env == name
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_key_in_place_of_a_name_is_refused_and_never_shown(
+def test_a_key_in_place_of_a_name_is_rejected_and_never_shown(
     key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = {**CARD, "api_key_env": key}
-    told: list[str] = []
+    printed: list[str] = []
     for validated in (OpenAICard.model_validate, TypeAdapter(ModelCard).validate_python):
         with pytest.raises(ValidationError) as invalid:
             validated(card)
-        told.append(f"{invalid.value}" if validated == OpenAICard.model_validate else "")
+        printed.append(f"{invalid.value}" if validated == OpenAICard.model_validate else "")
     file = tmp_path / "card.json"
     file.write_text(json.dumps(card))
-    with pytest.raises(SpecError, match="environment variable") as refused:
+    with pytest.raises(SpecError, match="environment variable") as rejected:
         load_model_card(file)
-    assert refused.value.path == "$.api_key_env"
-    told.append(f"{refused.value} {refused.value!r}")
+    assert rejected.value.path == "$.api_key_env"
+    printed.append(f"{rejected.value} {rejected.value!r}")
     node = {"type": "generator", "model": "solver"}
     inline = {"version": 1, "name": "a", "models": {"solver": card}, "nodes": {"draft": node}}
-    with pytest.raises(SpecError, match="environment variable") as refused:
+    with pytest.raises(SpecError, match="environment variable") as rejected:
         load_architecture({**inline, "output": "draft"})
-    told.append(f"{refused.value} {refused.value!r}")
+    printed.append(f"{rejected.value} {rejected.value!r}")
     assert main(["validate", str(file)]) == 2
-    told += capsys.readouterr()
+    printed += capsys.readouterr()
     assert main(["validate", str(file), "--json"]) == 2
-    told += capsys.readouterr()
+    printed += capsys.readouterr()
     with pytest.raises(UsageError) as unusable:
         key_from(key)
-    told.append(f"{unusable.value} {unusable.value!r}")
+    printed.append(f"{unusable.value} {unusable.value!r}")
     if key:
-        assert all(secret_of(key) not in text for text in told)
-    assert any("environment variable" in text for text in told)
+        assert all(secret_of(key) not in text for text in printed)
+    assert any("environment variable" in text for text in printed)
 
 
 @pytest.mark.parametrize("key", KEYS[:8])
 def test_a_key_elsewhere_in_a_file_is_masked_in_errors(key: str) -> None:
     assert secret_of(key) not in shown(key)
     assert "[key]" in shown(key)
-    with pytest.raises(SpecError) as refused:
+    with pytest.raises(SpecError) as rejected:
         load_model_card({**CARD, "base_urls": [key]})
-    assert secret_of(key) not in str(refused.value)
+    assert secret_of(key) not in str(rejected.value)
 
 
 @pytest.mark.parametrize("text", ["generater", "risk-averse", "a-b-c", "hf_", "task-1", "desk-top"])
@@ -104,7 +104,7 @@ def test_ordinary_values_are_shown(text: str) -> None:
 HEX = "f0e1d2c3b4a5968778695a4b3c2d1e0f"
 PROJECT = "sk-proj-AbCdEf0123456789AbCdEfGhIj"
 LONG = "x" * 48 + "-"
-"""What stands in front of a key that is cut in the middle where values are shortened."""
+"""Text before a key, so long that shortening the value cuts the key in the middle."""
 PLACES: list[dict[str, Any]] = [
     {"base_urls": ["KEY"]},
     {"base_urls": "KEY"},
@@ -140,7 +140,7 @@ PLACES: list[dict[str, Any]] = [
 
 
 def placed(value: Any, key: str) -> Any:
-    """The value with the key in the place of ``KEY``."""
+    """Return the value with the key instead of ``KEY``."""
     if isinstance(value, dict):
         return {placed(name, key): placed(inner, key) for name, inner in value.items()}
     if isinstance(value, list):
@@ -149,7 +149,7 @@ def placed(value: Any, key: str) -> Any:
 
 
 def hidden(text: str, key: str) -> bool:
-    """Whether no piece of the key is in the text."""
+    """Return True if the text contains no piece of the key."""
     return not any(key[at : at + 8] in text for at in range(4, len(key) - 8))
 
 
@@ -173,9 +173,9 @@ def test_a_key_anywhere_in_a_card_is_never_printed(
 
 
 def test_a_key_as_the_name_of_a_field_is_masked_in_the_path() -> None:
-    with pytest.raises(SpecError) as refused:
+    with pytest.raises(SpecError) as rejected:
         load_model_card({**CARD, PROJECT: "x"})
-    assert refused.value.path == '$["[key]"]'
+    assert rejected.value.path == '$["[key]"]'
     assert json_path(["nodes", PROJECT]) == '$.nodes["[key]"]'
 
 
@@ -190,12 +190,12 @@ def test_a_key_as_the_name_of_a_field_is_masked_in_the_path() -> None:
         {"list": [[HEX]]},
     ],
 )
-def test_a_body_with_a_secret_is_refused_with_the_cure(body: dict[str, Any]) -> None:
+def test_a_body_with_a_secret_is_rejected_with_advice(body: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match=r"'api_key_env'.*'headers'.*\"env\""):
         load_model_card({**CARD, "body": body})
 
 
-def test_an_ordinary_body_is_taken() -> None:
+def test_an_ordinary_body_is_accepted() -> None:
     body = {
         "provider": {"order": ["a", "b-2024-10-22"], "token": None},
         "transforms": ["middle-out"],
@@ -212,17 +212,17 @@ def test_an_ordinary_body_is_taken() -> None:
         "http://a?PROJECT",
     ],
 )
-def test_an_address_with_a_key_is_refused_without_it(url: str) -> None:
-    with pytest.raises(SpecError, match="'api_key_env'") as refused:
+def test_an_address_with_a_key_is_rejected_without_showing_it(url: str) -> None:
+    with pytest.raises(SpecError, match="'api_key_env'") as rejected:
         load_model_card({**CARD, "base_urls": ["http://b/v1", url.replace("PROJECT", PROJECT)]})
-    assert refused.value.path == "$.base_urls[1]"
-    assert hidden(str(refused.value), PROJECT)
+    assert rejected.value.path == "$.base_urls[1]"
+    assert hidden(str(rejected.value), PROJECT)
 
 
 @pytest.mark.parametrize(
     "url", [f"https://gateway.example/v1/{HEX}/mine/openai", "https://hf-inference-of-mine.example"]
 )
-def test_other_addresses_are_taken(url: str) -> None:
+def test_other_addresses_are_accepted(url: str) -> None:
     assert load_model_card({**CARD, "base_urls": [url]})
 
 

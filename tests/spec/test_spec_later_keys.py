@@ -1,4 +1,4 @@
-"""Keys that files have gained leave the digests of stored runs and studies as they were."""
+"""Keys added to the format do not change the digests of stored runs and studies."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ ARCHITECTURE = {
     ("kind", "data"),
     [(LocalCard, LOCAL), (OpenAICard, OPENAI), (ArchitectureSpec, ARCHITECTURE)],
 )
-def test_later_keys_are_dumped_only_where_they_are_used(
-    kind: type[LaterKeys], data: dict[str, object]
-) -> None:
+def test_unused_later_keys_are_not_dumped(kind: type[LaterKeys], data: dict[str, object]) -> None:
     assert kind.later_keys <= kind.model_fields.keys()
     dumped = kind.model_validate(data).model_dump(mode="json")
     assert not kind.later_keys & dumped.keys()
@@ -37,6 +35,6 @@ def test_a_later_key_that_is_used_is_dumped() -> None:
     assert LocalCard.model_validate(dumped) == card
 
 
-def test_nodes_leave_them_out_too() -> None:
+def test_nodes_omit_unused_later_keys() -> None:
     [node] = ArchitectureSpec.model_validate(ARCHITECTURE).model_dump()["nodes"].values()
     assert "thinking" not in node

@@ -1,4 +1,4 @@
-"""Bytes become data, or one clear error; nothing else, and in linear time."""
+"""Strict JSON: bytes become data or a clear error, in linear time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def refusal(content: bytes) -> SpecError:
 
 
 @given(JSON_DATA, st.booleans())
-def test_whatever_json_writes_is_read_back(data: object, ascii_only: bool) -> None:
+def test_data_written_by_json_is_read_back(data: object, ascii_only: bool) -> None:
     assert decode_json(json.dumps(data, ensure_ascii=ascii_only).encode()) == data
 
 
@@ -79,7 +79,7 @@ def test_json_in_pieces_is_data_or_a_spec_error(pieces: list[str]) -> None:
         (b"{'a': 1}", "is not JSON: expecting property name"),
     ],
 )
-def test_text_that_is_not_json_is_refused_with_its_place(content: bytes, reason: str) -> None:
+def test_text_that_is_not_json_is_rejected_with_its_location(content: bytes, reason: str) -> None:
     assert refusal(content).reason.startswith(reason)
 
 
@@ -97,7 +97,7 @@ def test_text_that_is_not_json_is_refused_with_its_place(content: bytes, reason:
         (b'{"a": 0.' + b"1" * 5000 + b"}", "$.a", "a number with 5002 characters"),
     ],
 )
-def test_values_that_json_only_half_refuses_are_refused_with_their_path(
+def test_values_that_json_accepts_are_rejected_with_their_path(
     content: bytes, path: str, reason: str
 ) -> None:
     error = refusal(content)
@@ -105,7 +105,7 @@ def test_values_that_json_only_half_refuses_are_refused_with_their_path(
     assert error.reason.startswith(reason)
 
 
-def test_the_first_of_several_faults_is_told() -> None:
+def test_the_first_of_several_faults_is_reported() -> None:
     assert refusal(b'{"a": {"x": NaN}, "b": NaN}').path == "$.a.x"
 
 
@@ -147,7 +147,7 @@ def test_size_is_limited() -> None:
     ],
     ids=["open string", "open list", "deep", "wide", "digits", "keys", "nan", "lines", "nul"],
 )
-def test_the_worst_file_of_the_largest_size_is_refused_in_seconds(content: bytes) -> None:
+def test_the_worst_file_of_the_largest_size_is_rejected_in_seconds(content: bytes) -> None:
     begin = time.process_time()
     refusal(content)
     assert time.process_time() - begin < 10
@@ -162,7 +162,7 @@ def test_a_file_is_read_and_named(tmp_path: Path) -> None:
     assert read_json(path) == {"a": 1}
 
 
-def test_what_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_file_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SpecError, match="no such file"):
         read_json(tmp_path / "missing.json")
     with pytest.raises(SpecError, match="is a folder, not a file"):
@@ -180,7 +180,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read_json(tmp_path / "secret.json")
 
 
-def test_a_file_larger_than_the_limit_is_not_read_whole(tmp_path: Path) -> None:
+def test_a_file_larger_than_the_limit_is_not_read_completely(tmp_path: Path) -> None:
     path = tmp_path / "sparse.json"
     with path.open("wb") as handle:
         handle.truncate(1 << 36)
@@ -201,7 +201,7 @@ def test_walk_visits_values_in_the_order_of_the_file() -> None:
     assert visited[4][1] == 2
 
 
-def test_walk_refuses_data_that_contains_itself() -> None:
+def test_walk_rejects_data_that_contains_itself() -> None:
     data: dict[str, object] = {}
     data["again"] = data
     with pytest.raises(SpecError, match="nested deeper"):

@@ -1,4 +1,4 @@
-"""What pydantic refuses is told with the file, the JSON path, plain words and the nearest name."""
+"""Validation errors name the file and JSON path, in plain words, and suggest the nearest name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def refused_node(**node: Any) -> SpecError:
     return refusal(architecture(nodes={"a": {"type": "generator", "model": "solver", **node}}))
 
 
-def test_sound_data_becomes_a_spec() -> None:
+def test_valid_data_becomes_a_spec() -> None:
     spec = parse(ArchitectureSpec, architecture(models={"solver": {"architecture": "single"}}))
     assert spec.models["solver"] == ArchitectureRef(architecture="single")
 
@@ -43,7 +43,7 @@ def test_a_card_may_be_written_inline() -> None:
     assert spec.models["solver"] == ScriptedCard(name="double", backend="scripted")
 
 
-def test_serve_is_written_only_where_it_is_given() -> None:
+def test_serve_is_dumped_only_if_it_is_given() -> None:
     """Digests of stored runs and studies are those of files without the key."""
     plain = parse(ArchitectureSpec, architecture())
     assert plain.model_dump(mode="json") == parse(
@@ -56,26 +56,26 @@ def test_serve_is_written_only_where_it_is_given() -> None:
     assert parse(ArchitectureSpec, spec.model_dump(mode="json")) == spec
 
 
-def test_a_wrong_rule_for_requests_is_answered_with_the_valid_ones() -> None:
+def test_an_invalid_request_sampling_is_reported_with_the_valid_values() -> None:
     error = refusal(architecture(serve={"request_sampling": "outputs"}))
     assert error.path == "$.serve.request_sampling"
     assert "'output'" in error.reason
     assert refusal(architecture(serve={"sampling": "output"})).path == "$.serve.sampling"
 
 
-def test_an_unknown_key_is_answered_with_the_nearest_of_its_own_object() -> None:
+def test_an_unknown_key_is_reported_with_the_nearest_key_of_the_object() -> None:
     error = refused_node(sampels=8)
     assert error.path == "$.nodes.a.sampels"
     assert error.reason == "unknown key 'sampels'; did you mean 'samples'?"
 
 
-def test_an_unknown_key_of_the_file_itself_is_told_before_the_missing_one() -> None:
+def test_an_unknown_top_level_key_is_reported_before_a_missing_one() -> None:
     data = architecture()
     data["outputs"] = data.pop("output")
     assert refusal(data).reason == "unknown key 'outputs'; did you mean 'output'?"
 
 
-def test_keys_are_those_of_the_node_type() -> None:
+def test_the_node_type_determines_the_keys() -> None:
     # A ranker has 'keep' and no 'samples'; a generator the other way round.
     error = refused_node(type="ranker", samples=3)
     assert error.path == "$.nodes.a.samples"
@@ -90,7 +90,7 @@ def test_the_value_of_an_unknown_key_is_not_repeated() -> None:
     assert "sk-secret" not in str(error)
 
 
-def test_an_unknown_node_type_is_answered_with_the_nearest_and_all_types() -> None:
+def test_an_unknown_node_type_is_reported_with_the_nearest_and_all_types() -> None:
     error = refused_node(type="generater")
     assert error.path == "$.nodes.a.type"
     assert error.reason.startswith("unknown type 'generater'; did you mean 'generator'? (one of ")
@@ -106,7 +106,7 @@ def test_an_unknown_node_type_is_answered_with_the_nearest_and_all_types() -> No
         assert repr(node_type) in error.reason
 
 
-def test_an_unknown_method_is_answered_with_those_there_are() -> None:
+def test_an_unknown_method_is_reported_with_the_valid_ones() -> None:
     error = refused_node(type="ranker", method="Listwise")
     assert error.path == "$.nodes.a.method"
     assert error.reason.startswith("unknown value 'Listwise'; did you mean 'listwise'? (one of ")
@@ -129,7 +129,9 @@ def test_an_unknown_method_is_answered_with_those_there_are() -> None:
         ({"prompt": {"text": "a", "template": "b"}}, "prompt", "give either 'template' or 'text'"),
     ],
 )
-def test_a_wrong_value_is_told_in_plain_words(node: dict[str, Any], path: str, reason: str) -> None:
+def test_a_wrong_value_is_reported_in_plain_words(
+    node: dict[str, Any], path: str, reason: str
+) -> None:
     error = refused_node(**node)
     assert error.path == f"$.nodes.a.{path}"
     assert error.reason.startswith(reason)
@@ -161,13 +163,13 @@ def test_a_wrong_value_is_told_in_plain_words(node: dict[str, Any], path: str, r
         ),
     ],
 )
-def test_paths_hold_no_tags_of_unions(models: dict[str, Any], path: str, reason: str) -> None:
+def test_paths_contain_no_tags_of_unions(models: dict[str, Any], path: str, reason: str) -> None:
     error = refusal(architecture(models=models))
     assert error.path == path
     assert error.reason.startswith(reason)
 
 
-def test_a_key_named_like_the_tag_of_its_union_is_told_rightly() -> None:
+def test_a_key_named_like_the_tag_of_its_union_is_reported_correctly() -> None:
     assert refused_node(generator={"samples": 1}).path == "$.nodes.a.generator"
 
 
@@ -177,7 +179,7 @@ def test_a_bad_node_id_is_a_bad_key() -> None:
     assert error.reason.startswith("the key must match pattern")
 
 
-def test_several_faults_are_told_one_a_line_and_the_rest_counted() -> None:
+def test_several_faults_are_listed_one_per_line_and_the_rest_counted() -> None:
     count = MAX_REPORTED + 4
     nodes = {f"n{i}": {"type": "generator", "model": "solver", "samples": 0} for i in range(count)}
     lines = str(refusal(architecture(nodes=nodes))).split("\n")

@@ -39,10 +39,10 @@ def refusal(space: Any) -> SpecError:
     return caught.value
 
 
-# ---------------------------------------------------------------------------------------- holes
+# ------------------------------------------------------------------------------------ parameters
 
 
-def test_each_kind_of_hole_is_filled() -> None:
+def test_each_kind_of_parameter_is_filled() -> None:
     space = make_space(
         {
             "draft": {
@@ -67,7 +67,7 @@ def test_each_kind_of_hole_is_filled() -> None:
     assert set(space.random_point(random.Random(0))) == set(point)
 
 
-def test_a_hole_inside_an_alternative_exists_only_if_it_is_chosen() -> None:
+def test_a_parameter_inside_an_alternative_exists_only_if_it_is_chosen() -> None:
     fuser = {"type": "fuser", "model": "solver", "inputs": ["draft"], "samples": {"$int": [1, 3]}}
     space = make_space(
         {
@@ -85,7 +85,7 @@ def test_a_hole_inside_an_alternative_exists_only_if_it_is_chosen() -> None:
     assert with_two.nodes["merged"].samples == 2  # type: ignore[union-attr]
 
 
-def test_holes_of_one_name_share_the_choice_and_may_differ_in_content() -> None:
+def test_parameters_of_one_name_share_the_choice_and_may_differ_in_content() -> None:
     space = make_space(
         {
             "a": {**DRAFT, "samples": {"$choice": [1, 2], "$name": "size"}},
@@ -158,7 +158,7 @@ def test_a_forbidden_point_is_refused_with_its_constraint() -> None:
     space = voting(
         {"$choice": [1, 2, 4], "$name": "k"}, **{"$forbid": [{"k": 1}, {"k": {"above": 2}}]}
     )
-    with pytest.raises(RejectedError, match=r"\$\[\"\$forbid\"\]\[1\]: forbids this point"):
+    with pytest.raises(RejectedError, match=r"\$\[\"\$forbid\"\]\[1\]: forbids this configuration"):
         space.build({"k": "4"})
 
 
@@ -193,7 +193,9 @@ def test_a_clause_may_compare_two_holes() -> None:
         ({"$int": [0, 10**9]}, '$.nodes.draft.samples["$int"]', "more than 10000"),
     ],
 )
-def test_a_wrong_hole_is_reported_with_its_location(samples: Any, path: str, reason: str) -> None:
+def test_a_wrong_parameter_is_reported_with_its_location(
+    samples: Any, path: str, reason: str
+) -> None:
     error = refusal(lambda: voting(samples))
     assert error.path == path
     assert reason in error.reason
@@ -207,7 +209,7 @@ def test_a_wrong_hole_is_reported_with_its_location(samples: Any, path: str, rea
         ([{"kk": 1}], '$["$forbid"][0].kk', "did you mean 'k'"),
         ([{"k": 3}], '$["$forbid"][0].k', "no alternative 3"),
         ([{"k": {"over": 3}}], '$["$forbid"][0].k', "one of the keys"),
-        ([{"k": {"above": "j"}}], '$["$forbid"][0].k.above', "the name of a hole"),
+        ([{"k": {"above": "j"}}], '$["$forbid"][0].k.above', "the name of a parameter"),
     ],
 )
 def test_a_wrong_constraint_is_reported_with_its_location(
@@ -229,8 +231,8 @@ def test_two_choices_of_one_name_are_refused() -> None:
     assert "$.nodes.a.samples" in error.reason
 
 
-def test_a_file_without_holes_is_not_a_space() -> None:
-    with pytest.raises(SpecError, match=r"self-consistency\.json: has no holes"):
+def test_a_file_without_parameters_is_not_a_space() -> None:
+    with pytest.raises(SpecError, match=r"self-consistency\.json: has no parameters"):
         load_space(str(catalog.find("architecture", "self-consistency")))
 
 
@@ -248,7 +250,7 @@ def test_an_invalid_graph_is_reported_with_its_point() -> None:
         {"draft": DRAFT, "answer": {"type": "vote", "inputs": {"$choice": [["draft"], ["drat"]]}}}
     )
     with pytest.raises(
-        SpecError, match=r"no node 'drat'.*\n  at the point nodes.answer.inputs = 1"
+        SpecError, match=r"no node 'drat'.*\n  in the configuration nodes.answer.inputs = 1"
     ):
         api.check_space(space)
 
@@ -256,13 +258,13 @@ def test_an_invalid_graph_is_reported_with_its_point() -> None:
 def test_a_space_without_allowed_points_is_reported() -> None:
     nodes = {"draft": {**DRAFT, "samples": {"$choice": [1, 2], "$name": "n"}}}
     space = make_space(nodes, "draft", **{"$forbid": [{"n": 1}, {"n": 2}]})
-    with pytest.raises(SpecError, match=r"\$forbid forbids every point of the space"):
+    with pytest.raises(SpecError, match=r"\$forbid forbids every configuration of the space"):
         api.check_space(space)
 
 
 def test_a_node_that_is_unused_at_every_point_is_reported() -> None:
     space = make_space({"draft": {**DRAFT, "samples": {"$int": [1, 2]}}, "idle": DRAFT}, "draft")
-    with pytest.raises(SpecError, match="at no point of the space does the node 'idle'"):
+    with pytest.raises(SpecError, match="has a path from 'idle' to the output"):
         api.check_space(space)
 
 
@@ -280,7 +282,7 @@ def test_the_space_of_the_paper_has_its_9576_points() -> None:
 def test_the_space_of_the_paper_reaches_the_figure() -> None:
     space = Space.load("paper")
     choices = {"samples": 1, "models": "10", "ranking": "critic and ranker", "fusers": "6"}
-    point = space.choose(lambda hole: {**choices, "layers": "2", "check": "none"}[hole.name])
+    point = space.choose(lambda p: {**choices, "layers": "2", "check": "none"}[p.name])
     types = [node.type for node in space.build(point).nodes.values()]
     assert types.count("generator") == 10
     assert types.count("fuser") == 7
@@ -298,11 +300,11 @@ def test_every_shipped_space_is_valid(name: str) -> None:
 
 def test_the_small_space_suits_a_small_model() -> None:
     space = Space.load("small")
-    holes = {hole.name: hole for hole in space.spec.all_holes()}
+    parameters = {p.name: p for p in space.spec.all_parameters()}
     for name in ("template", "temperature", "samples", "shots", "judge"):
-        assert len(holes[name].alternatives) >= 3
-    assert set(holes["form"].alternatives) == {"prose", "program", "both"}
-    assert {"fuser", "choice"} <= set(holes)
+        assert len(parameters[name].alternatives) >= 3
+    assert set(parameters["form"].alternatives) == {"prose", "program", "both"}
+    assert {"fuser", "choice"} <= set(parameters)
 
 
 def test_all_points_are_counted_one_by_one() -> None:
@@ -313,13 +315,13 @@ def test_all_points_are_counted_one_by_one() -> None:
     assert found.num_points == len(points)
 
 
-def test_the_schema_of_a_space_has_holes() -> None:
-    told = schema("space")
-    assert "Hole" in told["$defs"]
-    assert "$forbid" in told["properties"]
-    json.dumps(told)
-    samples = told["$defs"]["GeneratorNode"]["properties"]["samples"]
-    assert {"$ref": "#/$defs/Hole"} in samples["anyOf"]
+def test_the_schema_of_a_space_has_parameters() -> None:
+    found = schema("space")
+    assert "Parameter" in found["$defs"]
+    assert "$forbid" in found["properties"]
+    json.dumps(found)
+    samples = found["$defs"]["GeneratorNode"]["properties"]["samples"]
+    assert {"$ref": "#/$defs/Parameter"} in samples["anyOf"]
 
 
 def test_paths_in_a_space_start_at_its_file(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Statement:
     truth_text: str
 
     def __str__(self) -> str:
-        """Return a sentence for people.
+        """Return the statement and its verdict as a sentence.
 
         >>> str(check_equations("Half of them: 48 / 2 = 26").first_wrong)
         '48 / 2 = 26 is wrong: 48 / 2 = 24'

@@ -34,7 +34,7 @@ class Token(NamedTuple):
 
 
 END = Token("end", "", -1, -1)
-"""Stands for every position outside the text."""
+"""The token at every position outside the text."""
 _ATTACHED = (
     "kg|km|cm|mm|mg|ml|mL|lb|lbs|oz|ft|hr|hrs|min|mins|sec|mph|am|pm|AM|PM|st|nd|rd|th|k|cents"
 )

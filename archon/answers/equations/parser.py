@@ -534,7 +534,7 @@ def _proper(node: Node | None) -> Number | None:
 
 
 def _has_unwritten_meaning(word: str, number: Number | None) -> bool:
-    """Return True if a word in its unit gives a number a meaning that is not written."""
+    """Return True if a word in a number's unit changes the number's meaning without a sign."""
     if word in CHANGES:
         return number is not None and number.percent
     return word in UNWRITTEN_MEANING or (len(word) == 1 and word != "a")

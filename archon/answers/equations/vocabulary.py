@@ -67,7 +67,7 @@ ARITHMETIC = _words(
 )
 """Words before an expression that may change its meaning."""
 ARITHMETIC_OF = PARTS.keys() | AGGREGATES.keys() | _words("average mean median percent")
-"""Words that may do the same if "of" or "between" follows."""
+"""Words that may change it if "of" or "between" follows."""
 AFTER_NUMBER = _words("mod modulo squared cubed divided multiplied choose")
 """Words directly after a number that change it."""
 PREPOSITIONS = _words("for in by with at from on after before per until over")
@@ -76,7 +76,7 @@ UNWRITTEN_MEANING = _words("am pm o'clock mod modulo")
 DENIALS = _words(
     "wrong incorrect incorrectly mistakenly false never if suppose unless instead impossible"
 )
-"""Words around a statement that say that it is wrong or conditional."""
+"""Words around a statement that deny it or make it conditional."""
 LABELS = _words(
     """step day week month year room box problem question case chapter page level part equation
     group plan option team player person class grade round trip house bag number no stage section

@@ -292,7 +292,10 @@ def _is_negative(text: str, before: str, start: int, end: int) -> bool | None:
 
 
 def _is_negative_line(text: str, start: int, end: int) -> bool | None:
-    """Tell a minus sign at the start of a line from a bullet, which has words after its number."""
+    """Return True for a minus sign at the start of a line, False for a bullet, None if uncertain.
+
+    In a text of one line it is a minus sign. A bullet has words after its number.
+    """
     if "\n" not in text[:start].strip() and "\n" not in text[end : end + 400].strip():
         return True
     rest = text[end : end + 40].partition("\n")[0]

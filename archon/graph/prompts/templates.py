@@ -99,7 +99,7 @@ def _single(kind: str, name: str, description: str, text: str, **placeholders: A
 
 
 CONVERSATION = Template(
-    "What the writer of each candidate read; the question alone where that is not known.",
+    "The messages that each candidate answers; the question alone if they are unknown.",
     "{question}",
 )
 """For reward models only: each candidate follows the messages that its writer read."""
@@ -109,7 +109,7 @@ _SCORED_REPLY = (("question",), ("question",), True)
 
 _QUESTION_TEMPLATES: Mapping[str, Template] = {
     "cot": Template(
-        "Think step by step, then answer.",
+        "Step-by-step reasoning, then the answer.",
         "Question: {question}\nLet's think step by step. {ending}",
         tells_ending=False,
     ),
@@ -123,23 +123,23 @@ _QUESTION_TEMPLATES: Mapping[str, Template] = {
         " write the calculation and its result. {ending}",
     ),
     "given": Template(
-        "First what is known and what is asked, then the working.",
+        "The given facts and what is asked, then the working.",
         "{question}\n\nFirst write down what is known and what is asked. Then calculate, one step"
         " a line, and check each result. {ending}",
     ),
     "direct": Template(
-        "The answer at once, without working.",
+        "The answer immediately, without working.",
         "{question}\n\nGive the answer at once, without any working. {ending}",
         asks_for_working=False,
     ),
     "program": Template(
-        "A Python function that returns the answer, for a node `program` to run.",
+        "A Python function that returns the answer, to be run by a `program` node.",
         "{question}\n\nWrite a Python function `solution()` that works out and returns the answer"
         " to this question. Calculate each step in code. Reply with the code alone.",
         asks_for_program=True,
     ),
     "bare": Template(
-        "The question alone; worked examples, if any, show the form.",
+        "The question alone; worked examples, if any, show the format.",
         "{question}",
     ),
 }
@@ -186,7 +186,7 @@ of your own.""",
 RANKING = _single(
     "ranker",
     "rank",
-    "Order all candidates, best first, in one reply.",
+    "A ranking of all candidates, best first, in one reply.",
     _ALL_CANDIDATES
     + """\
 {critiques}
@@ -199,7 +199,7 @@ Ranking: [best] > [next best] > ... > [worst]""",
 PAIR = _single(
     "ranker.pairwise",
     "pair",
-    "Which of two candidates is better.",
+    "The better of two candidates.",
     """\
 {question}
 
@@ -246,7 +246,7 @@ without speaking of the candidates. {ending}""",
 VERDICT = _single(
     "verifier",
     "verify",
-    "Argue whether one candidate is right, then judge.",
+    "An argument about one candidate, then a verdict.",
     _ONE_CANDIDATE
     + """\
 Is its final answer right? Argue first: go through it step by step and do every calculation \
@@ -257,14 +257,14 @@ again yourself. Then judge. End with one line: "Verdict: correct" if the final a
 YES_OR_NO = _single(
     "verifier.logit",
     "yes-or-no",
-    "Whether one candidate is right, in one word.",
+    "A verdict on one candidate, in one word.",
     _ONE_CANDIDATE + "Is its final answer right? Reply with one word: Yes or No.",
 )
 
 STATE_TESTS = _single(
     "unit_test_generator",
     "state-tests",
-    "Statements that a right answer satisfies.",
+    "Statements that a correct answer satisfies.",
     """\
 {question}
 
@@ -278,7 +278,7 @@ itself. Reply with a numbered list of the statements alone, each on one line."""
 ASSERT_TESTS = _single(
     "unit_test_generator.program",
     "assert-tests",
-    "Assertions about the program that a right answer is.",
+    "Python assertions that the program of a correct answer passes.",
     """\
 {question}
 
@@ -293,7 +293,7 @@ arguments for which you are sure of the result. If the question names no functio
 JUDGE_TESTS = _single(
     "unit_test_evaluator",
     "judge-tests",
-    "Argue which tests one candidate passes, then judge.",
+    "An argument about one candidate, then a verdict on each test.",
     _ONE_CANDIDATE
     + """\
 And these are tests of it, each under its number.

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from archon.errors import GraphError, SpecError
 from archon.evals.statistics import mean_interval
 from archon.evals.view.document import document, embedded, filled, static, write_document
-from archon.spec.space import Hole, parse_space
+from archon.spec.space import Parameter, parse_space
 from archon.study.finals import warnings_of
 from archon.study.finals_lease import FINALS, LEASE, num_tested
 from archon.study.importance import importance
@@ -181,10 +181,10 @@ class _Gatherer:
 
     def _holes(self) -> list[dict[str, Any]]:
         """Return every hole once, with its values if they can be listed."""
-        first: dict[str, Hole] = {}
-        for hole in self.space.spec.all_holes():
+        first: dict[str, Parameter] = {}
+        for hole in self.space.spec.all_parameters():
             first.setdefault(hole.name, hole)
-        outer = {hole.name for hole in self.space.spec.holes}
+        outer = {hole.name for hole in self.space.spec.parameters}
         return [
             {
                 "name": hole.name,

@@ -1,4 +1,4 @@
-"""Chains of thought whose every result is known: templates, numbers and spellings, and mutations.
+"""Chains of thought with known results, from templates, numbers and spellings; and mutations.
 
 A step is a line with one result. ``right_chain`` writes a chain whose steps are all right;
 ``mutated_chain`` changes one result and says where.
@@ -14,7 +14,7 @@ from random import Random
 
 @dataclass(frozen=True)
 class Step:
-    """A line that states ``result``, which stands at ``{}``; ``places`` decimals are written."""
+    """A line that states ``result`` at ``{}``, with ``places`` decimals."""
 
     line: str
     result: Fraction
@@ -38,7 +38,7 @@ Maker = Callable[[Random], Step]
 
 
 def _operands(random: Random) -> tuple[int, int, str, Fraction]:
-    """Two numbers, an operator and the exact result, which is whole."""
+    """Return two numbers, an operator and the exact result, which is an integer."""
     operator = random.choice("+-*/")
     a, b = random.randint(2, 400), random.randint(2, 99)
     if operator == "/":
@@ -218,7 +218,7 @@ IDLE = [
 
 
 def chain(random: Random) -> list[Step | str]:
-    """Two to six steps with idle lines between them."""
+    """Return two to six steps with other lines between them."""
     lines: list[Step | str] = []
     for _ in range(random.randint(2, 6)):
         if random.random() < 0.3:
@@ -232,7 +232,7 @@ def written(lines: Sequence[Step | str]) -> str:
 
 
 def mutated(random: Random, lines: list[Step | str]) -> tuple[str, int, int]:
-    """The chain with one result changed, and where the step that states it begins and ends."""
+    """Return the chain with one changed result, and the start and end of its step."""
     chosen = random.choice([i for i, line in enumerate(lines) if isinstance(line, Step)])
     step = lines[chosen]
     assert isinstance(step, Step)
@@ -245,7 +245,7 @@ def mutated(random: Random, lines: list[Step | str]) -> tuple[str, int, int]:
 
 
 def _other(random: Random, step: Step) -> Fraction:
-    """A wrong result as models write it: a slip of one digit or more, a lost sign or zero."""
+    """Return a wrong result as models write it: a slip of digits, a lost sign or a lost zero."""
     unit = Fraction(1, 10**step.places)
     result = Fraction(round(step.result / unit)) * unit
     slips = [result + 10 * unit, result - 10 * unit, result + 2 * unit, result * 10, result + 100]

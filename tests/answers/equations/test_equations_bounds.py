@@ -1,4 +1,4 @@
-"""Any text is read, in bounded time, and what is found lies in it."""
+"""Every text is checked in bounded time, and the statements are within it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_nested_parentheses_that_never_close_or_fail_late() -> None:
         assert check_equations(f"{text} = 2").statements == ()
 
 
-def test_what_lies_behind_the_bound_is_not_read_and_that_is_told() -> None:
+def test_text_after_the_limit_is_not_read_and_the_check_is_incomplete() -> None:
     check = check_equations("3 + 4 = 7. " * 30_000 + "3 + 4 = 8")
     assert check.first_wrong is None
     assert not check.complete

@@ -1,4 +1,4 @@
-"""Accuracy on generated chains of thought: alarms on right ones, findings in mutated ones."""
+"""Accuracy on generated chains of thought: false alarms, and mutations that are found."""
 
 from __future__ import annotations
 
@@ -41,6 +41,6 @@ def test_every_step_of_every_template_is_read() -> None:
     assert not unread, unread[:5]
 
 
-def test_the_generator_writes_what_it_says() -> None:
+def test_the_generator_s_positions_and_results_match_the_text() -> None:
     assert Step("7 / 3 = {}", Fraction(7, 3), 2).text() == "7 / 3 = 2.33"
     assert Step("{}", Fraction(-1250), grouped=True).text() == "-1,250"

@@ -1,4 +1,4 @@
-"""What is a statement and how it is judged: a table of what models and people write."""
+"""Tables of statements that models and people write, with their verdicts."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_wrong(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", SILENT, ids=lambda text: text[:40])
-def test_nothing_is_said_where_nothing_certain_is_stated(text: str) -> None:
+def test_text_without_a_certain_statement_has_no_verdict(text: str) -> None:
     assert _verdicts(text) == []
 
 
@@ -183,7 +183,9 @@ def test_every_link_is_judged(text: str, verdicts: list[str]) -> None:
         ("-3 * -4 = 11", "(-3) * (-4) = 11 is wrong: (-3) * (-4) = 12"),
     ],
 )
-def test_a_sentence_says_what_is_wrong_in_our_own_words(text: str, sentence: str | None) -> None:
+def test_the_sentence_of_a_wrong_statement_contains_no_other_text(
+    text: str, sentence: str | None
+) -> None:
     first = check_equations(text).first_wrong
     assert (None if first is None else str(first)) == sentence
 

@@ -1,4 +1,4 @@
-"""Random expressions in many spellings come to the value that exact arithmetic gives them."""
+"""Random expressions in many spellings have the value of exact arithmetic."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from archon.answers.equations import check_equations
 
 @dataclass(frozen=True)
 class Tree:
-    """An operator with its operands, or a literal where ``operator`` is empty."""
+    """An operator with its operands, or a literal if ``operator`` is empty."""
 
     operator: str
     operands: tuple[Tree, ...] = ()
@@ -79,7 +79,7 @@ def divides_by_zero(tree: Tree) -> bool:
 
 
 def written(tree: Tree, style: str, context: int = 0) -> str:
-    """The tree with as few parentheses as it needs, and ``\\frac`` where LaTeX has it."""
+    """Render the tree with as few parentheses as possible, and with ``\\frac`` in LaTeX."""
     strength = STRENGTH[tree.operator]
     if not tree.operator:
         text = tree.text

@@ -1,4 +1,4 @@
-"""What is more than one number, in other spellings and languages: the whole value or none."""
+"""Values of several numbers, in various spellings and languages, are read completely or not."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ IN_BOXES = [
 
 
 @pytest.mark.parametrize("written", IN_BOXES)
-def test_a_box_that_is_no_single_number_has_no_value(written: str) -> None:
+def test_a_box_with_more_than_one_number_has_no_value(written: str) -> None:
     assert read_answer(f"\\boxed{{{written}}}", "number") is None
     assert read_answer(f"It has 5 parts: $\\boxed{{{written}}}$.", "number") is None
 
 
 @pytest.mark.parametrize("written", BOXES)
-def test_nor_has_a_heading_of_that_kind(written: str) -> None:
+def test_a_heading_with_more_than_one_number_has_no_value(written: str) -> None:
     assert read_answer(f"5 of them\n#### {written}", "number") is None
     assert read_target(written, "number") is None
 
@@ -85,7 +85,7 @@ PARTS = [
 
 @pytest.mark.parametrize("frame", ["{}", "The answer is {}.", "\\boxed{{{}}}", "So it is {}"])
 @pytest.mark.parametrize("written", PARTS)
-def test_a_part_is_not_taken_for_the_whole(written: str, frame: str) -> None:
+def test_a_part_of_a_value_is_not_read(written: str, frame: str) -> None:
     assert read_answer(frame.format(written), "number") is None
 
 
@@ -104,5 +104,5 @@ def test_a_part_is_not_taken_for_the_whole(written: str, frame: str) -> None:
         ("2 млрд", "2000000000"),
     ],
 )
-def test_the_whole_is_read(written: str, value: str, frame: str) -> None:
+def test_a_complete_value_is_read(written: str, value: str, frame: str) -> None:
     assert read_answer(frame.format(written), "number") == value
