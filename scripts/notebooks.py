@@ -42,6 +42,7 @@ def run(path: Path) -> None:
             timeout=CELL_SECONDS,
             kernel_name="python3",
             record_timing=False,
+            coalesce_streams=True,
             resources={"metadata": {"path": folder}},
         ).execute()
     notebook.metadata = METADATA
