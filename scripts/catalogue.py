@@ -1,4 +1,4 @@
-"""Measures every shipped architecture and writes the tables of ``docs/results/architectures.md``.
+"""Measure every shipped architecture and write the tables of ``docs/results/architectures.md``.
 
 ``scripts/catalogue.py --data gsm8k-train-1000.jsonl`` runs each architecture on the first 100 items
 of ``arithmetic`` and of the given problems, with one pool of samples. It then runs eight items
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "results" / "architectures.md"
 NUM_TIMED = 8
 PLAIN_VOTE = "self-consistency"
-NUM_DRAFTS = 16
+NUM_SAMPLES = 16
 """Samples of the plain vote, the baseline at equal cost."""
 LARGER = "qwen2.5-coder-1.5b"
 WITH_LARGER = {"single": "solver", "best-of-n-logit": "judge", "pairwise-tournament": "judge"}
@@ -59,8 +59,8 @@ def compare(bench: str, more: Sequence[str], limit: int, folder: Path) -> dict[s
 def plain_vote(folder: Path) -> str:
     """Write the file of the baseline vote; return its path."""
     vote = shipped(PLAIN_VOTE)
-    vote["nodes"]["draft"]["samples"] = NUM_DRAFTS
-    return written(vote, f"{PLAIN_VOTE}-{NUM_DRAFTS}", folder)
+    vote["nodes"]["draft"]["samples"] = NUM_SAMPLES
+    return written(vote, f"{PLAIN_VOTE}-{NUM_SAMPLES}", folder)
 
 
 def references(folder: Path) -> list[str]:
@@ -106,7 +106,8 @@ def table(compared: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
     """Return a Markdown table, the most accurate architectures first."""
     comparisons = {row["name"]: row for row in compared["equal_cost"]}
     lines = [
-        "| architecture | accuracy | cost, tokens | seconds | against the vote at equal cost |",
+        "| architecture | accuracy | tokens per answer | seconds per question "
+        "| against a vote at equal cost, points |",
         "|---|---|---|---|---|",
     ]
     for row in sorted(compared["rows"], key=lambda row: -(row["accuracy"] or 0)):
@@ -125,8 +126,8 @@ def table(compared: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
 
 def _comparison_text(row: Mapping[str, Any]) -> str:
     low, high = (100 * bound for bound in row["interval"])
-    drafts = f"{row['drafts']} draft{'' if row['drafts'] == 1 else 's'}"
-    votes = drafts if row["is_enough"] else f"all {drafts}"
+    samples = f"{row['drafts']} sample{'' if row['drafts'] == 1 else 's'}"
+    votes = samples if row["is_enough"] else f"all {samples}"
     difference = f"{100 * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}]".replace("-", "−")
     return f"{difference}, p = {row['p_value']:.2g} ({votes})"
 

@@ -31,7 +31,7 @@ def row(name: str, accuracy: float) -> dict[str, Any]:
     }
 
 
-def test_rows_stand_in_the_order_of_accuracy_beside_the_vote_of_equal_cost(
+def test_rows_are_sorted_by_accuracy_with_the_comparison_at_equal_cost(
     catalogue: ModuleType,
 ) -> None:
     held = {"drafts": 5, "is_enough": False, "difference": -0.02, "interval": [-0.1, 0.06]}
@@ -42,7 +42,7 @@ def test_rows_stand_in_the_order_of_accuracy_beside_the_vote_of_equal_cost(
     lines = catalogue.table(compared, {"best": 2.25}).splitlines()[2:]
     assert lines == [
         "| `best` | 60.0 % [50.0, 70.0] | 1,234 | 2.2 | −2.0 [−10.0, +6.0], p = 0.12"
-        " (all 5 drafts) |",
+        " (all 5 samples) |",
         "| `vote` | 50.0 % [40.0, 60.0] | 1,234 |  |  |",
     ]
 

@@ -15,7 +15,7 @@ _ROW = re.compile(r"^\| (?P<written>`.*`) \| (?P<value>[^|]*) \|[^|]*\|$", re.MU
 
 
 def documented() -> Iterator[tuple[str, str | None]]:
-    section = PAGE.read_text(encoding="utf-8").partition("## How a number is read")[2]
+    section = PAGE.read_text(encoding="utf-8").partition("## Number formats")[2]
     for row in _ROW.finditer(section.partition("\n## ")[0]):
         notations = re.findall(r"`([^`]*)`", row["written"])
         values = row["value"].split(", ")

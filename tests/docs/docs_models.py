@@ -8,6 +8,8 @@ from pathlib import Path
 
 from archon.spec import catalog
 
+SCRIPTED_REWARD = Path(__file__).parent / "scripted_reward.json"
+
 
 def use_scripted_model() -> None:
     """Let the names of local decoders mean the scripted model in this process."""
@@ -15,13 +17,11 @@ def use_scripted_model() -> None:
 
     def find_scripted(kind: catalog.Kind, name_or_path: str | os.PathLike[str]) -> Path:
         path = find(kind, name_or_path)
-        if kind == "model" and not catalog.is_path(name_or_path) and _is_decoder(path):
-            return find(kind, "scripted")
-        return path
+        if kind != "model" or catalog.is_path(name_or_path):
+            return path
+        card = json.loads(path.read_text())
+        if card["backend"] != "local" or card.get("transformer", "decoder") != "decoder":
+            return path
+        return SCRIPTED_REWARD if "reward" in card else find(kind, "scripted")
 
     catalog.find = find_scripted
-
-
-def _is_decoder(path: Path) -> bool:
-    card: dict[str, str] = json.loads(path.read_text())
-    return card["backend"] == "local" and card.get("transformer", "decoder") == "decoder"

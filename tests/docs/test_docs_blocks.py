@@ -35,10 +35,8 @@ from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 from archon.spec import catalog
 
 ROOT = Path(__file__).parents[2]
-UNCHECKED = {"log.md", "map.md", "architectures.md"} | {
-    f"{name}.md" for name in ("evaluation", "rewards", "search", "serving", "vllm")
-}
-"""Pages that are not yet written to be run."""
+UNCHECKED = {"log.md", "map.md"}
+"""Pages that are not written to be run: records of experiments, and a description of the code."""
 PAGES = [
     ROOT / "README.md",
     *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name not in UNCHECKED),

@@ -75,8 +75,8 @@ def test_every_field_that_is_ignored_is_listed_with_its_neutral_values() -> None
 
 def test_every_rejected_field_is_listed_with_its_neutral_values() -> None:
     rules = of_kind("unsupported")
-    assert sorted(listed("Refused")) == sorted(rules)
-    assert accepted("Refused") == {name: list(rule.neutral) for name, rule in rules.items()}
+    assert sorted(listed("Rejected")) == sorted(rules)
+    assert accepted("Rejected") == {name: list(rule.neutral) for name, rule in rules.items()}
 
 
 def test_no_field_that_is_applied_has_a_rule() -> None:
