@@ -34,13 +34,18 @@ if TYPE_CHECKING:
 @click.option(
     "--require",
     metavar="accuracy=SHARE",
-    help="Exit with code 100 where the accuracy is below, as accuracy=0.6.",
+    help="Exit with code 100 if the accuracy is lower, for example accuracy=0.6.",
 )
-@click.option("--ablate", is_flag=True, help="Also run it without each node, on the same draws.")
+@click.option(
+    "--ablate", is_flag=True, help="Also run ARCH without each of its nodes, on the same samples."
+)
 def evaluate(
     arch: str, bench: str, options: EvalOptions, require: str | None, ablate: bool, as_json: bool
 ) -> int:
-    """Measure the architecture ARCH on the benchmark BENCH."""
+    """Measure an architecture on a benchmark.
+
+    ARCH and BENCH are names in the catalogue or paths.
+    """
     from archon.api import run_folder
     from archon.evals.ablation import ablation_rows, ablations
     from archon.evals.run import read_run
@@ -85,7 +90,7 @@ def evaluate(
     if report.num_errors == report.num_runs:
         return FAILED
     if required is not None and (report.accuracy or 0) < required:
-        console().print(f"below the required accuracy of {required:g}", style="red")
+        console().print(f"the accuracy is below the required {required:g}", style="red")
         return REQUIREMENT_MISSED
     return 0
 
@@ -104,7 +109,7 @@ def _required_accuracy(text: str) -> float:
     except ValueError:
         value = -1.0
     if name != "accuracy" or not 0 <= value <= 1:
-        raise UsageError(f"--require takes accuracy=SHARE, a share from 0 to 1, not {text!r}")
+        raise UsageError(f"--require needs accuracy=SHARE with a share from 0 to 1, not {text!r}")
     return value
 
 
@@ -122,7 +127,7 @@ def _print_report(report: dict[str, Any], run: Run) -> None:
     cost = "–" if report["cost_tokens"] is None else decimal(report["cost_tokens"])
     speed = f"{decimal(report['tokens_per_second'])} tokens/s"
     seconds = decimal(report["wall_seconds"], 1)
-    print_line(f"cost {cost} tokens an answer, {seconds} s, {speed}{_pool_share(report)}")
+    print_line(f"cost {cost} tokens per answer, {seconds} s, {speed}{_pool_share(report)}")
     for line in _curve_lines(report["curves"]):
         print_line(line)
     for warning in report["warnings"]:
@@ -133,12 +138,12 @@ def _print_report(report: dict[str, Any], run: Run) -> None:
 
 
 def _pool_share(report: dict[str, Any]) -> str:
-    """Return a clause on the share of tokens that came from the pool, empty if none did."""
+    """Return a clause about the share of completion tokens from the pool; empty if none."""
     total, generated = (report["usage"][f"{kind}_tokens"] for kind in ("completion", "generated"))
     if generated == total:
         return ""
     share = percent(1 - generated / total, 0)
-    return f"; {share} % of what the models wrote was there from earlier runs"
+    return f"; {share} % of the completion tokens came from the sample pool"
 
 
 def _curve_lines(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
@@ -158,10 +163,11 @@ def _curve_lines(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[
 
 
 def _print_ablations(rows: Sequence[Mapping[str, Any]], refused: Mapping[str, str]) -> None:
-    """Print the gain in points and the cost in tokens per answer of each node."""
+    """Print each node's gain in percentage points and its cost in tokens per answer."""
     from rich.table import Table
 
-    table = Table("node", "accuracy without [95 %]", "it buys [95 %]", "p", "it costs", box=None)
+    heads = ("node", "accuracy without it [95 %]", "gain [95 %]", "p", "extra cost")
+    table = Table(*heads, box=None)
     for row in rows:
         gain = points(row["difference"], row["interval"])
         extra = row["extra_cost_tokens"]
@@ -171,4 +177,4 @@ def _print_ablations(rows: Sequence[Mapping[str, Any]], refused: Mapping[str, st
     if rows:
         console().print(table)
     for node, reason in refused.items():
-        print_line(f"{node} cannot be left out: {reason}", "dim")
+        print_line(f"{node} cannot be removed: {reason}", "dim")
