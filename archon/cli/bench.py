@@ -39,9 +39,7 @@ Decorator = Callable[[Any], Any]
 
 def _count(name: str, default: int, text: str, *, minimum: int = 1) -> Decorator:
     kind = click.IntRange(minimum)
-    return click.option(
-        name, type=kind, default=default, show_default=True, metavar="N", help=text
-    )
+    return click.option(name, type=kind, default=default, show_default=True, metavar="N", help=text)
 
 
 _model_option = click.option(
@@ -110,7 +108,7 @@ def engine(
 ) -> None:
     """Measure the speed of the local engine.
 
-    Generates many samples of prompts that share a prefix, and prints tokens per second.
+    Generate many samples of prompts that share a prefix, and print tokens per second.
     """
     _check_prefix(workload)
     require("torch", "engine")
@@ -169,7 +167,7 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
 def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> None:
     """Measure the overhead of a graph.
 
-    Asks questions to the architecture ARCH with a scripted model in every role, and prints
+    Ask questions to the architecture ARCH with a scripted model in every role, and print
     milliseconds per question and memory.
     """
     from archon.bench.graph import run_graph_bench
@@ -241,7 +239,7 @@ def peers(
 ) -> int | None:
     """Compare the local engine with llama.cpp and transformers.
 
-    Runs interleaved rounds of the contenders, and prints tokens per second and ratios.
+    Run interleaved rounds of the contenders, and print tokens per second and ratios.
     """
     output, picture = options.pop("output"), options.pop("picture")
     if result_file is not None and picture is None:
@@ -362,7 +360,7 @@ def _read_result(path: Path) -> dict[str, Any]:
 def serve(model: str, new_tokens: int, as_json: bool, **load: Any) -> int | None:
     """Compare a server under load with its engine.
 
-    Prints tokens per second and the time to the first token. The server, with an architecture of
+    Print tokens per second and the time to the first token. The server, with an architecture of
     one node, and its clients run in separate processes. A ratio divides the server's tokens per
     second by the engine's on the same kind of requests; "deducted" excludes the share of the cores'
     time that the clients used.

@@ -30,8 +30,8 @@ _MAX_PATHS, _MAX_LINES = 3, 200
 def convert(file: str, output: str | None, as_json: bool) -> None:
     """Convert a layered file of the original Archon project.
 
-    Writes FILE as one architecture, and prints each key that could not be carried over and each
-    rule of the paper that FILE breaks.
+    Write FILE as one architecture, and print each key that could not be carried over and each rule
+    of the paper that FILE breaks.
     """
     from archon.convert import convert as convert_data
     from archon.graph.loading import Loader

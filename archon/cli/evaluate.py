@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, emit, p_text, points, print_line, with_interval
+from archon.cli.console import (
+    console,
+    counted,
+    emit,
+    p_text,
+    points,
+    print_line,
+    with_interval,
+)
 from archon.cli.exits import FAILED, INTERRUPTED, REQUIREMENT_MISSED
 from archon.cli.measure import (
     EvalOptions,
@@ -117,7 +125,7 @@ def _print_report(report: dict[str, Any], run: Run) -> None:
     if report["interrupted"]:
         print_line(f"interrupted; {report['num_runs']} finished answers are kept", "yellow")
     where = f"{report['architecture']} on {report['benchmark']} ({report['split']})"
-    items = f"{report['num_items']} items"
+    items = counted(report["num_items"], "item")
     if report["epochs"] > 1:
         items += f" × {report['epochs']} epochs"
     result = f"accuracy {accuracy_text(report)}"
@@ -150,8 +158,8 @@ def _curve_lines(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[
     """Yield pass@k and vote@k of each node with several samples, at powers of four and the last k.
 
     >>> curve = [{"k": 1, "pass": 0.29, "vote": 0.29}, {"k": 8, "pass": 0.62, "vote": 0.4}]
-    >>> next(_curve_lines({"draft": curve}))
-    'draft: pass@1 29 %, @8 62 %; vote@8 40 %'
+    >>> next(_curve_lines({"solve": curve}))
+    'solve: pass@1 29 %, @8 62 %; vote@8 40 %'
     """
 
     def figures(name: str, curve: Sequence[Mapping[str, Any]]) -> str:

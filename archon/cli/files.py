@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def validate(files: tuple[str, ...], as_json: bool) -> int:
     """Check files of any kind.
 
-    Checks the schema of each FILE and, if it is an architecture or a search space, its graphs.
+    Check the schema of each FILE; for an architecture or a search space, also check the graphs.
     """
     checks = [_check_file(file) for file in files]
     is_valid = all(row["valid"] for row, _ in checks)
@@ -121,7 +121,7 @@ def show(
 ) -> None:
     """Draw an architecture as a Mermaid flowchart.
 
-    For a search space, also lists its parameters; the flowchart is that of its first configuration.
+    For a search space, also list its parameters; the flowchart is that of its first configuration.
     ARCH and SPACE are names in the catalogue or paths.
     """
     from archon.spec.reader import names_space

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from archon.cli.console import emit, with_interval
+from archon.cli.console import counted, emit, with_interval
 from archon.cli.options import command
 from archon.spec import catalog
 
@@ -59,7 +59,7 @@ def _runs() -> list[Row]:
             accuracy = with_interval(report["accuracy"], report["accuracy_interval"])
             row["description"] = (
                 f"{report['architecture']} on {report['benchmark']} ({report['split']}): "
-                f"accuracy {accuracy}, {report['num_items']} items"
+                f"accuracy {accuracy}, {counted(report['num_items'], 'item')}"
             )
         except (OSError, ValueError, KeyError, TypeError):
             pass
@@ -102,7 +102,7 @@ KINDS: Mapping[str, Callable[[], list[Row]]] = {
 def ls(kind: str | None, as_json: bool) -> None:
     """List architectures, benchmarks, models, templates and more.
 
-    Without a kind, lists everything. Templates are grouped by type of node, or by TYPE.METHOD if a
+    Without a kind, list everything. Templates are grouped by type of node, or by TYPE.METHOD if a
     method has its own templates.
     """
     found = {name: KINDS[name]() for name in (KINDS if kind is None else [kind])}

@@ -83,9 +83,7 @@ class EvalOptions:
 
 _OPTIONS = (
     models_option,
-    click.option(
-        "--limit", type=int, metavar="N", help="Use only the first N items of the split."
-    ),
+    click.option("--limit", type=int, metavar="N", help="Use only the first N items of the split."),
     seed_option,
     click.option(
         "--epochs",
@@ -112,9 +110,7 @@ _OPTIONS = (
         is_flag=True,
         help="Resume the run in --output, if there is one, and retry failed items.",
     ),
-    click.option(
-        "--keep-errors", is_flag=True, help="With --resume, do not retry failed items."
-    ),
+    click.option("--keep-errors", is_flag=True, help="With --resume, do not retry failed items."),
     click.option(
         "--max-errors",
         metavar="N|SHARE",

@@ -21,7 +21,7 @@ from archon.spec.reader import Loaded, load_model_card
 def ls(as_json: bool) -> None:
     """List the model cards of the catalogue.
 
-    Shows which weights are on this machine.
+    Also show which weights are on this machine.
     """
     rows = [_row(load_model_card(name)) for name in catalog.names("model")]
     if as_json:

@@ -42,13 +42,18 @@ if TYPE_CHECKING:
 _OPTIONS = (
     models_option,
     click.option(
-        "--trials", type=int, default=60, show_default=True, metavar="N", help="Run N trials."
+        "--trials",
+        type=int,
+        default=60,
+        show_default=True,
+        metavar="N",
+        help="Run N trials, counted over all workers and sessions.",
     ),
     click.option(
         "--objective",
         default="accuracy",
         show_default=True,
-        metavar="NAME,NAME",
+        metavar="NAME,...",
         help="Optimize accuracy, tokens, seconds, or several; the first ranks the finalists.",
     ),
     click.option(
@@ -111,9 +116,7 @@ _OPTIONS = (
         "postgresql+psycopg://USER@HOST/NAME.",
     ),
     click.option("--study", metavar="NAME", help="Name the study; by default it gets a new name."),
-    click.option(
-        "--resume", is_flag=True, help="Resume the study in --study, if there is one."
-    ),
+    click.option("--resume", is_flag=True, help="Resume the study in --study, if there is one."),
     no_cache_option,
     click.option(
         "--output",

@@ -35,7 +35,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     """
     headers = dict(scope["headers"])
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    # Browsers send other types without a CORS preflight, so any web page could send them.
+    # Some other types need no CORS preflight, so any web page could send them.
     if kind != b"application/json":
         reason = "the body must have the content type application/json"
         raise BadRequestError(reason, status=415)

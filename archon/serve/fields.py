@@ -188,7 +188,7 @@ _REQUEST: Rules = {
     "return_tokens": _unsupported("not supported; leave it out or send false", False),
     "return_token_ids": _unsupported("not supported; leave it out or send false", False),
     "return_tokens_as_token_ids": _unsupported("not supported; leave it out", False),
-    "skip_special_tokens": _unsupported("texts never have special tokens; leave it out", True),
+    "skip_special_tokens": _unsupported("texts contain no special tokens; leave it out", True),
     "spaces_between_special_tokens": _LABEL,
     # Objects with nested fields.
     "options": _unsupported("not supported; send its fields at the top level", {}),

@@ -83,7 +83,7 @@ class Usage(ResponseObject):
 class TokenLogprob(ResponseObject):
     """A sampled token."""
 
-    token: str = Field(description="The text; such as `token_id:42` if the bytes are unknown.")
+    token: str = Field(description="The text, or `token_id:` and the id if the bytes are unknown.")
     logprob: float
     bytes: list[int] | None
     top_logprobs: list[Any] = Field(max_length=0)

@@ -33,8 +33,7 @@ TRAININGS = {
     "reward": TrainingKind(
         "archon.train.objectives.reward",
         "Train a reward head on good and bad replies.",
-        "the head and, if one is trained, the adapter, a model card, and the replies that were "
-        "sampled",
+        "the head (and the adapter, if one is trained), a model card, and the sampled replies",
         has_device=False,  # the engine reads replies where the card's model runs
     ),
     "dpo": TrainingKind(

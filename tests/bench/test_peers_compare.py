@@ -31,7 +31,9 @@ def weights(tmp_path: Path) -> str:
 def test_rounds_are_interleaved_in_alternating_order(weights: str) -> None:
     reports: list[str] = []
     comparison = compare(["fake", "crashing", "dying"], task(weights), 2, reports.append)
-    ran = [line.split(":")[0] + line.split(":")[1].split()[0] for line in reports if "round" in line]
+    ran = [
+        line.split(":")[0] + line.split(":")[1].split()[0] for line in reports if "round" in line
+    ]
     assert ran == ["round 1fake", "round 1dying", "round 2fake"]
     assert not comparison.interrupted
 

@@ -118,7 +118,9 @@ def test_an_evaluation_without_success_stops_and_can_be_resumed(cli: Cli, server
     assert (report["num_runs"], report["num_errors"]) == (40, 0)
 
 
-@pytest.mark.parametrize(("limit", "reason"), [("0", "1 answer failed"), ("20%", "9 answers failed")])
+@pytest.mark.parametrize(
+    ("limit", "reason"), [("0", "1 answer failed"), ("20%", "9 answers failed")]
+)
 def test_max_errors_limits_the_failures(cli: Cli, server: Server, limit: str, reason: str) -> None:
     data = ["--data", "items.jsonl", "--split", "test"]
     assert cli(*EVAL, *data, "--max-errors", limit) == 1
@@ -329,7 +331,7 @@ def test_the_help_of_compare_explains_its_output(cli: Cli) -> None:
     assert not Path("o1").exists()
     assert not Path("o2").exists()
     assert cli("compare", "--help") == 0
-    assert "--output names one folder for the whole comparison" in " ".join(cli.stdout.split())
+    assert "--output names one folder for the comparison" in " ".join(cli.stdout.split())
 
 
 # -------------------------------------------------------------------------------- data files

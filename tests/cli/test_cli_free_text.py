@@ -85,7 +85,7 @@ def test_options_may_appear_anywhere_and_keep_their_values(
     assert main(["run", "--seed", "-3", "single", "-5 + 3", *SCRIPTED, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["text"]
     assert main(["run", "-5 + 3", "-h"]) == 0
-    assert "Answer one QUESTION" in capsys.readouterr().out
+    assert "Answer one question." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -108,9 +108,7 @@ def test_a_wide_terminal_shows_everything() -> None:
     bar, results, model = shown(half_way(Clock()), 120)
     assert bar.startswith("rank-fuse ━")
     assert bar.endswith("40/200 1:00, 1:47 left")
-    assert results == (
-        "accuracy 42.5 % [28.5, 57.8], 2 failed, 800 tokens/s, 64 questions running"
-    )
+    assert results == ("accuracy 42.5 % [28.5, 57.8], 2 failed, 800 tokens/s, 64 questions running")
     assert model == (
         "qwen2.5-coder-0.5b: 412 texts decoding, 6 prompts waiting, cache 43 % full, "
         "61 % of prompt tokens cached"

@@ -241,7 +241,9 @@ def test_export_as_csv_has_a_row_for_each_answer(cli: Cli) -> None:
         (["out", "--output", "no/such/file"], "cannot write no/such/file"),
     ],
 )
-def test_export_rejects_impossible_combinations(cli: Cli, arguments: list[str], reason: str) -> None:
+def test_export_rejects_impossible_combinations(
+    cli: Cli, arguments: list[str], reason: str
+) -> None:
     start = ["eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl", "--output", "out"]
     assert cli(*start) == 0
     assert cli("export", *arguments) in (1, 2)
