@@ -64,7 +64,7 @@ def main() -> None:
             for scheme in ("light", "dark"):
                 screenshot(browser, Path("fused.html"), output / f"run-{scheme}.png", scheme)
                 screenshot(browser, Path("study.html"), output / f"study-{scheme}.png", scheme)
-            next_to_its_page(browser, Path("fused.html"), output / "architecture-and-page.png")
+            with_its_page(browser, Path("fused.html"), output / "architecture-and-page.png")
             browser.close()
 
 
@@ -118,21 +118,27 @@ def screenshot(browser: Browser, page_file: Path, target: Path, scheme: Any) -> 
     context.close()
 
 
-def next_to_its_page(browser: Browser, page_file: Path, target: Path) -> None:
-    """Write an image of an architecture's graph next to the page of one of its runs."""
+def with_its_page(browser: Browser, page_file: Path, target: Path) -> None:
+    """Write one image: the graph of an architecture above the page of one of its answers."""
+    context = browser.new_context(viewport={"width": 1000, "height": 760}, color_scheme="light")
+    page = context.new_page()
+    page.goto(page_file.resolve().as_uri())
+    page.locator("tr.row").first.click()
+    page.wait_for_timeout(500)
+    page.screenshot(path="answer.png")
     graph = svg(Loader().architecture(SHOWN).graph)
     both = Path("both.html")
     both.write_text(
-        "<style>body{margin:0;display:flex;gap:24px;align-items:center;background:#fff;color:#222;"
-        "font-family:sans-serif}figure{margin:24px;width:560px}iframe{border:1px solid #ccc;"
-        "width:1100px;height:820px;zoom:.72}</style>"
-        f"<figure>{graph}</figure><iframe src='{page_file.resolve().as_uri()}'></iframe>",
+        "<style>body{margin:0;padding:24px;background:#fff;color:#222;font-family:sans-serif}"
+        "figure{margin:0 0 20px}img{border:1px solid #ccc;border-radius:6px;width:1000px}</style>"
+        f"<figure>{graph}</figure><img src='answer.png'>",
         encoding="utf-8",
     )
-    page = browser.new_page(viewport={"width": 1440, "height": 640})
+    page.set_viewport_size({"width": 1050, "height": 700})
     page.goto(both.resolve().as_uri())
     page.wait_for_load_state("load")
-    page.screenshot(path=target)
+    page.screenshot(path=target, full_page=True)
+    context.close()
 
 
 if __name__ == "__main__":

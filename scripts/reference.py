@@ -167,6 +167,7 @@ def node_page(name: str, node_type: NodeType[Any]) -> str:
     text += "## Methods\n\n" if node_type.chosen_by else "## Behaviour\n\n"
     if node_type.chosen_by:
         text += f"The key `{node_type.chosen_by}` chooses the method.\n\n"
+    text += f"*Effect:* {effects_of(node_type)}.\n\n"
     for method_name, method in node_type.methods.items():
         if method_name:
             text += f"### `{method_name}`\n\n"
@@ -174,6 +175,22 @@ def node_page(name: str, node_type: NodeType[Any]) -> str:
         if method.without_model is not None:
             text += "Without `model`:\n\n" + method_facts(method.without_model)
     return text + node_example(name)
+
+
+def effects_of(node_type: NodeType[Any]) -> str:
+    """Return a line that names the effects of a node on candidates and unit tests."""
+    effects = node_type.effects
+    named = {
+        "writes candidates": effects.writes,
+        "replaces the candidates that it reads": effects.replaces,
+        "may drop candidates": effects.drops and not effects.replaces,
+        "writes critiques": effects.critiques,
+        "replaces values": effects.values,
+        "writes unit tests": effects.writes_tests is not None,
+        "reads unit tests": node_type.reads(node_type.spec.model_construct()).tests is not None,
+        f"scores candidates ({effects.scores})": effects.scores is not None,
+    }
+    return ", ".join(effect for effect, holds in named.items() if holds) or "passes candidates on"
 
 
 def method_facts(method: Method[Any]) -> str:
@@ -187,19 +204,6 @@ def method_facts(method: Method[Any]) -> str:
     if method.requires:
         names = ", ".join(f"`{capability}`" for capability in sorted(method.requires))
         facts.append(f"*Required capabilities of the model:* {names}")
-    effects = {
-        "writes candidates": method.writes,
-        "replaces the candidates that it reads": method.replaces,
-        "may drop candidates": method.drops and not method.replaces,
-        "writes critiques": method.critiques,
-        "replaces values": method.values,
-        "writes unit tests": method.writes_tests is not None,
-        "reads unit tests": method.reads_tests is not None,
-    }
-    named = [effect for effect, holds in effects.items() if holds]
-    if method.scores is not None:
-        named.append(f"scores candidates ({method.scores})")
-    facts.append(f"*Effect:* {', '.join(named) or 'passes candidates on'}")
     return "".join(f"- {fact}\n" for fact in facts) + "\n"
 
 

@@ -41,9 +41,18 @@ for name in (
 ):
     os.environ.pop(name, None)
 
+# Hundreds of tests start a command, which would compile all its modules again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what it puts behind the scenes deaf to Ctrl-C, and so the commands under test.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with files that use real weights: they take longest, and the most memory."""
+    real = {item.path for item in items if item.get_closest_marker("real")}
+    items.sort(key=lambda item: item.path not in real)
 
 
 @pytest.fixture(scope="module", autouse=True)

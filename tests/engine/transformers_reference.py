@@ -1,8 +1,10 @@
-"""The same model in transformers, with weights read by the ``gguf`` package."""
+"""The same model in transformers, with weights read by the ``gguf`` package, a layer at a time."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,29 +58,53 @@ def reference_model(path: Path) -> torch.nn.Module:
     }  # fmt: skip
     reader.fields.clear()  # several arrays for each token of the vocabulary: half a gigabyte
     free_memory()
-    state: dict[str, Tensor] = {}
-    for tensor in reader.tensors:
-        weight = _dequantized(tensor)
-        if family == "llama" and ("attn_q." in tensor.name or "attn_k." in tensor.name):
-            weight = _deinterleave(weight, num_heads if "attn_q." in tensor.name else num_kv_heads)
-        state[_name(tensor.name)] = torch.from_numpy(weight)
-    tied = "lm_head.weight" not in state
+    tensors = {_name(tensor.name): tensor for tensor in reader.tensors}
+
+    def weights(prefix: str) -> dict[str, Tensor]:
+        """Return the weights whose names have a prefix, without it."""
+        return {
+            name.removeprefix(prefix): _weight(tensor, family, num_heads, num_kv_heads)
+            for name, tensor in tensors.items()
+            if name.startswith(prefix)
+        }
+
+    embedding = weights("model.embed_tokens.")["weight"]
     shape |= {
-        "vocab_size": len(state["model.embed_tokens.weight"]), "tie_word_embeddings": tied,
+        "vocab_size": len(embedding), "tie_word_embeddings": "lm_head.weight" not in tensors,
     }  # fmt: skip
-    if tied:
-        state["lm_head.weight"] = state["model.embed_tokens.weight"]
     if family == "qwen3":
-        shape["head_dim"] = len(state["model.layers.0.self_attn.q_norm.weight"])
+        shape["head_dim"] = int(tensors["model.layers.0.self_attn.q_norm.weight"].shape[0])
     with torch.device("meta"):
-        model = _empty_model(family, shape, "model.layers.0.self_attn.q_proj.bias" in state)
-    rope = type(model.model.rotary_emb)(model.config)
-    missing = model.load_state_dict(state, strict=False, assign=True).missing_keys
-    assert all(name.endswith("o_proj.bias") for name in missing), missing
-    for layer in model.model.layers:
-        layer.self_attn.o_proj.bias = None
-    model.model.rotary_emb = rope
+        model = _empty_model(family, shape, "model.layers.0.self_attn.q_proj.bias" in tensors)
+    model.model.rotary_emb = type(model.model.rotary_emb)(model.config)
+    _assign(model.model.embed_tokens, {"weight": embedding})
+    _assign(model.model.norm, weights("model.norm."))
+    _assign(model.lm_head, weights("lm_head.") or {"weight": embedding})
+    for number, layer in enumerate(model.model.layers):
+        _load_while_computing(layer, partial(weights, f"model.layers.{number}."))
     return model.eval()
+
+
+def _load_while_computing(layer: Any, load: Callable[[], dict[str, Tensor]]) -> None:
+    """Dequantize a layer's weights before it computes and drop them after it: one is in memory."""
+    layer.self_attn.o_proj.bias = None
+
+    def drop(*_: Any) -> None:
+        layer.to("meta")
+
+    layer.register_forward_pre_hook(lambda *_: _assign(layer, load()))
+    layer.register_forward_hook(drop)
+
+
+def _assign(module: torch.nn.Module, state: dict[str, Tensor]) -> None:
+    module.load_state_dict(state, assign=True)
+
+
+def _weight(tensor: gguf.ReaderTensor, family: str, num_heads: int, num_kv_heads: int) -> Tensor:
+    weight = _dequantized(tensor)
+    if family == "llama" and ("attn_q." in tensor.name or "attn_k." in tensor.name):
+        weight = _deinterleave(weight, num_heads if "attn_q." in tensor.name else num_kv_heads)
+    return torch.from_numpy(weight)
 
 
 def _dequantized(tensor: gguf.ReaderTensor) -> npt.NDArray[np.float32]:

@@ -162,7 +162,8 @@ def _template() -> Target:
 
     def read(place: Path) -> object:
         source = (place / "template.jinja").read_bytes().decode("utf-8", "replace")
-        return ChatTemplate(source).render(messages=_CHAT, add_generation_prompt=True, bos_token="")
+        values = {"messages": _CHAT, "add_generation_prompt": True, "bos_token": ""}
+        return ChatTemplate(source).render_all([values])
 
     return Target(damage, read, (TemplateError,))
 

@@ -59,10 +59,10 @@ async def test_a_pinned_prompt_reaches_the_engine(lm: LocalLM) -> None:
     long = Message("user", "a long question " * 10)
     await lm.generate(replace(QUESTION, messages=(long,), hold=hold))
     tree = lm.worker.engine.scheduler.memory.tree
-    assert hold in tree._held
+    assert hold in tree._pinned
     hold.release()
     await lm.generate(QUESTION)
-    assert hold not in tree._held
+    assert hold not in tree._pinned
 
 
 async def test_prompt_digests_depend_on_model_and_tokens(lm: LocalLM, tmp_path: Path) -> None:

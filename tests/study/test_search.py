@@ -322,7 +322,7 @@ def test_unwritable_locations_are_reported_first(folder: Path) -> None:
         with pytest.raises(UsageError, match=told):
             searched(study="one", output=output)
     (folder / "runs" / "two").write_text("no folder")
-    with pytest.raises(UsageError, match="cannot make the folder runs/two: File exists"):
+    with pytest.raises(UsageError, match="cannot create the folder runs/two: File exists"):
         searched(study="two")
     assert not list(folder.glob("runs/one/*.db"))
 

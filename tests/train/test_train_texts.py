@@ -41,7 +41,7 @@ def test_prompts_and_messages_become_dialogues(tmp_path: Path) -> None:
         ({"messages": []}, r"\$\.messages: no message"),
         ({"messages": [{"role": "bot", "content": "x"}]}, r"\$\.messages\[0\]\.role: is .bot."),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "begins with an answer"),
-        ([1], "holds"),
+        ([1], "is a list of 1; every line"),
     ],
 )
 def test_a_line_of_another_form_is_named(tmp_path: Path, row: object, reason: str) -> None:
