@@ -26,16 +26,16 @@ NUM_SAMPLES = 16
 """Samples of the plain vote, the baseline at equal cost."""
 LARGER = "qwen2.5-coder-1.5b"
 WITH_LARGER = {"single": "solver", "best-of-n-logit": "judge", "pairwise-tournament": "judge"}
-"""Architecture → role that a second measurement gives to the larger model."""
+"""Architecture → role that the larger model has in a second measurement."""
 EXCLUDED = frozenset({"translate-numbers", "meaning-vote"})
-"""Architectures for other tasks than arithmetic."""
+"""Architectures that are not for arithmetic."""
 
 
 def main() -> None:
     """Measure, then write the tables into the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", required=True, help="GSM8K's training problems, as JSON Lines.")
-    parser.add_argument("--limit", type=int, default=100, help="Items of each benchmark.")
+    parser.add_argument("--data", required=True, help="JSONL file of GSM8K's training problems.")
+    parser.add_argument("--limit", type=int, default=100, help="Number of items per benchmark.")
     parser.add_argument("--output", type=Path, default=ROOT / "runs" / "catalogue")
     options = parser.parse_args()
     benches = {"arithmetic": [], "gsm8k": ["--data", options.data]}
@@ -64,7 +64,7 @@ def plain_vote(folder: Path) -> str:
 
 
 def references(folder: Path) -> list[str]:
-    """Return names of the shipped architectures, and paths of variants with the larger model."""
+    """Return names of shipped architectures, and paths of variants with the larger model."""
     files = []
     for name, role in WITH_LARGER.items():
         changed = shipped(name)
@@ -95,7 +95,7 @@ def timed(ref: str, bench: str, more: Sequence[str], folder: Path) -> float:
 
 
 def archon(*arguments: str) -> dict[str, Any]:
-    """Run a command; return its JSON. Its failure ends this program."""
+    """Run a command; return its JSON. If it fails, this program ends."""
     command = [sys.executable, "-m", "archon", *arguments, "--json"]
     result = subprocess.run(command, stdout=subprocess.PIPE, cwd=ROOT, check=True, text=True)
     answer: dict[str, Any] = json.loads(result.stdout)
@@ -137,7 +137,8 @@ def with_table(page: str, name: str, rows: str) -> str:
 
     Raises
     ------
-    ValueError : the page has no such marks.
+    ValueError
+        The page has no such marks.
     """
     begin, end = f"<!-- table: {name} -->\n", "<!-- end of table -->"
     before, found, rest = page.partition(begin)

@@ -15,7 +15,7 @@ MAX_TEXT = 24  # characters that fit into a box
 
 
 def svg(graph: Graph) -> str:
-    """Return the image of a graph. It takes its colours from the page that contains it."""
+    """Return the image of a graph. Its colours are those of the page that contains it."""
     columns = _columns(graph.inputs)
     tallest = max(len(column) for column in columns)
     height = tallest * (HEIGHT + GAP_Y) + 2 * GAP_Y
@@ -85,7 +85,7 @@ def _box(graph: Graph, name: str, x: float, y: float) -> str:
 
 
 def _shown_parameters(parameters: Iterable[str]) -> Iterator[str]:
-    """The two parameters that say most, as short as possible."""
+    """Yield the method and the number of samples, as short as possible."""
     for parameter in parameters:
         name, _, value = parameter.partition(" ")
         if name == "method":

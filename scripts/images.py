@@ -2,8 +2,8 @@
 
 ``scripts/images.py`` runs the commands of the tutorial with the default model in a new folder, and
 writes what they print as SVG and the pages of ``archon view`` as PNG into ``docs/images``. It needs
-the extra ``dev`` and Chromium (Debian's package, or ``playwright install chromium``).
-``--model scripted`` tries it without weights.
+the extra ``dev`` and Chromium (Debian's package, or ``playwright install chromium``). With
+``--model scripted`` it needs no weights.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ SHOWN = "rank-fuse"
 def main() -> None:
     """Run the commands and write every image."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--model", help="Another card for every role.")
-    parser.add_argument("--output", type=Path, default=IMAGES, help="Folder of the images.")
+    parser.add_argument("--model", help="Model for every role.")
+    parser.add_argument("--output", type=Path, default=IMAGES, help="Folder for the images.")
     options = parser.parse_args()
     output: Path = options.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def archon(*arguments: str) -> str:
 
 
 def record(name: str, arguments: list[str], output: Path) -> None:
-    """Run a command and write its terminal as ``NAME.svg``."""
+    """Run a command, and write its terminal output as ``NAME.svg``."""
     printed = archon(*arguments)
     shown = [quoted(argument) for argument in arguments]
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)

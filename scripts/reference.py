@@ -1,6 +1,6 @@
 """Write the reference pages of the documentation from the schemas and tables of the code.
 
-mkdocs-gen-files runs this while ``mkdocs build`` runs; nothing is written into ``docs/``.
+``mkdocs build`` runs this script through mkdocs-gen-files. It writes no file into ``docs/``.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from diagram import svg
 
 FILE_KINDS = {
     "architecture": "A graph of nodes over models",
-    "space": "A search space: an architecture with parameters to choose",
-    "model": "A model card: where a model's weights or server are, and how it is run",
+    "space": "A search space: an architecture with parameters that a search chooses",
+    "model": "A model card: the weights or the server of a model, and its settings",
     "benchmark": "A benchmark card: questions, answers, splits and the scorer",
     "training": "A training configuration",
 }
@@ -147,7 +147,7 @@ def node_pages() -> Iterator[tuple[str, str, str]]:
         "Node types",
         "A node reads candidates from the nodes in its `inputs` and passes candidates on. "
         "Edges are the names in `inputs`; a node without inputs reads the question.\n\n"
-        + table(("type", "what it does"), rows),
+        + table(("type", "description"), rows),
     )
     for name, node_type in NODE_TYPES.items():
         yield f"nodes/{name}", f"Node type: `{name}`", node_page(name, node_type)
@@ -160,10 +160,10 @@ def summary(thing: object) -> str:
 
 def node_page(name: str, node_type: NodeType[Any]) -> str:
     """Return the page of a type of node: keys, methods, an example."""
-    whole = node_type.spec.model_json_schema()
-    page_of = dict.fromkeys(whole.get("$defs", {}), "../files/architecture.md")
+    node_schema = node_type.spec.model_json_schema()
+    page_of = dict.fromkeys(node_schema.get("$defs", {}), "../files/architecture.md")
     text = (inspect.getdoc(node_type.spec) or "") + "\n\n## Keys\n\n"
-    text += keys_table(whole["properties"], whole.get("required", ()), page_of)
+    text += keys_table(node_schema["properties"], node_schema.get("required", ()), page_of)
     text += "## Methods\n\n" if node_type.chosen_by else "## Behaviour\n\n"
     if node_type.chosen_by:
         text += f"The key `{node_type.chosen_by}` chooses the method.\n\n"
@@ -194,8 +194,8 @@ def effects_of(node_type: NodeType[Any]) -> str:
 
 
 def method_facts(method: Method[Any]) -> str:
-    """Return what a method needs and does, as a list."""
-    model = "asked for text" if method.prompt else "needed" if method.uses_model else "none"
+    """Return a list of a method's requirements and effects."""
+    model = "generates text" if method.prompt else "required" if method.uses_model else "none"
     facts = [f"*Model:* {model}"]
     if method.prompt is not None:
         anchor = method.prompt.name.replace(".", "")
@@ -203,7 +203,7 @@ def method_facts(method: Method[Any]) -> str:
         facts.append(f"*Templates:* [{names}](../templates.md#{anchor})")
     if method.requires:
         names = ", ".join(f"`{capability}`" for capability in sorted(method.requires))
-        facts.append(f"*Capabilities that the model needs:* {names}")
+        facts.append(f"*Required capabilities of the model:* {names}")
     return "".join(f"- {fact}\n" for fact in facts) + "\n"
 
 
@@ -228,8 +228,8 @@ def node_example(node_type: str) -> str:
 def templates_page() -> str:
     """Return the text of every template."""
     text = (
-        'A node chooses a template by `"prompt": "NAME"`. The first of each list is the default. '
-        'A custom text is given as `"prompt": {"text": "…"}` with the placeholders named here.\n\n'
+        'A node selects a template with `"prompt": "NAME"`. The first of each list is the default. '
+        'A custom template is `"prompt": {"text": "…"}` with the placeholders listed here.\n\n'
     )
     for kind in prompt_kinds():
         placeholders = ", ".join(f"`{{{name}}}`" for name in kind.filled)
@@ -255,7 +255,7 @@ def families_page() -> str:
             f"`{name}`",
             traits.hf_class,
             "before each sublayer" if traits.pre_norm else "after each sublayer",
-            {"none": "no", "head": "each head", "projection": "whole projection"}[traits.qk_norm],
+            {"none": "no", "head": "each head", "projection": "projection"}[traits.qk_norm],
             "always" if traits.always_biased else "optional" if traits.biases else "no",
             "GGUF, folder",
         )
@@ -292,16 +292,16 @@ def file_pages() -> Iterator[tuple[str, str, str]]:
         )
 
 
-def file_page(whole: Schema, node_specs: set[str]) -> str:
+def file_page(file_schema: Schema, node_specs: set[str]) -> str:
     """Return the keys of a file and of every object in it."""
-    definitions = whole.get("$defs", {})
+    definitions = file_schema.get("$defs", {})
     page_of = {name: f"#{name.lower()}" for name in definitions if name not in node_specs}
     for spec in NODE_TYPES.values():
         page_of[spec.spec.__name__] = f"../nodes/{spec.name}.md"
     text = ""
-    if "properties" in whole:
-        text += keys_table(whole["properties"], whole.get("required", ()), page_of)
-    elif tops := whole.get("oneOf") or whole.get("anyOf"):
+    if "properties" in file_schema:
+        text += keys_table(file_schema["properties"], file_schema.get("required", ()), page_of)
+    elif tops := file_schema.get("oneOf") or file_schema.get("anyOf"):
         text += "One of " + ", ".join(type_text(top, page_of) for top in tops) + ".\n\n"
     for name, definition in definitions.items():
         if name in node_specs:
@@ -320,7 +320,7 @@ def file_page(whole: Schema, node_specs: set[str]) -> str:
 def command_pages() -> Iterator[tuple[str, str, str]]:
     """Yield a page for every command, and their list."""
     rows = [(page_link(name, name), row[1]) for name, row in archon.table.items()]
-    yield "commands/index", "Commands", table(("command", "what it does"), rows)
+    yield "commands/index", "Commands", table(("command", "description"), rows)
     context = click.Context(archon, info_name="archon")
     for name in archon.table:
         command = archon.get_command(context, name)
@@ -358,7 +358,7 @@ def command_text(command: click.Command, path: str, level: int) -> str:
 
 def catalogue_pages() -> Iterator[tuple[str, str, str]]:
     """Yield the shipped architectures, models and benchmarks with their files."""
-    text = "Files that come with Archon, by name. `archon show NAME` draws one.\n\n"
+    text = "The shipped architectures. `archon show NAME` draws one in a terminal.\n\n"
     for name in catalog.names("architecture"):
         path = catalog.find("architecture", name)
         spec = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""A child process that receives and answers lines of JSON."""
+"""A child process that answers lines of JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ChildProcess:
     num_threads
         Threads of the numeric libraries; None for their defaults.
     own_session
-        An interrupt of the terminal reaches only the parent.
+        Start a new session, so that an interrupt of the terminal reaches only the parent.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class ChildProcess:
         return self.receive()
 
     def receive(self) -> Any:
-        """Return the next line that the process prints; raises the errors of ``ask``."""
+        """Return the next line that the process prints, decoded. Raises the errors of ``ask``."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:

@@ -64,8 +64,7 @@ def run_engine_bench(
 
 
 def engine_shares(path: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Measure the roofline of a model, and compute the shares of it in ``run_engine_bench``'s
-    figures."""
+    """Measure a model's roofline; return it with the share that ``run_engine_bench`` reached."""
     workload = Workload.from_values(figures)
     bound = measure_roofline(config_of(open_model(path)), figures["precision"], num_cores())
     rate, decode_rate = (figures[f"{kind}_tokens_per_second"] for kind in ("completion", "decode"))
@@ -112,7 +111,7 @@ def _time(engine: Engine, requests: list[GenerationRequest]) -> dict[str, Any]:
 
 
 def _kernel_seconds(engine: Engine) -> Counter[str]:
-    """Return the time in compiled kernels so far by phase, empty without such kernels."""
+    """Return the seconds in compiled kernels so far, by phase; empty without such kernels."""
     decoder = engine.decoder
     return Counter(decoder.seconds if isinstance(decoder, NativeDecoder) else {})
 

@@ -4,8 +4,8 @@ A step reads all weights, and the keys and values of all tokens that running seq
 and it multiplies each row with all weights. At the machine's best rates, the slower of the two
 bounds the step (Williams, Waterman & Patterson 2009, doi 10.1145/1498765.1498785).
 
-To keep it an upper bound of the speed, the arithmetic of attention, norms and sampling is left out,
-and so are the bytes of activations and of quantization scales. Keys of a shared prefix count once.
+The arithmetic of attention, norms and sampling is excluded, and so are the bytes of activations and
+quantization scales; keys of a shared prefix count once. The result is therefore an upper bound.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ def measure_products(
 def _engine_seconds(
     config: DecoderConfig, precision: str, row_counts: Sequence[int]
 ) -> Iterator[tuple[int, Seconds]]:
-    """Yield (rows, seconds) of the engine's compiled kernels, nothing without such kernels."""
+    """Yield (rows, seconds) of the engine's compiled kernels, if there are any."""
     source = _EqualWeights(config)
     decoder = load_decoder(
         source, cast(Precision, precision), torch.device("cpu"), keep_in=cache_dir()
@@ -254,7 +254,7 @@ def _engine_seconds(
 
 
 class _EqualWeights(RandomWeights):
-    """Constant parameters, which are quick to make; they do not change the time of a product."""
+    """Constant parameters. They are quick to create, and products take the same time with them."""
 
     def _normal(self, place: int, *shape: int) -> Tensor:
         return torch.full(shape, 0.01)
@@ -266,8 +266,8 @@ def _operator_seconds(
     """Yield (rows, seconds) of torch's operators.
 
     Without VNNI, oneDNN's int8 product is hundreds of times slower than a float32 product, and all
-    row counts would take more than ten minutes. Such an operator never is the best and is skipped
-    after the first row count.
+    row counts would take more than ten minutes. Such an operator is never the best one, and is
+    skipped after the first row count.
     """
     shapes = linear_shapes(config) * config.num_layers
     float_head = [_Float(config.vocab_size, config.width, torch.float32)]

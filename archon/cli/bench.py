@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -31,18 +32,30 @@ _WORKLOAD_KEYS = {"workload", "contenders", "ratios", "rooflines"}
 _DEFAULT_PEERS = "archon,llama.cpp,llama.cpp-q4_0,transformers"
 _SERVE_SAMPLING = {n: parameter.default for n, parameter in SAMPLER_PARAMETERS.items()}
 _SERVE_SAMPLING |= {"temperature": 0.8, "top_k": 40}
-"""The sampling of ``archon bench engine``, complete so that no card changes it."""
+"""Every sampling parameter, so that no card changes the sampling of the measured server."""
 
 Decorator = Callable[[Any], Any]
 
 
-def _count(name: str, default: int, text: str | None = None, *, minimum: int = 1) -> Decorator:
+def _count(name: str, default: int, text: str, *, minimum: int = 1) -> Decorator:
     kind = click.IntRange(minimum)
-    return click.option(name, type=kind, default=default, show_default=True, help=text)
+    return click.option(name, type=kind, default=default, show_default=True, metavar="N", help=text)
 
 
-def _model(text: str = "A local model.") -> Decorator:
-    return click.option("--model", default="qwen2.5-coder-0.5b", show_default=True, help=text)
+_model_option = click.option(
+    "--model",
+    default="qwen2.5-coder-0.5b",
+    show_default=True,
+    metavar="NAME",
+    help="Use this local model.",
+)
+_prompts_option = partial(_count, "--num-prompts", text="Use N prompts.")
+_prompt_tokens_option = partial(
+    _count, "--prompt-tokens", text="Make each prompt N tokens long, the shared prefix included."
+)
+_prefix_option = partial(
+    _count, "--shared-prefix-tokens", text="Let the prompts share their first N tokens.", minimum=0
+)
 
 
 def _precision(text: str) -> Decorator:
@@ -52,7 +65,7 @@ def _precision(text: str) -> Decorator:
 def _check_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Any:
     """Reject a file whose folder does not exist, before anything is measured."""
     if path is not None and not path.absolute().parent.is_dir():
-        raise click.BadParameter(f"there is no folder {path.absolute().parent}")
+        raise click.BadParameter(f"there is no folder {path.absolute().parent}; create it first")
     return path
 
 
@@ -64,33 +77,39 @@ def _file(name: str, text: str) -> Decorator:
 def _check_prefix(options: Mapping[str, Any]) -> None:
     """Reject a shared prefix that is longer than the prompt."""
     if options["shared_prefix_tokens"] > options["prompt_tokens"]:
-        raise UsageError("--shared-prefix-tokens cannot be more than --prompt-tokens")
+        raise UsageError("--shared-prefix-tokens must not be more than --prompt-tokens")
 
 
 # Engine, quality and graph
 
 
 @command
-@_model()
-@_precision("By default the card's.")
+@_model_option
+@_precision("Compute in this precision; by default in the card's.")
 @click.option(
-    "--device", type=click.Choice(["cpu", "cuda"]), help="By default CUDA where there is any."
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    help="Compute on this device; by default on CUDA if it is available.",
 )
-@_count("--num-prompts", 4)
-@_count("--samples-per-prompt", 16)
-@_count("--prompt-tokens", 576, "Tokens of each prompt, the shared prefix included.")
-@_count("--shared-prefix-tokens", 512, minimum=0)
-@_count("--new-tokens", 128)
+@_prompts_option(default=4)
+@_count("--samples-per-prompt", 16, "Generate N samples per prompt.")
+@_prompt_tokens_option(default=576)
+@_prefix_option(default=512)
+@_count("--new-tokens", 128, "Generate N tokens per sample.")
 @click.option(
     "--roofline/--no-roofline",
     default=True,
     show_default=True,
-    help="Measure on the CPU what the machine would allow, and give the share of it.",
+    help="On a CPU, also measure the upper bound of the speed, and print the share of it that the "
+    "engine reaches.",
 )
 def engine(
     model: str, precision: Precision | None, as_json: bool, roofline: bool, **workload: Any
 ) -> None:
-    """Tokens a second of the local engine on prompts that share a prefix."""
+    """Measure the speed of the local engine.
+
+    Generate many samples of prompts that share a prefix, and print tokens per second.
+    """
     _check_prefix(workload)
     require("torch", "engine")
     from archon.bench.engine import engine_shares, run_engine_bench
@@ -111,11 +130,21 @@ def engine(
 
 @command
 @click.argument("text", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_model()
-@_count("--num-tokens", 20_480, minimum=2)
-@click.option("--window", type=click.IntRange(2, 4096), default=512, show_default=True)
+@_model_option
+@_count("--num-tokens", 20_480, "Use only the first N tokens of the text.", minimum=2)
+@click.option(
+    "--window",
+    type=click.IntRange(2, 4096),
+    default=512,
+    show_default=True,
+    metavar="N",
+    help="Compute N tokens per forward pass.",
+)
 def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool) -> None:
-    """Perplexity of the file TEXT in every precision, and how far it is from float32's."""
+    """Measure the perplexity of a text in every precision.
+
+    TEXT is a text file or a JSONL file. Each precision is compared with float32.
+    """
     require("torch", "engine")
     from archon.bench.quality import perplexities
     from archon.engine.model.linear import PRECISIONS
@@ -133,10 +162,14 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
 
 @command
 @click.argument("arch", default="archon-figure")
-@_count("--num-questions", 1000)
-@_count("--num-concurrent", 32)
+@_count("--num-questions", 1000, "Ask N questions.")
+@_count("--num-concurrent", 32, "Ask N questions at the same time.")
 def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> None:
-    """What the graph itself takes: questions through ARCH with the scripted model in every role."""
+    """Measure the overhead of a graph.
+
+    Ask questions to the architecture ARCH with a scripted model in every role, and print
+    milliseconds per question and memory.
+    """
     from archon.bench.graph import run_graph_bench
     from archon.graph.loading import Loader
     from archon.spec.reader import load_architecture
@@ -150,7 +183,7 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
 
 
 @command
-@_model()
+@_model_option
 @click.option(
     "--workload",
     "workloads",
@@ -158,44 +191,56 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
     multiple=True,
     default=["graph"],
     show_default=True,
-    help="graph: many samples of prompts that begin alike, prefill included. single: one "
-    "sequence, decoding alone. May be given twice.",
+    help="Measure graph (many samples of prompts that share a prefix, prefill included) or single "
+    "(one sequence, decoding only); may be repeated.",
 )
-@_count("--num-prompts", 32)
-@_count("--samples-per-prompt", 16)
-@_count("--prompt-tokens", 960, "Tokens of each prompt, the shared prefix included.")
-@_count("--shared-prefix-tokens", 900, minimum=0)
-@_count("--new-tokens", 128, minimum=2)
-@_precision("Archon's; by default the card's.")
+@_prompts_option(default=32)
+@_count("--samples-per-prompt", 16, "Generate N samples per prompt.")
+@_prompt_tokens_option(default=960)
+@_prefix_option(default=900)
+@_count("--new-tokens", 128, "Generate N tokens per sample.", minimum=2)
+@_precision("Run Archon in this precision; by default in the card's.")
 @click.option(
     "--peers",
     "names",
     default=_DEFAULT_PEERS,
     show_default=True,
-    help="Contenders, separated by commas; also llama.cpp-q8_0 and archon-PRECISION.",
+    metavar="NAME,...",
+    help="Compare these contenders; llama.cpp-q8_0 and archon-PRECISION are also available.",
 )
-@_count("--pairs", 3, "Rounds of each contender.")
+@_count("--pairs", 3, "Run N rounds of each contender.")
 @click.option(
     "--peer-fraction",
     type=click.FloatRange(0, 1, min_open=True),
-    help="Share of the prompts in a peer's round; by default as many as fill --peer-seconds.",
+    metavar="SHARE",
+    help="Give a peer this share of the prompts per round; by default enough for --peer-seconds.",
 )
 @click.option(
-    "--peer-seconds", type=click.FloatRange(0, min_open=True), default=75.0, show_default=True
+    "--peer-seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=75.0,
+    show_default=True,
+    metavar="N",
+    help="Let a peer's round take about N seconds.",
 )
-@click.option("--threads", type=click.IntRange(1), help="By default all cores.")
-@_file("--output", "Keep the JSON object in a file as well.")
+@click.option(
+    "--threads", type=click.IntRange(1), metavar="N", help="Use N threads; by default all cores."
+)
+@_file("--output", "Also write the JSON object to this file.")
 @_file("--picture", "Draw the result as an SVG file.")
 @click.option(
     "--from",
     "result_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Draw a result kept by --output; measure nothing.",
+    help="Draw a result that --output wrote; measure nothing.",
 )
 def peers(
     workloads: Sequence[str], names: str, result_file: Path | None, as_json: bool, **options: Any
 ) -> int | None:
-    """Tokens a second of the local engine, llama.cpp and transformers, in turn, and ratios."""
+    """Compare the local engine with llama.cpp and transformers.
+
+    Run interleaved rounds of the contenders, and print tokens per second and ratios.
+    """
     output, picture = options.pop("output"), options.pop("picture")
     if result_file is not None and picture is None:
         raise UsageError("--from needs --picture, the file to draw")
@@ -275,44 +320,50 @@ def _read_result(path: Path) -> dict[str, Any]:
             return result
     except (OSError, ValueError, AttributeError, TypeError):
         pass
-    raise UsageError(f"{path}: not a result of archon bench peers --output")
+    raise UsageError(f"{path}: not a result that archon bench peers --output wrote")
 
 
 # Serve
 
 
 @command
-@_model("A local decoder.")
-@_count("--num-prompts", 4)
+@_model_option
+@_prompts_option(default=4)
 @_count(
     "--samples-per-prompt",
     16,
-    "Requests with the same prompt; there are as many clients as prompts times this.",
+    "Send N requests with each prompt; the number of clients is N times the number of prompts.",
 )
-@_count("--prompt-tokens", 576, "Tokens of each prompt, about; the shared prefix included.")
-@_count("--shared-prefix-tokens", 512, minimum=0)
-@_count("--new-tokens", 128, "Of each answer at the most.")
+@_prompt_tokens_option(default=576)
+@_prefix_option(default=512)
+@_count("--new-tokens", 128, "Generate up to N tokens per answer.")
 @click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
     default=20.0,
     show_default=True,
-    help="Of each turn: no request begins later.",
+    metavar="N",
+    help="Start no request later than N seconds after the start of a turn.",
 )
 @_count(
     "--rounds",
     3,
-    "A round: the engine alone, the server, the server streaming; then one client alone.",
+    "Run N rounds of these turns: the engine alone, the server, the server streaming, a single "
+    "client.",
 )
 @click.option(
-    "--max-requests", type=click.IntRange(1), help="Of a turn; by default 100 for each client."
+    "--max-requests",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Send up to N requests per turn; by default 100 per client.",
 )
 def serve(model: str, new_tokens: int, as_json: bool, **load: Any) -> int | None:
-    """Tokens a second and first tokens through a server, beside the engine's own.
+    """Compare a server under load with its engine.
 
-    The server, an architecture of one node, and its clients run in processes of their own. A ratio
-    is the server's tokens a second over the engine's, the same requests given to both; "deducted"
-    leaves out the share of the cores' time that the clients took.
+    Print tokens per second and the time to the first token. The server, with an architecture of
+    one node, and its clients run in separate processes. A ratio divides the server's tokens per
+    second by the engine's on the same kind of requests; "deducted" excludes the share of the cores'
+    time that the clients used.
     """
     _check_prefix(load)
     require("torch", "engine")
@@ -328,7 +379,7 @@ def serve(model: str, new_tokens: int, as_json: bool, **load: Any) -> int | None
     card, _ = _local_model(model)
     lm = Loader().model(model).open()
     if not isinstance(lm, LocalLM):
-        raise UsageError(f"{card.name!r} is not a decoder; name a model that generates text")
+        raise UsageError(f"{card.name!r} is not a decoder; choose a model that generates text")
     plan = _load_plan(lm, load)
     [first] = plan.questions.asks(0, 1, 1)
     sampling = {**_SERVE_SAMPLING, "max_tokens": new_tokens}
@@ -390,8 +441,7 @@ def _print_server_notes(result: dict[str, Any]) -> None:
     if memory:
         shown = ", ".join(f"{megabytes(m['bytes'])} at {m['seconds']:.0f} s" for m in memory)
         print_line(f"memory of the server: {shown}")
-    same = f"{result['same_texts']} of {result['checked_texts']}"
-    print_line(f"texts equal to the engine's: {same}")
+    print_line(f"texts equal to the engine's: {result['same_texts']} of {result['checked_texts']}")
     for failure in result["failures"]:
         print_line(f"failed: {failure}")
 

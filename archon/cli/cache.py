@@ -1,4 +1,4 @@
-"""``archon cache``: list and clear the files that Archon keeps on this machine."""
+"""``archon cache``: list and clear the files that Archon caches on this machine."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from typing import Any
 
 import click
 
-from archon.cli.console import console, emit
+from archon.cli.console import console, counted, emit
 from archon.cli.options import command
 from archon.errors import UsageError, os_reason
 from archon.lm import pool
 from archon.weights import cache_dir
 
 FOLDERS = {
-    "packed": "weights as the kernels read them",
-    "kernels": "compiled for this machine",
+    "packed": "weights packed for the kernels",
+    "kernels": "kernels compiled for this machine",
     "peers": "weights for `archon bench peers`",
-    "models": "weights: see `archon models`",
+    "models": "weights; `archon models` manages them",
 }
-"""Part of the cache that is a folder → description."""
+"""Folder of the cache → description."""
 
 CLEARABLE = ("draws", "packed", "kernels", "peers")
 _WRITING_SECONDS = 3600
-"""A file whose suffix is a process id is being written, unless it is older than this."""
+"""A younger file whose suffix is a process id is still being written."""
 
 
 @command
 def ls(as_json: bool) -> None:
-    """Show what is in the cache, and how much room it takes.
+    """List the contents of the cache and their sizes.
 
-    The pool of draws takes 2 GB at most, or as many bytes as ARCHON_POOL_BYTES says.
+    The sample pool (draws) takes up to 2 GB; the environment variable ARCHON_POOL_BYTES sets
+    another limit.
     """
-    bound = pool.max_pool_bytes()
     draws = pool.contents(pool.pool_path())
     parts: dict[str, dict[str, Any]] = {
         "draws": {
             "bytes": draws.file_bytes,
             "draws": draws.draws,
-            "max_bytes": bound,
+            "max_bytes": pool.max_pool_bytes(),
             "readable": draws.readable,
             "models": [
                 {"model": model.model, "draws": model.draws, "bytes": model.bytes}
@@ -61,10 +61,10 @@ def ls(as_json: bool) -> None:
 @command
 @click.argument("parts", nargs=-1, type=click.Choice([*CLEARABLE, "all"]))
 def clear(parts: Sequence[str], as_json: bool) -> None:
-    """Free room: the pool of draws, or the PARTS named.
+    """Delete cached files; by default the sample pool.
 
-    Everything that is cleared is made again when it is needed. Weights of models stay, whatever is
-    named: `archon models rm` deletes them.
+    Archon recreates everything that this command deletes. Model weights stay; `archon models rm`
+    deletes them.
     """
     chosen = CLEARABLE if "all" in parts else tuple(dict.fromkeys(parts)) or ("draws",)
     freed = {name: _clear(name) for name in chosen}
@@ -72,7 +72,7 @@ def clear(parts: Sequence[str], as_json: bool) -> None:
         emit({"freed_bytes": sum(freed.values()), "parts": freed})
         return
     for name, num_bytes in freed.items():
-        console().print(f"{name}: {_size_text(num_bytes)} freed")
+        console().print(f"{name}: freed {_size_text(num_bytes)}")
 
 
 def _clear(name: str) -> int:
@@ -110,16 +110,17 @@ def _print(parts: dict[str, dict[str, Any]], total_bytes: int) -> None:
     from rich.table import Table
 
     draws = parts["draws"]
-    description = f"{draws['draws']} draws, at most {_size_text(draws['max_bytes'])}"
+    description = f"{counted(draws['draws'], 'sample')}, up to {_size_text(draws['max_bytes'])}"
     if not draws["readable"]:
-        description = "damaged; the next run that uses it begins a fresh one"
+        description = "damaged; the next run that uses the pool replaces it"
     table = Table("part", "size", "", box=None)
     table.add_row("draws", _size_text(draws["bytes"]), description)
     for model in draws["models"]:
-        table.add_row(f"  {model['model']}", _size_text(model["bytes"]), f"{model['draws']} draws")
-    for name, meaning in FOLDERS.items():
-        table.add_row(name, _size_text(parts[name]["bytes"]), meaning)
-    table.add_row("together", _size_text(total_bytes), str(cache_dir()))
+        samples = counted(model["draws"], "sample")
+        table.add_row(f"  {model['model']}", _size_text(model["bytes"]), samples)
+    for name, folder_description in FOLDERS.items():
+        table.add_row(name, _size_text(parts[name]["bytes"]), folder_description)
+    table.add_row("total", _size_text(total_bytes), str(cache_dir()))
     console().print(table)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, emit, p_text, points, print_line
+from archon.cli.console import console, counted, emit, p_text, points, print_line
 from archon.cli.measure import (
     EvalOptions,
     Job,
@@ -31,13 +31,21 @@ _MAX_WARNINGS = 6
 
 @command
 @click.argument("archs", nargs=-1, required=True, metavar="ARCH ARCH...")
-@click.option("-b", "--benchmark", "bench", required=True, metavar="BENCH", help="The benchmark.")
+@click.option(
+    "-b",
+    "--benchmark",
+    "bench",
+    required=True,
+    metavar="BENCH",
+    help="Measure on this benchmark.",
+)
 @eval_options
 def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: bool) -> None:
-    """Measure several architectures on the same items, with paired tests.
+    """Compare architectures on the same items.
 
-    --model changes the role wherever an architecture has it. --output names one folder for the
-    whole comparison; it holds a run's folder for each architecture: 1-ARCH, 2-ARCH, ...
+    Differences are tested in pairs. ARCH and BENCH are names in the catalogue or paths. --model
+    applies to every architecture that has the role. --output names one folder for the comparison,
+    with a subfolder for each run: 1-ARCH, 2-ARCH, ...
     """
     from archon.api import run_folder
     from archon.evals.comparison import compare as compared
@@ -79,20 +87,20 @@ def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: boo
 
 def _print(result: dict[str, Any]) -> None:
     console().print(_result_table(result["rows"]))
-    print_line("* no other is as accurate at a lower cost, or in less time\n", "dim")
+    print_line("* no other architecture is as accurate at a lower cost, or in less time\n", "dim")
     console().print(_pair_table(result["pairs"]))
     if any(map(has_partial_scores, result["rows"])):
         print_line("\nby mean score, partial scores included:", "dim")
         console().print(_pair_table(result["pairs"], by_mean_score=True))
     if result["equal_cost"]:
-        print_line("\nat equal cost, against a plain vote over drafts of the same run:", "dim")
+        print_line("\nat equal cost, against a plain vote over samples of the same run:", "dim")
         console().print(_equal_cost_table(result["equal_cost"]))
     print_line("")
     for warning in result["warnings"][:_MAX_WARNINGS]:
         print_line(warning, "yellow")
     num_hidden = len(result["warnings"]) - _MAX_WARNINGS
     if num_hidden > 0:
-        print_line(f"{num_hidden} more pairs are not told apart", "yellow")
+        print_line(f"{counted(num_hidden, 'more warning')}; --json lists all", "yellow")
     for row in result["rows"]:
         for line, style in problem_lines(row):
             print_line(f"{row['name']}: {line}", style)
@@ -124,7 +132,7 @@ def _result_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def _cell(row: dict[str, Any], column: str, decimals: int) -> str:
-    """Format a number, with a star if it is on its Pareto front."""
+    """Format a number, with a star if the architecture is on the column's Pareto front."""
     from archon.evals.comparison import FRONTS
 
     shown = "–" if row[column] is None else decimal(row[column], decimals)
@@ -157,7 +165,7 @@ def _equal_cost_table(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("architecture", overflow="fold")
     table.add_column("cost", justify="right", no_wrap=True)
-    for name in ("drafts, their cost", "vote", "difference [95 %]", "p"):
+    for name in ("samples, cost of the vote", "vote", "difference [95 %]", "p"):
         table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(

@@ -28,7 +28,7 @@ def print_line(text: str, style: str | None = None) -> None:
 
 
 def emit(result: Mapping[str, Any]) -> None:
-    """Print the one JSON object of a command's ``--json``."""
+    """Print the JSON object of ``--json`` on standard output."""
     print(json.dumps(result, allow_nan=False, indent=2 if sys.stdout.isatty() else None))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archon.cli.console import emit, print_line
+from archon.cli.console import counted, emit, print_line
 from archon.cli.options import command, write_file
 from archon.errors import UsageError
 
@@ -22,12 +22,16 @@ _MAX_PATHS, _MAX_LINES = 3, 200
 @command
 @click.argument("file", metavar="FILE")
 @click.option(
-    "--output", metavar="FILE", help="By default the file's name with .archon.json, here."
+    "--output",
+    metavar="FILE",
+    help="Write to this file; by default to FILE's name with the ending .archon.json, in the "
+    "current folder.",
 )
 def convert(file: str, output: str | None, as_json: bool) -> None:
-    """Write the layered FILE of the original Archon project as one architecture file.
+    """Convert a layered file of the original Archon project.
 
-    Tells every key that could not be carried over, and every rule of the paper that FILE breaks.
+    Write FILE as one architecture, and print each key that could not be carried over and each rule
+    of the paper that FILE breaks.
     """
     from archon.convert import convert as convert_data
     from archon.graph.loading import Loader
@@ -84,6 +88,8 @@ def _grouped(heading: str, messages: Iterable[tuple[str, str]]) -> list[str]:
     lines = []
     for text, paths in paths_by_message.items():
         more = len(paths) - _MAX_PATHS
-        listed = ", ".join(paths[:_MAX_PATHS]) + (f" and {more} more places" if more > 0 else "")
+        listed = ", ".join(paths[:_MAX_PATHS])
+        if more > 0:
+            listed += f" and {counted(more, 'more place')}"
         lines.append(f"{heading}: {text} (at {listed})")
     return lines

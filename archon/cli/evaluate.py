@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, emit, p_text, points, print_line, with_interval
+from archon.cli.console import (
+    console,
+    counted,
+    emit,
+    p_text,
+    points,
+    print_line,
+    with_interval,
+)
 from archon.cli.exits import FAILED, INTERRUPTED, REQUIREMENT_MISSED
 from archon.cli.measure import (
     EvalOptions,
@@ -34,13 +42,18 @@ if TYPE_CHECKING:
 @click.option(
     "--require",
     metavar="accuracy=SHARE",
-    help="Exit with code 100 where the accuracy is below, as accuracy=0.6.",
+    help="Exit with code 100 if the accuracy is lower, for example accuracy=0.6.",
 )
-@click.option("--ablate", is_flag=True, help="Also run it without each node, on the same draws.")
+@click.option(
+    "--ablate", is_flag=True, help="Also run ARCH without each of its nodes, on the same samples."
+)
 def evaluate(
     arch: str, bench: str, options: EvalOptions, require: str | None, ablate: bool, as_json: bool
 ) -> int:
-    """Measure the architecture ARCH on the benchmark BENCH."""
+    """Measure an architecture on a benchmark.
+
+    ARCH and BENCH are names in the catalogue or paths.
+    """
     from archon.api import run_folder
     from archon.evals.ablation import ablation_rows, ablations
     from archon.evals.run import read_run
@@ -85,7 +98,7 @@ def evaluate(
     if report.num_errors == report.num_runs:
         return FAILED
     if required is not None and (report.accuracy or 0) < required:
-        console().print(f"below the required accuracy of {required:g}", style="red")
+        console().print(f"the accuracy is below the required {required:g}", style="red")
         return REQUIREMENT_MISSED
     return 0
 
@@ -104,7 +117,7 @@ def _required_accuracy(text: str) -> float:
     except ValueError:
         value = -1.0
     if name != "accuracy" or not 0 <= value <= 1:
-        raise UsageError(f"--require takes accuracy=SHARE, a share from 0 to 1, not {text!r}")
+        raise UsageError(f"--require needs accuracy=SHARE with a share from 0 to 1, not {text!r}")
     return value
 
 
@@ -112,7 +125,7 @@ def _print_report(report: dict[str, Any], run: Run) -> None:
     if report["interrupted"]:
         print_line(f"interrupted; {report['num_runs']} finished answers are kept", "yellow")
     where = f"{report['architecture']} on {report['benchmark']} ({report['split']})"
-    items = f"{report['num_items']} items"
+    items = counted(report["num_items"], "item")
     if report["epochs"] > 1:
         items += f" × {report['epochs']} epochs"
     result = f"accuracy {accuracy_text(report)}"
@@ -122,7 +135,7 @@ def _print_report(report: dict[str, Any], run: Run) -> None:
     cost = "–" if report["cost_tokens"] is None else decimal(report["cost_tokens"])
     speed = f"{decimal(report['tokens_per_second'])} tokens/s"
     seconds = decimal(report["wall_seconds"], 1)
-    print_line(f"cost {cost} tokens an answer, {seconds} s, {speed}{_pool_share(report)}")
+    print_line(f"cost {cost} tokens per answer, {seconds} s, {speed}{_pool_share(report)}")
     for line in _curve_lines(report["curves"]):
         print_line(line)
     for warning in report["warnings"]:
@@ -133,20 +146,20 @@ def _print_report(report: dict[str, Any], run: Run) -> None:
 
 
 def _pool_share(report: dict[str, Any]) -> str:
-    """Return a clause on the share of tokens that came from the pool, empty if none did."""
+    """Return a clause about the share of completion tokens from the pool; empty if none."""
     total, generated = (report["usage"][f"{kind}_tokens"] for kind in ("completion", "generated"))
     if generated == total:
         return ""
     share = percent(1 - generated / total, 0)
-    return f"; {share} % of what the models wrote was there from earlier runs"
+    return f"; {share} % of the completion tokens came from the sample pool"
 
 
 def _curve_lines(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
     """Yield pass@k and vote@k of each node with several samples, at powers of four and the last k.
 
     >>> curve = [{"k": 1, "pass": 0.29, "vote": 0.29}, {"k": 8, "pass": 0.62, "vote": 0.4}]
-    >>> next(_curve_lines({"draft": curve}))
-    'draft: pass@1 29 %, @8 62 %; vote@8 40 %'
+    >>> next(_curve_lines({"solve": curve}))
+    'solve: pass@1 29 %, @8 62 %; vote@8 40 %'
     """
 
     def figures(name: str, curve: Sequence[Mapping[str, Any]]) -> str:
@@ -158,10 +171,11 @@ def _curve_lines(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[
 
 
 def _print_ablations(rows: Sequence[Mapping[str, Any]], refused: Mapping[str, str]) -> None:
-    """Print the gain in points and the cost in tokens per answer of each node."""
+    """Print each node's gain in percentage points and its cost in tokens per answer."""
     from rich.table import Table
 
-    table = Table("node", "accuracy without [95 %]", "it buys [95 %]", "p", "it costs", box=None)
+    heads = ("node", "accuracy without it [95 %]", "gain [95 %]", "p", "extra cost")
+    table = Table(*heads, box=None)
     for row in rows:
         gain = points(row["difference"], row["interval"])
         extra = row["extra_cost_tokens"]
@@ -171,4 +185,4 @@ def _print_ablations(rows: Sequence[Mapping[str, Any]], refused: Mapping[str, st
     if rows:
         console().print(table)
     for node, reason in refused.items():
-        print_line(f"{node} cannot be left out: {reason}", "dim")
+        print_line(f"{node} cannot be removed: {reason}", "dim")

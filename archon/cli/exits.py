@@ -56,7 +56,7 @@ def report(error: BaseException) -> int:
             _print("interrupted")
             return INTERRUPTED
         case BrokenPipeError():
-            # Nobody reads standard output, and Python's flush at exit would fail too.
+            # Standard output is closed; without this, Python's flush at exit would fail as well.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
         case ArchonError():
@@ -71,7 +71,7 @@ def report(error: BaseException) -> int:
 
 
 def exit_code(error: ArchonError) -> int:
-    """Return 2 if the input is at fault, else 1. The error of a node counts as its cause."""
+    """Return 2 if the input is at fault, else 1. A node's error counts as its cause."""
     cause = error.__cause__
     if isinstance(error, NodeError) and isinstance(cause, ArchonError):
         return exit_code(cause)

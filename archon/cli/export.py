@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from archon.cli.console import emit, print_line
+from archon.cli.console import counted, emit, print_line
 from archon.cli.options import command, output_file, write_file
 from archon.errors import UsageError
 
@@ -19,13 +19,15 @@ from archon.errors import UsageError
     type=click.Choice(["jsonl", "csv"]),
     default="jsonl",
     show_default=True,
+    help="Write this format.",
 )
-@click.option("--traces", is_flag=True, help="With every prompt and completion (JSON only).")
-@click.option("--output", metavar="FILE", help="Write a file instead of standard output.")
+@click.option("--traces", is_flag=True, help="Include every prompt and completion; not in CSV.")
+@click.option("--output", metavar="FILE", help="Write to this file instead of standard output.")
 def export(run: str, file_format: str, traces: bool, output: str | None, as_json: bool) -> None:
-    """Write the records of a RUN, one line for each answer, sorted by item and epoch.
+    """Write the records of a run as JSONL or CSV.
 
-    With --json they come as one object, {"version": 1, "records": [...]}.
+    RUN is the folder of a run. The output has one line per answer, sorted by item and epoch. With
+    --json it is one object, {"version": 1, "records": [...]}.
     """
     from archon.evals.export import csv_lines, json_lines, json_row
     from archon.evals.run import read_run
@@ -49,4 +51,4 @@ def export(run: str, file_format: str, traces: bool, output: str | None, as_json
         sys.stdout.writelines(lines)
         return
     write_file(file, lines)
-    print_line(f"{len(entries)} records: {file}")
+    print_line(f"{counted(len(entries), 'record')}: {file}")

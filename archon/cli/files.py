@@ -1,4 +1,4 @@
-"""``archon validate``, ``schema`` and ``show``: user files, without running anything."""
+"""``archon validate``, ``schema`` and ``show``: commands for user files that run no model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from archon.cli.console import console, emit
 from archon.cli.exits import WRONG_INPUT
 from archon.cli.options import command, models_by_role, models_option
-from archon.cli.spaces import points_text, show_space
+from archon.cli.spaces import show_space, size_text
 from archon.errors import ArchonError, FileError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 @command
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 def validate(files: tuple[str, ...], as_json: bool) -> int:
-    """Check files of any kind: their form, and the graph of an architecture."""
+    """Check files of any kind.
+
+    Check the schema of each FILE; for an architecture or a search space, also check the graphs.
+    """
     checks = [_check_file(file) for file in files]
     is_valid = all(row["valid"] for row, _ in checks)
     if as_json:
@@ -35,7 +38,7 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
 
 
 def _check_file(file: str) -> tuple[dict[str, Any], str]:
-    """Check a file; return its entry in the JSON, and the text that describes a valid file."""
+    """Check a file; return its object in the JSON, and a description if it is valid."""
     from archon.spec import reader
     from archon.spec.strict_json import read_json
 
@@ -44,7 +47,7 @@ def _check_file(file: str) -> tuple[dict[str, Any], str]:
     summary = ""
     try:
         row["kind"] = reader.kind_of(read_json(path, file))
-        summary = f"{row['kind']}, sound"
+        summary = f"valid {row['kind']}"
         match row["kind"]:
             case "model":
                 reader.load_model_card(path)
@@ -74,10 +77,10 @@ def _check_file(file: str) -> tuple[dict[str, Any], str]:
 
 
 def _check_summary(check: SpaceCheck) -> str:
-    points = points_text(check.num_points)
+    size = size_text(check.num_points)
     if check.num_checked == check.num_points:
-        return f"{points}, all of them checked"
-    return f"{points}, {check.num_valid:,} of them checked, drawn at random"
+        return f"{size}, all of them checked"
+    return f"{size}, {check.num_valid:,} of them checked, chosen at random"
 
 
 @command
@@ -85,7 +88,10 @@ def _check_summary(check: SpaceCheck) -> str:
     "kind", type=click.Choice(["architecture", "space", "model", "benchmark", "training"])
 )
 def schema(kind: str, as_json: bool) -> None:
-    """Print the JSON Schema of a kind of file, for editors to complete it."""
+    """Print the JSON Schema of a kind of file.
+
+    Editors complete and check files with it.
+    """
     from archon.spec.reader import schema as schema_of
 
     if as_json:
@@ -95,13 +101,16 @@ def schema(kind: str, as_json: bool) -> None:
 
 
 @command
-@click.argument("arch", metavar="FILE")
+@click.argument("arch", metavar="ARCH|SPACE")
 @models_option
-@click.option("--cost", "with_cost", is_flag=True, help="Estimate calls and tokens of a question.")
+@click.option(
+    "--cost", "with_cost", is_flag=True, help="Estimate the calls and tokens per question."
+)
 @click.option(
     "--completion-tokens",
     type=click.FloatRange(min=1),
-    help="Tokens of a usual reply, for --cost; by default 40 % of max_tokens.",
+    metavar="N",
+    help="With --cost, expect completions of N tokens; by default 40 % of max_tokens.",
 )
 def show(
     arch: str,
@@ -110,8 +119,11 @@ def show(
     completion_tokens: float | None,
     as_json: bool,
 ) -> None:
-    """Draw an architecture, given by name or path, as a Mermaid flowchart; or list the holes of a
-    search space, and one of its architectures."""
+    """Draw an architecture as a Mermaid flowchart.
+
+    For a search space, also list its parameters; the flowchart is that of its first configuration.
+    ARCH and SPACE are names in the catalogue or paths.
+    """
     from archon.spec.reader import names_space
 
     if names_space(arch):
@@ -137,7 +149,7 @@ def show(
 
 
 def _cost(architecture: Architecture, completion_tokens: float | None) -> dict[str, Any]:
-    """Return the estimate as plain data: ``worst`` and ``expected``, in total and per node."""
+    """Return the ``worst`` and ``expected`` cost, in total and per node, as plain data."""
     from archon.graph.estimate import Estimate, Expectation, NodeEstimate, estimate
 
     def plain(cost: Estimate | NodeEstimate) -> dict[str, dict[str, float]]:
@@ -162,7 +174,7 @@ def _print_cost(cost: dict[str, Any]) -> None:
     table = Table("node", box=None)
     for heading in ("calls", "at most", "tokens", "at most"):
         table.add_column(heading, justify="right")
-    for name, row in [*cost["nodes"].items(), ("in all", cost)]:
+    for name, row in [*cost["nodes"].items(), ("total", cost)]:
         numbers = [
             row[case][what] for what in ("calls", "tokens") for case in ("expected", "worst")
         ]

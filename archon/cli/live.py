@@ -97,7 +97,7 @@ def _lines(state: EvalState) -> Iterator[tuple[OnProgress, Callable[[], None]]]:
 
 
 class EvalState:
-    """The progress of a running evaluation and the status of its models, with their texts."""
+    """Progress of a running evaluation and status of its models, with texts for both."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class EvalState:
         self._clock, self._started = clock, clock()
         self._pace = Pace()
         self._model_tokens: int | None = None
-        """Generated tokens as the models report them, those of unfinished answers included; None if
+        """Tokens generated so far, unfinished answers included, as the models report them; None if
         no model reports any."""
         self.poll_models()
 
@@ -147,7 +147,7 @@ class EvalState:
         return self.progress.num_done if self.progress else 0
 
     @property
-    def num_under_way(self) -> int:
+    def num_running(self) -> int:
         """Number of questions that are being answered."""
         return min(self._max_concurrent_questions, self.num_runs - self.num_done)
 
@@ -158,10 +158,10 @@ class EvalState:
         if self.progress is None or not num_left:
             return None
         num_done = self.num_done - self.progress.num_kept
-        return seconds_left(self.seconds, num_done, num_left, self.num_under_way)
+        return seconds_left(self.seconds, num_done, num_left, self.num_running)
 
     def results(self) -> list[StyledText]:
-        """Return texts for the accuracy and errors so far, and the models' speed."""
+        """Return texts for the accuracy so far, the failures, and the models' speed."""
         parts: list[StyledText] = []
         if self.progress is not None and self.progress.num_done:
             tally = self.progress.tally
@@ -180,7 +180,7 @@ def activities(status: ModelStatus) -> list[str]:
     if status.doing == "loading":
         return ["loading"]
     if status.doing == "calling":
-        texts = [f"{counted(status.num_running, 'call')} under way"]
+        texts = [f"{counted(status.num_running, 'call')} running"]
         return [*texts, f"{status.num_waiting} waiting"] if status.num_waiting else texts
     texts = []
     if status.num_running:
@@ -227,8 +227,8 @@ class Display:
             Text(", ".join(times if width >= 60 else times[-1:]), style="cyan"),
         )
         yield bar
-        under_way = f"{counted(state.num_under_way, 'question')} under way"
-        yield fit_line("", [*state.results(), (under_way, "")], width)
+        running = f"{counted(state.num_running, 'question')} running"
+        yield fit_line("", [*state.results(), (running, "")], width)
         for name, status in state.statuses:
             parts = ((text, "") for text in activities(status))
             yield fit_line(f"{name}: ", parts, width, style="dim")

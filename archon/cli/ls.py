@@ -1,4 +1,4 @@
-"""``archon ls``: list what can be given by name."""
+"""``archon ls``: list the names that other commands accept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from archon.cli.console import emit, with_interval
+from archon.cli.console import counted, emit, with_interval
 from archon.cli.options import command
 from archon.spec import catalog
 
@@ -59,7 +59,7 @@ def _runs() -> list[Row]:
             accuracy = with_interval(report["accuracy"], report["accuracy_interval"])
             row["description"] = (
                 f"{report['architecture']} on {report['benchmark']} ({report['split']}): "
-                f"accuracy {accuracy}, {report['num_items']} items"
+                f"accuracy {accuracy}, {counted(report['num_items'], 'item')}"
             )
         except (OSError, ValueError, KeyError, TypeError):
             pass
@@ -71,14 +71,14 @@ def _studies() -> list[Row]:
     from archon.study.storage import DATABASE
 
     return [
-        {"name": str(path), "description": "a study of archon search; see archon view"}
+        {"name": str(path), "description": "study of archon search; archon view shows it"}
         for path in _folders()
         if (path / DATABASE).is_file()
     ]
 
 
 def _folders() -> list[Path]:
-    """Return the folders in ``runs``, the default place of runs and studies."""
+    """Return the folders in ``runs``, where runs and studies are written by default."""
     root = Path("runs")
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
@@ -100,9 +100,10 @@ KINDS: Mapping[str, Callable[[], list[Row]]] = {
 @command
 @click.argument("kind", required=False, type=click.Choice(list(KINDS)))
 def ls(kind: str | None, as_json: bool) -> None:
-    """List what there is of a KIND, or of every kind, each with its description.
+    """List architectures, benchmarks, models, templates and more.
 
-    Templates are listed for each type of node, or TYPE.METHOD where a method has its own.
+    Without a kind, list everything. Templates are grouped by type of node, or by TYPE.METHOD if a
+    method has its own templates.
     """
     found = {name: KINDS[name]() for name in (KINDS if kind is None else [kind])}
     if as_json:

@@ -1,4 +1,8 @@
-"""The table of commands and the entry point. A command's module is imported when it is called."""
+"""The commands of ``archon`` and its entry point.
+
+The module of a command is imported when the command is called. The summaries in the tables are the
+first paragraphs of the commands' help texts.
+"""
 
 from __future__ import annotations
 
@@ -46,21 +50,21 @@ class LazyGroup(click.Group):
 
 models = LazyGroup(
     name="models",
-    help="Model cards and their weights.",
+    help="Manage model cards and their weights.",
     table={
-        "ls": ("archon.cli.models:ls", "List the catalogue, and which weights are here."),
-        "pull": ("archon.cli.models:pull", "Fetch a model's weights and check their digest."),
-        "show": ("archon.cli.models:show", "Print a model card."),
-        "rm": ("archon.cli.models:rm", "Delete a model's weights from the cache."),
+        "ls": ("archon.cli.models:ls", "List the model cards of the catalogue."),
+        "pull": ("archon.cli.models:pull", "Download a model's weights and check their digest."),
+        "show": ("archon.cli.models:show", "Print a model card and the path of its weights."),
+        "rm": ("archon.cli.models:rm", "Delete a model's weights from Archon's cache."),
     },
 )
 
 cache = LazyGroup(
     name="cache",
-    help="What Archon keeps on this machine: draws, packed weights, compiled kernels.",
+    help="Manage cached samples, packed weights and compiled kernels.",
     table={
-        "ls": ("archon.cli.cache:ls", "Show what is in the cache, and its size."),
-        "clear": ("archon.cli.cache:clear", "Free room; by default the pool of draws."),
+        "ls": ("archon.cli.cache:ls", "List the contents of the cache and their sizes."),
+        "clear": ("archon.cli.cache:clear", "Delete cached files; by default the sample pool."),
     },
 )
 
@@ -68,41 +72,53 @@ bench = LazyGroup(
     name="bench",
     help="Measure speed and quality on this machine.",
     table={
-        "engine": ("archon.cli.bench:engine", "Tokens a second of the local engine."),
-        "graph": ("archon.cli.bench:graph", "Milliseconds that a graph itself takes a question."),
-        "peers": ("archon.cli.bench:peers", "The local engine beside llama.cpp and transformers."),
-        "serve": ("archon.cli.bench:serve", "A server under load, beside its engine."),
-        "quality": ("archon.cli.bench:quality", "Perplexity of a text in every precision."),
+        "engine": ("archon.cli.bench:engine", "Measure the speed of the local engine."),
+        "graph": ("archon.cli.bench:graph", "Measure the overhead of a graph."),
+        "peers": (
+            "archon.cli.bench:peers",
+            "Compare the local engine with llama.cpp and transformers.",
+        ),
+        "serve": ("archon.cli.bench:serve", "Compare a server under load with its engine."),
+        "quality": (
+            "archon.cli.bench:quality",
+            "Measure the perplexity of a text in every precision.",
+        ),
     },
 )
 
 train = LazyGroup(
     name="train",
-    help="Models that learn, by configurations.",
+    help="Train models from configurations.",
     table={k: ("archon.cli.train:train_command", row.summary) for k, row in TRAININGS.items()},
 )
 
 archon = LazyGroup(
     name="archon",
-    help="Inference-time architectures of local language models.",
+    help="Run inference-time architectures of local language models.",
     context_settings={"help_option_names": ["-h", "--help"]},
     table={
         "run": ("archon.cli.run:run", "Answer one question."),
         "eval": ("archon.cli.evaluate:evaluate", "Measure an architecture on a benchmark."),
-        "compare": ("archon.cli.compare:compare", "Measure several on the same items."),
-        "search": ("archon.cli.search:search", "Search for a better architecture."),
-        "view": ("archon.cli.view:view", "Write a run or a study as one HTML page."),
+        "compare": ("archon.cli.compare:compare", "Compare architectures on the same items."),
+        "search": ("archon.cli.search:search", "Search a space for the best architecture."),
+        "view": ("archon.cli.view:view", "Write runs or a study as one HTML page."),
         "export": ("archon.cli.export:export", "Write the records of a run as JSONL or CSV."),
         "serve": ("archon.cli.serve:serve", "Serve architectures as OpenAI-compatible models."),
-        "validate": ("archon.cli.files:validate", "Check files."),
+        "validate": ("archon.cli.files:validate", "Check files of any kind."),
         "schema": ("archon.cli.files:schema", "Print the JSON Schema of a kind of file."),
         "show": ("archon.cli.files:show", "Draw an architecture as a Mermaid flowchart."),
-        "convert": ("archon.cli.convert:convert", "Convert a layered file of the original Archon."),
+        "convert": (
+            "archon.cli.convert:convert",
+            "Convert a layered file of the original Archon project.",
+        ),
         "ls": ("archon.cli.ls:ls", "List architectures, benchmarks, models, templates and more."),
-        "models": ("archon.cli.main:models", "Model cards and their weights."),
-        "cache": ("archon.cli.main:cache", "What is kept on this machine, and freeing it."),
-        "train": ("archon.cli.main:train", "Models that learn."),
-        "bench": ("archon.cli.main:bench", "Measure speed on this machine."),
+        "models": ("archon.cli.main:models", "Manage model cards and their weights."),
+        "cache": (
+            "archon.cli.main:cache",
+            "Manage cached samples, packed weights and compiled kernels.",
+        ),
+        "train": ("archon.cli.main:train", "Train models from configurations."),
+        "bench": ("archon.cli.main:bench", "Measure speed and quality on this machine."),
     },
 )
 click.version_option(package_name="archon-inference", prog_name="archon")(archon)

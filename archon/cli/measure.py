@@ -54,7 +54,7 @@ class Selection:
         )
 
     def evaluation(self, architecture: Architecture, items: Benchmark) -> Evaluation:
-        """Make the evaluation of an architecture on such items."""
+        """Make the evaluation of an architecture on the selected items."""
         from archon.evals.runner import Evaluation
 
         return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs)
@@ -62,7 +62,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class RunPolicy:
-    """The treatment of errors and of stored samples; see ``runner.evaluate``."""
+    """Settings for errors and stored samples; see ``archon.evals.runner.evaluate``."""
 
     keep_errors: bool = False
     max_errors: MaxErrors = None
@@ -72,7 +72,7 @@ class RunPolicy:
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """The options of ``eval_options``."""
+    """Values of the options that ``eval_options`` adds."""
 
     models: dict[str, Any]
     selection: Selection
@@ -83,40 +83,47 @@ class EvalOptions:
 
 _OPTIONS = (
     models_option,
-    click.option("--limit", type=int, help="Take the first so many items of the split."),
+    click.option("--limit", type=int, metavar="N", help="Use only the first N items of the split."),
     seed_option,
     click.option(
         "--epochs",
         type=int,
         default=1,
         show_default=True,
-        help="Ask each item so often, on fresh draws.",
+        metavar="N",
+        help="Ask each item N times, each time with new samples.",
     ),
-    click.option("--split", default="select", show_default=True, help="search, select or test."),
+    click.option(
+        "--split",
+        default="select",
+        show_default=True,
+        metavar="NAME",
+        help="Use the items of this split: search, select or test.",
+    ),
     data_option,
     scorer_option,
-    click.option("--output", metavar="FOLDER", help="Where the run goes; by default in runs/."),
+    click.option(
+        "--output", metavar="FOLDER", help="Write to this folder; by default to a new one in runs/."
+    ),
     click.option(
         "--resume",
         is_flag=True,
-        help="Continue the run in --output, if there is one; what failed is asked again.",
+        help="Resume the run in --output, if there is one, and retry failed items.",
     ),
-    click.option(
-        "--keep-errors", is_flag=True, help="With --resume, do not ask failed items again."
-    ),
+    click.option("--keep-errors", is_flag=True, help="With --resume, do not retry failed items."),
     click.option(
         "--max-errors",
         metavar="N|SHARE",
         help="Stop when more answers than this fail: a number such as 20, or a share such as "
-        "0.1 or 10%; 0 stops at the first failure, 100% never. By default, stop after 10 "
-        "failures of one cause without a success between.",
+        "0.1 or 10%. 0 stops at the first failure, 100% never stops. By default, stop after 10 "
+        "failures in a row with the same cause.",
     ),
     no_cache_option,
 )
 
 
 def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of an evaluation to a command, which gets them as ``options``."""
+    """Add the options of an evaluation to a command, which receives them as ``options``."""
 
     @functools.wraps(function)
     def with_options(
@@ -150,7 +157,7 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Job:
-    """An evaluation with the folder of its run, and its title on the screen."""
+    """An evaluation, the folder of its run, and the title of its progress display."""
 
     evaluation: Evaluation
     folder: RunFolder
@@ -198,9 +205,9 @@ def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> No
                             on_progress=on_progress,
                         )
                     except TooManyErrorsError as error:
-                        kept = f"{job.folder.path} keeps the finished answers"
+                        kept = f"the finished answers are in {job.folder.path}"
                         raise TooManyErrorsError(
-                            f"{job.title}: {error.reason}; {kept}, --resume continues",
+                            f"{job.title}: {error.reason}; {kept}, and --resume continues the run",
                             cause=error.cause,
                         ) from error
         finally:
@@ -229,7 +236,12 @@ def mean_score_text(report: dict[str, Any]) -> str:
     return f"{decimal(report['mean_score'], 3)} [{decimal(low, 3)}, {decimal(high, 3)}]"
 
 
-_WITHOUT_VALUE = {"number": "state no number", "text": "state no answer", "code": "hold no program"}
+_WITHOUT_VALUE = {
+    "number": "state no number",
+    "text": "state no answer",
+    "code": "contain no program",
+}
+"""Kind of answer → the predicate for answers without a value."""
 
 
 def problem_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -239,6 +251,6 @@ def problem_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
         verb = _WITHOUT_VALUE.get(report["answer"], "state no value")
         yield f"{report['num_without_value']} of {total} answers {verb}", "yellow"
     if report["num_limited"]:
-        yield f"{report['num_limited']} answers were cut short by the budget", "yellow"
+        yield f"the budget cut short {report['num_limited']} of {total} answers", "yellow"
     if report["num_errors"]:
         yield f"{report['num_errors']} of {total} failed: {causes_text(report['errors'])}", "red"

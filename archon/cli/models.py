@@ -1,4 +1,4 @@
-"""``archon models``: the cards of the catalogue, and the weights on this machine."""
+"""``archon models``: model cards of the catalogue, and their weights on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from archon.spec.reader import Loaded, load_model_card
 
 @command
 def ls(as_json: bool) -> None:
-    """List the catalogue, and which weights are here."""
+    """List the model cards of the catalogue.
+
+    Also show which weights are on this machine.
+    """
     rows = [_row(load_model_card(name)) for name in catalog.names("model")]
     if as_json:
         emit({"models": rows})
@@ -29,15 +32,19 @@ def ls(as_json: bool) -> None:
     table = Table("name", "backend", "weights", "", "description", box=None)
     for row in rows:
         size = megabytes(row["bytes"]) if row["bytes"] else ""
-        here = "here" if row["path"] else ""
-        table.add_row(row["name"], row["backend"], size, here, row["description"])
+        where = "on disk" if row["path"] else ""
+        table.add_row(row["name"], row["backend"], size, where, row["description"])
     console().print(table)
 
 
 @command
 @click.argument("name")
 def pull(name: str, as_json: bool) -> None:
-    """Fetch a model's weights and check their digest; what is here is checked once more."""
+    """Download a model's weights and check their digest.
+
+    NAME is a name in the catalogue or a path. Weights that are already on this machine are checked
+    again.
+    """
     from archon.weights.cache import read_record
     from archon.weights.digest import digest_of
     from archon.weights.model_files import num_bytes_of
@@ -60,7 +67,10 @@ def pull(name: str, as_json: bool) -> None:
 @command
 @click.argument("name")
 def show(name: str, as_json: bool) -> None:
-    """Print a model card, and where its weights are."""
+    """Print a model card and the path of its weights.
+
+    NAME is a name in the catalogue or a path.
+    """
     loaded = load_model_card(name)
     row = _row(loaded)
     card = loaded.spec.model_dump(mode="json", exclude_none=True)
@@ -69,13 +79,16 @@ def show(name: str, as_json: bool) -> None:
         return
     print(json.dumps(card, indent=2, ensure_ascii=False))
     if isinstance(loaded.spec, LocalCard):
-        print_line(f"weights: {row['path'] or 'not here yet'}")
+        print_line(f"weights: {row['path'] or 'not on this machine'}")
 
 
 @command
 @click.argument("name")
 def rm(name: str, as_json: bool) -> None:
-    """Delete a model's weights from Archon's cache; the hub's own cache stays as it is."""
+    """Delete a model's weights from Archon's cache.
+
+    NAME is a name in the catalogue or a path. Files in the cache of the Hugging Face hub stay.
+    """
     loaded = load_model_card(name)
     card = local_card(loaded)
     freed = weights.remove(card)
@@ -84,7 +97,9 @@ def rm(name: str, as_json: bool) -> None:
         path = str(remaining) if remaining else None
         emit({"name": card.name, "freed_bytes": freed, "path": path})
         return
-    console().print(f"{card.name}: {megabytes(freed)} freed" if freed else "nothing to delete")
+    console().print(
+        f"{card.name}: freed {megabytes(freed)}" if freed else f"{card.name}: nothing to delete"
+    )
 
 
 def _row(loaded: Loaded[Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class Command(click.Command):
-    """A command that rejects a repeated option of one value; click would silently take the last."""
+    """A command that rejects a repeated option; click would silently use the last value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
@@ -25,26 +25,26 @@ class Command(click.Command):
             for option, number in Counter(given).items():
                 if number > 1 and _takes_one_value(option):
                     name = max(option.opts, key=len)
-                    raise click.UsageError(f"{name} is given {number} times; it takes one value")
+                    raise click.UsageError(f"{name} appears {number} times; give it only once")
         return super().parse_args(ctx, args)
 
 
 def _takes_one_value(parameter: click.Parameter) -> bool:
-    """Return whether a repetition would be lost. Repeating a flag changes nothing."""
+    """Return whether repeating the option would lose a value. Repeating a flag has no effect."""
     if not isinstance(parameter, click.Option) or parameter.multiple or parameter.count:
         return False
     return not parameter.is_flag or bool(parameter.secondary_opts)
 
 
 def command(function: Callable[..., int | None], kind: type[Command] = Command) -> click.Command:
-    """Make a command with the options of all commands, ``--json`` and ``--log-level``."""
+    """Make a command with ``--json`` and ``--log-level``, which all commands have."""
     with_level = click.option(
         "--log-level",
         type=click.Choice(LEVELS),
         default="warning",
         callback=_set_log_level,
         expose_value=False,
-        help="How much to tell on standard error; debug adds tracebacks.",
+        help="Log messages of this level and above on standard error; debug adds tracebacks.",
     )
     with_json = click.option(
         "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
@@ -71,7 +71,7 @@ def require_optuna() -> None:
 
 
 def output_file(given: str | None) -> Path | None:
-    """Return the file of an ``--output`` option, None where it is not given.
+    """Return the file that ``--output`` names; None without the option.
 
     Raises
     ------
@@ -111,39 +111,48 @@ models_option = click.option(
     "models",
     metavar="ROLE=NAME",
     multiple=True,
-    help="Put another model in the place of a role; may be given several times.",
+    help="Use the model NAME for the role ROLE; may be repeated.",
 )
 
 seed_option = click.option(
-    "--seed", type=int, default=0, show_default=True, help="Changes draws, never items."
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Seed the samples; the items do not depend on it.",
 )
 
 data_option = click.option(
-    "--data", metavar="PATH", help="A JSONL file in the place of the card's own source."
+    "--data",
+    metavar="PATH",
+    help="Read the items from this JSONL file instead of the card's source.",
 )
 
 scorer_option = click.option(
-    "--scorer", metavar="NAME", help="Another scorer than the benchmark's, by name."
+    "--scorer", metavar="NAME", help="Use this scorer instead of the benchmark's."
 )
 
 no_cache_option = click.option(
-    "--no-cache", is_flag=True, help="Make every draw anew; neither find nor keep any."
+    "--no-cache",
+    is_flag=True,
+    help="Generate every sample; neither read nor write the sample pool.",
 )
 
 
 def models_by_role(given: Sequence[str]) -> dict[str, Any]:
-    """Return ``ROLE=NAME`` arguments as a mapping.
+    """Return the values of ``--model``, each ``ROLE=NAME``, as a mapping.
 
     Raises
     ------
     UsageError
-        An argument is not ``ROLE=NAME``, or a role is given twice.
+        A value is not ``ROLE=NAME``, or two name the same role.
     """
     models: dict[str, Any] = {}
     for text in given:
         role, separator, name = text.partition("=")
         if not (role and separator and name):
-            raise UsageError(f"--model takes ROLE=NAME, not {text!r}")
+            raise UsageError(f"--model needs ROLE=NAME, not {text!r}")
         if role in models:
             raise UsageError(f"--model names the role {role!r} twice")
         models[role] = name

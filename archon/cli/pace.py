@@ -34,7 +34,7 @@ class Pace:
         return (count - before) / (now - since) if now > since else None
 
 
-def seconds_left(seconds: float, num_done: int, num_left: int, num_under_way: int) -> float | None:
+def seconds_left(seconds: float, num_done: int, num_left: int, num_running: int) -> float | None:
     """Estimate the remaining time from the pace so far; None before anything is done.
 
     Parameters
@@ -44,15 +44,17 @@ def seconds_left(seconds: float, num_done: int, num_left: int, num_under_way: in
     num_done
         Items that were done in this time.
     num_left
-        Items that are not done, of which ``num_under_way`` have started. Those count as half done;
-        otherwise the first of many concurrent answers would give far too long an estimate.
+        Items that are not done.
+    num_running
+        Items among them that have started. They count as half done; otherwise the estimate would be
+        far too long after the first of many concurrent answers.
 
-    >>> seconds_left(60, num_done=20, num_left=100, num_under_way=20)
+    >>> seconds_left(60, num_done=20, num_left=100, num_running=20)
     180.0
     """
     if not num_done:
         return None
-    half_done = num_under_way / 2
+    half_done = num_running / 2
     return seconds * (num_left - half_done) / (num_done + half_done)
 
 

@@ -19,7 +19,7 @@ from archon.errors import UsageError
 from archon.spec.encoding import decode_text, without_marks
 
 _UNDECODED = re.compile("[\ud800-\udfff]")
-"""Python's replacements for bytes of an argument that it cannot decode."""
+"""Characters that Python puts in place of undecodable bytes of an argument."""
 
 if TYPE_CHECKING:
     from archon.graph.answer import Answer
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.argument("question", required=False)
 @models_option
 @seed_option
-@click.option("--trace", "with_trace", is_flag=True, help="Tell every prompt and completion.")
+@click.option("--trace", "with_trace", is_flag=True, help="Print every prompt and completion.")
 def run(
     arch: str,
     question: str | None,
@@ -41,7 +41,11 @@ def run(
     with_trace: bool,
     as_json: bool,
 ) -> None:
-    """Answer one QUESTION, by default read from standard input, with the architecture ARCH."""
+    """Answer one question.
+
+    ARCH is the name or path of an architecture. Without QUESTION, the question is read from
+    standard input.
+    """
     from archon.cli.weights import open_all
     from archon.graph.loading import Loader
     from archon.graph.trace import candidate_json
@@ -85,7 +89,7 @@ def run(
         warnings.append(cut_off_notice(num_cut_off, answer.usage.calls))
     if answer.limited_by is not None:
         cut = ", ".join(node.node for node in answer.trace.nodes.values() if node.cut)
-        warnings.append(f"the budget of {answer.limited_by} cut it short: {cut}")
+        warnings.append(f"the budget of {answer.limited_by} cut the answer short at: {cut}")
     if answer.num_failed_samples:
         failed = f"{answer.num_failed_samples} of {answer.num_samples} samples failed"
         warnings.append(f"{failed}; --trace shows why")
@@ -109,7 +113,7 @@ async def _answer(
 
 
 def _question(given: str | None) -> str:
-    """Return the argument, or standard input where there is none, without byte-order marks.
+    """Return the argument, or standard input without one; byte-order marks are removed.
 
     Raises
     ------
@@ -120,11 +124,11 @@ def _question(given: str | None) -> str:
     """
     text = _standard_input() if given is None else without_marks(given)
     if not text.strip():
-        raise UsageError("the question is empty; give it as an argument or on standard input")
+        raise UsageError("the question is empty; pass it as an argument or on standard input")
     if _UNDECODED.search(text):
         raise UsageError(
             "the question contains bytes that the encoding of this locale cannot decode; "
-            "give it on standard input"
+            "pass it on standard input"
         )
     return text
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, emit, p_text, points, print_line, with_interval
+from archon.cli.console import (
+    console,
+    counted,
+    emit,
+    p_text,
+    points,
+    print_line,
+    with_interval,
+)
 from archon.cli.exits import FAILED
 from archon.cli.options import (
     command,
@@ -33,69 +41,93 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     models_option,
-    click.option("--trials", type=int, default=60, show_default=True, help="Architectures to try."),
+    click.option(
+        "--trials",
+        type=int,
+        default=60,
+        show_default=True,
+        metavar="N",
+        help="Run N trials, counted over all workers and sessions.",
+    ),
     click.option(
         "--objective",
         default="accuracy",
         show_default=True,
-        metavar="NAME,NAME",
-        help="accuracy, tokens, seconds, or several; the first decides among the finalists.",
+        metavar="NAME,...",
+        help="Optimize accuracy, tokens, seconds, or several; the first ranks the finalists.",
     ),
     click.option(
         "--sampler",
         default="tpe",
         show_default=True,
-        help="tpe, gp, nsga2, random or exhaustive.",
+        metavar="NAME",
+        help="Choose configurations with tpe, gp, nsga2, random or exhaustive.",
     ),
     seed_option,
     click.option(
-        "--limit", type=int, default=100, show_default=True, help="Items that trials are asked."
+        "--limit",
+        type=int,
+        default=100,
+        show_default=True,
+        metavar="N",
+        help="Ask trials only the first N items of the split search.",
     ),
     click.option(
         "--final-limit",
         type=int,
         default=200,
         show_default=True,
-        help="Items of select and of test that the best are asked.",
+        metavar="N",
+        help="Ask finalists only the first N items of the splits select and test.",
     ),
     click.option(
         "--finalists",
         type=click.IntRange(min=0),
         default=5,
         show_default=True,
-        help="Trials that go on to select; 0 leaves select and test out.",
+        metavar="N",
+        help="Measure the N best trials on the split select; 0 skips select and test.",
     ),
-    click.option("--max-tokens", type=float, help="What an answer may cost, on average."),
-    click.option("--max-calls", type=float, help="Calls that an answer may make, as expected."),
-    click.option("--max-seconds", type=float, help="What an answer may take, on average."),
-    click.option("--no-stopping", is_flag=True, help="Ask every trial all items, hopeless or not."),
+    click.option(
+        "--max-tokens", type=float, metavar="N", help="Limit the mean tokens per answer to N."
+    ),
+    click.option(
+        "--max-calls", type=float, metavar="N", help="Limit the expected calls per answer to N."
+    ),
+    click.option(
+        "--max-seconds", type=float, metavar="N", help="Limit the mean seconds per answer to N."
+    ),
+    click.option(
+        "--no-stopping", is_flag=True, help="Ask every trial all items, even a hopeless one."
+    ),
     click.option(
         "--warm-start",
         metavar="ARCH",
         multiple=True,
-        help="An architecture of the space to try first; may be given several times.",
+        help="Try this architecture of the space first; may be repeated.",
     ),
     data_option,
     scorer_option,
     click.option(
         "--storage",
         metavar="URL",
-        help="A database; by default a SQLite file in the study's folder, runs/STUDY. Several "
-        "workers need one such as postgresql+psycopg://USER@HOST/NAME.",
+        help="Store the study in this database; by default in a SQLite file in the study's "
+        "folder, runs/STUDY. Several workers need a database server, such as "
+        "postgresql+psycopg://USER@HOST/NAME.",
     ),
-    click.option("--study", metavar="NAME", help="Its name; by default a new one."),
-    click.option(
-        "--resume", is_flag=True, help="Go on with the study in --study, if there is one."
-    ),
+    click.option("--study", metavar="NAME", help="Name the study; by default it gets a new name."),
+    click.option("--resume", is_flag=True, help="Resume the study in --study, if there is one."),
     no_cache_option,
     click.option(
-        "--output", metavar="FILE", help="The winner; by default best.json in the folder."
+        "--output",
+        metavar="FILE",
+        help="Write the winner to this file; by default to best.json in the study's folder.",
     ),
 )
 
 
 def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a search to a command, which gets them as ``config``."""
+    """Add the options of a search to a command, which receives them as ``config``."""
 
     @functools.wraps(function)
     def with_config(
@@ -136,10 +168,11 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("bench")
 @_search_options
 def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
-    """Search the space SPACE for the architecture that is best on the benchmark BENCH.
+    """Search a space for the best architecture.
 
-    Trials are asked items of the search split, the best of them others (select), and the winner
-    others again (test), beside plain voting at the same cost. The winner is an ordinary file.
+    SPACE and BENCH are names in the catalogue or paths. Trials answer items of BENCH's split
+    search, the best trials also items of select, and the winner items of test, where it is compared
+    with a plain vote at equal cost. The winner is written as an ordinary architecture file.
     """
     from archon.api import prepare_search
 
@@ -181,18 +214,20 @@ def _run(session: SearchSession, loader: Loader) -> dict[str, Any]:
         try:
             return asyncio.run(run())
         except KeyboardInterrupt:
-            print_line(f"what is finished is kept; go on with: --study {session.name} --resume")
+            print_line(f"finished trials are kept; resume with: --study {session.name} --resume")
             raise
 
 
 def _print(result: dict[str, Any]) -> None:
-    counts = [f"{result[f'num_{what}']} {what}" for what in ("stopped", "rejected", "failed")]
-    summary = f"study {result['study']}: {result['num_trials']} trials, {', '.join(counts)}"
-    print_line(summary, "bold")
+    outcomes = ("stopped", "rejected", "failed")
+    counts = [counted(result["num_trials"], "trial")]
+    counts += [f"{result[f'num_{outcome}']} {outcome}" for outcome in outcomes]
+    print_line(f"study {result['study']}: {', '.join(counts)}", "bold")
     tokens = result["trials_tokens"]
     print_line(
-        f"the trials decoded {tokens['generated']:,} tokens; without the pool they would have "
-        f"decoded {tokens['without_pool']:,}, and run whole {tokens['without_pool_and_stopping']:,}"
+        f"tokens that the trials generated: {tokens['generated']:,}; without the sample pool: "
+        f"{tokens['without_pool']:,}; also without early stopping: "
+        f"{tokens['without_pool_and_stopping']:,}"
     )
     if result["best"] is not None:
         from archon.cli.search_display import front_table
@@ -204,7 +239,7 @@ def _print(result: dict[str, Any]) -> None:
     if result["output"]:
         print_line(f"architecture: {result['output']}")
     if result["num_trials"]:
-        print_line(f"all of it as a page: {_view_command(result)}")
+        print_line(f"to view the study: {_view_command(result)}")
 
 
 def _view_command(result: dict[str, Any]) -> str:
@@ -219,19 +254,19 @@ def _view_command(result: dict[str, Any]) -> str:
 def _print_winner(result: dict[str, Any]) -> None:
     best, trial = result["best"], result["search"]
     choices = ", ".join(f"{name} = {value}" for name, value in best["choices"].items())
-    print_line(f"\nthe winner is trial {best['trial']}: {choices}", "bold")
-    items = f"{trial['num_items']} items (chosen by these)"
-    print_line(f"search {percent(trial['accuracy'])} % of {items}")
+    print_line(f"\nwinner: trial {best['trial']}, {choices}", "bold")
+    items = counted(trial["num_items"], "item")
+    print_line(f"search {percent(trial['accuracy'])} % of {items} (used to choose the winner)")
     for split in ("select", "test"):
         report = result[split]
         if report is not None:
             accuracy = with_interval(report["accuracy"], report["accuracy_interval"])
-            print_line(f"{split} {accuracy}, {report['num_items']} items")
+            print_line(f"{split} {accuracy}, {counted(report['num_items'], 'item')}")
     row = result["equal_cost"]
     if row is not None and row["difference"] is not None:
         print_line(
-            f"test, against a vote over {row['drafts']} drafts at equal cost "
-            f"({decimal(row['cost_tokens'])} and {decimal(row['vote_cost_tokens'])} tokens an "
-            "answer): "
-            f"{points(row['difference'], row['interval'])} points, p {p_text(row['p_value'])}"
+            f"test, against a vote over {counted(row['drafts'], 'sample')} at equal cost "
+            f"({decimal(row['cost_tokens'])} and {decimal(row['vote_cost_tokens'])} tokens per "
+            f"answer): {points(row['difference'], row['interval'])} points, "
+            f"p {p_text(row['p_value'])}"
         )

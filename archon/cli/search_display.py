@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from archon.cli.console import console
+from archon.cli.console import console, counted
 from archon.cli.pace import duration
 from archon.evals.rounding import decimal, percent
 
@@ -76,7 +76,7 @@ class SearchDisplay:
             self._print(event.record)
 
     def on_progress(self, progress: EvalProgress) -> None:
-        """Record an answer."""
+        """Record the progress of a run."""
         count = f"{progress.num_done} of {progress.num_runs} items"
         self._doing = f"{self._doing.partition(':')[0]}: {count}"
 
@@ -87,13 +87,13 @@ class SearchDisplay:
         return self.on_progress
 
     def render(self) -> RenderableType:
-        """Render the front so far, and a line on the current activity."""
+        """Render the front so far, and a line about the current activity."""
         from rich.console import Group
         from rich.text import Text
 
         outcomes = Counter(record.outcome for record in self._records)
         count = sum(outcomes.values()) - outcomes["rejected"] - outcomes["repeated"]
-        parts = [f"{count} trials", *(f"{outcomes[o]} {o}" for o in ("stopped", "rejected"))]
+        parts = [counted(count, "trial"), *(f"{outcomes[o]} {o}" for o in ("stopped", "rejected"))]
         parts.append(duration(time.monotonic() - self._started))
         doing = Text.assemble((self._doing, "bold"), "  ", (", ".join(parts), "cyan"))
         doing.no_wrap, doing.overflow = True, "ellipsis"
@@ -111,12 +111,13 @@ class SearchDisplay:
         return [row_of(record) for record in best]
 
     def _print(self, record: TrialRecord) -> None:
-        line = f"trial {record.number}: {record.outcome}"
+        outcome = "complete" if record.outcome == "whole" else record.outcome
+        line = f"trial {record.number}: {outcome}"
         if record.results:
             values = record.values
             line += (
-                f", {percent(values['accuracy'])} % of {len(record.results)} items, "
-                f"{decimal(values['tokens'])} tokens an answer"
+                f", {percent(values['accuracy'])} % of {counted(len(record.results), 'item')}, "
+                f"{decimal(values['tokens'])} tokens per answer"
             )
         if record.outcome != "whole" and record.reason:
             line += f" ({record.reason})"

@@ -25,59 +25,90 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
 @command
 @click.argument("archs", nargs=-1, required=True, metavar="ARCH...")
 @models_option
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Listen on this address.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    metavar="N",
+    help="Listen on this port; 0 chooses a free one.",
+)
 @click.option(
     "--api-key-env",
     metavar="NAME",
-    help="Name of the environment variable with the key that clients must give; needed where "
-    "other machines can reach the host.",
+    help="Read the key that clients must send from this environment variable. Required if other "
+    "machines can reach the host.",
 )
 @click.option(
     "--max-body-bytes",
     type=click.IntRange(1, 64 * 1024 * 1024),
     default=4 * 1024 * 1024,
     show_default="4 MiB",
-    help="Of the body of a request; at most 64 MiB.",
+    metavar="N",
+    help="Reject requests with a body of more than N bytes.",
 )
-@click.option("--max-messages", type=_at_least_one, default=256, show_default=True)
+@click.option(
+    "--max-messages",
+    type=_at_least_one,
+    default=256,
+    show_default=True,
+    metavar="N",
+    help="Reject requests with more than N messages.",
+)
 @click.option(
     "--max-request-tokens",
     type=_at_least_one,
     default=200_000,
     show_default=True,
-    help="New tokens that one request may cost: n times those of all nodes.",
+    metavar="N",
+    help="Reject requests that may generate more than N tokens in all nodes and answers.",
 )
 @click.option(
     "--max-running",
     type=_at_least_one,
     default=64,
     show_default=True,
-    help="Requests that are answered at once.",
+    metavar="N",
+    help="Run up to N requests at the same time.",
 )
 @click.option(
     "--max-waiting",
     type=click.IntRange(min=0),
     default=256,
     show_default=True,
-    help="Requests that may wait for their turn; one more gets 429.",
+    metavar="N",
+    help="Let up to N more requests wait; any further one gets status 429.",
 )
 @click.option(
-    "--max-seconds", type=_seconds, default=600, show_default=True, help="Of one request."
+    "--max-seconds",
+    type=_seconds,
+    default=600,
+    show_default=True,
+    metavar="N",
+    help="End a request after N seconds, with an error.",
 )
 @click.option(
     "--drain-seconds",
     type=click.FloatRange(0, 1_000_000),
     default=30,
     show_default=True,
-    help="For answers under way after SIGTERM; a second signal ends them.",
+    metavar="N",
+    help="Wait up to N seconds for running requests after SIGINT or SIGTERM; a second signal ends "
+    "them.",
 )
 @click.option(
     "--strict",
     "is_strict",
     is_flag=True,
-    help="Refuse requests with fields that have no effect, instead of naming them in the header "
-    "x-archon-ignored.",
+    help="Reject requests with fields that have no effect, instead of listing the fields in the "
+    "header x-archon-ignored.",
 )
 def serve(
     archs: Sequence[str],
@@ -90,10 +121,11 @@ def serve(
     as_json: bool,
     **limits: Any,
 ) -> None:
-    """Serve architectures and models under their names; --port 0 takes a free port.
+    """Serve architectures as OpenAI-compatible models.
 
-    ARCH is an architecture, a model card, a GGUF file or a folder of safetensors. --model changes
-    the role wherever an architecture has it. The address is printed when the server is ready.
+    ARCH is an architecture, a model card, a GGUF file or a folder of safetensors; clients select it
+    by its name. --model applies to every architecture that has the role. The address is printed
+    when the server is ready.
     """
     from archon.graph.loading import Loader
 
@@ -108,8 +140,8 @@ def serve(
     api_key = None if api_key_env is None else key_from(api_key_env)
     if api_key is None and not _is_loopback(host):
         raise UsageError(
-            f"--host {host} lets other machines in: name the environment variable that holds the "
-            "key with --api-key-env"
+            f"other machines can reach --host {host}: put a key into an environment variable, and "
+            "name the variable with --api-key-env"
         )
     loader = Loader()
     lms = _served_models(loader, archs, models_by_role(models))
@@ -159,18 +191,20 @@ def _served_models(loader: Loader, refs: Sequence[str], models: dict[str, Any]) 
             lm = model = loader.model(ref)
             name = model.card.name
             if "chat" not in lm.capabilities:
-                raise UsageError(f"the model {name!r} scores texts and cannot generate any")
+                raise UsageError(
+                    f"the model {name!r} only scores texts; serve models that generate text"
+                )
         else:
             architecture = next(architectures)
             name, lm = architecture.name, ArchitectureLM(architecture)
         if name in lms:
-            raise UsageError(f"two of the given files have the name {name!r}; rename one")
+            raise UsageError(f"two files have the name {name!r}; rename one of them")
         lms[name] = lm
     return lms
 
 
 def _is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach the host."""
+    """Return True if only this machine can reach the host."""
     if host.lower() == "localhost":
         return True
     try:

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 _MAX_VALUES = 12
 
 
-def points_text(num_points: int | None) -> str:
+def size_text(num_configurations: int | None) -> str:
     """Format the number of configurations of a space; None is a number too large to count."""
-    return "more points than can be counted" if num_points is None else f"{num_points:,} points"
+    if num_configurations is None:
+        return "too many configurations to count"
+    return f"{num_configurations:,} configuration{'' if num_configurations == 1 else 's'}"
 
 
 def show_space(ref: str, *, as_json: bool) -> None:
@@ -41,15 +43,15 @@ def show_space(ref: str, *, as_json: bool) -> None:
                 "name": space.name,
                 "description": space.spec.description,
                 "num_points": space.count(),
-                "holes": _holes(space),
+                "holes": _parameters(space),
                 "mermaid": flowchart,
             }
         )
         return
-    console().print(f"{space.name}, {points_text(space.count())}: {space.spec.description}")
-    _print_holes(space)
+    console().print(f"{space.name}, {size_text(space.count())}: {space.spec.description}")
+    _print_parameters(space)
     if flowchart is not None:
-        console().print("\nwith the first alternative everywhere:")
+        console().print("\nthe first configuration:")
         print(flowchart, end="")
 
 
@@ -57,8 +59,8 @@ def _first(hole: Parameter) -> Value:
     return hole.low if hole.values is None else hole.values[0]
 
 
-def _holes(space: Space) -> list[dict[str, Any]]:
-    """Return each parameter once, with the number of its places in the space."""
+def _parameters(space: Space) -> list[dict[str, Any]]:
+    """Return each parameter once, with the number of places in the file that it fills."""
     rows: dict[str, dict[str, Any]] = {}
     for hole in space.spec.all_parameters():
         values: list[Value] = list(hole.alternatives) or [hole.low, hole.high]
@@ -67,17 +69,17 @@ def _holes(space: Space) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _print_holes(space: Space) -> None:
+def _print_parameters(space: Space) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("hole", "places", "alternatives", box=None)
-    for row in _holes(space):
+    table = Table("parameter", "places", "values", box=None)
+    for row in _parameters(space):
         values = [str(value) for value in row["values"]]
         if row["kind"] == "choice":
             more = ["…"] if len(values) > _MAX_VALUES else []
-            alternatives = ", ".join(values[:_MAX_VALUES] + more)
+            shown = ", ".join(values[:_MAX_VALUES] + more)
         else:
-            alternatives = f"{values[0]} to {values[1]}"
-        table.add_row(Text(row["name"]), str(row["num_places"]), Text(alternatives))
+            shown = f"{values[0]} to {values[1]}"
+        table.add_row(Text(row["name"]), str(row["num_places"]), Text(shown))
     console().print(table)

@@ -13,7 +13,7 @@ def print_trace(trace: Trace) -> None:
     for node in trace.nodes.values():
         out.rule(f"{node.node} ({node.type}), {node.seconds:.2f} s", align="left")
         if node.bypassed:
-            out.print("passed by: its condition was false", style="dim")
+            out.print("bypassed: its condition was false", style="dim")
         if node.cut:
             out.print(f"cut short: the budget had too few {node.cut} left", style="yellow")
         for call in node.calls:
@@ -49,7 +49,7 @@ def _print_call(call: CallTrace) -> None:
         print_line(message.content)
     for completion in call.completions:
         tokens = f"{completion.usage.completion_tokens} tokens, {completion.finish_reason}"
-        out.print(f"draw {completion.draw} ({tokens}):", style="bold cyan")
+        out.print(f"sample {completion.draw} ({tokens}):", style="bold cyan")
         if completion.error is not None:
             print_line(f"failed: {completion.error}", "red")
         for choice, logprob in (completion.choice_logprobs or {}).items():

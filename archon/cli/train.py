@@ -30,16 +30,29 @@ def train_command(kind: str) -> click.Command:
 
     @command
     @click.argument("config")
-    @click.option("--output", metavar="FOLDER", help="By default runs/NAME.")
-    @click.option("--resume", is_flag=True, help="Continue the training in the folder, if any.")
+    @click.option(
+        "--output", metavar="FOLDER", help="Write to this folder; by default to runs/NAME."
+    )
+    @click.option(
+        "--resume", is_flag=True, help="Resume the training in the folder, if there is one."
+    )
     def train(
         config: str, output: str | None, resume: bool, as_json: bool, device: str | None = None
     ) -> None:
         _train(kind, config, output, resume=resume, device=device, as_json=as_json)
 
-    train.name, train.help = kind, TRAININGS[kind].help
-    if TRAININGS[kind].has_device:
-        train = click.option("--device", help="cpu or cuda; by default CUDA if available.")(train)
+    row = TRAININGS[kind]
+    train.name = kind
+    train.help = (
+        f"{row.summary}\n\nCONFIG is a name in the catalogue or a path. The output folder gets "
+        f"{row.results}."
+    )
+    if row.has_device:
+        train = click.option(
+            "--device",
+            metavar="cpu|cuda",
+            help="Compute on this device; by default on CUDA if it is available.",
+        )(train)
     return train
 
 
@@ -55,7 +68,9 @@ def _train(
     loaded = load_training(config)
     spec = loaded.spec
     if spec.training != kind:
-        raise UsageError(f"{config} is for `archon train {spec.training}`")
+        raise UsageError(
+            f"{config} is a configuration for `archon train {spec.training}`; run that command"
+        )
     torch_device = choose_device(device)
     with _training_folder(spec, output, resume=resume) as folder:
         if not folder.is_finished:
@@ -90,7 +105,7 @@ def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.devi
 
 
 def _print_result(record: Mapping[str, Any], folder: TrainingFolder) -> None:
-    """Print the folder, and the option that uses the trained model."""
+    """Print the folder, and an option that uses the trained model."""
     from archon.train.folder import CARD
 
     card = folder.path / CARD
@@ -102,7 +117,7 @@ def _print_result(record: Mapping[str, Any], folder: TrainingFolder) -> None:
 # What objectives need
 
 _NUM_LINES = 20
-"""Progress lines per task where there is no terminal."""
+"""Progress lines per task without a terminal."""
 
 
 def _pull_model(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
@@ -122,8 +137,8 @@ def _pull_model(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
 def _progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
     """Yield a function that shows (task, done, total).
 
-    On a terminal that is a bar, elsewhere a line for every twentieth of a task. The name of a task
-    ends at its first comma.
+    On a terminal it shows a bar, elsewhere it prints a line for each twentieth of a task. The name
+    of a task ends at its first comma.
     """
     if not console().is_terminal:
         printed: dict[str, int] = {}
@@ -165,12 +180,12 @@ def _training_folder(
         try:
             yield folder
         except KeyboardInterrupt:
-            print_line(f"what is done is kept; resume with: --output {folder.path} --resume")
+            print_line(f"finished work is kept; resume with: --output {folder.path} --resume")
             raise
 
 
 def _sample_replies(data: SampledReplies, base_dir: Path, path: Path) -> Run:
-    """Run an architecture on a benchmark's search split, in a folder of the training's folder."""
+    """Run an architecture on a benchmark's search split, in a subfolder of the training's."""
     from archon.api import benchmark, run_folder
     from archon.cli.measure import Job, RunPolicy, measure
     from archon.evals.run import read_run

@@ -21,7 +21,7 @@ REFRESHES_PER_SECOND = 8
 
 @contextmanager
 def live_tree(architecture: Architecture) -> Iterator[OnEvent | None]:
-    """Display the tree while the block runs; yield its listener, None without a terminal."""
+    """Display the tree while the block runs; yield its listener, or None without a terminal."""
     if not console().is_terminal:
         yield None
         return
@@ -39,7 +39,7 @@ def live_tree(architecture: Architecture) -> Iterator[OnEvent | None]:
 
 @dataclass
 class NodeTree:
-    """The state of each node."""
+    """State of each node, rendered as a tree."""
 
     architecture: Architecture
     started: set[str] = field(default_factory=set)
@@ -47,7 +47,7 @@ class NodeTree:
     finished: dict[str, NodeFinished] = field(default_factory=dict)
 
     def on_event(self, event: Event) -> None:
-        """Record an event; the tree does not show inner nodes."""
+        """Record an event; the tree shows only the nodes of this graph."""
         match event:
             case NodeStarted():
                 self.started.add(event.node)
@@ -77,7 +77,7 @@ class NodeTree:
         if name in self.finished:
             done = self.finished[name]
             if done.bypassed:
-                return Text(f"– {name} ({kind}): passed by", style="dim")
+                return Text(f"– {name} ({kind}): bypassed", style="dim")
             tokens = done.usage.completion_tokens
             candidates = counted(done.candidates, "candidate")
             result = f"{candidates}, {tokens} tokens, {done.seconds:.1f} s"

@@ -21,24 +21,25 @@ _PAGE, _COMPARISON = "view.html", "compare.html"
 @click.option(
     "--output",
     metavar="FILE",
-    help=f"By default {_PAGE} in the folder of the run or study, {_COMPARISON} here for several "
-    "runs.",
+    help=f"Write to this file; by default to {_PAGE} in the folder of the run or study, or to "
+    f"{_COMPARISON} in the current folder for several runs.",
 )
-@click.option("--study", metavar="NAME", help="Which study, where a storage holds several.")
-@click.option("--open", "open_page", is_flag=True, help="Show the page in the browser.")
+@click.option("--study", metavar="NAME", help="Show this study of the storage.")
+@click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
 def view(
     given: Sequence[str], output: str | None, study: str | None, open_page: bool, as_json: bool
 ) -> None:
-    """Write the folder RUN of an evaluation as one HTML file that needs no network.
+    """Write runs or a study as one HTML page.
 
-    Several runs stand on one page, with their paired differences. A STUDY of archon search is
-    named by its folder, its SQLite file, or the URL of its storage with --study.
+    RUN is the folder of a run. Several runs share the page, with their paired differences. STUDY is
+    a study of archon search: its folder, its SQLite file, or the URL of its storage with --study.
+    The page needs no network.
     """
     from archon.study.load_study import is_study
 
     studies = [one for one in given if study is not None or is_study(one)]
     if studies and len(given) > 1:
-        raise UsageError(f"{studies[0]} is a study; give nothing else with it")
+        raise UsageError(f"{studies[0]} is a study, and a page shows only one; name nothing else")
     file = output_file(output)
     path, counts = _write_study(given[0], study, file) if studies else _write_runs(given, file)
     if as_json:

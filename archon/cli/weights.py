@@ -16,16 +16,16 @@ from archon.spec.reader import Loaded
 from archon.weights import OnProgress, PullProgress
 
 _STAGES = {
-    "waiting": "another process is pulling",
-    "downloading": "pulling",
-    "verifying": "checking",
+    "waiting": "waiting for another process that downloads",
+    "downloading": "downloading",
+    "verifying": "verifying",
 }
 
 
 def open_all(lms: Iterable[LazyLM]) -> None:
     """Pull the weights that are missing, and open every model.
 
-    A model that cannot run is thus reported once, and before the first question.
+    A model that cannot run is therefore reported once, before the first question.
 
     Raises
     ------
@@ -54,7 +54,7 @@ async def close_all(lms: Iterable[LazyLM]) -> None:
 
 
 def local_card(loaded: Loaded[Any]) -> LocalCard:
-    """Return a card that must be of a local model.
+    """Return the card of a local model.
 
     Raises
     ------
@@ -64,14 +64,14 @@ def local_card(loaded: Loaded[Any]) -> LocalCard:
     card = loaded.spec
     if not isinstance(card, LocalCard):
         raise UsageError(
-            f"{card.name!r} is not a local model and has no weights here: "
+            f"{card.name!r} is not a local model and has no weights on this machine: "
             f"its backend is {card.backend!r}"
         )
     return card
 
 
 def pull(card: LocalCard, base_dir: Path, *, verify: bool = False) -> Path:
-    """Pull weights with a progress bar on a terminal, a line for every tenth elsewhere."""
+    """Pull weights with a progress bar; without a terminal, print a line for each tenth."""
     with _bar(card.name) if console().is_terminal else _lines(card.name) as listen:
         return weights.pull(card, base_dir, listen, verify=verify)
 

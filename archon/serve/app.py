@@ -31,18 +31,18 @@ OPERATIONS = {
     "chat": Operation(
         "POST",
         "/v1/chat/completions",
-        "Answer a conversation, whole or as server-sent events.",
+        "Answer a conversation, as one object or as server-sent events.",
         ChatCompletion,
         errors=ANY_ERROR,
         request=ChatRequest,
         streams=True,
     ),
-    "models": Operation("GET", "/v1/models", "List the models that are served.", ModelList),
+    "models": Operation("GET", "/v1/models", "List the served models.", ModelList),
     "model": Operation("GET", "/v1/models/{name}", "Describe one model.", Model, errors=(401, 404)),
     "health": Operation(
         "GET", "/health", "Report that the server is running.", Health, errors=(), is_open=True
     ),
-    "metrics": Operation("GET", "/metrics", "Count requests and tokens for Prometheus.", None),
+    "metrics": Operation("GET", "/metrics", "Report metrics in Prometheus's text format.", None),
 }
 """All routes except ``GET /openapi.json``, which describes them."""
 
@@ -51,7 +51,7 @@ Endpoint = Callable[[HttpRequest], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An ASGI application whose requests can be ended."""
+    """An ASGI application with a function that ends its requests."""
 
     app: ASGIApp
     cut_off: Callable[[], None]
@@ -134,7 +134,8 @@ async def _http_error(http: HttpRequest, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     reason = error.detail
     if error.status_code in (404, 405):
-        reason = f"no {http.method} {http.url.path[:200]} here; GET /openapi.json lists all routes"
+        route = f"{http.method} {http.url.path[:200]}"
+        reason = f"there is no route {route}; GET /openapi.json lists all routes"
     return _error_response(Failure(error.status_code, reason, headers=dict(error.headers or {})))
 
 

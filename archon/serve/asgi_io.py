@@ -17,7 +17,7 @@ from archon.serve.responses import ResponseObject
 _BODY_SECONDS = 30
 """Timeout for the complete body."""
 STALL_SECONDS = 60
-"""A client that reads nothing of a stream for this time counts as disconnected."""
+"""A client that reads no data of a stream for this time counts as disconnected."""
 KEEP_ALIVE_SECONDS = 15
 """A stream sends a comment after this time without an event, because proxies drop idle
 connections."""
@@ -35,9 +35,8 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     """
     headers = dict(scope["headers"])
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if (
-        kind != b"application/json"
-    ):  # other types need no CORS preflight: any web page can send them
+    # Some other types need no CORS preflight, so any web page could send them.
+    if kind != b"application/json":
         reason = "the body must have the content type application/json"
         raise BadRequestError(reason, status=415)
     content = bytearray()
@@ -58,12 +57,12 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
 
 
 class ResponseWriter:
-    """Sends one JSON object, or events."""
+    """Writer of one response: a JSON object, or events."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.is_started = False
-        """Status and ``headers`` are sent; only events can follow."""
+        """True after status and ``headers`` were sent; only events can follow."""
         self.headers: dict[str, str] = {}
 
     async def send_json(

@@ -71,7 +71,7 @@ class Authentication:
         if self._host_names is not None:
             host = fields.get(b"host", b"").decode("latin-1")
             if _host_name(host) not in self._host_names:
-                return Failure(421, "the server does not answer to the host name of this request")
+                return Failure(421, "the server does not accept the host name of this request")
         if self._key is None or scope["path"] in OPEN_PATHS:
             return None
         scheme, _, key = fields.get(b"authorization", b"").partition(b" ")

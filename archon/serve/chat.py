@@ -5,7 +5,7 @@
     read → validate → wait for a slot → run the model → send as one object or as a stream
 
 If the client disconnects, its call is cancelled. A stream without an event for some seconds sends a
-comment, also while it waits in the queue.
+comment, even while its request waits in the queue.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LAST_EVENT_SECONDS = 1
 
 
 class ChatCompletions:
-    """The endpoint as an ASGI application."""
+    """Endpoint ``POST /v1/chat/completions`` as an ASGI application."""
 
     def __init__(
         self,
@@ -137,23 +137,23 @@ class ChatCompletions:
         }
         for param, is_unsupported in unsupported.items():
             if is_unsupported:
-                reason = f"{chat.model} cannot give {param}"
+                reason = f"{chat.model} does not support {param}"
                 if isinstance(lm, ArchitectureLM) and not lm.generates:
                     reason += ": its output node selects a text and does not generate one"
                 raise BadRequestError(reason, param=param, code="unsupported")
         if chat.wants_trace and not isinstance(lm, ArchitectureLM):
-            reason = f"{chat.model} is not an architecture: there are no nodes to trace"
+            reason = f"{chat.model} is not an architecture and has no nodes to trace"
             raise BadRequestError(reason, param="archon.trace", code="unsupported")
         limit = self._limits.max_messages
         if len(chat.messages) > limit:
-            reason = f"there are more than {limit} messages (--max-messages)"
+            reason = f"the request has more than {limit} messages (--max-messages)"
             raise BadRequestError(reason, param="messages", code="too_many_messages")
         limit = self._limits.max_request_tokens
         tokens = request.n * self._token_bounds[chat.model](request.sampling)
         if tokens > limit:
             reason = (
-                f"n answers may take {tokens} new tokens in all nodes; the limit is {limit} "
-                "(--max-request-tokens): lower n or max_tokens"
+                f"the request may generate {tokens} tokens in all nodes and answers; the limit is "
+                f"{limit} (--max-request-tokens): lower n or max_tokens"
             )
             raise BadRequestError(reason, param="n", code="too_many_tokens")
 
@@ -171,8 +171,8 @@ class ChatCompletions:
     ) -> None:
         """Send the answer as it arrives, without the end of the response.
 
-        The response starts with the model's first event, so that a request that fails before it
-        gets an error status, or with a keep-alive comment if the first event takes long.
+        The response starts with the model's first event; a request that fails earlier gets an error
+        status. If the first event takes long, the response starts with a keep-alive comment.
         """
         builder = ResponseBuilder(chat)
         with_text, with_reasoning = set[int](), set[int]()  # indices of answers
@@ -224,7 +224,7 @@ class ChatCompletions:
 def unknown_model(name: str, served: Iterable[str]) -> BadRequestError:
     """Make the error for a name that is not served."""
     listed = ", ".join(map(repr, itertools.islice(served, _MAX_LISTED)))
-    reason = f"there is no model {name[:200]!r} here; GET /v1/models lists all: {listed}"
+    reason = f"there is no model {name[:200]!r}; GET /v1/models lists all: {listed}"
     return BadRequestError(reason, param="model", code="model_not_found", status=404)
 
 

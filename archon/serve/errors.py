@@ -1,8 +1,8 @@
 """Translation of exceptions into error responses and log lines.
 
-A client learns what is wrong with its request. Errors of models behind the server may contain
-addresses, file names and texts of clients. Their details therefore go to the debug log only; the
-log (``archon.serve``) has the types of the errors and the place, the client a general message.
+The client receives the reason if its request is at fault. Errors of the served models may contain
+addresses, file names and texts of clients, so that the client receives only a general message. The
+log (``archon.serve``) has the types of these errors and their place; level debug adds the details.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from archon.serve.responses import Error, ErrorDetail
 _log = logging.getLogger("archon.serve")
 
 _NO_RETRY = {"x-should-retry": "false"}
-"""Header that openai's clients follow; a second try would take as long."""
+"""Header for OpenAI's clients: a second attempt would take as long as the first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """Rules for fields of a request that have no effect or are not supported.
 
 The models in ``archon.serve.requests`` have the fields that are applied. Clients send many others,
-mostly with values that request nothing; those must not fail a request. Known fields have a rule:
+mostly with values that have no effect; such fields must not fail a request. Known fields have a
+rule:
 
 - a *label* never changes an answer; any value is accepted;
-- a *hint* may be ignored; unless its value is neutral, the response's header ``x-archon-ignored``
-  names it;
+- a *hint* is ignored; unless its value is neutral, the response's header ``x-archon-ignored`` names
+  it;
 - an *unsupported* field would change the answer; any value that is not neutral is rejected.
 
 A field without a rule is also ignored and named in the header, unless it looks like a misspelling
@@ -42,9 +43,9 @@ class Rule:
 
     kind: Literal["label", "hint", "unsupported"]
     neutral: tuple[object, ...] = ()
-    """Values without effect; null always is one."""
+    """Values without effect, in addition to null."""
     advice: str = ""
-    """The error message, which says why the field is rejected and what to do."""
+    """Error message for a rejected field: the reason, and what to do."""
 
     def is_neutral(self, value: object) -> bool:
         """Return whether the value has no effect."""
@@ -76,7 +77,7 @@ _NO_PENALTY = "penalties are not supported"
 *_SAMPLERS, _LAST_SAMPLER = SAMPLER_PARAMETERS
 _NO_SAMPLER = f"this sampler is not supported; use {', '.join(_SAMPLERS)} or {_LAST_SAMPLER}"
 _USE_FORMAT = "not supported; use response_format with a JSON schema"
-_TEXT_ONLY = "only text is read and written here"
+_TEXT_ONLY = "only text is supported"
 
 _REQUEST: Rules = {
     # Identity of the client, and a provider's handling of the request.
@@ -85,7 +86,7 @@ _REQUEST: Rules = {
         *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "cache_salt"),
         *("cache_prompt", "id_slot", "keep_alive", "timings_per_token", "return_progress"),
     ),
-    "store": _unsupported("nothing is stored here; leave it out", False),
+    "store": _unsupported("responses are not stored; leave it out or send false", False),
     "service_tier": _hint("auto", "default"),
     "prediction": _hint(),
     "models": _hint([]),
@@ -105,9 +106,9 @@ _REQUEST: Rules = {
     "parallel_tool_calls": _LABEL,
     "functions": _unsupported(f'{_NO_TOOLS}; leave it out, or send function_call "none"', []),
     "function_call": _unsupported(f'{_NO_TOOLS}; leave it out, or send "none"', "none", "auto"),
-    "web_search_options": _unsupported("the web is not searched here; leave it out"),
+    "web_search_options": _unsupported("web search is not supported; leave it out"),
     "plugins": _unsupported("plugins are not supported; leave it out", []),
-    "moderation": _unsupported("nothing is moderated here; leave it out"),
+    "moderation": _unsupported("moderation is not supported; leave it out"),
     # Penalties and biases.
     "frequency_penalty": _unsupported(f"{_NO_PENALTY}; leave it out or send 0", 0),
     "presence_penalty": _unsupported(f"{_NO_PENALTY}; leave it out or send 0", 0),
@@ -171,8 +172,8 @@ _REQUEST: Rules = {
     "prompt": _unsupported("not supported; use messages"),
     "input": _unsupported("not supported; use messages"),
     "instructions": _unsupported("not supported; use a system message"),
-    "suffix": _unsupported("texts are not completed in the middle; leave it out", ""),
-    "echo": _unsupported("the prompt is not repeated; leave it out or send false", False),
+    "suffix": _unsupported("infilling is not supported; leave it out", ""),
+    "echo": _unsupported("answers do not repeat the prompt; leave it out or send false", False),
     "documents": _unsupported("not supported; put them into a message", []),
     "chat_template": _unsupported("the model's own chat template is used; leave it out"),
     "add_generation_prompt": _unsupported("not supported; leave it out or send true", True),
@@ -182,17 +183,17 @@ _REQUEST: Rules = {
     "transforms": _unsupported("prompts are not changed; leave it out", []),
     # Contents of a response.
     "top_logprobs": _unsupported("only sampled tokens have log-probabilities; send 0", 0),
-    "prompt_logprobs": _unsupported("prompts have no log-probabilities here; leave it out"),
+    "prompt_logprobs": _unsupported("prompts have no log-probabilities; leave it out"),
     "n_probs": _unsupported("not supported; use logprobs", 0),
     "return_tokens": _unsupported("not supported; leave it out or send false", False),
     "return_token_ids": _unsupported("not supported; leave it out or send false", False),
     "return_tokens_as_token_ids": _unsupported("not supported; leave it out", False),
-    "skip_special_tokens": _unsupported("they are never part of a text; leave it out", True),
+    "skip_special_tokens": _unsupported("texts contain no special tokens; leave it out", True),
     "spaces_between_special_tokens": _LABEL,
     # Objects with nested fields.
     "options": _unsupported("not supported; send its fields at the top level", {}),
     "extra_body": _unsupported("send its fields at the top level", {}),
-    "architecture": _unsupported("`model` chooses among the architectures that are served"),
+    "architecture": _unsupported("use model, which selects a served architecture by its name"),
     "lora": _unsupported("adapters belong to a model card; leave it out", []),
 }
 REQUEST: Rules = {n: rule for n, rule in _REQUEST.items() if n not in SAMPLING_PARAMETERS}
@@ -239,7 +240,7 @@ class BadRequestError(Exception):
 
 
 class FieldError(BadRequestError):
-    """Rejection of a field by its rule, or for the lack of one."""
+    """Rejection of a field by its rule, or because it has none."""
 
     def __init__(self, key: str, reason: str, code: Literal["unsupported", "unknown_key"]) -> None:
         super().__init__(f"{key}: {reason}", param=key, code=code)

@@ -32,14 +32,14 @@ class Limits:
     max_waiting: int = 256
     """Requests in the queue; any further one gets status 429."""
     max_seconds: float = 600.0
-    """Time from the first byte of a request to the last byte of its response, with queueing."""
+    """Time from the first byte of a request to the last byte of its response, queueing included."""
 
 
 def token_bound(lm: LM) -> Callable[[SamplingParams], int]:
     """Return a function from a request's sampling to the upper bound of an answer's new tokens.
 
-    For an architecture the bound covers the samples of all nodes if none stops early; for a plain
-    model it is ``max_tokens``. Prompts and scored choices do not count.
+    For an architecture the bound is the sum over the samples of all nodes, none of which stops
+    early; for a plain model it is ``max_tokens``. Prompts and scored choices do not count.
     """
 
     def bound(sampling: SamplingParams) -> int:

@@ -24,39 +24,39 @@ class Metrics:
         registry = self._registry = CollectorRegistry()
         self.requests = Counter(
             "archon_requests",
-            "Requests for an answer; status 499 is a client that hung up.",
+            "Finished requests by status; 499 means that the client disconnected.",
             ["model", "status"],
             registry=registry,
         )
         self.tokens = Counter(
             "archon_tokens",
-            "Tokens of all nodes: distinct prompts, their part found in a cache, and new ones.",
+            "Tokens of all nodes: of distinct prompts, of their cached part, and of completions.",
             ["model", "kind"],
             registry=registry,
         )
         self.ignored_fields = Counter(
             "archon_ignored_fields",
-            "Fields of requests that were ignored and that may ask for something.",
+            "Request fields that were ignored although their value may have an effect elsewhere.",
             ["model", "field"],
             registry=registry,
         )
         self.seconds = Histogram(
             "archon_request_seconds",
-            "From a request to the end of its answer.",
+            "Seconds from the start of a request to the end of its response.",
             ["model"],
             buckets=_SECONDS,
             registry=registry,
         )
         self.first_token_seconds = Histogram(
             "archon_first_token_seconds",
-            "From a streamed request to the first text of its answer.",
+            "Seconds from the start of a streamed request to the first text of its answer.",
             ["model"],
             buckets=_SECONDS,
             registry=registry,
         )
-        running = Gauge("archon_requests_running", "Answered at this moment.", registry=registry)
+        running = Gauge("archon_requests_running", "Requests that are running.", registry=registry)
         running.set_function(lambda: admission.running)
-        waiting = Gauge("archon_requests_waiting", "In the queue.", registry=registry)
+        waiting = Gauge("archon_requests_waiting", "Requests in the queue.", registry=registry)
         waiting.set_function(lambda: admission.waiting)
 
     def text(self) -> bytes:
@@ -71,11 +71,11 @@ class RequestMetrics:
         self._metrics, self._start = metrics, monotonic()
         self._has_text = False
         self.model = ""
-        """Empty until the name is known to be served, because clients must not choose labels."""
+        """Empty until the name is that of a served model: clients must not create labels."""
         self.status = 200
 
     def count_ignored(self, names: Iterable[str]) -> None:
-        """Count ignored fields. Unknown ones share a label, because clients must not choose any."""
+        """Count ignored fields. Unknown fields share one label: clients must not create labels."""
         for name in names:
             label = name if name in _KNOWN_FIELDS else "unknown"
             self._metrics.ignored_fields.labels(self.model, label).inc()

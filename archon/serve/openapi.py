@@ -16,26 +16,26 @@ from archon.serve.responses import ChatCompletionChunk, Error, ResponseObject
 
 _TEMPLATE = "#/components/schemas/{model}"
 _ERRORS = {
-    400: "the request is wrong, or asks for what cannot be given",
-    401: "the API key is missing or wrong",
-    404: "there is no such model",
-    408: "the body did not arrive in time",
-    413: "the body is too large",
-    415: "the body does not claim to be JSON",
-    422: "an architecture's budget was used up before there was an answer",
-    429: "too many requests are waiting; Retry-After says when to try again",
-    500: "an internal error",
-    502: "a model behind the server failed",
-    503: "a model behind the server is busy",
-    504: "the answer took too long",
+    400: "The request is invalid or not supported.",
+    401: "The API key is missing or wrong.",
+    404: "There is no such model.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    415: "The content type of the body is not application/json.",
+    422: "The architecture used up its budget before it had an answer.",
+    429: "Too many requests are waiting; try again after the seconds in Retry-After.",
+    500: "Internal error.",
+    502: "The model failed.",
+    503: "The model is busy, or the server is shutting down.",
+    504: "The answer took too long.",
 }
 ANY_ERROR = tuple(_ERRORS)
 _EVENTS = (
-    "Server-sent events: the data of each is a ChatCompletionChunk, that of the last is [DONE]."
+    "Server-sent events. The data of each is a ChatCompletionChunk; the data of the last is [DONE]."
 )
 _IGNORED = {
     IGNORED_HEADER: {
-        "description": "fields of the request that had no effect",
+        "description": "Fields of the request that had no effect.",
         "schema": {"type": "string"},
     }
 }
@@ -47,7 +47,7 @@ class Operation:
 
     method: str
     path: str
-    """With parameters in braces."""
+    """The path, with parameters in braces."""
     summary: str
     response: type[ResponseObject] | None
     """None for plain text."""
@@ -55,7 +55,7 @@ class Operation:
     request: type[RequestObject] | None = None
     streams: bool = False
     is_open: bool = False
-    """Clients need no API key."""
+    """True if clients need no API key."""
 
     def describe(self) -> dict[str, Any]:
         """Return the operation's object in the document."""
@@ -86,7 +86,7 @@ class Operation:
         if self.streams:
             content["content"]["text/event-stream"] = {"schema": {"description": _EVENTS}}
         headers = {"headers": _IGNORED} if self.request is not None else {}
-        return {"description": "success", **headers, **content}
+        return {"description": "Success.", **headers, **content}
 
 
 def document(
@@ -140,9 +140,9 @@ def _without_effect(model: type[RequestObject], *, is_strict: bool) -> dict[str,
     for name, rule in model.rules.items():
         match rule.kind:
             case "label":
-                schemas[name] = {"description": "No answer depends on it."}
+                schemas[name] = {"description": "Accepted; has no effect on the answer."}
             case "hint" if not is_strict:
-                schemas[name] = {"description": "It is ignored."}
+                schemas[name] = {"description": "Ignored."}
             case _:
                 schemas[name] = {"enum": [None, *rule.neutral], "description": rule.advice}
     return schemas

@@ -53,11 +53,11 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "stop": ("", []),
     "reasoning_effort": ("default",),
 }
-"""Values that are equivalent to leaving the field out."""
+"""Values that count as an absent field."""
 
 
 class RequestObject(BaseModel):
-    """A JSON object of a request; ``rules`` decide on the fields that it does not have."""
+    """A JSON object of a request. ``rules`` apply to the fields that the model does not have."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -68,7 +68,7 @@ class RequestObject(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _only_known_fields(cls, data: Any, info: ValidationInfo) -> Any:
-        """Remove ignored fields, and fields whose value is ``null``, the same as no value."""
+        """Remove ignored fields and fields that are ``null``."""
         if not isinstance(data, dict):
             return data
         ignored = info.context if isinstance(info.context, Ignored) else Ignored()
@@ -98,14 +98,14 @@ _INTEGRAL = BeforeValidator(_integral)
 
 def _text_type(value: Any) -> Any:
     if isinstance(value, str) and value != "text":
-        reason = "only parts of the type 'text' are read; images, audio and files are not supported"
+        reason = "only parts of type 'text' are supported, not images, audio or files"
         raise PydanticCustomError("unsupported", "{reason}", {"reason": reason})
     return value
 
 
 def _role(value: Any) -> Any:
     if value in ("tool", "function"):
-        reason = "tools are not supported; put the result into a message of the user"
+        reason = "tools are not supported; put the result into a user message"
         raise PydanticCustomError("unsupported", "{reason}", {"reason": reason})
     return value
 
@@ -121,14 +121,14 @@ class TextPart(RequestObject):
 
 
 class ChatMessage(RequestObject):
-    """A turn of the conversation."""
+    """A message of the conversation."""
 
     rules = fields.MESSAGE
     place = "messages[]."
 
     role: Annotated[Literal["system", "developer", "user", "assistant"], BeforeValidator(_role)]
     content: str | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)] = Field(
-        description="May be null where the role is `assistant`."
+        description="May be null if the role is `assistant`."
     )
 
     @model_validator(mode="before")
@@ -148,7 +148,7 @@ class ChatMessage(RequestObject):
 
 
 class StreamOptions(RequestObject):
-    """What a streamed response contains besides the text."""
+    """Options of a streamed response."""
 
     rules = fields.STREAM_OPTIONS
     place = "stream_options."
@@ -157,7 +157,7 @@ class StreamOptions(RequestObject):
 
 
 class TextFormat(RequestObject):
-    """Text of any form."""
+    """Text without a constraint."""
 
     place = "response_format."
 
@@ -173,7 +173,7 @@ class JsonObjectFormat(RequestObject):
 
 
 class NamedSchema(RequestObject):
-    """A JSON Schema; it is followed to the letter whether or not ``strict`` says so."""
+    """A JSON Schema. Answers follow it exactly, regardless of ``strict``."""
 
     place = "response_format.json_schema."
 
@@ -184,7 +184,7 @@ class NamedSchema(RequestObject):
 
 
 class JsonSchemaFormat(RequestObject):
-    """JSON that a schema allows."""
+    """JSON that matches a schema."""
 
     place = "response_format."
 
@@ -193,7 +193,7 @@ class JsonSchemaFormat(RequestObject):
 
 
 MaxTokens = Annotated[int, Field(ge=1, le=1_000_000), _INTEGRAL] | Annotated[Literal[-1], _INTEGRAL]
-"""-1 is equivalent to leaving the field out."""
+"""-1 counts as an absent field."""
 
 ResponseFormat = Annotated[
     TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
@@ -209,7 +209,7 @@ class ArchonOptions(RequestObject):
 
 
 class _PromptFields(RequestObject):
-    """The fields of ``ChatRequest`` that precede the extra samplers in the documentation."""
+    """Fields of ``ChatRequest`` that precede the extra samplers in the OpenAPI document."""
 
     rules = fields.REQUEST
 
@@ -244,7 +244,7 @@ else:
 
 
 class ChatRequest(_SamplerFields):
-    """The body of ``POST /v1/chat/completions``; ``null`` stands for a field that is left out."""
+    """The body of ``POST /v1/chat/completions``. A field that is ``null`` counts as absent."""
 
     max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
@@ -310,7 +310,7 @@ class ChatRequest(_SamplerFields):
         return {n: max(v, 0) if isinstance(v, int) else v for n, v in values.items()}
 
     def _thinking(self) -> Thinking:
-        """Read ``enable_thinking`` of the template's variables, else the effort.
+        """Return the reasoning settings, from ``enable_thinking`` if given, else from the effort.
 
         Any effort except the two lowest requests reasoning.
         """
@@ -357,13 +357,13 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
     chat._ignored = ignored
     bounds = {chat.max_tokens, chat.max_completion_tokens} - {None}
     if len(bounds) > 1:
-        reason = "max_tokens and max_completion_tokens differ; give one of them"
+        reason = "max_tokens and max_completion_tokens differ; send only one of them"
         raise BadRequestError(reason, param="max_tokens", code="unsupported")
     if chat.wants_usage and not chat.stream:
         reason = "stream_options needs stream to be true"
         raise BadRequestError(reason, param="stream_options", code="unsupported")
     if reserved := sorted({*(chat.chat_template_kwargs or ())} & {*RESERVED_VARIABLES}):
-        reason = f"no variable may be named {', '.join(reserved)}"
+        reason = f"these names are reserved: {', '.join(reserved)}; use other variables"
         raise BadRequestError(reason, param="chat_template_kwargs", code="unsupported")
     return chat
 

@@ -29,7 +29,7 @@ class ResponseObject(BaseModel):
 
 
 class ErrorDetail(ResponseObject):
-    """What is wrong; ``param`` is the field at fault."""
+    """A description of the error; ``param`` is the field at fault."""
 
     message: str
     type: str
@@ -38,13 +38,13 @@ class ErrorDetail(ResponseObject):
 
 
 class Error(ResponseObject):
-    """The body of every response whose status is not 200."""
+    """The body of a response whose status is not 200."""
 
     error: ErrorDetail
 
 
 class Health(ResponseObject):
-    """The server is running."""
+    """The state of the server."""
 
     status: Literal["ok"]
 
@@ -59,7 +59,7 @@ class Model(ResponseObject):
 
 
 class ModelList(ResponseObject):
-    """All models."""
+    """The served models."""
 
     object: Literal["list"]
     data: list[Model]
@@ -72,7 +72,7 @@ class PromptTokensDetails(ResponseObject):
 
 
 class Usage(ResponseObject):
-    """Tokens of all nodes; each distinct prompt counts once, however many samples it brought."""
+    """Tokens of all nodes. Each distinct prompt counts once, even with several samples."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -83,7 +83,7 @@ class Usage(ResponseObject):
 class TokenLogprob(ResponseObject):
     """A sampled token."""
 
-    token: str = Field(description="`token_id:42` where the bytes of the tokens are not known.")
+    token: str = Field(description="The text, or `token_id:` and the id if the bytes are unknown.")
     logprob: float
     bytes: list[int] | None
     top_logprobs: list[Any] = Field(max_length=0)
@@ -97,7 +97,7 @@ class ChoiceLogprobs(ResponseObject):
 
 
 class AssistantMessage(ResponseObject):
-    """An answer, and the reasoning before it where there is any."""
+    """An answer, and the reasoning before it if there is any."""
 
     role: Literal["assistant"]
     content: str
@@ -106,7 +106,7 @@ class AssistantMessage(ResponseObject):
 
 
 class AnswerDetails(ResponseObject):
-    """Details of an architecture's answer that OpenAI's protocol does not have."""
+    """Details of an architecture's answer, an extension of OpenAI's protocol."""
 
     value: str | None
     trace: dict[str, Any]
@@ -120,12 +120,12 @@ class Choice(ResponseObject):
     finish_reason: FinishReason
     logprobs: ChoiceLogprobs | None
     archon: AnswerDetails | None = Field(
-        default=None, description="Where `archon.trace` asks for it."
+        default=None, description="Present if `archon.trace` is true."
     )
 
 
 class ChatCompletion(ResponseObject):
-    """The whole response to a conversation."""
+    """The response to a conversation."""
 
     id: str
     object: Literal["chat.completion"]
@@ -136,7 +136,7 @@ class ChatCompletion(ResponseObject):
 
 
 class Delta(ResponseObject):
-    """More of one answer."""
+    """The next part of an answer."""
 
     role: Literal["assistant"] = "assistant"
     content: str = ""
@@ -144,14 +144,14 @@ class Delta(ResponseObject):
 
 
 class ChunkChoice(ResponseObject):
-    """A part of one of ``n`` answers; the last part has ``finish_reason`` and log-probabilities."""
+    """A part of one of ``n`` answers. The last has ``finish_reason`` and log-probabilities."""
 
     index: int
     delta: Delta
     finish_reason: FinishReason | None
     logprobs: ChoiceLogprobs | None
     archon: AnswerDetails | None = Field(
-        default=None, description="Where `archon.trace` asks for it."
+        default=None, description="Present if `archon.trace` is true."
     )
 
 
@@ -165,7 +165,7 @@ class ChatCompletionChunk(ResponseObject):
     choices: list[ChunkChoice]
     usage: Usage | None = Field(
         None,
-        description="If `stream_options.include_usage` asks for it; null in all but the last.",
+        description="Present if `stream_options.include_usage` is true; null except in the last.",
     )
 
 

@@ -112,7 +112,7 @@ class _Server(uvicorn.Server):
                 await self._on_end()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop the server at the first signal, end running requests at any other."""
+        """Stop the server at the first signal; end running requests at any other."""
         self.signals.append(sig)
         if self.should_exit and self._loop is not None:
             self._loop.call_soon_threadsafe(self._cut_off)
@@ -120,12 +120,12 @@ class _Server(uvicorn.Server):
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    if not 0 <= port <= 65_535:  # getaddrinfo would take it modulo 65,536
+    if not 0 <= port <= 65_535:  # getaddrinfo would use it modulo 65,536
         raise UsageError(f"a port is a number from 0 to 65535, not {port}")
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = addresses[0]
-        # Only with the protocol does asyncio turn off Nagle's algorithm, which costs 40 ms.
+        # asyncio turns off Nagle's algorithm, which costs 40 ms, only if the protocol is given.
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_CONFIG = "CONFIG is a name in the catalogue, or a path. The folder gets"
-
 
 @dataclass(frozen=True, slots=True)
 class TrainingKind:
@@ -19,72 +17,50 @@ class TrainingKind:
     module: str
     """Full name of the objective's module (``archon.train.objectives``)."""
     summary: str
-    """Description in ``archon train --help``."""
-    help: str
-    """Description in ``archon train VERB --help``."""
+    """First paragraph of the command's help."""
+    results: str
+    """Files in the output folder, for the help: "The output folder gets …"."""
     has_device: bool = True
-    """Whether the command has ``--device``."""
+    """The command has ``--device``."""
 
 
 TRAININGS = {
     "sft": TrainingKind(
         "archon.train.objectives.sft",
         "Fine-tune a model on prompts and completions.",
-        f"""Teach a model to answer as the completions of CONFIG do.
-
-    {_CONFIG} the adapter or the model, a card that runs it, and the loss as a picture.
-    """,
+        "the adapter or the model, a model card, and the loss as a picture",
     ),
     "reward": TrainingKind(
         "archon.train.objectives.reward",
-        "Teach a model to tell good replies.",
-        f"""Teach a model to tell good replies from bad ones.
-
-    {_CONFIG} the head (and the adapter, if one is trained), a card that runs it, and the replies
-    that were sampled.
-    """,
+        "Train a reward head on good and bad replies.",
+        "the head (and the adapter, if one is trained), a model card, and the sampled replies",
         has_device=False,  # the engine reads replies where the card's model runs
     ),
     "dpo": TrainingKind(
         "archon.train.objectives.dpo",
-        "Learn from chosen and rejected replies.",
-        f"""Make chosen replies likelier than rejected ones.
-
-    {_CONFIG} the adapter or the model, a card that runs it, and the loss as a picture.
-    """,
+        "Train a model to prefer chosen replies to rejected ones.",
+        "the adapter or the model, a model card, and the loss as a picture",
     ),
     "grpo": TrainingKind(
         "archon.train.objectives.reinforcement",
-        "Learn from rewards, each reply beside its group.",
-        f"""Learn from rewards for the model's own replies, each compared with its group.
-
-    {_CONFIG} the adapter or the model, a card that runs it, and the reward as a picture.
-    """,
+        "Train a model on rewards for its replies, relative to their group.",
+        "the adapter or the model, a model card, and the reward as a picture",
     ),
     "ppo": TrainingKind(
         "archon.train.objectives.reinforcement",
-        "Learn from rewards, with a value head.",
-        f"""Learn from rewards for the model's own replies, with a value head.
-
-    {_CONFIG} the adapter or the model, a card that runs it, and the reward as a picture.
-    """,
+        "Train a model on rewards for its replies, with a value head.",
+        "the adapter or the model, a model card, and the reward as a picture",
     ),
     "classify": TrainingKind(
         "archon.train.objectives.classify",
-        "Teach a new head on an encoder to tell classes.",
-        f"""Put a new head on an encoder, and teach it the classes of CONFIG's texts.
-
-    {_CONFIG} the model, in the form that transformers reads. Where the texts are pairs of two
-    classes, of which one is known to be the good one, it also gets the card of a reward model.
-    """,
+        "Train an encoder with a new head to classify texts.",
+        "the model in the format of transformers and, for pairs of texts in two classes of which "
+        "one is known to be the good one, the card of a reward model",
     ),
     "pretrain": TrainingKind(
         "archon.train.objectives.pretrain",
-        "Train a small decoder from nothing.",
-        f"""Train a small decoder from nothing on the texts of CONFIG.
-
-    {_CONFIG} the model, a card that runs it, and the loss as a picture.
-    """,
+        "Train a small decoder from scratch.",
+        "the model, a model card, and the loss as a picture",
     ),
 }
 """Kinds by the ``training`` key of a configuration, in the order of the help."""

@@ -9,8 +9,8 @@
     <cache>/kernels/                      compiled kernels
     <cache>/draws.sqlite3                 the pool of samples (``archon.lm.pool``)
 
-The folder is ``ARCHON_CACHE``, or Archon's folder in the user's cache. Files from the hub stay in
-the hub's own cache, and the user's files where they are; the record has their path.
+The folder is ``ARCHON_CACHE``, by default Archon's folder in the user's cache. Files from the hub
+stay in the hub's own cache, and the user's files stay in place; the record has their path.
 """
 
 from __future__ import annotations

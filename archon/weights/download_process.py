@@ -1,4 +1,4 @@
-"""Downloads in a child process: progress is read from its files, and an interrupt ends it."""
+"""Download in a child process: its files show the progress, and an interrupt ends it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ POLL_SECONDS = 0.2
 def run(
     command: Sequence[str], extra_environment: Mapping[str, str], report: Callable[[], None]
 ) -> str:
-    """Run a command and return its standard output; ``report`` is called repeatedly meanwhile.
+    """Run a command and return its standard output.
 
-    An exception in this call, such as an interrupt, also ends the child.
+    ``report`` is called repeatedly while the command runs. An exception in this call, such as an
+    interrupt, also ends the child.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def run(
 
 
 def file_sizes(folder: Path, pattern: str = "*") -> Iterator[int]:
-    """Yield the size of each file below a folder, in bytes; files may vanish meanwhile."""
+    """Yield the size in bytes of each file below a folder; files may disappear meanwhile."""
     for path in folder.rglob(pattern):
         with suppress(FileNotFoundError):
             if path.is_file():

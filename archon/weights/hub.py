@@ -1,7 +1,7 @@
-"""Files and folders of the Hugging Face hub, kept in its own cache.
+"""Files and folders of the Hugging Face hub, stored in its own cache.
 
-``HF_HOME`` and ``HF_HUB_OFFLINE`` apply. If the hub is unreachable, its client retries for up to a
-minute and a half, so one short request checks the connection first.
+``HF_HOME`` and ``HF_HUB_OFFLINE`` apply. If the hub is unreachable, its client retries for up to 90
+seconds, so one short request checks the connection first.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def _download(
     constants = require("huggingface_hub.constants", "engine")
     if constants.HF_HUB_OFFLINE:
         raise ModelError(
-            "HF_HUB_OFFLINE is set, and the hub's cache does not contain the model; unset it to "
-            "download"
+            "HF_HUB_OFFLINE is set, and the hub's cache does not contain the model; unset the "
+            "variable to download the model"
         )
     probe(constants.ENDPOINT)
     arguments = json.dumps([call, {"repo_id": source.huggingface, **wanted}])
@@ -145,7 +145,7 @@ def probe(endpoint: str) -> None:
     Raises
     ------
     ModelError
-        It does not answer, or reports a failure of its own.
+        The hub does not answer, or answers with a server error.
     """
     import httpx  # slow to import, and only a failed download needs it
 

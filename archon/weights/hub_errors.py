@@ -1,7 +1,7 @@
-"""Explains hub errors: the hub's own message, and what the user can do.
+"""Explain errors of the hub: its own message, and what the user can do.
 
 The client wraps the hub's answer in other errors. ``archon.weights.hub_child.describe`` lists all
-errors of the chain as plain data, and the most specific one decides.
+errors of the chain as plain data. The explanation is that of the most specific error.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def explain(causes: Sequence[Cause], wanted: Wanted) -> str:
 
 def _gated(cause: Cause, wanted: Wanted) -> str:
     message = _sentence(_hub_message(cause) or "access to it is restricted")
-    cure = f"accept its conditions on {wanted.page}, and set HF_TOKEN to a token of that account"
-    return f"the repository is gated. {message} {_capital(cure)}"
+    remedy = f"Accept its conditions on {wanted.page}, and set HF_TOKEN to a token of that account"
+    return f"the repository is gated. {message} {remedy}"
 
 
 def _disabled(cause: Cause, wanted: Wanted) -> str:
@@ -61,18 +61,18 @@ def _disabled(cause: Cause, wanted: Wanted) -> str:
 
 def _no_revision(cause: Cause, wanted: Wanted) -> str:
     reason = f"the repository has no revision {wanted.revision!r}; check 'revision'"
-    return f"{reason} ({wanted.page})" + _in_brackets(cause)
+    return f"{reason} ({wanted.page})" + _in_parentheses(cause)
 
 
 def _no_file(cause: Cause, wanted: Wanted) -> str:
     what = "such file" if wanted.file is None else f"file {wanted.file!r}"
     reason = f"the repository has no {what} at the revision {wanted.revision!r}"
-    return f"{reason}; see {wanted.page}/tree/{wanted.revision}" + _in_brackets(cause)
+    return f"{reason}; see {wanted.page}/tree/{wanted.revision}" + _in_parentheses(cause)
 
 
 def _no_repository(cause: Cause, wanted: Wanted) -> str:
     reason = f"the hub has no {wanted.kind} of this name, or it is private; check the name"
-    return f"{reason}, and for a private one set HF_TOKEN" + _in_brackets(cause)
+    return f"{reason}, and for a private one set HF_TOKEN" + _in_parentheses(cause)
 
 
 def _rejected_token(cause: Cause, wanted: Wanted) -> str:
@@ -87,7 +87,7 @@ def _forbidden(cause: Cause, wanted: Wanted) -> str:
 
 def _missing(cause: Cause, wanted: Wanted) -> str:
     message = _hub_message(cause) or _line(cause["message"])
-    return f"the hub has nothing of this name: {message}; check repository, file and revision"
+    return f"the hub did not find it: {message}; check repository, file and revision"
 
 
 def _too_many(cause: Cause, wanted: Wanted) -> str:
@@ -96,7 +96,7 @@ def _too_many(cause: Cause, wanted: Wanted) -> str:
     return f"the hub limits the rate of requests: {message}; try again{wait}, or set HF_TOKEN"
 
 
-def _out_of_order(cause: Cause, wanted: Wanted) -> str:
+def _server_error(cause: Cause, wanted: Wanted) -> str:
     message = _hub_message(cause)
     status = f"the hub answers with status {cause['status']}"
     return f"{status}{f': {message}' if message else ''}; try again later"
@@ -117,8 +117,8 @@ def _not_writable(cause: Cause, wanted: Wanted) -> str:
 def connection_reason(message: str) -> str:
     """Explain why a connection failed, and what to do."""
     if _is_certificate_error(message):
-        cure = "behind a proxy that inspects traffic, set SSL_CERT_FILE to its certificates"
-        return f"its certificate is not trusted: {_line(message)}; {cure}"
+        remedy = "with a proxy that inspects traffic, set SSL_CERT_FILE to the proxy's certificates"
+        return f"its certificate is not trusted: {_line(message)}; {remedy}"
     return f"{_line(message)}; check the connection, HTTPS_PROXY and HF_ENDPOINT"
 
 
@@ -152,7 +152,7 @@ _REASONS: tuple[tuple[Callable[[Cause], bool], Callable[[Cause, Wanted], str]], 
     (_status(403), _forbidden),
     (_status(404), _missing),
     (_status(429), _too_many),
-    (_status(500, 599), _out_of_order),
+    (_status(500, 599), _server_error),
     (_type("OfflineModeIsEnabled"), _offline),
     (_errno(*_NOT_ENOUGH_SPACE), _disk_full),
     (_errno(errno.EACCES, errno.EPERM, errno.EROFS), _not_writable),
@@ -171,7 +171,7 @@ def _hub_message(cause: Cause) -> str:
     return _line(str(message)) if message else ""
 
 
-def _in_brackets(cause: Cause) -> str:
+def _in_parentheses(cause: Cause) -> str:
     message = _hub_message(cause)
     return f" (the hub's message: {message})" if message else ""
 

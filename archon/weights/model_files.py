@@ -1,8 +1,8 @@
 """The files of a model, and their common digest.
 
 Other files of a folder, such as a README or weights in other formats, are neither downloaded nor
-part of the digest. A GGUF model may be split into several files; the name of any of them stands for
-all.
+part of the digest. A GGUF model may be split into several files; the name of any of them identifies
+the model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PATTERNS = (
 POOLING_FILES = (
     "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json",
 )  # fmt: skip
-"""Files of a sentence encoder about pooling; downloaded, but not part of the digest."""
+"""Files about the pooling of a sentence encoder; downloaded, but not part of the digest."""
 
 
 def is_model_file(name: str) -> bool:
@@ -36,7 +36,7 @@ _PART = re.compile(
 
 
 def part_names(name: str) -> list[str]:
-    """List all files of a split model, given the name of one; for any other file, only its name.
+    """List the names of all parts of a split model; for any other file, only its name.
 
     >>> part_names("m-00002-of-00002.gguf")
     ['m-00001-of-00002.gguf', 'm-00002-of-00002.gguf']

@@ -1,4 +1,4 @@
-"""Pulls a card's weights: tries its sources in order, under a lock, and verifies the digest."""
+"""Pull a card's weights: try its sources in order, under a lock, and verify the digest."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def pull(
         with _lock(card.name, listen):
             if verify:
                 _forget_damaged(card, listen)
-            present = find(card, base_dir) or _share_of_another_card(card)
+            present = find(card, base_dir) or _reuse_weights(card)
             return present or _fetch_from_sources(card, base_dir, listen)
     except OSError as error:
         raise ModelError(f"{card.name}: {_reason_and_file(error)}") from error
@@ -89,8 +89,8 @@ def _forget_damaged(card: LocalCard, listen: OnProgress) -> None:
         write_record(card.name, None)
 
 
-def _share_of_another_card(card: LocalCard) -> Path | None:
-    """Share the weights of another card, such as the same model without an adapter."""
+def _reuse_weights(card: LocalCard) -> Path | None:
+    """Reuse the weights of another card, such as that of the model without an adapter."""
     record = same_weights(card)
     if record is None:
         return None

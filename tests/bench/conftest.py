@@ -14,7 +14,7 @@ DOUBLES = ("Fake", "Slow", "Dying", "Crashing", "Refusing")
 
 @pytest.fixture
 def doubles(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The contenders of ``peers_doubles`` by their names in lower case, in children too."""
+    """Register the contenders of ``peers_doubles`` by lower-case names, also in children."""
     paths = (str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
     for name in DOUBLES:

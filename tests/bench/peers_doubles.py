@@ -13,7 +13,7 @@ from archon.errors import ModelError
 
 
 def task(path: str, **changes: Any) -> PeerTask:
-    """A small task; ``changes`` stand in place of what is usual."""
+    """Make a small task; ``changes`` replace its fields."""
     usual: dict[str, Any] = {
         "path": path,
         "digest": "",
@@ -29,7 +29,7 @@ def task(path: str, **changes: Any) -> PeerTask:
 
 
 class Fake:
-    """Makes 10 tokens a second, 20 in the second round, on half of the prompts."""
+    """A contender of 10 tokens per second, 20 in the second round, on half of the prompts."""
 
     def __init__(self, task: PeerTask, settings: Mapping[str, Any] | None) -> None:
         self.task = task
@@ -42,7 +42,7 @@ class Fake:
 
 
 class Slow(Fake):
-    """Never comes back."""
+    """A contender whose round never ends."""
 
     def run(self, seed: int) -> Round:
         time.sleep(600)
@@ -50,7 +50,7 @@ class Slow(Fake):
 
 
 class Dying(Fake):
-    """Is killed in its second round."""
+    """A contender that is killed in its second round."""
 
     def run(self, seed: int) -> Round:
         if seed:
@@ -59,14 +59,14 @@ class Dying(Fake):
 
 
 class Crashing(Fake):
-    """Raises what nobody expected."""
+    """A contender that raises an unexpected error."""
 
     def run(self, seed: int) -> Round:
         raise ZeroDivisionError("by nought")
 
 
 class Refusing(Fake):
-    """Cannot be loaded."""
+    """A contender that cannot be loaded."""
 
     def __init__(self, task: PeerTask, settings: Mapping[str, Any] | None) -> None:
         raise ModelError("these weights are none")

@@ -37,7 +37,7 @@ def bench(
     tiny_chat_file: Path,
     doubles: None,
 ) -> Bench:
-    """The command on a tiny model, in an empty folder, on a machine that is known."""
+    """The command on a tiny model, in an empty folder, with a fixed machine."""
     monkeypatch.chdir(tmp_path)
     card = {"name": "tiny", "backend": "local", "sources": [{"path": str(tiny_chat_file)}]}
     Path("tiny.json").write_text(json.dumps({**card, "precision": "float32"}))
@@ -81,7 +81,7 @@ def test_a_stored_result_is_drawn_without_a_measurement(bench: Bench) -> None:
     ("arguments", "reason"),
     [
         (["--peers", "archon,llama.cp"], "no contender 'llama.cp'"),
-        (["--peers", "fake,fake"], "given twice"),
+        (["--peers", "fake,fake"], "appears twice"),
         (["--workload", "tree"], "--workload"),
         (["--pairs", "0"], "--pairs"),
         (["--peer-fraction", "0"], "--peer-fraction"),
@@ -174,14 +174,14 @@ def test_the_length_of_a_bar_is_proportional_to_the_speed() -> None:
     assert [bar.get("class") for bar in bars] == ["ours", "peer"]
     assert float(bars[0].get("width", 0)) == pytest.approx(4 * float(bars[1].get("width", 0)), 0.01)
     texts = [text.text or "" for text in tree.iter(f"{space}text")]
-    assert "tiny & small: completion tokens a second" in texts
+    assert "tiny & small: completion tokens per second" in texts
     assert any("Some <CPU>, 2 cores, 2026-11-24" in text for text in texts)
     assert any("100" in text and "archon 4.0 ×" in text for text in texts)
     assert "broken" not in texts
 
 
 def a_result() -> dict[str, Any]:
-    """A result as the command keeps it, one contender of it without a figure."""
+    """Return a stored result in which one contender has no figure."""
     rates = {"archon": 400.0, "fake": 100.0, "broken": None}
     contenders = [
         {"name": name, "completion_tokens_per_second": rate, "settings": None, "failure": None}

@@ -29,9 +29,11 @@ def weights(tmp_path: Path) -> str:
 
 
 def test_rounds_are_interleaved_in_alternating_order(weights: str) -> None:
-    told: list[str] = []
-    comparison = compare(["fake", "crashing", "dying"], task(weights), 2, told.append)
-    ran = [line.split(":")[0] + line.split(":")[1].split()[0] for line in told if "round" in line]
+    reports: list[str] = []
+    comparison = compare(["fake", "crashing", "dying"], task(weights), 2, reports.append)
+    ran = [
+        line.split(":")[0] + line.split(":")[1].split()[0] for line in reports if "round" in line
+    ]
     assert ran == ["round 1fake", "round 1dying", "round 2fake"]
     assert not comparison.interrupted
 
@@ -49,16 +51,16 @@ def test_the_shared_prefix_is_not_scaled() -> None:
 
 
 def test_a_failing_contender_is_excluded_and_the_others_continue(weights: str) -> None:
-    told: list[str] = []
+    reports: list[str] = []
     names = ["refusing", "crashing", "dying", "fake"]
-    comparison = compare(names, task(weights), 2, told.append)
+    comparison = compare(names, task(weights), 2, reports.append)
     by_name = {entry.name: entry for entry in comparison.entries}
     assert by_name["refusing"].failure == "these weights are none"
     assert "ZeroDivisionError: by nought" in (by_name["crashing"].failure or "")
     assert "signal 9" in (by_name["dying"].failure or "")
     assert len(by_name["dying"].rounds) == 1
     assert len(by_name["fake"].rounds) == 2
-    assert sum("left out" in line for line in told) == 3
+    assert sum("is excluded" in line for line in reports) == 3
 
 
 def test_a_missing_package_is_reported_and_the_others_run(
@@ -84,11 +86,11 @@ def test_if_all_packages_are_missing_an_error_names_one(
 def test_an_interrupt_ends_the_children_and_keeps_finished_rounds(weights: str) -> None:
     pids: list[int] = []
 
-    def tell(line: str) -> None:
+    def on_report(line: str) -> None:
         if line == "loading slow":
             threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)).start()
 
-    comparison = compare(["fake", "slow"], task(weights), 1, tell)
+    comparison = compare(["fake", "slow"], task(weights), 1, on_report)
     fake, slow = comparison.entries
     assert comparison.interrupted
     assert (len(fake.rounds), len(slow.rounds)) == (1, 0)
@@ -101,11 +103,11 @@ def test_low_memory_unloads_idle_contenders_but_keeps_their_settings(
     weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(comparing, "available_memory_bytes", lambda: 1 << 20)
-    told: list[str] = []
+    reports: list[str] = []
     names = ["fake", "dying"]
-    (fake, _) = compare(names, task(weights), 1, told.append).entries
+    (fake, _) = compare(names, task(weights), 1, reports.append).entries
     first = fake.settings
-    assert "short of memory: unloading fake" in told
+    assert "short of memory: unloading fake" in reports
     process = ContenderProcess("peers_doubles:Fake", task(weights), first)
     assert process.settings == first
     process.close()

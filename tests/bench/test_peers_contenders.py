@@ -42,7 +42,7 @@ def tiny_task(path: Path, workload: Workload, **changes: object) -> PeerTask:
 
 
 def greedy_tokens(given: PeerTask) -> list[list[int]]:
-    """What the engine draws greedily for each sequence."""
+    """Return the engine's greedy tokens for each sequence."""
     engine = load_engine(Path(given.path), "float32", device="cpu")
     for request in given.workload.requests(given.vocab_size, seed=5):
         engine.add(replace(request, rule=SamplingRule()))
@@ -115,11 +115,11 @@ def test_llama_cpp_samples_the_models_tokens_in_every_layout(
         for _ in range(2):  # a second round finds nothing of the first
             session.begin(prompts[0][: given.shared_tokens])
             session.start(prompts)
-            drawn = [list(session.tokens)]
+            sampled = [list(session.tokens)]
             for _ in range(workload.new_tokens - 1):
                 session.step()
-                drawn.append(list(session.tokens))
-            assert [list(text) for text in zip(*drawn, strict=True)] == greedy_tokens(given)
+                sampled.append(list(session.tokens))
+            assert [list(text) for text in zip(*sampled, strict=True)] == greedy_tokens(given)
         session.close()
     lib.llama_model_free(model)
 

@@ -107,7 +107,7 @@ def test_the_best_of_the_methods_counts(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 class SlowProduct:
-    """Counts the rows of the products that it makes the measurement wait for."""
+    """A slow product that records the number of rows of each call."""
 
     input_dtype = torch.uint8
     rows: ClassVar[list[int]] = []

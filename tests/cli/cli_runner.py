@@ -26,6 +26,6 @@ class Cli:
         return code
 
     def json(self, *arguments: str) -> Any:
-        """The one JSON object on standard output of a command that succeeds."""
+        """Run a command that must succeed; return the JSON object on its standard output."""
         assert self(*arguments, "--json") == 0, self.stderr
         return json.loads(self.stdout)

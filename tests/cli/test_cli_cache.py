@@ -40,7 +40,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
-    """The one JSON object of a command that succeeds."""
+    """Run a command that must succeed; return its JSON object."""
     capsys.readouterr()
     assert main(["cache", *arguments, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
@@ -59,25 +59,25 @@ def draw(pool: DrawPool, n: int) -> None:
 def test_ls_lists_each_part(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with DrawPool() as pool:
         draw(pool, 4)
-    told = answer(capsys, "ls")
-    draws = told["parts"].pop("draws")
+    contents = answer(capsys, "ls")
+    draws = contents["parts"].pop("draws")
     assert (draws["draws"], draws["max_bytes"], draws["readable"]) == (4, 1_000_000, True)
     assert [(row["model"], row["draws"]) for row in draws["models"]] == [("double", 4)]
     assert draws["bytes"] == (cache / "draws.sqlite3").stat().st_size
-    sizes = {name: part["bytes"] for name, part in told["parts"].items()}
+    sizes = {name: part["bytes"] for name, part in contents["parts"].items()}
     assert sizes == {"packed": 5000, "kernels": 300, "peers": 70, "models": 11}
-    assert told["bytes"] == draws["bytes"] + sum(sizes.values())
-    assert told["path"] == str(cache)
+    assert contents["bytes"] == draws["bytes"] + sum(sizes.values())
+    assert contents["path"] == str(cache)
 
 
 def test_ls_prints_its_table_on_standard_error(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["cache", "ls"]) == 0
-    told = capsys.readouterr()
-    assert told.out == ""
-    for part in ("0 draws, at most 1.0 MB", "5.0 kB", "archon models"):
-        assert part in told.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    for part in ("0 samples, up to 1.0 MB", "5.0 kB", "archon models"):
+        assert part in printed.err
     assert not (cache / "draws.sqlite3").exists()
 
 
@@ -116,7 +116,7 @@ def test_all_keeps_the_weights_of_models_and_unfinished_files(
 
 def test_clear_prints_the_freed_size(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "clear", "packed"]) == 0
-    assert capsys.readouterr().err.strip() == "packed: 5.0 kB freed"
+    assert capsys.readouterr().err.strip() == "packed: freed 5.0 kB"
 
 
 @pytest.mark.parametrize("arguments", [["clear", "models"], ["ls", "draws"], ["rm"]])

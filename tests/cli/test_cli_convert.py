@@ -45,11 +45,11 @@ def test_losses_are_reported_on_standard_error(
 
 def test_json_lists_losses(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", "old.json", "--output", "new.json", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["output"] == "new.json"
-    assert [loss["key"] for loss in told["not_carried"]] == ["tpo_k", "use_critiques"]
-    assert all(loss["path"] and loss["reason"] for loss in told["not_carried"])
-    assert [warning["rule"] for warning in told["warnings"]] == ["critic_before_reader"]
+    result = json.loads(capsys.readouterr().out)
+    assert result["output"] == "new.json"
+    assert [loss["key"] for loss in result["not_carried"]] == ["tpo_k", "use_critiques"]
+    assert all(loss["path"] and loss["reason"] for loss in result["not_carried"])
+    assert [warning["rule"] for warning in result["warnings"]] == ["critic_before_reader"]
 
 
 @pytest.mark.parametrize(

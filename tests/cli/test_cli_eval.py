@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import click
 import pytest
 from cli_runner import SCRIPTED, Cli
 
+from archon.cli.main import LazyGroup
 from archon.cli.main import archon as commands
 from archon.cli.options import Command
 from archon.spec import catalog
@@ -23,7 +25,7 @@ from archon.spec import catalog
 
 
 class Server:
-    """A server that can be away: it answers with ``status`` then."""
+    """A server that can fail: it then answers with ``status``."""
 
     def __init__(self) -> None:
         self.status = 400
@@ -116,11 +118,13 @@ def test_an_evaluation_without_success_stops_and_can_be_resumed(cli: Cli, server
     assert (report["num_runs"], report["num_errors"]) == (40, 0)
 
 
-@pytest.mark.parametrize(("limit", "told"), [("0", "1 answer failed"), ("20%", "9 answers failed")])
-def test_max_errors_limits_the_failures(cli: Cli, server: Server, limit: str, told: str) -> None:
+@pytest.mark.parametrize(
+    ("limit", "reason"), [("0", "1 answer failed"), ("20%", "9 answers failed")]
+)
+def test_max_errors_limits_the_failures(cli: Cli, server: Server, limit: str, reason: str) -> None:
     data = ["--data", "items.jsonl", "--split", "test"]
     assert cli(*EVAL, *data, "--max-errors", limit) == 1
-    assert told in cli.stderr
+    assert reason in cli.stderr
     assert "more than max_errors allows" in cli.stderr
 
 
@@ -282,6 +286,23 @@ def command_of(path: tuple[str, ...]) -> click.Command:
 
 
 @pytest.mark.parametrize("path", list(every_command()), ids=" ".join)
+def test_help_texts_are_sentences_and_begin_with_the_summary(path: tuple[str, ...]) -> None:
+    group, command = command_of(path[:-1]), command_of(path)
+    assert isinstance(group, LazyGroup)
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    assert " ".join(paragraphs[0].split()) == group.table[path[-1]][1]
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    for text in [*paragraphs, *(option.help or "" for option in options)]:
+        assert text[:1].isupper(), text
+        assert text.endswith("."), text
+
+
+@pytest.mark.parametrize("name", ["models", "cache", "train", "bench"])
+def test_the_help_of_a_group_is_its_summary(name: str) -> None:
+    assert command_of((name,)).help == commands.table[name][1]
+
+
+@pytest.mark.parametrize("path", list(every_command()), ids=" ".join)
 def test_an_option_of_one_value_cannot_be_repeated(cli: Cli, path: tuple[str, ...]) -> None:
     command = command_of(path)
     assert isinstance(command, Command)
@@ -291,12 +312,12 @@ def test_an_option_of_one_value_cannot_be_repeated(cli: Cli, path: tuple[str, ..
         name = max(option.opts, key=len)
         for given in ([name, "1", name, "2"], [f"{name}=1", f"{name}=1"]):
             assert cli(*path, *given) == 2
-            assert f"{name} is given 2 times; it takes one value" in cli.stderr
+            assert f"{name} appears 2 times; give it only once" in cli.stderr
 
 
 def test_opposite_flags_contradict_each_other(cli: Cli) -> None:
     assert cli("bench", "engine", "--roofline", "--no-roofline") == 2
-    assert "--roofline is given 2 times" in cli.stderr
+    assert "--roofline appears 2 times" in cli.stderr
 
 
 def test_flags_and_options_of_several_values_may_be_repeated(cli: Cli) -> None:
@@ -310,7 +331,7 @@ def test_the_help_of_compare_explains_its_output(cli: Cli) -> None:
     assert not Path("o1").exists()
     assert not Path("o2").exists()
     assert cli("compare", "--help") == 0
-    assert "--output names one folder for the whole comparison" in " ".join(cli.stdout.split())
+    assert "--output names one folder for the comparison" in " ".join(cli.stdout.split())
 
 
 # -------------------------------------------------------------------------------- data files

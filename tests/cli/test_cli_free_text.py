@@ -1,4 +1,4 @@
-"""A question may start with a minus sign or a byte-order mark; options stay options."""
+"""Questions that start with a minus sign or a byte-order mark, next to options."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCRIPTED = ["--model", "solver=scripted"]
 
 
 def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """What the model read of the question."""
+    """Return the question as the model reads it."""
     assert main(["run", "single", *SCRIPTED, *arguments, "--trace", "--json"]) == 0
     trace: dict[str, Any] = json.loads(capsys.readouterr().out)["trace"]
     last = str(trace["nodes"][0]["calls"][0]["messages"][-1]["content"])
@@ -85,7 +85,7 @@ def test_options_may_appear_anywhere_and_keep_their_values(
     assert main(["run", "--seed", "-3", "single", "-5 + 3", *SCRIPTED, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["text"]
     assert main(["run", "-5 + 3", "-h"]) == 0
-    assert "Answer one QUESTION" in capsys.readouterr().out
+    assert "Answer one question." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ DECODING = ModelStatus(
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -40,7 +40,7 @@ class Clock:
 
 
 class Model:
-    """A model that says it is doing what it is told to."""
+    """A model whose status the test sets."""
 
     def __init__(self, status: ModelStatus | None, name: str = "qwen2.5-coder-0.5b") -> None:
         self.card = SimpleNamespace(name=name)
@@ -89,7 +89,7 @@ def shown(state: EvalState, width: int) -> list[str]:
 
 
 def half_way(clock: Clock) -> EvalState:
-    """40 of 200 done after 60 s, 17 of them right and 2 failed; 800 tokens a second."""
+    """A state: 40 of 200 done after 60 s, 17 of them right and 2 failed; 800 tokens per second."""
     model = Model(DECODING)
     state = state_of(clock, model)
     for _ in range(60):
@@ -108,9 +108,7 @@ def test_a_wide_terminal_shows_everything() -> None:
     bar, results, model = shown(half_way(Clock()), 120)
     assert bar.startswith("rank-fuse ━")
     assert bar.endswith("40/200 1:00, 1:47 left")
-    assert results == (
-        "accuracy 42.5 % [28.5, 57.8], 2 failed, 800 tokens/s, 64 questions under way"
-    )
+    assert results == ("accuracy 42.5 % [28.5, 57.8], 2 failed, 800 tokens/s, 64 questions running")
     assert model == (
         "qwen2.5-coder-0.5b: 412 texts decoding, 6 prompts waiting, cache 43 % full, "
         "61 % of prompt tokens cached"
@@ -144,7 +142,7 @@ def test_there_is_no_estimate_before_the_first_answer() -> None:
     clock.now += 7
     bar, results, model = shown(state, 80)
     assert bar.endswith("0/5 0:07")
-    assert results == "5 questions under way"
+    assert results == "5 questions running"
     assert model == "qwen2.5-coder-0.5b: loading"
 
 
@@ -155,8 +153,8 @@ def test_failures_are_red() -> None:
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
-        (ModelStatus("calling", num_running=12, num_waiting=3), "12 calls under way, 3 waiting"),
-        (ModelStatus("calling", num_running=1), "1 call under way"),
+        (ModelStatus("calling", num_running=12, num_waiting=3), "12 calls running, 3 waiting"),
+        (ModelStatus("calling", num_running=1), "1 call running"),
         (ModelStatus("decoding", cache_used=0.004), "idle, cache 0 % full"),
         (
             ModelStatus("decoding", num_running=1, num_waiting=1),
@@ -247,7 +245,7 @@ def test_a_resumed_run_prints_its_progress_first() -> None:
 
 
 def console_of(monkeypatch: pytest.MonkeyPatch, **options: Any) -> io.StringIO:
-    """Where the display goes from now on."""
+    """Make a console of this width the console of the display."""
     file = io.StringIO()
     monkeypatch.setattr(live, "console", lambda: Console(file=file, width=80, **options))
     monkeypatch.setattr(live, "REFRESH_SECONDS", 0.001)

@@ -51,11 +51,11 @@ def test_eval_prints_accuracy_and_interval(cli: Cli) -> None:
 def test_eval_prints_the_share_of_stored_samples(cli: Cli) -> None:
     arguments = ["eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl"]
     assert cli(*arguments) == 0
-    assert "from earlier runs" not in cli.stderr
+    assert "from the sample pool" not in cli.stderr
     assert cli(*arguments) == 0
-    assert "100 % of what the models wrote was there from earlier runs" in cli.stderr
+    assert "100 % of the completion tokens came from the sample pool" in cli.stderr
     assert cli(*arguments, "--no-cache") == 0
-    assert "from earlier runs" not in cli.stderr
+    assert "from the sample pool" not in cli.stderr
 
 
 def test_a_run_is_not_overwritten(cli: Cli) -> None:
@@ -147,25 +147,25 @@ def test_an_interrupt_keeps_finished_answers(cli: Cli, tmp_path: Path) -> None:
 def test_a_resumed_run_has_the_same_result_as_an_uninterrupted_one(cli: Cli) -> None:
     arguments = ["eval", "best-of-n", "smoke", *SCRIPTED, "--model", "judge=scripted"]
     arguments += ["--data", "items.jsonl", "--split", "test", "--epochs", "2", "--resume"]
-    whole = cli.json(*arguments, "--output", "whole")
-    assert not whole["interrupted"]
-    journal = Path("whole", "journal").read_bytes()
+    complete = cli.json(*arguments, "--output", "complete")
+    assert not complete["interrupted"]
+    journal = Path("complete", "journal").read_bytes()
     Path("half").mkdir()
-    Path("half", "run.json").write_bytes(Path("whole", "run.json").read_bytes())
+    Path("half", "run.json").write_bytes(Path("complete", "run.json").read_bytes())
     Path("half", "journal").write_bytes(journal[: len(journal) // 2])
     resumed = cli.json(*arguments, "--output", "half")
-    assert resumed["num_runs"] == whole["num_runs"]
-    assert cli("export", "whole") == 0
+    assert resumed["num_runs"] == complete["num_runs"]
+    assert cli("export", "complete") == 0
     expected = [{**json.loads(line), "seconds": 0} for line in cli.stdout.splitlines()]
     assert cli("export", "half") == 0
     assert [{**json.loads(line), "seconds": 0} for line in cli.stdout.splitlines()] == expected
     written = Path("half", "journal").read_bytes()
-    assert cli.json(*arguments, "--output", "half")["num_runs"] == whole["num_runs"]
+    assert cli.json(*arguments, "--output", "half")["num_runs"] == complete["num_runs"]
     assert Path("half", "journal").read_bytes() == written
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "reason"),
     [
         (["--seed", "5"], "$.specification.seed: 0 stored, 5 now"),
         (["--limit", "2"], "$.items.count: "),
@@ -175,7 +175,7 @@ def test_a_resumed_run_has_the_same_result_as_an_uninterrupted_one(cli: Cli) -> 
         (["--model", "solver=slow.json"], "$.specification.models.solver.delay_seconds"),
     ],
 )
-def test_a_changed_run_is_not_resumed(cli: Cli, changed: list[str], told: str) -> None:
+def test_a_changed_run_is_not_resumed(cli: Cli, changed: list[str], reason: str) -> None:
     Path("slow.json").write_text(
         json.dumps({"name": "scripted", "backend": "scripted", "delay_seconds": 0.001})
     )
@@ -188,7 +188,7 @@ def test_a_changed_run_is_not_resumed(cli: Cli, changed: list[str], told: str) -
     data = [] if "--data" in changed else data
     assert cli(*start, *data, *model, *changed, "--resume") == 2
     assert "holds another run" in cli.stderr
-    assert told in cli.stderr
+    assert reason in cli.stderr
 
 
 def test_ablate_prints_the_gain_of_each_node(cli: Cli) -> None:
@@ -198,7 +198,7 @@ def test_ablate_prints_the_gain_of_each_node(cli: Cli) -> None:
     result = cli.json(*arguments)
     assert [row["node"] for row in result["ablations"]] == ["best"]
     assert result["not_ablated"] == {"draft": "a ranker needs inputs"}
-    assert "it buys" in cli.stderr
+    assert "extra cost" in cli.stderr
     again = cli.json(*arguments, "--resume")
     assert again == result
 
@@ -233,7 +233,7 @@ def test_export_as_csv_has_a_row_for_each_answer(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reason"),
     [
         (["nowhere"], "nowhere holds no run"),
         (["out", "--format", "csv", "--traces"], "CSV cannot contain traces"),
@@ -241,8 +241,10 @@ def test_export_as_csv_has_a_row_for_each_answer(cli: Cli) -> None:
         (["out", "--output", "no/such/file"], "cannot write no/such/file"),
     ],
 )
-def test_export_rejects_impossible_combinations(cli: Cli, arguments: list[str], told: str) -> None:
+def test_export_rejects_impossible_combinations(
+    cli: Cli, arguments: list[str], reason: str
+) -> None:
     start = ["eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl", "--output", "out"]
     assert cli(*start) == 0
     assert cli("export", *arguments) in (1, 2)
-    assert told in cli.stderr
+    assert reason in cli.stderr

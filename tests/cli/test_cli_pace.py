@@ -48,7 +48,7 @@ def test_a_decreasing_count_is_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "num_done", "num_left", "num_under_way", "expected"),
+    ("seconds", "num_done", "num_left", "num_running", "expected"),
     [
         (10, 0, 100, 64, None),
         (100, 50, 50, 0, 100),
@@ -58,9 +58,9 @@ def test_a_decreasing_count_is_ignored() -> None:
     ],
 )
 def test_the_remaining_time_follows_from_the_pace(
-    seconds: float, num_done: int, num_left: int, num_under_way: int, expected: float | None
+    seconds: float, num_done: int, num_left: int, num_running: int, expected: float | None
 ) -> None:
-    assert seconds_left(seconds, num_done, num_left, num_under_way) == expected
+    assert seconds_left(seconds, num_done, num_left, num_running) == expected
 
 
 @pytest.mark.parametrize(

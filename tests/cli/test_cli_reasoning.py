@@ -22,7 +22,7 @@ ROWS = [{"question": f"What is 2 + 3, for the {n}th time?", "answer": "5"} for n
 
 
 def script(request: Request, draw: int) -> str:
-    """Every fourth completion ends within its reasoning."""
+    """Cut off the reasoning of every fourth completion."""
     return SPLIT if draw % 4 else CUT_OFF
 
 

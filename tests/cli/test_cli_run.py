@@ -35,7 +35,7 @@ def test_run_prints_which_nodes_the_budget_cut_short(cli: Cli) -> None:
         json.dumps({**spec, "output": "check", "budget": {"max_calls": 4}})
     )
     assert cli("run", "held.json", "What is 2 + 3?") == 0
-    assert "budget of calls cut it short: check" in cli.stderr
+    assert "budget of calls cut the answer short at: check" in cli.stderr
     assert cli.json("run", "held.json", "What is 2 + 3?")["limited_by"] == "calls"
 
 
@@ -120,7 +120,7 @@ def test_a_question_of_megabytes_is_answered() -> None:
         (["eval", "single", "smoke", *SCRIPTED, "--require", "accuracy=nan"], "from 0 to 1"),
         (["compare", "single", "-b", "smoke", *SCRIPTED], "at least two"),
         (["compare", "single", "single", *SCRIPTED], "--benchmark"),
-        (["serve", "single", "single", *SCRIPTED], "two of the given files have the name"),
+        (["serve", "single", "single", *SCRIPTED], "two files have the name"),
         (["serve", "single", *SCRIPTED, "--port", "99999"], "--port"),
         (["validate"], "FILE"),
         (["schema", "modle"], "modle"),

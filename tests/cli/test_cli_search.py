@@ -23,7 +23,7 @@ def display(monkeypatch: pytest.MonkeyPatch, *, terminal: bool) -> tuple[SearchD
     return SearchDisplay(plan), to
 
 
-def told(number: int, accuracy: float, tokens: float, outcome: Any = "whole") -> TrialFinished:
+def finished(number: int, accuracy: float, tokens: float, outcome: Any = "whole") -> TrialFinished:
     results = [] if outcome == "rejected" else [ItemResult(accuracy, tokens, 1.0)]
     point = {"form": "program", "template": "a template with a long name", "judge": "none"}
     return TrialFinished(TrialRecord(number, outcome, point, str(number), results=results))
@@ -40,11 +40,11 @@ def test_the_front_grows_with_the_trials_and_each_row_is_one_line(
 ) -> None:
     one, to = display(monkeypatch, terminal=False)
     assert shown(one, to)[0].startswith("searching")
-    one.on_event(told(0, 0.5, 100))
-    one.on_event(told(1, 0.4, 200))
-    one.on_event(told(2, 0.6, 300))
-    one.on_event(told(3, 0.9, 50, "stopped"))
-    one.on_event(told(4, 0, 0, "rejected"))
+    one.on_event(finished(0, 0.5, 100))
+    one.on_event(finished(1, 0.4, 200))
+    one.on_event(finished(2, 0.6, 300))
+    one.on_event(finished(3, 0.9, 50, "stopped"))
+    one.on_event(finished(4, 0, 0, "rejected"))
     one.on_event(TrialStarted(5, {}))
     lines = shown(one, to)
     assert [line.split()[0] for line in lines] == ["trial", "2", "0", "trial"]
@@ -55,17 +55,17 @@ def test_the_front_grows_with_the_trials_and_each_row_is_one_line(
 def test_the_display_shows_the_first_rows_of_a_long_front(monkeypatch: pytest.MonkeyPatch) -> None:
     one, to = display(monkeypatch, terminal=False)
     for number in range(20):
-        one.on_event(told(number, number / 20, 100 * number + 1))
+        one.on_event(finished(number, number / 20, 100 * number + 1))
     assert len(shown(one, to)) == MAX_ROWS + 2
 
 
 def test_without_a_terminal_only_lines_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     one, to = display(monkeypatch, terminal=False)
     with one:
-        one.on_event(told(0, 0.5, 100))
+        one.on_event(finished(0, 0.5, 100))
     assert isinstance(to.file, io.StringIO)
     lines = to.file.getvalue().splitlines()
-    assert lines == ["trial 0: whole, 50.0 % of 1 items, 100 tokens an answer"]
+    assert lines == ["trial 0: complete, 50.0 % of 1 item, 100 tokens per answer"]
 
 
 def test_a_paused_display_leaves_the_terminal_to_another(

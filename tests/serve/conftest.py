@@ -43,7 +43,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, tiny_chat_file: Path) -> Iter
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Callable[..., Any]:
-    """``serving`` with a log of the test's own."""
+    """``serving`` with a separate log for the test."""
 
     def start(*arguments: str | Path, **options: Any) -> Any:
         return serving(*arguments, **{"log": tmp_path / "log"} | options)
@@ -59,7 +59,7 @@ def patient(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lm() -> ScriptedLM:
-    """The model behind ``http``."""
+    """The model of ``http``."""
     return ScriptedLM(in_turn(["Hello there", "Good day to you"]))
 
 

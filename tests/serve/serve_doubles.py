@@ -1,4 +1,4 @@
-"""Clients of an application in this process, and the fake models behind it."""
+"""Clients of an application in this process, and its fake models."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def events(response: httpx.Response) -> list[Any]:
 
 
 class Failing:
-    """An LM that sends so many deltas and then fails."""
+    """A fake LM that sends some deltas and then fails."""
 
     capabilities = frozenset({"chat", "stream"})
 
@@ -48,7 +48,7 @@ class Failing:
 
 
 class Patient:
-    """An LM that sends a first delta and then never ends."""
+    """A fake LM that sends a first delta and never ends."""
 
     capabilities = frozenset({"chat", "stream"})
 

@@ -32,7 +32,7 @@ class Served:
         return f"{self.address}/v1"
 
     def client(self, **options: Any) -> openai.OpenAI:
-        """OpenAI's own client, which asks once."""
+        """Make OpenAI's own client, without retries."""
         settings = {"base_url": self.models, "api_key": KEY, "max_retries": 0} | options
         return openai.OpenAI(**settings)
 
@@ -41,7 +41,7 @@ class Served:
         return openai.AsyncOpenAI(**settings)
 
     def count(self, line: str) -> float:
-        """The value of a metric, such as ``archon_requests_running``."""
+        """Return the value of a metric, such as ``archon_requests_running``."""
         headers = {"Authorization": f"Bearer {KEY}"}
         with httpx.Client(trust_env=False, headers=headers) as http:
             text = http.get(f"{self.address}/metrics").raise_for_status().text
@@ -49,7 +49,7 @@ class Served:
         return next((float(value) for name, _, value in found if name == line), 0.0)
 
     def wait_for(self, line: str, value: float) -> None:
-        """Until a metric has a value; it fails after a minute."""
+        """Wait until a metric has a value; fail after a minute."""
         deadline = time.monotonic() + 60
         while (now := self.count(line)) != value:
             assert time.monotonic() < deadline, f"{line} is {now}, not {value}"
@@ -60,7 +60,7 @@ class Served:
 def serving(
     *arguments: str | Path, log: Path, key: str | None = KEY, env: Mapping[str, str] | None = None
 ) -> Iterator[Served]:
-    """``archon serve`` with these arguments, until the block ends."""
+    """Run ``archon serve`` with these arguments while the block runs."""
     command = [sys.executable, "-m", "archon", "serve", *map(str, arguments)]
     command += ["--port", "0", "--json", *(["--api-key-env", "TEST_KEY"] if key else [])]
     # Tiny models gain nothing by threads, and wait for each other where cores are busy.
@@ -86,7 +86,7 @@ def serving(
 
 
 def slow_card(path: Path, delay_seconds: float) -> Path:
-    """A card of a scripted model that takes so long for each call, written to a file."""
+    """Write the card of a scripted model that takes some time for each call."""
     card = {"name": path.stem, "backend": "scripted", "delay_seconds": delay_seconds}
     path.write_text(json.dumps(card))
     return path

@@ -61,19 +61,19 @@ def test_a_server_is_measured_against_its_engine(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reason"),
     [
-        (["--shared-prefix-tokens", "700"], "--shared-prefix-tokens cannot be more"),
+        (["--shared-prefix-tokens", "700"], "--shared-prefix-tokens must not be more"),
         (["--prompt-tokens", "3", "--shared-prefix-tokens", "0"], "--prompt-tokens must be at"),
         (["--model", "scripted"], "is not a local model"),
         (["--seconds", "0"], "--seconds"),
     ],
 )
 def test_bad_options_are_reported(
-    bench: Bench, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+    bench: Bench, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
 ) -> None:
     assert bench(*arguments) == 2
-    assert told in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
 
 
 def test_a_server_that_does_not_start_is_reported(
@@ -120,7 +120,7 @@ def load(address: str, model: str, **values: Any) -> Load:
 
 @pytest.fixture(scope="module")
 def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A scripted model that asks for no key."""
+    """A server of a scripted model that needs no key."""
     with serving("scripted", key=None, log=tmp_path_factory.mktemp("open") / "log") as served:
         yield served
 
@@ -165,7 +165,7 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 
 async def ask_of(content: bytes, streams: bool) -> Answers:
-    """The answers of a server that says the same to everybody and hangs up."""
+    """Return the answers of a server that sends the same bytes to every client and hangs up."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

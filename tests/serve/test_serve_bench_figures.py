@@ -78,7 +78,7 @@ def test_a_summary_has_ratios_to_the_engine() -> None:
 
 
 def count(text: str) -> int:
-    """A template of 10 tokens around words of one token each, but for some."""
+    """Count the tokens of a template of 10 tokens around words of mostly one token each."""
     return 10 + sum(3 if word == "people" else 1 for word in text.split())
 
 

@@ -21,7 +21,7 @@ HEAD = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n"
 
 
 async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers without reading the body, but for ``/slow`` after a while."""
+    """Answer without reading the body; for ``/slow``, after a while."""
     if scope["path"] == "/slow":
         await asyncio.sleep(5 * header_timeout.HEAD_SECONDS)
     await ResponseWriter(send).send_json(Health(status="ok"))

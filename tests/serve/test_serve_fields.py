@@ -89,7 +89,7 @@ def refusal(data: dict[str, Any], *, is_strict: bool = False) -> BadRequestError
 
 
 def described(client_fields: set[str], place: str) -> set[str]:
-    """Fields of a client that no rule and no model speaks of."""
+    """Return the fields of a client for which there is neither a rule nor a model field."""
     rules, model = PLACES[place]
     return client_fields - rules.keys() - model.model_fields.keys()
 
@@ -196,7 +196,7 @@ def test_an_unknown_field_is_reported_or_rejected_by_a_strict_server(place: str)
 
 
 def misspelt() -> list[tuple[str, str]]:
-    """Near misses of each field that is applied: a letter less, a letter more, other cases."""
+    """Yield misspellings of each applied field: a letter less, a letter more, another case."""
     found = []
     for name in ChatRequest.model_fields:
         if len(name) < 3:
@@ -448,22 +448,22 @@ async def test_every_shipped_architecture_answers_usual_requests(
         assert reply.status_code == 200, reply.text
         assert "x-archon-ignored" not in reply.headers
         streamed = await http.post("/v1/chat/completions", json=streaming)
-    whole = reply.json()
-    assert len(whole["choices"]) == asked.get("n", 1)
+    complete = reply.json()
+    assert len(complete["choices"]) == asked.get("n", 1)
     stops = asked["stop"] if isinstance(asked["stop"], list) else [asked["stop"]]
-    for choice in whole["choices"]:
+    for choice in complete["choices"]:
         assert choice["message"]["content"]
         assert choice["finish_reason"] in ("stop", "length")
         assert not any(stop in choice["message"]["content"] for stop in stops)
     chunks = [
         json.loads(line[6:]) for line in streamed.text.splitlines() if line.startswith("data: {")
     ]
-    assert chunks[-1]["usage"] == whole["usage"]
+    assert chunks[-1]["usage"] == complete["usage"]
     texts = dict.fromkeys(range(asked.get("n", 1)), "")
     for chunk in chunks[:-1]:
         [choice] = chunk["choices"]
         texts[choice["index"]] += choice["delta"].get("content", "")
-    assert list(texts.values()) == [c["message"]["content"] for c in whole["choices"]]
+    assert list(texts.values()) == [c["message"]["content"] for c in complete["choices"]]
 
 
 async def test_sampling_that_an_architecture_ignores_is_reported() -> None:

@@ -14,7 +14,7 @@ from archon.types import SamplingParams
 
 
 class Visitor:
-    """A request that holds its slot until ``leave`` is set."""
+    """A request that occupies its slot until ``leave`` is set."""
 
     def __init__(self, admission: Admission, served: list[str], name: str) -> None:
         self.leave = asyncio.Event()

@@ -30,7 +30,7 @@ def ask(served: Served, model: str, **values: Any) -> ChatCompletion:
 
 
 def pieces(chunks: list[Any], index: int = 0) -> list[str]:
-    """The texts that are streamed for one choice."""
+    """Return the texts that are streamed for one choice."""
     choices = [choice for chunk in chunks for choice in chunk.choices if choice.index == index]
     return [choice.delta.content for choice in choices if choice.delta.content]
 
@@ -44,11 +44,11 @@ def single(request: pytest.FixtureRequest) -> Served:
 
 @pytest.fixture(params=["scripted", "tiny"])
 def plain(request: pytest.FixtureRequest) -> tuple[Served, str]:
-    """A server and the name of a plain model there."""
+    """A server and the name of one of its plain models."""
     return request.getfixturevalue(request.param), request.param
 
 
-# ------------------------------------------------------------------------------ whole answers
+# ------------------------------------------------------------------------------ complete answers
 
 
 def test_models_are_listed_in_the_order_of_the_command(scripted: Served) -> None:
@@ -151,7 +151,7 @@ def test_a_conversation_continues_with_the_clients_copy_of_an_answer(scripted: S
 
 
 def test_a_node_that_writes_is_streamed_token_by_token(single: Served) -> None:
-    whole = ask(single, "single", seed=1, max_tokens=20)
+    complete = ask(single, "single", seed=1, max_tokens=20)
     with single.client() as client:
         chunks = list(
             client.chat.completions.create(
@@ -164,14 +164,14 @@ def test_a_node_that_writes_is_streamed_token_by_token(single: Served) -> None:
             )
         )
     assert len(pieces(chunks)) > 5
-    assert "".join(pieces(chunks)) == whole.choices[0].message.content
+    assert "".join(pieces(chunks)) == complete.choices[0].message.content
     *texts, last = chunks
-    assert texts[-1].choices[0].finish_reason == whole.choices[0].finish_reason
+    assert texts[-1].choices[0].finish_reason == complete.choices[0].finish_reason
     assert all(chunk.usage is None for chunk in texts)
     assert last.choices == []
     assert last.usage is not None
-    assert whole.usage is not None
-    assert last.usage.total_tokens == whole.usage.total_tokens
+    assert complete.usage is not None
+    assert last.usage.total_tokens == complete.usage.total_tokens
 
 
 def test_a_node_that_selects_is_streamed_as_one_delta(scripted: Served) -> None:
@@ -184,7 +184,7 @@ def test_a_node_that_selects_is_streamed_as_one_delta(scripted: Served) -> None:
 
 
 def test_several_streamed_texts_join_up_each(single: Served) -> None:
-    whole = ask(single, "single", seed=1, n=3, max_tokens=20)
+    complete = ask(single, "single", seed=1, n=3, max_tokens=20)
     with single.client() as client:
         chunks = list(
             client.chat.completions.create(
@@ -192,7 +192,7 @@ def test_several_streamed_texts_join_up_each(single: Served) -> None:
             )
         )
     joined = ["".join(pieces(chunks, index)) for index in range(3)]
-    assert joined == [choice.message.content for choice in whole.choices]
+    assert joined == [choice.message.content for choice in complete.choices]
 
 
 def test_the_progress_of_the_nodes_is_reported_in_comments(scripted: Served) -> None:
@@ -201,11 +201,11 @@ def test_the_progress_of_the_nodes_is_reported_in_comments(scripted: Served) -> 
     reply = httpx.post(
         f"{scripted.models}/chat/completions", json=body, headers=headers, trust_env=False
     )
-    told = [json.loads(line[2:]) for line in reply.text.splitlines() if line.startswith(": ")]
-    nodes = {comment["node"] for comment in told}
+    comments = [json.loads(line[2:]) for line in reply.text.splitlines() if line.startswith(": ")]
+    nodes = {comment["node"] for comment in comments}
     assert len(nodes) > 1
     for node in nodes:
-        assert [c["event"] for c in told if c["node"] == node] == ["started", "finished"]
+        assert [c["event"] for c in comments if c["node"] == node] == ["started", "finished"]
 
 
 def test_a_streamed_answer_ends_with_log_probabilities_and_trace(scripted: Served) -> None:
@@ -416,7 +416,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.mark.real
 class TestRealModel:
-    """A real small model behind the same client."""
+    """A real small model with the same client."""
 
     def test_it_answers(self, real: Served) -> None:
         question: Any = [{"role": "user", "content": "What is the capital of France?"}]
@@ -427,14 +427,14 @@ class TestRealModel:
         assert "France" in (reply.choices[0].message.content or "")
 
     def test_what_is_streamed_is_what_is_answered(self, real: Served) -> None:
-        whole = ask(real, "single", seed=1, n=2, max_tokens=30, logprobs=True)
+        complete = ask(real, "single", seed=1, n=2, max_tokens=30, logprobs=True)
         with real.client() as client:
             chunks = list(
                 client.chat.completions.create(
                     model="single", messages=QUESTION, seed=1, n=2, max_tokens=30, stream=True
                 )
             )
-        for index, choice in enumerate(whole.choices):
+        for index, choice in enumerate(complete.choices):
             assert "".join(pieces(chunks, index)) == choice.message.content
             assert len(pieces(chunks, index)) > 5
             assert choice.logprobs is not None

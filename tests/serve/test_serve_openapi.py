@@ -43,7 +43,7 @@ OPERATIONS = [
 def test_no_request_is_a_server_error(
     scripted: Served, method: str, path: str, mode: schemathesis.GenerationMode
 ) -> None:
-    """Neither one that the document allows nor one that it forbids."""
+    """Check that neither valid nor invalid requests cause a server error."""
     document = fetched(scripted)
     model = document["components"]["schemas"]["ChatRequest"]["properties"]["model"]
     model["enum"] = ["single", "self-consistency", "scripted"]  # so that most requests get far

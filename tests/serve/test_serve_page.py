@@ -1,4 +1,4 @@
-"""``docs/guides/serving.md`` says what the code does."""
+"""``docs/guides/serving.md`` agrees with the code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RULES = {
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The cells of the first table under a heading, its head left out."""
+    """Return the cells of the first table under a heading, without the table head."""
     section = PAGE.partition(f"# {heading}\n")[2]
     section = re.split(r"^#", section, flags=re.MULTILINE)[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]

@@ -30,7 +30,7 @@ def ask(served: Served, model: str, **values: Any) -> Any:
 
 
 def read_all(served: Served, model: str) -> str:
-    """A streamed answer, to its end."""
+    """Return a streamed answer after its end."""
     with served.client() as client:
         stream = client.chat.completions.create(model=model, messages=QUESTION, stream=True)
         return "".join(c.delta.content or "" for chunk in stream for c in chunk.choices)
@@ -63,7 +63,7 @@ def test_a_server_without_a_key_accepts_only_local_host_names(serve: Serve) -> N
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reason"),
     [
         (["single", "--host", "0.0.0.0"], "--api-key-env"),
         (["single", "--api-key-env", "NO_SUCH_KEY"], "NO_SUCH_KEY is not set"),
@@ -75,11 +75,11 @@ def test_a_server_without_a_key_accepts_only_local_host_names(serve: Serve) -> N
         (["scripted", "--model", "solver=scripted"], "solver"),
     ],
 )
-def test_bad_arguments_are_reported(arguments: list[str], told: str, tmp_path: Path) -> None:
+def test_bad_arguments_are_reported(arguments: list[str], reason: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "archon", "serve", "--port", "0", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.returncode in (1, 2)
-    assert told in done.stderr
+    assert reason in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -238,7 +238,7 @@ def _is_free(port: int) -> bool:
 
 
 class Echo(BaseHTTPRequestHandler):
-    """A server that fails and repeats what it was sent, headers and all."""
+    """A server that fails with the request in its response, headers included."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -255,7 +255,7 @@ class Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def echo() -> Iterator[str]:
-    """Its address."""
+    """Yield the address of the server."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -1,4 +1,4 @@
-"""The reasoning of a served model is apart from its answer."""
+"""Reasoning of served models, separate from their answers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def graph(output: str) -> ArchitectureLM:
 
 
 class Silent:
-    """A program's own model, which sends no deltas."""
+    """A custom model, which sends no deltas."""
 
     capabilities = frozenset({"chat"})
 

@@ -33,26 +33,26 @@ def remote(served: Served, model: str, **values: object) -> "aclosing[RemoteLM]"
 
 @pytest.fixture(params=["scripted", "tiny"])
 def model(request: pytest.FixtureRequest) -> tuple[Served, str]:
-    """A plain model, by its server and its name there."""
+    """A plain model: its server and its name."""
     return request.getfixturevalue(request.param), request.param
 
 
 async def test_samples_do_not_depend_on_how_many_are_requested(model: tuple[Served, str]) -> None:
     async with remote(*model) as lm:
-        drawn = await lm.generate(replace(REQUEST, n=3))
+        samples = await lm.generate(replace(REQUEST, n=3))
         [last] = await lm.generate(replace(REQUEST, first_draw=2))
-        assert last == drawn[2]
-        assert len({completion.text for completion in drawn}) > 1
-        assert all(c.usage.prompt_tokens > 0 < c.usage.completion_tokens for c in drawn)
+        assert last == samples[2]
+        assert len({completion.text for completion in samples}) > 1
+        assert all(c.usage.prompt_tokens > 0 < c.usage.completion_tokens for c in samples)
 
 
 async def test_the_server_samples_n_if_the_card_says_that_it_can(
     model: tuple[Served, str],
 ) -> None:
     async with remote(*model, native_n=True) as lm:
-        drawn = await lm.generate(replace(REQUEST, n=3, first_draw=2))
-        assert [completion.draw for completion in drawn] == [2, 3, 4]
-        assert len({completion.text for completion in drawn}) > 1
+        samples = await lm.generate(replace(REQUEST, n=3, first_draw=2))
+        assert [completion.draw for completion in samples] == [2, 3, 4]
+        assert len({completion.text for completion in samples}) > 1
 
 
 async def test_a_stream_spells_the_text(model: tuple[Served, str]) -> None:
@@ -105,8 +105,8 @@ async def test_an_architecture_that_selects_is_used_like_any_model(scripted: Ser
     assert completion.usage.completion_tokens > 24, "of all nodes"
     assert (cut.finish_reason, cut.usage.completion_tokens) == ("length", 8 * 2)
     async with remote(scripted, "self-consistency", server_sampling=True) as lm:
-        [untold] = await lm.generate(few)
-    assert untold.finish_reason == "stop"
+        [completion] = await lm.generate(few)
+    assert completion.finish_reason == "stop"
 
 
 async def test_an_architecture_runs_over_a_server(

@@ -156,7 +156,7 @@ async def test_a_client_that_reads_nothing_ends_the_call(monkeypatch: pytest.Mon
 async def stream_of(
     app: Application, is_gone: asyncio.Event, **values: object
 ) -> AsyncGenerator[bytes, None]:
-    """What is sent to a client, piece by piece, until it hangs up or the reply ends."""
+    """Yield what a client receives, piece by piece, until it hangs up or the response ends."""
     body = json.dumps({**HELLO, "stream": True, **values}).encode()
     inbox: list[AsgiMessage] = [{"type": "http.request", "body": body, "more_body": False}]
     sent: asyncio.Queue[AsgiMessage] = asyncio.Queue()

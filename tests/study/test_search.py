@@ -204,7 +204,7 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
     assert promised | {"generated_tokens", "cost_tokens"} <= set(told)
     assert told["output"] == "found.json"
     assert "against a vote over" in stderr
-    assert "without the pool they would have decoded" in stderr
+    assert "without the sample pool:" in stderr
     assert "archon view runs/one" in stderr
     assert main(["view", "runs/one"]) == 0
     assert main(["validate", "found.json"]) == 0
@@ -351,6 +351,6 @@ def test_an_interrupted_search_keeps_finished_trials_and_continues(folder: Path)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "go on with: --study one --resume" in stderr
+    assert "resume with: --study one --resume" in stderr
     assert "Traceback" not in stderr
     assert main([*ARGUMENTS, *more, "--resume"]) == 0

@@ -291,7 +291,7 @@ def test_a_rewards_odds_are_those_of_its_logit(logit: float) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model": "scripted"}, "has no weights here"),
+        ({"model": "scripted"}, "has no weights on this machine"),
         ({"model": "no-such"}, "no model 'no-such' in the catalogue"),
         ({"held_out": 1.0}, "held_out"),
         ({"penalties": [0]}, "penalties"),
@@ -315,6 +315,6 @@ def test_another_commands_configuration_is_told(
 ) -> None:
     command = config(tmp_path, base, judged(8))
     assert main(["train", "sft", *command[2:]]) == 2
-    assert "is for `archon train reward`" in capsys.readouterr().err
+    assert "is a configuration for `archon train reward`" in capsys.readouterr().err
     assert main(["train", "reward", "sums"]) == 2
-    assert "is for `archon train pretrain`" in capsys.readouterr().err
+    assert "is a configuration for `archon train pretrain`" in capsys.readouterr().err

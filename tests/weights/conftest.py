@@ -18,7 +18,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The wheels that pip was asked for; its place is taken by a function that writes them."""
+    """Replace pip by a function that writes wheels; return the list of requested wheels."""
     asked: list[str] = []
 
     def download(command: list[str], environment: object, report: object) -> str:

@@ -1,4 +1,4 @@
-"""Pulling model folders: from a path, and from a hub that is a server on this machine."""
+"""Pulling model folders from a path, and from a hub on this machine."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_a_folder_without_a_model_is_refused(
 
 @pytest.fixture
 def hub_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
-    """The files of a hub's one repository, which may be changed; it keeps no more of them."""
+    """The files of a hub's only repository. The test may change them."""
     constants = pytest.importorskip("huggingface_hub.constants")
     files = FILES | OTHERS
 

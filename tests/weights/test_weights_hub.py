@@ -1,4 +1,4 @@
-"""Pulling files from a hub that is a server on this machine, and files that are split."""
+"""Pulling files, also split ones, from a hub on this machine."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SPLIT_DIGEST = hashlib.sha256("".join(f"{DIGEST}  {name}\n" for name in SPLIT).e
 
 @pytest.fixture
 def hub_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A hub of one file, and the requests that it saw."""
+    """A hub with one file, and the requests that it received."""
     constants = pytest.importorskip("huggingface_hub.constants")
     seen: list[str] = []
 

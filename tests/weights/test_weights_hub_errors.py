@@ -1,4 +1,4 @@
-"""Refusals of the hub are reported with its own message and a cure; a local server is the hub."""
+"""Errors of a hub on this machine: the hub's own message and a remedy."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ GATED = {
             {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"},
             ["no file 'm.gguf' at the revision 'v1'", "/o/n/tree/v1"],
         ),
-        (404, {}, ["nothing of this name", "check repository, file and revision"]),
+        (404, {}, ["did not find it", "check repository, file and revision"]),
         (
             403,
             {"X-Error-Message": "Access to this resource is disabled."},
@@ -149,11 +149,11 @@ def test_every_source_is_listed_with_its_reason(
 
 
 class LocalEntryNotFoundError(FileNotFoundError):
-    """As the client wraps everything that keeps it from reaching the hub."""
+    """Wrap an error as the client does if it cannot reach the hub."""
 
 
 class ConnectError(Exception):
-    """As httpx calls it."""
+    """Error with the name of one of httpx."""
 
 
 def wrapped(cause: Exception) -> Exception:

@@ -16,9 +16,9 @@ class ContenderKind(NamedTuple):
     """A row of ``CONTENDERS``."""
 
     load: str
-    """``module:function`` of a ``Load`` function, which is called in the contender's process."""
+    """``module:function`` of a ``Load`` function, which the contender's process calls."""
     package: str | None = None
-    """The package that it needs beyond those of the engine."""
+    """A package that it needs in addition to the engine's."""
 
 
 CONTENDERS: dict[str, ContenderKind] = {
@@ -112,9 +112,10 @@ class Contender(Protocol):
     """A loaded and warm engine in its own process."""
 
     settings: dict[str, Any]
-    """The result of its calibration, which ``Load`` gets when it is loaded again."""
+    """Results of the calibration. ``Load`` receives them when it loads the contender again."""
 
-    def run(self, seed: int) -> Round: ...
+    def run(self, seed: int) -> Round:
+        """Run the task on the prompts of a seed, and time it."""
 
 
 Load = Callable[[PeerTask, Mapping[str, Any] | None], Contender]
@@ -127,13 +128,13 @@ def check_names(names: Sequence[str]) -> None:
     Raises
     ------
     UsageError
-        A name is unknown, or is given twice.
+        A name is unknown or appears twice.
     """
     for name in names:
         if name not in CONTENDERS:
-            raise UsageError(f"no contender {name!r}; there are {', '.join(CONTENDERS)}")
+            raise UsageError(f"no contender {name!r}; choose from {', '.join(CONTENDERS)}")
         if list(names).count(name) > 1:
-            raise UsageError(f"the contender {name!r} is given twice")
+            raise UsageError(f"the contender {name!r} appears twice; name it once")
 
 
 def missing_package(name: str) -> MissingExtraError | None:

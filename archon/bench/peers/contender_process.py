@@ -1,8 +1,8 @@
 """A contender in a child process, which loads once and runs a round for each seed.
 
-The parent's first message has the factory, the task and earlier settings; each later message is the
-seed of a round. Between rounds the child blocks on reading, so that it takes no time from the
-measured contender.
+The parent's first message has the factory, the task and earlier settings. Each later message is the
+seed of a round. Between rounds the child waits for a line, and uses no CPU time while other
+contenders are measured.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from archon.errors import ArchonError
 
 
 class ContenderProcess:
-    """The parent's handle of a contender. An interrupt of the terminal does not reach the child.
+    """Handle of a contender in the parent. An interrupt of the terminal does not reach the child.
 
     Parameters
     ----------
@@ -66,9 +66,9 @@ class ContenderProcess:
 
 
 def main() -> int:
-    """Serve the parent until it closes standard input.
+    """Answer the parent until it closes standard input.
 
-    Only answers go to standard output; the output of libraries goes to standard error.
+    Standard output has only the answers; the output of libraries goes to standard error.
     """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -71,7 +71,7 @@ class LlamaCpp:
         choices = candidate_rows(self.task)
         if choices[-1] >= _MAX_SEQUENCES:
             raise UsageError(
-                f"llama.cpp holds at most {_MAX_SEQUENCES - 1} samples of a prompt; "
+                f"llama.cpp decodes at most {_MAX_SEQUENCES - 1} samples of a prompt together; "
                 "lower --samples-per-prompt"
             )
         medium = middle_of(choices)
@@ -146,7 +146,7 @@ def requantized(lib: Any, path: Path, name: str, threads: int) -> Path:
     Raises
     ------
     ModelError
-        Llama.cpp cannot requantize the file.
+        llama.cpp cannot requantize the file.
     """
     stat = path.stat()
     folder = cache_dir() / "peers"

@@ -21,7 +21,7 @@ _PREFIX = 0
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Options of a context: the attention, and one KV buffer for all sequences or one for each."""
+    """Options of a context: flash attention, and a KV buffer for all sequences or one for each."""
 
     flash_attention: bool
     kv_unified: bool
@@ -33,14 +33,14 @@ class LlamaSession:
     Raises
     ------
     EngineError
-        Llama.cpp cannot make the context, or a call fails.
+        llama.cpp cannot create the context, or a call fails.
     """
 
     def __init__(self, lib: Any, model: Any, task: PeerTask, rows: int, layout: Layout) -> None:
         self.lib, self.task, self.rows = lib, task, rows
         self.context = lib.llama_init_from_model(model, self._params(layout))
         if not self.context:
-            raise EngineError(f"llama.cpp cannot make a context for {rows} sequences")
+            raise EngineError(f"llama.cpp cannot create a context for {rows} sequences")
         self.memory = lib.llama_get_memory(self.context)
         self.batch_tokens = max(_MICRO_BATCH, task.workload.prompt_tokens, rows)
         self.batch = lib.llama_batch_init(self.batch_tokens, 0, 1)
@@ -97,7 +97,7 @@ class LlamaSession:
         self.position += 1
 
     def lengthen(self, count: int) -> None:
-        """Append ``count`` arbitrary tokens to every sequence without sampling."""
+        """Append ``count`` arbitrary tokens to every sequence, without sampling."""
         entries = [
             (1 + row, self.position + i, token, False)
             for row, token in enumerate(self.tokens)
@@ -141,7 +141,7 @@ class LlamaSession:
         self.lib.llama_memory_seq_cp(self.memory, source, target, -1, -1)
 
     def _decode(self, entries: Sequence[tuple[int, int, int, bool]]) -> None:
-        """Compute entries of (sequence, position, token, whether to keep the logits)."""
+        """Compute entries of (sequence, position, token, True to keep the logits)."""
         batch = self.batch
         for i, (sequence, position, token, keeps_logits) in enumerate(entries):
             batch.token[i], batch.pos[i] = token, position

@@ -54,7 +54,7 @@ class ContenderEntry:
 
 @dataclass(slots=True)
 class Comparison:
-    """The contenders of a comparison, which an interrupt may have ended early."""
+    """Contenders of a comparison, which an interrupt may have ended early."""
 
     entries: list[ContenderEntry]
     interrupted: bool = False
@@ -133,7 +133,7 @@ def _run_round(
 
 def _exclude(entry: ContenderEntry, reason: str, report: Callable[[str], None]) -> None:
     entry.failure = reason
-    report(f"{entry.name} is left out: {reason}")
+    report(f"{entry.name} is excluded: {reason}")
 
 
 class _Processes:
@@ -256,8 +256,8 @@ def workload_figures(
 
 def lines(workload: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines that report the figures of one workload."""
-    what = "decoding alone" if workload["decode_only"] else "prefill included, cold cache"
-    yield f"{workload['workload']}: completion tokens a second, {what}; medians of the rounds"
+    what = "decoding only" if workload["decode_only"] else "prefill included, cold cache"
+    yield f"{workload['workload']}: completion tokens per second, {what}; medians of the rounds"
     for contender in workload["contenders"]:
         yield f"  {contender['name']}: {_contender(contender, workload)}"
     for ratio in workload["ratios"]:
@@ -277,14 +277,14 @@ def lines(workload: Mapping[str, Any]) -> Iterator[str]:
 
 def _contender(contender: Mapping[str, Any], workload: Mapping[str, Any]) -> str:
     rate, settings = contender["completion_tokens_per_second"], contender["settings"] or {}
-    notes = [f"left out: {contender['failure']}"] if contender["failure"] else []
+    notes = [f"excluded: {contender['failure']}"] if contender["failure"] else []
     if rate is None:
         return notes[0] if notes else "no round finished"
     notes += [str(settings[key]) for key in ("format", "precision") if key in settings]
     if "share_of_roofline" in contender:
         notes.append(f"{100 * contender['share_of_roofline']:.0f} % of the roofline")
     if "rows" in settings:
-        notes.append(f"{settings['rows']} sequences at once")
+        notes.append(f"batches of {settings['rows']} sequences")
     timed = contender["rounds"][0]["num_prompts"]
     if timed < workload["num_prompts"]:
         notes.append(f"timed on {timed} of {workload['num_prompts']} prompts and scaled up")

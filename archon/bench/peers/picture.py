@@ -40,9 +40,9 @@ def draw(result: Mapping[str, Any]) -> str:
             parts += _panel(workload, bars, top)
             top += _PANEL_HEAD + len(bars) * _BAR_STEP + _PANEL_GAP
     machine = result["machine"]
-    title = f"{result['model']}: completion tokens a second"
+    title = f"{result['model']}: completion tokens per second"
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['date']}"
-    how = f"medians of {result['pairs']} rounds in turn"
+    how = f"medians of {result['pairs']} interleaved rounds"
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top}" '
         f'width="{WIDTH}" height="{top}" role="img" aria-label="{escape(title)}">',

@@ -1,7 +1,8 @@
-"""Concurrent clients of one server, each of which sends a request as soon as it has an answer.
+"""Concurrent clients of one server. Each sends its next request when it has an answer.
 
 ``python -m archon.bench.serve.client`` reads one JSON object (``Load``) from standard input and
-prints one (``Answers``). It has a minimal HTTP client, because its CPU time is lost to the server.
+prints one (``Answers``). Its HTTP client is minimal, because the clients take CPU time from the
+server.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Answers:
     first_token_seconds: list[float] = field(default_factory=list)
     """Time to the first token of each streamed answer that has text."""
     texts: dict[int, str] = field(default_factory=dict)
-    """Number of a request → text, for the first requests."""
+    """Number of a request → text; only for the first ``keep_texts`` requests."""
     failures: list[str] = field(default_factory=list)
 
 
@@ -61,7 +62,7 @@ class _FailedError(Exception):
 
 
 async def run(load: Load, keep_texts: int = 0) -> Answers:
-    """Send requests until the time or the requests are over, and wait for the last answers."""
+    """Send requests until the time is over or none is left, and wait for the last answers."""
     answers = Answers()
     numbered = iter(enumerate(load.asks))
     start, cpu_start = perf_counter(), _cpu_seconds()

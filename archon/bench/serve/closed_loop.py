@@ -28,8 +28,9 @@ def closed_loop(
 
     Returns
     -------
-    The figures, without texts, and the results by the number of their request. The CPU time is that
-    of this process; a request has a time to the first token if it sampled any token except an end.
+    The figures, without texts, and the generations by the number of their request. The CPU time is
+    that of this process. A request has a time to the first token if it sampled a token other than
+    an end.
     """
     answers = Answers()
     generations: dict[int, Generation] = {}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 NUM_ALONE = 8
-"""Requests of a single client in each round, which time the first token."""
+"""Requests of the single client in each of its turns, which time the first token."""
 GOALS = {"whole": 0.9, "streamed": 0.75}
 """Minimum ratio to the engine's tokens per second, the clients' time deducted."""
 FIRST_TOKEN_GOAL = 1.3
@@ -24,7 +24,10 @@ _NAMES = {"engine": "engine alone", "whole": "served", "streamed": "served, stre
 
 
 class AskEngine(Protocol):
-    """Answer requests without a server; the first ``keep`` texts are kept."""
+    """Function that sends requests to the engine without a server.
+
+    It keeps the first ``keep`` texts.
+    """
 
     def __call__(
         self, asks: Sequence[Ask], *, num_clients: int, seconds: float, keep: int = 0
@@ -33,7 +36,7 @@ class AskEngine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """The sizes of a measurement. A turn is one load of one round."""
+    """Sizes of a measurement. A turn is one load of one round."""
 
     questions: Questions
     num_clients: int
@@ -102,11 +105,11 @@ def _warm_up(comparison: Overhead, engine: AskEngine, server: MeasuredServer) ->
     plan = comparison.plan
     asks = plan.questions.asks(0, plan.num_clients, plan.times)
     settings: dict[str, Any] = {"num_clients": len(asks), "seconds": 1e9, "keep": len(asks)}
-    own = engine(asks, **settings)
+    expected = engine(asks, **settings)
     for streams in (False, True):
         served = server.load(asks, streams=streams, **settings)
         comparison.num_checked += len(served.texts)
-        same = [text == own.texts[number] for number, text in served.texts.items()]
+        same = [text == expected.texts[number] for number, text in served.texts.items()]
         comparison.num_same += sum(same)
 
 
@@ -163,16 +166,16 @@ class LoadTally(Answers):
         self.failures += answers.failures
 
     def rate(self, num_cores: int | None = None) -> float | None:
-        """Return the tokens per second; with a number of cores, the clients' time is deducted.
+        """Return the tokens per second, without the clients' share of the time if cores are given.
 
-        The clients take a share of ``client_cpu_seconds / (seconds × num_cores)``.
+        That share is ``client_cpu_seconds / (seconds × num_cores)``.
         """
         deducted = 0.0 if num_cores is None else self.client_cpu_seconds / num_cores
         seconds = self.seconds - deducted
         return self.completion_tokens / seconds if seconds > 0 else None
 
     def cpu_per_token(self) -> float | None:
-        """Return the CPU seconds per token without the clients', None if they are unknown.
+        """Return the CPU seconds per token, the clients' excluded; None if unknown.
 
         Other programs on the machine hardly affect this figure.
         """
@@ -274,7 +277,7 @@ def _first_token_table(first: Mapping[str, Any]) -> Table:
     for clients, quantiles in first.items():
         for name, row in quantiles.items():
             table.add_row(
-                f"{'one client' if clients == 'alone' else 'all clients'}, {name}",
+                f"{'a single client' if clients == 'alone' else 'all clients'}, {name}",
                 _number(row["engine_seconds"], ",.1f", scale=1000),
                 _number(row["served_seconds"], ",.1f", scale=1000),
                 _number(row["ratio"], ".2f"),

@@ -18,7 +18,7 @@ _COMMON = (
 _WORDS = tuple(_COMMON.split())
 """Common words, each one token in most vocabularies."""
 _CLOSING = "\n\nWrite a very long story with all of these words in it."
-"""The instruction; with most others small models stop early."""
+"""The instruction. With most other instructions, small models stop early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Questions:
     def asks(self, turn: int, count: int, times: int) -> list[Ask]:
         """Return ``count`` requests, with each question ``times`` in a row.
 
-        Each turn has other questions, so that caches hold only their shared beginning.
+        The questions differ between turns, so that caches contain only their shared beginning.
         """
         asks = []
         for number in range(count):

@@ -1,4 +1,4 @@
-"""The server and its clients in processes of their own."""
+"""The measured server and its clients, each in a separate process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MEMORY_EVERY_SECONDS = 60
 
 
 def architecture(sampling: dict[str, Any]) -> dict[str, Any]:
-    """Return an architecture of one node that sends the plain question to its model."""
+    """Return an architecture whose only node sends the plain question to its model."""
     node = {
         "type": "generator",
         "model": "solver",
