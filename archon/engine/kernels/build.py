@@ -39,7 +39,7 @@ def load_kernels(folder: Path | None = None) -> ctypes.CDLL | None:
         return None
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
     if compiler is None:
-        logger.warning("no C++ compiler: the engine computes in torch, half to a third as fast")
+        logger.warning("no C++ compiler found: the engine computes in torch, at a third to half the speed")
         return None
     return _load(compiler, (*_FLAGS, *map(_option, instructions)), folder)
 
@@ -74,7 +74,7 @@ def _load(compiler: str, options: tuple[str, ...], folder: Path | None) -> ctype
 
 def _compile(compiler: str, options: tuple[str, ...], here: Path, target: Path) -> bool:
     """Compile the kernels to ``target``, atomically; return False if that fails."""
-    logger.info("compiling the engine's kernels (once; takes some seconds)")
+    logger.info("compiling the engine's kernels (only once; this takes some seconds)")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = target.with_name(f"{target.name}.{os.getpid()}")
@@ -89,7 +89,7 @@ def _compile(compiler: str, options: tuple[str, ...], here: Path, target: Path) 
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = str(error)
     logger.warning(
-        "the engine's kernels cannot be compiled, so the engine computes in torch: %s", reason
+        "the engine's kernels could not be compiled, so the engine computes in torch: %s", reason
     )
     return False
 
