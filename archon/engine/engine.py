@@ -164,7 +164,9 @@ class Engine:
         request = prompt.request
         can_finish = request.max_tokens >= 1 or request.hidden
         if not request.prompt_ids or not request.draws or not can_finish:
-            raise EngineError("a request needs at least one prompt token, one sample and max_tokens of 1")
+            raise EngineError(
+                "a request needs at least one prompt token, one sample and max_tokens of 1"
+            )
         vocab_size = self.decoder.config.vocab_size
         if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocab_size:
             raise EngineError("the prompt has a token id that is not in the vocabulary")
@@ -259,7 +261,7 @@ class Engine:
                 self._guard(sequence, partial(sequence.add_sampled, token))
 
     def _guard(self, sequence: Sequence, action: Callable[[], _T]) -> _T | None:
-        """Run an action of a sequence's constraint; fail the request if it raises ``EngineError``."""
+        """Run an action of a sequence's constraint; if it raises, fail the request."""
         prompt = sequence.prompt
         if prompt not in self._finished:  # failed earlier in this step
             return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-_CONFIG = "CONFIG is a name in the catalogue, or a path. The folder gets"
+_CONFIG = "CONFIG is the name of a training in the catalogue, or a path. The output folder gets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,67 +23,67 @@ class TrainingKind:
     help: str
     """Description in ``archon train VERB --help``."""
     has_device: bool = True
-    """Whether the command has ``--device``."""
+    """True if the command has ``--device``."""
 
 
 TRAININGS = {
     "sft": TrainingKind(
         "archon.train.objectives.sft",
         "Fine-tune a model on prompts and completions.",
-        f"""Teach a model to answer as the completions of CONFIG do.
+        f"""Fine-tune a model on the prompts and completions of CONFIG.
 
-    {_CONFIG} the adapter or the model, a card that runs it, and the loss as a picture.
+    {_CONFIG} the adapter or the model, a card that runs it, and a plot of the loss.
     """,
     ),
     "reward": TrainingKind(
         "archon.train.objectives.reward",
-        "Teach a model to tell good replies.",
-        f"""Teach a model to tell good replies from bad ones.
+        "Train a reward model on judged or compared replies.",
+        f"""Train a reward head, and optionally an adapter, on judged or compared replies.
 
-    {_CONFIG} the head (and the adapter, if one is trained), a card that runs it, and the replies
-    that were sampled.
+    {_CONFIG} the head, the adapter if one is trained, a card that runs them, and the replies if
+    they were sampled.
     """,
         has_device=False,  # the engine reads replies where the card's model runs
     ),
     "dpo": TrainingKind(
         "archon.train.objectives.dpo",
-        "Learn from chosen and rejected replies.",
-        f"""Make chosen replies likelier than rejected ones.
+        "Fine-tune a model on chosen and rejected replies (DPO).",
+        f"""Make chosen replies likelier than rejected ones (direct preference optimization).
 
-    {_CONFIG} the adapter or the model, a card that runs it, and the loss as a picture.
+    {_CONFIG} the adapter or the model, a card that runs it, and a plot of the loss.
     """,
     ),
     "grpo": TrainingKind(
         "archon.train.objectives.reinforcement",
-        "Learn from rewards, each reply beside its group.",
-        f"""Learn from rewards for the model's own replies, each compared with its group.
+        "Reinforcement learning: compare each reply with its group (GRPO).",
+        f"""Learn from rewards for the model's own replies, each compared with its group (GRPO).
 
-    {_CONFIG} the adapter or the model, a card that runs it, and the reward as a picture.
+    {_CONFIG} the adapter or the model, a card that runs it, and a plot of the reward.
     """,
     ),
     "ppo": TrainingKind(
         "archon.train.objectives.reinforcement",
-        "Learn from rewards, with a value head.",
-        f"""Learn from rewards for the model's own replies, with a value head.
+        "Reinforcement learning with a value head (PPO).",
+        f"""Learn from rewards for the model's own replies, with a value head (PPO).
 
-    {_CONFIG} the adapter or the model, a card that runs it, and the reward as a picture.
+    {_CONFIG} the adapter or the model, a card that runs it, and a plot of the reward.
     """,
     ),
     "classify": TrainingKind(
         "archon.train.objectives.classify",
-        "Teach a new head on an encoder to tell classes.",
-        f"""Put a new head on an encoder, and teach it the classes of CONFIG's texts.
+        "Train a classification head on an encoder.",
+        f"""Train a new classification head on an encoder, on the labelled texts of CONFIG.
 
-    {_CONFIG} the model, in the form that transformers reads. Where the texts are pairs of two
-    classes, of which one is known to be the good one, it also gets the card of a reward model.
+    {_CONFIG} the model, in the format of transformers. If the texts are pairs in two classes and
+    the good class is known, the folder also gets the card of a reward model.
     """,
     ),
     "pretrain": TrainingKind(
         "archon.train.objectives.pretrain",
-        "Train a small decoder from nothing.",
-        f"""Train a small decoder from nothing on the texts of CONFIG.
+        "Train a small decoder from scratch.",
+        f"""Train a small decoder from scratch on the texts of CONFIG.
 
-    {_CONFIG} the model, a card that runs it, and the loss as a picture.
+    {_CONFIG} the model, a card that runs it, and a plot of the loss.
     """,
     ),
 }

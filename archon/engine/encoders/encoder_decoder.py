@@ -34,7 +34,7 @@ class Memory:
     """Keys and values of an encoded source for cross-attention, computed once."""
 
     keys_and_values: Sequence[tuple[Tensor, Tensor]]
-    """For each decoder layer: keys and values, (B, H, S, D). B is 1 if all targets share a source."""
+    """Keys and values of each decoder layer, (B, H, S, D). B is 1 if all targets share a source."""
     bias: Tensor
     """(B, 1, 1, S); masks padding."""
 

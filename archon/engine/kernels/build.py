@@ -39,7 +39,7 @@ def load_kernels(folder: Path | None = None) -> ctypes.CDLL | None:
         return None
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
     if compiler is None:
-        logger.warning("no C++ compiler found: the engine computes in torch, at a third to half the speed")
+        logger.warning("no C++ compiler: the engine computes in torch, half to a third as fast")
         return None
     return _load(compiler, (*_FLAGS, *map(_option, instructions)), folder)
 

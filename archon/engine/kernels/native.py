@@ -228,8 +228,8 @@ class NativeDecoder:
 
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: NativeCache) -> Tensor:
-        """Run one step (``archon.engine.decoder_protocol``); the next step overwrites the logits."""
-        # Sorting makes texts with a common prefix neighbours, so that they read its blocks together.
+        """Run one step (``archon.engine.decoder_protocol``); the next one overwrites the logits."""
+        # Sorting makes texts with a common prefix neighbours, which then read its blocks together.
         order = sorted(range(len(spans)), key=lambda i: spans[i].blocks.tobytes())
         lengths = np.array([len(spans[i].token_ids) for i in order])
         ends = np.cumsum(lengths)

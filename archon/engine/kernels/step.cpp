@@ -475,7 +475,7 @@ class Run {
   }
 
   // Add the segments of tokens `from` to `to` - 1, which share all blocks before `block`. One segment
-  // has the blocks from there on that they all share. After these, the tokens are divided into groups
+  // has the further blocks that all of them share. After these, the tokens are divided into groups
   // that still share a block, recursively.
   void add_segments(int64_t from, int64_t to, int64_t block) {
     if (to - from == 1) {

@@ -185,8 +185,8 @@ class _CPUProduct:
 
     The kernel has one input scale for the whole batch. It is set to 1; the caller applies the rows'
     scales. Inputs are shifted by 128 into u8, and the kernel cancels the shift. On CPUs where the
-    kernel would saturate on such inputs, positive and negative inputs are multiplied separately: the sum of two
-    products fits in 16 bits if the inputs are at most 127.
+    kernel would saturate on such inputs, positive and negative inputs are multiplied separately:
+    the sum of two products fits in 16 bits if the inputs are at most 127.
     """
 
     def __init__(self, weight_s8_OI: Tensor) -> None:

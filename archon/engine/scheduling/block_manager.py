@@ -29,7 +29,7 @@ class BlockManager:
         return self.pool.num_free + self.tree.num_evictable
 
     def match(self, prompt: Prompt) -> list[PrefixNode]:
-        """Return the nodes of the prompt's longest prefix in the tree; some may not be ready yet."""
+        """Return the nodes of the prompt's longest prefix in the tree; some may not be ready."""
         tokens = prompt.tokens(0, prompt.num_shared_blocks * BLOCK_SIZE)
         return self.tree.match(tokens, prompt.request.adapter)
 
@@ -37,7 +37,7 @@ class BlockManager:
         """Allocate a prompt's blocks after ``path`` if ``num_spare`` more remain available."""
         num_new = prompt.num_shared_blocks - len(path)
         num_tail = int(prompt.num_needed > prompt.num_shared_blocks * BLOCK_SIZE)
-        self.tree.extend(path, (), [])  # in use from here on, so that the allocation cannot evict it
+        self.tree.extend(path, (), [])  # in use from here on, so that allocating cannot evict it
         blocks = self._allocate(num_new + num_tail, num_spare)
         if blocks is not None:
             prompt.path = self.tree.extend(
