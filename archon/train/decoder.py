@@ -1,8 +1,8 @@
 """Trainable decoder: the engine's transformer with gradients.
 
-``archon.engine.model.decoder`` writes keys and values into a cache in place, fuses projections, and
-stores weights in low precision; autograd cannot differentiate that. This decoder computes the same
-function over complete texts, without a cache. It shares configuration, family traits, norms
+``archon.engine.model.decoder`` computes without gradients: it writes keys and values into a cache,
+fuses projections, and may store quantized weights. This decoder computes the same function over
+complete texts, without a cache. It shares configuration, family traits, norms
 and RoPE with the engine, and a test compares the logits of both.
 
 Parameters are named as in Hugging Face's files: ``state_dict`` is the content of a model folder,

@@ -96,7 +96,7 @@ def pack(texts: Iterator[_T], context: int, num_shared: int = 0) -> Iterator[lis
     """Yield rows of at most ``context`` tokens that contain each text once.
 
     A text goes into the fullest open row with enough space. If there is none, a new row is opened;
-    if too many rows are open, the fullest one is closed before.
+    if too many rows are open, the fullest one is closed first.
 
     Parameters
     ----------

@@ -34,7 +34,8 @@ def generalised_advantages(
     gamma
         Discount factor γ per token.
     lam
-        λ in [0, 1]. 0 trusts the values (low variance, biased), 1 only the rewards (unbiased).
+        λ in [0, 1]. With 0, advantages rely on the values (less variance, more bias), with 1 on the
+        rewards alone.
     """
     reversed_advantages: list[float] = []
     advantage = next_value = 0.0

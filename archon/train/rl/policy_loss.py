@@ -60,8 +60,8 @@ def kl_estimates(new_N: Tensor, reference_N: Tensor) -> Tensor:
     The estimate is k3 = e^d − d − 1, where d = reference − new. Over tokens sampled by the policy,
     its mean is the divergence, with a much smaller variance than that of the plain estimate −d
     (Schulman 2020, "Approximating KL Divergence"). As a term of the loss, its mean gradient is that
-    of the reverse divergence KL(reference ‖ new), which pulls the policy to cover everything that
-    the reference does.
+    of the opposite divergence, KL(reference ‖ new), which pulls the policy to cover everything
+    that the reference does.
 
     d is clamped to 20, where e^d is 5·10⁸, and has no gradient beyond that. Otherwise a single
     token that the policy has made very unlikely would make the loss infinite.
