@@ -178,9 +178,7 @@ def test_replies_without_contrast_are_rejected(
 
 
 @pytest.mark.parametrize(("slope", "bias"), [(3.0, 0.0), (0.5, 2.0)])
-def test_platt_scaling_calibrates_probabilities(
-    slope: float, bias: float
-) -> None:
+def test_platt_scaling_calibrates_probabilities(slope: float, bias: float) -> None:
     rng = Random(0)
     true = [rng.gauss(0, 2) for _ in range(4000)]
     correct = [rng.random() < 1 / (1 + math.exp(-logit)) for logit in true]

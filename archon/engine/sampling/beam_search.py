@@ -15,7 +15,7 @@ True
 False
     when the best running hypothesis, if it ended now, would not beat the worst finished text;
 "never"
-    when that hypothesis could not beat that text even at the most favourable length.
+    when that hypothesis could not beat that text even at the best possible length.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ def open_objective(spec: ClassifySpec, start: Start) -> Classification:
 
 
 def _rewarded(spec: ClassifySpec, texts: Sequence[Labelled], labels: tuple[str, ...]) -> str | None:
-    """Return the class whose probability is the reward, if the texts are pairs of two classes."""
+    """Return the class whose probability is the reward; None without pairs and a good class."""
     is_suitable = len(labels) == 2 and all(isinstance(labelled.text, tuple) for labelled in texts)
     if spec.good is not None and not is_suitable:
         reason = "only pairs {prompt, completion} with two labels can have a good class"
