@@ -41,7 +41,7 @@ def test_prompts_and_messages_become_dialogues(tmp_path: Path) -> None:
         ({"messages": []}, r"\$\.messages: no message"),
         ({"messages": [{"role": "bot", "content": "x"}]}, r"\$\.messages\[0\]\.role: is .bot."),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "is the assistant's; a message of"),
-        ([1], "holds"),
+        ([1], "every line of JSON Lines must be one object"),
     ],
 )
 def test_an_error_names_a_malformed_line(tmp_path: Path, row: object, reason: str) -> None:
