@@ -27,7 +27,7 @@ from archon.types import ModelStatus
 
 _T = TypeVar("_T")
 Row = tuple[Sequence, int]
-"""The sequence of a row of logits, and the index in its sample of the token that they predict."""
+"""The sequence of a row of logits, and the index of the token that they predict in its sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,9 @@ class Engine:
         request = prompt.request
         can_finish = request.max_tokens >= 1 or request.hidden
         if not request.prompt_ids or not request.draws or not can_finish:
-            raise EngineError("a request needs a prompt, a sample and max_tokens of at least 1")
+            raise EngineError(
+                "a request needs at least one prompt token, one sample and max_tokens of 1"
+            )
         vocab_size = self.decoder.config.vocab_size
         if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocab_size:
             raise EngineError("the prompt has a token id that is not in the vocabulary")
@@ -216,7 +218,7 @@ class Engine:
         return rows
 
     def _postprocess(self, rows: list[Row], logits: list[Tensor]) -> dict[Prompt, list[Generation]]:
-        """Sample from rows after last tokens, score with the others; return finished requests."""
+        """Sample next tokens, record log-probabilities, and return the finished requests."""
         finished: dict[Prompt, list[Generation]] = {}
         sampled: list[int] = []
         beams_of: dict[Prompt, list[int]] = {}
@@ -259,7 +261,7 @@ class Engine:
                 self._guard(sequence, partial(sequence.add_sampled, token))
 
     def _guard(self, sequence: Sequence, action: Callable[[], _T]) -> _T | None:
-        """Run an action of a sequence's constraint; if it fails, so does the request."""
+        """Run an action of a sequence's constraint; if it raises, fail the request."""
         prompt = sequence.prompt
         if prompt not in self._finished:  # failed earlier in this step
             return None

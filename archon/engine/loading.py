@@ -90,8 +90,8 @@ def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
     Parameters
     ----------
     source
-        Parameters of the engine's model. To add several adapters, pass the same
-        ``OutlierRotatedWeights`` of them each time: it caches the norms that it reads.
+        Parameters of the engine's model. To add several adapters, pass one
+        ``OutlierRotatedWeights`` of these parameters each time; it caches the norms that it reads.
 
     Raises
     ------

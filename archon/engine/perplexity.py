@@ -1,7 +1,7 @@
-"""Perplexity, which measures the loss of quality in a lower precision.
+"""Perplexity of a text: a measure of how well a model predicts it.
 
 Perplexity is exp(−mean log p(token | tokens before it)): 1 for a perfect prediction, V for a
-uniform one.
+uniform one. Comparing it between precisions shows how much quality a lower precision costs.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def perplexity(decoder: SpanDecoder, token_ids: Sequence[int], window: int = 512
     Parameters
     ----------
     token_ids
-        The text; a last window of fewer than two tokens is left out.
+        The text; a last window of fewer than two tokens is ignored.
     window
-        Tokens per window; the first one is not predicted.
+        Tokens per window; the first token of each window is not predicted.
     """
     cache = decoder.new_cache(num_blocks_for(window))
     total, count = 0.0, 0

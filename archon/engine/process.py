@@ -1,7 +1,7 @@
 """Check that no engine is used after a fork.
 
 A forked child lacks the engine's thread and the threads of OpenMP's pool; the first parallel loop
-would wait for them for ever. So a child of a process that has loaded a model gets an error instead.
+would wait for them forever. So a child of a process that has loaded a model gets an error instead.
 """
 
 from __future__ import annotations

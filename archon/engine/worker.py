@@ -61,7 +61,7 @@ class EngineWorker:
         Raises
         ------
         EngineError
-            The engine refuses the request, failed or is closed, or this process was forked from
+            The engine rejects the request, fails or is closed, or this process was forked from
             the one that has the engine's thread.
         """
         claim_process()
@@ -71,7 +71,7 @@ class EngineWorker:
         try:
             return await call.future
         except asyncio.CancelledError:
-            with contextlib.suppress(EngineError):  # closing has cancelled it already
+            with contextlib.suppress(EngineError):  # ``close`` has already cancelled it
                 self._post(lambda: self._cancel(call))
             raise
 
@@ -129,7 +129,7 @@ class EngineWorker:
     def _step(self) -> None:
         try:
             finished = self.engine.step()
-        except Exception as error:  # no caller may wait for ever, whatever the error
+        except Exception as error:  # whatever the error, no caller may wait forever
             failure = EngineError(f"the engine failed: {type(error).__name__}: {error}")
             failure.__cause__ = error
             self._fail_all(failure)

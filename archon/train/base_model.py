@@ -1,4 +1,4 @@
-"""Base model of a training: opened from its card, made trainable, saved."""
+"""Base model of a training: opens it from its card, makes it trainable, and saves it."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class Base:
         if self.adapter is not None:
             if spec.lora is not None or spec.last_layers is not None:
                 raise UsageError(
-                    f"{self.card.name} has an adapter, which training continues with; remove "
-                    "'lora' and 'last_layers'"
+                    f"{self.card.name} already has an adapter, which this training continues; "
+                    "remove 'lora' and 'last_layers'"
                 )
             resume_adapter(model, self.adapter)
         elif spec.lora is not None:
@@ -97,11 +97,11 @@ class Base:
 
     @property
     def template_variables(self) -> dict[str, object]:
-        """Variables of the chat template that switch reasoning on or off, as the card says."""
+        """Variables of the chat template that turn reasoning on or off, according to the card."""
         return template_variables(self.card.thinking_params(), switches(self.chat.template))
 
     def trains_adapter(self, spec: TunedSpec) -> bool:
-        """Return whether an adapter is trained, and the model's own weights are frozen."""
+        """Return whether an adapter is trained while the model's own weights stay frozen."""
         return spec.lora is not None or self.adapter is not None
 
     def save(self, model: TrainableDecoder, spec: TunedSpec, folder: Path, card: Card) -> Card:
@@ -151,7 +151,7 @@ def open_base(card: LocalCard, card_dir: Path) -> Base:
         raise UsageError(f"{card.name} is not a decoder; only decoders can be fine-tuned")
     if card.reward is not None:
         raise UsageError(
-            f"{card.name} is a reward model; only models that generate text can be tuned"
+            f"{card.name} is a reward model; only models that generate text can be fine-tuned"
         )
     path = pull(card, card_dir)
     file = open_model(path)

@@ -14,9 +14,9 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
 PADDING, END = "<pad>", "</s>"
-"""Padding, which also starts the decoder of an encoder-decoder, and the end of a text."""
+"""Padding, which is also the start token of an encoder-decoder, and the end of a text."""
 PADDING_ID, END_ID = 0, 1
-"""The trainer numbers special tokens first, in their order; T5 has the same ids."""
+"""Ids that the trainer gives the special tokens: the first ones, in their order, as in T5."""
 
 
 def learn_vocabulary(texts: Iterable[str], size: int) -> Tokenizer:

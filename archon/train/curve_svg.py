@@ -1,4 +1,4 @@
-"""Plot of a training's loss or reward as an SVG file: steps, running mean, held-out values.
+"""Plot of a training's loss or reward as SVG: steps, running mean, held-out values.
 
 Lengths are in pixels. Colours follow the reader's preference for a light or a dark scheme.
 """
@@ -12,7 +12,7 @@ from html import escape
 WIDTH, HEIGHT = 760, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 64, 44
 _MAX_POINTS = 1000
-"""Points of a line at most; longer curves are thinned."""
+"""Maximum points of a line; longer curves are thinned."""
 _STYLE = """
 .card{fill:#ffffff;stroke:#d0d7de}
 text{font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;fill:#1f2328}
@@ -23,10 +23,9 @@ text{font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;f
 .small{fill:#9198a1}.step,.mean{stroke:#4493f8}.held{fill:#db6d28}.grid{stroke:#3d444d}}
 """
 _CAPTIONS = {
-    "loss": "loss in nats a token: each step, their running mean, and (dots) texts that are not "
-    "learnt",
-    "reward": "mean reward: each step, their running mean, and (dots) greedy replies to held-out "
-    "prompts",
+    "loss": "loss in nats by step (pale), its running mean (bold), loss on held-out data (dots)",
+    "reward": "mean reward by step (pale), its running mean (bold), mean reward of greedy "
+    "replies to held-out prompts (dots)",
 }
 
 
@@ -81,7 +80,7 @@ def draw_curve(title: str, unit: str, curve: Sequence[float], held_out: Mapping[
 
 
 def running_mean(curve: Sequence[float]) -> list[float]:
-    """Return for each value the mean of all values so far, with weights that decay exponentially.
+    """Return the running mean after each value, with weights that decay exponentially.
 
     >>> running_mean([4.0, 4.0, 4.0])
     [4.0, 4.0, 4.0]

@@ -1,15 +1,15 @@
 """Trainable decoder: the engine's transformer with gradients.
 
-``archon.engine.model.decoder`` writes keys and values into a cache, fuses projections, and stores
-weights in the layout of its kernels; autograd cannot differentiate that. This decoder computes the
-same function over complete texts, without a cache. It shares configuration, family traits, norms
+``archon.engine.model.decoder`` computes without gradients: it writes keys and values into a cache,
+fuses projections, and may store quantized weights. This decoder computes the same function over
+complete texts, without a cache. It shares configuration, family traits, norms
 and RoPE with the engine, and a test compares the logits of both.
 
 Parameters are named as in Hugging Face's files: ``state_dict`` is the content of a model folder,
 and adapters have the names that peft gives them.
 
-Letters of shapes: B rows, T tokens of a row, E width, H query heads, G key-value heads, D width of
-a head, I width of a projection, V vocabulary.
+Shape suffixes: B rows, T tokens of a row, E width, H query heads, G key-value heads, D width of a
+head, I width of a projection, V vocabulary.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class TrainableDecoder(nn.Module):
     Parameters
     ----------
     biased
-        Whether the projections of q, k and v have biases; by default only if the family requires
+        True if the projections of q, k and v have biases; by default only if the family requires
         them.
     tied
-        Whether the head shares the weight of the embedding.
+        True if the head shares the weight of the embedding.
     """
 
     def __init__(self, config: DecoderConfig, *, biased: bool | None = None, tied: bool) -> None:
@@ -45,8 +45,8 @@ class TrainableDecoder(nn.Module):
         self.config, self.tied = config, tied
         self.biased = config.traits.always_biased if biased is None else biased
         self.checkpoints = False
-        """Gradient checkpointing: recompute a layer in the backward pass instead of storing its
-        activations. Saves memory and takes a third more time (Chen et al. 2016, arXiv
+        """Gradient checkpointing: the backward pass recomputes a layer's activations instead of
+        reading stored ones. This saves memory and takes a third more time (Chen et al. 2016, arXiv
         1604.06174)."""
         self.model = _Body(config, self.biased)
         self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
@@ -61,8 +61,8 @@ class TrainableDecoder(nn.Module):
         position_BT
             Position of each token in its own text, from 0.
         text_BT
-            Number of the text that each token belongs to. A token attends to itself and to earlier
-            tokens of its own text and of text 0, the common prefix of the row.
+            Number of the text that each token belongs to. A token attends to itself, to the tokens
+            of the same text before it, and to those of text 0, the common prefix of the row.
         """
         model = self.model
         T = token_BT.shape[1]

@@ -38,7 +38,7 @@ Card = dict[str, Any]
 
 
 def new_card(spec: BaseTrainingSpec, **keys: Any) -> Card:
-    """Return the card of the model in ``model/``, with the name of the training."""
+    """Return a card of the model in ``model/``, with the name of the training."""
     return {
         "version": 1,
         "name": spec.name,

@@ -1,4 +1,4 @@
-"""Greedy samples: the engine continues held-out texts with the current weights."""
+"""Greedy samples of a model in training: the engine continues held-out texts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Sample:
 
     token_ids: tuple[int, ...]
     is_exact: bool
-    """Whether it equals the rest of the text, the end-of-text token included."""
+    """True if it equals the rest of the text, including the end-of-text token."""
 
 
 def greedy_samples(
@@ -43,7 +43,7 @@ def greedy_samples(
     end
         The token that ends a text.
     max_tokens
-        Tokens of a sample at most.
+        Maximum tokens of a sample.
     precision
         Number format that the engine computes in.
 

@@ -1,10 +1,10 @@
 """Log-probabilities and entropies of replies under a decoder's current weights.
 
-Layers are computed in the configuration's number format, the head always in float32. In bf16 a
-logit near 20 is a multiple of 0.125. So would be the difference of two log-probabilities, and a
-loss that depends on its exponential would learn from rounding errors.
+Layers are computed in the configuration's number format, the head always in float32. In bf16, a
+logit near 20 is rounded to a multiple of 0.125, and so is the difference of two log-probabilities.
+A loss that depends on the exponential of this difference would learn from rounding errors.
 
-Letters of shapes: N tokens of all replies of a batch, C tokens of a chunk, E width, V vocabulary.
+Shape suffixes: N tokens of all replies of a batch, C tokens of a chunk, E width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from archon.train.packing import IGNORED, Packable, PackedBatch, make_batch, pac
 from archon.train.splits import chunks
 
 _CHUNK = 256
-"""Tokens whose logits are in memory at the same time, V numbers each."""
+"""Tokens whose logits, V numbers each, are in memory at the same time."""
 
 
 class ReplyIds(Packable, Protocol):
@@ -59,7 +59,7 @@ class LogprobComputer:
     temperature: float = 1
     """Temperature that the replies were sampled at; it divides the logits."""
     keeps_hidden: bool = False
-    """Whether results contain the hidden states, for a value head."""
+    """True if results contain the hidden states, for a value head."""
 
     @torch.no_grad()
     def compute(self, replies: Sequence[_R]) -> dict[_R, ReplyLogprobs]:
@@ -92,15 +92,15 @@ class LogprobComputer:
         context = self.spec.context
         rows = [row for group in of_prompt.values() for row in pack_once(group, context)]
         rows.sort(key=lambda row: sum(len(reply.reply_ids) for reply in row))  # less padding
-        for some in chunks(rows, self.spec.rows):
-            batch = make_batch(some, context).to(self.device)
-            yield [reply for row in some for reply in row], batch
+        for batch_rows in chunks(rows, self.spec.rows):
+            batch = make_batch(batch_rows, context).to(self.device)
+            yield [reply for row in batch_rows for reply in row], batch
 
     def logprobs(self, batch: PackedBatch) -> Tensor:
         """Return the log-probability of each token of a batch's replies, with gradients: (N,).
 
         The backward pass recomputes the logits of a chunk at a time (gradient checkpointing: Chen
-        et al. 2016, arXiv 1604.06174), so that never all of them are in memory.
+        et al. 2016, arXiv 1604.06174), so that they are never all in memory at the same time.
         """
         parts = self._chunks(self._hidden(batch), batch)
         return torch.cat([checkpoint(self._logprobs, *part, use_reentrant=False) for part in parts])

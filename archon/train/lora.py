@@ -1,7 +1,7 @@
 """Low-rank adapters on a decoder with frozen weights (LoRA: Hu et al. 2021, arXiv 2106.09685).
 
-A linear layer with the weight W (O, I) gets two small matrices A (R, I) and B (O, R) of rank R.
-Only these are trained, and (alpha / R)·B·A is added to W.
+A linear layer with the weight W, (O, I), gets two matrices A, (R, I), and B, (O, R). The rank R is
+far smaller than I and O. Only A and B are trained, and (alpha / R)·B·A is added to W.
 """
 
 from __future__ import annotations

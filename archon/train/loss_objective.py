@@ -23,12 +23,12 @@ class LossSteps:
     Parameters
     ----------
     model
-        On the device that it is trained on.
+        The model, on the device that it is trained on.
     losses
-        Number of steps taken → iterator over the remaining steps, with the parts of each step's
-        loss.
+        Number of steps taken → iterator over the remaining steps, which yields the parts of each
+        step's loss.
     has_dropout
-        Train in PyTorch's training mode, in which dropout is active.
+        Train in PyTorch's training mode, which turns dropout on.
     """
 
     def __init__(

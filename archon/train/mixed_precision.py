@@ -14,7 +14,7 @@ SAVED_DTYPE: dict[DType, torch.dtype] = {"float32": torch.float32, "bf16": torch
 def has_fast_bf16(device: torch.device) -> bool:
     """Return whether products in bfloat16 are at least as fast as in float32.
 
-    On an x86 CPU without AVX-512 they take over four times as long.
+    On an x86 CPU without AVX-512, they take over four times as long.
     """
     return device.type != "cpu" or torch.backends.cpu.get_cpu_capability() not in {
         "AVX2", "DEFAULT", "NO AVX",

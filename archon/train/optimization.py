@@ -26,7 +26,7 @@ class Schedule:
 
     num_steps: int
     learning_rate: float = 1e-3
-    """The peak, at the end of the warm-up."""
+    """Peak rate, at the end of the warm-up."""
     warmup_steps: int = 100
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
@@ -43,7 +43,7 @@ class Schedule:
 def schedule_of(
     spec: BaseTrainingSpec | RewardLoRASpec, learning_rate: float | None = None
 ) -> Schedule:
-    """Return the schedule of a configuration, with another peak rate if one is given."""
+    """Return the schedule of a configuration; ``learning_rate`` replaces its peak rate."""
     peak = learning_rate or spec.learning_rate
     return Schedule(spec.steps, peak, spec.warmup_steps, spec.weight_decay, spec.max_gradient_norm)
 
@@ -58,7 +58,7 @@ class Optimization:
         self.model, self.schedule = model, schedule
         self.curve: list[float] = []
         self._trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        # Norms and biases are not decayed: large ones are no sign of overfitting.
+        # Norms and biases do not decay: large ones are no sign of overfitting.
         decayed = [p for p in self._trained.values() if p.dim() > 1]
         others = [p for p in self._trained.values() if p.dim() <= 1]
         groups = [

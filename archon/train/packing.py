@@ -1,10 +1,10 @@
 """Packing: texts are concatenated in rows, so that batches need little padding.
 
-A token attends to its own text alone (``archon.train.decoder``), so packing changes no gradient. A
-prefix that all texts of a row share, such as a system message, is stored once per row, and all
-texts attend to it, like the samples of one prompt in the engine.
+A token attends to its own text only (``archon.train.decoder``), so packing changes no gradient. A
+prefix that all texts of a row share, such as a system message, is stored once per row. All texts
+attend to it, like the samples of one prompt in the engine.
 
-Letters of shapes: B rows, T tokens of a row, N texts.
+Shape suffixes: B rows, T tokens of a row, N texts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from archon.train.splits import rounds
 IGNORED = -100
 """Target of tokens without a loss; PyTorch's cross-entropy ignores it."""
 _MAX_OPEN_ROWS = 16
-"""Rows that are filled at the same time; more of them leave fewer gaps."""
+"""Rows that are filled at the same time. With more open rows, fewer gaps remain."""
 
 
 class Packable(Protocol):
@@ -49,7 +49,7 @@ class PackedBatch(NamedTuple):
     target_BT: Tensor
     """Token that should follow; ``IGNORED`` where it is given, and for padding."""
     end_N2: Tensor
-    """Row and column of the last token of each text that is read, row by row."""
+    """Row and column of the last token that is read of each text, row by row."""
 
     @property
     def num_targets(self) -> int:
@@ -70,14 +70,15 @@ def fits(text: Packable, context: int) -> bool:
 
 
 def shared_prefix(texts: Sequence[Packable]) -> int:
-    """Return the number of tokens at the beginning of all texts that a row can store once.
+    """Return the length of the prefix of all texts that a row can store once.
 
-    None of these tokens is a target, and at least one given token remains outside for each text.
+    None of its tokens is a target, and each text keeps at least one given token after it.
     """
     if len(texts) < 2:
         return 0
     ids = [text.token_ids for text in texts]
-    first, last = min(ids), max(ids)  # in lexicographic order; no two others differ earlier
+    # In lexicographic order, no two texts differ earlier than the first and the last one.
+    first, last = min(ids), max(ids)
     pairs = enumerate(zip(first, last, strict=False))
     common = next((i for i, (a, b) in pairs if a != b), len(first))
     most = min(min(len(text.token_ids) - 2, text.num_given - 1) for text in texts)
@@ -94,8 +95,8 @@ def packed_rows(texts: Sequence[_T], context: int, seed: int) -> Iterator[list[_
 def pack(texts: Iterator[_T], context: int, num_shared: int = 0) -> Iterator[list[_T]]:
     """Yield rows of at most ``context`` tokens that contain each text once.
 
-    A text goes into the fullest open row with enough space. If no row has it, a new row is opened,
-    and the fullest row is closed when too many are open.
+    A text goes into the fullest open row with enough space. If there is none, a new row is opened;
+    if too many rows are open, the fullest one is closed first.
 
     Parameters
     ----------

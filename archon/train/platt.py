@@ -17,7 +17,7 @@ from archon.train.probe import minimize, outcome_loss
 def platt_scaling(logit_N: Tensor, correct: Sequence[bool]) -> tuple[float, float]:
     """Fit P(reply is right) = sigmoid(slope · logit + bias) by cross-entropy.
 
-    As in the paper, the targets lie a little inside of 0 and 1: (n₊ + 1) / (n₊ + 2) for the n₊
+    As in the paper, the targets are slightly above 0 and below 1: (n₊ + 1) / (n₊ + 2) for the n₊
     right replies and 1 / (n₋ + 2) for the n₋ wrong ones. So the slope stays finite even if the
     logits separate right from wrong replies perfectly.
 
@@ -26,7 +26,7 @@ def platt_scaling(logit_N: Tensor, correct: Sequence[bool]) -> tuple[float, floa
     logit_N
         Logits of N replies.
     correct
-        Whether each of them is right.
+        True for each right reply.
 
     Returns
     -------

@@ -1,12 +1,12 @@
-"""Linear probe: fits a reward head to the hidden states of a frozen model, a convex problem.
+"""Linear probe: fits a reward head to the hidden states of a frozen model.
 
 For judged replies the loss is that of logistic regression: −log P(judgement), where P(right) =
 sigmoid(w·h + b). For preferences it is that of Bradley and Terry (1952): −log P(chosen ≻ rejected),
 where P = sigmoid(w·h_chosen − w·h_rejected). To both, penalty / 2 · |w|² is added, with inputs
-standardised to mean 0 and standard deviation 1. At most 300 iterations of L-BFGS in float64 find
-the minimum.
+standardised to mean 0 and standard deviation 1. Both problems are convex; at most 300 iterations of
+L-BFGS in float64 find the minimum.
 
-Letters of shapes: N replies, E width of the hidden states, P pairs.
+Shape suffixes: N replies, E width of the hidden states, P pairs.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def preference_loss(logit_N: Tensor, pair_P2: Tensor) -> Tensor:
 
 
 def loss_of(replies: ReplyDataset) -> Callable[[Tensor], Tensor]:
-    """Return the function from logits (N,) to the loss that the replies' goal asks for."""
+    """Return the loss function of the replies' goal, from logits (N,) to a scalar."""
     if replies.goal == "outcome":
         correct_N = torch.tensor(replies.correct)
         return lambda logit_N: outcome_loss(logit_N, correct_N.to(logit_N.device))
@@ -88,7 +88,7 @@ def fit_probe(
     Raises
     ------
     UsageError
-        The replies teach nothing (``check_learnable``).
+        No head can learn from the replies (``check_learnable``).
     """
     check_learnable(replies)
     losses = _fold_losses(hidden_NE, replies, penalties, seed) if len(penalties) > 1 else ()
@@ -100,7 +100,7 @@ def fit_probe(
 
 
 def check_learnable(replies: ReplyDataset) -> None:
-    """Refuse replies from which no head can learn.
+    """Reject replies from which no head can learn.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def check_learnable(replies: ReplyDataset) -> None:
         judgement = "right" if replies.correct[0] else "wrong"
         raise UsageError(
             f"all replies to learn from are {judgement}; a reward model needs both right and wrong "
-            "ones"
+            "replies"
         )
     raise UsageError(
         "no question to learn from has both a right and a wrong reply, so no reply is preferred to "
@@ -156,7 +156,7 @@ def _fit(hidden_NE: Tensor, replies: ReplyDataset, penalty: float) -> tuple[Tens
     """Return the weight (E,) and the bias of least loss, in float64."""
     x_NE = hidden_NE.double()
     mean_E, deviation_E = x_NE.mean(0), x_NE.std(0, correction=0)
-    # Inputs that are constant but for rounding become 0 and so get no weight.
+    # Inputs that are constant up to rounding become 0, and so get no weight.
     deviation_E = torch.where(deviation_E > 1e-8 * deviation_E.max(), deviation_E, math.inf)
     x_NE = (x_NE - mean_E) / deviation_E
     weight_E = torch.zeros(x_NE.shape[1], dtype=torch.float64, requires_grad=True)
@@ -179,7 +179,7 @@ def minimize(loss: Callable[[], Tensor], parameters: list[Tensor], **options: An
     loss
         Computes the loss of the parameters' current values: a scalar.
     options
-        Of ``torch.optim.LBFGS``.
+        Options of ``torch.optim.LBFGS``.
     """
     optimizer = torch.optim.LBFGS(
         parameters, tolerance_change=1e-12, line_search_fn="strong_wolfe", **options

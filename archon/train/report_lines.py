@@ -21,9 +21,9 @@ def headline(record: Mapping[str, Any], learned_from: str) -> Line:
 
 
 def left_out(record: Mapping[str, Any], what: str = "texts") -> Iterator[Line]:
-    """Yield a warning about data that were too long to learn from, if there were any."""
+    """Yield a warning about data that was left out because it is too long, if any."""
     if record.get("too_long"):
-        yield f"{record['too_long']:,} {what} do not fit a row and were left out", "yellow"
+        yield f"{record['too_long']:,} {what} are too long and were left out", "yellow"
 
 
 def held_out_loss(record: Mapping[str, Any]) -> Iterator[Line]:
@@ -35,7 +35,7 @@ def held_out_loss(record: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def samples(record: Mapping[str, Any]) -> Iterator[Line]:
-    """Yield held-out prompts, each with the model's replies before and after training."""
+    """Yield held-out prompts, each with the model's reply before and after training."""
     before, after = record["before"], record["after"]
     for old, new in zip(before.get("samples", ()), after.get("samples", ()), strict=True):
         yield f"\n{new['shown']}", "dim"

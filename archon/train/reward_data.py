@@ -29,7 +29,7 @@ from archon.types import Message
 _OUTCOME, _PREFERENCE = {"completion", "correct"}, {"chosen", "rejected"}
 _VALUED = _OUTCOME | {"value"}
 _MAX_PAIRS = 64
-"""Pairs of one question at most."""
+"""Maximum pairs of one question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ReplyDataset:
     pairs: tuple[tuple[int, int], ...] = ()
     """For the goal ``preference``: indices of a chosen reply and of the rejected one."""
     reads_conversations: bool = False
-    """Whether the replies answer conversations; otherwise single questions."""
+    """True if the replies answer conversations, False if they answer single questions."""
     values: tuple[str | None, ...] = ()
     """Answer that each judged reply gives, None if it gives none; empty if answers are unknown."""
 
@@ -80,9 +80,10 @@ def with_goal(replies: ReplyDataset, goal: Goal | None, seed: int) -> ReplyDatas
     """Return the replies as training data for a goal; None keeps their own goal.
 
     For the goal ``preference``, each right reply is preferred to each wrong reply to the same
-    question. A head cannot separate such pairs by how hard a question is, but it can predict
-    judgements in that way. A question has at most 64 pairs, a random sample by ``seed``, so that
-    questions with many samples do not outweigh the others.
+    question. A head could predict judgements from how hard a question is alone, but not
+    preferences, since both replies of a pair answer the same question. A question has at most 64
+    pairs, a random sample by ``seed``, so that questions with many samples do not outweigh the
+    others.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def with_goal(replies: ReplyDataset, goal: Goal | None, seed: int) -> ReplyDatas
         return replies
     if goal == "outcome":
         raise UsageError(
-            "the goal 'outcome' needs judged replies, but these were only preferred one to another"
+            "the goal 'outcome' needs judged replies, but these were only compared with each other"
         )
     of_question: dict[str, tuple[list[int], list[int]]] = {}
     for index, (reply, is_right) in enumerate(zip(replies.replies, replies.correct, strict=True)):
@@ -120,7 +121,7 @@ def split_questions(
 
 
 def open_replies(data: RepliesFile | SampledReplies, start: Start) -> ReplyDataset:
-    """Return the replies of a file, or of a sampling run, which is started or resumed if needed.
+    """Return the replies of a file or of a sampling run, which is started or resumed if necessary.
 
     Raises
     ------
@@ -156,9 +157,9 @@ def read_replies(path: Path, file: str) -> ReplyDataset:
         place = f"{file}:{number}"
         row_goal, messages, question = _read_prompt(row, place)
         if goal is not None and row_goal != goal:
-            raise SpecError(f"is for {row_goal}, the lines before it for {goal}", file=place)
+            raise SpecError(f"is for {row_goal}, but the lines before are for {goal}", file=place)
         if goal is not None and ("value" in row) != bool(values):
-            raise SpecError("some lines have a 'value' and some have none", file=place)
+            raise SpecError("some lines have a 'value' and some do not", file=place)
         goal, is_plain = row_goal, is_plain and "prompt" in row
         for key in ("completion",) if goal == "outcome" else ("chosen", "rejected"):
             if not isinstance(row[key], str):  # "" is a reply too
@@ -277,12 +278,12 @@ def tokenize_replies(
     end
         Token that ends a reply.
     context_length
-        Capacity for a conversation and a reply together, in tokens.
+        Maximum tokens of a conversation and a reply together.
 
     Raises
     ------
     UsageError
-        The model's chat template rejects a conversation, or one leaves no capacity for a reply.
+        The model's chat template rejects a conversation, or one leaves no space for a reply.
     """
     prompts: dict[tuple[Message, ...], list[int]] = {}
     found = []

@@ -1,7 +1,7 @@
 """Joint training of an adapter and a reward head.
 
-It starts from the head that was fitted to the frozen model. With an unfitted head, the first
-gradients would distort the pretrained features (Kumar et al. 2022, arXiv 2202.10054).
+It starts with the head that was fitted to the frozen model. With a random head, the first gradients
+would distort the pretrained features (Kumar et al. 2022, arXiv 2202.10054).
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class RewardDecoder(nn.Module):
             Tokens of a packed row.
         """
         device = self.head.weight.device
-        # Packing omits the last token of a text as a mere target. Here it is read, so add one.
+        # Packing does not read the last token of a text, since it is only a target. An additional
+        # token makes it read all tokens of the text.
         packed = [Text((*ids, 0), len(ids) + 1, 0) for ids in texts]
         rows = pack_once(packed, context)
         batch = make_batch(rows, context).to(device)
@@ -77,7 +78,7 @@ class RewardDecoder(nn.Module):
 
 
 class AdapterSteps:
-    """Training of an adapter and a head; ``steps`` takes the steps of both.
+    """Joint training of an adapter and a head; ``steps`` takes its steps.
 
     A training unit is one reply if the replies were judged, and a pair if they were compared.
 
@@ -139,7 +140,7 @@ class AdapterSteps:
         return ([partial(self._loss, units)] for units in order)
 
     def _loss(self, units: Sequence[tuple[int, ...]]) -> Tensor:
-        """Return the mean loss of some units: a scalar, in nats."""
+        """Return the mean loss of units: a scalar, in nats."""
         learn, indices = self._learn, list(chain.from_iterable(units))
         correct = tuple(learn.correct[i] for i in indices) if learn.correct else ()
         pairs = tuple((2 * i, 2 * i + 1) for i in range(len(units))) if learn.pairs else ()

@@ -25,14 +25,14 @@ def reward_metrics(rewards: Sequence[float], replies: ReplyDataset) -> dict[str,
 
     Returns
     -------
-    For a reader's preferences: ``accuracy``, how often the chosen reply has the higher reward.
+    For compared replies: ``accuracy``, how often the chosen reply has the higher reward.
 
     For judged replies:
 
     - ``right``: share of right replies;
     - ``auc``: area under the ROC curve over all replies;
-    - ``within_questions``: how often a right reply outscores a wrong one to the same question. The
-      ROC curve also compares replies to different questions, some of which are easier;
+    - ``within_questions``: how often a right reply outscores a wrong one to the same question. (The
+      ROC curve also compares replies to different questions, some of which are easier.)
     - ``best_of_n``: how often the reply with the highest reward of a question is right, with
       ``chance`` (a random reply) and ``oracle`` (any right reply) as bounds.
 
@@ -80,8 +80,8 @@ def reward_metrics(rewards: Sequence[float], replies: ReplyDataset) -> dict[str,
 def _vote(weights: Sequence[float], replies: ReplyDataset) -> float:
     """Return the share of questions for which the value with the most support is right.
 
-    As in ``archon.graph.nodes.vote``, the earlier of two equal values wins, and the first reply is
-    the answer if no reply has a value.
+    As in ``archon.graph.nodes.vote``, the earlier of two equally supported values wins, and the
+    first reply is the answer if no reply has a value.
     """
     support: dict[str, dict[str | None, float]] = {}
     answer: dict[tuple[str, str | None], bool] = {}

@@ -31,7 +31,7 @@ class Dialogue:
 
     @property
     def opening(self) -> tuple[Message, ...]:
-        """Messages up to the first one of the user; all turns of a conversation share them."""
+        """Messages up to the first one of the user, which all turns of a conversation share."""
         roles = [message.role for message in self.messages]
         return self.messages[: roles.index("user") + 1] if "user" in roles else self.messages
 
@@ -57,8 +57,8 @@ class Text:
 def dialogues(data: Data, base_dir: Path, *, allow_prompts: bool = False) -> Iterator[Dialogue]:
     """Yield the dialogues of a file or a rule.
 
-    A line with ``messages`` gives one dialogue per turn of the assistant, with all messages before
-    the turn.
+    A line with ``messages`` yields one dialogue per turn of the assistant, with all messages before
+    that turn.
 
     Parameters
     ----------
@@ -145,9 +145,10 @@ def tokenize_dialogue(
 
 
 def tokenize_plain_text(text: str, tokenizer: TextTokenizer, end: int) -> Text:
-    """Return a text of which all tokens after the first are learned.
+    """Return the tokens of a plain text; all after the first are learned.
 
-    A greedy sample continues it from the last colon, where a question may end, or from the middle.
+    A greedy sample continues the text from its last colon, after which an answer may follow, or
+    from its middle if it has no colon.
     """
     token_ids = tokenizer.encode(text)
     num_shown = len(tokenizer.encode(text[: text.rindex(":") + 1])) if ":" in text else 0
@@ -160,11 +161,12 @@ def _turns(messages: Any, place: str) -> Iterator[Dialogue]:
         if message.role == "assistant":
             if not before:
                 path = f"$.messages[{index}]"
-                raise SpecError("begins with an answer", file=place, path=path)
+                reason = "is the assistant's; a message of another role must come first"
+                raise SpecError(reason, file=place, path=path)
             yield Dialogue(tuple(before), message.content, place)
         before.append(message)
     if not any(message.role == "assistant" for message in before):
-        raise SpecError("no message is the assistant's", file=place, path="$.messages")
+        raise SpecError("has no message of the assistant to learn", file=place, path="$.messages")
 
 
 def read_messages(messages: Any, place: str) -> tuple[Message, ...]:

@@ -1,4 +1,4 @@
-"""Held-out data, and the order and batches of the data to learn from."""
+"""Splits: held-out data, and the order and batches of the data to learn from."""
 
 from __future__ import annotations
 

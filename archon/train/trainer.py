@@ -1,4 +1,4 @@
-"""The training loop: measures, takes steps, saves, resumes, and stops on Ctrl-C.
+"""Training loop: measures, takes steps, saves, resumes, and stops on Ctrl-C.
 
 Kinds of training differ in their ``Objective`` (``archon.train.objectives``): the data, the
 computation of a step, the measurements, and what is saved.
@@ -24,7 +24,7 @@ from archon.spec.training import SampledReplies
 from archon.train.folder import TrainingFolder
 
 OnProgress = Callable[[str, int, int], None]
-"""Receives (name of the task, amount done, total amount) from time to time."""
+"""Receives progress: (name of the task, amount done, total amount)."""
 State = tuple[Mapping[str, Tensor], Any]
 """State of a training: tensors by name, and JSON data."""
 
@@ -168,7 +168,7 @@ class Trainer:
 
 @contextmanager
 def delayed_interrupts() -> Iterator[Callable[[], bool]]:
-    """Delay the first Ctrl-C, so that the block can save its work; a second one interrupts at once.
+    """Delay the first Ctrl-C so that the block can save its work; a second one interrupts.
 
     Yields a function that returns whether Ctrl-C was pressed. Only the main thread receives
     signals; in other threads the function always returns False.

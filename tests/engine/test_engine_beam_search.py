@@ -216,10 +216,10 @@ def test_a_cancelled_search_frees_everything(num_steps: int, decoder: Decoder) -
 
 
 def test_usage_and_callback_of_a_search(decoder: Decoder) -> None:
-    told: dict[int, list[int]] = {}
+    reported: dict[int, list[int]] = {}
 
     def on_token(index: int, token: int) -> bool:
-        told.setdefault(index, []).append(token)
+        reported.setdefault(index, []).append(token)
         return False
 
     engine = tiny_engine(decoder)
@@ -227,7 +227,7 @@ def test_usage_and_callback_of_a_search(decoder: Decoder) -> None:
     [found] = run_all(engine, request)
     assert [g.draw for g in found] == [0, 1]
     assert [g.cached_tokens for g in found] == [0, 40]
-    assert [tuple(told[i]) for i in range(2)] == tokens_of(found)
+    assert [tuple(reported[i]) for i in range(2)] == tokens_of(found)
     [again] = run_all(engine, request)
     assert [g.cached_tokens for g in again] == [32, 40]
     assert found[0].score is not None
@@ -237,22 +237,22 @@ def test_usage_and_callback_of_a_search(decoder: Decoder) -> None:
 
 def test_sample_k_is_the_kth_best_text(decoder: Decoder) -> None:
     engine = tiny_engine(decoder)
-    [whole] = run_all(engine, beams(prompt_of(20), 3))
+    [all_texts] = run_all(engine, beams(prompt_of(20), 3))
     [part] = run_all(engine, beams(prompt_of(20), 3, draws=(2, 3, 7)))
     assert [g.draw for g in part] == [2, 3, 7]
-    assert tokens_of(part) == [whole[i].token_ids for i in (2, 0, 1)]
+    assert tokens_of(part) == [all_texts[i].token_ids for i in (2, 0, 1)]
 
 
 def test_the_callback_may_cut_a_found_text(decoder: Decoder) -> None:
-    num_told = [0, 0]
+    num_calls = [0, 0]
 
     def on_token(index: int, token: int) -> bool:
-        num_told[index] += 1
-        return index == 1 and num_told[1] == 4
+        num_calls[index] += 1
+        return index == 1 and num_calls[1] == 4
 
     request = beams(prompt_of(20), 2, on_token=on_token, logprobs=True)
     [found] = run_all(tiny_engine(decoder), request)
-    assert [len(g.token_ids) for g in found] == [12, 4] == num_told
+    assert [len(g.token_ids) for g in found] == [12, 4] == num_calls
     assert [g.finish_reason for g in found] == ["length", "stop"]
     assert [len(g.logprobs or ()) for g in found] == [12, 4]
 

@@ -76,7 +76,7 @@ def test_constrained_samples_and_scored_choices_do_not_depend_on_the_batch(
 ) -> None:
     rng = random.Random(seed)
     requests = [
-        replace(request, constraint=random_form(rng), logprobs=True)
+        replace(request, constraint=random_script(rng), logprobs=True)
         for request in random_requests(rng, 6)
     ]
     requests += random_requests(rng, 3)
@@ -90,7 +90,7 @@ def test_constrained_samples_and_scored_choices_do_not_depend_on_the_batch(
             assert (ours.token_ids, ours.logprobs) == (theirs.token_ids, theirs.logprobs)
 
 
-def random_form(rng: random.Random) -> Script:
+def random_script(rng: random.Random) -> Script:
     steps: list[list[int] | set[int] | None] = []
     for _ in range(rng.randint(1, 4)):
         steps += [list(prompt_of(rng.randint(1, 20), seed=rng.randrange(9))), {*range(V)}]

@@ -312,7 +312,7 @@ def test_every_gguf_key_of_llama_cpp_has_a_rule_or_is_rejected(group: str, tmp_p
 
 
 @pytest.mark.parametrize(("factor", "is_refused"), [(1.0, False), (8.0, True)])
-def test_factors_of_frequencies_are_refused_unless_they_are_one(
+def test_factors_of_rotary_frequencies_are_rejected_unless_they_are_1(
     factor: float, is_refused: bool, tmp_path: Path
 ) -> None:
     factors = np.array([1, 1, 1, factor], dtype=np.float32)

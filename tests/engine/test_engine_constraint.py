@@ -81,15 +81,15 @@ def test_a_masked_sample_is_a_sample_of_the_allowed_tokens(
     [generations] = run_all(engine, request)
     [(logits_V,), *_] = logits_of(engine, request)[0][:1]
     few_BV = list(logits_V[allowed].expand(20, -1))
-    # The uniform numbers are those of the draws' keys, which the engine made at ``add``.
+    # The engine derives the noise from the samples' keys, which it sets at ``add``.
     noise = [uniform(s.sample_key, 0) for s in engine.add(request).waiting]
     expected = sample(few_BV, [rule] * 20, noise if rule.temperature else [0.0] * 20)
     assert [allowed.index(g.token_ids[0]) for g in generations] == expected
 
 
 def test_sequences_that_start_one_by_one_read_the_prompt_s_logits() -> None:
-    form = Script([{*range(0, V, 2)}])
-    request = make_request(prompt_of(20), draws=(0, 1, 2), max_tokens=1, constraint=form)
+    even = Script([{*range(0, V, 2)}])
+    request = make_request(prompt_of(20), draws=(0, 1, 2), max_tokens=1, constraint=even)
     [alone] = run_all(tiny_engine(), request)
     engine = tiny_engine(max_sequences=1)
     [one_by_one] = run_all(engine, request)
@@ -102,9 +102,9 @@ def test_constraints_do_not_change_unconstrained_samples(engine: RecordingEngine
     [alone] = run_all(engine, plain)
     script = Script([{1, 2, 3}, [4, 5, 6], {8, 9}, [10] * 20])
     constrained = make_request(prompt_of(40, 1), draws=(0, 1, 2), max_tokens=30, constraint=script)
-    [beside, forms] = run_all(engine, plain, constrained)
-    assert tokens_of(beside) == tokens_of(alone)
-    assert all(g.token_ids[1:4] == (4, 5, 6) and g.token_ids[0] in (1, 2, 3) for g in forms)
+    [batched, scripted] = run_all(engine, plain, constrained)
+    assert tokens_of(batched) == tokens_of(alone)
+    assert all(g.token_ids[1:4] == (4, 5, 6) and g.token_ids[0] in (1, 2, 3) for g in scripted)
 
 
 def test_forced_tokens_need_one_step_and_are_not_sampled(engine: RecordingEngine) -> None:
@@ -358,10 +358,10 @@ def test_scores_of_choices_do_not_depend_on_batch_or_cache(max_step_tokens: int)
     [alone] = run_all(tiny_engine(decoder), request)
     engine = tiny_engine(decoder, max_sequences=3, max_step_tokens=max_step_tokens)
     companions = [make_request(prompt_of(n, n), draws=(0, 1)) for n in (17, 90)]
-    [beside, *_] = run_all(engine, request, *companions)
+    [batched, *_] = run_all(engine, request, *companions)
     [cached] = run_all(engine, request)
     assert cached[0].cached_tokens == 96
-    for found in (beside, cached):
+    for found in (batched, cached):
         assert list(map(total_logprob, found)) == pytest.approx(
             list(map(total_logprob, alone)), rel=1e-4
         )

@@ -1,6 +1,6 @@
 """Optimizations do not change results: cached = uncached, batched = single, forked = separate.
 
-All in float32, whose sums may differ in their order alone: logits within 1e-4 of the largest.
+All tests are in float32. Only the order of sums may differ: logits are within 1e-4 of the largest.
 """
 
 from __future__ import annotations

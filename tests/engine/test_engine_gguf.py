@@ -126,7 +126,7 @@ def test_pages_of_a_tensor_do_not_stay_in_memory(tmp_path: Path) -> None:
 
 
 def resident_kib(path: Path) -> int:
-    """KiB of a mapped file that are in the memory of this process."""
+    """Return how many KiB of a mapped file are in the memory of this process."""
     mappings = Path("/proc/self/smaps").read_text().split("\nVmFlags:")
     return sum(
         int(text.partition("\nRss:")[2].split()[0]) for text in mappings if f"{path}\n" in text

@@ -109,7 +109,7 @@ def test_quantizing_keeps_the_largest_value_and_the_sign() -> None:
     assert ((rounded * scale_N1 - weight).abs() <= scale_N1 / 2 + 1e-6).all()
 
 
-def test_an_int4_group_clips_its_largest_weight_only_to_lose_less() -> None:
+def test_an_int4_group_clips_its_largest_weight_only_if_the_error_falls() -> None:
     weight = normal(40, 320)
     grouped = quantize_groups(weight)
     assert grouped.weight_s4_OI.min() == -8

@@ -35,7 +35,7 @@ def shape_of(heads: int, kv_heads: int, head_width: int) -> DecoderConfig:
 
 
 class Keys:
-    """Return random keys and values of one layer, (blocks, 16, G, D), and a cache of them."""
+    """Random keys and values of one layer, (blocks, 16, G, D), and a cache of them."""
 
     def __init__(self, config: DecoderConfig, size: float) -> None:
         generator = torch.Generator().manual_seed(0)

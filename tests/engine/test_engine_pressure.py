@@ -31,7 +31,7 @@ def decoder() -> Decoder:
 
 
 def blocks_for(request: GenerationRequest) -> int:
-    """Blocks that a request needs: those of its prompt, its tail and one sequence."""
+    """Return the blocks that a request needs: of its prompt, its tail and one sequence."""
     return num_blocks_for(len(request.prompt_ids) + request.max_tokens) + 1
 
 
@@ -62,7 +62,7 @@ def run_in_random_order(
         num_preempted = max(num_preempted, len(engine.scheduler.preempted))
         if not order and not engine.has_work:
             return [done[prompts[i]] for i in range(len(requests))], num_preempted
-    raise AssertionError("the engine does not come to an end")
+    raise AssertionError("the engine does not finish")
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -203,7 +203,7 @@ def test_a_released_hold_pins_nothing(decoder: Decoder) -> None:
     assert cached_of(engine, request) == 0
 
 
-def test_pinned_nodes_are_evicted_if_nothing_else_can_be(decoder: Decoder) -> None:
+def test_pinned_nodes_are_evicted_if_no_others_are_left(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=16)
     holds = [Hold() for _ in range(5)]
     for seed, hold in enumerate(holds):

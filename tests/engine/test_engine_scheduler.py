@@ -39,10 +39,10 @@ def finish(engine: RecordingEngine, max_steps: int = 20_000) -> dict[Prompt, int
             return finished
         for prompt in engine.step():
             finished[prompt] = step
-    raise AssertionError("the engine does not come to an end")
+    raise AssertionError("the engine does not finish")
 
 
-# --------------------------------------------------------------------------- what is refused
+# --------------------------------------------------------------------------- rejected requests
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_a_large_request_does_not_block_others(decoder: Decoder) -> None:
     assert finished[last] < finished[large]
 
 
-def test_slots_go_to_the_request_that_has_the_fewest(decoder: Decoder) -> None:
+def test_a_free_slot_goes_to_the_request_that_has_the_fewest(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, max_sequences=8)
     lengths = [3 + i % 5 for i in range(200)]  # so that places become free one by one
     ends: dict[int, int] = {}

@@ -21,7 +21,7 @@ LORA = {"rank": 4, "alpha": 8, "steps": 40, "batch": 8, "learning_rate": 0.01, "
 
 
 def write_base(tmp_path: Path) -> Path:
-    """A card of a tiny model in float32, whose hidden states tell most of what it read."""
+    """Write a card of a tiny float32 model whose hidden states depend on all that it reads."""
     folder = write_folder(tmp_path / "base", TinyModel("qwen2", width=64))
     card = {"name": "base", "backend": "local", "sources": [{"path": str(folder)}]}
     (tmp_path / "base.json").write_text(json.dumps(card | {"precision": "float32"}))
@@ -29,7 +29,7 @@ def write_base(tmp_path: Path) -> Path:
 
 
 def judged(count: int = 100) -> list[dict[str, Any]]:
-    """Replies of which those that end in ``!`` are right."""
+    """Return judged replies; those that end in ``!`` are right."""
     rng = Random(5)
     return [
         {"prompt": f"say {i}", "completion": "the" * rng.randint(0, 3) + end, "correct": end == "!"}
@@ -58,7 +58,7 @@ def record_of(tmp_path: Path) -> dict[str, Any]:
 
 
 def rewards_of(tmp_path: Path, *texts: str) -> list[float]:
-    """What the trained card gives replies to "say 99"."""
+    """Return the rewards of the trained card for replies to "say 99"."""
     card = load_model_card(str(tmp_path / "out" / "card.json"))
     lm = factory.open_lm(card.spec, card.base_dir)
     assert isinstance(lm, RewardLM)

@@ -1,4 +1,4 @@
-"""A toy task for reinforcement learning, and tiny decoders that are to learn it."""
+"""A toy task for reinforcement learning, and tiny decoders that learn it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def toy_prompts(count: int, seed: int) -> list[tuple[int, ...]]:
 
 
 def toy_reward(rollout: Rollout) -> float:
-    """The share of a reply's tokens that are of the kind that its prompt asks for."""
+    """Return the share of a reply's tokens that are of the kind that its prompt asks for."""
     wanted = rollout.token_ids[rollout.num_given - 1]
     return sum(token % KINDS == wanted for token in rollout.reply_ids) / LENGTH
 
@@ -59,7 +59,7 @@ def toy_replies(
 
 
 def learn(model: TrainableDecoder, spec: GRPOSpec | PPOSpec, policy: Policy) -> list[float]:
-    """Take the steps of a spec; returns the mean reward of each."""
+    """Take all steps of a spec; return the mean reward of each."""
     learner = Learner(model, spec, CPU)
     return [
         learner.learn(step, *toy_replies(policy, spec, step))["reward"]

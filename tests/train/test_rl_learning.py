@@ -1,4 +1,4 @@
-"""Tiny decoders of random weights learn a task made by rule, from chance to nearly always."""
+"""Tiny decoders with random weights learn a toy task, from chance to nearly always right."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from archon.engine.loading import load_decoder
 from archon.train.decoder import TrainedWeights
 from archon.train.lora import add_adapter
 from archon.train.rl.learner import Learner
-from archon.train.rl.rollouts import AdaptedPolicy, WholePolicy
+from archon.train.rl.rollouts import AdaptedPolicy, FullPolicy
 
 
 @pytest.mark.parametrize("training", ["grpo", "ppo"])
-def test_a_whole_decoder_learns_a_task_from_chance(training: str) -> None:
+def test_full_training_learns_a_task_from_chance_level(training: str) -> None:
     model = toy_decoder()
-    rewards = learn(model, toy_spec(training), WholePolicy(model, "float32", CPU))
+    rewards = learn(model, toy_spec(training), FullPolicy(model, "float32", CPU))
     assert rewards[0] == pytest.approx(1 / KINDS, abs=0.1)
     assert sum(rewards[-3:]) / 3 > 0.9
 
 
-def test_an_adapter_learns_it_on_weights_that_stay() -> None:
+def test_an_adapter_learns_the_task_on_frozen_weights() -> None:
     model = toy_decoder()
     source = TrainedWeights(toy_decoder())
     engine = Engine(load_decoder(source, "float32", CPU))
@@ -35,10 +35,10 @@ def test_an_adapter_learns_it_on_weights_that_stay() -> None:
     assert all(torch.equal(after[name], was) for name, was in before.items())
 
 
-def test_what_a_step_tells() -> None:
+def test_a_step_returns_its_metrics() -> None:
     model = toy_decoder()
     spec = toy_spec("ppo", steps=2, kl_coefficient=0.1)
-    learner, policy = Learner(model, spec, CPU), WholePolicy(model, "float32", CPU)
+    learner, policy = Learner(model, spec, CPU), FullPolicy(model, "float32", CPU)
     groups, reward_PG = toy_replies(policy, spec, 0)
     first = learner.learn(0, groups, reward_PG)
     assert first["kl"] == 0
@@ -53,37 +53,37 @@ def test_what_a_step_tells() -> None:
 
 
 @pytest.mark.parametrize("kl_coefficient", [0, 0.1])
-def test_replies_that_are_all_alike_teach_nothing(kl_coefficient: float) -> None:
+def test_equal_rewards_change_no_weight(kl_coefficient: float) -> None:
     model = toy_decoder()
     spec = toy_spec("grpo", steps=1, prompts=2, kl_coefficient=kl_coefficient)
-    groups, reward_PG = toy_replies(WholePolicy(model, "float32", CPU), spec, 0)
+    groups, reward_PG = toy_replies(FullPolicy(model, "float32", CPU), spec, 0)
     before = {name: p.clone() for name, p in model.named_parameters()}
     learner = Learner(model, spec, CPU)
     assert learner.learn(0, groups, torch.full_like(reward_PG, 0.3))["loss"] == 0
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
 
 
-def test_the_rate_is_that_of_the_step_whatever_was_learnt_before() -> None:
+def test_the_learning_rate_follows_the_step_even_after_steps_without_updates() -> None:
     model = toy_decoder()
     spec = toy_spec("grpo", steps=3, prompts=2, warmup_steps=2, learning_rate=0.01)
-    learner, policy = Learner(model, spec, CPU), WholePolicy(model, "float32", CPU)
+    learner, policy = Learner(model, spec, CPU), FullPolicy(model, "float32", CPU)
     groups, reward_PG = toy_replies(policy, spec, 0)
-    learner.learn(0, groups, torch.ones_like(reward_PG))  # teaches nothing
+    learner.learn(0, groups, torch.ones_like(reward_PG))  # no update
     assert learner.policy.num_steps == 0
     learner.learn(1, groups, reward_PG)
     assert learner.policy.num_steps == 4  # two epochs of two minibatches
     assert {group["lr"] for group in learner.policy._optimizer.param_groups} == {0.01}
 
 
-def test_leaving_out_what_teaches_nothing_changes_no_gradient() -> None:
+def test_leaving_out_replies_without_advantage_changes_no_gradient() -> None:
     spec = toy_spec("grpo", steps=1, prompts=3, epochs=1, minibatches=1)
     made = []
     for divisor in (1, 2):
         model = toy_decoder().double()
         learner = Learner(model, spec, CPU)
-        groups, reward_PG = toy_replies(WholePolicy(model, "float32", CPU), spec, 0)
+        groups, reward_PG = toy_replies(FullPolicy(model, "float32", CPU), spec, 0)
         reward_PG[1] = 1
-        if divisor == 2:  # so little that it is kept, and adds nothing
+        if divisor == 2:  # a difference large enough to keep the replies, but too small to matter
             reward_PG[1, 0] += 1e-6
         learner.learn(0, groups, reward_PG.double())
         made.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))

@@ -1,4 +1,4 @@
-"""Advantages and objectives beside plain sums, and their gradients beside finite differences."""
+"""Advantages and losses compared with plain sums, and gradients with finite differences."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("gamma", "lam"), [(1, 0.95), (0.9, 0.5), (0.99, 1), (0.9, 0)])
-def test_generalised_advantages_are_the_sum_that_defines_them(gamma: float, lam: float) -> None:
+def test_generalised_advantages_equal_their_defining_sum(gamma: float, lam: float) -> None:
     T = 9
     reward_T, value_T = normal(T), normal(T, seed=1)
     next_T = torch.cat([value_T[1:], torch.zeros(1, dtype=torch.float64)])
@@ -42,12 +42,12 @@ def test_generalised_advantages_are_the_sum_that_defines_them(gamma: float, lam:
     advantage_T, return_T = generalised_advantages(reward_T, value_T, gamma, lam)
     torch.testing.assert_close(advantage_T, torch.stack(expected))
     torch.testing.assert_close(return_T, advantage_T + value_T)
-    if lam == 1:  # the rewards alone: what is still to come
-        come = [sum(gamma**k * reward_T[t + k] for k in range(T - t)) for t in range(T)]
-        torch.testing.assert_close(return_T, torch.stack(come))
+    if lam == 1:  # returns depend on the rewards alone
+        expected = [sum(gamma**k * reward_T[t + k] for k in range(T - t)) for t in range(T)]
+        torch.testing.assert_close(return_T, torch.stack(expected))
 
 
-def test_group_advantages() -> None:
+def test_group_advantages_are_centred_and_optionally_scaled() -> None:
     reward_PG = normal(5, 8)
     plain = reward_PG.numpy()
     centred = plain - plain.mean(1, keepdims=True)
@@ -59,7 +59,7 @@ def test_group_advantages() -> None:
         assert not group_advantages(alike_PG, divide).any()
 
 
-def test_whitened() -> None:
+def test_whitened_advantages_have_mean_0_and_deviation_1() -> None:
     white_N = whitened(3 + 7 * normal(50))
     assert white_N.mean().item() == pytest.approx(0, abs=1e-9)
     assert white_N.std().item() == pytest.approx(1, abs=1e-6)
@@ -67,7 +67,7 @@ def test_whitened() -> None:
     assert not whitened(torch.full((11,), 0.1)).any()
 
 
-def test_the_clipped_surrogate_is_the_plain_one() -> None:
+def test_the_clipped_surrogate_equals_its_formula() -> None:
     new_N, old_N, advantage_N, weight_N = (normal(40, seed=seed) for seed in range(4))
     found = policy_losses(new_N, old_N, advantage_N, 0.2, weight_N.abs())
     for new, old, advantage, weight, loss in zip(
@@ -78,14 +78,14 @@ def test_the_clipped_surrogate_is_the_plain_one() -> None:
         assert loss == pytest.approx(-weight * min(ratio * advantage, clipped * advantage))
 
 
-def test_a_token_that_went_far_enough_has_no_gradient() -> None:
+def test_a_token_beyond_the_clipping_range_has_no_gradient() -> None:
     new_N = torch.tensor([1.0, 1.0, -1.0, -1.0], requires_grad=True)
     policy_losses(new_N, torch.zeros(4), torch.tensor([1.0, -1.0, 1.0, -1.0]), 0.2).sum().backward()
     assert new_N.grad is not None
     assert (new_N.grad != 0).tolist() == [False, True, True, False]
 
 
-def test_the_estimates_of_the_divergence_have_its_mean_and_none_is_negative() -> None:
+def test_kl_estimates_are_unbiased_and_never_negative() -> None:
     new_V, reference_V = normal(30).log_softmax(0), normal(30, seed=1).log_softmax(0)
     estimates_V = kl_estimates(new_V, reference_V)
     assert (estimates_V >= 0).all()
@@ -94,7 +94,7 @@ def test_the_estimates_of_the_divergence_have_its_mean_and_none_is_negative() ->
     assert not kl_estimates(new_V, new_V).any()
 
 
-def test_no_token_makes_the_divergence_infinite() -> None:
+def test_a_very_unlikely_token_has_a_finite_kl_estimate() -> None:
     new_N = torch.tensor([-400.0, -1.0], requires_grad=True)
     estimates_N = kl_estimates(new_N, torch.tensor([-1.0, -2.0]))
     estimates_N.sum().backward()
@@ -104,7 +104,7 @@ def test_no_token_makes_the_divergence_infinite() -> None:
     assert new_N.grad.tolist() == pytest.approx([0, 1 - math.exp(-1)])
 
 
-def test_a_value_gains_nothing_by_going_further_than_a_step_allows() -> None:
+def test_the_value_loss_is_clipped() -> None:
     values = torch.tensor([0.0, 0.1, 0.5, 2.0])
     losses = value_losses(values, torch.zeros(4), torch.tensor([1.0, 1.0, 1.0, 1.0]), 0.2)
     assert losses.tolist() == pytest.approx([0.5, 0.405, 0.32, 0.5])
@@ -126,7 +126,7 @@ def rollouts(count: int) -> list[Rollout]:
 
 
 def experiences_of(some: list[Rollout], **fields: float) -> list[Experience]:
-    """With the same numbers for every token."""
+    """Return experiences with the same numbers for every token."""
     values = {"old_T": -3.0, "weight_T": 1.0, "advantage_T": 1.0, "reference_T": -2.5} | fields
     return [
         Experience(r, **{n: torch.full((len(r.reply_ids),), v) for n, v in values.items()})
@@ -134,7 +134,7 @@ def experiences_of(some: list[Rollout], **fields: float) -> list[Experience]:
     ]
 
 
-def test_the_divergence_is_weighed_as_the_tokens_are() -> None:
+def test_the_kl_term_uses_the_importance_weights() -> None:
     learner = Learner(toy_decoder(), toy_spec("grpo", kl_coefficient=0.5), CPU)
     some = rollouts(3)
     batch = make_batch([some], 64)
@@ -146,7 +146,7 @@ def test_the_divergence_is_weighed_as_the_tokens_are() -> None:
     assert twice == pytest.approx(2 * once)
 
 
-def test_the_ratios_of_the_only_update_are_one_however_the_replies_were_read() -> None:
+def test_the_ratios_of_a_single_update_are_exactly_one() -> None:
     some = rollouts(3)
     batch = make_batch([some], 64)
     num_tokens = sum(len(r.reply_ids) for r in some)
@@ -159,7 +159,7 @@ def test_the_ratios_of_the_only_update_are_one_however_the_replies_were_read() -
         assert any(p.grad is not None and p.grad.any() for p in learner.model.parameters())
 
 
-def test_the_head_of_a_model_in_bf16_is_computed_in_float32() -> None:
+def test_the_head_of_a_bf16_model_is_computed_in_float32() -> None:
     model = toy_decoder()
     with torch.no_grad():
         model.lm_head.weight *= 60
@@ -173,7 +173,7 @@ def test_the_head_of_a_model_in_bf16_is_computed_in_float32() -> None:
         hidden_BTE = model(batch.token_BT, batch.position_BT, batch.text_BT)
     asked_BT = batch.target_BT != IGNORED
     logits_NV = hidden_BTE[asked_BT].double() @ model.lm_head.weight.double().t()
-    assert logits_NV.abs().max() > 20  # where bf16 counts by eighths
+    assert logits_NV.abs().max() > 20  # there, neighbouring bf16 numbers differ by 1/8
     expected_NV = logits_NV.log_softmax(-1)
     expected_N = expected_NV.gather(1, batch.target_BT[asked_BT][:, None])[:, 0].float()
     torch.testing.assert_close(learner.computer.logprobs(batch), expected_N, atol=1e-4, rtol=1e-5)
@@ -182,13 +182,13 @@ def test_the_head_of_a_model_in_bf16_is_computed_in_float32() -> None:
     torch.testing.assert_close(read_N, expected_N, atol=1e-4, rtol=1e-5)
 
 
-def test_logits_of_few_tokens_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_chunk_of_logits_is_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     learner = Learner(toy_decoder(), toy_spec("grpo", temperature=0.7), CPU)
     some = rollouts(4)
     batch, weight = make_batch([some], 64), learner.model.lm_head.weight
     made = []
-    for at_once in (256, 3):
-        monkeypatch.setattr(logprobs, "_CHUNK", at_once)
+    for chunk in (256, 3):
+        monkeypatch.setattr(logprobs, "_CHUNK", chunk)
         shapes: list[torch.Size] = []
 
         def keep(tensor: torch.Tensor, shapes: list[torch.Size] = shapes) -> torch.Tensor:
@@ -253,5 +253,5 @@ def test_gradients_of_the_value_head_equal_finite_differences() -> None:
         torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-5)
 
 
-def test_a_value_head_begins_by_expecting_nothing() -> None:
+def test_a_new_value_head_predicts_0() -> None:
     assert not ValueHead(5)(normal(3, 5).float()).any()

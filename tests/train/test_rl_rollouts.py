@@ -1,4 +1,4 @@
-"""What the engine draws is what the trainer finds likely, whatever the weights have become."""
+"""Rollouts: the engine samples from the current weights, with the trainer's probabilities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from archon.errors import EngineError
 from archon.train.decoder import TrainableDecoder, TrainedWeights, decoder_of
 from archon.train.lora import LoRALinear, adapter_of, add_adapter, resume_adapter
 from archon.train.rl.learner import Learner
-from archon.train.rl.rollouts import AdaptedPolicy, Policy, Rollout, WholePolicy, sample_rollouts
+from archon.train.rl.rollouts import AdaptedPolicy, FullPolicy, Policy, Rollout, sample_rollouts
 
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"]
 
@@ -33,7 +33,7 @@ def drawn(policy: Policy, temperature: float = 0.7, seed: int = 0) -> list[list[
 
 
 def disturb(model: TrainableDecoder, seed: int) -> None:
-    """Change what is trained, as a step of training would."""
+    """Change the trained parameters, as a training step would."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -42,8 +42,10 @@ def disturb(model: TrainableDecoder, seed: int) -> None:
 
 
 def difference(model: TrainableDecoder, groups: list[list[Rollout]]) -> float:
-    """The largest between the engine's log-probabilities and the trainer's, which computes in
-    float64: weights so disturbed make more of rounding than is asked here."""
+    """Return the largest difference between log-probabilities of the engine and of the trainer.
+
+    The trainer computes in float64, since weights that are changed so much amplify rounding errors.
+    """
     exact = copy.deepcopy(model).double().eval()
     learner = Learner(exact, toy_spec("grpo", temperature=0.7), CPU)
     rollouts = [rollout for group in groups for rollout in group]
@@ -60,9 +62,9 @@ def adapted() -> tuple[TrainableDecoder, Engine, AdaptedPolicy]:
     return model, engine, AdaptedPolicy(model, engine, source)
 
 
-def test_log_probabilities_equal_the_trainer_s() -> None:
+def test_log_probabilities_of_the_engine_equal_those_of_the_trainer() -> None:
     model = toy_decoder()
-    policy = WholePolicy(model, "float32", CPU)
+    policy = FullPolicy(model, "float32", CPU)
     for seed in (1, 2):
         disturb(model, seed)
         groups = drawn(policy)
@@ -70,7 +72,7 @@ def test_log_probabilities_equal_the_trainer_s() -> None:
         assert len({r.token_ids for group in groups for r in group}) > 6
 
 
-def test_an_adapter_is_replaced_in_the_engine_with_every_step() -> None:
+def test_the_engine_gets_the_current_adapter_at_every_step() -> None:
     model, engine, policy = adapted()
     texts = []
     for seed in (1, 2, 3):
@@ -82,7 +84,7 @@ def test_an_adapter_is_replaced_in_the_engine_with_every_step() -> None:
     assert texts[0] != texts[1] != texts[2]
 
 
-def test_what_a_failed_step_leaves_keeps_no_adapter_from_being_replaced(
+def test_an_adapter_can_be_replaced_after_a_failed_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, engine, policy = adapted()
@@ -103,7 +105,7 @@ def test_what_a_failed_step_leaves_keeps_no_adapter_from_being_replaced(
     assert difference(model, drawn(policy)) < 1e-4
 
 
-def test_a_layer_is_read_once_for_all_adapters_of_a_rotated_model() -> None:
+def test_rotating_several_adapters_reads_each_layer_once() -> None:
     read: list[int] = []
 
     class Counted(TrainedWeights):
@@ -124,8 +126,8 @@ def test_a_layer_is_read_once_for_all_adapters_of_a_rotated_model() -> None:
     assert texts[0] != texts[1] != texts[2]
 
 
-def test_the_end_is_drawn_like_any_token_and_nothing_comes_behind_it() -> None:
-    rollouts = [r for group in drawn(WholePolicy(toy_decoder(), "float32", CPU)) for r in group]
+def test_an_end_token_is_sampled_like_any_other_and_ends_the_reply() -> None:
+    rollouts = [r for group in drawn(FullPolicy(toy_decoder(), "float32", CPU)) for r in group]
     assert {r.is_ended for r in rollouts} == {True, False}
     for rollout in rollouts:
         assert len(rollout.logprobs) == len(rollout.reply_ids)
@@ -135,8 +137,8 @@ def test_the_end_is_drawn_like_any_token_and_nothing_comes_behind_it() -> None:
         assert rollout.is_ended or len(rollout.reply_ids) == 12
 
 
-def test_draws_are_a_function_of_the_seed_and_a_repeated_prompt_has_others() -> None:
-    policy = WholePolicy(toy_decoder(), "float32", CPU)
+def test_samples_depend_on_the_seed_and_differ_for_repeated_prompts() -> None:
+    policy = FullPolicy(toy_decoder(), "float32", CPU)
     first, again, other = (
         [r.token_ids for group in drawn(policy, seed=seed) for r in group] for seed in (0, 0, 1)
     )
@@ -147,12 +149,12 @@ def test_draws_are_a_function_of_the_seed_and_a_repeated_prompt_has_others() -> 
     assert [r.token_ids for r in twice[0]] != [r.token_ids for r in twice[1]]
 
 
-def test_likelihoods_equal_those_of_transformers(tmp_path: Path) -> None:
+def test_log_probabilities_equal_those_of_transformers(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     folder = write_folder(tmp_path, TinyModel("qwen2"))
     model = decoder_of(weights_of(open_model(folder)))
     groups = sample_rollouts(
-        WholePolicy(model, "float32", CPU), [(5, 6, 70), (80, 90)], 2, temperature=0.7,
+        FullPolicy(model, "float32", CPU), [(5, 6, 70), (80, 90)], 2, temperature=0.7,
         max_tokens=9, stop_ids=frozenset(), seed=0,
     )  # fmt: skip
     with warnings.catch_warnings():
@@ -168,7 +170,7 @@ def test_likelihoods_equal_those_of_transformers(tmp_path: Path) -> None:
         torch.testing.assert_close(found, expected[:, 0], atol=1e-3, rtol=1e-3)
 
 
-def test_an_adapter_is_gone_on_with() -> None:
+def test_a_trained_adapter_can_be_resumed() -> None:
     model, _, _ = adapted()
     disturb(model, 1)
     other = toy_decoder()

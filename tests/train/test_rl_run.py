@@ -1,4 +1,4 @@
-"""Whole trainings by rewards of tiny random models, through the command."""
+"""Complete trainings of tiny random models by rewards, through the command."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def weights_in(path: Path) -> bytes:
     return file.read_bytes()
 
 
-def test_an_adapter_is_trained_by_a_reward_model_and_gone_on_with(
+def test_an_adapter_is_trained_by_a_reward_model_and_then_resumed(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*command(tmp_path, base, kl_coefficient=0.1), "--json"]) == 0
@@ -94,7 +94,7 @@ def test_an_adapter_is_trained_by_a_reward_model_and_gone_on_with(
     assert "holds another training" in capsys.readouterr().err
 
 
-def test_a_question_that_the_chat_template_refuses_is_told(
+def test_an_error_of_the_chat_template_is_reported(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*_: object) -> None:
@@ -105,7 +105,7 @@ def test_a_question_that_the_chat_template_refuses_is_told(
     assert "$.prompt: the chat template takes no system" in capsys.readouterr().err
 
 
-def test_a_benchmark_asks_by_its_scorer_and_the_result_is_a_folder(
+def test_a_benchmark_rewards_by_its_scorer_and_a_full_training_writes_a_folder(
     tmp_path: Path, base: Path
 ) -> None:
     changes = {"data": {"benchmark": "smoke"}, "reward": None, "lora": None, "last_layers": 1}
@@ -120,7 +120,7 @@ def test_a_benchmark_asks_by_its_scorer_and_the_result_is_a_folder(
     assert (card["sources"], card["prompt"]) == ([{"path": "model"}], {})
 
 
-def test_a_function_of_one_s_own_judges(tmp_path: Path, base: Path) -> None:
+def test_a_custom_function_computes_rewards(tmp_path: Path, base: Path) -> None:
     loaded = load_training(command(tmp_path, base, reward=None, steps=1)[2])
     spec = loaded.spec
     assert spec.training == "grpo"
@@ -150,7 +150,7 @@ def test_a_function_of_one_s_own_judges(tmp_path: Path, base: Path) -> None:
 
 
 @pytest.mark.parametrize("template", [None, "bare", "brief", "conversation"])
-def test_a_reward_model_is_asked_as_its_card_says(
+def test_a_reward_model_reads_the_prompt_of_its_card(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, template: str | None
 ) -> None:
     judge: dict[str, Any] = {"version": 1, "name": "judge", "backend": "scripted", "reward": True}
@@ -182,7 +182,7 @@ def test_a_reward_model_is_asked_as_its_card_says(
     assert asked == [{"conversation": read, "brief": brief}.get(template or "", bare)]
 
 
-def test_the_card_finds_the_examples_that_it_was_trained_with(
+def test_the_written_card_finds_the_examples_of_the_training(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = {"question": "What is 1 + 1?", "answer": "1 + 1 = 2 #### 2"}
@@ -209,7 +209,7 @@ def _reply() -> Any:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"reward": None}, "$.reward: is missing; give"),
+        ({"reward": None}, "$.reward: is missing; write"),
         ({"reward": {"score": "number-exat"}}, "did you mean 'number-exact'"),
         ({"reward": {"model": "scripted"}}, "'scripted' is not a reward model"),
         ({"reward": {"scorer": "x"}}, "'score', 'model'"),
@@ -218,7 +218,7 @@ def _reply() -> Any:
         ({"data": {"path": "judge.json"}}, "a line has 'prompt' alone or with"),
         ({"data": {"path": "bare.jsonl"}, "reward": {"score": "number-exact"}}, "states no number"),
         ({"prompt": {"template": "ct"}}, "$.prompt: no template 'ct' for a generator"),
-        ({"held_out": 12}, "none is left to learn"),
+        ({"held_out": 12}, "no question is left to learn"),
         ({"max_tokens": 90}, "do not fit 97 tokens with a reply of 90"),
         ({"lora": {"rank": 4, "dropout": 0.1}}, "'lora.dropout' must be 0"),
         ({"group": 1}, "$.group"),
@@ -238,7 +238,7 @@ def _reply() -> Any:
         ({"learning_rate": 1e30, "max_gradient_norm": 1e30}, "smaller learning_rate"),
     ],
 )
-def test_what_cannot_be_trained_is_told_in_a_sentence(
+def test_an_invalid_training_is_rejected_with_a_reason(
     tmp_path: Path,
     base: Path,
     changes: dict[str, Any],
@@ -250,9 +250,9 @@ def test_what_cannot_be_trained_is_told_in_a_sentence(
     scorer |= {"sources": [{"path": str(base)}]}
     (tmp_path / "scorer.json").write_text(json.dumps(scorer))
     assert main(command(tmp_path, base, **changes)) == 2
-    told = capsys.readouterr().err
-    assert reason in told
-    assert "Traceback" not in told
+    error = capsys.readouterr().err
+    assert reason in error
+    assert "Traceback" not in error
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A new head on a tiny encoder, through the command."""
+"""Training of a new head on a tiny encoder, through the command."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(
     path: Path, encoder: Path, labels: tuple[Any, ...], pairs: bool = False, **changes: Any
 ) -> list[str]:
-    """Texts, or replies to a question, are of the class that their commonest letter says."""
+    """Write texts, or replies to a question, whose class depends on their most frequent letter."""
     random, rows = Random(0), []
     for index in range(120):
         label = index % len(labels)
         letters = [LETTERS[label]] * 5 + random.choices(LETTERS[4:], k=3)
         random.shuffle(letters)
         text = " ".join(letters)
-        told = {"prompt": "h", "completion": text} if pairs else {"text": text}
-        rows.append(told | {"label": labels[label]})
+        row = {"prompt": "h", "completion": text} if pairs else {"text": text}
+        rows.append(row | {"label": labels[label]})
     (path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
     card = {"name": "tiny", "backend": "local", "transformer": "sentence-encoder",
             "sources": [{"path": str(encoder)}]}  # fmt: skip
@@ -55,7 +55,7 @@ def command(
 
 
 @pytest.mark.parametrize(("body", "steps"), [("whole", 40), ("frozen", 200)])
-def test_classes_are_learnt_and_transformers_says_the_same(
+def test_classes_are_learned_and_transformers_computes_the_same(
     tmp_path: Path, encoder: Path, body: str, steps: int
 ) -> None:
     transformers = pytest.importorskip("transformers")
@@ -81,7 +81,7 @@ def test_classes_are_learnt_and_transformers_says_the_same(
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_texts_that_are_longer_than_the_context_are_counted(
+def test_truncated_texts_are_counted(
     tmp_path: Path, encoder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command(tmp_path, encoder, (0, 1), steps=2, context=9)) == 0  # 8 letters, 2 marks
@@ -102,7 +102,7 @@ def test_texts_that_are_longer_than_the_context_are_counted(
         (("incorrect", "correct"), "correct", "b b b b b e"),
     ],
 )
-def test_pairs_of_two_classes_make_a_reward_model_of_the_good_one(
+def test_pairs_in_two_classes_make_a_reward_model(
     tmp_path: Path,
     encoder: Path,
     labels: tuple[Any, ...],
@@ -120,15 +120,15 @@ def test_pairs_of_two_classes_make_a_reward_model_of_the_good_one(
             "best": {"type": "ranker", "model": "j", "inputs": ["draft"], "method": "reward"},
         },
     }  # fmt: skip
-    drafts = ScriptedLM(in_turn(["a a a a a e", "b b b b b e"]))
-    answer = archon.load(spec, models={"s": drafts}).run("h")
+    scripted = ScriptedLM(in_turn(["a a a a a e", "b b b b b e"]))
+    answer = archon.load(spec, models={"s": scripted}).run("h")
     assert answer.text == best
 
 
 @pytest.mark.parametrize(
     ("labels", "pairs"), [((0, 1), False), (("correct", "incorrect"), True), ((1, 2), True)]
 )
-def test_what_no_reward_can_be_read_from_gets_no_card(
+def test_no_card_is_written_unless_pairs_have_a_known_good_class(
     tmp_path: Path,
     encoder: Path,
     labels: tuple[Any, ...],
@@ -140,7 +140,7 @@ def test_what_no_reward_can_be_read_from_gets_no_card(
     assert "reward = " not in capsys.readouterr().err
 
 
-def test_what_is_interrupted_is_resumed(tmp_path: Path, encoder: Path) -> None:
+def test_an_interrupted_training_is_resumed(tmp_path: Path, encoder: Path) -> None:
     asked = command(tmp_path, encoder, (0, 1), steps=6, save_every=2)
     assert main(asked) == 0
     weights = (tmp_path / "out" / "model" / "model.safetensors").read_bytes()
@@ -172,7 +172,7 @@ def test_what_is_interrupted_is_resumed(tmp_path: Path, encoder: Path) -> None:
         ('{"text": "a", "label": "x"}', "has 1 classes"),
     ],
 )
-def test_what_is_no_labelled_text_is_told(tmp_path: Path, line: str, reason: str) -> None:
+def test_a_malformed_labelled_text_is_rejected(tmp_path: Path, line: str, reason: str) -> None:
     (tmp_path / "data.jsonl").write_text('{"text": "b", "label": "x"}\n' + line)
     with pytest.raises(archon.SpecError, match=reason):
         labelled_texts(tmp_path / "data.jsonl", "data.jsonl")
@@ -194,11 +194,11 @@ def test_pairs_are_read(tmp_path: Path) -> None:
         ({"checkpoint_layers": True}, "for decoders"),
         ({"body": "half"}, "$.body"),
         ({"good": 1}, "$.good: only pairs"),
-        ({"good": "1"}, "no line has the label '1', the 'good' one"),
+        ({"good": "1"}, "no line has the label '1' of the 'good' class"),
         ({"good": True}, "$.good"),
     ],
 )
-def test_what_cannot_be_trained_is_told_in_a_sentence(
+def test_an_invalid_training_is_rejected_with_a_reason(
     tmp_path: Path,
     encoder: Path,
     changes: dict[str, Any],

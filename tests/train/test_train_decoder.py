@@ -18,7 +18,7 @@ TEXT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 38, 0]
 
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
-def test_logits_equal_the_engine_s(family: Any) -> None:
+def test_logits_equal_those_of_the_engine(family: Any) -> None:
     engine = Decoder(RandomWeights(tiny_config(family=family)), "float32", torch.device("cpu"))
     expected = window_logits(engine, engine.new_cache(2), TEXT)
     model = tiny_decoder(family=family)
@@ -27,7 +27,7 @@ def test_logits_equal_the_engine_s(family: Any) -> None:
 
 
 @torch.no_grad()
-def test_packed_texts_know_nothing_of_each_other() -> None:
+def test_packed_texts_do_not_attend_to_each_other() -> None:
     model = tiny_decoder()
     tokens = torch.tensor([TEXT])
     positions = torch.tensor([[*range(7), *range(12)]])

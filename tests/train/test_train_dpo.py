@@ -1,4 +1,4 @@
-"""Direct preference optimization: the loss, its gradient, and whole trainings by the command."""
+"""Direct preference optimization: the loss, and complete trainings through the command."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_loss_is_the_bradley_terry_likelihood_of_the_margin() -> None:
     assert dpo.dpo_losses(margin_P).tolist() == pytest.approx(expected)
 
 
-def test_training_begins_at_a_margin_of_zero_and_separates_pairs_never_seen(
+def test_training_starts_at_margin_0_and_separates_held_out_pairs(
     tmp_path: Path, base: Path
 ) -> None:
     assert main(command(tmp_path, base, pairs())) == 0
@@ -75,7 +75,7 @@ def test_the_loss_of_a_step_does_not_depend_on_how_its_pairs_are_packed(
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
 
 
-def test_the_card_runs_what_was_trained(tmp_path: Path, base: Path) -> None:
+def test_the_card_runs_the_trained_model(tmp_path: Path, base: Path) -> None:
     assert main(command(tmp_path, base, pairs(), lora={"rank": 2, "alpha": 4})) == 0
     card = json.loads((tmp_path / "out" / "card.json").read_text())
     assert (card["adapter"], card["prompt"]) == ("./adapter", {"template": "bare"})
@@ -108,7 +108,7 @@ def test_judged_replies_become_pairs_of_right_and_wrong(tmp_path: Path, base: Pa
         (pairs(), {"last_layers": 9}, "'last_layers' is 9, but"),
     ],
 )
-def test_what_cannot_be_learned_from_is_refused_with_its_reason(
+def test_an_invalid_training_is_rejected_with_a_reason(
     tmp_path: Path,
     base: Path,
     rows: list[dict[str, Any]],

@@ -25,7 +25,7 @@ ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_pro
 
 
 def adapted(model: TrainableDecoder, targets: list[str] = ALL) -> TrainableDecoder:
-    """The same model, with an adapter that changes it."""
+    """Return the same model with an adapter that changes its output."""
     add_adapter(model, targets, rank=3, alpha=5, dropout=0.1, seed=0)
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
@@ -35,7 +35,7 @@ def adapted(model: TrainableDecoder, targets: list[str] = ALL) -> TrainableDecod
 
 
 @torch.no_grad()
-def test_an_adapter_begins_as_nothing_and_trains_alone() -> None:
+def test_a_new_adapter_changes_nothing_and_is_trained_alone() -> None:
     model = tiny_decoder()
     before = model.logits(model(*one_text(TEXT)))
     add_adapter(model, ["q_proj", "down_proj"], rank=2, alpha=4, dropout=0.5, seed=0)
@@ -59,7 +59,7 @@ def test_merged_equals_unmerged(tmp_path: Path) -> None:
 
 
 @torch.no_grad()
-def test_what_is_kept_in_bf16_is_the_nearest_adapter(tmp_path: Path) -> None:
+def test_an_adapter_saved_in_bf16_is_rounded_to_nearest(tmp_path: Path) -> None:
     made = adapter_of(adapted(tiny_decoder()))
     for name, dtype in (("wide", torch.float32), ("half", torch.bfloat16)):
         write_adapter(made, tmp_path / name, base="tiny", dtype=dtype)
@@ -71,7 +71,7 @@ def test_what_is_kept_in_bf16_is_the_nearest_adapter(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("targets", [ALL, ["q_proj", "v_proj"]])
 @torch.no_grad()
-def test_peft_reads_an_adapter_as_we_do(tmp_path: Path, targets: list[str]) -> None:
+def test_peft_computes_the_same_with_a_written_adapter(tmp_path: Path, targets: list[str]) -> None:
     transformers, peft = pytest.importorskip("transformers"), pytest.importorskip("peft")
     folder = write_folder(tmp_path / "model", TinyModel("qwen2"))
     model = adapted(decoder_of(weights_of(open_model(folder))), targets)
@@ -87,7 +87,7 @@ def test_peft_reads_an_adapter_as_we_do(tmp_path: Path, targets: list[str]) -> N
 
 
 @torch.no_grad()
-def test_an_adapter_of_peft_s_is_read(tmp_path: Path) -> None:
+def test_an_adapter_written_by_peft_is_read(tmp_path: Path) -> None:
     transformers, peft = pytest.importorskip("transformers"), pytest.importorskip("peft")
     folder = write_folder(tmp_path / "model", TinyModel("llama"))
     config = peft.LoraConfig(
@@ -105,7 +105,7 @@ def test_an_adapter_of_peft_s_is_read(tmp_path: Path) -> None:
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
-def test_a_target_that_names_no_layer_is_refused() -> None:
+def test_a_target_that_matches_no_layer_is_rejected() -> None:
     with pytest.raises(UsageError, match=r"'q_prj'; the model has .*q_proj"):
         add_adapter(tiny_decoder(), ["q_prj"], 2, 2, 0, 0)
 
@@ -120,7 +120,7 @@ def test_a_target_that_names_no_layer_is_refused() -> None:
         (None, "of the adapter is missing"),
     ],
 )
-def test_what_is_no_adapter_of_ours_is_refused(
+def test_an_unsupported_adapter_is_rejected(
     tmp_path: Path, change: dict[str, object] | None, reason: str
 ) -> None:
     write_adapter(adapter_of(adapted(tiny_decoder())), tmp_path, base="tiny")
@@ -133,7 +133,7 @@ def test_what_is_no_adapter_of_ours_is_refused(
         read_adapter(tmp_path)
 
 
-def test_an_adapter_for_another_model_is_refused(tmp_path: Path) -> None:
+def test_an_adapter_for_another_model_is_rejected(tmp_path: Path) -> None:
     adapter = adapter_of(adapted(tiny_decoder()))
     with pytest.raises(ModelFileError, match=r"model\.layers\.1\."):
         AdaptedWeights(RandomWeights(tiny_config(num_layers=1)), adapter)

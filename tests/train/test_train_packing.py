@@ -23,7 +23,7 @@ def text(length: int, given: int, first: int = 1) -> Text:
     return Text(tuple((first + i * 7) % 40 for i in range(length)), given, given)
 
 
-def test_what_is_given_is_not_learnt_and_every_completion_is() -> None:
+def test_only_completions_are_targets() -> None:
     batch = make_batch([[text(5, 2), text(4, 1, first=9)], [text(3, 3)]], 16)
     assert batch.token_BT.tolist() == [[1, 8, 15, 22, 9, 16, 23], [1, 8, 0, 0, 0, 0, 0]]
     assert batch.position_BT[0].tolist() == [0, 1, 2, 3, 0, 1, 2]
@@ -36,19 +36,19 @@ def test_what_is_given_is_not_learnt_and_every_completion_is() -> None:
 
 
 def assert_as_if_alone(model: TrainableDecoder, packed: PackedBatch, texts: list[Text]) -> None:
-    """Loss and gradients of a batch are those of its texts, each in a row of its own."""
-    whole = batch_loss(model, packed, packed.num_targets)
-    whole.backward()
+    """Check that a batch has the loss and gradients of its texts in separate rows."""
+    loss = batch_loss(model, packed, packed.num_targets)
+    loss.backward()
     expected = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
     alone = [batch_loss(model, make_batch([[t]], 32), packed.num_targets) for t in texts]
-    torch.testing.assert_close(sum(alone), whole, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(sum(alone), loss, atol=1e-5, rtol=1e-5)
     torch.stack(alone).sum().backward()
     for name, parameter in model.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name], atol=1e-6, rtol=1e-4)
 
 
-def test_a_packed_batch_has_the_loss_and_gradients_of_its_texts_alone() -> None:
+def test_packing_changes_no_loss_and_no_gradient() -> None:
     model = tiny_decoder(family="qwen3").double()
     texts = [text(9, 3), text(5, 2, 4), text(7, 6, 11), text(12, 1, 2)]
     packed = make_batch([texts[:3], texts[3:]], 32)
@@ -56,11 +56,11 @@ def test_a_packed_batch_has_the_loss_and_gradients_of_its_texts_alone() -> None:
 
 
 def begun(own: int, given: int) -> Text:
-    """A text that begins as all do: 5 tokens, then its own number."""
+    """Return a text that starts with 5 common tokens, then its own ones."""
     return Text((20, 21, 22, 23, 24, own, *range(own, own + 4)), given, given)
 
 
-def test_what_texts_begin_with_stands_once_in_a_row() -> None:
+def test_a_shared_prefix_is_stored_once_per_row() -> None:
     batch = make_batch([[begun(1, 7), begun(9, 6)], [begun(3, 7)]], 16)
     assert batch.token_BT[0].tolist() == [20, 21, 22, 23, 24, 1, 1, 2, 3, 9, 9, 10, 11]
     assert batch.position_BT[0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 5, 6, 7, 8]
@@ -75,15 +75,15 @@ def test_what_texts_begin_with_stands_once_in_a_row() -> None:
     ("texts", "shared"),
     [
         ([begun(1, 7), begun(9, 7)], 5),
-        ([begun(1, 7), begun(9, 3)], 2),  # what is learnt after a token is learnt in its own text
+        ([begun(1, 7), begun(9, 3)], 2),  # targets are learned in their own text
         ([begun(1, 7), begun(1, 7)], 6),
-        ([begun(1, 99), Text((20, 21, 22, 23), 99, 99)], 2),  # each keeps one to read
+        ([begun(1, 99), Text((20, 21, 22, 23), 99, 99)], 2),  # each text keeps one token to read
         ([begun(1, 7), text(5, 2)], 0),
         ([begun(1, 7)], 0),
         ([], 0),
     ],
 )
-def test_as_much_is_shared_as_none_has_to_say(texts: list[Text], shared: int) -> None:
+def test_the_shared_prefix_contains_no_target(texts: list[Text], shared: int) -> None:
     assert shared_prefix(texts) == shared
 
 
@@ -95,14 +95,14 @@ def test_a_shared_prefix_changes_no_loss_and_no_gradient() -> None:
     assert_as_if_alone(model, packed, texts)
 
 
-def test_rows_have_room_for_more_where_a_beginning_is_shared() -> None:
+def test_a_shared_prefix_lets_more_texts_fit_a_row() -> None:
     texts = [begun(1 + i % 30, 6) for i in range(60)]
     rows = list(pack(iter(texts), 29, shared_prefix(texts)))
     assert {len(row) for row in rows} == {6}
     assert {make_batch([row], 29).token_BT.shape for row in rows} == {(1, 29)}
 
 
-def test_rows_hold_every_text_once_a_round_and_are_nearly_full() -> None:
+def test_each_round_has_every_text_once_in_nearly_full_rows() -> None:
     texts = [text(3 + (i * 5) % 20, 1) for i in range(200)]
     rows = list(pack(iter(texts), 40))
     assert sorted(id(t) for row in rows for t in row) == sorted(map(id, texts))

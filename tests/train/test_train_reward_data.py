@@ -1,4 +1,4 @@
-"""Replies to train reward models on: files, pairs, values."""
+"""Training data of reward models: files, pairs, values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from archon.types import Message
 ASKED = (Message("user", "q"),)
 
 
-def test_preferences_are_read_as_a_reader_exports_them(tmp_path: Path) -> None:
+def test_preferences_are_read(tmp_path: Path) -> None:
     rows = [{"prompt": "1+1?", "chosen": "2", "rejected": r} for r in ("3", "")]
     rows.append({"prompt": "2+2?", "chosen": "4", "rejected": "5"})
     found = read_replies(write_lines(tmp_path / "p.jsonl", rows), "p.jsonl")
@@ -27,7 +27,7 @@ def test_preferences_are_read_as_a_reader_exports_them(tmp_path: Path) -> None:
     assert (only.pairs, [r.text for r in only.replies]) == (((0, 1),), ["4", "5"])
 
 
-def test_of_judged_replies_the_right_are_preferred_to_the_wrong_of_the_same_question() -> None:
+def test_right_replies_are_preferred_to_wrong_ones_of_the_same_question() -> None:
     replies = tuple(TrainingReply(question, ASKED, str(i)) for i, question in enumerate("ababab"))
     correct = (True, False, False, False, True, False)
     judged_ones = ReplyDataset("outcome", replies, correct, values=("1",) * 6)
@@ -61,18 +61,18 @@ GOOD = {"prompt": "q", "completion": "a", "correct": True}
         (GOOD | {"completion": None}, r"2: \$\.completion: is null, not a text"),
         (GOOD | {"prompt": " "}, r"2: \$\.prompt: is"),
         (GOOD | {"question": 3}, r"2: \$\.question: is 3"),
-        ({"prompt": "q", "chosen": "a", "rejected": "b"}, "is for preference, the lines before"),
+        ({"prompt": "q", "chosen": "a", "rejected": "b"}, "is for preference, but the lines"),
         ({"messages": [], "completion": "", "correct": True}, r"2: \$\.messages"),
-        (GOOD | {"value": "5"}, "some lines have a 'value' and some have none"),
+        (GOOD | {"value": "5"}, "some lines have a 'value' and some do not"),
         ([], "every line of JSON Lines must be one object"),
     ],
 )
-def test_a_line_of_another_form_is_told(row: object, reason: str, tmp_path: Path) -> None:
+def test_a_malformed_line_is_rejected(row: object, reason: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=reason):
         read_replies(write_lines(tmp_path / "r.jsonl", [GOOD, row]), "r.jsonl")
 
 
-def test_values_are_read_and_go_with_their_questions(tmp_path: Path) -> None:
+def test_values_are_read_and_follow_their_questions(tmp_path: Path) -> None:
     rows = [GOOD | {"prompt": q, "value": value} for q, value in (("a", "5"), ("b", None))]
     found = read_replies(write_lines(tmp_path / "r.jsonl", rows), "r.jsonl")
     assert found.values == ("5", None)

@@ -40,7 +40,7 @@ def losses() -> dict[str, Callable[[Tensor], Tensor]]:
 
 @pytest.mark.parametrize("name", losses())
 @pytest.mark.parametrize("size", [0.1, 1.0, 20.0])
-def test_gradients_are_those_of_finite_differences(name: str, size: float) -> None:
+def test_gradients_equal_finite_differences(name: str, size: float) -> None:
     generator = torch.Generator().manual_seed(1)
     logit_N = size * torch.randn(5, dtype=torch.float64, generator=generator)
     loss = losses()[name]
@@ -49,7 +49,7 @@ def test_gradients_are_those_of_finite_differences(name: str, size: float) -> No
     torch.testing.assert_close(asked.grad, finite_differences(loss, logit_N), atol=1e-8, rtol=1e-6)
 
 
-def test_losses_are_the_mean_surprise() -> None:
+def test_losses_equal_the_mean_negative_log_likelihood() -> None:
     logit_N = torch.tensor([0.3, -1.2, 2.0], dtype=torch.float64)
     p = [1 / (1 + math.exp(-x)) for x in logit_N.tolist()]
     expected = -(math.log(p[0]) + math.log(1 - p[1]) + math.log(p[2])) / 3
@@ -65,7 +65,7 @@ def test_losses_are_the_mean_surprise() -> None:
 
 
 def toy(num_questions: int = 60, width: int = 12, seed: int = 0) -> tuple[Tensor, ReplyDataset]:
-    """Replies whose hidden states show, along one direction, whether they are right."""
+    """Return hidden states and replies, which are right on one side of a hyperplane."""
     generator = torch.Generator().manual_seed(seed)
     direction = torch.randn(width, generator=generator)
     hidden = torch.randn(4 * num_questions, width, generator=generator)
@@ -76,16 +76,16 @@ def toy(num_questions: int = 60, width: int = 12, seed: int = 0) -> tuple[Tensor
 
 
 @pytest.mark.parametrize("goal", ["outcome", "preference"])
-def test_what_is_separable_is_told_on_questions_never_seen(goal: str) -> None:
+def test_a_probe_separates_replies_to_held_out_questions(goal: str) -> None:
     hidden, replies = toy()
-    learnt, held_out = split_questions(replies.questions, 0.25, 0)
-    assert not set(learnt) & set(held_out)
-    assert sorted(learnt + held_out) == sorted(replies.questions)
+    learned, held_out = split_questions(replies.questions, 0.25, 0)
+    assert not set(learned) & set(held_out)
+    assert sorted(learned + held_out) == sorted(replies.questions)
     if goal == "preference":
         replies = with_goal(replies, "preference", 0)
     of = [reply.question for reply in replies.replies]
-    learn, held = replies.subset(learnt), replies.subset(held_out)
-    probe = fit_probe(hidden[[q in learnt for q in of]], learn, [1e-4, 1e-2, 10.0])
+    learn, held = replies.subset(learned), replies.subset(held_out)
+    probe = fit_probe(hidden[[q in learned for q in of]], learn, [1e-4, 1e-2, 10.0])
     assert probe.penalty < 10
     held_NE = hidden[[q in held_out for q in of]]
     report = reward_metrics(
@@ -96,11 +96,11 @@ def test_what_is_separable_is_told_on_questions_never_seen(goal: str) -> None:
     assert report["auc"] > 0.95
     assert report["within_questions"] > 0.95
     if goal == "preference":
-        mean = head_logits(hidden[[q in learnt for q in of]], probe.weight_E, probe.bias).mean()
+        mean = head_logits(hidden[[q in learned for q in of]], probe.weight_E, probe.bias).mean()
         assert abs(float(mean)) < 1e-6  # an average reply has the reward 0.5
 
 
-def test_a_probe_is_where_the_gradient_is_zero() -> None:
+def test_the_gradient_is_0_at_a_fitted_probe() -> None:
     hidden, replies = toy(20)
     probe = fit_probe(hidden, replies, [0.05])
     spread = hidden.double().std(0, correction=0)
@@ -115,7 +115,7 @@ def test_a_probe_is_where_the_gradient_is_zero() -> None:
     assert abs(float(bias.grad)) < 1e-5
 
 
-def test_a_channel_that_never_changes_is_left_out() -> None:
+def test_a_constant_channel_gets_no_weight() -> None:
     hidden, replies = toy(20)
     hidden[:, 3] = 7.0
     probe = fit_probe(hidden, replies, [0.01])
@@ -123,7 +123,7 @@ def test_a_channel_that_never_changes_is_left_out() -> None:
     assert probe.weight_E.isfinite().all()
 
 
-def test_noise_is_not_learnt() -> None:
+def test_noise_is_not_learned() -> None:
     hidden, replies = toy(40, width=100)
     shuffled = Random(0).sample(replies.correct, len(replies.correct))
     noise = ReplyDataset("outcome", replies.replies, tuple(shuffled))
@@ -132,14 +132,14 @@ def test_noise_is_not_learnt() -> None:
     assert len(probe.fold_losses) == 4
 
 
-def test_where_no_fold_can_tell_the_greatest_penalty_is_taken() -> None:
+def test_the_greatest_penalty_is_used_if_no_fold_can_be_measured() -> None:
     replies = tuple(TrainingReply(question, ASKED, "") for question in "aabb")
     known = ReplyDataset("outcome", replies, (True, True, False, False))
     probe = fit_probe(torch.randn(4, 3), known, [0.01, 10.0, 0.1])
     assert (probe.penalty, probe.fold_losses) == (10.0, ())
 
 
-def test_a_fold_without_a_pair_tells_nothing() -> None:
+def test_a_fold_without_a_pair_is_skipped() -> None:
     replies = tuple(TrainingReply(question, ASKED, "") for question in "aabbccdd")
     correct = (True, False, True, True, False, False, True, False)
     known = with_goal(ReplyDataset("outcome", replies, correct), "preference", 0)
@@ -149,7 +149,7 @@ def test_a_fold_without_a_pair_tells_nothing() -> None:
     assert all(map(math.isfinite, probe.fold_losses))
 
 
-def test_preferences_without_a_pair_are_refused() -> None:
+def test_preferences_without_a_pair_are_rejected() -> None:
     replies = tuple(TrainingReply(question, ASKED, "") for question in "aabb")
     known = with_goal(ReplyDataset("outcome", replies, (True, True, False, False)), "preference", 0)
     with pytest.raises(UsageError, match="has both a right and a wrong reply"):
@@ -164,7 +164,7 @@ def test_preferences_without_a_pair_are_refused() -> None:
         ((True, False), "aa", "needs replies to at least two questions"),
     ],
 )
-def test_what_teaches_nothing_is_refused(
+def test_replies_without_contrast_are_rejected(
     correct: tuple[bool, ...], questions: str, reason: str
 ) -> None:
     replies = ReplyDataset(
@@ -178,9 +178,7 @@ def test_what_teaches_nothing_is_refused(
 
 
 @pytest.mark.parametrize(("slope", "bias"), [(3.0, 0.0), (0.5, 2.0)])
-def test_probabilities_that_are_too_sure_are_brought_to_what_comes_true(
-    slope: float, bias: float
-) -> None:
+def test_platt_scaling_calibrates_probabilities(slope: float, bias: float) -> None:
     rng = Random(0)
     true = [rng.gauss(0, 2) for _ in range(4000)]
     correct = [rng.random() < 1 / (1 + math.exp(-logit)) for logit in true]
@@ -193,20 +191,20 @@ def test_probabilities_that_are_too_sure_are_brought_to_what_comes_true(
     assert abs(float((gap_N * logit_N).mean())) < 1e-2
 
 
-def test_logits_that_part_right_from_wrong_have_a_finite_slope() -> None:
+def test_separable_logits_have_a_finite_slope() -> None:
     slope, _ = platt_scaling(torch.tensor([-1.0, -0.5, 0.5, 1.0]), [False, False, True, True])
     assert 0 < slope < 20
 
 
 @pytest.mark.parametrize("correct", [[True, True], [False, False], [True, False]])
-def test_logits_are_left_as_they_are_where_nothing_can_be_told(correct: list[bool]) -> None:
+def test_logits_are_unchanged_if_no_scaling_can_be_fitted(correct: list[bool]) -> None:
     assert platt_scaling(torch.tensor([-1.0, 1.0]), correct) == (1.0, 0.0)
 
 
 # --------------------------------------------------------------------------------------- report
 
 
-def test_a_report_tells_what_choosing_gains() -> None:
+def test_metrics_of_judged_replies() -> None:
     replies = tuple(TrainingReply(q, ASKED, "") for q in "aabbcc")
     known = ReplyDataset("outcome", replies, (True, False, True, False, False, False))
     found = reward_metrics([0.9, 0.1, 0.3, 0.4, 0.6, 0.2], known)
@@ -224,15 +222,15 @@ def test_a_report_tells_what_choosing_gains() -> None:
 @pytest.mark.parametrize(
     ("questions", "values", "correct", "vote", "weighted"),
     [
-        # Two wrong ones outvote the right one, whose reward outweighs both.
+        # Two wrong replies outvote the right one, whose reward is greater than both together.
         ("aaa", ["5", "4", "4"], [True, False, False], 0, 1),
-        # Of equals the earlier, whichever its reward.
+        # Of equally supported values, the earlier one wins.
         ("aab", ["4", "5", "9"], [False, True, True], 1 / 2, 1 / 2),
-        # What has no value has no vote; where none has, the first is the answer.
+        # Replies without a value have no vote; if no reply has one, the first is the answer.
         ("aaabb", [None, None, "5", None, None], [False, False, True, True, False], 1, 1),
     ],
 )
-def test_a_report_tells_whether_weighing_votes_helps(
+def test_metrics_of_plain_and_weighted_votes(
     questions: str, values: list[str | None], correct: list[bool], vote: float, weighted: float
 ) -> None:
     replies = tuple(TrainingReply(question, ASKED, "") for question in questions)
@@ -242,11 +240,11 @@ def test_a_report_tells_whether_weighing_votes_helps(
     assert (report["vote"], report["vote_by_score"]) == (vote, weighted)
 
 
-def test_a_report_tells_what_odds_weigh_and_of_preferences_no_probabilities() -> None:
+def test_metrics_of_votes_by_odds_and_of_preferences() -> None:
     replies = tuple(TrainingReply("a", ASKED, "") for _ in range(4))
     values = ("5", "4", "4", "4")
     known = ReplyDataset("outcome", replies, (True, False, False, False), values=values)
-    rewards = [0.9, 0.6, 0.6, 0.6]  # weigh 0.9 and 1.8 by themselves, by their odds 9 and 4.5
+    rewards = [0.9, 0.6, 0.6, 0.6]  # sums of rewards: 0.9 and 1.8; of odds: 9 and 4.5
     report = reward_metrics(rewards, known)
     assert [report[f"vote{by}"] for by in ("", "_by_score", "_by_odds")] == [0, 0, 1]
     compared = reward_metrics(rewards, with_goal(known, "preference", 0))
@@ -254,7 +252,7 @@ def test_a_report_tells_what_odds_weigh_and_of_preferences_no_probabilities() ->
     assert set(report) - set(compared) == {"accuracy", "brier", "calibration_error"}
 
 
-def test_probabilities_that_come_true_have_no_calibration_error() -> None:
+def test_calibrated_probabilities_have_no_calibration_error() -> None:
     pairs = [(0.25, i == 0) for i in range(4)] + [(0.75, i != 0) for i in range(4)]
     assert calibration_error(pairs) == 0
     assert calibration_error([(0.95, False)]) == pytest.approx(0.95)

@@ -33,7 +33,7 @@ def base(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("rows", [judged, preferred])
-def test_a_head_is_trained_and_its_card_rewards(
+def test_a_head_is_trained_and_its_card_computes_rewards(
     rows: Callable[[], list[dict[str, Any]]], tmp_path: Path, base: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -49,11 +49,11 @@ def test_a_head_is_trained_and_its_card_rewards(
     }
     good, bad = rewards_of(tmp_path, "99 !", "99 ?")
     assert good > 0.5 > bad
-    assert main([*config(tmp_path, base, rows()), "--resume"]) == 0  # it is told once more
+    assert main([*config(tmp_path, base, rows()), "--resume"]) == 0  # the report is printed again
 
 
 @pytest.mark.parametrize("lora", [False, True])
-def test_judged_replies_can_be_learnt_from_as_preferences(
+def test_judged_replies_can_train_a_preference_head(
     lora: bool, tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = {"lora": LORA} if lora else {}
@@ -68,20 +68,20 @@ def test_judged_replies_can_be_learnt_from_as_preferences(
     assert good > 0.5 > bad
 
 
-def test_preferences_are_no_judgements(
+def test_compared_replies_cannot_train_an_outcome_head(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(config(tmp_path, base, preferred(), goal="outcome")) == 2
     assert "the goal 'outcome' needs judged replies" in capsys.readouterr().err.replace("\n", " ")
 
 
-def test_reading_goes_on_after_an_interrupt(
+def test_reading_replies_resumes_after_an_interrupt(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reward_module, "_CHUNK", 10)
     command = config(tmp_path, base, judged())
     assert main(command) == 0
-    whole = record_of(tmp_path)
+    uninterrupted = record_of(tmp_path)
     other = tmp_path / "other"
     other.mkdir()
     command = config(other, base, judged())
@@ -97,16 +97,16 @@ def test_reading_goes_on_after_an_interrupt(
     monkeypatch.setattr(reward_module, "hidden_in_file_basis", counted)
     assert main(command) == 130
     assert (other / "out" / "state.safetensors").is_file()
-    assert main(command) == 2  # without --resume nothing is written over
+    assert main(command) == 2  # nothing is overwritten without --resume
     assert main([*command, "--resume"]) == 0
     assert sum(chunks) == 200
     again = record_of(other)
     assert not (other / "out" / "state.safetensors").exists()
     for key in ("before", "after", "penalty"):
-        assert again[key] == whole[key]
+        assert again[key] == uninterrupted[key]
 
 
-def test_a_training_does_not_go_on_with_other_replies(
+def test_a_training_is_not_resumed_with_other_replies(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(reward_module, "_CHUNK", 10)
@@ -128,7 +128,7 @@ def test_a_training_does_not_go_on_with_other_replies(
     assert main([*command, "--resume"]) == 0
 
 
-def test_what_was_read_is_kept_while_the_head_is_fitted(
+def test_hidden_states_are_saved_while_the_head_is_fitted(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = config(tmp_path, base, judged())
@@ -148,7 +148,7 @@ def test_what_was_read_is_kept_while_the_head_is_fitted(
 
 
 @pytest.mark.parametrize("rows", [judged, preferred])
-def test_a_conversation_without_room_for_a_reply_is_named(
+def test_an_error_names_a_conversation_that_leaves_no_space_for_a_reply(
     rows: Callable[[], list[dict[str, Any]]], tmp_path: Path, base: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -157,13 +157,13 @@ def test_a_conversation_without_room_for_a_reply_is_named(
     long = rows()
     long[7] |= {"prompt": "say " * 70, "question": "the long one"}
     assert main(config(tmp_path, base, long)) == 2
-    told = capsys.readouterr().err.replace("\n", " ")
-    assert "question 'the long one': the conversation has" in told
-    assert "the model's context of 64" in told
+    error = capsys.readouterr().err.replace("\n", " ")
+    assert "question 'the long one': the conversation has" in error
+    assert "the model's context of 64" in error
 
 
 @pytest.mark.parametrize("rows", [judged, preferred])
-def test_an_adapter_learns_with_the_head(
+def test_an_adapter_is_trained_with_the_head(
     rows: Callable[[], list[dict[str, Any]]], tmp_path: Path, base: Path
 ) -> None:
     assert main(config(tmp_path, base, rows(), lora=LORA)) == 0
@@ -176,7 +176,7 @@ def test_an_adapter_learns_with_the_head(
     assert good > 0.5 > bad
 
 
-def test_probabilities_are_fitted_to_what_an_adapter_has_not_seen(
+def test_probabilities_are_calibrated_on_replies_that_the_adapter_has_not_seen(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[tuple[Tensor, Sequence[bool]]] = []
@@ -194,21 +194,21 @@ def test_probabilities_are_fitted_to_what_an_adapter_has_not_seen(
     monkeypatch.setattr(reward_module, "platt_scaling", scaling)
     monkeypatch.setattr(reward_module, "AdapterSteps", Watched)
     assert main(config(tmp_path, base, judged(), lora=LORA | {"steps": 4})) == 0
-    [(head, learnt)], [(logit_N, correct)], record = trained, given, record_of(tmp_path)
-    # 100 questions: 20 are held out, of the rest a tenth is set aside.
-    assert (len(learnt.questions), len(correct), record["after"]["questions"]) == (72, 16, 20)
+    [(head, learned)], [(logit_N, correct)], record = trained, given, record_of(tmp_path)
+    # Of 100 questions 20 are held out; a tenth of the others is set aside.
+    assert (len(learned.questions), len(correct), record["after"]["questions"]) == (72, 16, 20)
     assert record["scaling"] == {"replies": 16, "slope": 0.5, "bias": -0.25}
     written = read_reward_head(tmp_path / "out" / "reward")
     assert torch.equal(written.weight_E, head.weight_E / 2)
     assert written.bias == pytest.approx(head.bias / 2 - 0.25)
     replies = read_replies(tmp_path / "data.jsonl", "")
     _, aside = split_questions(split_questions(replies.questions, 0.2, 0)[0], 0.1, 0)
-    assert not set(aside) & set(learnt.questions)
+    assert not set(aside) & set(learned.questions)
     assert tuple(correct) == replies.subset(aside).correct
     assert logit_N.std() > 0
 
 
-def test_an_average_reply_is_one_of_a_sample_of_all(
+def test_the_bias_is_centred_on_a_random_sample_of_replies(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[ReplyDataset] = []
@@ -227,7 +227,7 @@ def test_an_average_reply_is_one_of_a_sample_of_all(
     assert max(every.index(reply) for reply in some) > 30
 
 
-def test_an_adapter_begins_anew_where_the_state_is_that_of_reading(
+def test_an_adapter_starts_from_scratch_after_a_state_of_hidden_states(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reward_module, "_CHUNK", 20)
@@ -237,7 +237,7 @@ def test_an_adapter_begins_anew_where_the_state_is_that_of_reading(
     assert len(record_of(tmp_path)["loss"]) == 2
 
 
-def test_the_head_is_computed_in_float32_whatever_the_decoder_is() -> None:
+def test_the_head_is_computed_in_float32_in_any_precision_of_the_decoder() -> None:
     decoder = tiny_decoder()
     weight_E = torch.randn(decoder.config.width)
     model = RewardDecoder(decoder, weight_E, 0.5, "bf16")
@@ -250,7 +250,7 @@ def test_the_head_is_computed_in_float32_whatever_the_decoder_is() -> None:
     assert torch.equal(logit_N, (hidden_NE @ model.head.weight.T + model.head.bias)[:, 0])
 
 
-def test_bf16_and_layers_computed_twice_train_too(
+def test_an_adapter_is_trained_in_bf16_with_checkpointed_layers(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lora = LORA | {"steps": 4, "dtype": "bf16", "checkpoint_layers": True}
@@ -268,22 +268,22 @@ def test_bf16_and_layers_computed_twice_train_too(
 
 
 @pytest.mark.parametrize(
-    ("count", "more", "told"),
+    ("count", "more", "reason"),
     [
         (2, {}, "replies to 2 questions, of which 1 are held out"),
         (3, {"lora": LORA}, "replies to 3 questions, of which 1 are held out, 1 set aside"),
     ],
 )
-def test_too_few_questions_are_told_with_what_is_held_out(
+def test_an_error_about_too_few_questions_counts_those_held_out(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str], count: int,
-    more: dict[str, Any], told: str,
+    more: dict[str, Any], reason: str,
 ) -> None:  # fmt: skip
     assert main(config(tmp_path, base, judged(count), **more)) == 2
-    assert told in capsys.readouterr().err.replace("\n", " ")
+    assert reason in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.parametrize("logit", [-700.0, -40.0, -1.0, 0.0, 1.0, 30.0])
-def test_a_rewards_odds_are_those_of_its_logit(logit: float) -> None:
+def test_the_odds_of_a_reward_are_those_of_its_logit(logit: float) -> None:
     head = RewardHead("preference", torch.tensor([1.0]), logit, "base")
     assert odds_of(head.reward(torch.zeros(1))) == pytest.approx(math.exp(logit), rel=1e-2)
 
@@ -302,7 +302,7 @@ def test_a_rewards_odds_are_those_of_its_logit(logit: float) -> None:
         ({"lora": LORA | {"targets": ["q_proj", "lm_head"]}}, "'lm_head' would learn nothing"),
     ],
 )
-def test_a_configuration_that_cannot_be_followed_is_told(
+def test_an_invalid_configuration_is_rejected_with_a_reason(
     changes: dict[str, Any], reason: str, tmp_path: Path, base: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -310,7 +310,7 @@ def test_a_configuration_that_cannot_be_followed_is_told(
     assert reason in capsys.readouterr().err.replace("\n", " ")
 
 
-def test_another_commands_configuration_is_told(
+def test_a_configuration_of_another_command_is_rejected(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = config(tmp_path, base, judged(8))

@@ -1,4 +1,4 @@
-"""Reward models of replies that an architecture samples, and rewards in a graph."""
+"""Reward models trained on replies sampled by an architecture, and their use in a graph."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def base(tmp_path: Path) -> Path:
     return write_base(tmp_path)
 
 
-def test_a_head_reads_what_an_adapter_of_its_card_makes(
+def test_a_head_is_fitted_to_hidden_states_with_the_adapter_of_its_card(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = decoder_of(weights_of(open_model(tmp_path / "base")))
@@ -55,7 +55,7 @@ def test_a_head_reads_what_an_adapter_of_its_card_makes(
 
     other = tmp_path / "other"
     other.mkdir()
-    assert main(config(other, base, judged())) == 0  # without it the states are others
+    assert main(config(other, base, judged())) == 0  # without the adapter, hidden states differ
     assert not torch.equal(read_reward_head(other / "out" / "reward").weight_E, head.weight_E)
     capsys.readouterr()
     refused = tmp_path / "refused"
@@ -65,7 +65,7 @@ def test_a_head_reads_what_an_adapter_of_its_card_makes(
 
 
 def sampling(tmp_path: Path, base: Path, **changes: Any) -> list[str]:
-    """Drafts of a tiny model to a few sums, of which those that hold a 1 count as right."""
+    """Return the command that trains on sampled replies to sums, about half of them right."""
     items = [{"id": f"i{n}", "question": f"{n} + 1?", "answer": str(n)} for n in range(90)]
     write_lines(tmp_path / "items.jsonl", items)
     bench = {
@@ -75,19 +75,19 @@ def sampling(tmp_path: Path, base: Path, **changes: Any) -> list[str]:
     (tmp_path / "bench.json").write_text(json.dumps(bench))
     card = {"name": "solver", "backend": "scripted", "accuracy": 0.5}
     architecture = {
-        "version": 1, "name": "drafts", "models": {"solver": card},
+        "version": 1, "name": "sampled", "models": {"solver": card},
         "nodes": {
             "draft": {"type": "generator", "model": "solver", "samples": 4},
             "vote": {"type": "vote", "inputs": ["draft"]},
         },
         "output": "vote",
     }  # fmt: skip
-    (tmp_path / "drafts.json").write_text(json.dumps(architecture))
-    data = {"benchmark": "./bench.json", "architecture": "./drafts.json", "items": 12, "epochs": 2}
+    (tmp_path / "sampled.json").write_text(json.dumps(architecture))
+    data = {"benchmark": "./bench.json", "architecture": "./sampled.json", "items": 12, "epochs": 2}
     return config(tmp_path, base, judged(), data=data | changes)
 
 
-def test_replies_are_sampled_on_the_search_split_and_kept(tmp_path: Path, base: Path) -> None:
+def test_replies_are_sampled_on_the_search_split_and_saved(tmp_path: Path, base: Path) -> None:
     assert main(sampling(tmp_path, base)) == 0
     out = tmp_path / "out"
     run = read_run(out / "sampling")
@@ -110,12 +110,12 @@ def test_replies_are_sampled_on_the_search_split_and_kept(tmp_path: Path, base: 
 
     again = tmp_path / "again"
     again.mkdir()
-    assert main(config(again, base, kept)) == 0  # what was kept trains the same without sampling
+    assert main(config(again, base, kept)) == 0  # now without sampling
     other = record_of(again)
     assert (other["before"], other["penalty"]) == (record["before"], record["penalty"])
 
 
-def test_a_trained_card_ranks_and_weighs_in_a_graph(tmp_path: Path, base: Path) -> None:
+def test_a_trained_card_ranks_and_weights_votes_in_a_graph(tmp_path: Path, base: Path) -> None:
     assert main(sampling(tmp_path, base)) == 0
     spec = {
         "version": 1, "name": "weighed", "answer": "text",
@@ -147,7 +147,7 @@ def test_a_trained_card_ranks_and_weighs_in_a_graph(tmp_path: Path, base: Path) 
         asyncio.run(lm.aclose())  # type: ignore[attr-defined]
 
 
-def test_sampling_goes_on_after_an_interrupt(
+def test_sampling_resumes_after_an_interrupt(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = sampling(tmp_path, base)

@@ -1,4 +1,4 @@
-"""Whole trainings of tiny random models, through the command."""
+"""Complete trainings of tiny random models, through the command."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def sft(path: Path, base: Path, **changes: Any) -> list[str]:
 
 
 class Unused(torch.nn.Module):
-    """One layer that the loss reads, and one that it does not."""
+    """A layer that the loss uses, and a layer that it does not use."""
 
     def __init__(self) -> None:
         super().__init__()
         self.read, self.unread = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
 
 
-def test_what_never_had_a_gradient_is_restored_without_moments() -> None:
+def test_parameters_without_gradients_are_restored_without_moments() -> None:
     torch.manual_seed(0)
     model, other = Unused(), Unused()
 
@@ -106,11 +106,11 @@ def test_an_adapter_is_trained_and_its_card_runs(
     assert plain.text != adapted.text
 
 
-def test_what_is_resumed_ends_as_what_was_never_interrupted(
+def test_a_resumed_training_equals_an_uninterrupted_one(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(sft(tmp_path, base, accumulate=2)) == 0
-    whole = record_of(tmp_path)
+    uninterrupted = record_of(tmp_path)
     other = tmp_path / "other"
     other.mkdir()
     (other / "data.jsonl").write_bytes((tmp_path / "data.jsonl").read_bytes())
@@ -129,16 +129,16 @@ def test_what_is_resumed_ends_as_what_was_never_interrupted(
     assert (other / "out" / "state.safetensors").is_file()
     assert main([*command, "--resume"]) == 0
     again = record_of(other)
-    assert again["loss"] == whole["loss"]
-    assert again["after"] == whole["after"]
-    assert main([*command, "--resume"]) == 0  # finished: it is told once more
+    assert again["loss"] == uninterrupted["loss"]
+    assert again["after"] == uninterrupted["after"]
+    assert main([*command, "--resume"]) == 0  # finished: the report is printed again
 
 
 def _never(data: SampledReplies) -> NoReturn:
     raise AssertionError(data)
 
 
-def test_what_stands_twice_is_not_learnt_where_it_is_held_out(tmp_path: Path, base: Path) -> None:
+def test_copies_of_a_held_out_text_are_not_learned(tmp_path: Path, base: Path) -> None:
     twice = [{"prompt": f"say {i % 20}", "completion": f"{i % 20}!"} for i in range(40)]
     twice.append({"messages": [{"role": role, "content": f"{role} {n}"} for n in range(2)
                                for role in ("user", "assistant")]})  # fmt: skip
@@ -154,12 +154,12 @@ def test_what_stands_twice_is_not_learnt_where_it_is_held_out(tmp_path: Path, ba
         start = Start(tmp_path, folder, torch.device("cpu"), lambda _: (card, tmp_path), _never)
         texts, held_out_texts = open_objective(spec, start).data
         assert len(held_out_texts) == 9
-        learnt, held_out = ({text.question for text in part} for part in (texts, held_out_texts))
-        assert not learnt & held_out
-        assert len(learnt) + len(held_out) == 21
+        learned, held_out = ({text.question for text in part} for part in (texts, held_out_texts))
+        assert not learned & held_out
+        assert len(learned) + len(held_out) == 21
 
 
-def test_a_training_does_not_go_on_with_other_data(
+def test_a_training_is_not_resumed_with_other_data(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command, step = sft(tmp_path, base), Optimization.step
@@ -181,7 +181,7 @@ def test_a_training_does_not_go_on_with_other_data(
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(6, 0), (40, 4), (5000, 100)])
-def test_a_warm_up_is_a_tenth_of_a_short_training(steps: int, expected: int) -> None:
+def test_the_default_warm_up_is_a_tenth_of_a_short_training(steps: int, expected: int) -> None:
     file = {k: v for k, v in COMMON.items() if k != "warmup_steps"} | {"steps": steps}
     spec = {"training": "pretrain", "data": {"rule": "sums", "items": 60}, "decoder": SHAPE}
     assert PretrainSpec.model_validate(file | spec).warmup_steps == expected
@@ -189,19 +189,19 @@ def test_a_warm_up_is_a_tenth_of_a_short_training(steps: int, expected: int) -> 
         PretrainSpec.model_validate(file | spec | {"warmup_steps": steps + 1})
 
 
-def test_two_processes_do_not_train_in_one_folder(
+def test_a_folder_is_locked_against_other_processes(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").mkdir()
     with locked(tmp_path / "out", "training"):
         assert main([*sft(tmp_path, base), "--resume"]) == 2
-    told = capsys.readouterr().err.replace("\n", " ")
-    assert f"another process is writing the training {tmp_path / 'out'}" in told
+    error = capsys.readouterr().err.replace("\n", " ")
+    assert f"another process is writing the training {tmp_path / 'out'}" in error
     assert not (tmp_path / "out" / "training.json").exists()
     assert main(sft(tmp_path, base)) == 0
 
 
-def test_without_resume_a_training_is_not_written_over_nor_another_resumed(
+def test_a_training_is_neither_overwritten_nor_resumed_with_other_settings(
     tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(sft(tmp_path, base)) == 0
@@ -212,7 +212,7 @@ def test_without_resume_a_training_is_not_written_over_nor_another_resumed(
 
 
 @pytest.mark.parametrize(("dtype", "kept"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
-def test_an_adapter_is_kept_in_the_numbers_that_it_multiplied_in(
+def test_an_adapter_is_saved_in_the_number_format_of_the_training(
     tmp_path: Path, base: Path, dtype: str, kept: torch.dtype
 ) -> None:
     assert main(sft(tmp_path, base, dtype=dtype, steps=2)) == 0
@@ -221,7 +221,7 @@ def test_an_adapter_is_kept_in_the_numbers_that_it_multiplied_in(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bf16"])
-def test_the_last_layers_alone_are_trained(tmp_path: Path, base: Path, dtype: str) -> None:
+def test_only_the_last_layers_are_trained(tmp_path: Path, base: Path, dtype: str) -> None:
     command = sft(tmp_path, base, lora=None, last_layers=1, dtype=dtype, checkpoint_layers=True)
     assert main(command) == 0
     before, after = (
@@ -235,7 +235,7 @@ def test_the_last_layers_alone_are_trained(tmp_path: Path, base: Path, dtype: st
         assert changed == is_trained, name
 
 
-def test_a_gguf_file_becomes_a_folder_that_reads_text_as_it_did(
+def test_a_folder_made_from_a_gguf_file_tokenizes_as_the_file_does(
     tmp_path: Path, base: Path, tiny_chat_file: Path
 ) -> None:
     assert main(sft(tmp_path, tiny_chat_file, lora=None, steps=1, learning_rate=1e-12)) == 0
@@ -303,7 +303,7 @@ def test_transformers_and_the_engine_read_a_pretrained_decoder(tmp_path: Path, f
         ({"learning_rate": 1e30, "max_gradient_norm": 1e30}, "smaller learning_rate"),
     ],
 )
-def test_what_cannot_be_trained_is_told_in_a_sentence(
+def test_an_invalid_training_is_rejected_with_a_reason(
     tmp_path: Path,
     base: Path,
     changes: dict[str, Any],
@@ -311,6 +311,6 @@ def test_what_cannot_be_trained_is_told_in_a_sentence(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(sft(tmp_path, base, **changes)) == 2
-    told = capsys.readouterr().err
-    assert reason in told
-    assert "Traceback" not in told
+    error = capsys.readouterr().err
+    assert reason in error
+    assert "Traceback" not in error

@@ -40,22 +40,22 @@ def test_prompts_and_messages_become_dialogues(tmp_path: Path) -> None:
         ({"prompt": "p", "completion": 3}, r"data\.jsonl:2: \$\.completion: is 3, not a text"),
         ({"messages": []}, r"\$\.messages: no message"),
         ({"messages": [{"role": "bot", "content": "x"}]}, r"\$\.messages\[0\]\.role: is .bot."),
-        ({"messages": [{"role": "assistant", "content": "x"}]}, "begins with an answer"),
-        ([1], "is a list of 1; every line"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, "is the assistant's; a message of"),
+        ([1], "every line of JSON Lines must be one object"),
     ],
 )
-def test_a_line_of_another_form_is_named(tmp_path: Path, row: object, reason: str) -> None:
+def test_an_error_names_a_malformed_line(tmp_path: Path, row: object, reason: str) -> None:
     data = write(tmp_path, {"prompt": "p", "completion": "q"}, row)
     with pytest.raises(SpecError, match=reason):
         list(dialogues(data, tmp_path))
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_an_error_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"nowhere\.jsonl"):
         list(plain_texts(JsonlData(path="nowhere.jsonl"), tmp_path))
 
 
-def test_chain_sums_are_worked_rightly() -> None:
+def test_chain_sums_have_right_answers() -> None:
     found = list(chain_sums(50, seed=3))
     assert len(set(found)) == 50
     assert found == list(chain_sums(50, seed=3))
@@ -64,7 +64,7 @@ def test_chain_sums_are_worked_rightly() -> None:
         assert read_answer(answer, "number") == str(eval(expression))
 
 
-def test_a_working_holds_nothing_that_reads_like_a_wrong_calculation() -> None:
+def test_a_solution_contains_no_equation() -> None:
     assert not any(check_equations(answer).statements for _, answer in chain_sums(200, seed=4))
 
 
@@ -85,13 +85,13 @@ def test_a_working_holds_nothing_that_reads_like_a_wrong_calculation() -> None:
         ([9999] * 3, ["+ 9999 9999 9999", "99990 99990 89991 99990 79992"]),
     ],
 )
-def test_lists_then_totals_then_their_difference(terms: list[int], lines: list[str]) -> None:
+def test_solutions_of_chain_sums(terms: list[int], lines: list[str]) -> None:
     answer = chain_sum_of(terms)[1].splitlines()
     assert answer[:-1] == lines
     assert answer[-1] == f"The answer is {sum(terms)}."
 
 
-def test_every_third_number_of_a_working_is_the_sum_of_the_two_before_it() -> None:
+def test_each_running_total_is_the_sum_of_the_two_numbers_before_it() -> None:
     for _, answer in chain_sums(100, seed=5):
         for line in answer.splitlines():
             numbers = [int(n[::-1]) for n in re.findall(r"\b[0-9]{5}\b", line)]
@@ -100,7 +100,7 @@ def test_every_third_number_of_a_working_is_the_sum_of_the_two_before_it() -> No
             assert all(total == (a + b) % 100_000 for a, b, total in triples)
 
 
-def test_no_chain_sum_is_an_item_that_select_or_test_asks() -> None:
+def test_chain_sums_are_of_the_search_split_only() -> None:
     from archon.evals.benchmarks.reasoning_gym import split_of
 
     assert all(split_of(question) == "search" for question, _ in chain_sums(200, seed=0))
@@ -110,13 +110,13 @@ def test_no_chain_sum_is_an_item_that_select_or_test_asks() -> None:
     assert chain_sum_of([int(term) for term in terms])[0] == row["question"]
 
 
-def test_a_rule_that_cannot_make_so_many_says_so() -> None:
+def test_a_rule_with_too_few_texts_is_rejected() -> None:
     assert len(list(plain_sums(9000, 0))) == 9000
     with pytest.raises(UsageError, match="only about 10000 different texts, not 20000"):
         list(plain_sums(20_000, 0))
 
 
-def test_a_rule_for_the_other_kind_of_training_is_refused(tmp_path: Path) -> None:
+def test_a_rule_for_another_kind_of_training_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="has no questions and answers"):
         list(dialogues(RuleData(rule="sums", items=3), tmp_path))
     with pytest.raises(SpecError, match="has no plain texts"):

@@ -28,7 +28,7 @@ def tiny_decoder(**changes: Any) -> TrainableDecoder:
 
 
 def one_text(token_ids: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """A row that one text fills: tokens, positions, texts."""
+    """Return a row with a single text: tokens, positions, texts."""
     tokens = torch.tensor([token_ids])
     return tokens, torch.arange(len(token_ids))[None], torch.zeros_like(tokens)
 
@@ -36,7 +36,7 @@ def one_text(token_ids: list[int]) -> tuple[Tensor, Tensor, Tensor]:
 def slope(
     loss: Callable[[], Tensor], parameter: Tensor, direction: Tensor, epsilon: float
 ) -> Tensor:
-    """How a loss changes with a parameter along a direction, by central differences."""
+    """Return the derivative of a loss along a direction of a parameter, by central differences."""
     with torch.no_grad():
         parameter += epsilon * direction
         up = loss()

@@ -63,7 +63,7 @@ class PrefixTree:
         return self._roots.setdefault(adapter, PrefixNode((), -1, None))
 
     def match(self, token_ids: Sequence[int], adapter: str = "") -> list[PrefixNode]:
-        """Return the longest path of full blocks that spells a prefix of these tokens.
+        """Return the longest path of full blocks whose tokens are a prefix of these tokens.
 
         Its nodes may not be ready yet.
         """
@@ -128,8 +128,8 @@ class PrefixTree:
 
         Returns
         -------
-        The blocks that the tree now owns. It does not take a block that it has from an equal text,
-        nor any after a node that is still being computed.
+        The blocks that the tree now owns. It takes neither a block of a text that it already has,
+        nor any block after a node that is still being computed.
         """
         node = path[-1] if path else self._root(adapter)
         last_used = node.last_used

@@ -4,8 +4,8 @@ A decode step of a small model has hundreds of short kernels, and launching them
 running them. A CUDA graph launches all of them at once, but always with the same shapes and
 addresses. So steps are padded to few shapes (``padding``), and their inputs are copied into fixed
 tensors. A shape is recorded at its third occurrence. Before that, and without a GPU, its padded
-steps are computed kernel by kernel, with the same result. All other steps are computed unpadded:
-those with several tokens of a text, with adapters, or with hidden states.
+steps are computed kernel by kernel, with the same result. Steps with several tokens of a text, with
+adapters, or with hidden states are computed unpadded.
 
 No GPU has recorded or replayed a step yet (see ``docs/gpu.md``); the padded steps are tested on the
 CPU.
@@ -38,7 +38,7 @@ from archon.engine.span import Span
 RECORDED_AT = 3
 """Occurrence of a shape at which it is recorded."""
 MAX_GRAPHS = 64
-"""Graphs that are kept; the least recently used one is dropped."""
+"""Maximum graphs; when there are more, the least recently used one is dropped."""
 _CPU = torch.device("cpu")
 _WARM_UP_STEPS = 2
 
@@ -58,7 +58,7 @@ class GraphedDecoder:
         self._graphs: OrderedDict[Signature, _Graph] = OrderedDict()
         self._cache: KVCache | None = None
         self._logits_RV: Tensor | None = None
-        """Logits of all graphs; separate tensors would need memory for each graph."""
+        """Logits that all graphs write to; separate tensors would take memory for each graph."""
         self._records = decoder.device.type == "cuda"
 
     sample = staticmethod(sample)

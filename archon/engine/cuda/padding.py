@@ -1,4 +1,4 @@
-"""Padding of decode steps to few shapes, so that a recorded step can be replayed for many.
+"""Padding of decode steps to few shapes, so that one recorded step can be replayed for many.
 
 Sizes are rounded up to powers of two. Rows of padding have token 0 at position 0, write their keys
 to a scratch block that no sequence owns, and attend to no keys; their logits are not used. Every
@@ -23,7 +23,7 @@ MAX_ROWS = 512
 """Steps with more rows are not replayed: they would gain too little."""
 
 Signature = tuple[int, ...]
-"""Rows of a step, then groups, rows and blocks of each part of its attention: all its shapes."""
+"""All shapes of a step: its rows, then groups, rows and blocks of each part of attention."""
 
 
 def is_decode(spans: Sequence[Span]) -> bool:
@@ -34,7 +34,7 @@ def is_decode(spans: Sequence[Span]) -> bool:
 
 
 def padded_step(step: StepInput, scratch_block: int, mask_dtype: torch.dtype) -> StepInput:
-    """Return a padded decode step that computes the same in its first rows.
+    """Return a padded decode step that computes the same logits in its first rows.
 
     Parameters
     ----------

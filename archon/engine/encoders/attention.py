@@ -59,7 +59,7 @@ def attend(
 def padding_bias(is_token_BS: Tensor) -> Tensor:
     """Return a bias, (B, 1, 1, S), that masks padding by the smallest float32.
 
-    It is not −∞, since a row that has only padding would then be NaN.
+    With −∞, a row of only padding would become NaN.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ class EncoderDecoderConfig:
     num_buckets: int = 32
     """Buckets of relative positions (``archon.engine.encoders.positions``)."""
     max_distance: int = 128
-    """Distance, in tokens, from which on all positions share one bucket."""
+    """Distance, in tokens, from which on all distances share one bucket."""
     norm_epsilon: float = 1e-6
     """ε of RMSNorm."""
     gated: bool = False

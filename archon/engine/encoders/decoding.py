@@ -22,7 +22,7 @@ from archon.errors import EngineError
 
 
 class SequenceToSequence:
-    """Computes generation requests, whose prompt is the source without its stop token.
+    """Generator of an encoder–decoder; a request's prompt is the source without its stop token.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class SequenceToSequence:
 
     def _validate(self, request: GenerationRequest) -> None:
         if not request.draws or request.max_tokens < 1:
-            raise EngineError("a request needs a sample and max_tokens of at least 1")
+            raise EngineError("a request needs at least one sample and max_tokens of 1")
         if any(not 0 <= t < self.model.config.vocab_size for t in request.prompt_ids):
             raise EngineError("the prompt has a token id that is not in the vocabulary")
         if request.beams and len(request.draws) > request.beams:
@@ -118,7 +118,7 @@ class SequenceToSequence:
             token_ids=tuple(text.token_ids),
             logprobs=tuple(text.logprobs) if request.logprobs else None,
             finish_reason=text.ending or "length",
-            # All samples share the memory; it counts as computed for the first one.
+            # All samples share the encoded source; it counts as computed for the first one.
             cached_tokens=len(request.prompt_ids) if text.index else 0,
             ended_by=text.ended_by,
         )

@@ -34,7 +34,7 @@ class Memory:
     """Keys and values of an encoded source for cross-attention, computed once."""
 
     keys_and_values: Sequence[tuple[Tensor, Tensor]]
-    """For each decoder layer, (B, H, S, D) each. B is 1 if all target texts have one source."""
+    """Keys and values of each decoder layer, (B, H, S, D). B is 1 if all targets share a source."""
     bias: Tensor
     """(B, 1, 1, S); masks padding."""
 
@@ -105,7 +105,7 @@ class EncoderDecoder(nn.Module):
         keys = keys or GrowingKeys(self.config.num_decoder_layers)
         num_tokens = target_BT.shape[1]
         key_S = torch.arange(start + num_tokens, device=target_BT.device)
-        # Only the rows of the new tokens are needed of the bias and the causal mask.
+        # Of the bias and the causal mask, only the rows of the new tokens are needed.
         bias = self.decoder_positions(key_S[start:], key_S)
         bias = bias + causal_bias(start + num_tokens, target_BT.device)[start:]
         y_BTE = self.dropout(self.embedding(target_BT))
@@ -181,9 +181,10 @@ class FeedForward(nn.Module):
 
 
 def initialise(model: EncoderDecoder, seed: int) -> None:
-    """Initialise the weights for training: normal, so that the outputs of layers are near 1.
+    """Initialise the weights for training: normal, scaled so that outputs of layers are near 1.
 
-    As in T5, weights of queries are smaller by √D, which replaces the division of scores by √D.
+    As in T5, weights of queries are smaller by the factor √D. This replaces the division of scores
+    by √D.
     """
     generator = torch.Generator().manual_seed(seed)
     config = model.config

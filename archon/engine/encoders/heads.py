@@ -1,4 +1,4 @@
-"""Heads of an encoder: from its vectors to words, to classes, or to one vector per text."""
+"""Heads of an encoder: its vectors → words, classes, or one vector per text."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ class MaskedLanguageModel(nn.Module):
 class TextClassifier(nn.Module):
     """Logits of the classes of a text, or of a pair of texts, from its first token.
 
-    With one class it is a *cross-encoder*, which scores how well two texts match. Each token of one
-    text has attended to every token of the other (Nogueira and Cho 2019, arXiv 1901.04085).
+    With one class it is a *cross-encoder*, which scores how well two texts match. It reads both
+    texts together, so each token of one can attend to every token of the other (Nogueira and Cho
+    2019, arXiv 1901.04085).
     """
 
     def __init__(self, encoder: Encoder, num_classes: int) -> None:
@@ -77,6 +78,6 @@ def mean_vector(x_BTE: Tensor, is_token_BT: Tensor) -> Tensor:
 def first_vector(x_BTE: Tensor) -> Tensor:
     """Return the first token's vector, normalised to length 1, (B, E).
 
-    Some models are trained to represent a text by it instead of by the mean.
+    Some models are trained to represent a text by this vector instead of the mean.
     """
     return functional.normalize(x_BTE[:, 0], dim=-1)

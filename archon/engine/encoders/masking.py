@@ -1,7 +1,7 @@
 """Masked language modelling, the pre-training task of encoders: predict masked tokens.
 
 15 % of the tokens are selected. Of these, 80 % are replaced by the mask token, 10 % by a random
-token, and 10 % stay, so that the encoder cannot rely on the mask to know which tokens it must
+token, and 10 % stay. So the encoder cannot rely on the mask token to know which tokens it must
 predict (Devlin et al. 2018, arXiv 1810.04805, section 3.1).
 """
 

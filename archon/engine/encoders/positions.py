@@ -1,6 +1,6 @@
 """Relative positions: a learned bias of attention that depends on the distance of two tokens.
 
-Distances are grouped into buckets. A short distance has its own bucket. The widths of the other
+Distances are grouped into buckets. Each short distance has its own bucket. The widths of the other
 buckets grow exponentially with the distance, and all distances above a maximum share the last one.
 Each head learns one number per bucket (Raffel et al. 2020, arXiv 1910.10683, section 2.1).
 """

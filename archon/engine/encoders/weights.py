@@ -28,7 +28,7 @@ from archon.engine.files.folder import CONFIG, WEIGHTS, ModelFolder
 from archon.errors import ModelFileError
 
 Renames = tuple[tuple[str, str], ...]
-"""Pattern of a part of a parameter's name → name in files; all are applied in order."""
+"""(pattern of a part of a parameter's name, its replacement in files); all apply, in order."""
 
 ENCODER_DECODER_NAMES: Renames = (
     (r"^embedding\.", "shared."),
@@ -56,7 +56,7 @@ _GATED_UP = (
 
 
 def encoder_decoder_names(gated: bool) -> Renames:
-    """Return the table of the T5 family, whose gated networks have one matrix more."""
+    """Return the table of the T5 family; gated networks have one more matrix."""
     return ENCODER_DECODER_NAMES + (_GATED_UP if gated else _UP)
 
 
@@ -201,13 +201,13 @@ def save_text_classifier(
     labels
         Names of the classes.
     """
-    stated = dict(config) | {
+    classifier_config = dict(config) | {
         "architectures": ["BertForSequenceClassification"],
         "id2label": {str(index): label for index, label in enumerate(labels)},
         "label2id": {label: index for index, label in enumerate(labels)},
         "torch_dtype": "float32",
     }
-    _save(model, TEXT_CLASSIFIER_NAMES, stated, path, torch.float32)
+    _save(model, TEXT_CLASSIFIER_NAMES, classifier_config, path, torch.float32)
 
 
 def load_text_classifier(folder: ModelFolder) -> TextClassifier:

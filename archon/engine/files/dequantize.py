@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 SUPER_BLOCK = 256
-_ELEMENTS_AT_ONCE = 1 << 20
+_ELEMENTS_PER_PART = 1 << 20
+"""Elements that are decoded together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +35,13 @@ class BlockFormat:
 
 
 def dequantize(raw: Tensor, format: BlockFormat) -> Tensor:
-    """Decode blocks: uint8 of any shape → float32 of one dimension.
+    """Decode blocks: uint8 of any shape → float32 with one dimension.
 
     Decoding needs several times the memory of its result, so large tensors are decoded in parts.
     """
     blocks = raw.view(-1, format.bytes)
     values = torch.empty(len(blocks), format.elements)
-    step = _ELEMENTS_AT_ONCE // format.elements
+    step = _ELEMENTS_PER_PART // format.elements
     for start in range(0, len(blocks), step):
         values[start : start + step] = format.decode(blocks[start : start + step])
     return values.reshape(-1)
@@ -97,7 +98,7 @@ def _scales_and_minima(packed: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _halves_of_chunks(packed: Tensor) -> Tensor:
-    """Split 128 bytes: (blocks, 8, 32), the low and then the high halves of each 32 bytes."""
+    """Split 128 bytes into the low, then the high halves of each 32 bytes: (blocks, 8, 32)."""
     chunks = packed.view(-1, 4, 1, 32)
     return torch.cat([chunks & 0x0F, chunks >> 4], dim=2).view(-1, 8, 32)
 

@@ -29,7 +29,7 @@ CONFIG = "config.json"
 WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _DTYPES = ("F32", "F16", "BF16")
 _POSITION_IDS = "embeddings.position_ids"
-"""Tensor of older encoders that has the numbers 0, 1, 2, …, not parameters."""
+"""Tensor of older encoders with the numbers 0, 1, 2, … instead of parameters."""
 
 
 def read_text(path: Path) -> str | None:
@@ -114,15 +114,15 @@ class ModelFolder:
         return stored.to(torch.float32)
 
     def json(self, name: str) -> dict[str, Any] | None:
-        """Read the JSON object in one of the folder's files; None if there is no such file."""
+        """Read the JSON object in a file of the folder; return None if there is no such file."""
         return read_json(self.path / name)
 
     def text(self, name: str) -> str | None:
-        """Read one of the folder's text files; None if there is no such file."""
+        """Read a text file of the folder; return None if there is no such file."""
         return read_text(self.path / name)
 
     def _shards(self) -> dict[str, set[str]]:
-        """Return the names of the files of weights → their tensors according to the index."""
+        """Return the names of the weight files → their tensors according to the index."""
         if (self.path / WEIGHTS).is_file():
             return {WEIGHTS: set()}
         index = self.json(_INDEX)

@@ -4,7 +4,7 @@ The file is mapped into memory; a tensor is read when it is needed. The file is 
 declared size is checked against the file's length before it is used.
 
 A large model may be split into several files, ``NAME-00001-of-00003.gguf`` and so on. Opening any
-of them opens the model: each part states its number, and the first one has the model's keys.
+of them opens the model: each part has its number, and the first one has the model's keys.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -29,11 +29,11 @@ MAGIC = b"GGUF"
 MAX_ENTRIES = 1 << 20
 MAX_DIMENSIONS = 4
 _MAX_PARTS = 99_999
-"""Limit of the five digits in a part's name."""
+"""Largest number of parts: names have five digits."""
 _MAX_NAMED = 20
-"""Missing parts that an error names."""
+"""Maximum missing parts that an error names."""
 _SPLIT_DEFAULTS = (("no", 0), ("count", 1))
-"""Keys ``split.…``, and their values in a file that is not split."""
+"""Keys ``split.…``, and their defaults, for a file that is not split."""
 
 _SCALARS: dict[int, str] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q",
@@ -206,7 +206,7 @@ class GGUFPart:
             raise self._fail("a string is not UTF-8") from None
 
     def _strings(self, count: int) -> list[str]:
-        """Read ``count`` strings in a tight loop: vocabularies have hundreds of thousands."""
+        """Read ``count`` strings in a tight loop, since vocabularies have hundreds of thousands."""
         data, at, end = self._bytes, self._at, len(self._bytes)
         read_length = struct.Struct("<Q").unpack_from
         strings: list[bytes] = []
@@ -253,7 +253,7 @@ class GGUFPart:
         version = self._scalar("<I")
         if version not in (2, 3):
             raise ModelFileError(
-                f"{self.path}: GGUF version {version} is not supported; 2 and 3 are"
+                f"{self.path}: GGUF version {version} is not supported; only 2 and 3 are"
             )
         num_tensors, num_pairs = self._scalar("<Q"), self._scalar("<Q")
         if max(num_tensors, num_pairs) > MAX_ENTRIES:

@@ -17,7 +17,7 @@ from typing import Any
 from archon.errors import ModelFileError
 
 _MAX_SHOWN = 80
-"""Characters of a value in an error."""
+"""Maximum characters of a value in an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class KeyRules:
     irrelevant: frozenset[str]
     """Keys that do not affect results, with any value."""
     neutral: Mapping[str, Sequence[Any]]
-    """Keys → values that have no effect. A null, false, zero or empty value is allowed as well,
-    unless True is among the allowed values."""
+    """Keys → values that have no effect. Null, false, zero and empty values are allowed as well,
+    unless True is among the listed values."""
     null_only: frozenset[str] = frozenset()
     """Keys that have an effect unless they are null: an empty object means the defaults."""
     irrelevant_names: re.Pattern[str] = field(default_factory=lambda: re.compile(r"(?!)"))
@@ -95,7 +95,7 @@ class CheckedKeys:
         return value
 
     def expect(self, key: str, supported: Sequence[object]) -> None:
-        """Reject any other value than these."""
+        """Reject any value other than these."""
         value = self.values.get(self.prefix + key)
         if value not in supported:
             known = ", ".join(repr(v) for v in supported if v is not None)
@@ -114,13 +114,13 @@ class CheckedKeys:
 
 
 def shown(value: Any) -> str:
-    """Return the repr of a value for an error message, at most 80 characters of it."""
+    """Return the repr of a value for an error message, cut to 80 characters."""
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def _is_neutral(value: Any, allowed: Sequence[Any]) -> bool:
-    """Return True if a value is allowed, or is false or empty and True is not allowed."""
+    """Return True if a value is listed, or if it is false or empty and True is not listed."""
     if any(_same(value, one) for one in allowed):
         return True
     return not value and not any(one is True for one in allowed)

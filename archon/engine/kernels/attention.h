@@ -4,11 +4,12 @@
 // reads them: keys as (D / 2, 16, 2), pairs of channels of sixteen tokens; values as (8, D, 2), pairs
 // of tokens of every channel. Rows are the query heads that share a key-value head.
 //
-// Softmax is computed online (Milakov & Gimelshein 2018, arXiv 1805.02867): a row has a reference m,
-// the sum of 2^(score - m), and the sum of the values with these weights. It adds one block after
-// another. The reference changes only if a score exceeds it by more than 8, so that it usually costs
-// one comparison. The state of a row after a block is a function of its blocks in order, not of how
-// they were grouped. So tokens of many sequences may read a shared block together or separately.
+// Softmax is computed online (Milakov & Gimelshein 2018, arXiv 1805.02867). The state of a row is a
+// reference m, the sum of 2^(score - m), and the sum of the values with these weights. Blocks are
+// added one after another. The reference changes only if a score exceeds it by more than 8, so that
+// it usually costs one comparison. The state of a row after a block is a function of its blocks in
+// order, not of how they were grouped. So tokens of many sequences may read a shared block together
+// or separately.
 #pragma once
 
 #include "simd.h"
@@ -24,9 +25,9 @@ constexpr int MAX_BLOCKS = 1;
 constexpr int MAX_VECTORS = 1;
 #endif
 constexpr int MAX_HEAD_WIDTH = 256;
-constexpr float SLACK = 8.0f;     // excess of a score, in powers of 2, that moves no reference
+constexpr float SLACK = 8.0f;     // excess of a score, in powers of 2, that does not move the reference
 
-// State of the softmax of some rows; `weighted` is (rows, D).
+// State of the softmax of up to MAX_ROWS rows; `weighted` is (rows, D).
 struct Softmax {
   float reference[MAX_ROWS];
   Floats sum[MAX_ROWS];
@@ -42,6 +43,8 @@ struct Blocks {
 
 // The two products below are separate, small functions so that the compiler keeps all sums in
 // registers.
+
+// out = scale · q · keys: (rows, blocks), a vector of 16 scores each.
 template <int ROWS, int BLOCKS>
 __attribute__((noinline)) void scores(const bf16* q, int D, const bf16* const* keys, float scale,
                                       Floats out[ROWS][BLOCKS]) {
@@ -110,6 +113,7 @@ static inline void move_reference(Softmax& s, int r, Floats score, int D) {
   for (int d = 0; d < D; d += LANES) store(weighted + d, load(weighted + d) * shrink);
 }
 
+// Turn the scores of a row and a block into weights; store them in `p` and add them to the row's sum.
 static inline void weigh(Softmax& s, int r, Floats score, bf16* p) {
   const Floats weight = exp2_of(score - splat(s.reference[r]));
   s.sum[r] = s.sum[r] + weight;
@@ -148,6 +152,7 @@ static inline void attend_blocks(const bf16* q, int D, const bf16* const* keys,
   }
 }
 
+// Add blocks `block` to `block` + BLOCKS - 1 of the block table to the softmax of ROWS rows.
 template <int ROWS, int BLOCKS>
 static inline void attend_group(const bf16* q, int D, const Blocks& at, int64_t block, int valid,
                                 float scale, Softmax& s) {
@@ -178,6 +183,7 @@ static void attend_rows(const bf16* q, int D, const Blocks& at, int64_t first, i
     attend_group<ROWS, 1>(q, D, at, block, block + 1 == last ? valid : BLOCK_TOKENS, scale, s);
 }
 
+// `attend_rows` for a number of rows that is known only at run time.
 template <int ROWS = MAX_ROWS>
 static inline void attend(int rows, const bf16* q, int D, const Blocks& at, int64_t first,
                           int64_t last, int valid, float scale, Softmax& s) {

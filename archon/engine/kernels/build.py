@@ -74,7 +74,7 @@ def _load(compiler: str, options: tuple[str, ...], folder: Path | None) -> ctype
 
 def _compile(compiler: str, options: tuple[str, ...], here: Path, target: Path) -> bool:
     """Compile the kernels to ``target``, atomically; return False if that fails."""
-    logger.info("compiling the engine's kernels (once; takes some seconds)")
+    logger.info("compiling the engine's kernels (only once; this takes some seconds)")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh = target.with_name(f"{target.name}.{os.getpid()}")
@@ -89,7 +89,7 @@ def _compile(compiler: str, options: tuple[str, ...], here: Path, target: Path) 
     except (OSError, subprocess.TimeoutExpired) as error:
         reason = str(error)
     logger.warning(
-        "the engine's kernels cannot be compiled, so the engine computes in torch: %s", reason
+        "the engine's kernels could not be compiled, so the engine computes in torch: %s", reason
     )
     return False
 

@@ -1,9 +1,9 @@
 // Products with int4 weights: a tile of rows times a panel of outputs, exact in int32 within a group.
 //
 // A group is 32 inputs of an output, which share a scale in bf16. The weights of a panel of 32
-// outputs are (I / 8, 32, 4) bytes: the low half of a byte belongs to one of the first four of eight
-// inputs, the high half to one of the last four; both are shifted by 8. The groups' sums are scaled
-// and added in float32, in order; `offset` cancels the shift of the inputs by 128.
+// outputs are (I / 8, 32, 4) bytes. A byte has two weights, both shifted by 8: its low half is for one
+// of the first four of eight inputs, its high half for one of the last four. The groups' sums are
+// scaled and added in float32, in order; `offset` cancels the shift of the inputs by 128.
 #pragma once
 
 #include "int8.h"
@@ -96,9 +96,9 @@ static inline void part_sums(const Input* x, const uint8_t* weight, int64_t inpu
     const __m256 scales = load_eight_bf16(scale);
 #pragma GCC unroll 4
     for (int r = 0; r < ROWS; r++) {
-      const __m256 whole = _mm256_cvtepi32_ps(sums_of_pairs(pairs[r][0], pairs[r][1]));
+      const __m256 group_sums = _mm256_cvtepi32_ps(sums_of_pairs(pairs[r][0], pairs[r][1]));
       float* to = sums + r * PANEL_OUTPUTS;
-      _mm256_store_ps(to, _mm256_add_ps(_mm256_load_ps(to), _mm256_mul_ps(whole, scales)));
+      _mm256_store_ps(to, _mm256_add_ps(_mm256_load_ps(to), _mm256_mul_ps(group_sums, scales)));
     }
   }
 }

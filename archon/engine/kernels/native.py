@@ -1,7 +1,7 @@
 """The int8 or int4 decoder on a CPU: one call of ``kernels/step.cpp`` computes a step.
 
-It computes what ``Decoder`` computes in torch, up to the rounding of norms and softmax. The numbers
-of a token are the same to the bit regardless of the other tokens in the step.
+It computes what ``Decoder`` computes in torch, up to the rounding of norms and softmax. A token's
+results are the same to the bit regardless of the other tokens in the step.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ _values_of = attrgetter(*(f.name for f in fields(SamplingRule)))
 _PHASES = ("products", "attention", "head", "rest")
 
 
+# The ctypes structures below mirror the structs of ``product.h`` and ``step.cpp``, field by field.
+
+
 def _pointer(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
 
@@ -50,11 +53,13 @@ _LINEAR_PARTS = ("weight", "scale", "shift", "group_scale", "offset", "bias")
 
 
 class NativeLinear(ctypes.Structure):
+    """``Linear`` of ``product.h``: pointers to a packed linear layer, and its sizes."""
+
     _fields_ = (*_pointers(*_LINEAR_PARTS), *_integers("outputs", "inputs"))
 
     @classmethod
     def of(cls, packed: Packed, name: str) -> NativeLinear:
-        """Point at a packed linear layer, which must stay alive."""
+        """Return pointers to a packed linear layer, whose tensors must stay alive."""
         panels, runs, _, _ = packed[name + ".weight"].shape
         inputs_per_run = 8 if name + ".group_scale" in packed else 4
         parts = [packed.get(f"{name}.{part}") for part in _LINEAR_PARTS]
@@ -224,7 +229,7 @@ class NativeDecoder:
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: NativeCache) -> Tensor:
         """Run one step (``archon.engine.decoder_protocol``); the next one overwrites the logits."""
-        # Sorted, texts with a common prefix are neighbours, so that they read its blocks together.
+        # Sorting makes texts with a common prefix neighbours, which then read its blocks together.
         order = sorted(range(len(spans)), key=lambda i: spans[i].blocks.tobytes())
         lengths = np.array([len(spans[i].token_ids) for i in order])
         ends = np.cumsum(lengths)
@@ -247,7 +252,7 @@ class NativeDecoder:
         outputs = self._logits.data_ptr(), self._seconds.ctypes.data
         adapters = (
             None if adapted is None else adapted.ctypes.data,
-            # A copy of the list: the thread that loads a model may be adding an adapter.
+            # A copy, since the thread that loads a model may add an adapter meanwhile.
             max((adapter.max_rank for adapter in list(self.adapters.values())), default=0),
         )
         hidden_states = len(targets), hidden_tokens.ctypes.data, targets.ctypes.data
@@ -277,7 +282,7 @@ class NativeDecoder:
         return np.fromiter(chain.from_iterable(wanted), np.int64)
 
     def _reserve_logits(self, num_rows: int) -> None:
-        """Ensure memory for this many rows of logits; it is reused, since allocating it is slow."""
+        """Ensure memory for this many rows of logits; reuse it, since allocating it is slow."""
         if num_rows > len(self._logits):
             self._logits = torch.empty(-(-num_rows // 64) * 64, self._logits.shape[1])
 

@@ -8,7 +8,7 @@ int4
     (O / 32, I / 8, 32, 4), two weights per byte, with a scale per group and an ``offset`` per
     output.
 
-Packing takes seconds, reading the cache a fraction of a second.
+Packing a model takes seconds; reading it from the cache takes a fraction of a second.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def pack(source: WeightSource, precision: Precision) -> Packed:
 
 
 def _interleaved(gate_up: Tensor) -> Tensor:
-    """Reorder rows so that each panel has 16 gates and the 16 ups that belong to them."""
+    """Reorder rows so that each panel has 16 rows of gate and the same 16 rows of up."""
     halves = [x.unflatten(0, (-1, PANEL_OUTPUTS // 2)) for x in gate_up.chunk(2)]
     return torch.stack(halves, dim=1).flatten(0, 2)
 
@@ -172,10 +172,10 @@ def _write(packed: Packed, path: Path) -> None:
 
 
 def _in_huge_pages(packed: Packed) -> Packed:
-    """Copy all parameters but the embedding to memory of large pages.
+    """Copy all parameters except the embedding to memory with large pages.
 
-    A step reads all of them once. With pages of 4 KiB the CPU would spend much of that time
-    translating addresses. Of the embedding it reads only one row per token.
+    A step reads each of them once. With pages of 4 KiB, the CPU would spend much of that time
+    translating addresses. Of the embedding, a step reads only one row per token.
     """
     names = [name for name in packed if name != "embedding"]
     sizes = [-(-packed[n].numel() * packed[n].element_size() // _ALIGNMENT) for n in names]

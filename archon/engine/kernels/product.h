@@ -1,6 +1,6 @@
 // Products of quantized rows with a quantized weight: y = x · Wᵀ.
 //
-// A row's result depends on this row only: sums are exact or have a fixed order.
+// A row's result depends on that row only: sums are exact or have a fixed order.
 #pragma once
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #include "int4.h"
 #include "int8.h"
 
+// A linear layer of `outputs` and `inputs`, packed by `packing.py`.
 struct Linear {
   const void* weight;        // int8, or int4 if group_scale is not null
   const float* scale;        // int8: scale of each output
@@ -68,8 +69,8 @@ static inline void each_panel(const Linear& w, int64_t rows, int64_t threads, Bo
   const int64_t tiles = std::max<int64_t>(1, (640 << 10) / (w.inputs * TILE_ROWS * sizeof(Input)));
   const int64_t rows_per_chunk = tiles * TILE_ROWS, panels = w.panels();
   const int64_t chunks = (rows + rows_per_chunk - 1) / rows_per_chunk;
-  const int64_t at_once = std::max<int64_t>(1, panels / (threads * 8));
-#pragma omp for schedule(dynamic, at_once)
+  const int64_t panels_per_task = std::max<int64_t>(1, panels / (threads * 8));
+#pragma omp for schedule(dynamic, panels_per_task)
   for (int64_t item = 0; item < chunks * panels; item++) {
     const int64_t row = item / panels * rows_per_chunk;
     body(item % panels, row, std::min(rows, row + rows_per_chunk));

@@ -21,7 +21,7 @@ struct Rule {  // the fields of `SamplingRule`, in its order
 namespace {
 
 constexpr int64_t BLOCK = 32;
-constexpr int64_t FIRST_CANDIDATES = 64;  // enough for top-p on most rows; otherwise four times as many
+constexpr int64_t FIRST_CANDIDATES = 64;  // enough for top-p on most rows; if not, times 4
 
 struct Candidate {
   float logit;
@@ -31,6 +31,7 @@ struct Candidate {
   }
 };
 
+// Logits of one row, with the maximum of each block.
 class Row {
  public:
   Row(const float* logits, int64_t size) : logits(logits), size(size) {
@@ -39,7 +40,8 @@ class Row {
     best = *std::max_element(maxima.begin(), maxima.end());
   }
 
-  int32_t draw(const Rule& rule, double noise) {
+  // Return a token; `noise` is a uniform number in [0, 1).
+  int32_t sample(const Rule& rule, double noise) {
     if (rule.temperature == 0) return first_of_largest();
     if (rule.top_k > 0 && rule.top_k < size) {
       const auto kept = largest(rule.top_k);
@@ -47,8 +49,8 @@ class Row {
       for (const Candidate& c : kept) total += weight(c.logit, rule);
       return pick(kept, rule, total, noise);
     }
-    if (rule.top_p < 1 || rule.min_p > 0) return draw_nucleus(rule, noise);
-    return draw_from_all(rule, noise);
+    if (rule.top_p < 1 || rule.min_p > 0) return sample_nucleus(rule, noise);
+    return sample_from_all(rule, noise);
   }
 
  private:
@@ -59,8 +61,8 @@ class Row {
     return (int32_t)(b * BLOCK);  // NaN
   }
 
-  // Look at the likeliest tokens, and at more until they contain all that the rule keeps.
-  int32_t draw_nucleus(const Rule& rule, double noise) {
+  // Sort the likeliest tokens, and more of them until they include all that the rule keeps.
+  int32_t sample_nucleus(const Rule& rule, double noise) {
     double total = 0;
     for (size_t b = 0; b < maxima.size(); b++) total += block_weight(b, rule);
     for (int64_t count = FIRST_CANDIDATES;; count *= 4) {
@@ -74,7 +76,7 @@ class Row {
     }
   }
 
-  // Return the kept token whose share of the weights, in falling order, contains the noise.
+  // Truncate sorted tokens by the rule; return the one whose share of the weights contains the noise.
   int32_t pick(const std::vector<Candidate>& sorted, const Rule& rule, double total, double noise) {
     double kept = 0;
     size_t count = 0;
@@ -92,7 +94,7 @@ class Row {
   }
 
   // Pick from all tokens, in the order of the vocabulary: a block, then a token in it.
-  int32_t draw_from_all(const Rule& rule, double noise) {
+  int32_t sample_from_all(const Rule& rule, double noise) {
     double total = 0;
     for (size_t b = 0; b < maxima.size(); b++) {
       sums.push_back(block_weight(b, rule));
@@ -114,6 +116,7 @@ class Row {
     return (int32_t)last;
   }
 
+  // The `count` largest logits, in falling order.
   std::vector<Candidate> largest(int64_t count) {
     float bound = -INFINITY;
     if (count < (int64_t)maxima.size()) {
@@ -139,6 +142,7 @@ class Row {
     return std::exp(((double)logit - best) / rule.temperature);
   }
 
+  // Sum of the weights of a block.
   double block_weight(size_t b, const Rule& rule) const {
     const Floats factor = splat(1.44269504f / rule.temperature);
     const Floats top = splat(best), floor = splat(-1e4f);
@@ -174,5 +178,5 @@ extern "C" void archon_sample(const float* const* rows, int64_t size, int64_t co
                               const Rule* rules, const double* noise, int64_t* tokens,
                               int64_t threads) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (int64_t n = 0; n < count; n++) tokens[n] = Row(rows[n], size).draw(rules[n], noise[n]);
+  for (int64_t n = 0; n < count; n++) tokens[n] = Row(rows[n], size).sample(rules[n], noise[n]);
 }

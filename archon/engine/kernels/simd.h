@@ -1,7 +1,7 @@
 // Vectors of sixteen 32-bit numbers: one register of AVX-512, or two of AVX2.
 //
-// Results depend on the operands only. The compiler neither reorders operations nor fuses them into
-// others than those written here (-ffp-contract=off).
+// Results depend on the operands only: the compiler neither reorders nor fuses the operations that are
+// written here (-ffp-contract=off).
 #pragma once
 
 #include <immintrin.h>
@@ -20,11 +20,11 @@ constexpr int LANES = 16;  // 32-bit numbers in a vector
 #include "simd_avx2.h"
 #endif
 
-// 2^x for finite x, with an error of at most 2 units in the last place; 0 for very negative x. The
-// fractional part f in [-1/2, 1/2] goes through the Taylor polynomial of 2^f of degree 6.
+// 2^x for finite x, with an error of at most 2 units in the last place; 0 for very negative x. x is
+// split into an integer and a fraction f in [-1/2, 1/2]; 2^f is its Taylor polynomial of degree 6.
 static inline Floats exp2_of(Floats x) {
-  const Floats whole = rounded(x);
-  const Floats f = x - whole;
+  const Floats integer = rounded(x);
+  const Floats f = x - integer;
   Floats y = splat(1.5403530e-4f);
   y = fma(y, f, splat(1.3333558e-3f));
   y = fma(y, f, splat(9.6181291e-3f));
@@ -32,7 +32,7 @@ static inline Floats exp2_of(Floats x) {
   y = fma(y, f, splat(2.4022651e-1f));
   y = fma(y, f, splat(6.9314718e-1f));
   y = fma(y, f, splat(1.0f));
-  return times_power(y, whole);
+  return times_power(y, integer);
 }
 
 static inline Floats exp_of(Floats x) { return exp2_of(x * splat(1.44269504f)); }

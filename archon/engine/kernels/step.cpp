@@ -26,7 +26,7 @@
 #include "attention.h"
 #include "product.h"
 
-// Null for a norm that the family does not have.
+// Parameters of a layer; a norm that the family does not have is null.
 struct Layer {
   const float *attention_norm, *attention_post_norm, *ffn_norm, *ffn_post_norm, *q_norm, *k_norm;
   Linear qkv, output, gate_up, down;
@@ -80,7 +80,7 @@ enum Phase { PRODUCTS, ATTENTION, HEAD, REST };
 
 namespace {
 
-// `count` tokens from `token` on that all read blocks `first` to `last` - 1.
+// A unit of attention: `count` tokens from `token` on that all read blocks `first` to `last` - 1.
 struct Segment {
   int32_t token, count;
   int64_t first, last;
@@ -108,12 +108,14 @@ struct Buffer {
   }
 };
 
+// Intermediate results of a step, and its plan of attention; reused by the next step.
 struct Workspace {
   Buffer stream, qkv, queries, attended, hidden, inputs, scales, low, added;
   std::vector<Segment> segments;
   std::vector<int32_t> chunks;  // index of each chunk's first segment
 };
 
+// The computation of one step.
 class Run {
  public:
   Run(const Model& m, const Step& s, Workspace& w)
@@ -134,7 +136,7 @@ class Run {
     plan_segments();
   }
 
-  // Only the attention of the first layer; queries and results are (tokens, H, D).
+  // Compute only the attention of the first layer; queries and results are (tokens, H, D).
   void attention_of(const float* queries, float* out) {
     for (int64_t i = 0; i < N * H; i++) round_row(queries + i * D, q + i * D);
 #pragma omp parallel num_threads(m.threads)
@@ -287,7 +289,7 @@ class Run {
     lap(REST);
   }
 
-  // A panel has sixteen gates and the sixteen ups that belong to them.
+  // A panel has sixteen outputs of gate and the same sixteen of up.
   void swiglu_product(const Linear& linear, const Change& change) {
     each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, linear, panel, [&](int64_t n, Floats gate, Floats up) {
@@ -438,13 +440,13 @@ class Run {
     }
   }
 
-  // A few blocks at a time, so that they stay in the first-level cache for all tokens.
+  // Tokens that share blocks read a few at a time, which stay in the first-level cache for all tokens.
   void attend_segment(const Segment& segment, int64_t chunk_start, int64_t g, Blocks blocks,
                       float scale, Softmax* states) {
-    const int64_t at_once = segment.count > 1 ? blocks_for((int)rows_per_tile)
-                                              : segment.last - segment.first;
-    for (int64_t from = segment.first; from < segment.last; from += at_once) {
-      const int64_t to = std::min(segment.last, from + at_once);
+    const int64_t blocks_per_pass = segment.count > 1 ? blocks_for((int)rows_per_tile)
+                                                      : segment.last - segment.first;
+    for (int64_t from = segment.first; from < segment.last; from += blocks_per_pass) {
+      const int64_t to = std::min(segment.last, from + blocks_per_pass);
       const int valid = to == segment.last ? segment.valid : BLOCK_TOKENS;
       for (int64_t n = segment.token; n < segment.token + segment.count; n++) {
         blocks.table = s.table[n];
@@ -460,21 +462,22 @@ class Run {
 
   // -------------------------------------------------------------------- plan
 
-  int64_t whole_blocks(int64_t n) const { return (s.position[n] + 1) / BLOCK_TOKENS; }
+  int64_t num_full_blocks(int64_t n) const { return (s.position[n] + 1) / BLOCK_TOKENS; }
 
   void plan_segments() {
     w.segments.clear();
     w.chunks.clear();
     for (int64_t first = 0; first < N; first += CHUNK) {
       w.chunks.push_back((int32_t)w.segments.size());
-      share(first, std::min(N, first + CHUNK), 0);
+      add_segments(first, std::min(N, first + CHUNK), 0);
     }
     w.chunks.push_back((int32_t)w.segments.size());
   }
 
-  // Tokens `from` to `to` - 1 share all blocks before `block`. They read their further common blocks
-  // together. After these, the groups that still share blocks are split recursively.
-  void share(int64_t from, int64_t to, int64_t block) {
+  // Add the segments of tokens `from` to `to` - 1, which share all blocks before `block`. One segment
+  // has the further blocks that all of them share. After these, the tokens are divided into groups
+  // that still share a block, recursively.
+  void add_segments(int64_t from, int64_t to, int64_t block) {
     if (to - from == 1) {
       const int64_t last = s.position[from] / BLOCK_TOKENS + 1;
       const int valid = s.position[from] % BLOCK_TOKENS + 1;
@@ -482,22 +485,24 @@ class Run {
       return;
     }
     int64_t common = block;
-    while (alike(from, to, common)) common++;
+    while (share_block(from, to, common)) common++;
     if (common > block)
       w.segments.push_back({(int32_t)from, (int32_t)(to - from), block, common, BLOCK_TOKENS});
     for (int64_t start = from, end; start < to; start = end) {
       end = start + 1;
-      while (end < to && alike(end - 1, end + 1, common)) end++;
-      share(start, end, common);
+      while (end < to && share_block(end - 1, end + 1, common)) end++;
+      add_segments(start, end, common);
     }
   }
 
-  bool alike(int64_t from, int64_t to, int64_t block) const {
+  // True if entry `block` of the block tables of tokens `from` to `to` - 1 is one full block.
+  bool share_block(int64_t from, int64_t to, int64_t block) const {
     for (int64_t n = from; n < to; n++)
-      if (whole_blocks(n) <= block || s.table[n][block] != s.table[from][block]) return false;
+      if (num_full_blocks(n) <= block || s.table[n][block] != s.table[from][block]) return false;
     return true;
   }
 
+  // Add the time since the last call to a phase.
   void lap(Phase phase) {
 #pragma omp master
     {

@@ -1,8 +1,8 @@
 """Scaled dot-product attention over keys in several places.
 
 A token attends to itself and all tokens before it. Their keys are in up to three *parts*: cache
-blocks that it shares with other sequences (the prompt of n samples), cache blocks of its own
-sequence, and the tokens of its span that are computed in the same step. Attention over each part
+blocks that it shares with other sequences (the prompt of n samples), cache blocks of its sequence
+alone, and the tokens of its span that are computed in the same step. Attention over each part
 gives an output and the log-sum-exp of the scores. The parts are merged exactly: a softmax over all
 keys is the mean of the softmaxes over the parts, weighted by the parts' shares of the sum of
 exponentials:

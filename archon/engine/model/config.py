@@ -96,7 +96,7 @@ def _family_of(name: object, path: Path) -> FamilyTraits:
         if name == family:
             return traits
     known = ", ".join(FAMILIES)
-    raise ModelFileError(f"{path}: family {name!r} is not supported; these are: {known}")
+    raise ModelFileError(f"{path}: family {name!r} is not supported; supported families: {known}")
 
 
 ROPE_FACTORS = "rope_freqs.weight"
@@ -173,7 +173,7 @@ def _folder_config(folder: ModelFolder) -> DecoderConfig:
     if config.get("hidden_act") not in ("silu", "swish", None):
         raise keys.unsupported("hidden_act")
     num_heads, width = keys.count("num_attention_heads"), keys.count("hidden_size")
-    default_head_width = None if family.states_head_width else width // max(num_heads, 1)
+    default_head_width = None if family.requires_head_dim else width // max(num_heads, 1)
     defaults = {"num_kv_heads": num_heads, "head_width": default_head_width}
     result = DecoderConfig(
         family=family.name,

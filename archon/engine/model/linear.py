@@ -121,7 +121,7 @@ class Int4Linear:
 
 
 def quantize_weight(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
-    """Round a weight to int8, symmetric around 0: return scale of each output, int8 weight."""
+    """Round a weight to int8, symmetrically around 0; return scales (O,) and int8 weight."""
     scale_O = weight_OI.abs().amax(dim=1).clamp_min_(1e-12) / _INT8_MAX
     return scale_O, (weight_OI / scale_O.unsqueeze(1)).round_().to(torch.int8)
 
@@ -148,7 +148,7 @@ class GroupedWeight:
 
 
 def quantize_groups(weight_OI: Tensor) -> GroupedWeight:
-    """Round a weight to int4, with the scale of each group that loses least."""
+    """Round a weight to int4, with the scale of least squared error for each group."""
     grouped = weight_OI.unflatten(1, (-1, GROUP_INPUTS))
     scale_OG = choose_scale(grouped)
     return GroupedWeight(scale_OG, round_to_scale(grouped, scale_OG.unsqueeze(2)).flatten(1))
@@ -157,8 +157,8 @@ def quantize_groups(weight_OI: Tensor) -> GroupedWeight:
 def choose_scale(group: Tensor) -> Tensor:
     """Return the scale with the least squared error of each group along the last dimension.
 
-    The scales that are tried clip more or less of the largest weight. That weight maps to -8, since
-    int4 reaches further on this side than on the other.
+    The candidate scales clip the largest weight by different amounts. The largest weight maps to
+    -8, since int4 ranges from -8 to only 7.
     """
     low, high = group.amin(-1), group.amax(-1)
     largest = torch.where(-low > high, low, high)
@@ -175,7 +175,7 @@ def round_to_scale(weight: Tensor, scale: Tensor) -> Tensor:
 
 
 def quantize_rows(x_NI: Tensor) -> tuple[Tensor, Tensor]:
-    """Round inputs: return the scale of each row, and integers in [-127, 127] in float32."""
+    """Round inputs; return scales (N, 1), and integers in [-127, 127] as float32, (N, I)."""
     largest_N1 = x_NI.abs().amax(dim=-1, keepdim=True).clamp_min_(1e-12)
     return largest_N1 / _INT8_MAX, (x_NI * (_INT8_MAX / largest_N1)).round_()
 
@@ -184,9 +184,9 @@ class _CPUProduct:
     """oneDNN's u8 × s8 kernel on a prepacked weight, with exact sums.
 
     The kernel has one input scale for the whole batch. It is set to 1; the caller applies the rows'
-    scales. Inputs are shifted by 128 into u8, and the kernel cancels the shift. Where it would
-    saturate on such inputs, positive and negative inputs are multiplied separately: the sum of two
-    products fits in 16 bits if the inputs are at most 127.
+    scales. Inputs are shifted by 128 into u8, and the kernel cancels the shift. On CPUs where the
+    kernel would saturate on such inputs, positive and negative inputs are multiplied separately:
+    the sum of two products fits in 16 bits if the inputs are at most 127.
     """
 
     def __init__(self, weight_s8_OI: Tensor) -> None:
@@ -196,7 +196,7 @@ class _CPUProduct:
 
     def __call__(self, x_NI: Tensor, scale_O: Tensor) -> Tensor:
         if _saturates():
-            # Scaled only after the subtraction, so that integers are subtracted.
+            # Scales are applied after the subtraction, so that it is exact, on integers.
             above_NO = self._multiply(x_NI.clamp(min=0), 0, self.ones_O)
             below_NO = self._multiply(x_NI.clamp(max=0).neg_(), 0, self.ones_O)
             return above_NO.sub_(below_NO).mul_(scale_O)
@@ -218,9 +218,9 @@ def _saturates() -> bool:
     """
     size = 64
     product = _CPUProduct(torch.full((size, size), _INT8_MAX, dtype=torch.int8))
-    greatest = torch.full((1, size), 2.0 * _ZERO_POINT - 1)
-    found = product._multiply(greatest, 0, product.ones_O)
-    return bool((found != greatest.sum() * _INT8_MAX).any())
+    largest = torch.full((1, size), 2.0 * _ZERO_POINT - 1)
+    sums = product._multiply(largest, 0, product.ones_O)
+    return bool((sums != largest.sum() * _INT8_MAX).any())
 
 
 class _CUDAProduct:

@@ -47,7 +47,13 @@ class Adapter:
     """SHA-256 of its two files; it is part of the keys of samples."""
 
     def pair(self, index: int, field: str) -> tuple[Tensor, Tensor] | None:
-        """Return A and B of a linear layer, named by its field in ``LayerWeights``, of a layer."""
+        """Return A and B of a linear layer in layer ``index``, or None if it is not adapted.
+
+        Parameters
+        ----------
+        field
+            Field of the linear layer in ``LayerWeights``.
+        """
         return self.pairs.get(layer_prefix(index) + LINEAR_NAMES[field])
 
 

@@ -106,7 +106,7 @@ def read_adapter(path: Path) -> Adapter:
 
 
 def _read_pairs(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """A and B of each layer."""
+    """Return A and B of each adapted layer, by the layer's name."""
     halves: dict[str, dict[str, Tensor]] = {}
     for key, tensor in FILES.read_tensors(path).items():
         found = _TENSOR.fullmatch(key)
@@ -192,7 +192,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     config, file = FILES.read_config(path), path / CONFIG_NAME
     if config.get("peft_type") != "LORA":
         raise ModelFileError(
-            f"{file}: peft_type is {shown(config.get('peft_type'))}, which is not supported; "
+            f"{file}: peft_type is {shown(config.get('peft_type'))}, which is not supported; only "
             "LORA is"
         )
     ADAPTER_RULES.check(config, file)

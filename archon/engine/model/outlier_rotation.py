@@ -16,7 +16,8 @@ A norm *after* a sublayer scales the channels of what is added to the stream, an
 that could absorb its weights. So a family with such norms keeps the basis of its stream, and only
 the values are rotated.
 
-The rotary position embedding (``archon.engine.model.rope``) is something else.
+Despite the name, this has nothing to do with the rotary position embedding
+(``archon.engine.model.rope``).
 """
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ class OutlierRotatedWeights:
         return self._norms[index]
 
     def _reads(self, weight: Tensor, norm_E: Tensor | None) -> Tensor:
-        """Rotate weights that read the stream after a norm (None: that read it as it is)."""
+        """Rotate weights that read the stream, after a norm unless ``norm_E`` is None."""
         return self._stream.inputs(weight if norm_E is None else weight * norm_E)
 
     def _within_heads(self, weight_OI: Tensor) -> Tensor:

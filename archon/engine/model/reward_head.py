@@ -1,4 +1,4 @@
-"""Reward heads: a linear map from a decoder's last hidden state to a reward of a reply.
+"""Reward heads: a linear map from a decoder's last hidden state to the reward of a reply.
 
 A decoder reads a conversation, a reply and the token that ends it. The head maps the normalised
 output of the last layer for that token to one logit; the reward is its sigmoid. For an ``outcome``

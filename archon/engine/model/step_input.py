@@ -2,7 +2,7 @@
 
 A span attends to up to three parts (``archon.engine.model.attention``): the shared blocks of its
 prompt, in one group with all other spans that share them; the cached keys after these blocks, in a
-group of its own; and, if it has several tokens, to itself. A span of one token finds its own key in
+separate group; and, if it has several tokens, to itself. A span of one token finds its own key in
 the cache.
 """
 
@@ -110,7 +110,7 @@ def _own_groups(spans: Sequence[Span], rows: Sequence[range]) -> Iterable[_Group
 
 
 def _buckets(groups: Iterable[_Group]) -> list[list[_Group]]:
-    """Collect groups to pad together: their rows and blocks differ by less than a factor of 2."""
+    """Return lists of groups to pad together, whose sizes differ by less than a factor of 2."""
     buckets: dict[tuple[int, int], list[_Group]] = {}
     for group in groups:
         rows, blocks, _ = group

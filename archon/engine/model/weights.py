@@ -84,18 +84,20 @@ class WeightSource(Protocol):
     config: DecoderConfig
 
     def embedding(self) -> Tensor:
-        """(V, E)"""
+        """Return the token embedding: (V, E)."""
         ...
 
     def head(self) -> Tensor:
-        """(V, E); the embedding if the two are tied."""
+        """Return the weight of the head, (V, E): the embedding if the two are tied."""
         ...
 
     def output_norm(self) -> Tensor:
-        """(E,)"""
+        """Return the weight of the norm after the last layer: (E,)."""
         ...
 
-    def layer(self, index: int) -> LayerWeights: ...
+    def layer(self, index: int) -> LayerWeights:
+        """Return the parameters of a layer."""
+        ...
 
 
 Store = TypeVar("Store", GGUFFile, ModelFolder)
@@ -211,13 +213,13 @@ class FolderWeights(_StoredWeights[ModelFolder]):
                 f"{folder.path}: has no tensor {HEAD.hf!r}, and {CONFIG} does not tie the head to "
                 f"the embedding: tie_word_embeddings is {tied!r}"
             )
-        stated = config.traits.always_biased or folder.config.get("attention_bias")
-        self._has_biases = bool(stated)
+        bias_key = config.traits.always_biased or folder.config.get("attention_bias")
+        self._has_biases = bool(bias_key)
         unused = min((name for name in folder.tensors if name.endswith(_BIASES)), default=None)
         if unused is not None and not self._has_biases:
             raise ModelFileError(
                 f"{folder.path}: has a tensor {unused!r}, but attention_bias in {CONFIG} is "
-                f"{stated!r}, so transformers ignores the tensor. If the model was trained with "
+                f"{bias_key!r}, so transformers ignores the tensor. If the model was trained with "
                 f"biases, set attention_bias to true in {CONFIG}"
             )
 

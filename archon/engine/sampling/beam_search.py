@@ -7,15 +7,15 @@ finished text is Σ log p(token), the stop token included, divided by its number
 power ``length_penalty``. (Wu et al. 2016, arXiv 1609.08144, propose a longer formula; this is the
 usual simplification.)
 
-The search is over at ``max_tokens``, or once ``beams`` texts are finished, depending on
-``early_stopping``:
+The search is over at ``max_tokens``. Once ``beams`` texts are finished, it may be over earlier,
+depending on ``early_stopping``:
 
 True
-    at once;
+    immediately;
 False
     when the best running hypothesis, if it ended now, would not beat the worst finished text;
 "never"
-    when it could not beat that text at the most favourable length.
+    when that hypothesis could not beat that text even at the best possible length.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ class ConstraintError(EngineError):
 
 
 class Matcher(Protocol):
-    """State of one constrained sample: it reads the tokens and knows which may come next.
+    """State of one constrained sample: it reads tokens and returns which may come next.
 
     Raises
     ------
@@ -44,7 +44,7 @@ class Matcher(Protocol):
     def advance(self, token: int) -> None:
         """Read the next token.
 
-        After an end of sequence, ``finished`` is True if the text may end there. If it may not, the
+        After a stop token, ``finished`` is True if the text may end there. If it may not, the stop
         token is dropped and other tokens are forced.
         """
         ...
@@ -64,7 +64,7 @@ class TokenConstraint(Protocol):
 
 
 def mask_logits(logits_V: Tensor, mask: Tensor) -> Tensor:
-    """Copy a row of logits with -∞ for every token that is not allowed.
+    """Return a row of logits with −∞ for every token that is not allowed.
 
     Parameters
     ----------

@@ -39,8 +39,8 @@ class GenerationRequest:
     """Called in the engine's thread for each token that is not a stop token."""
     beams: int = 0
     """0 for random sampling, else the width of a beam search for the likeliest texts. A search
-    ignores the rule, sample k is the (k modulo ``beams``)-th best text, and ``on_token`` is called
-    at the end, for all tokens of each text."""
+    ignores the rule. Sample k is the (k modulo ``beams``)-th best text. ``on_token`` is called at
+    the end, for all tokens of each text."""
     length_penalty: float = 1.0
     """See ``archon.engine.sampling.beam_search``."""
     early_stopping: bool | Literal["never"] = False
@@ -52,7 +52,7 @@ class GenerationRequest:
     adapter: str = ""
     """Digest of the adapter (``archon.engine.loading.add_adapter``); "" for none."""
     hidden: bool = False
-    """True to sample nothing: the only generation has the hidden state of the last token."""
+    """True to compute the hidden state of the last token and sample nothing."""
 
 
 @dataclass(frozen=True, slots=True)

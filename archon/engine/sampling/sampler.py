@@ -7,7 +7,7 @@ selects the token whose interval contains it (inverse transform sampling).
 
 That number, the *noise*, is a function of the sample's key
 (``archon.engine.sampling.request.sample_key``) and the token's position. So other sequences of a
-batch affect a sample at most by the rounding of its logits.
+batch can change a sample only through the rounding of its logits.
 
 The whole vocabulary is rarely sorted: the k largest logits are in the k blocks of the vocabulary
 with the largest maxima.
@@ -125,10 +125,10 @@ def _sample_by_rule(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> T
 
 
 def _sample_nucleus(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> Tensor:
-    """Apply top-p and min-p by looking at the likeliest tokens only.
+    """Sample with top-p and min-p from the likeliest tokens only.
 
-    Both rules keep the likeliest tokens. In rows where they may keep more than were looked at, all
-    tokens are looked at.
+    Both rules keep the likeliest tokens. Rows in which they may keep more tokens than were sorted
+    are sampled again from the sorted vocabulary.
     """
     V = logits_BV.shape[1]
     logits_BK, ids_BK = largest(logits_BV, min(_FIRST_CANDIDATES, V))
@@ -173,7 +173,7 @@ def _pick(weights_BK: Tensor, noise_B: Tensor) -> Tensor:
 
 
 def _pick_of_many(weights_BV: Tensor, noise_B: Tensor) -> Tensor:
-    """``_pick`` in two stages: a block, then a token in it. This needs far fewer running sums."""
+    """Pick in two stages, a block and a token in it, which needs far fewer running sums."""
     rows = torch.arange(len(noise_B), device=weights_BV.device)
     padding = -weights_BV.shape[1] % _VOCABULARY_BLOCK
     blocks_BJW = functional.pad(weights_BV, (0, padding)).unflatten(1, (-1, _VOCABULARY_BLOCK))
@@ -196,13 +196,13 @@ def largest(logits_BV: Tensor, k: int) -> tuple[Tensor, Tensor]:
     num_blocks = V // _VOCABULARY_BLOCK
     if k >= num_blocks:
         return logits_BV.topk(k, dim=-1)
-    whole = num_blocks * _VOCABULARY_BLOCK
-    blocks_BJW = logits_BV[:, :whole].view(B, num_blocks, _VOCABULARY_BLOCK)
+    in_blocks = num_blocks * _VOCABULARY_BLOCK
+    blocks_BJW = logits_BV[:, :in_blocks].view(B, num_blocks, _VOCABULARY_BLOCK)
     best_BK = blocks_BJW.amax(dim=-1).topk(k, dim=-1, sorted=False).indices
     block_BKW = blocks_BJW.gather(1, best_BK.unsqueeze(-1).expand(-1, -1, _VOCABULARY_BLOCK))
     offset_W = torch.arange(_VOCABULARY_BLOCK, device=logits_BV.device)
     ids_BC = (best_BK.unsqueeze(-1) * _VOCABULARY_BLOCK + offset_W).flatten(1)
-    rest = torch.arange(whole, V, device=logits_BV.device).expand(B, -1)
-    candidates_BC = torch.cat([block_BKW.flatten(1), logits_BV[:, whole:]], dim=1)
+    rest = torch.arange(in_blocks, V, device=logits_BV.device).expand(B, -1)
+    candidates_BC = torch.cat([block_BKW.flatten(1), logits_BV[:, in_blocks:]], dim=1)
     values_BK, at_BK = candidates_BC.topk(k, dim=-1)
     return values_BK, torch.cat([ids_BC, rest], dim=1).gather(1, at_BK)

@@ -13,9 +13,11 @@ from archon.engine.scheduling.sequence import Prompt, Sequence
 
 
 class BlockManager:
-    """Owner of all blocks: the prefix tree has those of prompts, each sequence its own.
+    """Manager of all cache blocks.
 
-    A method that allocates blocks allocates all that it needs, or none.
+    The prefix tree owns the full blocks of prompts. A prompt owns its tail block, and a sequence
+    the blocks that it writes to. A method that allocates blocks allocates all that it needs, or
+    none.
     """
 
     def __init__(self, cache: BlockStorage) -> None:
@@ -27,7 +29,7 @@ class BlockManager:
         return self.pool.num_free + self.tree.num_evictable
 
     def match(self, prompt: Prompt) -> list[PrefixNode]:
-        """Return the nodes of the prompt's known prefix, computed or about to be."""
+        """Return the nodes of the prompt's longest prefix in the tree; some may not be ready."""
         tokens = prompt.tokens(0, prompt.num_shared_blocks * BLOCK_SIZE)
         return self.tree.match(tokens, prompt.request.adapter)
 
@@ -64,7 +66,7 @@ class BlockManager:
             self.pool.free([prompt.blocks.pop()])
 
     def fork(self, sequence: Sequence, num_spare: int) -> bool:
-        """Give a starting sequence the shared blocks, and a block for a copy of the tail."""
+        """Assign a starting sequence the shared blocks and a new block for a copy of the tail."""
         prompt = sequence.prompt
         blocks = self._allocate(1, num_spare)
         if blocks is not None:
@@ -116,7 +118,7 @@ class BlockManager:
         tokens = sequence.tokens(0, stop * BLOCK_SIZE)
         own = sequence.blocks[shared:stop]
         adopted = self.tree.adopt(prompt.path, tokens, own, prompt.request.adapter)
-        # The tree keeps its own block where it has the same text already; ours is freed later.
+        # Where the tree already has the same text, it keeps its own block; ours is freed later.
         sequence.blocks = array("i", (b for b in sequence.blocks if b not in adopted))
 
     def free_own(self, sequence: Sequence) -> None:

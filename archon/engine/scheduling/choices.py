@@ -1,7 +1,7 @@
 """Log-probabilities of given continuations (choices), without sampling.
 
-Each choice is a sample all of whose tokens are forced. So the choices share their prompt, which is
-computed once, and the last token of a choice is never computed.
+Each choice is a sample whose tokens are all forced. So the choices share their prompt, which is
+computed once. The last token of a choice is never computed, since no later token attends to it.
 """
 
 from __future__ import annotations

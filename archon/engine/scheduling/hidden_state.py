@@ -1,8 +1,8 @@
 """Hidden state of a text's last token, without sampling.
 
-The text is computed as a prompt: in one batch with all other work, after its longest cached prefix.
-A finished sample's full blocks are in the cache, so for its hidden state only the tokens after them
-are computed, the stop token included.
+The text is computed like a prompt: in one batch with all other work, starting after its longest
+cached prefix. The full blocks of a finished sample are in the cache, so its hidden state needs only
+the tokens after them, including the stop token.
 """
 
 from __future__ import annotations

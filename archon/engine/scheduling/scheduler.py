@@ -1,19 +1,21 @@
 """Continuous-batching scheduler: selects the work of each step.
 
-A step has the newest token of every running sequence. Up to ``max_step_tokens`` it is filled with
-chunks of longer texts: prompts, and resumed sequences, which are recomputed.
+A step computes the newest token of every running sequence. Up to ``max_step_tokens``, it also
+computes chunks of longer texts (*chunked prefill*): prompts, and resumed sequences, whose keys and
+values are recomputed.
 
-*Admission* gives a prompt its blocks. It follows the order of arrival. A prompt is admitted when
-there is memory for it and for the worst case of one of its sequences. A prompt whose prefix another
-prompt is computing waits for that one, and later prompts may overtake it. Each running sequence has
-a *slot*. Slots go to the request that has the fewest, so a request for hundreds of samples does not
-block the others.
+*Admission* allocates the blocks of a prompt, in the order of arrival. A prompt is admitted when
+there is memory for it and for the worst case of one of its sequences. If another prompt is already
+computing a prefix of it, it waits for that prompt, and later prompts may overtake it.
+
+Each running sequence occupies a *slot*. A free slot goes to the request with the fewest running
+sequences, so a request for hundreds of samples does not block the others.
 
 Sequences allocate blocks as they grow. When no block is free, prompts without running sequences
-return theirs, the latest first. After that the sequence that started last is *preempted*: it keeps
-its tokens, returns its blocks, and is recomputed before any new sequence starts. So the sequence
-that started first can always finish, every sequence is eventually the first, and memory pressure
-never causes an error.
+return theirs, the latest prompt first. After that, the sequence that started last is *preempted*:
+it keeps its tokens, returns its blocks, and is recomputed before any new sequence starts. So the
+sequence that started first can always finish, every sequence is eventually the first, and memory
+pressure never causes an error.
 """
 
 from __future__ import annotations
@@ -99,7 +101,7 @@ class Scheduler:
         for sequence in self.running:
             stop = sequence.num_needed
             if recomputing and sequence.request.beams and sequence.prompt in recomputing:
-                stop -= 1  # a search continues when all of its beams are recomputed
+                stop -= 1  # a search continues once all of its beams are recomputed
             stop = min(stop, sequence.num_computed + 1 + budget)
             if stop > sequence.num_computed:
                 budget -= stop - sequence.num_computed - 1
@@ -214,21 +216,21 @@ class Scheduler:
         """Resume preempted sequences in the order in which they started."""
         while self.preempted:
             prompt = self.preempted[0].prompt
-            together = self.preempted[:1]
+            group = self.preempted[:1]
             if prompt.request.beams:
-                together = [s for s in self.preempted if s.prompt is prompt]
+                group = [s for s in self.preempted if s.prompt is prompt]
             if (
                 prompt not in self.admitted
                 or prompt in self.prefilling
                 or self.num_slots + prompt.group_size > self.max_sequences
                 or not self._allocate(
-                    partial(self.memory.grow, together), not self.running, keep=prompt
+                    partial(self.memory.grow, group), not self.running, keep=prompt
                 )
             ):
                 break
-            del self.preempted[: len(together)]
-            prompt.num_preempted -= len(together)
-            for sequence in together:
+            del self.preempted[: len(group)]
+            prompt.num_preempted -= len(group)
+            for sequence in group:
                 sequence.num_computed = prompt.num_shared_blocks * BLOCK_SIZE
                 self._set_cached(sequence, min(sequence.num_cached, sequence.num_computed))
                 self._run(sequence)
@@ -270,11 +272,11 @@ class Scheduler:
         keep: Prompt | None = None,
         num_more: int = 0,
     ) -> bool:
-        """Call ``allocate`` with the number of blocks that must remain available.
+        """Call ``allocate`` with the number of blocks that must remain available after it.
 
-        These are one for each running sequence, and ``num_more``. If nothing else can continue, the
-        allocation ``must_succeed``: none need remain, and prompts without running sequences, except
-        ``keep``, return their blocks until it does.
+        These are one per running sequence, and ``num_more``. An allocation ``must_succeed`` if no
+        other work can continue. Then no blocks need remain, and prompts without running sequences,
+        except ``keep``, return their blocks until it succeeds.
         """
         if not must_succeed:
             return allocate(len(self.running) + num_more)

@@ -97,7 +97,7 @@ class Sequence:
     """Tokens of the prompt and the sample together."""
     num_shared_blocks: int = field(init=False)
     ticket: int = -1
-    """Order of starting; a sequence is never preempted in favour of one that started later."""
+    """Order of starting. A sequence is never preempted in favour of one that started later."""
     blocks: array[int] = field(default_factory=lambda: array("i"))
     """Block table: the prompt's shared blocks, then its own."""
     token_ids: list[int] = field(default_factory=list)
@@ -113,7 +113,7 @@ class Sequence:
     """True if another beam may share the block that this one writes to next."""
     sample_key: bytes = b""
     matcher: Matcher | None = None
-    """Follows the request's constraint."""
+    """State of the request's constraint."""
     ending: FinishReason | None = None
     """Finish reason, once known; forced tokens may still have to be scored."""
     ended_by: int | None = None
@@ -131,7 +131,7 @@ class Sequence:
 
     @property
     def num_needed(self) -> int:
-        """Tokens to compute: all, but the last of an ended sequence, to which nothing attends."""
+        """Tokens to compute: all, except the last of an ended sequence, to which none attends."""
         return self.num_tokens - (self.ending is not None)
 
     @property

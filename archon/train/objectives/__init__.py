@@ -2,7 +2,7 @@
 
 Each module defines ``open_objective(spec, start)``, which returns an
 ``archon.train.trainer.Objective``, and ``report(record)``, which yields the lines that the command
-prints after a training.
+prints when a training is finished.
 """
 
 from __future__ import annotations

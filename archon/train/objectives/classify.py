@@ -2,11 +2,11 @@
 
 The head is that of BERT: the last hidden state of the first token goes through a linear layer and
 tanh, then a second layer computes a logit per class (Devlin et al. 2018, arXiv 1810.04805). The
-result is a model folder that transformers reads. For pairs of texts in two classes, of which one is
-the good one, a card makes the model a reward model (``archon.lm.local.cross_encoder``): the reward
-is the probability of the good class.
+result is a model folder that transformers can read. If the texts are pairs in two classes and the
+good class is known, a card makes the model a reward model (``archon.lm.local.cross_encoder``): the
+reward is the probability of the good class.
 
-Letters of shapes: B texts, T tokens, C classes.
+Shape suffixes: B texts, T tokens, C classes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from archon.train.trainer import Start
 Input = str | tuple[str, str]
 _ENCODERS = ("cross-encoder", "sentence-encoder")
 _WRONG_AND_RIGHT = ("0", "1")
-"""Labels of which the second is the good one by default."""
+"""Two labels; the second is the good class by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class LabelledCorpus:
     texts: list[Labelled]
     held_out: list[Labelled]
     num_cut: int
-    """Number of texts that are longer than the context; only their beginning is read."""
+    """Number of texts that are longer than the context, of which only the beginning is read."""
     rewarded: str | None
     """Class whose probability is the reward; None if the model is not a reward model."""
 
@@ -112,7 +112,7 @@ def labelled_texts(
     if len(labels) < 2:
         raise SpecError(f"the file has {len(labels)} classes; it needs at least two", file=file)
     if good is not None and good not in labels:
-        raise SpecError(f"no line has the label {shown(good)}, the 'good' one", file=file)
+        raise SpecError(f"no line has the label {shown(good)} of the 'good' class", file=file)
     ordered = sorted(labels, key=lambda label: (label == good, label))
     number_of = {label: number for number, label in enumerate(ordered)}
     return [Labelled(text, number_of[label]) for text, label in found], tuple(map(str, ordered))
@@ -132,7 +132,7 @@ def open_objective(spec: ClassifySpec, start: Start) -> Classification:
     """
     card, card_dir = start.pull_card(spec.model)
     if card.transformer not in _ENCODERS:
-        raise UsageError(f"{card.name} is not an encoder; choose a card of an encoder as 'model'")
+        raise UsageError(f"{card.name} is not an encoder; choose an encoder's card as 'model'")
     texts, labels = labelled_texts(start.base_dir / spec.data.path, spec.data.path, spec.good)
     rewarded = _rewarded(spec, texts, labels)
     learned, held_out = hold_out(texts, spec.held_out, spec.seed, lambda labelled: labelled.text)
@@ -157,10 +157,10 @@ def open_objective(spec: ClassifySpec, start: Start) -> Classification:
 
 
 def _rewarded(spec: ClassifySpec, texts: Sequence[Labelled], labels: tuple[str, ...]) -> str | None:
-    """Return the class whose probability is the reward, if the texts are pairs of two classes."""
+    """Return the class whose probability is the reward; None without pairs and a good class."""
     is_suitable = len(labels) == 2 and all(isinstance(labelled.text, tuple) for labelled in texts)
     if spec.good is not None and not is_suitable:
-        reason = "only pairs {prompt, completion} in two classes have a good class"
+        reason = "only pairs {prompt, completion} with two labels can have a good class"
         raise SpecError(reason, path="$.good")
     is_known = spec.good is not None or labels == _WRONG_AND_RIGHT
     return labels[-1] if is_suitable and is_known else None
@@ -239,11 +239,11 @@ def report(record: Mapping[str, Any]) -> Iterator[Line]:
     """Yield the lines that the command prints after a training."""
     yield headline(record, f"{record['texts']:,} texts")
     if record["cut"]:
-        yield f"{record['cut']:,} texts are longer than the context and were cut", "yellow"
+        yield f"{record['cut']:,} texts are longer than the context and were truncated", "yellow"
     yield from held_out_loss(record)
     before, after = record["before"], record["after"]
     if after:
         shares = " → ".join(percent(measured["held_out_accuracy"]) for measured in (before, after))
-        yield f"held-out texts classified correctly: {shares} of {after['num_held_out']}", None
+        yield f"accuracy on {after['num_held_out']:,} held-out texts: {shares}", None
     if record["rewarded"] is not None:
         yield f"reward = P({record['rewarded']})", None

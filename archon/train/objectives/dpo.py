@@ -2,10 +2,10 @@
 
 The implicit reward of a reply y to a prompt x is r(x, y) = β · (log π(y|x) − log π_ref(y|x)), where
 π is the model and π_ref the model before the training. The loss of a pair is that of a reward model
-(Bradley and Terry 1952), −log sigmoid(r(x, chosen) − r(x, rejected)), but no reward model is needed
-(Rafailov et al. 2023, arXiv 2305.18290).
+(Bradley and Terry 1952), −log sigmoid(r(x, chosen) − r(x, rejected)). So preferences train the
+model directly, without a reward model (Rafailov et al. 2023, arXiv 2305.18290).
 
-Letters of shapes: P pairs, N replies.
+Shape suffixes: P pairs, N replies.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class PairCorpus:
     num_too_long: int
     """Number of pairs that are left out because a reply does not fit a row."""
     reads_conversations: bool
-    """Whether the prompts are conversations, as an architecture sends them."""
+    """True if the prompts are conversations, as an architecture sends them."""
 
 
 def open_objective(spec: DPOSpec, start: Start) -> PreferenceOptimization:
@@ -80,8 +80,8 @@ def open_objective(spec: DPOSpec, start: Start) -> PreferenceOptimization:
     if not learned:
         raise SpecError(
             f"no pair is left to learn from: of {len(found)} pairs, {num_too_long} do not fit "
-            f"{spec.context} tokens, and {spec.held_out} are held out, with all others of the same "
-            "questions",
+            f"{spec.context} tokens, and {spec.held_out} are held out, with all other pairs of "
+            "their questions; change 'context' or 'held_out'",
             path="$.data",
         )
     corpus = PairCorpus(learned, held_out, num_too_long, replies.reads_conversations)
@@ -121,7 +121,7 @@ class PreferenceOptimization(LossObjective):
         super().__init__(spec, model, (corpus.learned, corpus.held_out), folder)
         self._spec, self._base, self._model, self._corpus = spec, base, model, corpus
         self._computer, self._device = LogprobComputer(model, spec, device), device
-        # A resumed training restores its trained weights after this, so these are the reference.
+        # A resumed training restores its trained weights later, so these are still the reference's.
         self._reference = self._reference_logprobs()
 
     def described(self) -> Mapping[str, Any]:
@@ -162,7 +162,7 @@ class PreferenceOptimization(LossObjective):
         }
 
     def _parts(self, pairs: Sequence[PreferencePair]) -> Iterator[Sequence[PreferencePair]]:
-        """Yield pairs whose replies fit the rows of one batch, however long they are."""
+        """Yield parts of the pairs whose replies fit one batch, even at one reply per row."""
         return chunks(pairs, max(self._spec.rows // 2, 1))
 
     def _loss(self, pairs: Sequence[PreferencePair], num_pairs: int) -> Tensor:
@@ -211,7 +211,7 @@ def report(record: Mapping[str, Any]) -> Iterator[Line]:
     if after:
         share, count = percent(after["held_out_accuracy"]), after["num_held_out"]
         yield (
-            f"held-out pairs whose chosen reply has gained more than the rejected one: {share} of "
-            f"{count}, by {after['held_out_margin']:.3f} on average",
+            f"on {count:,} held-out pairs: the chosen reply has the higher implicit reward in "
+            f"{share}; mean margin {after['held_out_margin']:.3f}",
             None,
         )

@@ -27,7 +27,7 @@ from archon.train.sft_data import Text
 from archon.train.splits import chunks, hold_out
 
 _SHOWN = 3
-"""Samples whose text is recorded. Of the others, only the number of exact ones is recorded."""
+"""Samples whose text is recorded; all samples count in the number of exact ones."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def build_corpus(
     if not texts:
         raise SpecError(
             f"no text is left to learn from: of {len(found)} texts, {num_too_long} do not fit "
-            f"{spec.context} tokens, and {spec.held_out} are held out, with all others that have "
-            "the same prompts; change 'context' or 'held_out'"
+            f"{spec.context} tokens, and {spec.held_out} are held out, with all other texts of "
+            "their prompts; change 'context' or 'held_out'"
         )
     return Corpus(model, texts, held_out, num_too_long, tokenizer, end, save)
 
@@ -122,7 +122,7 @@ class NextToken(LossObjective):
         if not held_out:
             return {}
         rows = chunks(pack_once(held_out, spec.context), spec.rows)
-        batches = [make_batch(some, spec.context) for some in rows]
+        batches = [make_batch(batch_rows, spec.context) for batch_rows in rows]
         num_targets = sum(batch.num_targets for batch in batches)
         loss = sum(self._loss(batch, num_targets).item() for batch in batches)
         return {"held_out_loss": loss, **self._samples(held_out[: spec.samples])}
@@ -149,7 +149,7 @@ class NextToken(LossObjective):
 
 
 def text_model_card(spec: TextTrainingSpec) -> Card:
-    """Return the card of a model that was trained on texts: greedy, with bare prompts."""
+    """Return the card of a model that was trained on texts: greedy sampling, bare prompts."""
     sampling = {"temperature": 0, "max_tokens": spec.sample_tokens}
     return new_card(spec, prompt={"template": "bare"}, sampling=sampling)
 
@@ -162,5 +162,5 @@ def report(record: Mapping[str, Any]) -> Iterator[Line]:
     before, after = record["before"], record["after"]
     if after.get("num_samples"):
         counts = f"{before['num_exact']} → {after['num_exact']}"
-        yield f"held-out answers that are exact: {counts} of {after['num_samples']}", None
+        yield f"exact held-out answers: {counts} of {after['num_samples']}", None
     yield from samples(record)

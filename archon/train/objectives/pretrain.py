@@ -1,4 +1,4 @@
-"""Pretraining: learns a vocabulary from the texts, and trains a decoder with random weights."""
+"""Pretraining: learns a vocabulary from the texts, and trains a decoder from random weights."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 ``archon.train.rl`` computes the steps.
 
-Letters of shapes: P prompts of a step, G replies to each.
+Shape suffixes: P prompts of a step, G replies to each.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from archon.train.splits import batches
 from archon.train.trainer import OnProgress, Start, State
 
 _TAIL = 64
-"""Tokens at the end of a prompt that are searched for a marker that starts reasoning."""
+"""Last tokens of a prompt, in which a marker that starts reasoning is searched for."""
 _SHOWN = 3
-"""Held-out replies whose text is recorded."""
+"""Maximum held-out replies whose text is recorded."""
 _RECORDED_STEPS = 50
-"""Steps whose metrics are recorded; the plot shows all steps."""
+"""Approximate number of steps whose metrics are recorded; the plot shows all steps."""
 
 
 def open_objective(spec: RLSpec, start: Start) -> Reinforcement:
@@ -49,8 +49,8 @@ def open_objective(spec: RLSpec, start: Start) -> Reinforcement:
 class Reinforcement:
     """Objective of reinforcement learning (``archon.train.trainer.Objective``).
 
-    The final held-out rewards are measured before the weights are saved. Saving may round them to
-    bf16.
+    The final held-out rewards are measured before the weights are saved, which may round the
+    weights to bf16.
     """
 
     unit = "reward"
@@ -189,5 +189,5 @@ def report(record: Mapping[str, Any]) -> Iterator[Line]:
     if after:
         rewards = f"{before['held_out_reward']:.3f} → {after['held_out_reward']:.3f}"
         count = after["num_held_out"]
-        yield f"mean reward of greedy replies to {count} held-out prompts: {rewards}", None
+        yield f"mean reward of greedy replies to {count:,} held-out prompts: {rewards}", None
     yield from samples(record)

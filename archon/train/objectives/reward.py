@@ -1,14 +1,14 @@
 """Reward modelling: fits a head to hidden states of a model, and optionally trains an adapter.
 
 The head is fitted to hidden states from the engine in the card's precision, the same numbers that
-it will read when it computes rewards. An adapter is trained in the trainer's number format and sees
-the same replies many times, so its probabilities would be overconfident. After the training, the
-engine computes hidden states with the adapter, and the head is corrected:
+it reads later when it computes rewards. An adapter is trained in the trainer's number format, and
+it sees the same replies many times, so its probabilities would be overconfident. After its
+training, the engine computes hidden states with the adapter, and the head is corrected:
 
-- for the goal ``outcome``, by Platt scaling on judged replies that were set aside;
-- for the goal ``preference``, by a bias for which the mean logit of some replies is 0.
+- for the goal ``outcome``, by Platt scaling on judged replies that were set aside for it;
+- for the goal ``preference``, by a bias for which the mean logit of a sample of replies is 0.
 
-Letters of shapes: N replies, E width of the hidden states.
+Shape suffixes: N replies, E width of the hidden states.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from archon.train.splits import chunks
 from archon.train.trainer import OnProgress, Start, State, delayed_interrupts
 
 _CHUNK = 64
-"""Replies computed at once, between two checks for Ctrl-C."""
+"""Replies that are computed together, between two checks for Ctrl-C."""
 _SAVE_EVERY = 16
 """Chunks between two saved states."""
 _CALIBRATION_SHARE = 0.1
@@ -77,7 +77,7 @@ def open_objective(spec: RewardSpec, start: Start) -> RewardModeling:
     card, card_dir = start.pull_card(spec.model)
     if card.transformer != "decoder" or card.reward is not None:
         raise UsageError(
-            f"{card.name} does not generate text; only models that do can get a reward head"
+            f"{card.name} does not generate text; only a model that does can get a reward head"
         )
     if card.adapter is not None and spec.lora is not None:
         raise UsageError(
@@ -110,7 +110,7 @@ class RewardModeling:
             apart = f"{len(held_out)} are held out" + (f", {len(aside)} set aside" if aside else "")
             raise UsageError(
                 f"there are replies to {len(replies.questions)} questions, of which {apart}; a "
-                "reward model needs at least two others to learn from"
+                "reward model needs at least two more to learn from"
             )
         self._learn, self._aside, self._held_out = map(replies.subset, (learned, aside, held_out))
         check_learnable(self._learn)
@@ -164,7 +164,7 @@ class RewardModeling:
         return steps.optimization.state(), {"kind": "adapter", "curve": steps.curve}
 
     def restore(self, tensors: Mapping[str, Tensor], progress: Any) -> None:
-        """Continue the adapter's training; a saved state of the hidden states is not needed."""
+        """Continue the adapter's training; ignore a saved state of the hidden states."""
         if progress.get("kind") == "adapter":
             self._adapter_steps().steps.optimization.restore(tensors, progress["curve"])
 
@@ -248,7 +248,7 @@ class RewardModeling:
     def _centred(
         self, opened: OpenedDecoder, head: RewardHead, on_progress: OnProgress
     ) -> RewardHead:
-        """Return the head with the bias for which an average reply has the logit 0."""
+        """Return the head with the bias for which sampled replies have a mean logit of 0."""
         learn = self._learn
         count = min(_ANCHORS, len(learn.replies))
         anchors = Random(f"anchors/{self._spec.seed}").sample(learn.replies, count)
@@ -308,7 +308,7 @@ def report(record: Mapping[str, Any]) -> Iterator[Line]:
 
 def _quality(after: Mapping[str, Any]) -> Iterator[str]:
     """Yield lines about the quality of rewards for held-out replies."""
-    if "right" not in after:  # a reader's preferences
+    if "right" not in after:  # the replies were compared, not judged
         yield (
             f"on {after['pairs']:,} held-out pairs: the chosen reply has the higher reward in "
             f"{percent(after['accuracy'])}"
@@ -316,8 +316,8 @@ def _quality(after: Mapping[str, Any]) -> Iterator[str]:
         return
     auc = "–" if after["auc"] is None else f"{after['auc']:.3f}"
     yield (
-        f"on {after['replies']:,} replies to {after['questions']:,} held-out questions, of "
-        f"which {percent(after['right'])} are right: area under the ROC curve {auc}"
+        f"on {after['replies']:,} replies to {after['questions']:,} held-out questions "
+        f"({percent(after['right'])} right): area under the ROC curve {auc}"
     )
     if "brier" in after:
         yield (
@@ -326,16 +326,17 @@ def _quality(after: Mapping[str, Any]) -> Iterator[str]:
         )
     if after["within_questions"] is not None:
         yield (
-            "of a right and a wrong reply to one question, the right one has the higher reward in "
+            "a right reply outscores a wrong one to the same question in "
             f"{percent(after['within_questions'])}"
         )
     yield (
-        f"the best of each question's replies is right in {percent(after['best_of_n'])}, one "
-        f"at random in {percent(after['chance'])}, any in {percent(after['oracle'])}"
+        f"the reply with the highest reward is right in {percent(after['best_of_n'])} of the "
+        f"questions, a random reply in {percent(after['chance'])}, at least one reply in "
+        f"{percent(after['oracle'])}"
     )
     if "vote" in after:
         yield (
-            f"a vote of each question's replies is right in {percent(after['vote'])}, "
-            f"weighted by rewards in {percent(after['vote_by_score'])}, by their odds in "
+            f"a majority vote is right in {percent(after['vote'])} of the questions, a vote "
+            f"weighted by rewards in {percent(after['vote_by_score'])}, by the odds of rewards in "
             f"{percent(after['vote_by_odds'])}"
         )

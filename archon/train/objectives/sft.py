@@ -1,6 +1,6 @@
 """Supervised fine-tuning (SFT): a model learns to write the completions of given prompts.
 
-The loss is the cross-entropy of the completions' tokens; prompts are read but not learned.
+The loss is the cross-entropy of the completions' tokens. Prompts are read but not learned.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Advantages: how much better a reply, or a token of it, was than expected.
 
-Letters of shapes: T tokens of a reply, P prompts, G replies to each, N tokens of a step.
+Shape suffixes: T tokens of a reply, P prompts, G replies to each, N tokens of a step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def generalised_advantages(
         A_t = Σ_k (γλ)^k · δ_{t+k}
         R_t = A_t + V_t
 
-    The value after the last token is 0, also if the reply was truncated.
+    The value after the last token is 0, even if the reply was truncated.
 
     Parameters
     ----------
@@ -34,7 +34,8 @@ def generalised_advantages(
     gamma
         Discount factor γ per token.
     lam
-        λ in [0, 1]: 0 relies on the values, 1 on the rewards alone.
+        λ in [0, 1]. With 0, advantages rely on the values (less variance, more bias), with 1 on the
+        rewards alone.
     """
     reversed_advantages: list[float] = []
     advantage = next_value = 0.0
@@ -53,16 +54,16 @@ def group_advantages(reward_PG: Tensor, divide_by_deviation: bool = False) -> Te
     """Return each reward minus the mean of its group: (P, G).
 
     The group's mean estimates the expected reward of the prompt, so no value head is needed (GRPO:
-    Shao et al. 2024, arXiv 2402.03300). It includes the reply's own reward; without it, all
-    differences would be larger by the same factor G / (G − 1). A group of equal rewards has only
-    advantages of 0.
+    Shao et al. 2024, arXiv 2402.03300). The mean includes the reply's own reward; without it, all
+    advantages would be larger by the same factor G / (G − 1). If all rewards of a group are equal,
+    its advantages are 0.
 
     Parameters
     ----------
     reward_PG
         Reward of each reply.
     divide_by_deviation
-        Divide by the group's standard deviation as in the paper of GRPO. This gives more weight to
+        Divide by the group's standard deviation, as in the GRPO paper. This gives more weight to
         prompts that nearly always or nearly never succeed (Liu et al. 2025, arXiv 2503.20783).
     """
     centred_PG = reward_PG - reward_PG.mean(1, keepdim=True)

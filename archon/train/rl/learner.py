@@ -1,11 +1,11 @@
 """Learner: one step of PPO (Schulman et al. 2017, arXiv 1707.06347) or GRPO (Shao et al. 2024,
 arXiv 2402.03300), from replies and their rewards.
 
-The learner computes the log-probabilities of the replies again, in the trainer's precision. They
-differ from those of the engine that sampled the replies, above all in int8. So the loss of each
+The learner recomputes the log-probabilities of the replies in the trainer's precision. They differ
+from those of the engine that sampled the replies, above all if it runs in int8. So the loss of each
 token is weighted by the ratio of the two probabilities (``policy_loss.importance_weights``).
 
-Letters of shapes: P prompts of a step, G replies to each, T tokens of a reply, N tokens of several
+Shape suffixes: P prompts of a step, G replies to each, T tokens of a reply, N tokens of several
 replies, E width of the hidden states.
 """
 
@@ -67,7 +67,7 @@ class _ValueTarget:
 
 
 class Learner:
-    """Takes steps that make better replies of a decoder likelier.
+    """Trainer of a decoder on rewards: each step makes its better replies likelier.
 
     Parameters
     ----------
@@ -135,9 +135,9 @@ class Learner:
         ]
         metrics = _metrics(experiences, reward_PG, old)
         metrics["engine_difference"] = (old_N - engine_N).abs().mean().item()
-        # A reply without an advantage has no gradient but that of the divergence from a reference.
-        # If no reply has an advantage, the policy is not updated: AdamW would turn a gradient of
-        # mere noise into a full step.
+        # A reply whose advantages are 0 has no gradient, except that of the divergence from a
+        # reference. If this holds for all replies, the policy is not updated: AdamW would turn a
+        # gradient of mere rounding errors into a full step.
         useful = [e for e in experiences if bool(e.advantage_T.any())]
         if useful and self._reference:
             useful = experiences
@@ -170,7 +170,7 @@ class Learner:
 
     @contextmanager
     def _reference_weights(self) -> Iterator[None]:
-        """Put the weights of the beginning of the training into the model during the block."""
+        """Give the model the weights of the beginning of the training during the block."""
         current = {name: parameter.data for name, parameter in self._trained.items()}
         for name, parameter in self._trained.items():
             parameter.data = self._reference[name]
@@ -229,12 +229,13 @@ class Learner:
         for epoch in range(spec.epochs):
             random = Random(f"minibatches/{spec.seed}/{step}/{epoch}")
             losses += [
-                self.policy.step(self._parts(some, num_tokens), step)
-                for some in _minibatches(useful, spec.minibatches, random)
+                self.policy.step(self._parts(minibatch, num_tokens), step)
+                for minibatch in _minibatches(useful, spec.minibatches, random)
             ]
-            for part in _minibatches(targets, spec.minibatches, random):
+            for minibatch in _minibatches(targets, spec.minibatches, random):
                 assert self.critic is not None
-                critic_losses.append(self.critic.step([partial(self._value_loss, part)], step))
+                loss = partial(self._value_loss, minibatch)
+                critic_losses.append(self.critic.step([loss], step))
         metrics = {"loss": sum(losses) / max(len(losses), 1)}
         if critic_losses:
             metrics["value_loss"] = sum(critic_losses) / len(critic_losses)
@@ -266,15 +267,16 @@ class Learner:
             Training data for each reply in the batch, in the same order.
         """
         new_N = self.computer.logprobs(batch)
-        # Before a step's only update, the weights are still the old ones. The stored values differ
-        # by rounding, since they were computed with the replies in other rows.
+        # If a step has only one update, the weights are still the old ones, so the ratio is exactly
+        # 1. The stored log-probabilities were computed with the replies in other rows, so they
+        # differ by rounding.
         old_N = new_N.detach() if self._updates_once else torch.cat([e.old_T for e in experiences])
         weight_N = torch.cat([e.weight_T for e in experiences])
         advantage_N = torch.cat([e.advantage_T for e in experiences])
         losses_N = policy_losses(new_N, old_N, advantage_N, self.spec.clip, weight_N)
         references = [e.reference_T for e in experiences if e.reference_T is not None]
         if references and not isinstance(self.spec, PPOSpec):
-            # The estimate needs tokens that the policy sampled; the weights correct for the engine.
+            # The estimate needs tokens sampled by the policy; the weights correct for the engine.
             kl_N = kl_estimates(new_N, torch.cat(references))
             losses_N = losses_N + self.spec.kl_coefficient * weight_N * kl_N
         return losses_N.sum() / num_tokens

@@ -1,8 +1,8 @@
 """Losses of the policy and the value head, for N tokens that the policy sampled.
 
-Arguments called ``new`` are log-probabilities under the current weights, with gradients. ``old``
-ones are under the weights at the beginning of the step, ``reference`` ones under those at the
-beginning of the training. All are in nats.
+Arguments called ``new`` are log-probabilities under the current weights, with gradients; ``old``
+under the weights at the beginning of the step; ``reference`` under those at the beginning of the
+training. All are in nats.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 _MAX_LOG_RATIO = 20
-"""Upper bound of a log-ratio in the estimate of the divergence, in nats."""
+"""Upper bound on the log-ratio in the estimate of the divergence, in nats."""
 
 
 def policy_losses(
@@ -49,7 +49,7 @@ def importance_weights(old_N: Tensor, engine_N: Tensor, cap: float) -> Tensor:
     engine_N
         Log-probabilities that the engine computed when it sampled the tokens.
     cap
-        Upper bound of a weight.
+        Upper bound on a weight.
     """
     return (old_N - engine_N).exp().clamp(max=cap)
 
@@ -57,13 +57,14 @@ def importance_weights(old_N: Tensor, engine_N: Tensor, cap: float) -> Tensor:
 def kl_estimates(new_N: Tensor, reference_N: Tensor) -> Tensor:
     """Return an estimate of KL(new ‖ reference) from each token, at least 0: (N,).
 
-    k3 = e^d − d − 1, where d = reference − new. Over tokens that the policy samples, its mean is
-    the divergence, with a much smaller variance than that of −d (Schulman 2020, "Approximating KL
-    Divergence"). As a term of the loss, its gradient is that of KL(reference ‖ new), which pulls
-    the policy to cover everything that the reference does.
+    The estimate is k3 = e^d − d − 1, where d = reference − new. Over tokens sampled by the policy,
+    its mean is the divergence, with a much smaller variance than that of the plain estimate −d
+    (Schulman 2020, "Approximating KL Divergence"). As a term of the loss, its mean gradient is that
+    of the opposite divergence, KL(reference ‖ new), which pulls the policy to cover everything
+    that the reference does.
 
-    d is clamped to 20, where e^d is 5·10⁸, and has no gradient beyond. Otherwise one token that the
-    policy has made very unlikely would make the loss infinite.
+    d is clamped to 20, where e^d is 5·10⁸, and has no gradient beyond that. Otherwise a single
+    token that the policy has made very unlikely would make the loss infinite.
     """
     d_N = (reference_N - new_N).clamp(max=_MAX_LOG_RATIO)
     return d_N.exp() - d_N - 1

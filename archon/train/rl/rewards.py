@@ -45,7 +45,7 @@ def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> Rewa
         return by_scorer(benchmark.scorer)
     if reward is None:
         raise SpecError(
-            "is missing; give {'score': NAME OF A SCORER} or {'model': CARD OF A REWARD MODEL}",
+            "is missing; write {'score': NAME OF A SCORER} or {'model': CARD OF A REWARD MODEL}",
             path="$.reward",
         )
     if reward.score not in SCORERS:
@@ -57,7 +57,7 @@ def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> Rewa
 def _model_reward(
     reward: ModelReward, base_dir: Path, benchmark: Benchmark | None
 ) -> RewardFunction:
-    """Open a reward model; it reads what a ranker without a prompt would send."""
+    """Open a reward model; it gets the prompts that a ranker without its own prompt would send."""
     loaded = load_model_card(reward.model, base_dir)
     if "reward" not in capabilities(loaded.spec):
         raise SpecError(f"{shown(reward.model)} is not a reward model", path="$.reward.model")
@@ -73,7 +73,7 @@ def _model_reward(
 
 
 def by_scorer(scorer: Scorer) -> RewardFunction:
-    """Return a reward that is a scorer's score: 1 for a right reply."""
+    """Return a reward function that uses a scorer: 1 for a right reply, 0 for a wrong one."""
 
     def reward(task: RLTask, texts: Sequence[str]) -> list[float]:
         assert task.target is not None, "tasks for a scorer have targets"
@@ -83,7 +83,7 @@ def by_scorer(scorer: Scorer) -> RewardFunction:
 
 
 def by_model(model: RewardModel, prompt: Prompt) -> RewardFunction:
-    """Return a reward that is a reward model's score.
+    """Return a reward function that uses a reward model.
 
     Parameters
     ----------

@@ -35,7 +35,7 @@ class Rollout:
     logprobs: tuple[float, ...]
     """Log-probability of each token of the reply in the engine, at the sampling temperature."""
     is_ended: bool
-    """Whether the reply ends with an end token and was not truncated."""
+    """True if the reply ends with an end token, False if it was truncated."""
 
     @property
     def reply_ids(self) -> tuple[int, ...]:
@@ -52,9 +52,9 @@ class Policy(Protocol):
 
 
 class AdaptedPolicy:
-    """Policy with an adapter.
+    """Policy with an adapter: one engine runs the frozen weights.
 
-    One engine runs the frozen weights; it gets a new copy of the adapter at every step.
+    At every step, the engine gets a copy of the current adapter.
 
     Parameters
     ----------
@@ -76,15 +76,15 @@ class AdaptedPolicy:
         return self._engine, ADAPTER_NAME
 
 
-class WholePolicy:
-    """Policy without an adapter: every step has a new engine on a copy of all weights.
+class FullPolicy:
+    """Policy without an adapter: every step creates a new engine with a copy of all weights.
 
     Parameters
     ----------
     keep_in
         Folder for compiled kernels, for int8 and int4.
     context_length
-        Capacity for prompt and reply together, in tokens; by default the model's.
+        Maximum tokens of prompt and reply together; by default the model's.
     """
 
     def __init__(
@@ -117,8 +117,8 @@ def sample_rollouts(
 ) -> list[list[Rollout]]:
     """Sample ``group`` replies to each prompt; at temperature 0 they are greedy.
 
-    Tokens are sampled from the complete distribution. With top-k or top-p they would come from
-    another distribution than the one whose probabilities the loss uses.
+    Tokens are sampled from the complete distribution. With top-k or top-p, they would come from a
+    distribution other than the one whose probabilities the loss uses.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def sample_rollouts(
         while engine.has_work:
             done |= engine.step()
     finally:
-        # After an error, unfinished prompts would block the replacement of the adapter.
+        # After an error, unfinished requests would block the replacement of the adapter.
         for prompt in requests:
             engine.cancel(prompt)
     return [[_rollout(prompt, generation) for generation in done[prompt]] for prompt in requests]

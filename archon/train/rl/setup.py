@@ -17,7 +17,7 @@ from archon.train.base_model import Base, open_base
 from archon.train.decoder import TrainableDecoder
 from archon.train.folder import Card, new_card
 from archon.train.rl.rewards import RewardFunction, reward_of
-from archon.train.rl.rollouts import OPTIONS, AdaptedPolicy, Policy, WholePolicy
+from archon.train.rl.rollouts import OPTIONS, AdaptedPolicy, FullPolicy, Policy
 from archon.train.rl.tasks import RLSpec, RLTask, benchmark_of, load_tasks, prompt_of
 from archon.train.splits import hold_out
 from archon.weights import cache_dir, identity
@@ -29,7 +29,7 @@ class RLSetup:
 
     model: TrainableDecoder
     policy: Policy
-    """The same model as an engine samples from it."""
+    """Access of an engine to the model, to sample replies."""
     tasks: list[RLTask]
     held_out: list[RLTask]
     num_too_long: int
@@ -62,7 +62,7 @@ def set_up(
     Raises
     ------
     SpecError
-        The data is missing or malformed, there is no reward, or a scorer would judge programs.
+        The data is missing or malformed, no reward is configured, or a scorer would judge programs.
     ModelError
         Weights are unavailable or cannot be run.
     UsageError
@@ -80,15 +80,15 @@ def set_up(
     learned, held_out = hold_out(tasks, spec.held_out, spec.seed, lambda task: task.messages)
     if not learned:
         raise SpecError(
-            f"none is left to learn from: of {len(found)} questions, {len(found) - len(tasks)} do "
-            f"not fit {capacity} tokens with a reply of {spec.max_tokens}, and {spec.held_out} are "
-            "held out"
+            f"no question is left to learn from: of {len(found)} questions, "
+            f"{len(found) - len(tasks)} do not fit {capacity} tokens with a reply of "
+            f"{spec.max_tokens}, and {spec.held_out} are held out"
         )
 
     def save(folder: Path) -> Card:
-        card = new_card(spec, sampling={"max_tokens": spec.max_tokens})
-        made = base.save(model, spec, folder, card)
-        return made | {"prompt": prompt_spec.model_dump(mode="json", exclude_none=True)}
+        new = new_card(spec, sampling={"max_tokens": spec.max_tokens})
+        saved = base.save(model, spec, folder, new)
+        return saved | {"prompt": prompt_spec.model_dump(mode="json", exclude_none=True)}
 
     return RLSetup(
         model,
@@ -106,7 +106,7 @@ def set_up(
 def _policy(base: Base, model: TrainableDecoder, spec: RLSpec, device: torch.device) -> Policy:
     if not base.trains_adapter(spec):
         precision = spec.rollout_precision or "float32"
-        return WholePolicy(model, precision, device, cache_dir(), base.card.context)
+        return FullPolicy(model, precision, device, cache_dir(), base.card.context)
     engine = load_engine(
         base.file,
         spec.rollout_precision or base.card.precision,

@@ -28,7 +28,7 @@ RLSpec = GRPOSpec | PPOSpec
 
 @dataclass(frozen=True, slots=True)
 class RLTask:
-    """A question to sample replies for."""
+    """A question to sample replies to."""
 
     question: Question
     messages: tuple[Message, ...]
@@ -39,16 +39,16 @@ class RLTask:
 
 
 def benchmark_of(spec: RLSpec, base_dir: Path) -> Benchmark | None:
-    """Open the search split of the configuration's benchmark; None for other questions.
+    """Open the search split of the configuration's benchmark; return None for other data.
 
-    The benchmark must be a card: a configuration cannot make a Python function run.
+    The benchmark must be a card, since a configuration cannot run a Python function.
 
     Raises
     ------
     SpecError
         The benchmark's card is missing or malformed.
     UsageError
-        There is no such scorer.
+        The scorer is unknown.
     """
     if not isinstance(spec.data, BenchmarkData):
         return None
@@ -87,7 +87,7 @@ def load_tasks(
     prompt_spec
         See ``prompt_of``.
     is_scored
-        A scorer judges the replies, so they cannot be programs.
+        True if a scorer judges the replies, which then cannot be programs.
 
     Raises
     ------

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class ValueHead(nn.Module):
     """Two layers with tanh on the hidden state that a token is predicted from: (N, E) → (N,).
 
-    No gradient flows into the decoder, so learning values does not disturb the policy, and the
-    hidden states are computed once for both. The initial value is 0 everywhere.
+    No gradient flows into the decoder. So learning values does not disturb the policy, and the
+    hidden states are computed only once. All initial values are 0.
     """
 
     def __init__(self, width: int, seed: int = 0) -> None:

@@ -1,7 +1,7 @@
 """Synthetic translation task: integers below a million, in English words and in French.
 
 ``forty-two`` is ``quarante-deux``, but ``ninety-two`` is ``quatre-vingt-douze``. The order of
-words, hyphens and plurals differ, so a model must translate and cannot replace word by word.
+words, hyphens and plurals differ, so replacing one word after another is not enough.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def pair(number: int) -> NumberPair:
 
 
 def is_held_out(number: int) -> bool:
-    """Return whether a number is for testing only: one in twenty, chosen by its digest."""
+    """Return whether a number is used only for tests: one in twenty, chosen by its digest."""
     digest = blake2b(str(number).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % _HELD_OUT_PERIOD == 0
 
@@ -47,7 +47,7 @@ def random_numbers(seed: int, *, held_out: bool) -> Iterator[int]:
 
 
 def held_out_numbers(count: int, seed: int = 0) -> Sequence[int]:
-    """Return ``count`` different numbers that no training contains."""
+    """Return ``count`` different numbers that no training uses."""
     numbers = random_numbers(seed, held_out=True)
     found: dict[int, None] = {}
     while len(found) < count:

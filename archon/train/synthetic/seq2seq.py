@@ -1,6 +1,6 @@
 """Sequence-to-sequence loss of an encoder-decoder: cross-entropy of targets, given sources.
 
-Letters of shapes: B pairs, S tokens of a source, T tokens of a target, V vocabulary.
+Shape suffixes: B pairs, S tokens of a source, T tokens of a target, V vocabulary.
 """
 
 from __future__ import annotations

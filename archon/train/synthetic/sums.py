@@ -44,7 +44,7 @@ def chain_sums(count: int, seed: int) -> Iterator[QuestionAnswer]:
 
 
 def chain_sum_of(terms: list[int]) -> QuestionAnswer:
-    """Return the question of a sum and its solution.
+    """Return a sum as a question, and its step-by-step solution.
 
     The sign of each term after the first is its operator.
 

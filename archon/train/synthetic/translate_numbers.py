@@ -1,4 +1,4 @@
-"""Train the model of the card ``translate-numbers``, and tell how well it does.
+"""Train the model of the card ``translate-numbers``, and measure its accuracy.
 
 ::
 
@@ -94,16 +94,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="archon.train.synthetic.translate_numbers", description=__doc__
+        prog="python -m archon.train.synthetic.translate_numbers",
+        description="Train the model of the card translate-numbers, which translates numbers from "
+        "English into French, and measure its accuracy on held-out numbers.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--output", type=Path, required=True, help="the model's folder")
-    parser.add_argument("--steps", type=int, default=1600)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--numbers", type=int, default=60_000, help="numbers to learn from")
-    parser.add_argument("--test-numbers", type=int, default=2_000)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1, help="more gain little on so small sums")
+    add = parser.add_argument
+    add("--output", type=Path, required=True, default=argparse.SUPPRESS, help="model folder")
+    add("--steps", type=int, default=1600, help="gradient steps")
+    add("--batch-size", type=int, default=128, help="pairs per step")
+    add("--numbers", type=int, default=60_000, help="numbers to learn from")
+    add("--test-numbers", type=int, default=2_000, help="held-out numbers to translate at the end")
+    add("--learning-rate", type=float, default=2e-3, help="peak learning rate")
+    add("--seed", type=int, default=0, help="seed of the data and the initial weights")
+    add("--threads", type=int, default=1, help="CPU threads; more hardly speed up this small model")
     return parser
 
 

@@ -53,12 +53,12 @@ def test_greedy_and_beams_equal_those_of_transformers(
     source = torch.tensor([[*REQUEST.prompt_ids, CONFIG.stop_id]])
     common = {"max_new_tokens": 12, "do_sample": False, "attention_mask": torch.ones_like(source)}
     for beams in (0, 4):
-        told = theirs.generate(
+        expected = theirs.generate(
             source, num_beams=beams or 1, num_return_sequences=beams or 1, **common
         )
         draws = tuple(range(beams or 1))
         ours = generator.generate(replace(REQUEST, beams=beams, draws=draws))
-        for row, generation in zip(told.tolist(), ours, strict=True):
+        for row, generation in zip(expected.tolist(), ours, strict=True):
             text = row[1:]
             text = text[: text.index(1)] if 1 in text else text
             while text and text[-1] == 0 and len(text) > len(generation.token_ids):

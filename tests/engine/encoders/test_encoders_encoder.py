@@ -86,7 +86,7 @@ def test_pre_training_learns_the_masked_token() -> None:
 
     def losses():  # type: ignore[no-untyped-def]
         while True:
-            # Every text is one token, repeated: each hidden one is told by its neighbours.
+            # Every text repeats one token, so a masked token can be predicted from its neighbours.
             ids = torch.randint(5, 21, (32, 1), generator=generator).expand(-1, 12)
             read, wanted = mask_tokens(ids, is_token, 3, 60, generator)
             yield lambda read=read, wanted=wanted: masked_loss(model, read, is_token, wanted)

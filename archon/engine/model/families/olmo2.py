@@ -1,5 +1,5 @@
-"""OLMo 2 (OLMo team 2024, arXiv 2501.00656): the outputs of attention and feed-forward network
-are normalised, and so are the projections of queries and keys as a whole."""
+"""OLMo 2 (OLMo team 2024, arXiv 2501.00656): norms follow attention and the feed-forward network,
+and each projection of queries or keys has one norm over all heads."""
 
 from dataclasses import replace
 

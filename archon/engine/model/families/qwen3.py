@@ -8,7 +8,7 @@ QWEN3 = FamilyTraits(
     norms=PRE_NORMS,
     qk_norm="head",
     biases=BIASES,
-    states_head_width=True,
+    requires_head_dim=True,
     window_is_opt_in=True,
     gguf_tokenizer="qwen2",
 )

@@ -57,7 +57,7 @@ QK_NORMS: Mapping[str, TensorName] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyTraits:
-    """Traits of one family, which the decoders, the kernels and the trainer read.
+    """Traits of one family, read by the decoders, the kernels and the trainer.
 
     Every family is a SwiGLU transformer with RMSNorm, grouped-query attention and rotary embedding
     (``archon.engine.model.rope``). It has the tensors of ``LINEAR_LAYERS`` and those named here.
@@ -71,7 +71,7 @@ class FamilyTraits:
     """``PRE_NORMS`` or ``POST_NORMS``."""
     qk_norm: Literal["none", "head", "projection"] = "none"
     """Normalisation of queries and keys before RoPE: none, of each head (all heads share one
-    weight), or of the projection as a whole."""
+    weight), or of the projection, over all heads together."""
     biases: Mapping[str, TensorName]
     """``BIASES`` if q, k and v may have biases, else empty."""
     always_biased: bool = False
@@ -79,7 +79,7 @@ class FamilyTraits:
     tensors of a GGUF file, decide."""
     gguf_interleaves_rope: bool = False
     """True if GGUF files store the two halves of each head of q and k interleaved."""
-    states_head_width: bool = False
+    requires_head_dim: bool = False
     """True if ``config.json`` must have ``head_dim``. Otherwise it defaults to E / H."""
     window_is_opt_in: bool = False
     """True if ``sliding_window`` applies only if ``use_sliding_window`` is true."""
