@@ -200,6 +200,8 @@ def random_adapter(config: DecoderConfig, seed: int, rank: int, *products: str) 
 class AdaptedWeights:
     """The parameters of a model with an adapter merged into them."""
 
+    is_tied = False
+
     def __init__(self, source: WeightSource, adapter: Adapter) -> None:
         check_adapter(adapter, source.config)
         self.source, self.config, self.adapter = source, source.config, adapter

@@ -223,6 +223,8 @@ class TrainedWeights:
     Adapters are merged into the weights.
     """
 
+    is_tied = False  # an adapter may change the head alone
+
     def __init__(self, model: TrainableDecoder) -> None:
         self.model, self.config = model, model.config
 

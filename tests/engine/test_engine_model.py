@@ -16,17 +16,20 @@ from engine_doubles import (
     tiny_config,
 )
 from model_doubles import MODELS, VOCABULARY_SIZE, our_logits, weights_of
-from tiny_models import write_gguf
+from tiny_models import TinyModel, write_gguf
 from transformers_reference import reference_logits, reference_model
 
 from archon.engine.engine import Engine
+from archon.engine.files.gguf import GGUFFile
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.loading import load_decoder
+from archon.engine.model.config import config_of
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.families import FAMILIES
+from archon.engine.model.families.traits import HEAD
 from archon.engine.model.linear import Precision
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
-from archon.engine.model.weights import RandomWeights
+from archon.engine.model.weights import GGUFWeights, RandomWeights
 from archon.engine.perplexity import perplexity
 
 
@@ -101,3 +104,15 @@ def test_perplexity_is_that_of_transformers(tmp_path: Path) -> None:
         losses.append(-logprobs[range(len(window) - 1), list(window[1:])])
     expected = torch.cat(losses).double().mean().exp()
     assert perplexity(decoder, text, window=64) == pytest.approx(float(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_tied_head_shares_the_memory_of_the_embedding(
+    precision: Precision, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.gguf"
+    write_gguf(path, TinyModel(tied=True))
+    file = GGUFFile(path)
+    assert HEAD.gguf not in file.tensors
+    decoder = load_decoder(GGUFWeights(file, config_of(file)), precision, CPU)
+    assert decoder.head.weight_OI.data_ptr() == decoder.embedding_VE.data_ptr()

@@ -51,7 +51,10 @@ class Decoder:
             for index in range(self.config.num_layers)
         ]
         self.norm_E = source.output_norm().to(device)
-        self.head = make_linear(source.head(), None, layer_precision("head", precision), device)
+        # In float32 and bf16 a tied head is the embedding: one copy of V × E weights in memory.
+        shares = source.is_tied and precision in ("float32", "bf16")
+        head_VE = self.embedding_VE if shares else source.head()
+        self.head = make_linear(head_VE, None, layer_precision("head", precision), device)
         self.adapters: dict[str, LowRank | None] = {}
         """Digest of each adapter → its change to the head."""
         self.rope_frequencies = rope_frequencies(self.config, device)

@@ -45,6 +45,8 @@ class OutlierRotatedWeights:
         Parameters of the original model.
     """
 
+    is_tied = False  # the head absorbs the weights of the output norm
+
     def __init__(self, source: WeightSource) -> None:
         self.source, self.config = source, source.config
         rotates_stream = self.config.traits.pre_norm

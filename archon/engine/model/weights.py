@@ -83,6 +83,11 @@ class WeightSource(Protocol):
 
     config: DecoderConfig
 
+    @property
+    def is_tied(self) -> bool:
+        """True if embedding and head are known to be the same tensor."""
+        ...
+
     def embedding(self) -> Tensor:
         """Return the token embedding: (V, E)."""
         ...
@@ -122,10 +127,13 @@ class _StoredWeights(Generic[Store]):
     def embedding(self) -> Tensor:
         return self._get(self._name(EMBEDDING), self.config.vocab_size, self.config.width)
 
+    @property
+    def is_tied(self) -> bool:
+        # The tensors decide, not the configuration.
+        return self._name(HEAD) not in self.file.tensors
+
     def head(self) -> Tensor:
-        # The tensors decide whether head and embedding are tied, not the configuration.
-        has_head = self._name(HEAD) in self.file.tensors
-        name = self._name(HEAD if has_head else EMBEDDING)
+        name = self._name(EMBEDDING if self.is_tied else HEAD)
         return self._get(name, self.config.vocab_size, self.config.width)
 
     def output_norm(self) -> Tensor:
@@ -268,6 +276,8 @@ _SEED_ORDER = (
 
 class RandomWeights:
     """Reproducible random parameters, for tests and for timings without a file."""
+
+    is_tied = False
 
     def __init__(self, config: DecoderConfig, seed: int = 0) -> None:
         self.config, self.seed = config, seed
