@@ -117,7 +117,9 @@ def test_a_model_that_cannot_do_what_a_method_asks_is_refused() -> None:
     with pytest.raises(GraphError) as caught:
         build(graph, unable)
     assert (caught.value.rule, caught.value.path) == ("capabilities", "$.nodes.answer.model")
-    assert "'judge' lacks what the method 'listwise' of a ranker needs: chat" in str(caught.value)
+    assert "'judge' lacks capabilities that the method 'listwise' of a ranker needs: chat" in str(
+        caught.value
+    )
 
 
 def test_a_node_that_searches_needs_a_model_that_can() -> None:
@@ -191,10 +193,10 @@ def test_critiques_are_demanded_only_where_they_are_required(use_critiques: bool
     [
         ("{candidates}", "the text does not contain {question}"),
         ("{question}", "the text does not contain {candidates}"),
-        ("{question} {candidates} {answr}", "nothing fills {answr} here"),
+        ("{question} {candidates} {answr}", "no field {answr} is available here"),
         (
             "{question} {candidates} {critique}",
-            "nothing fills {critique} here; did you mean 'critiq",
+            "no field {critique} is available here; did you mean 'critiq",
         ),
         ("{{question}} {candidates}", "the text does not contain {question}"),
     ],
@@ -208,7 +210,7 @@ def test_a_users_text_has_the_fields_that_the_node_fills(text: str, reason: str)
 def test_a_text_for_candidates_needs_a_node_with_inputs() -> None:
     prompt = {"text": "{question} {candidates}"}
     error = refusal({"answer": {**DRAFT, "prompt": prompt}})
-    assert error.reason.startswith("nothing fills {candidates} here")
+    assert error.reason.startswith("no field {candidates} is available here")
 
 
 @pytest.mark.parametrize("text", [r"{question} \boxed{}", '{question} {"a": 1}', "{question}{{x}}"])

@@ -24,7 +24,7 @@ def echo(request: Request, draw: int) -> str:
 def draws(architecture: Architecture, run: int = 0) -> dict[str, int]:
     """Where each node's draws start in a run."""
     uses = architecture.models.uses(SamplingParams())
-    return {name: use.draws.start(run) for name, use in uses.items()}
+    return {name: use.sample_range.start(run) for name, use in uses.items()}
 
 
 def make_drafts(*samples: int, **node: Any) -> dict[str, Any]:

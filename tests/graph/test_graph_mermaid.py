@@ -46,7 +46,7 @@ def test_a_condition_is_drawn() -> None:
     more = {**draft, "inputs": ["draft"], "when": {"agreement_below": 0.6}}
     assert "<br/>when agreement below 0.6" in drawn({"draft": draft, "end": more})
     more = {**draft, "inputs": ["draft"], "when": {"num_passed": 0}}
-    assert "<br/>when 0 passed" in drawn({"draft": draft, "end": more})
+    assert "<br/>when 0 candidates passed" in drawn({"draft": draft, "end": more})
 
 
 @given(st.text(min_size=1, max_size=200))

@@ -155,12 +155,12 @@ def test_an_invalid_prompt_is_refused(node_type: Any, spec: Any, reason: str) ->
 
 def test_the_field_candidates_needs_inputs() -> None:
     spec = PromptSpec.model_validate({"text": "{question} {candidates}"})
-    with pytest.raises(GraphError, match=r"nothing fills \{candidates\}"):
+    with pytest.raises(GraphError, match=r"no field \{candidates\} is available"):
         Prompt(spec, GENERATOR, reads_candidates=False)
 
 
 def test_more_shots_than_the_named_pool_has_is_refused_at_once() -> None:
-    with pytest.raises(GraphError, match="99 shots are asked for, but the pool has 10 examples"):
+    with pytest.raises(GraphError, match="99 shots are requested, but the pool has 10 examples"):
         make_prompt("generator", shots=99, examples="arithmetic")
 
 

@@ -62,7 +62,7 @@ def test_a_remote_model_that_lacks_what_a_method_needs_is_refused_at_load(
     error = refusal({"draft": DRAFT, "best": node}, ABLE, REMOTE)
     assert (error.rule, error.path) == ("capabilities", "$.nodes.best.model")
     assert error.reason.endswith(
-        f"lacks what the method '{method}' of a {node_type} needs: {lacks}"
+        f"lacks capabilities that the method '{method}' of a {node_type} needs: {lacks}"
     )
 
 
@@ -76,7 +76,7 @@ def test_likelihoods_come_from_writers_that_return_logprobs(node: dict[str, Any]
     nodes = {"draft": DRAFT, "best": node}
     error = refusal(nodes, REMOTE, ABLE)
     assert error.rule == "likelihoods_exist"
-    assert "the model of role 'solver', which writes for 'draft', lacks logprobs" in error.reason
+    assert "the model of role 'solver' returns no logprobs for 'draft'" in error.reason
     build(spec(nodes), {"solver": ABLE, "judge": REMOTE})
 
 
@@ -158,19 +158,19 @@ def test_a_vote_by_odds_needs_scores() -> None:
             ),
             "parameters_apply",
             "stop_when",
-            "the values of programs are not known during sampling",
+            "the values of programs are unknown until they are run",
         ),
         (
             best("critic", method="equations", model="judge"),
             "model_given",
             "model",
-            "the method 'equations' of a critic asks no model",
+            "the method 'equations' of a critic uses no model",
         ),
         (
             best("verifier", method="equations", model="judge"),
             "model_given",
             "model",
-            "the method 'equations' of a verifier asks no model",
+            "the method 'equations' of a verifier uses no model",
         ),
         (
             best("verifier", method="program", sampling={"temperature": 0}),
@@ -200,7 +200,7 @@ def test_a_vote_by_odds_needs_scores() -> None:
             best("verifier", model="judge", method="logit", threshold=1.5),
             "parameters_apply",
             "threshold",
-            "a probability is between 0 and 1",
+            "the threshold of a probability must be between 0 and 1",
         ),
         (
             best(model="judge", method="likelihood", use_critiques=False),
@@ -218,7 +218,7 @@ def test_a_vote_by_odds_needs_scores() -> None:
             best(model="judge", method="likelihood", prompt={"text": "{question} {candidates}"}),
             "prompt_fields",
             "prompt.text",
-            "nothing fills {candidates} here",
+            "no field {candidates} is available here",
         ),
         (
             best("verifier", model="judge", method="logit", prompt={"text": "{question}"}),
@@ -458,5 +458,5 @@ async def test_a_reward_model_that_returns_nonsense_is_an_error() -> None:
 
 async def test_a_lazy_model_passes_texts_on_to_a_reward_model_alone() -> None:
     card = ScriptedCard.model_validate({"name": "s", "backend": "scripted"})
-    with pytest.raises(UnsupportedError, match="s is no reward model"):
+    with pytest.raises(UnsupportedError, match="s is not a reward model"):
         await LazyLM(card, Path()).score((), ["a"])

@@ -275,13 +275,13 @@ CODE = {**T, "method": "program"}
             {"draft": D, "t": CODE, "best": evaluator("draft", "t", model="m")},
             "tests_exist",
             "$.nodes.best.method",
-            "the tests that arrive here are for 'program'",
+            "the tests that arrive here have the method 'program'",
         ),
         (
             {"draft": D, "t": T, "best": evaluator("draft", "t", method="program")},
             "tests_exist",
             "$.nodes.best.method",
-            "the tests that arrive here are for 'reason'",
+            "the tests that arrive here have the method 'reason'",
         ),
         (
             {"t": T, "best": evaluator("t", model="m")},
@@ -301,7 +301,7 @@ CODE = {**T, "method": "program"}
             {"draft": D, "t": CODE, "best": evaluator("draft", "t", method="program", model="m")},
             "model_given",
             "$.nodes.best.model",
-            "the method 'program' of a unit_test_evaluator asks no model",
+            "the method 'program' of a unit_test_evaluator uses no model",
         ),
         (
             {"draft": D, "t": T, "best": evaluator("draft", "t")},
@@ -321,7 +321,7 @@ CODE = {**T, "method": "program"}
             | {"t": {**T, "prompt": {"text": "{question} {candidates}"}}},
             "prompt_fields",
             "$.nodes.t.prompt.text",
-            "nothing fills {candidates} here",
+            "no field {candidates} is available here",
         ),
         (
             {"draft": D, "t": T}
