@@ -6,8 +6,8 @@ either, as far as prompts can be bounded without a tokenizer: one token per byte
 worked examples and the question, and ``max_tokens`` for each candidate in a prompt.
 
 Expected: a reply has a share of ``max_tokens``, a token has 3.5 characters, half of the conditions
-are true, a verifier keeps half of the candidates, a vote half as many values as votes, and samples
-agree as often as ``Expectation`` assumes.
+are true, a verifier or a vote passes on half of the candidates, and samples agree to the degree
+that ``Expectation`` assumes.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ FAILS = block("fails", before="The answer is 18.\n")
 UNSTATED = block("works", before="Here are 18 lines:\n")
 
 
-async def test_a_program_must_come_to_what_its_text_states() -> None:
+async def test_a_program_must_return_the_answer_that_its_text_states() -> None:
     out, context, sandbox = await verify("The answer is 18.", AGREES, DIFFERS, UNSTATED, FAILS)
     judged = sorted([*out, *context.dropped], key=lambda c: c.id.draw)
     rulings = [(v.value, v.reason) for c in judged if (v := c.latest("verdict"))]
@@ -206,7 +206,7 @@ def solution(body: str) -> str:
     return block(f"def solution():\n    {body}")
 
 
-async def test_programs_really_run_and_what_fails_has_no_vote() -> None:
+async def test_programs_are_run_and_a_failed_one_has_no_vote() -> None:
     replies = [
         solution("while True: pass"),
         solution("return 1 / 0"),

@@ -80,7 +80,7 @@ def test_likelihoods_come_from_writers_that_return_logprobs(node: dict[str, Any]
     build(spec(nodes), {"solver": ABLE, "judge": REMOTE})
 
 
-def test_a_fuser_replaces_its_inputs_unless_it_may_be_passed_by() -> None:
+def test_a_fuser_replaces_its_inputs_unless_it_may_be_bypassed() -> None:
     fuser: dict[str, Any] = {"type": "fuser", "model": "judge", "inputs": ["draft"]}
     vote = {"type": "vote", "inputs": ["fused"], "weight": "likelihood"}
     nodes = {"draft": DRAFT, "fused": fuser, "best": vote}
@@ -267,7 +267,7 @@ async def test_only_writers_whose_likelihood_is_used_are_asked_for_logprobs() ->
     assert four.score == pytest.approx(weights[0])
 
 
-async def test_asking_for_logprobs_changes_no_draw() -> None:
+async def test_requesting_logprobs_changes_no_sample() -> None:
     asked: list[Sequence[int]] = []
     for weight in ("count", "likelihood"):
         lm = ScriptedLM(in_turn(REPLIES))
@@ -328,7 +328,7 @@ async def test_a_vote_by_score_weighs_the_latest_scores() -> None:
     assert scores == [("4", 0.9), ("5", 0.2)]
 
 
-async def test_dropped_candidates_stand_in_the_trace_with_their_judgement() -> None:
+async def test_dropped_candidates_are_in_the_trace_with_their_judgement() -> None:
     lm = ScriptedLM(in_turn(REPLIES), choice_logprob=lambda request, choice: -1.0)
     nodes = {
         "draft": {"type": "generator", "samples": 3},
@@ -355,7 +355,7 @@ def rewarded(role: object) -> Any:
     }
 
 
-async def test_a_card_or_an_app_brings_the_reward_model() -> None:
+async def test_a_reward_model_comes_from_a_card_or_is_custom() -> None:
     card = {"name": "r", "backend": "scripted", "reward": True, "accuracy": 1}
     architecture = archon.load(rewarded(card))
     answer = await architecture.arun("What is 2 + 3?")
@@ -372,7 +372,7 @@ async def test_a_card_or_an_app_brings_the_reward_model() -> None:
 
 
 def weighted_vote(**changes: Any) -> Any:
-    """Drafts, rewarded and all kept, whose votes weigh as much as their rewards."""
+    """Candidates that are rewarded and all kept; their rewards are the weights of their votes."""
     spec = rewarded("scripted")
     spec["nodes"]["best"] |= {"prompt": {"template": "conversation"}, **changes}
     vote = {"type": "vote", "inputs": ["best"], "weight": "score"}

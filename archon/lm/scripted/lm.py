@@ -16,7 +16,7 @@ from zlib import crc32
 
 from archon.errors import LMError, UnsupportedError
 from archon.lm.base import LM_CAPABILITIES, NO_THINKING, check_request, with_defaults
-from archon.lm.cache_keys import sample_hash, prompt_digest, request_digest
+from archon.lm.cache_keys import prompt_digest, request_digest, sample_hash
 from archon.lm.embedding import EMBED, Vector
 from archon.lm.reasoning import constrains_whole_text, generate_separated
 from archon.lm.reward import RewardLM, ScriptedRewardModel
