@@ -77,8 +77,8 @@ def _html(answer: Answer) -> str:
         title = f"{count} candidates"
         if count > len(shown):
             title = f"first {len(shown)} of {title}"
-        headings = ("sample", "value", "score", "text")
-        parts.append(_folded(title, headings, map(_candidate, shown)))
+        compared = ("sample", "value", "score", "text")
+        parts.append(_folded(title, compared, map(_candidate, shown)))
     nodes = (
         (
             node.node,

@@ -76,7 +76,7 @@ class Prompt:
         self.asks_for_program = self._template is not None and self._template.asks_for_program
         """True if a reply is a program, whose value is unknown before it has run."""
         if self._shots and self.asks_for_program:
-            reason = f"the template {shown(name)} allows no shots: it asks for a program, and"
+            reason = f"the template {shown(name)} allows no shots: it asks for a program, but"
             raise GraphError(f"{reason} worked examples argue in prose")
         self.is_conversation = self._template is CONVERSATION
         """True if each candidate follows the messages that its writer read."""
