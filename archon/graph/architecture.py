@@ -177,7 +177,7 @@ class Architecture:
         on_event: OnEvent | None = None,
         uses: Mapping[str, ModelUse] | None = None,
         constraint: Constraint | None = None,
-        outer: Meter | None = None,
+        around: Meter | None = None,
     ) -> Answer:
         """Answer a question.
 
@@ -192,7 +192,7 @@ class Architecture:
         uses, constraint
             The nodes' models and sampling, and the constraint on the output node's text, where a
             request to the architecture as an LM changes them.
-        outer
+        around
             The meter of the graph in which this architecture is a node's model.
 
         Raises
@@ -204,7 +204,7 @@ class Architecture:
         """
         spec, start = self._graph.spec, perf_counter()
         trace = Trace(spec.name, _normalized(question), seed, run, spec.output)
-        meter = Meter(spec.budget, outer)
+        meter = Meter(spec.budget, around)
         uses = self._uses if uses is None else uses
         state = Run(uses, constraint, on_event, meter, trace, start)
         candidates = tuple(await execute(self._graph, self._nodes, state))

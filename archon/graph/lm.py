@@ -151,7 +151,7 @@ class ArchitectureLM:
             on_event=stream,
             uses=uses,
             constraint=request.constraint,
-            outer=self._outer,
+            around=self._outer,
         )
         if stream is not None:
             stream.check(answer)
