@@ -31,11 +31,11 @@ class Answer:
     seconds: float
     trace: Trace
     limited_by: Limit | None = None
-    """The limit of the budget that cut the run short; None where none did."""
+    """The limit of the budget that cut the run short; None if no limit did."""
     notes: tuple[str, ...] = ()
     """Remarks on the choice of the answer, such as that no candidate states a number."""
     num_samples: int = 0
-    """Samples that its nodes asked for."""
+    """Samples that the nodes requested."""
     num_failed_samples: int = 0
     """Samples that failed; the answer comes from the others."""
 
@@ -65,17 +65,19 @@ def _html(answer: Answer) -> str:
     value = "none" if answer.value is None else answer.value
     parts = [
         f'<div><p style="{_WRAPPED}">{escape(answer.text)}</p>',
-        f"<p>value <b>{escape(value)}</b> · {answer.cost_tokens} tokens of cost · "
+        f"<p>value <b>{escape(value)}</b> · cost {answer.cost_tokens} tokens · "
         f"{answer.usage.calls} calls · {answer.seconds:.1f} s</p>",
     ]
     if answer.limited_by is not None:
-        parts.append(f"<p>The budget had too few {escape(answer.limited_by)}.</p>")
+        parts.append(f"<p>Cut short: the budget ran out of {escape(answer.limited_by)}.</p>")
     parts += [f"<p>{escape(note)}</p>" for note in answer.notes]
     shown = answer.candidates[:_MAX_CANDIDATES]
     if len(shown) > 1:
         count = len(answer.candidates)
-        title = f"{count} candidates" + (f", the first {len(shown)}" if count > len(shown) else "")
-        compared = ("from", "value", "score", "text")
+        title = f"{count} candidates"
+        if count > len(shown):
+            title = f"first {len(shown)} of {title}"
+        compared = ("sample", "value", "score", "text")
         parts.append(_folded(title, compared, map(_candidate, shown)))
     nodes = (
         (
@@ -88,8 +90,8 @@ def _html(answer: Answer) -> str:
         )
         for node in answer.trace.nodes.values()
     )
-    columns = ("node", "type", "candidates", "calls", "new tokens", "seconds")
-    parts.append(_folded("nodes", columns, nodes))
+    headings = ("node", "type", "candidates", "calls", "completion tokens", "seconds")
+    parts.append(_folded("nodes", headings, nodes))
     return "".join(parts) + "</div>"
 
 
@@ -103,8 +105,8 @@ def _candidate(candidate: Candidate) -> tuple[str, str, str, str]:
     )
 
 
-def _folded(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+def _folded(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
     body = "".join(
         "<tr>" + "".join(f'<td style="{_WRAPPED}">{escape(cell)}</td>' for cell in row) + "</tr>"
         for row in rows

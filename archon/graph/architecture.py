@@ -51,20 +51,20 @@ class Architecture:
     Parameters
     ----------
     graph
-        Checked and in order (``archon.graph.validation.build``).
+        A valid graph (``archon.graph.validation.build``).
     lms
         Role → model, for every role that a node names.
     cards
-        Role → the model's card; None for an app's own model and for an architecture.
+        Role → the model's card; None for a custom model and for an architecture.
     base_dir
-        The folder of relative paths of exemplar pools; by default the working folder.
+        The folder at which relative paths of exemplar pools start; by default the working folder.
 
     Raises
     ------
     GraphError
-        A prompt or a node's sampling cannot be used; names the place.
+        A prompt or a node's sampling is invalid; names its JSON path.
     SpecError
-        An exemplar pool cannot be read. Either error lists those of the other prompts, too.
+        An exemplar pool cannot be read. Both errors also list those of other prompts.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Architecture:
                 embedder = _embedder(name, lms[node.role])
             self._nodes[name] = method.make(Setup(name, node, self._prompts.get(name), embedder))
         self.cards = dict(cards)
-        """Role → the card of its model; None for an app's own model and for an architecture."""
+        """Role → the card of its model; None for a custom model and for an architecture."""
         self.models = Models(graph, lms, cards, self._prompts)
         self._uses = self.models.uses(SamplingParams())
 
@@ -115,12 +115,12 @@ class Architecture:
         """Return everything but question and seed that answers depend on, as plain data.
 
         All names are resolved: cards, nested architectures, texts of prompts. A custom model is
-        null, because nothing is known of it.
+        null, because its settings are unknown.
 
         Parameters
         ----------
         answer
-            The kind of answer that is asked for.
+            The kind of answer that is expected.
         examples
             The benchmark's exemplar pool, if it has its own.
         """
@@ -200,7 +200,7 @@ class Architecture:
         NodeError
             A node failed.
         BudgetError
-            Tokens, calls or seconds were used up before there was any candidate.
+            Tokens, calls or seconds ran out before there was any candidate.
         """
         spec, start = self._graph.spec, perf_counter()
         trace = Trace(spec.name, _normalized(question), seed, run, spec.output)
@@ -212,11 +212,11 @@ class Architecture:
         return answer_from(candidates, trace)
 
     async def arun(self, question: str | Question, *, seed: int = 0) -> Answer:
-        """Answer a question: a text, or a ``Question`` with history and examples."""
+        """Answer a question, which is a text or a ``Question`` with history and examples."""
         return await self.answer(self._question(question), seed=seed)
 
     def run(self, question: str | Question, *, seed: int = 0) -> Answer:
-        """Call ``arun`` from synchronous code; a running event loop is allowed, and blocked."""
+        """Call ``arun`` from synchronous code; a running event loop is blocked meanwhile."""
         return run_sync(self.arun(question, seed=seed))
 
     async def astream(
@@ -248,12 +248,12 @@ class Architecture:
 def _embedder(name: str, lm: LM) -> Embedder:
     if not isinstance(lm, Embedder):
         path = json_path(["nodes", name, "model"])
-        raise GraphError("the model is no sentence encoder", path=path)
+        raise GraphError("the model is not a sentence encoder", path=path)
     return lm
 
 
 def _normalized(question: Question) -> Question:
-    """Remove byte-order marks, which may come from files, and the reasoning of earlier turns.
+    """Remove byte-order marks, which files may contain, and the reasoning of earlier turns.
 
     Chat templates remove that reasoning from assistant turns, but not from a judge's prompt.
     """
@@ -296,9 +296,9 @@ def build_prompts(
 def _prompt_spec(
     node: AskingNode, kind: PromptKind, card: ModelCard | None, is_nested: bool
 ) -> PromptSpec:
-    """Return the node's prompt, else its card's if it puts the question, else the default.
+    """Return the node's prompt, else its card's if the prompt asks the question, else the default.
 
-    A nested architecture gets the bare question, which its nodes put into their own words.
+    A nested architecture gets the bare question, for which its nodes have their own prompts.
     """
     own = node.prompt
     if not kind.puts_question:
@@ -311,7 +311,7 @@ def _prompt_spec(
 def generator_prompt(own: PromptSpec | None, card: ModelCard | None) -> PromptSpec:
     """Return the prompt for a card's model: ``own``, else the card's, else the default.
 
-    If ``own`` has no wording, as with shots alone, the card's is used.
+    If ``own`` has no wording, for example only shots, the card's wording is used.
     """
     of_card = (card and card.prompt) or _DEFAULT_PROMPT
     if own is None:

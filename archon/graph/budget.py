@@ -50,22 +50,22 @@ class Grant:
 
 
 class Meter:
-    """Usage of one question, limited by its own budget and those of the graphs around it.
+    """Usage of one question, limited by its own budget and those of the graphs outer it.
 
     Construct it inside the running event loop when the question is asked: seconds count from then.
 
     Parameters
     ----------
-    around
+    outer
         The meter of the graph in which this architecture is a node's model.
     """
 
-    def __init__(self, budget: Budget | None, around: Meter | None = None) -> None:
+    def __init__(self, budget: Budget | None, outer: Meter | None = None) -> None:
         self._budget = budget or Budget()  # type: ignore[call-arg]
-        self._chain: tuple[Meter, ...] = (self, *(around._chain if around else ()))
+        self._chain: tuple[Meter, ...] = (self, *(outer._chain if outer else ()))
         seconds = self._budget.max_seconds
         own = None if seconds is None else asyncio.get_running_loop().time() + seconds
-        deadlines = [t for t in (own, around.deadline if around else None) if t is not None]
+        deadlines = [t for t in (own, outer.deadline if outer else None) if t is not None]
         self.deadline: float | None = min(deadlines, default=None)
         """On the event loop's clock; None for no deadline."""
         self.counts_tokens = any(m._budget.max_tokens is not None for m in self._chain)

@@ -60,7 +60,7 @@ CUT_OFF_MARK = "reasoning cut off"
 
 
 def is_cut_off(candidate: Candidate) -> bool:
-    """Return whether the candidate's reasoning was cut off, so that it has no answer."""
+    """Return True if the candidate's reasoning was cut off, so that it has no answer."""
     return any(a.kind == "mark" and a.value == CUT_OFF_MARK for a in candidate.annotations)
 
 
@@ -94,7 +94,7 @@ PROGRAM_MARK = "program: "
 
 
 def has_run(candidate: Candidate) -> bool:
-    """Return whether the candidate's value is the result of its program, None without a result."""
+    """Return True if the candidate's program was run; its value is then the result, or None."""
     return any(map(_is_program_mark, candidate.annotations))
 
 
@@ -103,7 +103,7 @@ def _is_program_mark(annotation: Annotation) -> bool:
 
 
 def reply_text(candidate: Candidate, kind: AnswerKind) -> str:
-    """Return a candidate's text for a reader who sees nothing else: a program's result is added."""
+    """Return a candidate's text, with the result of its program if one was run."""
     if candidate.value is None or kind == "code" or not has_run(candidate):
         return candidate.text
     return f"{candidate.text}\n\nThe answer is {candidate.value}."

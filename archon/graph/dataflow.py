@@ -24,13 +24,13 @@ class Flow:
     critics: frozenset[str] = frozenset()
     """Nodes whose critiques may be present."""
     has_critiques: bool = False
-    """Whether critiques are present if every condition is true."""
+    """True if critiques are present when every condition is true."""
     testers: frozenset[str] = frozenset()
     """Nodes whose unit tests are present."""
     is_scored: bool = False
-    """Whether every candidate has a score in any case."""
+    """True if every candidate has a score in any case."""
     has_support: bool = False
-    """Whether a candidate's latest score may be the support of a vote."""
+    """True if a candidate's latest score may be the support of a vote."""
 
     @property
     def total(self) -> float:
@@ -39,7 +39,7 @@ class Flow:
 
     @classmethod
     def joined(cls, flows: Sequence[Flow], written: Mapping[str, float]) -> Flow:
-        """Return the union by identity.
+        """Return the union of flows by identity of their candidates.
 
         Two edges may have the same or different candidates of one writer; ``written`` is the number
         that each writer has written.
@@ -58,7 +58,10 @@ class Flow:
         )
 
     def either(self, other: Flow, *, is_mean: bool) -> Flow:
-        """Return an upper bound of the output of a node and ``other``, its input; or their mean."""
+        """Return an upper bound of this flow and ``other``, or their mean.
+
+        These are the output and the input of a node that may pass on its input.
+        """
 
         def combined(a: float, b: float) -> float:
             return (a + b) / 2 if is_mean else max(a, b)
@@ -128,7 +131,10 @@ def dataflow(
 
 
 def num_calls(calls: Calls, agreement: float | None) -> float:
-    """Return the expected number of calls if this share of samples agree; None for the most."""
+    """Return the expected number of calls for a share of samples that agree.
+
+    Without a share, return the largest number.
+    """
     if agreement is None or calls.expected is None:
         return calls.count
     return calls.expected(agreement)

@@ -1,13 +1,13 @@
 """Cost estimates of an architecture before it runs: worst case and expected.
 
-Worst case: every ``when`` is true, every sample is drawn, every reply has ``max_tokens``, and every
-judge reads all candidates that can reach it. No run exceeds this number of calls. Nor does it
-exceed the tokens, as far as prompts can be bounded without a tokenizer: one token per byte of the
-wording, the worked examples and the question, and ``max_tokens`` for each candidate in a prompt.
+Worst case: every ``when`` is true, every sample is made, every reply has ``max_tokens``, and every
+judge reads all candidates that can reach it. No run makes more calls. No run uses more tokens
+either, as far as prompts can be bounded without a tokenizer: one token per byte of the wording, the
+worked examples and the question, and ``max_tokens`` for each candidate in a prompt.
 
 Expected: a reply has a share of ``max_tokens``, a token has 3.5 characters, half of the conditions
-are true, a verifier keeps half of the candidates, a vote half as many values as votes, and samples
-agree as often as ``Expectation`` assumes.
+are true, a verifier or a vote passes on half of the candidates, and samples agree to the degree
+that ``Expectation`` assumes.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Estimate:
 def estimate(
     architecture: Architecture,
     expectation: Expectation | None = None,
-    asked: SamplingParams | None = None,
+    sampling: SamplingParams | None = None,
     *,
     may_be_cut: bool = False,
 ) -> Estimate:
@@ -103,7 +103,7 @@ def estimate(
 
     Parameters
     ----------
-    asked
+    sampling
         The sampling of a request to the architecture.
     may_be_cut
         The budget of an outer graph may make its nodes pass on their inputs.
@@ -113,7 +113,7 @@ def estimate(
         _Pass(
             architecture,
             expectation or Expectation(),
-            asked or SamplingParams(),
+            sampling or SamplingParams(),
             is_worst=is_worst,
             may_be_cut=may_be_cut or budget is not None,
         )
@@ -143,19 +143,19 @@ class _Pass:
         self,
         architecture: Architecture,
         expectation: Expectation,
-        asked: SamplingParams,
+        sampling: SamplingParams,
         *,
         is_worst: bool,
         may_be_cut: bool,
     ) -> None:
         self._may_be_cut = may_be_cut
         self._architecture, self._expectation, self._is_worst = architecture, expectation, is_worst
-        self._uses = architecture.models.uses(asked)
+        self._uses = architecture.models.uses(sampling)
         self._agreement = None if is_worst else expectation.agreement
         self.amounts: dict[str, Amount] = {}
         self.total = Amount()
         self._reply: dict[str, float] = {}  # node → tokens of one reply
-        self._known: set[object] = set()  # prompts that are counted
+        self._counted: set[object] = set()  # prompts
         spec, order = architecture.spec, architecture.graph.order
         flow = dataflow(spec, order, agreement=self._agreement, may_be_cut=may_be_cut)
         for name in order:
@@ -169,21 +169,21 @@ class _Pass:
         method = method_of(node)
         if method.prompt is not None:
             chance = 0.5 if node.when is not None and not self._is_worst else 1.0
-            amount, saved = self._ask(name, flow)
+            amount, saved = self._cost_of_calls(name, flow)
             self.amounts[name] = amount.times(chance)
             self.total += (amount + Amount(0, -saved, 0)).times(chance)
         elif NODE_TYPES[node.type].effects.critiques:
             self._reply[name] = flow.total * self._sentence_tokens(flow)
 
     def _sentence_tokens(self, flow: Flow) -> float:
-        """Return the tokens of a critique without a model: at most the candidate's text twice."""
+        """Return the tokens of a critique without a model: up to the candidate's text twice."""
         if not self._is_worst:
             return _SENTENCE_TOKENS
         longest = max((self._reply[writer] for writer in flow.counts), default=0.0)
         return 2 * longest + _SENTENCE_TOKENS
 
-    def _ask(self, name: str, flow: Flow) -> tuple[Amount, float]:
-        """Return the cost of a node's calls, and the part that an equal earlier prompt covers."""
+    def _cost_of_calls(self, name: str, flow: Flow) -> tuple[Amount, float]:
+        """Return the cost of a node's calls, and the prompt tokens that an equal prompt covers."""
         node, use = self._architecture.spec.nodes[name], self._uses[name]
         method = method_of(node)
         calls = method.calls(node, math.ceil(flow.total))
@@ -200,8 +200,8 @@ class _Pass:
             return Amount(), 0.0
         messages, prompt = self._prompt(name, flow, calls.shown)
         key = (id(use.lm), messages, name if calls.shown else "")
-        saved = prompt if not calls.shown and key in self._known else 0.0
-        self._known.add(key)
+        saved = prompt if not calls.shown and key in self._counted else 0.0
+        self._counted.add(key)
         return Amount(count, calls.num_prompts * prompt, count * reply), saved
 
     def _reply_tokens(self, longest: int) -> float:

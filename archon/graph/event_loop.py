@@ -1,7 +1,7 @@
-"""Running coroutines from synchronous code, also inside a running event loop.
+"""Execution of coroutines from synchronous code, even inside a running event loop.
 
-All run in one loop in a dedicated thread, which lives as long as the process: connections of
-language models belong to the loop in which they were first used.
+All coroutines run in one loop in a dedicated thread, which lives as long as the process, because
+connections of language models belong to the loop in which they were first used.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LoopThread:
         Raises
         ------
         UsageError
-            The calling thread is the loop's own, which would wait for itself.
+            The calling thread is the loop's thread, which would wait for itself.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
@@ -64,9 +64,9 @@ class LoopThread:
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    """Run the loop forever, even if a task, such as a user's function, exits.
+    """Run the loop forever, even if a task, such as a user's function, calls ``sys.exit``.
 
-    asyncio passes the exception to the waiter of the task and raises it here as well.
+    asyncio raises the exception in the code that awaits the task, and here as well.
     """
     while True:
         try:

@@ -19,7 +19,7 @@ from archon.graph.trace import CallTrace, NodeTrace, Trace
 from archon.graph.validation.build import Graph
 from archon.lm.base import LM, most_prompt_tokens, prompts_of, supports
 from archon.lm.concurrency import run_all
-from archon.lm.reasoning import answered
+from archon.lm.reasoning import generate_answers
 from archon.lm.reward import RewardModel
 from archon.lm.sample_failures import Failures, require_all
 from archon.types import (
@@ -42,7 +42,7 @@ from archon.types import (
 
 T = TypeVar("T")
 
-_LONGEST = SamplingParams(max_tokens=DEFAULT_SAMPLING.max_tokens)
+_DEFAULT_LIMIT = SamplingParams(max_tokens=DEFAULT_SAMPLING.max_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Run:
     on_event: OnEvent | None
     meter: Meter
     trace: Trace
-    """It names the question, the seed and the number of the run."""
+    """It has the question, the seed and the number of the run."""
     started: float
     hold: Hold = field(default_factory=Hold)
     """Pins the question's prompts in the models while nodes may read them again."""
@@ -64,8 +64,8 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
-    """Data that passes along an edge."""
+class EdgeData:
+    """The data that a node passes along its outgoing edges."""
 
     candidates: list[Candidate]
     tests: tuple[UnitTest, ...] = ()
@@ -83,19 +83,19 @@ async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> lis
     NodeError
         A node failed; the others were cancelled.
     BudgetError
-        Tokens, calls or seconds were used up before there was any candidate.
+        Tokens, calls or seconds ran out before there was any candidate.
     """
     loop = asyncio.get_running_loop()
-    passed_on: dict[str, asyncio.Future[Passed]] = {
+    passed_on: dict[str, asyncio.Future[EdgeData]] = {
         name: loop.create_future() for name in graph.order
     }
-    asking = set(run.uses)
+    unfinished = set(run.uses)
 
     async def step(name: str) -> None:
         inputs = [await passed_on[source] for source in graph.inputs[name]]
         passed_on[name].set_result(await _run_node(name, graph, nodes[name], inputs, run))
-        asking.discard(name)
-        if not asking:
+        unfinished.discard(name)
+        if not unfinished:
             run.hold.release()
 
     try:
@@ -109,8 +109,8 @@ async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> lis
 
 
 async def _run_node(
-    name: str, graph: Graph, node: GraphNode, inputs: Sequence[Passed], run: Run
-) -> Passed:
+    name: str, graph: Graph, node: GraphNode, inputs: Sequence[EdgeData], run: Run
+) -> EdgeData:
     spec = graph.spec.nodes[name]
     candidates = join([source.candidates for source in inputs])
     tests = join_tests(source.tests for source in inputs)
@@ -140,7 +140,7 @@ async def _run_node(
         run.on_event(
             NodeFinished(name, len(outputs), trace.usage, trace.seconds, trace.bypassed, trace.cut)
         )
-    return Passed(outputs, join_tests([tests, trace.tests]))
+    return EdgeData(outputs, join_tests([tests, trace.tests]))
 
 
 class Context:
@@ -189,13 +189,13 @@ class Context:
         self._record(request, grant, completions, start)
         return completions[0]
 
-    async def draw(
+    async def sample(
         self, messages: tuple[Message, ...], n: int, *, skip: int = 0
     ) -> list[Completion]:
-        """See ``NodeContext.draw``.
+        """See ``NodeContext.sample``.
 
-        A call may use less of the budget than was reserved for it. The rest is used for the samples
-        that had to wait.
+        A call may use less of the budget than was reserved for it. The rest goes to samples that
+        did not fit before.
 
         Raises
         ------
@@ -204,22 +204,21 @@ class Context:
         """
         request = self._request(messages, self.question.answer)
         completions: list[Completion] = []
-        num_asked = 0
-        while num_asked < n:
-            rest = replace(
-                request, n=n - num_asked, first_draw=request.first_draw + skip + num_asked
-            )
+        num_requested = 0
+        while num_requested < n:
+            first = request.first_draw + skip + num_requested
+            rest = replace(request, n=n - num_requested, first_draw=first)
             try:
                 lm, rest, grant = await self._granted(rest)
             except BudgetError as error:
-                self._cut_by(error)
+                self._record_limit(error)
                 break
             start = perf_counter()
-            drawn = await self._send_samples(lm, rest)
-            self._record(rest, grant, drawn, start)
-            completions += drawn
-            num_asked += rest.n
-            if len(drawn) < rest.n:
+            new = await self._send_samples(lm, rest)
+            self._record(rest, grant, new, start)
+            completions += new
+            num_requested += rest.n
+            if len(new) < rest.n:
                 break
         if completions:
             self._failures.check(list(self._trace.completions()))
@@ -229,7 +228,7 @@ class Context:
         run, use = self._run, self._run.uses[self._node]
         return Request(
             messages=messages,
-            first_draw=use.draws.start(run.trace.run),
+            first_draw=use.sample_range.start(run.trace.run),
             seed=run.trace.seed,
             sampling=use.sampling,
             constraint=self._constraint,
@@ -240,17 +239,17 @@ class Context:
         )
 
     async def _granted(self, request: Request) -> tuple[LM, Request, Grant | None]:
-        """Return the model, the request with as many samples as the budget allows, and the grant.
+        """Return the model, the request with the samples that the budget allows, and the grant.
 
-        An architecture needs no grant: its nodes ask for their own.
+        An architecture needs no grant: its nodes request their own.
         """
         lm, meter = self._run.uses[self._node].lm, self._run.meter
         if isinstance(lm, NestedLM):
-            return lm.within(meter), request, None
+            return lm.with_meter(meter), request, None
         size = CallSize((id(lm), request.messages, request.thinking.key))
         if meter.counts_tokens:
-            if request.sampling.max_tokens is None:  # no card gives the model's default
-                request = replace(request, sampling=request.sampling.over(_LONGEST))
+            if request.sampling.max_tokens is None:  # without a card, the default is unknown
+                request = replace(request, sampling=request.sampling.over(_DEFAULT_LIMIT))
             prompts = await prompts_of(lm, request.messages, request.thinking)
             bound = most_prompt_tokens(request.messages)
             size = CallSize(size.key, most_tokens(request), prompts, bound)
@@ -263,25 +262,25 @@ class Context:
         If time or a nested budget may end a sample, each is sent alone, so that the others are
         kept.
         """
-        draws = range(request.first_draw, request.first_draw + request.n)
+        indices = range(request.first_draw, request.first_draw + request.n)
         if self._run.meter.deadline is None and not isinstance(lm, NestedLM):
-            return await self._failures.catch(lambda: self._send(lm, request), draws)
+            return await self._failures.catch(lambda: self._send(lm, request), indices)
 
-        async def send(draw: int) -> list[Completion]:
-            one = replace(request, n=1, first_draw=draw)
+        async def send(index: int) -> list[Completion]:
+            one = replace(request, n=1, first_draw=index)
             try:
                 return await self._failures.catch(
-                    lambda: self._send(lm, one), range(draw, draw + 1)
+                    lambda: self._send(lm, one), range(index, index + 1)
                 )
             except BudgetError as error:
-                self._cut_by(error)
+                self._record_limit(error)
                 return []
 
-        return [c for drawn in await run_all(map(send, draws)) for c in drawn]
+        return [c for completions in await run_all(map(send, indices)) for c in completions]
 
     async def _send(self, lm: LM, request: Request) -> list[Completion]:
-        """Return the completions before the deadline, which an architecture watches itself."""
-        call = answered(lm, request, self._on_event)
+        """Return the completions by the deadline, which an architecture enforces itself."""
+        call = generate_answers(lm, request, self._on_event)
         completions = await (call if isinstance(lm, NestedLM) else self._before_deadline(call))
         if len(completions) != request.n:
             raise LMError(
@@ -303,14 +302,14 @@ class Context:
         try:
             return await self._before_deadline(work)
         except BudgetError as error:
-            self._cut_by(error)
+            self._record_limit(error)
             raise
 
     def _record(
         self, request: Request, grant: Grant | None, completions: list[Completion], start: float
     ) -> None:
         """Record a call in budget and trace."""
-        if grant is not None:  # the cost of a failed sample is unknown
+        if grant is not None:  # the usage of a failed sample is unknown
             grant.settle([c for c in completions if c.error is None])
         if not completions:
             return
@@ -328,7 +327,7 @@ class Context:
             )
         )
 
-    def _cut_by(self, error: BudgetError) -> None:
+    def _record_limit(self, error: BudgetError) -> None:
         self._trace.cut = self._trace.cut or error.limit
         self._run.refusals.append(error)
 
@@ -342,7 +341,7 @@ class Context:
         """
         lm = self._run.uses[self._node].lm
         if not isinstance(lm, RewardModel):
-            raise UnsupportedError("the node's model is no reward model")
+            raise UnsupportedError("the node's model is not a reward model")
         return await lm.score(messages, texts)
 
     def drop(self, candidates: Sequence[Candidate]) -> None:

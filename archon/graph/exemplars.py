@@ -2,8 +2,8 @@
 
 A pool is a JSON file ``{"version": 1, "name": …, "examples": [{"question", "reasoning", "answer"},
 …]}``, or a JSONL file of rows ``{"question", "answer"}`` in the format of GSM8K, where an answer is
-the reasoning, ``####`` and the final answer. A pool is given by its path or, if the package ships
-it, by its name.
+the reasoning, ``####`` and the final answer. A file names a pool by its path or, if the package
+ships it, by its name.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ExemplarPool(StrictModel):
     version: Version
     name: Name
     description: str = ""
-    examples: list[ExampleSpec] = Field(min_length=1, description="Shown from the first on.")
+    examples: list[ExampleSpec] = Field(min_length=1, description="Shown in this order.")
 
 
 def load_pool(ref: str, base_dir: Path | None = None) -> tuple[Example, ...]:
@@ -74,7 +74,7 @@ def load_pool(ref: str, base_dir: Path | None = None) -> tuple[Example, ...]:
 
 
 def with_absolute_pool(prompt: PromptSpec, base_dir: Path) -> PromptSpec:
-    """Return the prompt for use in other folders; its relative path starts at ``base_dir``."""
+    """Return the prompt with an absolute path of its pool, for use in other folders."""
     if prompt.examples is None or not _is_path(prompt.examples):
         return prompt
     return prompt.model_copy(update={"examples": str((base_dir / prompt.examples).absolute())})

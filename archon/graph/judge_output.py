@@ -26,7 +26,7 @@ _NUMBER = r"\d{1,5}(?!\d)"
 
 
 def _free_text(label: str, longest: str) -> FreeText:
-    """Reserve a token per byte of the label and the longest text that can follow it."""
+    """Return free text up to a label; it reserves one token per byte of the constrained line."""
     return FreeText(label, room=len(f"\n{label} {longest}".encode()))
 
 
@@ -104,7 +104,7 @@ _WORDS: dict[VerdictKind, tuple[str, ...]] = {
 }
 _VERDICTS = {word: verdict for verdict, words in _WORDS.items() for word in words}
 _WORD = "|".join(
-    # "no mistakes found" and "yes and no" are no verdicts
+    # "no mistakes found" and "yes and no" are not verdicts
     rf"{word}(?![ \t]+\w)" if word in ("yes", "no") else word
     for word in sorted(_VERDICTS, key=len, reverse=True)
 )
@@ -169,7 +169,7 @@ def read_preference(text: str) -> int | None:
 
 
 def unit_tests_constraint(method: UnitTestMethod, max_tests: int) -> Constraint:
-    """Constrain the whole reply: one test per line, ``1. It is even.`` or ``assert f(2) == 4``."""
+    """Constrain the reply to one test per line, ``1. It is even.`` or ``assert f(2) == 4``."""
     start = "assert" if method == "program" else r"[1-9][0-9]{0,4}\."
     count = f"{{1,{max_tests}}}" if max_tests <= _MAX_TESTS else "+"
     return Constraint(regex=f"(?:{start} .{{1,{_MAX_TEST_LENGTH}}}\n){count}")

@@ -30,7 +30,7 @@ from archon.types import (
     TokenDelta,
 )
 
-_MAX_KEPT = 64
+_MAX_CACHED = 64
 _PASSED_ON = frozenset({"constraint", "schema", "regex", "closing", "logprobs"})
 """Capabilities of the output node's model that the architecture has, too."""
 
@@ -45,7 +45,7 @@ class ArchitectureLM:
     streams its tokens; one that chooses sends its text as one delta. Events of the nodes are passed
     on.
 
-    ``plan`` comes from the outer graph of an architecture that is a node's model (``placed``).
+    ``plan`` comes from the outer graph if the architecture is a node's model (``with_plan``).
     """
 
     reasoning_markers: tuple[ReasoningMarkers, ...] = ()
@@ -58,7 +58,7 @@ class ArchitectureLM:
         passed_on = architecture.models.output_capabilities & _PASSED_ON
         self.capabilities = frozenset({"chat", "stream"}) | passed_on
         self._plan = plan
-        self._around: Meter | None = None
+        self._outer: Meter | None = None
         self._uses: dict[tuple[SamplingParams, bool], dict[str, ModelUse]] = {}
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
@@ -105,19 +105,19 @@ class ArchitectureLM:
         """See ``Architecture.specification``."""
         return self.architecture.specification(answer, examples)
 
-    def placed(self, plan: SamplePlan) -> ArchitectureLM:
-        """See ``NestedLM.placed``."""
+    def with_plan(self, plan: SamplePlan) -> ArchitectureLM:
+        """See ``NestedLM.with_plan``."""
         return ArchitectureLM(self.architecture, plan)
 
-    def within(self, meter: Meter) -> ArchitectureLM:
-        """See ``NestedLM.within``."""
+    def with_meter(self, meter: Meter) -> ArchitectureLM:
+        """See ``NestedLM.with_meter``."""
         inner = copy(self)
-        inner._around = meter
+        inner._outer = meter
         return inner
 
     def _question(self, request: Request) -> Question:
         if not request.messages or request.messages[-1].role != "user":
-            reason = "the last message must be the user's: it is the question"
+            reason = "the last message must have the role 'user', because it is the question"
             raise UnsupportedError(f"{self.architecture.name}: {reason}")
         *history, last = request.messages
         answer = request.answer or self.architecture.spec.answer
@@ -126,7 +126,7 @@ class ArchitectureLM:
     def _uses_for(self, sampling: SamplingParams, logprobs: bool) -> dict[str, ModelUse]:
         uses = self._uses.get((sampling, logprobs))
         if uses is None:
-            if len(self._uses) >= _MAX_KEPT:  # a server's clients choose the sampling
+            if len(self._uses) >= _MAX_CACHED:  # a server's clients choose the sampling
                 self._uses.clear()
             uses = self.architecture.models.uses(sampling, self._plan)
             if logprobs:
@@ -151,7 +151,7 @@ class ArchitectureLM:
             on_event=stream,
             uses=uses,
             constraint=request.constraint,
-            around=self._around,
+            around=self._outer,
         )
         if stream is not None:
             stream.check(answer)
@@ -189,26 +189,26 @@ class ArchitectureLM:
 
     def _stream(self, uses: dict[str, ModelUse], run: int, on_event: OnEvent) -> _Stream:
         output = self.architecture.spec.output
-        draw = uses[output].draws.start(run) if self.generates else None
-        return _Stream(output, draw, run, on_event)
+        index = uses[output].sample_range.start(run) if self.generates else None
+        return _Stream(output, index, run, on_event)
 
 
 class _Stream:
     """Converter of the events of a run to the events of one sample.
 
-    It passes on only the token deltas of the answer: those of sample ``answer_draw`` of the output
-    node, or none if that is None.
+    It passes on only the token deltas of the answer: those of sample ``answer_index`` of the output
+    node. If that is None, it passes on none.
     """
 
-    def __init__(self, output: str, answer_draw: int | None, run: int, on_event: OnEvent) -> None:
-        self._output, self._answer_draw = output, answer_draw
+    def __init__(self, output: str, answer_index: int | None, run: int, on_event: OnEvent) -> None:
+        self._output, self._answer_index = output, answer_index
         self._run, self._on_event = run, on_event
         self._has_text = self._has_reasoning = False
 
     def __call__(self, event: Event) -> None:
         if not isinstance(event, TokenDelta):
             self._on_event(event)
-        elif event.node == self._output and event.draw == self._answer_draw:
+        elif event.node == self._output and event.draw == self._answer_index:
             self._has_text = self._has_text or not event.is_reasoning
             self._has_reasoning = self._has_reasoning or event.is_reasoning
             self._on_event(TokenDelta(self._run, event.text, is_reasoning=event.is_reasoning))
@@ -231,7 +231,7 @@ class _Stream:
         if not self._has_text:
             return
         for completion in answer.trace.nodes[self._output].completions():
-            if completion.draw == self._answer_draw and completion.error is not None:
+            if completion.draw == self._answer_index and completion.error is not None:
                 raise LMError(f"the streamed sample failed: {completion.error}")
 
 

@@ -94,17 +94,17 @@ class Loader:
         ref: Reference,
         base_dir: Path,
         models: Mapping[str, ModelChoice],
-        around: tuple[Path, ...],
+        outer_files: tuple[Path, ...],
     ) -> Architecture:
-        """Load an architecture; ``around`` are the files of the architectures that contain it."""
+        """Load an architecture; ``outer_files`` are those of the architectures that contain it."""
         loaded, parts, errors = _load(ref, base_dir)
         if not isinstance(ref, dict):
             path = (base_dir / catalog.find("architecture", ref)).resolve()
-            if path in around:
-                names = [file.stem for file in (*around[around.index(path) :], path)]
+            if path in outer_files:
+                names = [file.stem for file in (*outer_files[outer_files.index(path) :], path)]
                 reason = f"the architecture contains itself: {' → '.join(names)}"
                 raise GraphError(reason, rule="contains_itself", file=loaded.file)
-            around = (*around, path)
+            outer_files = (*outer_files, path)
         if parts is None:
             _check_roles(models, loaded.spec.models, loaded.spec.name)
         lms: dict[str, LM] = {}
@@ -114,7 +114,7 @@ class Loader:
                 if role in models:
                     lms[role] = self._chosen(models[role])
                 elif parts is None or role not in parts.invalid_roles:
-                    lms[role] = self._declared(role, declared, loaded, around)
+                    lms[role] = self._declared(role, declared, loaded, outer_files)
             except FileError as error:
                 errors.append(error)
             model = lms.get(role)
@@ -137,7 +137,7 @@ class Loader:
         role: str,
         model: RoleModel,
         loaded: Loaded[ArchitectureSpec],
-        around: tuple[Path, ...],
+        outer_files: tuple[Path, ...],
     ) -> LM:
         """Return the model that an architecture's file names for a role."""
         path = json_path(["models", role])
@@ -150,7 +150,7 @@ class Loader:
                 return lm
             case ArchitectureRef(architecture=nested):
                 with reference_at(loaded.file, f"{path}.architecture"):
-                    inner = self._architecture(nested, loaded.base_dir, {}, around)
+                    inner = self._architecture(nested, loaded.base_dir, {}, outer_files)
                     return ArchitectureLM(inner)
             case _:
                 origin = f"{loaded.file}, {path}" if loaded.file is not None else ""
@@ -185,7 +185,7 @@ def _errors_of_prompts(
     cards: Mapping[str, ModelCard | None],
     known: Sequence[FileError],
 ) -> list[FileError]:
-    """Return the errors of prompts that no known error covers."""
+    """Return the errors of prompts, except at paths that already have an error."""
     _, errors = build_prompts(loaded.spec, lms, cards, loaded.base_dir)
     paths = [error.path or "" for errors in known for error in errors.errors]
     return [

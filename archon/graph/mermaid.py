@@ -40,7 +40,7 @@ def _label(node_id: str, node: AnyNode) -> Iterator[str]:
 def _condition(when: When) -> str:
     if when.agreement_below is not None:
         return f"agreement below {when.agreement_below:g}"
-    return f"{when.num_passed} passed"
+    return f"{when.num_passed} candidates passed"
 
 
 def _escaped(text: str) -> str:

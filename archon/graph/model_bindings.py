@@ -31,9 +31,9 @@ class ModelUse:
 
     lm: LM
     sampling: SamplingParams
-    draws: SampleRange
+    sample_range: SampleRange
     logprobs: bool = False
-    """Whether a later node reads the likelihood of its texts."""
+    """True if a later node reads the likelihood of its texts."""
     thinking: Thinking = NO_THINKING
 
 
@@ -50,12 +50,12 @@ class NestedLM(Protocol):
         """Return its nodes as members of sample groups, for requests with this sampling."""
         ...
 
-    def placed(self, plan: SamplePlan) -> LM:
-        """Return the model with the sample indices that the outer graph's plan gives it."""
+    def with_plan(self, plan: SamplePlan) -> LM:
+        """Return the model with the sample indices that the outer graph's plan assigns to it."""
         ...
 
-    def within(self, meter: Meter) -> LM:
-        """Return the model for one question, whose budget its nodes share."""
+    def with_meter(self, meter: Meter) -> LM:
+        """Return the model for one question of the outer graph, whose budget its nodes share."""
         ...
 
     def specification(
@@ -71,7 +71,7 @@ class NestedLM(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Binding:
-    """A node that asks a model, with its resolved settings."""
+    """A node that uses a model, with its resolved settings."""
 
     node: AskingNode
     lm: LM
@@ -134,47 +134,50 @@ class Models:
         """The capabilities of the output node's model, if that node writes the answer."""
         return self._bindings[self._spec.output].lm.capabilities if self.generates else frozenset()
 
-    def uses(self, asked: SamplingParams, plan: SamplePlan | None = None) -> dict[str, ModelUse]:
-        """Return each node's model and settings for a request with the sampling ``asked``.
+    def uses(self, sampling: SamplingParams, plan: SamplePlan | None = None) -> dict[str, ModelUse]:
+        """Return each node's model and settings for a request with this sampling.
 
         ``plan`` comes from the outer graph of a nested architecture; by default the architecture
         makes its own.
         """
         if plan is None:
-            plan = plan_samples(self.members(asked))
+            plan = plan_samples(self.members(sampling))
         uses: dict[str, ModelUse] = {}
         for name, binding in self._bindings.items():
             lm = binding.lm
             uses[name] = ModelUse(
-                lm.placed(nested_plan(plan, name)) if isinstance(lm, NestedLM) else lm,
-                self._asked_sampling(name, asked),
+                lm.with_plan(nested_plan(plan, name)) if isinstance(lm, NestedLM) else lm,
+                self._requested_sampling(name, sampling),
                 plan[(name,)],
                 name in self._writers_with_logprobs,
                 binding.thinking,
             )
         return uses
 
-    def members(self, asked: SamplingParams) -> tuple[Member, ...]:
+    def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
         """Return the nodes as members of sample groups, in the order of declaration."""
-        return tuple(self._member(name, binding, asked) for name, binding in self._bindings.items())
+        return tuple(
+            self._member(name, binding, sampling) for name, binding in self._bindings.items()
+        )
 
-    def _member(self, name: str, binding: _Binding, asked: SamplingParams) -> Member:
-        sampling = self._asked_sampling(name, asked)
+    def _member(self, name: str, binding: _Binding, requested: SamplingParams) -> Member:
+        sampling = self._requested_sampling(name, requested)
         node, lm = binding.node, binding.lm
         writes = NODE_TYPES[node.type].effects.writes
         count = method_of(node).calls(node, 1).count if writes else 1
         nested = lm.members(sampling) if isinstance(lm, NestedLM) else None
         return Member(name, (binding.group, sampling), count, nested)
 
-    def _asked_sampling(self, name: str, asked: SamplingParams) -> SamplingParams:
+    def _requested_sampling(self, name: str, requested: SamplingParams) -> SamplingParams:
+        """Return a node's sampling, changed by the request where it applies."""
         own = self._bindings[name].sampling
         if name not in self.sampled_nodes:
             return own
         replaced = SamplingParams(
-            temperature=asked.temperature,
-            top_p=asked.top_p,
-            max_tokens=asked.max_tokens,
-            stop=(*(own.stop or ()), *asked.stop) if asked.stop else None,
+            temperature=requested.temperature,
+            top_p=requested.top_p,
+            max_tokens=requested.max_tokens,
+            stop=(*(own.stop or ()), *requested.stop) if requested.stop else None,
         )
         return replaced.over(own)
 
@@ -219,17 +222,17 @@ def _own_sampling(node: AskingNode, card: ModelCard | None) -> SamplingParams:
 
 
 def _check_thinking(name: str, thinking: Thinking, sampling: SamplingParams) -> None:
-    """Raise ``GraphError`` for a bound of the reasoning that has no effect."""
+    """Raise ``GraphError`` for a limit on reasoning that cannot be applied."""
     most = thinking.max_tokens
     if most is None:
         return
     path = json_path(["nodes", name, "max_thinking_tokens"])
     if sampling.beams:
-        raise GraphError("a beam search cannot bound the tokens of its reasoning", path=path)
+        raise GraphError("a beam search cannot limit the tokens of its reasoning", path=path)
     if sampling.max_tokens is not None and most >= sampling.max_tokens:
         reason = (
-            f"{most} tokens of reasoning leave none for an answer: max_tokens, which counts both, "
-            f"is {sampling.max_tokens}"
+            f"{most} tokens of reasoning leave none for an answer: max_tokens, which limits both "
+            f"together, is {sampling.max_tokens}"
         )
         raise GraphError(reason, path=path)
 

@@ -19,7 +19,7 @@ _LACKING: dict[AnswerKind, str] = {
 
 
 def no_value_mark(node: str, outcome: str) -> Annotation:
-    """Return the mark of a node whose candidates have no value; ``outcome`` is what it does."""
+    """Return the mark of a node whose candidates have no value; ``outcome`` is its choice."""
     return Annotation(node, "mark", NO_VALUE, outcome)
 
 

@@ -39,7 +39,7 @@ class SampleRange:
     first: int
     """The start of run 0."""
     total: int
-    """Step of the start per outermost run: the samples of the whole group in one run."""
+    """Distance between the starts of outermost runs: the samples of the group in one run."""
     steps: tuple[tuple[int, int], ...] = ()
     """For a nested node, innermost first: (samples of the outer node, step for each)."""
 
@@ -61,38 +61,38 @@ SamplePlan = Mapping[Path, SampleRange]
 
 def plan_samples(members: Sequence[Member]) -> SamplePlan:
     """Return the sample indices of every node, including nested ones."""
-    placed, totals = _place(members)
-    return {path: replace(draws, total=totals[group]) for path, (group, draws) in placed.items()}
+    ranges, totals = _ranges(members)
+    return {path: replace(span, total=totals[group]) for path, (group, span) in ranges.items()}
 
 
 def nested_plan(plan: SamplePlan, node: str) -> SamplePlan:
     """Return the part of a plan for the architecture that is the model of ``node``."""
-    return {path[1:]: draws for path, draws in plan.items() if len(path) > 1 and path[0] == node}
+    return {path[1:]: span for path, span in plan.items() if len(path) > 1 and path[0] == node}
 
 
-def _place(
+def _ranges(
     members: Sequence[Member],
 ) -> tuple[dict[Path, tuple[Hashable, SampleRange]], dict[Hashable, int]]:
     """Return each node's group and range in one run, and the samples of each group in one run."""
-    placed: dict[Path, tuple[Hashable, SampleRange]] = {}
+    ranges: dict[Path, tuple[Hashable, SampleRange]] = {}
     totals: dict[Hashable, int] = {}
 
-    def take(group: Hashable, count: int) -> int:
+    def reserve(group: Hashable, count: int) -> int:
         first = totals.get(group, 0)
         totals[group] = first + count
         return first
 
     for member in members:
         if member.nested is None:
-            first = take(member.group, member.count)
-            placed[(member.node,)] = (member.group, SampleRange(first, 0))
+            first = reserve(member.group, member.count)
+            ranges[(member.node,)] = (member.group, SampleRange(first, 0))
             continue
         runs = object()  # each occurrence of an architecture has its own group of runs
-        placed[(member.node,)] = (runs, SampleRange(take(runs, member.count), 0))
-        inner, inner_totals = _place(member.nested)
-        starts = {g: take(g, member.count * total) for g, total in inner_totals.items()}
-        for path, (group, draws) in inner.items():
+        ranges[(member.node,)] = (runs, SampleRange(reserve(runs, member.count), 0))
+        inner, inner_totals = _ranges(member.nested)
+        starts = {g: reserve(g, member.count * total) for g, total in inner_totals.items()}
+        for path, (group, span) in inner.items():
             step = (member.count, inner_totals[group])
-            moved = SampleRange(starts[group] + draws.first, 0, (*draws.steps, step))
-            placed[(member.node, *path)] = (group, moved)
-    return placed, totals
+            moved = SampleRange(starts[group] + span.first, 0, (*span.steps, step))
+            ranges[(member.node, *path)] = (group, moved)
+    return ranges, totals

@@ -20,10 +20,10 @@ from archon.spec.architecture import StopWhen
 
 
 def is_settled(rule: StopWhen, values: Sequence[str | None], num_left: int) -> bool:
-    """Return whether a vote on ``values`` needs none of the ``num_left`` samples that are left.
+    """Return True if a vote on ``values`` needs none of the ``num_left`` remaining samples.
 
-    A sample without a value has no vote. With a confidence of 1 the rule is exact: the samples that
-    are left cannot change the winner. The value that came first wins a tie.
+    A sample without a value has no vote. With a confidence of 1 the rule is exact: the remaining
+    samples cannot change the winner. The value that came first wins a tie.
     """
     votes = Counter(value for value in values if value is not None)
     if not votes:
@@ -43,7 +43,7 @@ def is_settled(rule: StopWhen, values: Sequence[str | None], num_left: int) -> b
 def probability_of_lead(votes: int, next_votes: int) -> float:
     """Return the probability that the value with ``votes`` is the more frequent of the two."""
     trials = votes + next_votes + 1
-    # The shorter tail; divided as integers, because both may overflow a float.
+    # Sum the shorter tail. Divide integers, because both may overflow a float.
     ways, tail = 1, 0
     for k in range(next_votes + 1):
         tail += ways
@@ -58,15 +58,15 @@ def expected_samples(rule: StopWhen, samples: int, agreement: float) -> float:
     approximated by longer ones, which overestimates the number.
     """
     step = max(rule.round, -(-samples // _MAX_ROUNDS))
-    open_states = {(0, 0): 1.0}  # votes of either value → probability of this state, unsettled
-    drawn, expected = 0, 0.0
-    while drawn < samples and open_states:
-        count = min(step, samples - drawn)
+    open_states = {(0, 0): 1.0}  # votes of both values, unsettled → probability
+    num_sampled, expected = 0, 0.0
+    while num_sampled < samples and open_states:
+        count = min(step, samples - num_sampled)
         expected += count * sum(open_states.values())
-        drawn += count
-        if drawn == samples:
+        num_sampled += count
+        if num_sampled == samples:
             break
-        needed = _lead_needed(rule, drawn, samples - drawn)
+        needed = _lead_needed(rule, num_sampled, samples - num_sampled)
         chances = [_binomial(count, k, agreement) for k in range(count + 1)]
         reached: dict[tuple[int, int], float] = {}
         for (first, second), probability in open_states.items():
@@ -93,12 +93,12 @@ def _binomial(trials: int, k: int, share: float) -> float:
     return exp(ways + k * log(share) + (trials - k) * log(1 - share))
 
 
-def _lead_needed(rule: StopWhen, drawn: int, num_left: int) -> int:
+def _lead_needed(rule: StopWhen, num_sampled: int, num_left: int) -> int:
     """Return the fewest votes that settle the lead of a value over the only other one."""
 
     def settles(votes: int) -> bool:
         if rule.confidence < 1:
-            return probability_of_lead(votes, drawn - votes) >= rule.confidence
-        return votes >= drawn - votes + num_left
+            return probability_of_lead(votes, num_sampled - votes) >= rule.confidence
+        return votes >= num_sampled - votes + num_left
 
-    return bisect_left(range(drawn + 1), True, lo=drawn // 2, key=settles)
+    return bisect_left(range(num_sampled + 1), True, lo=num_sampled // 2, key=settles)

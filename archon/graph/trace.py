@@ -1,6 +1,6 @@
 """Trace of a run: the inputs, calls and outputs of every node.
 
-Times are in seconds; offsets count from the time of the question.
+All times are in seconds. Start times count from the start of the run.
 """
 
 from __future__ import annotations
@@ -53,15 +53,15 @@ class NodeTrace:
     calls: list[CallTrace] = field(default_factory=list)
     outputs: tuple[Candidate, ...] = ()
     dropped: tuple[Candidate, ...] = ()
-    """Candidates that it judged and did not pass on, with the judgement."""
+    """Candidates that it judged and did not pass on, with its judgement."""
     tests: tuple[UnitTest, ...] = ()
     """Unit tests that it wrote."""
     seconds: float = 0.0
     bypassed: bool = False
     """Its ``when`` was false, so its inputs were passed on."""
     cut: Limit | None = None
-    """The limit of the budget that was reached: a generator or fuser drew fewer samples; of any
-    other node the inputs were passed on."""
+    """The limit of the budget that was reached. A generator or fuser then made fewer samples; any
+    other node passed on its inputs."""
 
     @property
     def usage(self) -> Usage:
@@ -70,7 +70,7 @@ class NodeTrace:
 
     @property
     def num_samples(self) -> int:
-        """Samples that it asked for; 0 for a node that writes no candidates."""
+        """Samples that it requested; 0 for a node that writes no candidates."""
         writes = NODE_TYPES[self.type].effects.writes
         return sum(1 for _ in self.completions()) if writes else 0
 
@@ -114,7 +114,7 @@ class Trace:
 
     @property
     def limited_by(self) -> Limit | None:
-        """The first limit of the budget that cut a node short; None where none did."""
+        """The first limit of the budget that cut a node short; None if no limit did."""
         return next((node.cut for node in self.nodes.values() if node.cut is not None), None)
 
     @property
@@ -125,7 +125,7 @@ class Trace:
 
     @property
     def num_samples(self) -> int:
-        """Samples that its nodes asked for, including those of nested architectures."""
+        """Samples that the nodes requested, including those of nested architectures."""
         return sum(node.num_samples for node in self.nodes.values()) + sum(
             trace.num_samples for trace in self._nested()
         )

@@ -1,12 +1,13 @@
 """The language-model interface and its optional abilities.
 
 Everything that answers a request is an ``LM``: the scripted model, a remote server, the local
-engine and a complete architecture. The ``Supports…`` protocols are optional.
+engine and an architecture. The ``Supports…`` protocols are optional.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from archon.errors import UnsupportedError
@@ -18,6 +19,7 @@ from archon.types import (
     ModelStatus,
     OnEvent,
     Request,
+    SamplingParams,
     Thinking,
 )
 
@@ -41,8 +43,8 @@ NO_THINKING = Thinking()
 LM_CAPABILITIES = frozenset(CAPABILITIES) - {"reward", "embed"}
 """Possible capabilities of a model that generates text."""
 MAX_CLOSING_ITEMS = 5
-"""Maximum length of an order after free text that ``closing`` supports. Servers are sent all
-orders: 120 for 5 items."""
+"""Maximum length of an order after free text that ``closing`` supports. A request to a server lists
+all orders: 120 for 5 items."""
 TEMPLATE_TOKENS = 256
 MESSAGE_TOKENS = 16
 
@@ -53,8 +55,8 @@ class LM(Protocol):
 
     ``generate`` returns ``request.n`` completions in the order of their samples, which are numbered
     from ``request.first_draw``. A sample that failed has its ``error`` set; at least one succeeded.
-    The call may be cancelled at any await; nothing of it keeps running then. ``on_event`` is called
-    in the event loop's thread.
+    The call may be cancelled at any await, and none of its work continues after that. ``on_event``
+    is called in the event loop's thread.
 
     Raises
     ------
@@ -74,9 +76,9 @@ class SupportsDrawKey(Protocol):
     """An LM whose samples a pool may store (``archon.lm.pool``)."""
 
     def draw_key(self, request: Request) -> str | None:
-        """A key for everything that a request's samples depend on, except their numbers.
+        """Return a key for everything that a request's samples depend on, except their numbers.
 
-        None if a sample also depends on something else, such as on the other samples of the
+        Return None if a sample also depends on something else, such as the other samples of the
         request.
 
         Raises
@@ -94,7 +96,7 @@ class SupportsPromptCount(Protocol):
     async def prompts_of(
         self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
     ) -> Mapping[str, int] | None:
-        """Digest → tokens of the prompt; see the function ``prompts_of``."""
+        """Return digest → tokens of the prompt; see the function ``prompts_of``."""
         ...
 
 
@@ -103,7 +105,7 @@ class SupportsStatus(Protocol):
     """An LM that reports what it is doing."""
 
     def status(self) -> ModelStatus | None:
-        """The current status; any thread may call this at any time."""
+        """Return the current status; any thread may call this at any time."""
         ...
 
 
@@ -112,7 +114,7 @@ class SupportsClose(Protocol):
     """A model with resources to free, such as connections or weights."""
 
     async def aclose(self) -> None:
-        """Free them."""
+        """Free the resources."""
         ...
 
 
@@ -164,6 +166,17 @@ def supports(capabilities: frozenset[str], constraint: Constraint) -> bool:
     return ("schema" if is_schema else "regex") in capabilities and items is None
 
 
+def with_defaults(
+    request: Request, sampling: SamplingParams, thinking: Thinking = NO_THINKING
+) -> Request:
+    """Return the request with a model's defaults for the values that it does not set."""
+    return replace(
+        request,
+        sampling=request.sampling.over(sampling),
+        thinking=request.thinking.over(thinking),
+    )
+
+
 async def close(model: object) -> None:
     """Close a model if it has resources to free."""
     if isinstance(model, SupportsClose):
@@ -171,17 +184,17 @@ async def close(model: object) -> None:
 
 
 def status_of(lm: LM) -> ModelStatus | None:
-    """The status of an LM; None if it reports none."""
+    """Return the status of an LM; None if it reports none."""
     return lm.status() if isinstance(lm, SupportsStatus) else None
 
 
 async def prompts_of(
     lm: LM, messages: Sequence[Message], thinking: Thinking = NO_THINKING
 ) -> Mapping[str, int] | None:
-    """Digest → number of tokens of the messages' prompt, as in ``Completion.prompts``.
+    """Return digest → number of tokens of the messages' prompt, as in ``Completion.prompts``.
 
-    The chat template may also read ``thinking``. None if the LM cannot count in advance, such as a
-    server with an unknown tokenizer; ``most_prompt_tokens`` is then an upper bound.
+    The chat template may also read ``thinking``. Return None if the LM cannot count in advance,
+    such as a server with an unknown tokenizer; ``most_prompt_tokens`` is then an upper bound.
     """
     if not isinstance(lm, SupportsPromptCount):
         return None
@@ -191,7 +204,7 @@ async def prompts_of(
 
 
 def most_prompt_tokens(messages: Sequence[Message]) -> int:
-    """An upper bound of a prompt's tokens: one per byte, and a reserve for the chat template.
+    """Return an upper bound on a prompt's tokens: one per byte, and some for the chat template.
 
     A token of a byte-level vocabulary has at least one byte. A template adds a few tokens around
     each message, and some templates add a system message.

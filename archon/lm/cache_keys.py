@@ -1,4 +1,4 @@
-"""Digests of prompts and of requests, and the random number of a sample."""
+"""Digests of prompts and of requests, and hashes of samples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archon.types import Message, Request, sampling_values
 
 
 def prompt_digest(model: str, messages: Sequence[Message]) -> str:
-    """Digest of a prompt for a model whose tokens are unknown: 32 hex digits."""
+    """Return the digest of a prompt for a model whose tokens are unknown: 32 hex digits."""
     parts = [model]
     for message in messages:
         parts += (message.role, message.content)
@@ -26,7 +26,9 @@ def request_digest(
     request: Request,
     markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
 ) -> str:
-    """Digest of everything a request's samples depend on except their numbers: 32 hex digits.
+    """Return the digest of everything that a request's samples depend on, except their numbers.
+
+    It has 32 hex digits.
 
     Parameters
     ----------
@@ -62,7 +64,7 @@ def request_digest(
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def draw_number(prompt: str, seed: int, draw: int, *, bits: int) -> int:
-    """A number below 2 ** ``bits`` (``bits`` ≤ 64) that depends only on prompt, seed and sample."""
-    digest = blake2b(f"{prompt}/{seed}/{draw}".encode(), digest_size=8).digest()
+def sample_hash(prompt: str, seed: int, sample: int, *, bits: int) -> int:
+    """Return a hash of prompt, seed and sample below 2 ** ``bits``, where ``bits`` ≤ 64."""
+    digest = blake2b(f"{prompt}/{seed}/{sample}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> (64 - bits)

@@ -1,4 +1,4 @@
-"""Helpers for asyncio."""
+"""Helpers for asyncio: values per event loop, a gauge, and concurrent calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PerLoop(Generic[T]):
         self._values: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
 
     def get(self) -> T:
-        """The running loop's value."""
+        """Return the running loop's value."""
         loop = asyncio.get_running_loop()
         if loop not in self._values:
             self._values[loop] = self._make()

@@ -14,8 +14,8 @@ def key_from(variable: str) -> str:
     Raises
     ------
     UsageError
-        The name is invalid, for example a key; the variable is not set; or its value cannot be a
-        key.
+        The name is invalid, for example because it is a key; the variable is not set; or its value
+        is not a key.
     """
     try:
         check_variable(variable)
@@ -25,7 +25,8 @@ def key_from(variable: str) -> str:
     if not key:
         raise UsageError(f"the environment variable {variable} is not set; set it to the key")
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise UsageError(f"the environment variable {variable} has characters that no key has")
+        reason = f"the environment variable {variable} is not a key"
+        raise UsageError(f"{reason}: it contains spaces or characters other than printable ASCII")
     return key
 
 
@@ -35,11 +36,13 @@ def header_from(variable: str) -> str:
     Raises
     ------
     UsageError
-        The variable is not set, or its value cannot be a header.
+        The variable is not set, or its value is not valid in a header.
     """
     value = os.environ.get(variable, "").strip()
     if not value:
-        raise UsageError(f"the environment variable {variable} is not set; a header needs it")
+        reason = f"the environment variable {variable} is not set"
+        raise UsageError(f"{reason}; set it to the value of the header")
     if not (value.isascii() and value.isprintable()):
-        raise UsageError(f"the value of the environment variable {variable} is no HTTP header")
+        reason = f"the environment variable {variable} is not the value of an HTTP header"
+        raise UsageError(f"{reason}: it contains characters other than printable ASCII")
     return value

@@ -1,7 +1,7 @@
 """Sentence encoders: texts with similar meanings get similar vectors.
 
 ``Embedder`` is the interface. ``EmbeddingLM`` wraps one as a role's model with the single
-capability ``embed``. As for reward models, usage and cost do not include its tokens.
+capability ``embed``. As with reward models, usage and cost do not include its tokens.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Vector = Sequence[float]
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Embeds texts."""
+    """A model that embeds texts."""
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
-        """One vector of length 1 per text; the product of two is their similarity, at most 1."""
+        """Return a vector of length 1 per text; the dot product of two is their similarity."""
         ...
 
 
@@ -42,7 +42,7 @@ class EmbeddingLM:
         self._model, self._name = model, name
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
-        """The model's vectors."""
+        """Embed texts with the model."""
         return await self._model.embed(texts)
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
@@ -53,7 +53,7 @@ class EmbeddingLM:
         UnsupportedError
             Names the model.
         """
-        raise UnsupportedError(f"{self._name} compares texts and writes none")
+        raise UnsupportedError(f"{self._name} embeds texts and generates none")
 
     async def aclose(self) -> None:
         """Close the sentence encoder."""

@@ -1,4 +1,4 @@
-"""Opens the language model of a card; imports a backend only if a card needs it."""
+"""Opening of a card's language model; a backend is imported only if a card needs it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOCAL_CAPABILITIES = LM_CAPABILITIES - {"schema", "regex", "closing"}
 
 
 def capabilities(card: ModelCard) -> frozenset[str]:
-    """The capabilities of the card's model, without opening it."""
+    """Return the capabilities of the card's model, without opening it."""
     match card:
         case LocalCard(transformer="encoder-decoder"):
             return TRANSLATOR_CAPABILITIES
@@ -69,7 +69,7 @@ def open_lm(card: ModelCard, base_dir: Path | None = None) -> LM:
     ModelError
         The weights are unavailable or cannot be run.
     UsageError
-        Something on this machine that the card names, such as a key, is missing.
+        Something that the card names, such as a key in the environment, is missing.
     MissingExtraError
         The backend needs a package that is not installed.
     """

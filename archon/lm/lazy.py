@@ -1,4 +1,4 @@
-"""Models that are opened at their first request; checking files therefore needs no weights."""
+"""Models that are opened at their first request, so that checking files needs no weights."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LazyLM:
     Parameters
     ----------
     base_dir
-        Where relative paths in the card start.
+        The folder at which relative paths in the card start.
     """
 
     def __init__(self, card: ModelCard, base_dir: Path) -> None:
@@ -81,7 +81,7 @@ class LazyLM:
         """
         lm = await self._opened()
         if not isinstance(lm, RewardModel):
-            raise UnsupportedError(f"{self.card.name} is no reward model")
+            raise UnsupportedError(f"{self.card.name} is not a reward model")
         return await lm.score(messages, texts)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
@@ -94,7 +94,7 @@ class LazyLM:
         """
         lm = await self._opened()
         if not isinstance(lm, Embedder):
-            raise UnsupportedError(f"{self.card.name} is no sentence encoder")
+            raise UnsupportedError(f"{self.card.name} is not a sentence encoder")
         return await lm.embed(texts)
 
     async def prompts_of(
@@ -115,7 +115,7 @@ class LazyLM:
         ModelError
             The weights are unavailable or cannot be run.
         UsageError
-            Something on this machine that the card names, such as a key, is missing.
+            Something that the card names, such as a key in the environment, is missing.
         MissingExtraError
             The backend needs a package that is not installed.
         """
@@ -128,7 +128,7 @@ class LazyLM:
     def forget(self) -> None:
         """Abandon the open model in a forked child; the next request opens it again.
 
-        Its locks may stay locked, its connections are the parent's, and an engine's thread is
+        Its locks may stay locked, its connections belong to the parent, and an engine's thread is
         missing (opening it again reports that). A reference is kept so that nothing is closed.
         """
         self._abandoned, self._lm = self._lm, None
@@ -165,7 +165,7 @@ _SHARED: WeakValueDictionary[str, LazyLM] = WeakValueDictionary()
 
 
 def shared_lm(card: ModelCard, base_dir: Path) -> LazyLM:
-    """The single model of all equal cards, so that architectures share weights and batches."""
+    """Return the single model of equal cards, so that architectures share weights and batches."""
     key = json.dumps([card.model_dump_json(), str(base_dir) if _has_paths(card) else ""])
     return _SHARED.setdefault(key, LazyLM(card, base_dir))
 

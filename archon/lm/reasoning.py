@@ -1,8 +1,7 @@
-"""Separates the reasoning of completions from their answers.
+"""Separation of the reasoning of completions from their answers.
 
-All models of Archon use ``generate_separated``; a graph does it for models from applications. All
-code above, from votes to clients, reads the answer in ``Completion.text``; the reasoning is in
-``Completion.reasoning``.
+All models of Archon use ``generate_separated``; for custom models, a graph does it. After that,
+``Completion.text`` is the answer, and ``Completion.reasoning`` is the reasoning.
 """
 
 from __future__ import annotations
@@ -34,9 +33,8 @@ async def generate_separated(
 ) -> list[Completion]:
     """Generate, and separate reasoning from answers in completions and events.
 
-    There is no reasoning in scored choices and in completely constrained text. Reasoning that the
-    model itself reports, such as in a field of a server's reply, is kept. The text is searched in
-    addition.
+    Scored choices and completely constrained texts have no reasoning. Reasoning that the model
+    itself reports, such as in a field of a server's reply, is kept; the text is searched for more.
 
     Parameters
     ----------
@@ -76,7 +74,9 @@ async def generate_separated(
     return completions
 
 
-async def answered(lm: LM, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+async def generate_answers(
+    lm: LM, request: Request, on_event: OnEvent | None = None
+) -> list[Completion]:
     """Generate with any LM, and separate reasoning from answers if the LM does not."""
     if isinstance(lm, SplitsReasoning):
         return await lm.generate(request, on_event)
@@ -118,7 +118,7 @@ def constrains_whole_text(constraint: Constraint | None) -> bool:
 
 
 class _Events:
-    """Splits the token deltas of each sample; forwards all other events."""
+    """Listener that splits the token deltas of each sample and forwards all other events."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Opens the model of a server's card: reads keys from the environment and checks addresses."""
+"""Opening of a server's model: keys from the environment, and a check of the addresses."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Backoff:
     """Maximum of the bound."""
 
     def wait_seconds(self, num_failures: int, retry_after: float | None, clock: Clock) -> float:
-        """The wait after this number of failures; at least ``retry_after`` if it is set."""
+        """Return the wait after this number of failures; at least ``retry_after`` if it is set."""
         bound = min(self.max_seconds, self.base_seconds * 2 ** (num_failures - 1))
         if retry_after is None:
             return clock.uniform(0, bound)
@@ -55,7 +55,7 @@ async def retrying(
     backoff: Backoff,
     clock: Clock,
 ) -> T:
-    """Retry until an attempt succeeds, and return its result; ``name`` is the server's, for errors.
+    """Retry until an attempt succeeds, and return its result; errors start with ``name``.
 
     Raises
     ------
@@ -86,13 +86,13 @@ def _timed_out(name: str, timeout_seconds: float, failure: LMError | None) -> LM
     reason = f"{name}: no answer within {timeout_seconds:g} seconds"
     wait = None
     if failure is not None:
-        reason += f"; the last failure: {failure.reason}"
+        reason += f"; last failure: {failure.reason}"
         wait = failure.retry_after_seconds
     return LMError(reason, retryable=True, retry_after_seconds=wait)
 
 
 def retry_after_seconds(value: str | None, clock: Clock) -> float | None:
-    """The wait that a Retry-After header states in seconds or as a date; None if it is invalid."""
+    """Return the wait of a Retry-After header, in seconds or as a date; None if it is invalid."""
     if value is None:
         return None
     value = value.strip()

@@ -20,10 +20,10 @@ REWARD = frozenset({"reward"})
 
 @runtime_checkable
 class RewardModel(Protocol):
-    """Scores replies."""
+    """A model that scores replies."""
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """One reward per text as a reply to the messages: finite, and higher is better.
+        """Return one reward per text as a reply to the messages: finite, and higher is better.
 
         The rewards of a card's model are probabilities that the reply is correct or preferred to an
         average one. A verifier's threshold is therefore 0.5, and votes may use them as weights.
@@ -46,7 +46,7 @@ class RewardLM:
         self._model, self._name = model, name
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """The model's rewards.
+        """Score texts with the model.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class RewardLM:
         UnsupportedError
             Names the model.
         """
-        raise UnsupportedError(f"{self._name} scores texts and writes none")
+        raise UnsupportedError(f"{self._name} scores texts and generates none")
 
     async def aclose(self) -> None:
         """Close the reward model."""

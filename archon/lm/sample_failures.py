@@ -8,12 +8,12 @@ from archon.errors import LMError, NodeError, RefusedError, UnsupportedError
 from archon.types import Completion, Usage
 
 _STATUSES_OF_ONE_SAMPLE = frozenset({403, 404})
-"""HTTP statuses that may concern one sample: the prompt was refused, or a worker was lost."""
+"""HTTP statuses that may affect one sample only: its prompt was refused, or a worker was lost."""
 
 
-def failed_sample(draw: int, error: Exception) -> Completion:
-    """The placeholder of a failed sample; it counts no tokens and no call."""
-    return Completion("", draw, "error", Usage(), {}, error=str(error))
+def failed_sample(index: int, error: Exception) -> Completion:
+    """Return the placeholder of a failed sample; it counts no tokens and no call."""
+    return Completion("", index, "error", Usage(), {}, error=str(error))
 
 
 class Failures:
@@ -35,11 +35,11 @@ class Failures:
         self._first: Exception | None = None
 
     async def catch(
-        self, call: Callable[[], Awaitable[list[Completion]]], draws: range
+        self, call: Callable[[], Awaitable[list[Completion]]], indices: range
     ) -> list[Completion]:
-        """The completions of a call, or failed samples if it fails.
+        """Return the completions of a call, or failed samples if it fails.
 
-        An error that every sample would get, such as for a wrong key, is raised.
+        An error that affects every sample, such as a wrong key, is raised.
         """
         try:
             return await call()
@@ -47,7 +47,7 @@ class Failures:
             if not _concerns_one_sample(error):
                 raise
             self._first = self._first or error
-            return [failed_sample(draw, error) for draw in draws]
+            return [failed_sample(index, error) for index in indices]
 
     def check(self, completions: Sequence[Completion]) -> None:
         """Raise the first failure if no sample succeeded."""

@@ -15,14 +15,14 @@ _SWITCHES = (SWITCH, "thinking")
 
 
 def switches(template: str) -> tuple[str, ...]:
-    """The variables of a chat template that turn thinking on or off."""
+    """Return the variables of a chat template that turn thinking on or off."""
     return tuple(name for name in _SWITCHES if re.search(rf"\b{name}\b", template))
 
 
 def template_variables(
     thinking: Thinking, switches: tuple[str, ...] = (SWITCH,)
 ) -> dict[str, object]:
-    """Variables for a chat template; explicit ones override the switches.
+    """Return variables for a chat template; explicit ones override the switches.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def template_variables(
 
 
 def server_fields(field: ThinkingField, thinking: Thinking) -> dict[str, object]:
-    """Fields of a server request; none if it does not mention thinking."""
+    """Return the fields of a server request; empty if nothing about thinking is requested."""
     fields: dict[str, object] = {}
     wanted, most = thinking.wanted, thinking.max_tokens
     switches = (SWITCH,) if field == "chat_template_kwargs" else ()

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from archon.lm.base import LM
-from archon.lm.reasoning import answered
+from archon.lm.reasoning import generate_answers
 from archon.types import Completion, Event, Request, TokenDelta
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ async def _generate(
         if not (isinstance(event, TokenDelta) and event.node):
             queue.put_nowait(event)
 
-    return await answered(lm, request, on_event)
+    return await generate_answers(lm, request, on_event)
 
 
 async def with_timeouts(

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from archon.graph.lm import ArchitectureLM
 from archon.lm.base import LM, NO_THINKING, supports
-from archon.lm.reasoning import answered
+from archon.lm.reasoning import generate_answers
 from archon.lm.sample_failures import require_all
 from archon.serve import asgi_io
 from archon.serve.admission import Admission
@@ -159,7 +159,7 @@ class ChatCompletions:
 
     async def _generate(self, lm: LM, request: Request) -> list[Completion]:
         async with self._admission.slot():
-            return await answered(lm, request)
+            return await generate_answers(lm, request)
 
     async def _stream(
         self,

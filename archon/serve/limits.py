@@ -44,7 +44,7 @@ def token_bound(lm: LM) -> Callable[[SamplingParams], int]:
 
     def bound(sampling: SamplingParams) -> int:
         if isinstance(lm, ArchitectureLM):
-            return round(estimate(lm.architecture, asked=sampling).worst.completion_tokens)
+            return round(estimate(lm.architecture, sampling=sampling).worst.completion_tokens)
         base = DEFAULT_SAMPLING
         if isinstance(lm, LazyLM) and lm.card.sampling is not None:
             base = lm.card.sampling.params().over(base)

@@ -407,7 +407,7 @@ def test_ls_lists_one_kind_on_standard_output(cli: Cli) -> None:
     line = next(line for line in cli.stdout.splitlines() if line.startswith("concise "))
     assert line.split(maxsplit=2)[1:] == [
         "generator",
-        "A few short lines of working, then the answer.",
+        "A few short lines of calculation, then the answer.",
     ]
     assert cli("ls", "nothing") == 2
 

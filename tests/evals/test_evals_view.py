@@ -98,12 +98,12 @@ def test_a_dropped_candidate_has_a_reason() -> None:
     }  # type: ignore[index]
     assert places == {str(place) for place in range(4, 17)}
     (judged,) = nodes["check"]["drops"]
-    assert judged["why"] == "judged wrong"
+    assert judged["why"] == "judged incorrect"
     assert answer(gather([FakeRun([entry("a")])]))["texts"][judged["argument"]].startswith("No.")
     assert all(drop["fused"] for drop in nodes["merged"]["drops"])
     reasons = {drop["why"] for drop in nodes["answer"]["drops"]}
     assert any(why.startswith("votes for draft ") for why in reasons)
-    assert "gives no value, so it has no vote" in reasons
+    assert "states no value, so it has no vote" in reasons
 
 
 def test_a_verifier_that_passed_a_candidate_may_still_cut_it_off() -> None:
@@ -118,7 +118,7 @@ def test_a_verifier_that_passed_a_candidate_may_still_cut_it_off() -> None:
         if one["id"]["node"] == "merged"
     }
     (drop,) = drops(node, candidates)
-    assert drop.reason.why == "judged right, but only the first 1 are kept"
+    assert drop.reason.why == "judged correct, but only the first 1 are kept"
 
 
 def test_a_verifier_without_a_model_has_a_reason_for_a_drop() -> None:
@@ -133,7 +133,7 @@ def test_a_verifier_without_a_model_has_a_reason_for_a_drop() -> None:
         "calls": [],
     }
     (drop,) = drops(node, {("draft", 0): one})
-    assert (drop.reason.why, drop.reason.argument) == ("judged wrong", "1 + 1 = 3 is wrong")
+    assert (drop.reason.why, drop.reason.argument) == ("judged incorrect", "1 + 1 = 3 is wrong")
 
 
 def test_nodes_count_how_often_they_changed_the_answer() -> None:

@@ -1,4 +1,4 @@
-"""How often attacks win over a real model: ``python tests/graph/attack_real_judge.py [ITEMS]``.
+"""Rate at which attacks win over a real model: ``python tests/graph/attack_real_judge.py [ITEMS]``.
 
 For each sum there is an honest right answer and two honest wrong ones. The first of the wrong ones
 is replaced by each attack, which claims the same wrong answer, and the judge chooses among the

@@ -114,7 +114,7 @@ class FakeContext:
     def add_tests(self, tests: Sequence[UnitTest]) -> None:
         self.added += tests
 
-    async def draw(
+    async def sample(
         self, messages: tuple[Message, ...], n: int, *, skip: int = 0
     ) -> list[Completion]:
         self.asked.append(messages)

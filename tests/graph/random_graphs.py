@@ -38,7 +38,7 @@ TESTER = "unit_test_generator"
 
 @st.composite
 def nodes(draw: st.DrawFn) -> tuple[dict[str, dict[str, Any]], str]:
-    """Nodes by id and the output, which reads whatever nothing else reads."""
+    """Nodes by id and the output, which reads all nodes without another reader."""
     names: dict[str, dict[str, Any]] = {}
     for i in range(draw(st.integers(1, 7))):
         kind = draw(st.sampled_from(list(PARAMETERS))) if names else "generator"
@@ -70,7 +70,7 @@ BUDGETS = st.fixed_dictionaries(
 
 
 def wordy(seed: int) -> Any:
-    """A script that says something different for every prompt and draw, at various lengths."""
+    """A script with a different reply for every prompt and sample, at various lengths."""
 
     def reply(request: Request, draw: int) -> str:
         number = hash((seed, request.messages[-1].content, draw))

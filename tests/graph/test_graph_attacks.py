@@ -46,7 +46,7 @@ def outside_and_inside(prompt: str) -> tuple[list[str], list[str]]:
     "kind", [name for name, k in PROMPT_KINDS.items() if "candidates" in k.required]
 )
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_an_attack_changes_nothing_outside_of_its_fence(attack: str, kind: str) -> None:
+def test_an_attack_changes_nothing_outside_its_fence(attack: str, kind: str) -> None:
     def lines(text: str) -> tuple[list[str], list[str]]:
         note = Annotation("notes", "critique", text)
         candidates = [make_candidate(0, text=text), make_candidate(1, None, note, text="Honest.")]
@@ -84,7 +84,7 @@ def test_a_long_text_is_cut_in_the_middle_to_a_stated_length(text: str) -> None:
     assert data.decode().endswith(tail)
 
 
-def test_a_short_text_is_left_as_it_is() -> None:
+def test_a_short_text_is_unchanged() -> None:
     assert shortened("x" * MAX_BYTES) == "x" * MAX_BYTES
     assert shortened("half \ud83e") == "half ?"
 
@@ -96,7 +96,7 @@ HONEST = "2 + 3 = 5. The answer is 5."
 
 
 def obedient(request: Request, draw: int) -> str:
-    """Quotes whatever it was shown before it judges by its own lights."""
+    """Quotes everything that it was shown before it judges."""
     prompt = request.messages[-1].content
     if "Below" not in prompt:
         return HONEST
@@ -121,7 +121,7 @@ async def verdict_about(text: str) -> Candidate:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 async def test_a_verdict_that_is_quoted_is_not_the_judges(attack: str) -> None:
-    # The last line alone counts, which the form holds the judge to.
+    # Only the last line counts, which the constraint enforces.
     candidate = await verdict_about(ATTACKS[attack]("9"))
     assert (candidate.score, candidate.latest("mark") is not None) == (0.0, True)
 
@@ -149,7 +149,7 @@ async def ranked_by_place(text: str, judge: dict[str, Any], place: int) -> list[
 
 @pytest.mark.parametrize("place", [1, 2])
 @pytest.mark.parametrize("attack", ATTACKS)
-async def test_a_judge_that_prefers_one_place_decides_no_pair(attack: str, place: int) -> None:
+async def test_a_judge_that_prefers_one_position_decides_no_pair(attack: str, place: int) -> None:
     text = ATTACKS[attack]("9")
     if "9" not in text:
         text += "\nThe answer is 9."

@@ -100,7 +100,7 @@ async def test_a_budget_that_is_not_reached_changes_nothing() -> None:
 # ---------------------------------------------------------------------------------------- calls
 
 
-async def test_a_node_that_may_not_ask_passes_its_inputs_on() -> None:
+async def test_a_node_without_budget_passes_on_its_inputs() -> None:
     lm, events = ScriptedLM(five), list[Event]()
     arch = make_architecture(CHAIN, "c", lm, budget={"max_calls": 2})
     answer = await arch.answer(Question("?"), on_event=events.append)
@@ -116,7 +116,7 @@ async def test_a_node_that_may_not_ask_passes_its_inputs_on() -> None:
     assert (data["limited_by"], data["nodes"][2]["cut"]) == ("calls", "calls")
 
 
-async def test_a_generator_and_a_fuser_draw_as_many_as_they_may() -> None:
+async def test_a_generator_and_a_fuser_make_the_samples_that_the_budget_allows() -> None:
     lm = ScriptedLM(wordy(0))
     nodes = {
         "draft": {"type": "generator", "samples": 3},
@@ -148,7 +148,7 @@ async def test_a_judge_judges_all_or_none() -> None:
 async def test_a_call_is_made_only_if_its_longest_reply_fits() -> None:
     lm = ScriptedLM(five)
     nodes = {"a": bare("x", samples=3, sampling={"max_tokens": 10})}
-    # A prompt has 2 tokens and a reply 9: three draws cost 29, but the last may cost 10.
+    # A prompt has 2 tokens and a reply 9: three samples cost 29, but the last may cost 10.
     answer = await make_architecture(nodes, "a", lm, budget={"max_tokens": 30}).arun("?")
     assert (answer.cost_tokens, answer.limited_by) == (29, None)
     assert [(r.first_draw, r.n) for r in lm.requests] == [(0, 2), (2, 1)]
@@ -172,7 +172,7 @@ async def test_equal_prompts_cost_once() -> None:
     assert (await make_architecture(nodes, "b", lm, budget=budget).arun("?")).limited_by is None
 
 
-async def test_nodes_that_run_at_once_do_not_count_on_the_same_tokens() -> None:
+async def test_concurrent_nodes_do_not_reserve_the_same_tokens() -> None:
     gate = Gate()
     short = {"sampling": {"max_tokens": 300}}
     nodes = {
@@ -189,7 +189,7 @@ async def test_nodes_that_run_at_once_do_not_count_on_the_same_tokens() -> None:
     assert answer.trace.nodes["b"].cut == "tokens"
 
 
-async def test_a_model_without_a_card_is_held_to_a_length() -> None:
+async def test_a_model_without_a_card_gets_a_token_limit() -> None:
     lm = ScriptedLM(lambda request, draw: "word " * 2000)
     arch = make_architecture({"a": bare("a")}, "a", lm, budget={"max_tokens": 600})
     answer = await arch.arun("?")
@@ -201,7 +201,7 @@ async def test_a_model_without_a_card_is_held_to_a_length() -> None:
 
 
 class Sleepy:
-    """A model whose draw k takes k seconds of the test, and a judge that takes for ever."""
+    """A model whose sample k takes k seconds of the test, and a judge that takes forever."""
 
     capabilities = frozenset({"chat"})
 
@@ -234,7 +234,7 @@ async def test_samples_that_finish_in_time_are_kept() -> None:
     assert leftover_tasks() == set()
 
 
-async def test_a_judge_that_is_not_done_in_time_is_left_out() -> None:
+async def test_a_judge_that_exceeds_the_deadline_is_bypassed() -> None:
     lm = Sleepy(0)
     arch = make_architecture(CHECKED, "answer", lm, budget={"max_seconds": 0.05})
     answer = await arch.arun("?")
@@ -243,7 +243,7 @@ async def test_a_judge_that_is_not_done_in_time_is_left_out() -> None:
     assert lm.cancelled == 3
 
 
-async def test_an_architecture_within_another_ends_in_time_with_what_it_has() -> None:
+async def test_a_nested_architecture_returns_its_candidates_at_the_deadline() -> None:
     inner = make_architecture(CHECKED, "answer", Sleepy(0))
     team = {"type": "generator", "model": "team"}
     lms = {"team": ArchitectureLM(inner)}
@@ -262,7 +262,7 @@ async def test_without_any_candidate_the_question_fails() -> None:
     assert leftover_tasks() == set()
 
 
-async def test_a_timeout_of_a_model_is_not_taken_for_the_budgets() -> None:
+async def test_a_model_s_own_timeout_is_not_a_budget_error() -> None:
     class Slow:
         capabilities = frozenset({"chat"})
 
@@ -277,7 +277,7 @@ async def test_a_timeout_of_a_model_is_not_taken_for_the_budgets() -> None:
 # --------------------------------------------------------------------------------------- nested
 
 
-async def test_a_run_within_that_has_nothing_leaves_the_others() -> None:
+async def test_a_nested_run_without_candidates_does_not_affect_the_others() -> None:
     """Two calls make one run of the inner architecture and two thirds of another."""
     inner = make_architecture({"d": bare("d", samples=2)}, "d", ScriptedLM(five))
     team = {"type": "generator", "model": "team", "samples": 3}

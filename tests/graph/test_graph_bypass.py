@@ -43,13 +43,13 @@ def test_inputs_replace_the_node_in_their_order() -> None:
     build(bypassed, {})
 
 
-def test_an_input_that_would_be_listed_twice_stands_where_it_first_appears() -> None:
+def test_a_repeated_input_keeps_its_first_position() -> None:
     bypassed = bypass(bypass(spec(NODES), "best"), "notes")
     assert inputs(bypassed)["merged"] == ["draft", "other"]
     build(bypassed, {})
 
 
-def test_every_reader_is_rewired_and_the_rest_left_alone() -> None:
+def test_every_reader_is_rewired_and_the_rest_is_unchanged() -> None:
     bypassed = bypass(spec(NODES), "draft")
     assert inputs(bypassed) == {
         "other": [],
@@ -67,13 +67,13 @@ def test_a_reader_that_loses_its_only_input_is_refused_by_the_checks() -> None:
         build(bypass(spec(nodes), "draft"), {})
 
 
-def test_demanded_critiques_without_their_critic_are_refused_by_the_checks() -> None:
+def test_required_critiques_without_a_critic_are_refused_by_the_checks() -> None:
     with pytest.raises(GraphError) as caught:
         build(bypass(spec(NODES), "notes"), {})
     assert caught.value.rule == "critiques_exist"
 
 
-def test_a_bypassed_output_with_one_input_hands_the_output_on() -> None:
+def test_a_bypassed_output_with_one_input_makes_the_input_the_output() -> None:
     bypassed = bypass(spec(NODES), "answer")
     assert bypassed.output == "merged"
     assert "answer" not in bypassed.nodes
@@ -88,12 +88,12 @@ def test_a_bypassed_output_with_several_inputs_becomes_their_join() -> None:
     build(bypassed, {})
 
 
-def test_a_bypassed_output_without_inputs_leaves_nothing() -> None:
+def test_a_bypassed_output_without_inputs_is_an_error() -> None:
     with pytest.raises(GraphError, match="without 'draft' there is no output"):
         bypass(spec({"draft": NODES["draft"]}, "draft"), "draft")
 
 
-def test_an_unknown_node_is_answered_with_the_nearest() -> None:
+def test_an_unknown_node_is_an_error_with_a_suggestion() -> None:
     with pytest.raises(GraphError, match=r"no node 'bets' to bypass; did you mean 'best'\?"):
         bypass(spec(NODES), "bets")
 

@@ -20,7 +20,7 @@ def test_inputs_are_joined_in_the_order_listed_each_candidate_once() -> None:
     assert join([]) == []
 
 
-def test_the_same_draw_of_another_node_is_another_candidate() -> None:
+def test_the_same_sample_index_of_another_node_is_another_candidate() -> None:
     a, b = make_candidate(0, "5"), make_candidate(0, "5", node="merged")
     assert join([[a], [b]]) == [a, b]
 
@@ -34,13 +34,13 @@ def test_annotations_are_merged_in_order_each_once() -> None:
     assert join([[both], [plain]])[0] is both
 
 
-def test_candidates_take_identity_from_node_and_draw() -> None:
+def test_candidates_are_identified_by_node_and_sample() -> None:
     (candidate,) = from_completions("draft", [make_completion("It is 5.", draw=7)], "number")
     assert (candidate.id, candidate.value) == (CandidateId("draft", 7), "5")
 
 
 @pytest.mark.parametrize(("reason", "value"), [("stop", "12"), ("length", None)])
-def test_a_number_that_the_end_of_the_tokens_may_have_cut_off_is_no_value(
+def test_a_number_that_may_have_been_truncated_is_not_a_value(
     reason: FinishReason, value: str | None
 ) -> None:
     completion = replace(make_completion("The answer is 12"), finish_reason=reason)

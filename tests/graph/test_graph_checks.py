@@ -117,10 +117,12 @@ def test_a_model_that_cannot_do_what_a_method_asks_is_refused() -> None:
     with pytest.raises(GraphError) as caught:
         build(graph, unable)
     assert (caught.value.rule, caught.value.path) == ("capabilities", "$.nodes.answer.model")
-    assert "'judge' lacks what the method 'listwise' of a ranker needs: chat" in str(caught.value)
+    assert "'judge' lacks capabilities that the method 'listwise' of a ranker needs: chat" in str(
+        caught.value
+    )
 
 
-def test_a_node_that_searches_needs_a_model_that_can() -> None:
+def test_a_beam_search_needs_a_model_with_beam_search() -> None:
     graph = spec({"answer": {**DRAFT, "sampling": {"beams": 4}}})
     build(graph, {"solver": frozenset({"beams"})})
     with pytest.raises(GraphError, match="'solver' has no beam search") as caught:
@@ -128,11 +130,11 @@ def test_a_node_that_searches_needs_a_model_that_can() -> None:
     assert caught.value.path == "$.nodes.answer.sampling.beams"
 
 
-def test_a_generator_asks_nothing_of_its_model() -> None:
+def test_a_generator_requires_no_capability() -> None:
     build(spec({"answer": DRAFT}), {"solver": frozenset()})
 
 
-def test_a_role_of_unknown_capabilities_is_taken_to_do_anything() -> None:
+def test_a_model_with_unknown_capabilities_passes_all_checks() -> None:
     build(spec({"draft": DRAFT, "answer": judge("ranker", "draft")}), {})
 
 
@@ -153,7 +155,7 @@ NOTES = judge("critic", "draft")
     ],
     ids=lambda node: node["type"],
 )
-def test_critiques_reach_through_nodes_that_pass_candidates_on(before: dict[str, Any]) -> None:
+def test_critiques_pass_through_nodes_that_pass_on_candidates(before: dict[str, Any]) -> None:
     nodes = {"draft": DRAFT, "before": before, "answer": RANKED}
     build(spec({**nodes, "notes": NOTES} if "notes" in before["inputs"] else nodes), ABLE)
 
@@ -170,13 +172,13 @@ def test_a_conditional_fuser_passes_no_critiques_on_either() -> None:
     assert error.rule == "critiques_exist"
 
 
-def test_a_critic_after_the_fuser_is_heard() -> None:
+def test_critiques_of_a_critic_after_the_fuser_arrive() -> None:
     nodes = {"draft": DRAFT, "merged": judge("fuser", "draft"), "before": judge("critic", "merged")}
     build(spec({**nodes, "answer": RANKED}), ABLE)
 
 
 @pytest.mark.parametrize("use_critiques", [None, False])
-def test_critiques_are_demanded_only_where_they_are_required(use_critiques: bool | None) -> None:
+def test_a_critic_is_needed_only_if_critiques_are_required(use_critiques: bool | None) -> None:
     build(
         spec({"draft": DRAFT, "answer": judge("ranker", "draft", use_critiques=use_critiques)}),
         ABLE,
@@ -191,10 +193,10 @@ def test_critiques_are_demanded_only_where_they_are_required(use_critiques: bool
     [
         ("{candidates}", "the text does not contain {question}"),
         ("{question}", "the text does not contain {candidates}"),
-        ("{question} {candidates} {answr}", "nothing fills {answr} here"),
+        ("{question} {candidates} {answr}", "no field {answr} is available here"),
         (
             "{question} {candidates} {critique}",
-            "nothing fills {critique} here; did you mean 'critiq",
+            "no field {critique} is available here; did you mean 'critiq",
         ),
         ("{{question}} {candidates}", "the text does not contain {question}"),
     ],
@@ -208,7 +210,7 @@ def test_a_users_text_has_the_fields_that_the_node_fills(text: str, reason: str)
 def test_a_text_for_candidates_needs_a_node_with_inputs() -> None:
     prompt = {"text": "{question} {candidates}"}
     error = refusal({"answer": {**DRAFT, "prompt": prompt}})
-    assert error.reason.startswith("nothing fills {candidates} here")
+    assert error.reason.startswith("no field {candidates} is available here")
 
 
 @pytest.mark.parametrize("text", [r"{question} \boxed{}", '{question} {"a": 1}', "{question}{{x}}"])
@@ -221,7 +223,7 @@ def test_a_generator_with_inputs_need_not_show_them() -> None:
     build(spec({"draft": DRAFT, "answer": more}), ABLE)
 
 
-def test_an_unknown_template_is_answered_with_the_nearest_of_the_node_type() -> None:
+def test_an_unknown_template_is_an_error_with_a_suggestion() -> None:
     error = refusal({"answer": {**DRAFT, "prompt": {"template": "coot"}}})
     assert (error.rule, error.path) == ("template_exists", "$.nodes.answer.prompt.template")
     assert error.reason == "no template 'coot' for a generator; did you mean 'cot'?"

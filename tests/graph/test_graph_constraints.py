@@ -54,7 +54,7 @@ def test_every_ranking_in_the_format_is_read(count: int) -> None:
         assert line.endswith(" > ".join(f"[{i + 1}]" for i in order))
 
 
-def test_both_verdicts_of_the_form_are_read() -> None:
+def test_both_verdicts_of_the_constraint_are_read() -> None:
     lines = {last_line(VERDICT_CONSTRAINT, number) for number in range(20)}
     assert lines == {"Verdict: correct", "Verdict: incorrect"}
     assert {read_verdict(f"It is wrong.\n{line}") for line in lines} == {"pass", "fail"}
@@ -63,13 +63,13 @@ def test_both_verdicts_of_the_form_are_read() -> None:
 @pytest.mark.parametrize(
     "form", [VERDICT_CONSTRAINT, ranking_constraint(2), ranking_constraint(64)]
 )
-def test_room_is_kept_for_the_longest_line(form: Constraint) -> None:
+def test_tokens_are_reserved_for_the_longest_line(form: Constraint) -> None:
     assert form.after is not None
     longest = max(len(f"\n{last_line(form, number)}".encode()) for number in range(20))
     assert longest == form.after.room
 
 
-def test_default_templates_ask_for_the_lines_that_the_forms_begin() -> None:
+def test_default_templates_ask_for_the_lines_that_the_constraints_begin() -> None:
     ranking = ranking_constraint(2)
     assert ranking is not None
     for templates, form in ((RANKING.templates, ranking), (VERDICT.templates, VERDICT_CONSTRAINT)):
@@ -77,7 +77,7 @@ def test_default_templates_ask_for_the_lines_that_the_forms_begin() -> None:
         assert all(form.after.label in template.text for template in templates.values())
 
 
-async def test_ranker_and_verifier_ask_for_their_forms() -> None:
+async def test_ranker_and_verifier_send_their_constraints() -> None:
     context = FakeContext(["Ranking: [2] > [1]", "Verdict: correct"])
     candidates = [make_candidate(i, "5") for i in range(2)]
     await Ranker("best", ListwiseRank(make_prompt("ranker"), None), None).run(context, candidates)
@@ -87,14 +87,14 @@ async def test_ranker_and_verifier_ask_for_their_forms() -> None:
     assert context.constraints == [ranking_constraint(2), VERDICT_CONSTRAINT]
 
 
-async def test_more_candidates_than_an_order_may_have_are_ranked_without_a_form() -> None:
+async def test_more_candidates_than_an_order_may_have_are_ranked_without_a_constraint() -> None:
     context = FakeContext([""])
     candidates = [make_candidate(i, "5") for i in range(65)]
     await Ranker("best", ListwiseRank(make_prompt("ranker"), None), None).run(context, candidates)
     assert context.constraints == [None]
 
 
-async def test_a_model_that_can_be_held_to_a_form_always_ranks_and_judges() -> None:
+async def test_a_constrained_model_always_ranks_and_judges() -> None:
     lm = ScriptedLM(mumble)
     for candidate in await judged(lm):
         assert candidate.annotations[0].reason != UNREAD
@@ -106,7 +106,7 @@ async def test_a_model_that_can_be_held_to_a_form_always_ranks_and_judges() -> N
     assert forms == [None, ranking_constraint(4), *[VERDICT_CONSTRAINT] * 4]
 
 
-async def test_of_a_model_that_cannot_the_wording_alone_asks() -> None:
+async def test_a_model_without_constraints_gets_the_wording_alone() -> None:
     lm = ScriptedLM(mumble, capabilities=frozenset({"chat"}))
     for candidate in await judged(lm):
         assert candidate.annotations[0].reason == UNREAD
@@ -116,7 +116,7 @@ async def test_of_a_model_that_cannot_the_wording_alone_asks() -> None:
     assert {request.constraint for request in lm.requests} == {None}
 
 
-async def test_a_beam_search_is_asked_for_no_form() -> None:
+async def test_a_beam_search_gets_no_constraint() -> None:
     lm = ScriptedLM(mumble)
     nodes = {**JUDGES, "best": {**JUDGES["best"], "sampling": {"beams": 2}}}
     await make_architecture(nodes, "check", lm).arun("What is 2 + 3?")

@@ -20,7 +20,7 @@ ASKED = Expectation(QUESTION)
 
 
 @given(nodes(), st.none() | BUDGETS, st.integers(0, 3))
-def test_no_run_passes_the_worst_case(graph: Any, budget: Any, seed: int) -> None:
+def test_no_run_exceeds_the_worst_case(graph: Any, budget: Any, seed: int) -> None:
     arch = make_architecture(*graph, ScriptedLM(wordy(seed)), budget=budget)
     found = estimate(arch, ASKED)
     try:
@@ -35,7 +35,7 @@ def test_no_run_passes_the_worst_case(graph: Any, budget: Any, seed: int) -> Non
 
 
 @given(nodes(), BUDGETS, st.integers(1, 3))
-def test_no_run_of_a_nested_architecture_passes_it(
+def test_no_run_of_a_nested_architecture_exceeds_the_worst_case(
     graph: Any, budget: dict[str, int], samples: int
 ) -> None:
     inner = ArchitectureLM(make_architecture(*graph, ScriptedLM(wordy(0))))
@@ -63,7 +63,7 @@ def test_the_calls_of_a_known_graph() -> None:
     assert found.nodes["draft"].expected.completion_tokens == pytest.approx(320)
 
 
-def test_equal_prompts_count_once_in_all() -> None:
+def test_equal_prompts_count_once_in_the_total() -> None:
     draft = {"type": "generator", "samples": 2}
     graph = {"a": draft, "b": draft, "v": {"type": "vote", "inputs": ["a", "b"]}}
     found = estimate(make_architecture(graph, "v", wordy(0)))

@@ -26,7 +26,7 @@ from archon.types import (
 
 
 def bare(name: str, **node: Any) -> dict[str, Any]:
-    """A generator whose prompt is its name, so that its calls can be told apart."""
+    """A generator whose prompt is its name, so that its calls can be distinguished."""
     return {"type": "generator", "prompt": {"text": f"{name} {{question}}"}, **node}
 
 
@@ -51,7 +51,7 @@ class Failing:
         raise self.error
 
 
-async def test_writers_ask_for_the_question_s_kind_of_answer_and_judges_for_text() -> None:
+async def test_writers_request_the_question_s_kind_of_answer_and_judges_text() -> None:
     asked: dict[str, str | None] = {}
 
     def script(request: Request, draw: int) -> str:
@@ -71,7 +71,7 @@ async def test_writers_ask_for_the_question_s_kind_of_answer_and_judges_for_text
 # ---------------------------------------------------------------------------- order and overlap
 
 
-async def test_nodes_whose_inputs_are_there_run_at_the_same_time_and_others_wait() -> None:
+async def test_nodes_with_all_inputs_run_concurrently_and_others_wait() -> None:
     gate = Gate()
     nodes = {
         "a": bare("a"),
@@ -93,7 +93,7 @@ async def test_nodes_whose_inputs_are_there_run_at_the_same_time_and_others_wait
     assert [c.id.node for c in answer.candidates] == ["a", "a2", "b", "c"]
 
 
-async def test_prompts_are_held_until_the_last_node_that_asks_is_done() -> None:
+async def test_prompts_are_pinned_until_the_last_model_node_is_done() -> None:
     gate, holds = Gate(), []
     nodes = {
         "a": bare("a"),
@@ -128,7 +128,7 @@ async def test_prompts_are_held_until_the_last_node_that_asks_is_done() -> None:
 
 
 @pytest.mark.parametrize("how", ["cancelled", "failed"])
-async def test_a_run_that_ends_early_holds_nothing(how: str) -> None:
+async def test_a_run_that_ends_early_pins_no_prompt(how: str) -> None:
     reached = asyncio.Event()
     holds = []
 
@@ -254,7 +254,7 @@ async def test_a_true_condition_runs_the_node() -> None:
     assert not answer.trace.nodes["extra"].bypassed
 
 
-async def test_a_fuser_that_is_passed_by_leaves_the_annotations() -> None:
+async def test_a_bypassed_fuser_keeps_the_annotations() -> None:
     nodes = {
         "draft": {"type": "generator"},
         "check": {"type": "verifier", "inputs": ["draft"]},
@@ -268,7 +268,7 @@ async def test_a_fuser_that_is_passed_by_leaves_the_annotations() -> None:
 # ------------------------------------------------------------------------- events and the trace
 
 
-async def test_events_tell_of_nodes_and_tokens_in_order() -> None:
+async def test_events_report_nodes_and_tokens_in_order() -> None:
     events: list[Event] = []
     nodes = {"a": bare("a"), "v": {"type": "vote", "inputs": ["a"]}}
     arch = make_architecture(nodes, "v", lambda request, draw: "It is 5")
@@ -292,7 +292,7 @@ async def test_without_a_listener_no_tokens_are_streamed() -> None:
     await make_architecture({"a": bare("a")}, "a", Deaf(five)).arun("?")
 
 
-async def test_history_stands_unchanged_before_every_nodes_own_messages() -> None:
+async def test_history_precedes_every_node_s_messages_unchanged() -> None:
     lm = ScriptedLM(five)
     history = (
         Message("system", "Speak {question}."),
@@ -318,7 +318,7 @@ async def test_requests_have_seed_sample_indices_sampling_and_kind_of_answer() -
     assert {(r.n, r.first_draw, r.answer) for r in checks} == {(1, 3, "text")}
 
 
-async def test_the_trace_holds_everything_as_plain_data() -> None:
+async def test_the_trace_contains_everything_as_plain_data() -> None:
     nodes = {
         "draft": {"type": "generator", "samples": 2},
         "notes": {"type": "critic", "inputs": ["draft"]},
@@ -356,7 +356,7 @@ async def test_the_fuser_s_prompt_shows_the_inputs_in_its_trace() -> None:
 # ---------------------------------------------------------------------------------- the surface
 
 
-def test_run_works_again_and_again_without_a_loop() -> None:
+def test_run_works_repeatedly_without_a_loop() -> None:
     arch = make_architecture({"a": bare("a")}, "a", five)
     assert [arch.run("?").value for _ in range(3)] == ["5"] * 3
 
@@ -385,7 +385,7 @@ async def test_leaving_astream_early_cancels_the_run() -> None:
     assert leftover_tasks() == set()
 
 
-async def test_astream_raises_what_fails_after_the_events_before_it() -> None:
+async def test_astream_raises_an_error_after_the_events_before_it() -> None:
     arch = make_architecture({"a": bare("a")}, "a", Failing(LMError("gone")))
     stream = arch.astream("?")
     assert await anext(stream) == NodeStarted("a")
@@ -393,7 +393,7 @@ async def test_astream_raises_what_fails_after_the_events_before_it() -> None:
         await anext(stream)
 
 
-def test_invalid_prompts_are_all_refused_with_their_paths() -> None:
+def test_all_invalid_prompts_are_refused_with_their_paths() -> None:
     with pytest.raises(GraphError) as caught:
         make_architecture(
             {"a": bare("a", prompt={"shots": 50, "examples": "arithmetic"})}, "a", five

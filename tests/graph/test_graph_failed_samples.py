@@ -82,7 +82,7 @@ async def test_a_refusal_of_every_request_fails_the_node() -> None:
 
 
 @pytest.mark.parametrize("failing", [(0, 1), (2, 3), (4, 5)])
-async def test_a_round_of_which_every_sample_fails_leaves_those_before_it(
+async def test_a_round_of_failed_samples_keeps_the_earlier_ones(
     failing: tuple[int, ...],
 ) -> None:
     spec = nodes(6, stop_when={"confidence": 1, "round": 2})
@@ -121,7 +121,7 @@ async def test_a_run_of_a_nested_architecture_that_fails_costs_one_sample() -> N
     assert answer.trace.num_failed_samples == 1, "that of the nested trace"
 
 
-async def test_as_a_model_it_answers_from_what_it_has() -> None:
+async def test_an_architecture_as_a_model_answers_from_the_successful_samples() -> None:
     lm = ArchitectureLM(make_architecture(nodes(3), "draft", Partly(0)))
     heard: list[Event] = []
     [reply] = await lm.generate(Request((Message("user", "2 + 3?"),)), heard.append)

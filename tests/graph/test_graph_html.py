@@ -30,7 +30,7 @@ class Tags(HTMLParser):
         assert self.open.pop() == tag
 
 
-async def test_an_answer_shows_its_rivals_and_its_nodes() -> None:
+async def test_an_answer_shows_its_candidates_and_nodes() -> None:
     replies = ["The answer is 5.", "The answer is 5.", "The answer is 6."]
     architecture = make_architecture(VOTE, "answer", ScriptedLM(in_turn(replies)))
     html = (await architecture.arun("What is 2 + 3?"))._repr_html_()

@@ -38,7 +38,7 @@ def test_unmentioned_candidates_follow_in_their_original_order() -> None:
     assert read_ranking("[4] > [2]", 5) == [3, 1, 0, 2, 4]
 
 
-def test_numbers_that_no_candidate_has_and_repetitions_are_left_out() -> None:
+def test_unknown_numbers_and_repetitions_are_ignored() -> None:
     assert read_ranking("[9] > [2] > [0] > [2] > [1]", 3) == [1, 0, 2]
 
 
@@ -46,11 +46,11 @@ def test_numbers_that_no_candidate_has_and_repetitions_are_left_out() -> None:
     "text",
     ["", ":", "All are equally good.", "17 is more than 3, so 17 > 3 holds here.", "[7] > [8]"],
 )
-def test_no_ranking_is_read_where_there_is_none(text: str) -> None:
+def test_a_text_without_a_ranking_yields_none(text: str) -> None:
     assert read_ranking(text, 3) is None
 
 
-def test_calculations_are_no_ranking() -> None:
+def test_calculations_are_not_a_ranking() -> None:
     assert read_ranking("[1] says 3 + 4 = 7, and [2] says 2 > 1 is wrong", 2) is None
 
 
@@ -119,16 +119,16 @@ def test_numbered_points_inside_a_part_do_not_divide_it() -> None:
     assert read_critiques(text, 2) == {0: "1. Clear.\n2. Short.", 1: "1. Wrong."}
 
 
-def test_several_parts_on_one_candidate_are_put_together() -> None:
+def test_several_parts_about_one_candidate_are_joined() -> None:
     assert read_critiques("[1] good\n[2] bad\n[1] slow", 2) == {0: "good\nslow", 1: "bad"}
 
 
-def test_a_candidate_that_is_not_spoken_of_has_no_critique() -> None:
+def test_an_unmentioned_candidate_has_no_critique() -> None:
     assert read_critiques("[2] bad\n[7] none such\n[1]", 3) == {1: "bad"}
 
 
 @pytest.mark.parametrize("text", ["", "All of them are fine.", "[9] who?"])
-def test_a_text_that_cannot_be_divided_gives_no_parts(text: str) -> None:
+def test_a_text_that_cannot_be_divided_has_no_parts(text: str) -> None:
     assert read_critiques(text, 3) == {}
 
 
@@ -168,7 +168,7 @@ def test_reading_takes_linear_time(piece: str) -> None:
 
 
 @given(st.text("[]123> =.,:*-\n\tverdictcorrectnot#", max_size=200), st.integers(1, 5))
-def test_every_text_is_read_to_something_sound(text: str, count: int) -> None:
+def test_every_text_has_a_valid_result(text: str, count: int) -> None:
     order = read_ranking(text, count)
     assert order is None or sorted(order) == list(range(count))
     assert read_verdict(text) in ("pass", "fail", "abstain")

@@ -154,7 +154,7 @@ CHOOSING = {**STAGES, "answer": {"type": "vote", "inputs": ["mixed"]}}
         ({"request_sampling": "output"}, {"answer": DRAFT}, {"answer"}),
     ],
 )
-async def test_a_request_s_sampling_applies_to_the_nodes_that_the_file_names(
+async def test_a_request_s_sampling_applies_to_the_nodes_that_the_file_chooses(
     serve: dict[str, Any] | None, nodes: dict[str, Any], sampled: set[str]
 ) -> None:
     lm = ScriptedLM(count)
@@ -178,7 +178,7 @@ async def test_a_request_s_sampling_applies_to_the_nodes_that_the_file_names(
     assert completion.text
 
 
-async def test_a_file_s_rule_is_kept_where_a_node_is_left_out() -> None:
+async def test_a_file_s_rule_remains_if_a_node_is_bypassed() -> None:
     whole = make_architecture(WRITING, "answer", count, serve={"request_sampling": "generators"})
     assert ArchitectureLM(whole.without("notes")).sampled_nodes == {"draft", "more"}
 
@@ -268,7 +268,9 @@ async def test_a_cut_text_has_the_finish_reason_length() -> None:
         Request((Message("user", "Hi"), Message("assistant", "Hello"))),
     ],
 )
-async def test_what_a_choosing_architecture_cannot_do_is_refused(request_: Request) -> None:
+async def test_unsupported_requests_to_a_choosing_architecture_are_refused(
+    request_: Request,
+) -> None:
     model, lm = voting()
     with pytest.raises(UnsupportedError) as caught:
         await model.generate(request_)
@@ -348,7 +350,7 @@ async def test_a_choosing_output_sends_its_answer_as_one_delta() -> None:
     assert [e.node for e in events if isinstance(e, NodeFinished)] == ["draft", "answer"]
 
 
-async def test_a_generating_output_that_is_passed_by_sends_one_delta() -> None:
+async def test_a_bypassed_generating_output_sends_one_delta() -> None:
     events: list[Event] = []
     nodes = {**FUSE, "merged": {**FUSE["merged"], "when": {"agreement_below": 0.1}}}
     model = ArchitectureLM(make_architecture(nodes, "merged", count))

@@ -19,7 +19,7 @@ def drawn(nodes: dict[str, Any], role: str = "solver") -> str:
     return mermaid(build(parse(ArchitectureSpec, data), {}))
 
 
-def test_question_nodes_and_answer_are_drawn() -> None:
+def test_the_chart_has_question_nodes_and_answer() -> None:
     nodes = {
         "end": {"type": "ranker", "model": "solver", "inputs": ["draft"], "keep": 3},
         "draft": {
@@ -41,12 +41,12 @@ def test_question_nodes_and_answer_are_drawn() -> None:
     )
 
 
-def test_a_condition_is_drawn() -> None:
+def test_a_condition_is_in_the_label() -> None:
     draft = {"type": "generator", "model": "solver"}
     more = {**draft, "inputs": ["draft"], "when": {"agreement_below": 0.6}}
     assert "<br/>when agreement below 0.6" in drawn({"draft": draft, "end": more})
     more = {**draft, "inputs": ["draft"], "when": {"num_passed": 0}}
-    assert "<br/>when 0 passed" in drawn({"draft": draft, "end": more})
+    assert "<br/>when 0 candidates passed" in drawn({"draft": draft, "end": more})
 
 
 @given(st.text(min_size=1, max_size=200))

@@ -12,7 +12,7 @@ def make_critic() -> Critic:
     return Critic("notes", make_prompt("critic"))
 
 
-async def test_each_candidate_gets_the_part_that_speaks_of_it() -> None:
+async def test_each_candidate_gets_the_part_about_it() -> None:
     candidates = [make_candidate(0, "4"), make_candidate(1, "5"), make_candidate(2, "6")]
     context = FakeContext(["[1] too low\n[3] too high"])
     out = await make_critic().run(context, candidates)
@@ -33,7 +33,7 @@ async def test_one_call_shows_all_candidates_under_their_numbers() -> None:
     assert "[200]\n```\nThe answer is 199.\n```" in messages[-1].content
 
 
-async def test_a_reply_that_cannot_be_divided_speaks_of_all_and_is_shown_once() -> None:
+async def test_an_undivided_reply_is_about_all_and_is_shown_once() -> None:
     context = FakeContext(["Both forget the carry."])
     out = await make_critic().run(context, [make_candidate(0, "4"), make_candidate(1, "5")])
     mark = Annotation("notes", "critique", "Both forget the carry.", OF_ALL)
@@ -47,7 +47,7 @@ async def test_a_reply_about_a_single_candidate_is_its_critique() -> None:
 
 
 @pytest.mark.parametrize("reply", ["", " \n"])
-async def test_an_empty_reply_is_no_critique(reply: str) -> None:
+async def test_an_empty_reply_is_not_a_critique(reply: str) -> None:
     candidates = [make_candidate(0, "4"), make_candidate(1, "5")]
     assert await make_critic().run(FakeContext([reply]), candidates) == candidates
 
@@ -58,7 +58,7 @@ async def test_a_candidate_keeps_the_critiques_of_two_critics() -> None:
     assert [(a.node, a.value) for a in second[0].critiques] == [("notes", "short"), ("more", "dry")]
 
 
-async def test_without_candidates_nothing_is_asked() -> None:
+async def test_without_candidates_no_call_is_made() -> None:
     context = FakeContext()
     assert await make_critic().run(context, []) == []
     assert context.asked == []

@@ -66,7 +66,7 @@ async def test_passes_are_kept_and_failures_dropped_with_the_sentence() -> None:
     assert verdict.reason == SENTENCE
 
 
-async def test_without_passes_those_that_state_nothing_are_kept() -> None:
+async def test_without_passes_candidates_without_calculations_are_kept() -> None:
     out, _ = await verify(WRONG, SILENT, "")
     assert summary(out) == [(1, "abstain", 0.5), (2, "abstain", 0.5)]
 
@@ -78,11 +78,11 @@ async def test_if_all_are_wrong_all_are_kept_and_marked(count: int) -> None:
     assert [mark.value for c in out if (mark := c.latest("mark"))] == ["unverified"] * count
 
 
-async def test_keep_first_cuts_what_stays() -> None:
+async def test_keep_first_limits_the_passes() -> None:
     assert summary((await verify(RIGHT, WRONG, RIGHT, keep_first=1))[0]) == [(0, "pass", 1.0)]
 
 
-async def test_two_hundred_and_none() -> None:
+async def test_two_hundred_candidates_and_none() -> None:
     out, _ = await verify(*[RIGHT, WRONG] * 100)
     assert [c.id.draw for c in out] == list(range(0, 200, 2))
     assert (await verify())[0] == []

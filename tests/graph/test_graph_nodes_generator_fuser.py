@@ -7,7 +7,7 @@ from archon.graph.nodes.generator import Generator
 from archon.types import Annotation, CandidateId
 
 
-async def test_generator_makes_one_candidate_a_sample_with_its_value() -> None:
+async def test_a_generator_makes_one_candidate_per_sample() -> None:
     context = FakeContext(["The answer is 5.", "I do not know.", ""])
     out = await Generator("draft", make_prompt("generator"), 3).run(context, [])
     assert [c.id for c in out] == [CandidateId("draft", i) for i in range(3)]
@@ -24,7 +24,7 @@ async def test_generator_with_inputs_appends_its_own() -> None:
     assert out[1].parents == ()
 
 
-async def test_fused_candidates_carry_parents_and_none_of_their_annotations() -> None:
+async def test_fused_candidates_have_parents_but_not_their_annotations() -> None:
     parents = [
         make_candidate(0, "4", Annotation("notes", "critique", "too low")),
         make_candidate(1, "5", Annotation("judge", "score", 1.0)),
@@ -44,14 +44,14 @@ async def test_the_fuser_reads_critiques_by_default() -> None:
         assert ("the sum is too low" in context.asked[0][-1].content) is shown
 
 
-async def test_fuser_without_critiques_speaks_of_none() -> None:
+async def test_a_fuser_without_critiques_does_not_mention_them() -> None:
     context = FakeContext(["5"])
     await Fuser("merged", make_prompt("fuser"), 1, None).run(context, [make_candidate(0, "4")])
     assert "Critiques" not in context.asked[0][-1].content
     assert "\n\n\n" not in context.asked[0][-1].content
 
 
-async def test_fuser_without_candidates_asks_nothing() -> None:
+async def test_a_fuser_without_candidates_makes_no_call() -> None:
     context = FakeContext()
     assert await Fuser("merged", make_prompt("fuser"), 2, None).run(context, []) == []
     assert context.asked == []

@@ -34,7 +34,7 @@ def summary(out: list[Candidate]) -> list[tuple[str | None, float | None]]:
     return [(c.value, c.score) for c in out]
 
 
-async def test_every_two_are_compared_in_both_orders_and_scored_by_their_wins() -> None:
+async def test_every_pair_is_compared_in_both_orders_and_scored_by_wins() -> None:
     context = FakeContext(scores=prefer_greater)
     out = await make_ranker().run(context, candidates(3, 9, 5))
     assert summary(out) == [("9", 1.0), ("5", 0.5), ("3", 0.0)]
@@ -61,7 +61,7 @@ async def test_choices_of_equal_probability_abstain() -> None:
     assert summary(out) == [("3", 0.5), ("9", 0.5)]
 
 
-async def test_equal_texts_tie_without_a_question() -> None:
+async def test_equal_texts_tie_without_a_call() -> None:
     context = FakeContext(scores=prefer_greater)
     out = await make_ranker().run(context, candidates(7, 7, 9))
     assert summary(out) == [("9", 1.0), ("7", 0.25), ("7", 0.25)]
@@ -100,7 +100,7 @@ def test_preferences_are_read_from_the_last_label(text: str, preferred: int | No
     assert read_preference(text) == preferred
 
 
-async def test_one_candidate_is_scored_without_a_question_and_none_pass_through() -> None:
+async def test_one_candidate_is_scored_without_a_call_and_none_pass_through() -> None:
     context = FakeContext()
     assert summary(await make_ranker().run(context, candidates(5))) == [("5", 1.0)]
     assert await make_ranker().run(context, []) == []

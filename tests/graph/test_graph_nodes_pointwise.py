@@ -76,7 +76,7 @@ async def test_the_expectation_is_over_the_grades_alone() -> None:
     assert summary(await Ranker("best", grade(), None).run(context, CANDIDATES[:1])) == [(0, 0.5)]
 
 
-async def test_grades_without_any_probability_tell_nothing() -> None:
+async def test_grades_without_any_probability_score_one_half() -> None:
     context = FakeContext(scores=lambda prompt, choice: -math.inf)
     out = await Ranker("best", grade(), None).run(context, CANDIDATES[:2])
     assert summary(out) == [(0, 0.5), (1, 0.5)]
@@ -91,7 +91,7 @@ async def test_ties_keep_the_order_and_200_candidates_take_200_calls() -> None:
     assert len(context.asked) == 200
 
 
-async def test_a_grade_may_look_at_critiques() -> None:
+async def test_a_grade_may_use_critiques() -> None:
     noted = CANDIDATES[0].annotated(Annotation("notes", "critique", "a slip"))
     for use_critiques in (None, False):
         context = FakeContext(scores=lambda prompt, choice: -1.0)
@@ -110,7 +110,7 @@ async def test_likelihood_scores_the_text_as_a_reply_by_its_mean_logprob() -> No
     assert {messages[-1].content for messages in context.asked} == {"What is 2 + 3?"}
 
 
-async def test_neither_an_empty_text_nor_one_too_long_to_be_read_has_a_likelihood() -> None:
+async def test_empty_and_too_long_texts_have_no_likelihood() -> None:
     def logprob(prompt: str, text: str) -> float:
         raise AssertionError("nothing is asked")
 
@@ -123,7 +123,7 @@ async def test_neither_an_empty_text_nor_one_too_long_to_be_read_has_a_likelihoo
     assert [(c.id.draw, c.score) for c in out] == [(1, 0.0), (0, 0.0)]
 
 
-async def test_own_likelihood_asks_nothing() -> None:
+async def test_own_likelihood_makes_no_call() -> None:
     logprobs = (-0.5, None, -0.1)
     candidates = [
         Candidate(c.id, c.text, c.value, mean_logprob=p)
@@ -135,7 +135,7 @@ async def test_own_likelihood_asks_nothing() -> None:
     assert context.asked == []
 
 
-async def test_rewards_are_asked_for_all_candidates_at_once() -> None:
+async def test_all_candidates_are_rewarded_in_one_call() -> None:
     context = FakeContext(rewards=lambda text: float(value_in(text) % 3) - 1)
     scorer = Reward(make_prompt("ranker.reward"))
     out = await Ranker("best", scorer, None).run(context, CANDIDATES)
@@ -166,7 +166,7 @@ SCORERS: list[Scorer] = [
 
 
 @pytest.mark.parametrize("scorer", SCORERS)
-async def test_no_candidates_ask_nothing(scorer: Scorer) -> None:
+async def test_without_candidates_no_call_is_made(scorer: Scorer) -> None:
     context = FakeContext()
     assert await Ranker("best", scorer, None).run(context, []) == []
     assert (
@@ -194,7 +194,7 @@ def verdicts(out: Sequence[Candidate]) -> list[object]:
     return [annotation and annotation.value for annotation in found]
 
 
-async def test_what_is_probably_right_passes_with_its_probability_as_the_score() -> None:
+async def test_a_probably_correct_candidate_passes_with_its_probability_as_the_score() -> None:
     context = FakeContext(scores=yes(lambda prompt: (value_in(prompt) + 1) / 5))
     out = await check().run(context, CANDIDATES)
     assert summary(out) == [(2, 0.6), (3, 0.8)]
@@ -203,7 +203,7 @@ async def test_what_is_probably_right_passes_with_its_probability_as_the_score()
     assert verdicts(context.dropped) == ["fail", "fail"]
 
 
-async def test_a_score_at_the_threshold_passes_and_keep_first_cuts_what_stays() -> None:
+async def test_a_score_at_the_threshold_passes_and_keep_first_limits_the_passes() -> None:
     context = FakeContext(scores=yes(lambda prompt: 0.5))
     assert summary(await check(0.5, keep_first=1).run(context, CANDIDATES)) == [(0, 0.5)]
     assert verdicts(context.dropped) == ["pass"] * 3
@@ -227,7 +227,7 @@ async def test_too_little_mass_on_yes_and_no_abstains() -> None:
     assert verdicts(out) == ["abstain"]
 
 
-async def test_a_reward_passes_from_its_threshold_on() -> None:
+async def test_a_reward_at_the_threshold_passes() -> None:
     context = FakeContext(rewards=lambda text: float(value_in(text)) - 1)
     verifier = Verifier(
         "check", partial(judge_by_score, Reward(make_prompt("verifier.reward")), 0.0), None

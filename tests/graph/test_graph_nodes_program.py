@@ -78,8 +78,8 @@ async def test_the_result_becomes_the_value_and_a_mark_records_the_ending() -> N
         (1, "2", "program: ok"),
         (2, None, "program: error ZeroDivisionError: division by zero (line 1)"),
         (3, None, "program: timeout it ran for more than 5 seconds"),
-        (4, None, "program: it comes to no number"),
-        (5, None, "program: it comes to no number"),
+        (4, None, "program: its result contains no number"),
+        (5, None, "program: its result contains no number"),
     ]
     reasons = [mark.reason for c in out if (mark := c.latest("mark"))]
     assert reasons[1:3] == ["x" * MAX_PRINTED + "…", "so far"]
@@ -158,15 +158,15 @@ FAILS = block("fails", before="The answer is 18.\n")
 UNSTATED = block("works", before="Here are 18 lines:\n")
 
 
-async def test_a_program_must_come_to_what_its_text_states() -> None:
+async def test_a_program_must_return_the_answer_that_its_text_states() -> None:
     out, context, sandbox = await verify("The answer is 18.", AGREES, DIFFERS, UNSTATED, FAILS)
     judged = sorted([*out, *context.dropped], key=lambda c: c.id.draw)
     rulings = [(v.value, v.reason) for c in judged if (v := c.latest("verdict"))]
     assert rulings == [
         ("abstain", "there is no program"),
-        ("pass", "the program comes to 18, the text states 18"),
-        ("fail", "the program comes to 2, the text states 3"),
-        ("abstain", "no answer is stated beside the program"),
+        ("pass", "the program returns 18, the text states 18"),
+        ("fail", "the program returns 2, the text states 3"),
+        ("abstain", "no answer is stated outside the program"),
         (
             "fail",
             "the program fails: error ZeroDivisionError: division by zero (line 1)",
@@ -206,7 +206,7 @@ def solution(body: str) -> str:
     return block(f"def solution():\n    {body}")
 
 
-async def test_programs_really_run_and_what_fails_has_no_vote() -> None:
+async def test_programs_are_run_and_a_failed_one_has_no_vote() -> None:
     replies = [
         solution("while True: pass"),
         solution("return 1 / 0"),

@@ -21,7 +21,7 @@ async def test_candidates_are_ordered_and_scored_by_rank() -> None:
     assert out[0].annotations == (Annotation("best", "score", 1.0),)
 
 
-async def test_only_the_best_are_kept_with_the_scores_that_they_have_among_all() -> None:
+async def test_the_best_keep_their_scores_among_all_candidates() -> None:
     out = await make_ranker(keep=2).run(FakeContext(["[3] > [1] > [4] > [2]"]), CANDIDATES)
     assert [(c.id.draw, c.score) for c in out] == [(2, 1.0), (0, 0.75)]
 
@@ -38,7 +38,7 @@ async def test_an_unreadable_reply_keeps_the_order_with_a_reason(reply: str) -> 
     assert {c.annotations[-1].reason for c in out} == {UNREAD}
 
 
-async def test_a_single_candidate_is_scored_without_a_question() -> None:
+async def test_a_single_candidate_is_scored_without_a_call() -> None:
     context = FakeContext()
     (out,) = await make_ranker().run(context, CANDIDATES[:1])
     assert (out.score, context.asked) == (1.0, [])

@@ -73,12 +73,12 @@ async def test_candidates_are_ordered_by_the_share_that_they_pass() -> None:
     assert [(c.id.draw, c.score) for c in out] == [(2, 1.0), (1, 0.5), (0, 0.0)]
 
 
-async def test_what_cannot_be_read_counts_half_and_ties_keep_their_order() -> None:
+async def test_an_unreadable_verdict_counts_half_and_ties_keep_their_order() -> None:
     out = await evaluate("Hm.", "Tests: [1] pass, [2] fail", "Tests: [1] pass", "")
     assert [(c.id.draw, c.score) for c in out] == [(2, 0.75), (0, 0.5), (1, 0.5), (3, 0.5)]
 
 
-async def test_the_score_s_reason_lists_the_tests_that_were_not_passed() -> None:
+async def test_the_reason_of_a_score_lists_the_tests_that_were_not_passed() -> None:
     passing, failing = await evaluate("Tests: [1] pass, [2] pass", "Tests: [2] fail")
     reasons = [a.reason for c in (passing, failing) if (a := c.latest("score"))]
     assert reasons == [
@@ -88,14 +88,14 @@ async def test_the_score_s_reason_lists_the_tests_that_were_not_passed() -> None
 
 
 @pytest.mark.parametrize("tests", [(), (UnitTest("t", "assert f(1) == 1", "program"),)])
-async def test_without_statements_nothing_is_asked(tests: tuple[UnitTest, ...]) -> None:
+async def test_without_statements_no_call_is_made(tests: tuple[UnitTest, ...]) -> None:
     context = FakeContext(tests=tests)
     candidates = [make_candidate(1, "5"), make_candidate(0, "6")]
     assert await evaluator().run(context, candidates) == candidates
     assert context.asked == []
 
 
-async def test_no_candidates_ask_nothing() -> None:
+async def test_without_candidates_no_call_is_made() -> None:
     assert await evaluate() == []
 
 
@@ -107,7 +107,7 @@ async def test_one_candidate_is_judged_and_an_empty_one_fails_without_a_call() -
     assert (empty.score, len(context.asked)) == (0.0, 0)
 
 
-async def test_every_candidate_is_judged_in_a_call_of_its_own() -> None:
+async def test_every_candidate_is_judged_in_a_separate_call() -> None:
     context = FakeContext(["Tests: [1] pass, [2] fail"] * 200, tests=(EVEN, LARGE))
     candidates = [make_candidate(i, str(i)) for i in range(200)]
     out = await evaluator().run(context, candidates)
@@ -198,7 +198,7 @@ async def test_equal_programs_are_run_once() -> None:
     assert counting.runs == 1
 
 
-async def test_programs_that_outlast_the_question_leave_the_candidates_as_they_are() -> None:
+async def test_programs_that_exceed_the_deadline_leave_the_candidates_unchanged() -> None:
     pytest.importorskip("pydantic_monty")
 
     def script(request: Any, draw: int) -> str:

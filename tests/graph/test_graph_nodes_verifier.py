@@ -34,7 +34,7 @@ async def test_if_all_fail_all_are_kept_and_marked_unverified() -> None:
     assert [(m.node, m.value) for m in marks if m] == [("check", "unverified")] * 2
 
 
-async def test_keep_first_cuts_what_stays() -> None:
+async def test_keep_first_limits_the_passes() -> None:
     assert [c.id.draw for c in await verify(FAIL, PASS, PASS, PASS, keep_first=2)] == [1, 2]
     assert [c.id.draw for c in await verify(FAIL, FAIL, keep_first=1)] == [0]
 
@@ -46,7 +46,7 @@ async def test_the_verdict_carries_the_argument_and_the_signature() -> None:
     assert (verdict.node, verdict.value, verdict.reason) == ("check", "pass", PASS)
 
 
-async def test_every_candidate_is_judged_in_a_call_of_its_own() -> None:
+async def test_every_candidate_is_judged_in_a_separate_call() -> None:
     context = FakeContext([PASS] * 200)
     candidates = [make_candidate(i, str(i)) for i in range(200)]
     out = await Verifier("check", partial(judge_by_argument, make_prompt("verifier")), None).run(
@@ -63,5 +63,5 @@ async def test_a_candidate_without_a_number_fails_without_a_call() -> None:
     assert (out.score, len(context.asked)) == (0.0, 0)
 
 
-async def test_no_candidates_ask_nothing() -> None:
+async def test_without_candidates_no_call_is_made() -> None:
     assert await verify() == []

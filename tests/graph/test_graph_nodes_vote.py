@@ -23,7 +23,7 @@ def summary(candidates: list[Candidate]) -> list[tuple[int, str | None, float | 
     return [(c.id.draw, c.value, c.score) for c in candidates]
 
 
-async def test_the_earliest_of_each_value_stands_for_it_scored_by_support() -> None:
+async def test_the_earliest_candidate_of_each_value_is_scored_by_support() -> None:
     assert summary(await vote("4", "5", "5", "4", "5")) == [(1, "5", 3.0), (0, "4", 2.0)]
 
 
@@ -39,7 +39,7 @@ async def test_without_a_value_there_is_no_vote() -> None:
     assert summary(await vote(None, None, None, "5")) == [(3, "5", 1.0)]
 
 
-async def test_where_none_has_a_value_the_first_passes_with_no_support() -> None:
+async def test_if_none_has_a_value_the_first_passes_with_no_support() -> None:
     assert summary(await vote(None, None)) == [(0, None, 0.0)]
     assert await vote() == []
 
@@ -83,14 +83,14 @@ async def test_support_sums_to_the_votes_and_never_rises(values: list[str | None
     assert scores == sorted(scores, reverse=True)
 
 
-async def test_where_one_that_votes_has_no_weight_all_weigh_the_same() -> None:
+async def test_if_a_vote_has_no_weight_all_have_equal_weight() -> None:
     scored = make_candidate(0, "5", Annotation("check", "score", 9.0))
     candidates = [scored, make_candidate(1, "6"), make_candidate(2, "6")]
     out = await Vote("answer", WEIGHTS["score"]).run(FakeContext(), candidates)
     assert summary(out) == [(1, "6", 2.0), (0, "5", 1.0)]
 
 
-async def test_odds_weigh_by_how_much_more_likely_than_not() -> None:
+async def test_odds_are_the_ratio_to_the_complement() -> None:
     scored = [
         make_candidate(i, value, Annotation("check", "score", score))
         for i, (value, score) in enumerate([("5", 0.9), ("6", 0.75), ("6", 0.75), ("6", 0.5)])

@@ -31,7 +31,7 @@ def test_fields_are_filled_and_doubled_braces_are_braces() -> None:
 
 
 @given(st.text())
-def test_what_is_filled_in_is_never_read_again(text: str) -> None:
+def test_filled_in_values_are_not_parsed(text: str) -> None:
     assert Wording("<{question}>").fill({"question": "{question}{{" + text}) == (
         "<{question}{{" + text + ">"
     )
@@ -90,7 +90,7 @@ def test_the_opening_is_made_once_for_a_pool() -> None:
     assert all(x is y for x, y in zip(first[:-1], second[:-1], strict=True))
 
 
-def test_another_pool_or_kind_of_answer_is_not_taken_from_the_first() -> None:
+def test_each_pool_and_kind_of_answer_has_its_own_opening() -> None:
     prompt = make_prompt("generator", shots=1)
     pool = (Example("1 + 1?", "So.", "print(2)"),)
     assert default_pool()[0].question in prompt.messages(Question("a"))[0].content
@@ -107,7 +107,7 @@ def test_judges_show_examples_as_plain_questions() -> None:
 
 @pytest.mark.parametrize("name", PROMPT_KINDS)
 @pytest.mark.parametrize("answer", ["number", "text", "code"])
-def test_every_template_holds_the_question_and_fills_all_fields(name: str, answer: Any) -> None:
+def test_every_template_contains_the_question_and_fills_all_fields(name: str, answer: Any) -> None:
     candidates = [make_candidate(0, "5", NOTE), make_candidate(1, "6")]
     kind = PROMPT_KINDS[name]
     for template in kind.templates:
@@ -119,7 +119,7 @@ def test_every_template_holds_the_question_and_fills_all_fields(name: str, answe
         assert ("[2]\n```" in message.content) == ("candidates" in kind.required)
 
 
-def test_users_own_text() -> None:
+def test_custom_texts_are_filled_in() -> None:
     text = 'Q: {question}\nC: {candidates}\nN: {critiques}\nReply as {{"a": 1}}.'
     prompt = make_prompt("fuser", text=text)
     (message,) = prompt.messages(Question("2 + 3?"), [make_candidate(0, "5", NOTE, text="{five}")])
@@ -155,16 +155,16 @@ def test_an_invalid_prompt_is_refused(node_type: Any, spec: Any, reason: str) ->
 
 def test_the_field_candidates_needs_inputs() -> None:
     spec = PromptSpec.model_validate({"text": "{question} {candidates}"})
-    with pytest.raises(GraphError, match=r"nothing fills \{candidates\}"):
+    with pytest.raises(GraphError, match=r"no field \{candidates\} is available"):
         Prompt(spec, GENERATOR, reads_candidates=False)
 
 
-def test_more_shots_than_the_named_pool_has_is_refused_at_once() -> None:
-    with pytest.raises(GraphError, match="99 shots are asked for, but the pool has 10 examples"):
+def test_more_shots_than_the_named_pool_has_are_refused_at_load() -> None:
+    with pytest.raises(GraphError, match="99 shots are requested, but the pool has 10 examples"):
         make_prompt("generator", shots=99, examples="arithmetic")
 
 
-def test_more_shots_than_the_benchmarks_pool_has_is_refused_when_it_is_known() -> None:
+def test_more_shots_than_the_benchmark_s_pool_has_are_refused_once_it_is_known() -> None:
     prompt = make_prompt("generator", shots=2)
     pool = (Example("1 + 1?", "", "2"),)
     with pytest.raises(GraphError, match="2 shots"):
@@ -181,7 +181,7 @@ def test_the_shipped_pools_have_the_names_of_their_files() -> None:
 
 
 @pytest.mark.parametrize("name", pool_names())
-def test_a_shipped_pool_holds_right_answers_that_are_read_back(name: str) -> None:
+def test_a_shipped_pool_contains_correct_answers_that_are_read_back(name: str) -> None:
     pool = load_pool(name)
     assert 8 <= len(pool) <= 10
     for example in pool:
@@ -233,7 +233,7 @@ def test_a_relative_pool_path_starts_at_the_folder_of_its_file(tmp_path: Path) -
     assert load_pool("mine.json", tmp_path) == (Example("1 + 1?", "So.", "2"),)
 
 
-def test_a_pool_is_read_from_rows_as_gsm8k_has_them(tmp_path: Path) -> None:
+def test_a_pool_is_read_from_rows_in_the_format_of_gsm8k(tmp_path: Path) -> None:
     rows = [
         {"question": "A box of 1,000?", "answer": "2 * 500 = 1,000\n#### 1,000"},
         {"question": "1 + 1?", "answer": "#### 2"},
@@ -265,7 +265,7 @@ def test_a_wrong_row_of_a_pool_is_named_by_file_and_line(
     assert caught.value.file == "p.jsonl:2"
 
 
-def test_a_pool_of_no_rows_is_refused(tmp_path: Path) -> None:
+def test_an_empty_pool_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text("\n")
     with pytest.raises(SpecError, match=r"p\.jsonl: the file has no examples"):
         load_pool("p.jsonl", tmp_path)
@@ -288,12 +288,12 @@ def test_a_wrong_pool_is_a_clear_error(tmp_path: Path, content: str | None, reas
     assert reason in str(caught.value)
 
 
-def test_an_unknown_pool_names_those_that_there_are() -> None:
+def test_an_unknown_pool_is_an_error_that_lists_the_shipped_ones() -> None:
     with pytest.raises(SpecError, match="did you mean 'arithmetic'"):
         load_pool("aritmetic")
 
 
-def test_defaults_are_step_by_step_and_one_template_a_judge() -> None:
+def test_defaults_are_step_by_step_and_one_template_per_judge() -> None:
     assert GENERATOR.default == "cot"
     judges = [kind for kind in PROMPT_KINDS.values() if not kind.puts_question]
     assert all(len(kind.templates) == 1 for kind in judges)

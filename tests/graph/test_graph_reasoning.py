@@ -71,8 +71,8 @@ def answer(nodes: dict[str, Any], output: str, lm: Any, **spec: Any) -> Answer:
 
 @pytest.mark.parametrize("markers", PUBLISHED_MARKERS, ids=lambda m: m.end)
 @pytest.mark.parametrize("is_own", [True, False], ids=["own", "scripted"])
-def test_a_vote_counts_answers_and_not_what_was_reasoned(markers: Any, is_own: bool) -> None:
-    """All four reason that it is 4; three answer 5."""
+def test_a_vote_counts_answers_and_not_reasoning(markers: Any, is_own: bool) -> None:
+    """Four samples that reason that it is 4, of which three answer 5."""
     replies = [
         f"{markers.start}\nThe answer is 4.{markers.end}{markers.lead}\nThe answer is {value}."
         for value in (5, 4, 5, 5)
@@ -84,7 +84,7 @@ def test_a_vote_counts_answers_and_not_what_was_reasoned(markers: Any, is_own: b
 
 
 @given(st.lists(st.sampled_from(["5", "6", "-7"]), min_size=1, max_size=6))
-def test_a_vote_over_reasoning_models_is_that_over_their_answers(values: list[str]) -> None:
+def test_a_vote_of_reasoning_models_equals_a_vote_of_their_answers(values: list[str]) -> None:
     nodes = {"draft": {"type": "generator", "samples": len(values)}, "answer": VOTE["answer"]}
     plain = answer(nodes, "answer", lambda _, draw: f"The answer is {values[draw]}.")
     thinking = answer(
@@ -118,7 +118,7 @@ def test_a_judge_s_verdict_is_read_after_its_reasoning() -> None:
             return thought("Verdict: incorrect", "Verdict: correct")
         return "2 + 3 = 5. The answer is 5."
 
-    # A model that no form can be asked of: its words are read.
+    # A model without constraints: its text is parsed.
     lm = ScriptedLM(script, capabilities=frozenset({"chat"}))
     nodes = {"draft": DRAFT, "check": {"type": "verifier", "inputs": ["draft"]}}
     result = answer(nodes, "check", lm)
@@ -149,7 +149,7 @@ def test_a_completion_that_was_cut_off_has_no_value_and_is_marked(kind: Any) -> 
     assert candidate.annotations == (Annotation("draft", "mark", CUT_OFF_MARK),)
 
 
-def test_what_was_cut_off_does_not_vote_and_is_counted() -> None:
+def test_a_candidate_that_was_cut_off_does_not_vote_and_is_counted() -> None:
     replies = ["<think>\nThe answer is 4."] * 3 + [thought("4?", "The answer is 5.")]
     result = answer(VOTE, "answer", lambda _, draw: replies[draw])
     assert [c.value for c in result.candidates] == ["5"]
@@ -159,13 +159,13 @@ def test_what_was_cut_off_does_not_vote_and_is_counted() -> None:
     assert outer.trace.num_reasoning_cut_off == 6
 
 
-def test_where_all_were_cut_off_there_is_no_answer() -> None:
+def test_if_all_were_cut_off_there_is_no_answer() -> None:
     for kind in ("number", "text"):
         result = answer(VOTE, "answer", lambda _, draw: "<think>\nThe answer is 4.", answer=kind)
         assert (result.text, result.value) == ("", None)
 
 
-def test_a_fuser_is_shown_those_that_answer() -> None:
+def test_a_fuser_is_shown_the_candidates_that_answer() -> None:
     replies = ["<think>\nThe answer is 4."] + [thought("", "The answer is 5.")] * 3
     nodes = {"draft": DRAFT, "merged": {"type": "fuser", "inputs": ["draft"]}}
     lm = ScriptedLM(lambda _, draw: replies[draw])
@@ -174,7 +174,7 @@ def test_a_fuser_is_shown_those_that_answer() -> None:
     assert len(result.candidates[0].parents) == 3
 
 
-def test_judges_are_not_asked_about_what_was_cut_off() -> None:
+def test_judges_are_not_asked_about_candidates_that_were_cut_off() -> None:
     cut = make_candidate(0, None, Annotation("draft", "mark", CUT_OFF_MARK), text="")
     whole = make_candidate(1, "5")
     prompt = Prompt(PromptSpec.model_validate({}), RANKING, reads_candidates=True)
@@ -196,7 +196,7 @@ def test_the_trace_keeps_the_full_text() -> None:
 
 
 @pytest.mark.parametrize("output", ["draft", "answer"], ids=["writes", "chooses"])
-async def test_an_architecture_streams_reasoning_apart(output: str) -> None:
+async def test_an_architecture_streams_reasoning_separately(output: str) -> None:
     nodes = {"draft": {"type": "generator"}}
     if output == "answer":
         nodes = VOTE

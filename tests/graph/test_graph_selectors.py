@@ -62,7 +62,7 @@ def test_a_remote_model_that_lacks_what_a_method_needs_is_refused_at_load(
     error = refusal({"draft": DRAFT, "best": node}, ABLE, REMOTE)
     assert (error.rule, error.path) == ("capabilities", "$.nodes.best.model")
     assert error.reason.endswith(
-        f"lacks what the method '{method}' of a {node_type} needs: {lacks}"
+        f"lacks capabilities that the method '{method}' of a {node_type} needs: {lacks}"
     )
 
 
@@ -76,11 +76,11 @@ def test_likelihoods_come_from_writers_that_return_logprobs(node: dict[str, Any]
     nodes = {"draft": DRAFT, "best": node}
     error = refusal(nodes, REMOTE, ABLE)
     assert error.rule == "likelihoods_exist"
-    assert "the model of role 'solver', which writes for 'draft', lacks logprobs" in error.reason
+    assert "the model of role 'solver' returns no logprobs for 'draft'" in error.reason
     build(spec(nodes), {"solver": ABLE, "judge": REMOTE})
 
 
-def test_a_fuser_replaces_its_inputs_unless_it_may_be_passed_by() -> None:
+def test_a_fuser_replaces_its_inputs_unless_it_may_be_bypassed() -> None:
     fuser: dict[str, Any] = {"type": "fuser", "model": "judge", "inputs": ["draft"]}
     vote = {"type": "vote", "inputs": ["fused"], "weight": "likelihood"}
     nodes = {"draft": DRAFT, "fused": fuser, "best": vote}
@@ -158,19 +158,19 @@ def test_a_vote_by_odds_needs_scores() -> None:
             ),
             "parameters_apply",
             "stop_when",
-            "the values of programs are not known during sampling",
+            "the values of programs are unknown until they are run",
         ),
         (
             best("critic", method="equations", model="judge"),
             "model_given",
             "model",
-            "the method 'equations' of a critic asks no model",
+            "the method 'equations' of a critic uses no model",
         ),
         (
             best("verifier", method="equations", model="judge"),
             "model_given",
             "model",
-            "the method 'equations' of a verifier asks no model",
+            "the method 'equations' of a verifier uses no model",
         ),
         (
             best("verifier", method="program", sampling={"temperature": 0}),
@@ -200,7 +200,7 @@ def test_a_vote_by_odds_needs_scores() -> None:
             best("verifier", model="judge", method="logit", threshold=1.5),
             "parameters_apply",
             "threshold",
-            "a probability is between 0 and 1",
+            "the threshold of a probability must be between 0 and 1",
         ),
         (
             best(model="judge", method="likelihood", use_critiques=False),
@@ -218,7 +218,7 @@ def test_a_vote_by_odds_needs_scores() -> None:
             best(model="judge", method="likelihood", prompt={"text": "{question} {candidates}"}),
             "prompt_fields",
             "prompt.text",
-            "nothing fills {candidates} here",
+            "no field {candidates} is available here",
         ),
         (
             best("verifier", model="judge", method="logit", prompt={"text": "{question}"}),
@@ -267,7 +267,7 @@ async def test_only_writers_whose_likelihood_is_used_are_asked_for_logprobs() ->
     assert four.score == pytest.approx(weights[0])
 
 
-async def test_asking_for_logprobs_changes_no_draw() -> None:
+async def test_requesting_logprobs_changes_no_sample() -> None:
     asked: list[Sequence[int]] = []
     for weight in ("count", "likelihood"):
         lm = ScriptedLM(in_turn(REPLIES))
@@ -328,7 +328,7 @@ async def test_a_vote_by_score_weighs_the_latest_scores() -> None:
     assert scores == [("4", 0.9), ("5", 0.2)]
 
 
-async def test_dropped_candidates_stand_in_the_trace_with_their_judgement() -> None:
+async def test_dropped_candidates_are_in_the_trace_with_their_judgement() -> None:
     lm = ScriptedLM(in_turn(REPLIES), choice_logprob=lambda request, choice: -1.0)
     nodes = {
         "draft": {"type": "generator", "samples": 3},
@@ -355,7 +355,7 @@ def rewarded(role: object) -> Any:
     }
 
 
-async def test_a_card_or_an_app_brings_the_reward_model() -> None:
+async def test_a_reward_model_comes_from_a_card_or_is_custom() -> None:
     card = {"name": "r", "backend": "scripted", "reward": True, "accuracy": 1}
     architecture = archon.load(rewarded(card))
     answer = await architecture.arun("What is 2 + 3?")
@@ -372,7 +372,7 @@ async def test_a_card_or_an_app_brings_the_reward_model() -> None:
 
 
 def weighted_vote(**changes: Any) -> Any:
-    """Drafts, rewarded and all kept, whose votes weigh as much as their rewards."""
+    """Candidates that are rewarded and all kept; their rewards are the weights of their votes."""
     spec = rewarded("scripted")
     spec["nodes"]["best"] |= {"prompt": {"template": "conversation"}, **changes}
     vote = {"type": "vote", "inputs": ["best"], "weight": "score"}
@@ -452,11 +452,11 @@ async def test_a_reward_model_that_returns_nonsense_is_an_error() -> None:
     infinite = RewardLM(ScriptedRewardModel(lambda messages, text: math.inf))
     with pytest.raises(LMError, match="not a finite number"):
         await infinite.score((), ["a"])
-    with pytest.raises(UnsupportedError, match="writes none"):
+    with pytest.raises(UnsupportedError, match="generates none"):
         await infinite.generate(Request((Message("user", "a"),)))
 
 
 async def test_a_lazy_model_passes_texts_on_to_a_reward_model_alone() -> None:
     card = ScriptedCard.model_validate({"name": "s", "backend": "scripted"})
-    with pytest.raises(UnsupportedError, match="s is no reward model"):
+    with pytest.raises(UnsupportedError, match="s is not a reward model"):
         await LazyLM(card, Path()).score((), ["a"])

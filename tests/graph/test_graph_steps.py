@@ -45,7 +45,7 @@ def test_steps_of_a_text_without_calculation_or_answer() -> None:
     assert steps_of(candidate("Hm.")) == "No calculation is shown.\nNo answer is given."
 
 
-def test_of_a_program_that_was_run_the_result_is_shown() -> None:
+def test_the_result_of_a_program_is_shown() -> None:
     mark = Annotation("ran", "mark", "program: ok")
     ran = Candidate(CandidateId("code", 0), "def solution(): return 1 + 1", "2", (), (mark,))
     assert steps_of(ran) == "A program was run.\nThe answer is 2."
@@ -53,7 +53,7 @@ def test_of_a_program_that_was_run_the_result_is_shown() -> None:
 
 
 @given(st.integers(0, 400), st.integers(1, 10**6), st.integers(0, 3000))
-def test_what_is_shown_is_bounded_and_ends_with_the_answer(
+def test_the_shown_steps_are_bounded_and_end_with_the_answer(
     count: int, number: int, digits: int
 ) -> None:
     text = "\n".join(f"{number} + {i} = {number + i}" for i in range(count))
@@ -77,7 +77,7 @@ def test_no_word_of_an_attack_is_shown(attack: str) -> None:
 
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("judge", JUDGES)
-async def test_an_attack_without_calculations_never_wins_whatever_the_judge_likes(
+async def test_an_attack_without_calculations_never_wins_regardless_of_the_judge(
     judge: str, attack: str
 ) -> None:
     """The judge here says yes to everything, prefers the first, and ranks in the order given."""
@@ -97,7 +97,7 @@ async def test_an_attack_without_calculations_never_wins_whatever_the_judge_like
     assert answer.candidates[0].text == HONEST
 
 
-def test_of_other_kinds_of_answers_the_text_is_shown_and_judged() -> None:
+def test_for_other_kinds_of_answers_the_text_is_shown_and_judged() -> None:
     question = Question("Who?", answer="text")
     said = make_candidate(0, None, text="It was Ada.")
     assert prompt("steps").judged(question, [said]) == {said.id}
@@ -105,7 +105,7 @@ def test_of_other_kinds_of_answers_the_text_is_shown_and_judged() -> None:
     assert "It was Ada." in message.content
 
 
-def test_those_that_show_steps_are_judged_else_those_that_state_a_number() -> None:
+def test_candidates_with_steps_are_judged_else_those_with_a_number() -> None:
     question = Question("?", answer="number")
     mute, bare, worked = (candidate(t, i) for i, t in enumerate(["Hm.", "Surely 9.", HONEST]))
     assert prompt("steps").judged(question, [mute, bare, worked]) == {worked.id}
@@ -114,7 +114,7 @@ def test_those_that_show_steps_are_judged_else_those_that_state_a_number() -> No
     assert prompt("text").judged(question, [mute, bare, worked]) == {bare.id, worked.id}
 
 
-async def test_a_judge_is_not_asked_about_what_it_cannot_judge() -> None:
+async def test_a_judge_is_not_asked_about_unjudged_candidates() -> None:
     from archon.graph.nodes.ranker import ListwiseRank, Ranker
 
     context = FakeContext(["Ranking: [2] > [1]"])

@@ -60,7 +60,7 @@ def test_known_values() -> None:
     ("values", "num_left", "settled"),
     [
         ("11", 3, False),
-        ("111", 3, True),  # a new value can draw level, but came later
+        ("111", 3, True),  # a new value can tie, but came later
         ("1112", 3, False),
         ("1112", 2, True),
         ("2111", 2, False),  # a tie goes to 2, which came first
@@ -142,7 +142,7 @@ async def test_unused_sample_indices_stay_reserved() -> None:
     assert {(r.first_draw, r.n) for r in lm.requests} == {(0, 4), (8, 8)}
 
 
-async def test_candidates_that_settle_the_vote_alone_leave_nothing_to_draw() -> None:
+async def test_candidates_that_settle_the_vote_need_no_samples() -> None:
     lm = ScriptedLM(lambda request, draw: said("1"))
     nodes = {
         "a": {"type": "generator", "samples": 5},
@@ -179,7 +179,7 @@ def test_a_rule_that_makes_no_sense_is_refused(stop_when: dict[str, Any]) -> Non
 def test_the_expected_number_of_samples() -> None:
     assert expected_samples(rule(0.95, 4), 16, agreement=1.0) == 4
     assert expected_samples(rule(1.0, 1), 3, agreement=1.0) == 2
-    # After two draws that differ, which happens half of the time, the third must be drawn.
+    # After two different samples, which happens half of the time, a third one is needed.
     assert expected_samples(rule(1.0, 1), 3, agreement=0.5) == pytest.approx(2.5)
     assert 4 < expected_samples(rule(0.95, 4), 16, agreement=0.7) < 16
     assert expected_samples(rule(0.95, 4), 3, agreement=0.7) == 3

@@ -66,7 +66,9 @@ def test_reading_takes_time_linear_in_the_text() -> None:
 
 @pytest.mark.parametrize("method", ["reason", "program"])
 @pytest.mark.parametrize("max_tests", [1, 5, 64, 65, 10_000])
-def test_what_the_form_allows_is_read(method: UnitTestMethod, max_tests: int) -> None:
+def test_every_text_that_the_constraint_allows_is_read(
+    method: UnitTestMethod, max_tests: int
+) -> None:
     form = unit_tests_constraint(method, max_tests)
     assert len(read_tests(conforming_text(form, 0), method, max_tests)) == 1
     wanted = {"reason": "1. It is 4.\n", "program": "assert f(2) == 4\n"}[method]
@@ -96,7 +98,7 @@ def test_results_are_read(text: str, results: list[str]) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 12, 64])
-def test_every_line_of_results_of_the_form_is_read_and_has_room(count: int) -> None:
+def test_every_line_of_results_is_read_and_fits_the_reserved_tokens(count: int) -> None:
     form = results_constraint(count)
     assert form is not None
     assert form.after is not None
@@ -107,7 +109,7 @@ def test_every_line_of_results_of_the_form_is_read_and_has_room(count: int) -> N
         assert len(f"\n{line}") == form.after.room
 
 
-def test_no_form_counts_more_than_64_tests() -> None:
+def test_no_constraint_counts_more_than_64_tests() -> None:
     assert results_constraint(65) is None
 
 
@@ -151,7 +153,7 @@ def evaluator(*inputs: str, **more: Any) -> dict[str, Any]:
     return {"type": "unit_test_evaluator", "inputs": list(inputs), **more}
 
 
-async def test_the_draft_that_passes_most_is_the_answer() -> None:
+async def test_the_candidate_that_passes_most_is_the_answer() -> None:
     answer = await run({"draft": DRAFT, "tests": TESTS, "best": evaluator("draft", "tests")})
     assert answer.value == "2"
     assert [c.id.draw for c in answer.candidates] == [2, 0, 1, 3]
@@ -204,13 +206,13 @@ async def test_the_tests_of_several_generators_are_judged_together() -> None:
     assert "passes 1 of 2 tests" in answer.candidates[0].latest("score").reason
 
 
-async def test_equal_generators_of_tests_take_one_draw_each() -> None:
+async def test_equal_generators_of_tests_take_one_sample_each() -> None:
     nodes = {"draft": DRAFT, "a": TESTS, "b": TESTS, "best": evaluator("draft", "a", "b")}
     answer = await run(nodes)
     assert [answer.trace.nodes[name].calls[0].first_draw for name in "ab"] == [0, 1]
 
 
-async def test_tests_that_were_not_written_leave_the_candidates_as_they_are() -> None:
+async def test_without_tests_the_candidates_are_unchanged() -> None:
     nodes = {
         "draft": DRAFT,
         "tests": {**TESTS, "inputs": ["draft"], "when": NEVER},
@@ -236,13 +238,13 @@ async def test_votes_can_weigh_the_share_of_tests_that_are_passed(
     assert (answer.value, answer.candidates[0].score) == (value, 1.0)
 
 
-async def test_a_false_condition_leaves_the_evaluator_out() -> None:
+async def test_a_false_condition_bypasses_the_evaluator() -> None:
     best = evaluator("draft", "tests", when={"num_passed": 1})
     answer = await run({"draft": DRAFT, "tests": TESTS, "best": best})
     assert [c.score for c in answer.candidates] == [None] * 4
 
 
-async def test_a_budget_without_room_for_all_judgements_passes_the_evaluator_by() -> None:
+async def test_a_budget_for_too_few_judgements_bypasses_the_evaluator() -> None:
     nodes = {"draft": DRAFT, "tests": TESTS, "best": evaluator("draft", "tests")}
     answer = await run(nodes, budget={"max_calls": 8})
     assert (answer.limited_by, answer.value, answer.usage.calls) == ("calls", "0", 5)
@@ -275,13 +277,13 @@ CODE = {**T, "method": "program"}
             {"draft": D, "t": CODE, "best": evaluator("draft", "t", model="m")},
             "tests_exist",
             "$.nodes.best.method",
-            "the tests that arrive here are for 'program'",
+            "the tests that arrive here have the method 'program'",
         ),
         (
             {"draft": D, "t": T, "best": evaluator("draft", "t", method="program")},
             "tests_exist",
             "$.nodes.best.method",
-            "the tests that arrive here are for 'reason'",
+            "the tests that arrive here have the method 'reason'",
         ),
         (
             {"t": T, "best": evaluator("t", model="m")},
@@ -301,7 +303,7 @@ CODE = {**T, "method": "program"}
             {"draft": D, "t": CODE, "best": evaluator("draft", "t", method="program", model="m")},
             "model_given",
             "$.nodes.best.model",
-            "the method 'program' of a unit_test_evaluator asks no model",
+            "the method 'program' of a unit_test_evaluator uses no model",
         ),
         (
             {"draft": D, "t": T, "best": evaluator("draft", "t")},
@@ -321,7 +323,7 @@ CODE = {**T, "method": "program"}
             | {"t": {**T, "prompt": {"text": "{question} {candidates}"}}},
             "prompt_fields",
             "$.nodes.t.prompt.text",
-            "nothing fills {candidates} here",
+            "no field {candidates} is available here",
         ),
         (
             {"draft": D, "t": T}

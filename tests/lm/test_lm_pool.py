@@ -366,7 +366,7 @@ async def test_a_sample_whose_key_has_changed_is_not_stored(
     lm = Adapting()
     for _ in range(3):
         await ask(pool, lm)
-    assert lm.asked == [range(1), range(1)], "the second call's draw is kept, under its own key"
+    assert lm.asked == [range(1), range(1)], "the second call's sample is kept, under its own key"
 
 
 async def test_waiting_may_be_cancelled(pool: DrawPool) -> None:

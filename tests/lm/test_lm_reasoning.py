@@ -1,4 +1,4 @@
-"""All models separate reasoning from answers."""
+"""Separation of reasoning from answers by all models."""
 
 from __future__ import annotations
 

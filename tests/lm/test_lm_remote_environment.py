@@ -164,7 +164,7 @@ def test_unreadable_certificates_are_an_error(
     elif kind == "file":
         named.write_text("no certificate")
     monkeypatch.setenv(variable, str(named))
-    with pytest.raises(UsageError, match=rf'{variable} .*{named}.*"trust_env": false'):
+    with pytest.raises(UsageError, match=rf'{variable} .*{named}.*"trust_env" to false'):
         remote("https://localhost/v1")
     remote("http://localhost/v1")  # needs none
     remote("https://localhost/v1", trust_env=False)

@@ -178,7 +178,7 @@ async def test_a_server_that_rejects_both_limits_gets_none() -> None:
     before = lm.draw_key(REQUEST)
     [sample] = await lm.generate(REQUEST)
     assert sample.notes == (
-        "the server rejects 'max_tokens', which is not sent: texts may be longer",
+        "the server rejects 'max_tokens', so it is not sent: texts may be longer",
     )
     assert lm.draw_key(REQUEST) != before, "its texts are others"
     assert lm.draw_key(REQUEST) == remote(server, omit=["max_tokens"]).draw_key(REQUEST)

@@ -72,7 +72,7 @@ async def test_a_reply_with_an_empty_finish_reason_is_complete_with_a_note(
     usage = {"prompt_tokens": 5, "completion_tokens": tokens}
     sample = await one(completion("x", "", usage=usage))
     assert (sample.text, sample.finish_reason) == ("x", reason)
-    assert sample.notes == ("the server gave no finish_reason; taken as 'stop'",)
+    assert sample.notes == ("the server sent no finish_reason; 'stop' is assumed",)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ async def test_truncated_reasoning_is_not_an_answer(values: dict[str, Any]) -> N
     assert (sample.text, sample.reasoning, sample.is_reasoning_cut_off) == ("", "2 + ", True)
     sample = await one(message("stop", reasoning="2 + 3", **values))
     assert (sample.text, sample.reasoning, sample.is_reasoning_cut_off) == ("", "2 + 3", True)
-    assert sample.notes == ("the reply holds reasoning and no answer",)
+    assert sample.notes == ("the reply contains reasoning but no answer",)
 
 
 # --------------------------------------------------------------- texts in unusual places
@@ -271,7 +271,7 @@ async def test_an_unknown_cost_is_noted_and_logged_once(
     lm = remote(replied(completion(usage=usage)))
     for _ in range(2):
         [sample] = await lm.generate(REQUEST)
-        assert any("no count of tokens" in note for note in sample.notes)
+        assert any("no token counts" in note for note in sample.notes)
     assert [record.levelno for record in caplog.records if record.name == "archon.lm"] == [
         logging.WARNING
     ]
@@ -329,7 +329,7 @@ async def test_an_unrequested_stream_is_read() -> None:
 async def test_a_message_that_repeats_another_text_than_was_streamed_is_refused() -> None:
     last = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": "Help"}}]}
     server = FakeServer(sse(delta("Hello"), last))
-    with pytest.raises(GarbledError, match="another text"):
+    with pytest.raises(GarbledError, match="differs from the streamed text"):
         await remote(server).generate(REQUEST, lambda event: None)
 
 

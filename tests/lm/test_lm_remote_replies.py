@@ -23,9 +23,9 @@ from archon.types import (
     ("reply", "words"),
     [
         (httpx.Response(200, html="<html>login</html>"), "text/html"),
-        (httpx.Response(200, content=b"Hello"), "of the type ''"),
+        (httpx.Response(200, content=b"Hello"), "has the type ''"),
         (httpx.Response(200, content=b"{}"), "no list of choices"),
-        (httpx.Response(200, text="Hello"), "of the type 'text/plain'"),
+        (httpx.Response(200, text="Hello"), "has the type 'text/plain'"),
         (httpx.Response(307, headers={"location": "http://two.test/"}), "redirect to http://two"),
         (httpx.Response(200, content=b'{"a', headers={"content-type": "application/json"}), "JSON"),
         (httpx.Response(200, json=[1]), "not a JSON object"),
@@ -35,8 +35,8 @@ from archon.types import (
         (httpx.Response(200, json={"choices": [{"index": 4}]}), "was not requested"),
         (httpx.Response(200, json={"choices": [{"finish_reason": "stop"}]}), "without a message"),
         (httpx.Response(200, json=completion(7)), "no text"),
-        (httpx.Response(200, json=completion("x", "what")), "unknown finish_reason 'what'"),
-        (httpx.Response(200, json=completion("x", 3)), "unknown finish_reason '3'"),
+        (httpx.Response(200, json=completion("x", "what")), "unknown finish_reason: 'what'"),
+        (httpx.Response(200, json=completion("x", 3)), "unknown finish_reason: '3'"),
         (httpx.Response(200, json=completion("x", "error")), "did not finish"),
         (httpx.Response(200, json=completion([7])), "no text"),
         (httpx.Response(200, json=completion("x", "content_filter")), "withheld"),
@@ -88,7 +88,7 @@ async def test_a_permanently_garbled_reply_is_reported_within_the_deadline(
     with pytest.raises(GarbledError, match=r"http://one\.test/v1/chat/completions: .+"):
         await remote(FakeServer(*[reply] * 3)).generate(REQUEST)
     server = FakeServer(*[reply] * 3)
-    with pytest.raises(LMError, match=r"far: no answer within 1 seconds; the last failure: .+"):
+    with pytest.raises(LMError, match=r"far: no answer within 1 seconds; last failure: .+"):
         await remote(server, timeout_seconds=1).generate(REQUEST)
     assert len(server.requests) == 1
 

@@ -284,5 +284,5 @@ def test_a_damaged_template_is_refused(folder: Path) -> None:
 
 def test_fewer_embeddings_than_tokens_are_refused(folder: Path) -> None:
     edit(folder / "tokenizer.json", added_tokens=[{"id": 5000, "content": "far"}])
-    with pytest.raises(ModelFileError, match="5001 tokens, but 288 embeddings"):
+    with pytest.raises(ModelFileError, match="5001 tokens, but the model has only 288 embeddings"):
         open_tiny(folder)

@@ -279,7 +279,7 @@ def test_a_vocabulary_larger_than_the_embedding_is_refused(tmp_path: Path) -> No
         "tokenizer.ggml.token_type": [*vocabulary.types, 1],
     }
     write_gguf(tmp_path / "file.gguf", TinyModel("qwen2", metadata=longer))
-    with pytest.raises(ModelError, match="289 tokens, but 288 embeddings"):
+    with pytest.raises(ModelError, match="289 tokens, but the model has only 288 embeddings"):
         open_tiny(tmp_path / "file.gguf")
 
 

@@ -194,7 +194,7 @@ def test_special_tokens_of_older_folders_are_in_a_separate_file(tmp_path: Path) 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_VARIABLES))
 def test_reserved_variables_are_refused(name: str) -> None:
-    with pytest.raises(UnsupportedError, match=f"template_variables: '{name}' is set by Archon"):
+    with pytest.raises(UnsupportedError, match=f"template_variables: '{name}' is reserved"):
         pair(STYLES["chatml"]).ours.prompt((Message("user", "a"),), {name: []})
 
 

@@ -159,7 +159,7 @@ async def test_rewards_are_computed_concurrently_with_samples(
     together = await asyncio.gather(generator.generate(request), lm.score(MESSAGES, ["12", "the"]))
     assert together[1] == pytest.approx(alone, abs=1e-6)
     assert await lm.score(MESSAGES, []) == []
-    with pytest.raises(UnsupportedError, match="tiny scores texts and writes none"):
+    with pytest.raises(UnsupportedError, match="tiny scores texts and generates none"):
         await lm.generate(request)
     for opened in (generator, lm):
         await opened.aclose()  # type: ignore[attr-defined]

@@ -156,7 +156,7 @@ def test_a_worker_that_does_not_start_is_an_error_with_the_reason(
         if "import" in program
         else "exits without an error message"
     )
-    with pytest.raises(ModelError, match=f"chat templates does not start: .*{reason}"):
+    with pytest.raises(ModelError, match=f"chat templates did not start: .*{reason}"):
         rendered(renderer, "x")
 
 
@@ -164,7 +164,7 @@ def test_a_missing_interpreter_is_reported(
     renderer: template._Renderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    with pytest.raises(ModelError, match=r"does not start: .*No such file"):
+    with pytest.raises(ModelError, match=r"did not start: .*No such file"):
         rendered(renderer, "x")
 
 

@@ -280,7 +280,7 @@ def test_a_named_end_of_turn_ends_a_text(tmp_path: Path) -> None:
     [
         ({"model": "llama"}, "tokenizer model 'llama' is not supported"),
         ({"model": None}, "tokenizer.ggml.model is missing"),
-        ({"pre": "mystery"}, "splitting rule 'mystery' is not supported"),
+        ({"pre": "mystery"}, "pre-tokenizer 'mystery' is not supported"),
         ({"pre": 3}, "tokenizer.ggml.pre is missing or not a str"),
         ({"tokens": None}, "tokenizer.ggml.tokens is missing"),
         ({"tokens": [1, 2, 3]}, "values other than strings"),

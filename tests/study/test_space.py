@@ -121,7 +121,7 @@ def test_omitting_a_needed_node_rejects_the_point() -> None:
     )
     first, second = space.points()
     space.build(first)
-    with pytest.raises(RejectedError, match="without 'notes': no critic's critiques"):
+    with pytest.raises(RejectedError, match="without 'notes': no critiques"):
         space.build(second)
 
 

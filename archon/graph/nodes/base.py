@@ -42,10 +42,10 @@ class NodeContext(Protocol):
         Parameters
         ----------
         constraint
-            The constraint on the reply. A model without constraints, and a beam search, have only
-            the wording of the prompt.
+            The constraint on the reply. A model without constraints and a beam search ignore it;
+            they follow the wording of the prompt alone.
         choices
-            Replies to be scored; nothing is sampled.
+            Replies to score; nothing is sampled.
 
         Raises
         ------
@@ -54,7 +54,7 @@ class NodeContext(Protocol):
         """
         ...
 
-    async def draw(
+    async def sample(
         self, messages: tuple[Message, ...], n: int, *, skip: int = 0
     ) -> list[Completion]:
         """Sample up to ``n`` texts that become candidates, as the budget allows.
@@ -66,7 +66,7 @@ class NodeContext(Protocol):
         ...
 
     def can(self, capability: str) -> bool:
-        """Return whether the node's model has a capability (``archon.lm.base.CAPABILITIES``)."""
+        """Return True if the node's model has a capability (``archon.lm.base.CAPABILITIES``)."""
         ...
 
     async def reward(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
@@ -79,7 +79,7 @@ class NodeContext(Protocol):
         Raises
         ------
         BudgetError
-            The question's time ran out first. The work was cancelled; the trace records the limit.
+            The question's time ran out. The work was cancelled, and the trace records the limit.
         """
         ...
 
@@ -88,7 +88,7 @@ class NodeContext(Protocol):
         ...
 
     def add_tests(self, tests: Sequence[UnitTest]) -> None:
-        """Pass on unit tests after those that arrive; every node passes on all tests."""
+        """Add unit tests after those that arrive; every node passes on all tests."""
         ...
 
 

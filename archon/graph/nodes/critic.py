@@ -16,7 +16,7 @@ from archon.types import Annotation, Candidate
 
 
 class Critic:
-    """Asks once about all candidates and divides the reply among them.
+    """Critic that asks once about all candidates and divides the reply among them.
 
     If the reply cannot be divided, every candidate gets all of it, marked ``OF_ALL``, and prompts
     show it once. A candidate that a divided reply does not mention gets no critique.

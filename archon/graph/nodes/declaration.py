@@ -44,14 +44,14 @@ class Calls:
 
     @classmethod
     def of_judge(cls, count: int, shown: int) -> Calls:
-        """Calls with one prompt each; the node needs all of them."""
+        """Return calls with one prompt each; the node needs all of them."""
         return cls(count, shown, minimum=count, num_prompts=count)
 
     @classmethod
     def of_samples(
         cls, count: int, shown: int, expected: Callable[[float], float] | None = None
     ) -> Calls:
-        """Samples of one prompt; the node makes up to ``count``, as the budget allows."""
+        """Return samples of one prompt; the node makes up to ``count``, as the budget allows."""
         return cls(count, shown, num_prompts=1, expected=expected)
 
 
@@ -64,7 +64,7 @@ class Reads:
     scores: Literal["score", "odds"] | None = None
     """The latest score of every candidate, or the odds of that score."""
     likelihoods: str = ""
-    """The key of the file that asks for the log-probabilities of the candidates' texts."""
+    """The key of the file that requires the log-probabilities of the candidates' texts."""
     shows: Shows = "text"
     """The part of a candidate that prompts show."""
     tests: UnitTestMethod | None = None
@@ -80,7 +80,7 @@ class Effects(Generic[N]):
     replaces: bool = False
     """The candidates that the node reads are not passed on."""
     keeps: Callable[[N], int | None] | None = None
-    """Largest number of candidates passed on; None where no key of the node limits it."""
+    """Largest number of candidates passed on; None if no key of the node limits it."""
     usual_share: float = 1.0
     """Share of the candidates that is usually passed on; below 1 the node may drop candidates."""
     scores: ScoreKind | None = None
@@ -127,13 +127,13 @@ class Method(Generic[N]):
 
     make: Callable[[Setup[N]], GraphNode]
     prompt: PromptKind | None = None
-    """The templates of its prompts; None where it asks no model for text."""
+    """The templates of its prompts; None if it asks no model for text."""
     requires: frozenset[str] = frozenset()
     """Capabilities that its model must have."""
-    refusal: str = "asks no model"
-    """End of the error message where the file gives a model that the method does not use."""
+    refusal: str = "uses no model"
+    """End of the error message if the file names a model that the method does not use."""
     without_model: Method[N] | None = None
-    """The method of a node without a model; None where the method needs one."""
+    """The method of a node without a model; None if the method needs one."""
     calls: Callable[[N, int], Calls] = lambda node, num_inputs: Calls()
     """Node and number of candidates it reads → its calls."""
 
@@ -151,7 +151,7 @@ class Reason:
     argument: str = ""
     """The judge's reply about the candidate."""
     fused: bool = False
-    """The candidate was read for a new text."""
+    """True if the candidate was read for a new text."""
 
 
 def given(node: Node, *names: str) -> Iterator[str]:
@@ -175,14 +175,14 @@ class NodeType(Generic[N]):
     chosen_by: str = ""
     """The key of the spec that names the method."""
     needs_inputs: bool = True
-    """Whether the node has to read other nodes."""
+    """True if the node must read other nodes."""
     reads: Callable[[N], Reads] = lambda node: Reads()
     effects: Effects[N] = field(default_factory=Effects)
     """The effects of all methods."""
     label: Callable[[N], Iterable[str]] = given
     """The parameters that a diagram shows."""
     check: Callable[[N], Iterable[tuple[str, str]]] = lambda node: ()
-    """Parameters that the method does not accept, or not with this value: (reason, key)."""
+    """Node → errors about parameters or values that the method does not accept: (reason, key)."""
     explain: Callable[[Plain, Plain], Reason] | None = None
     """Node and dropped candidate of a trace → reason; None for a type that drops none."""
 

@@ -15,7 +15,7 @@ from archon.types import Annotation, Candidate
 
 
 class EquationCritic:
-    """Reports the first wrong calculation of each candidate, or that all are right.
+    """Critic that reports the first wrong calculation of each candidate, or that all are right.
 
     A candidate without a calculation gets no critique.
     """
@@ -37,7 +37,7 @@ class EquationCritic:
 async def judge_equations(context: NodeContext, candidates: Sequence[Candidate]) -> list[Ruling]:
     """Fail candidates with a wrong calculation and pass those whose calculations are all right.
 
-    A candidate without a calculation gets an abstention, because nothing of it was checked.
+    A candidate without a calculation gets an abstention, because nothing could be checked.
     """
     return [_ruling(equations.check_equations(candidate.text)) for candidate in candidates]
 

@@ -14,10 +14,10 @@ from archon.types import Candidate
 
 
 class Fuser:
-    """Replaces the candidates it reads by ``samples`` fused ones.
+    """Node that replaces the candidates it reads by ``samples`` fused ones.
 
-    Its prompt leaves out candidates whose reasoning was cut off. The parents of a fused candidate
-    are all candidates in the prompt. Their annotations are not passed on: they are about other
+    Its prompt omits candidates whose reasoning was cut off. The parents of a fused candidate are
+    all candidates in the prompt. Their annotations are not passed on, because they are about other
     texts.
     """
 
@@ -26,7 +26,7 @@ class Fuser:
         self._samples, self._use_critiques = samples, use_critiques
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Sample one prompt; without candidates, make no call.
+        """Make ``samples`` completions of one prompt; without candidates, make none.
 
         If the budget allows no sample, the candidates are passed on.
         """
@@ -35,7 +35,7 @@ class Fuser:
         question = context.question
         candidates = [c for c in candidates if not is_cut_off(c)] or candidates
         messages = self._prompt.messages(question, candidates, self._use_critiques)
-        completions = await context.draw(messages, self._samples)
+        completions = await context.sample(messages, self._samples)
         if not completions:
             return list(candidates)
         parents = tuple(candidate.id for candidate in candidates)

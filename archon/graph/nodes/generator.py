@@ -16,9 +16,9 @@ from archon.types import Candidate
 
 
 class Generator:
-    """Appends ``samples`` new answers to the candidates it reads.
+    """Node that appends ``samples`` new answers to the candidates it reads.
 
-    With ``stop_when`` it samples in rounds until a vote on everything that it would pass on is
+    With ``stop_when`` it samples in rounds until a vote on all candidates that it would pass on is
     settled. The candidates that it reads vote as well. If they settle the vote, it samples nothing.
     """
 
@@ -32,15 +32,15 @@ class Generator:
         """Make one call for all samples, or one for each round."""
         question, rule = context.question, self._stop_when
         messages = self._prompt.messages(question, candidates)
-        passed_on, num_drawn = list(candidates), 0
-        while (left := self._samples - num_drawn) > 0:
-            if rule is not None and is_settled(rule, [c.value for c in passed_on], left):
+        passed_on, num_sampled = list(candidates), 0
+        while (num_left := self._samples - num_sampled) > 0:
+            if rule is not None and is_settled(rule, [c.value for c in passed_on], num_left):
                 break
-            count = left if rule is None else min(left, rule.round)
-            drawn = await context.draw(messages, count, skip=num_drawn)
-            passed_on += from_completions(self._node, drawn, question.answer, messages=messages)
-            num_drawn += count
-            if len(drawn) < count:  # the budget is used up
+            count = num_left if rule is None else min(num_left, rule.round)
+            new = await context.sample(messages, count, skip=num_sampled)
+            passed_on += from_completions(self._node, new, question.answer, messages=messages)
+            num_sampled += count
+            if len(new) < count:  # the budget is used up
                 break
         return passed_on
 
@@ -48,7 +48,7 @@ class Generator:
 def _calls(node: GeneratorNode, num_inputs: int) -> Calls:
     """Return the calls of one prompt.
 
-    A generator that reads candidates is expected to draw all samples, because the agreement of its
+    A generator that reads candidates is expected to make all samples, because the agreement of its
     inputs is unknown.
     """
     if node.stop_when is None or node.inputs:
@@ -60,14 +60,14 @@ def _calls(node: GeneratorNode, num_inputs: int) -> Calls:
 def _label(node: GeneratorNode) -> Iterator[str]:
     yield from given(node, "samples")
     if node.stop_when is not None:
-        yield f"until {node.stop_when.confidence:.4g} sure"
+        yield f"until confidence {node.stop_when.confidence:.4g}"
 
 
 def _check(node: GeneratorNode) -> Iterator[tuple[str, str]]:
     name = None if node.prompt is None else node.prompt.template
     template = GENERATOR.templates.get(name or "")
     if node.stop_when is not None and template is not None and template.asks_for_program:
-        yield "the values of programs are not known during sampling", "stop_when"
+        yield "the values of programs are unknown until they are run", "stop_when"
 
 
 NODE_TYPE = NodeType(

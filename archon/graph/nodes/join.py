@@ -1,4 +1,4 @@
-"""The join: passes on its inputs; a bypassed output with several inputs becomes one."""
+"""The join: passes on its inputs. An output with several inputs becomes one if it is bypassed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archon.types import Candidate
 
 
 class Join:
-    """Passes on its joined inputs unchanged."""
+    """Node that passes on its joined inputs unchanged."""
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
         return list(candidates)

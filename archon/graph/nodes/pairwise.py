@@ -42,16 +42,16 @@ def most_pairs(count: int) -> int:
 
 
 class ShareOfWins:
-    """Scores candidates by the share of their pairs that they win, in two calls per pair.
+    """Scorer by the share of pairs that a candidate wins, in two calls per pair.
 
-    The model compares each pair in both orders. A candidate that is chosen in both wins. If the two
-    orders disagree or no choice can be read, the judge looked at the place and not at the answer:
-    each candidate gets half a win. No call is made about equal texts, which share the win, or about
-    a pair with an unjudged candidate (``Prompt.judged``), which loses. A model that can score
+    The model compares each pair in both orders. A candidate that is chosen in both wins. If the
+    choices disagree, the judge chose by position and not by answer. Then, and if no choice can be
+    read, each candidate gets half a win. No call is made about equal texts, which share the win, or
+    about a pair with an unjudged candidate (``Prompt.judged``), which loses. A model that can score
     choices does so; another writes its choice. A single candidate scores 1.
 
-    Up to ``MAX_ROUND_ROBIN`` candidates are all compared with each other. More play a Swiss
-    tournament of ``num_rounds`` rounds.
+    Up to ``MAX_ROUND_ROBIN`` candidates are all compared with each other. More candidates play a
+    Swiss tournament of ``num_rounds`` rounds.
     """
 
     def __init__(self, prompt: Prompt, use_critiques: bool | None) -> None:
@@ -91,7 +91,7 @@ class ShareOfWins:
         return 1.0 if forth else 0.0
 
     async def _prefers_first(self, context: NodeContext, a: Candidate, b: Candidate) -> bool | None:
-        """Return whether the model prefers the first candidate; None for no preference."""
+        """Return True if the model prefers the first candidate; None for no preference."""
         messages = self._prompt.messages(context.question, [a, b], self._use_critiques)
         if context.can("choices"):
             logprobs = await score_choices(context, messages, CHOICES)

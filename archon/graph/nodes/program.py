@@ -26,12 +26,11 @@ MAX_PRINTED = 1000
 
 
 class Program:
-    """Runs the program of each candidate; its result becomes the candidate's value.
+    """Node that runs the program of each candidate; its result becomes the candidate's value.
 
-    A program that fails, or has no result of the requested kind, leaves no value, so that the
-    candidate has no vote. A mark records how the program ended and what it printed. Text and
-    identity do not change, nor does a candidate without a program
-    (``archon.answers.read_program``).
+    If a program fails or has no result of the requested kind, the candidate has no value and no
+    vote. A mark records how the program ended and what it printed. Text and identity do not change.
+    A candidate without a program (``archon.answers.read_program``) does not change either.
     """
 
     def __init__(self, node: str, sandbox: Sandbox, limits: SandboxLimits) -> None:
@@ -59,7 +58,7 @@ class Program:
                 ending, printed = f"{result.kind} {result.error}", result.stdout
             case _:
                 value, printed = value_of(result.value, kind), result.stdout
-                ending = "ok" if value is not None else f"it comes to no {kind}"
+                ending = "ok" if value is not None else f"its result contains no {kind}"
         if len(printed) > MAX_PRINTED:
             printed = printed[:MAX_PRINTED] + "…"
         mark = Annotation(self._node, "mark", PROGRAM_MARK + ending, printed)
@@ -81,7 +80,7 @@ async def judge_programs(
     return [
         Ruling("abstain", "there is no program")
         if code is None
-        else Ruling("abstain", "no answer is stated beside the program")
+        else Ruling("abstain", "no answer is stated outside the program")
         if stated is None
         else _ruling(results[code], stated, kind)
         for code, stated in claims
@@ -103,7 +102,7 @@ def _ruling(result: ProgramResult, stated: str, kind: AnswerKind) -> Ruling:
         return Ruling("fail", f"the program fails: {result.kind} {result.error}")
     value = value_of(result.value, kind)
     computed = f"no {kind}" if value is None else value
-    reason = f"the program comes to {computed}, the text states {stated}"
+    reason = f"the program returns {computed}, the text states {stated}"
     return Ruling("pass" if answers.same_value(value, stated) else "fail", reason)
 
 

@@ -18,7 +18,7 @@ from archon.graph.nodes.declaration import (
 )
 from archon.graph.nodes.pairwise import ShareOfWins, most_pairs
 from archon.graph.nodes.scorers import ExpectedGrade, Likelihood, OwnLikelihood, Reward, Scorer
-from archon.graph.nodes.selection import Scored, keep_best, own_annotation, place_of_dropped
+from archon.graph.nodes.selection import Scored, keep_best, own_annotation, rank_of_dropped
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import GRADE, LIKELIHOOD, PAIR, RANKER_REWARD, RANKING
 from archon.lm.reward import REWARD
@@ -26,11 +26,11 @@ from archon.spec.architecture import RankerNode
 from archon.types import Candidate
 
 UNREAD = "no ranking could be read"
-"""``reason`` of a score that stands for the candidate's original place."""
+"""``reason`` of a score that reflects the candidate's original position."""
 
 
 class Ranker:
-    """Orders candidates by their scores, best first; ties keep their order."""
+    """Node that orders candidates by their scores, best first; ties keep their order."""
 
     def __init__(self, node: str, scorer: Scorer, keep: int | None) -> None:
         self._node, self._scorer, self._keep = node, scorer, keep
@@ -41,7 +41,7 @@ class Ranker:
 
 
 class ListwiseRank:
-    """Scores candidates by their rank in an order that one call asks for.
+    """Scorer by the rank in an order of all candidates, for which one call asks.
 
     Of N candidates the best scores 1, the next (N - 1)/N, and the last 1/N. Candidates that the
     reply does not mention follow in their original order, then those that are not shown
@@ -88,8 +88,8 @@ def _check(node: RankerNode) -> Iterator[tuple[str, str]]:
 def _explain(node: Plain, candidate: Plain) -> Reason:
     score = own_annotation(node, candidate, "score")
     is_unread = score is not None and score["reason"] == UNREAD
-    how = "no ranking could be read, and it came" if is_unread else "ranked"
-    return Reason(f"{how} {place_of_dropped(node, candidate)}")
+    how = "no ranking could be read, and it was" if is_unread else "ranked"
+    return Reason(f"{how} {rank_of_dropped(node, candidate)}")
 
 
 NODE_TYPE: NodeType[RankerNode] = NodeType(

@@ -29,9 +29,10 @@ def _declared() -> Iterator[tuple[str, NodeType[Any]]]:
         key = node_type.chosen_by
         methods = get_args(spec.model_fields[key].annotation) if key else ("",)
         if node_type.spec is not spec:
-            raise TypeError(f"the declaration of {name} names another spec")
+            raise TypeError(f"the declaration of {name} has another spec")
         if set(methods) != set(node_type.methods):
-            raise TypeError(f"the spec of {name} has the methods {methods}, its declaration others")
+            declared = tuple(node_type.methods)
+            raise TypeError(f"the spec of {name} has the methods {methods}, not {declared}")
         if not key and "method" in spec.model_fields:
             raise TypeError(f"the declaration of {name} lacks chosen_by")
         if ("model" in spec.model_fields) != (spec.role is not Node.role):

@@ -1,6 +1,6 @@
 """Scorers of single candidates; rankers order by them and verifiers compare with a threshold.
 
-Nothing is parsed: every scorer reads numbers that a model computes.
+Every scorer reads numbers that a model computes; none parses a reply.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GRADES = tuple("123456789")
 YES, NO = "Yes", "No"
 
 MIN_MASS = 0.1
-"""Least P(yes) + P(no); below it the model prefers another reply, and the scorer abstains."""
+"""Minimum of P(yes) + P(no). Below it the model prefers another reply, and the scorer abstains."""
 
 NOT_JUDGED = Scored(0.0, abstains=True)
 """The score of a candidate that the judge is not asked about (``Prompt.judged``)."""
@@ -37,10 +37,11 @@ class Scorer(Protocol):
 
 
 class ExpectedGrade:
-    """Σ P(grade) · grade over the grades 1 to 9, scaled to [0, 1]; one call per candidate.
+    """Expected grade over the grades 1 to 9, scaled to [0, 1]; one call per candidate.
 
-    P is the model's distribution, renormalised over the grades (G-Eval, Liu et al., arXiv
-    2303.16634). Unjudged candidates score 0; a candidate without a probable grade scores 0.5.
+    This is Σ P(grade) · grade, where P is the model's distribution, renormalized over the grades
+    (G-Eval, Liu et al., arXiv 2303.16634). Unjudged candidates score 0; a candidate without a
+    probable grade scores 0.5.
     """
 
     def __init__(self, prompt: Prompt, use_critiques: bool | None) -> None:
@@ -55,7 +56,7 @@ class ExpectedGrade:
 
 
 class ProbabilityOfYes:
-    """P(yes) / (P(yes) + P(no)) as the reply; one call per candidate.
+    """Probability of the reply yes, P(yes) / (P(yes) + P(no)); one call per candidate.
 
     Unjudged candidates score 0. The scorer abstains below ``MIN_MASS``.
     """
@@ -84,10 +85,10 @@ class OwnLikelihood:
 
 
 class Likelihood:
-    """Geometric mean of the token probabilities of a text as the node's model's reply.
+    """Geometric mean of the token probabilities of a text as a reply of the node's model.
 
-    One call per candidate. An empty text scores 0, and so does one that is too long for a prompt: a
-    repetition is likely from its second time on, so a part says nothing about the whole.
+    One call per candidate. An empty text scores 0. So does a text that is too long for a prompt:
+    repetitions are likely from the second time on, so a part does not represent the complete text.
     """
 
     def __init__(self, prompt: Prompt) -> None:
@@ -112,7 +113,7 @@ class Reward:
 
     The texts are replies to the question in the node's wording or, with the template
     ``conversation``, to the messages that their writers read, which the same model has computed
-    already. Each distinct prompt takes one call. Long texts are given whole, as in training.
+    already. Each distinct prompt takes one call. Long texts are not shortened, as in training.
     """
 
     def __init__(self, prompt: Prompt) -> None:
@@ -126,12 +127,12 @@ class Reward:
             answering.setdefault(own or asked, []).append(i)
         texts = [without_half_pairs(candidate.text) for candidate in candidates]
         rewarded = await run_all(
-            context.reward(messages, [texts[i] for i in places])
-            for messages, places in answering.items()
+            context.reward(messages, [texts[i] for i in indices])
+            for messages, indices in answering.items()
         )
         scores = [Scored(0.0)] * len(candidates)
-        for places, rewards in zip(answering.values(), rewarded, strict=True):
-            for i, reward in zip(places, rewards, strict=True):
+        for indices, rewards in zip(answering.values(), rewarded, strict=True):
+            for i, reward in zip(indices, rewards, strict=True):
                 scores[i] = Scored(reward)
         return scores
 
@@ -155,7 +156,7 @@ async def score_choices(
 
 
 def share(logprob: float, other: float) -> float:
-    """Return p / (p + q) of two log-probabilities; 0.5 where both are zero."""
+    """Return p / (p + q) for the log-probabilities of p and q; 0.5 if both p and q are zero."""
     if logprob == other:
         return 0.5
     return 1 / (1 + math.exp(min(700.0, other - logprob)))
@@ -174,5 +175,5 @@ def _expected_grade(logprobs: Mapping[str, float]) -> float:
     if top == -math.inf:
         return 0.5
     weights = [math.exp(logprobs[grade] - top) for grade in GRADES]
-    places = (i / (len(GRADES) - 1) * weight for i, weight in enumerate(weights))
-    return sum(places) / sum(weights)
+    indices = (i / (len(GRADES) - 1) * weight for i, weight in enumerate(weights))
+    return sum(indices) / sum(weights)

@@ -25,7 +25,7 @@ class Scored:
 
     value: float
     abstains: bool = False
-    """The model gave no usable judgement, so the score means little."""
+    """True if the model gave no usable judgement, so that the score means little."""
     reason: str = ""
 
 
@@ -40,7 +40,7 @@ class Ruling:
 
 
 def has_answer(candidate: Candidate, context: NodeContext) -> bool:
-    """Return whether a candidate finished its reasoning and states a number if one is asked for."""
+    """Return True if a candidate finished its reasoning and states a number if one is needed."""
     if is_cut_off(candidate):
         return False
     return candidate.value is not None or context.question.answer != "number"
@@ -53,7 +53,7 @@ async def judge_each(
     judge: Callable[[Candidate], Awaitable[T]],
     unjudged: T,
 ) -> list[T]:
-    """Judge all candidates at the same time; ``unjudged`` is the result of unjudged ones."""
+    """Judge all candidates concurrently; ``unjudged`` is the result of unjudged ones."""
     judged = prompt.judged(context.question, candidates)
 
     async def result(candidate: Candidate) -> T:
@@ -71,7 +71,7 @@ def keep_best(
 ) -> list[Candidate]:
     """Return the ``keep`` candidates of highest score, best first; ties keep their order.
 
-    Candidates without an answer come last, whatever their score.
+    Candidates without an answer come last, regardless of their scores.
     """
     judged = [
         candidate.annotated(Annotation(node, "score", scored.value, scored.reason))
@@ -103,7 +103,7 @@ def keep_verified(
 ) -> list[Candidate]:
     """Return the first ``keep_first`` passes, in their order.
 
-    Without a pass, the abstentions are returned; without these, all candidates, each marked
+    Without a pass, return the abstentions; without these, all candidates, each marked
     ``unverified``. A candidate without an answer fails.
     """
     judged: list[Candidate] = []
@@ -126,14 +126,14 @@ def keep_verified(
     return [judged[i] for i in kept]
 
 
-def place_of_dropped(node: Plain, candidate: Plain) -> str:
-    """Describe the place of a candidate that ``keep_best`` dropped, from the node's trace."""
+def rank_of_dropped(node: Plain, candidate: Plain) -> str:
+    """Describe the rank of a candidate that ``keep_best`` dropped, from the node's trace."""
     num_kept = len(node["outputs"])
     order = [dropped["id"] for dropped in node.get("dropped", ())]
     if candidate["id"] not in order:  # a trace of an early version does not list them
         return f"below the first {num_kept}, which are kept"
-    place = num_kept + order.index(candidate["id"]) + 1
-    return f"{place} of {len(node['inputs'])}; the first {num_kept} are kept"
+    rank = num_kept + order.index(candidate["id"]) + 1
+    return f"{rank} of {len(node['inputs'])}; the first {num_kept} are kept"
 
 
 def own_annotation(node: Plain, candidate: Plain, kind: str) -> Plain | None:

@@ -26,7 +26,7 @@ from archon.graph.nodes.selection import (
     keep_best,
     keep_first,
     own_annotation,
-    place_of_dropped,
+    rank_of_dropped,
 )
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import JUDGE_TESTS
@@ -41,7 +41,7 @@ Judge = Callable[[NodeContext, Sequence[Candidate], Sequence[UnitTest]], Awaitab
 
 
 class UnitTestEvaluator:
-    """Orders candidates by their tests of one method; ties keep their order.
+    """Node that orders candidates by their tests of one method; ties keep their order.
 
     A candidate's score is the share of the tests that it passes; a test without a verdict counts
     half. Without tests, candidates keep their order and get no score.
@@ -116,10 +116,10 @@ def _scored(tests: Sequence[UnitTest], verdicts: Verdicts) -> Scored:
 
 
 def _explain(node: Plain, candidate: Plain) -> Reason:
-    score, place = own_annotation(node, candidate, "score"), place_of_dropped(node, candidate)
+    score, rank = own_annotation(node, candidate, "score"), rank_of_dropped(node, candidate)
     if score is None:
-        return Reason(f"no tests arrived, and it came {place}")
-    return Reason(f"ranked by its tests {place}", score["reason"])
+        return Reason(f"no tests arrived, and it was {rank}")
+    return Reason(f"ranked by its tests {rank}", score["reason"])
 
 
 NODE_TYPE: NodeType[UnitTestEvaluatorNode] = NodeType(

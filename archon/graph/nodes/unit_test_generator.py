@@ -18,7 +18,7 @@ from archon.types import Candidate, UnitTest, UnitTestMethod
 
 
 class UnitTestGenerator:
-    """Writes tests that right answers pass, and passes on its candidates unchanged.
+    """Node that writes tests that correct answers pass, and passes on its candidates unchanged.
 
     The prompt does not show the candidates, which could persuade the model to write tests that they
     pass.

@@ -30,11 +30,11 @@ from archon.types import Candidate
 
 Judge = Callable[[NodeContext, Sequence[Candidate]], Awaitable[list[Ruling]]]
 
-_WHY = {"pass": "judged right", "fail": "judged wrong", "abstain": "not clearly judged"}
+_WHY = {"pass": "judged correct", "fail": "judged incorrect", "abstain": "no clear verdict"}
 
 
 class Verifier:
-    """Passes on the candidates that ``keep_verified`` selects by a judge's rulings."""
+    """Node that passes on the candidates that ``keep_verified`` selects by a judge's rulings."""
 
     def __init__(self, node: str, judge: Judge, keep_first: int | None) -> None:
         self._node, self._judge, self._keep_first = node, judge, keep_first
@@ -49,7 +49,7 @@ async def judge_by_argument(
 ) -> list[Ruling]:
     """Let the model argue about one candidate per call and then judge it.
 
-    A model with constraints gives a verdict even if ``max_tokens`` cuts off its argument.
+    A model with constraints returns a verdict even if ``max_tokens`` cuts off its argument.
     """
 
     async def judge(candidate: Candidate) -> Ruling:
@@ -57,7 +57,7 @@ async def judge_by_argument(
         completion = await context.ask(messages, constraint=VERDICT_CONSTRAINT)
         return Ruling(read_verdict(completion.text), completion.text.strip())
 
-    unjudged = Ruling("abstain", "it shows nothing to judge it by")
+    unjudged = Ruling("abstain", "it contains nothing that can be judged")
     return await judge_each(prompt, context, candidates, judge, unjudged)
 
 
@@ -77,13 +77,13 @@ def _check(node: VerifierNode) -> Iterator[tuple[str, str]]:
         if node.method not in ("logit", "reward"):
             yield f"{NODE_TYPE.describe(node)} has no scores for a threshold", "threshold"
         if node.method == "logit" and not 0 <= node.threshold <= 1:
-            yield "a probability is between 0 and 1", "threshold"
+            yield "the threshold of a probability must be between 0 and 1", "threshold"
 
 
 def _explain(node: Plain, candidate: Plain) -> Reason:
-    """Explain by the model's argument, else by the verdict that the node gave without one.
+    """Explain a drop by the model's argument, else by the node's verdict.
 
-    Calls end in any order. The call about a candidate is the one whose prompt shows its text.
+    Calls end in any order. The call about a candidate is the one with its text in the prompt.
     """
     found = own_annotation(node, candidate, "verdict")
     verdict, argument = (found["value"], found["reason"]) if found else ("", "")

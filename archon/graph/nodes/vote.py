@@ -16,17 +16,17 @@ from archon.spec.architecture import VoteNode
 from archon.types import Annotation, Candidate
 
 SIMILARITY = 0.8
-"""The default cosine from which two values count as the same."""
+"""Two values with at least this cosine count as the same, by default."""
 
 Weight = Callable[[Candidate], float | None]
-"""The weight of a candidate's vote; None if the budget left its scorer out."""
+"""The weight of a candidate's vote; None if its scorer did not run for lack of budget."""
 
 
 def odds_of(probability: float) -> float:
     """Return p / (1 − p), finite for all probabilities.
 
-    Bradley and Terry (1952) measure strength by odds. With the odds of a reward that has learnt
-    from preferences, votes of one strong reply and of many weak ones are on one scale.
+    Bradley and Terry (1952) measure strength by odds. With the odds of a reward that was trained on
+    preferences, votes of one strong reply and of many weak ones are on one scale.
 
     >>> odds_of(0.75)
     3.0
@@ -63,13 +63,13 @@ WEIGHTS: dict[str, Weight] = {
 
 
 class Vote:
-    """Keeps the earliest candidate of each value; its score is the total weight of the value.
+    """Node that keeps the earliest candidate of each value, scored by the value's total weight.
 
-    The best supported value comes first; ties keep their order. If some vote has no weight, because
-    the budget left its scorer out, all votes weigh the same. A candidate without a value has no
-    vote. If none has a value, the first candidate is passed on with a score of 0 and a mark, so
-    that there is an answer and its notes explain it. Rewards are weights as they are: those of
-    cards are probabilities.
+    The value with the most weight comes first; ties keep their order. If a vote has no weight,
+    because its scorer did not run for lack of budget, all votes have equal weight. A candidate
+    without a value has no vote. If none has a value, the first candidate is passed on with a score
+    of 0 and a mark, so that there is an answer and its notes explain it. Rewards are used as
+    weights directly; those of cards are probabilities.
     """
 
     def __init__(self, node: str, weight: Weight = WEIGHTS["count"]) -> None:
@@ -81,7 +81,7 @@ class Vote:
         Raises
         ------
         UsageError
-            A score is no weight: a custom reward model returned a negative one.
+            A score cannot be a weight: a custom reward model returned a negative number.
         """
         earliest: dict[str, Candidate] = {}
         support: dict[str, float] = {}
@@ -106,7 +106,7 @@ class Vote:
 
 
 class MeaningVote:
-    """A vote among groups of similar values; the first value of a group stands for all of it.
+    """A vote among groups of similar values; the first value of a group represents the group.
 
     A value joins the group whose first value is most similar, if that similarity is at least
     ``similarity``. Otherwise it starts a new group. Only first values are compared, so a chain of
@@ -165,11 +165,11 @@ def _check(node: VoteNode) -> Iterator[tuple[str, str]]:
 def _explain(node: Plain, candidate: Plain) -> Reason:
     value = candidate["value"]
     if value is None:
-        return Reason("gives no value, so it has no vote")
+        return Reason("states no value, so it has no vote")
     same = next((output["id"] for output in node["outputs"] if output["value"] == value), None)
     if same is None:
         return Reason("votes for another candidate, whose value means the same")
-    return Reason(f"votes for {same['node']} {same['draw']}, the earliest that gives this value")
+    return Reason(f"votes for {same['node']} {same['draw']}, the earliest with this value")
 
 
 _USES_NONE = 'uses no {}; set "by": "meaning"'

@@ -27,7 +27,7 @@ class Prompt:
 
     Messages are, in this order: the question's history, the system message, the worked examples
     as turns of user and assistant, and the wording with its fields filled in. The system message
-    and the examples are made once, so that nodes with equal prompts share them as a prefix.
+    and the examples are created once, so that nodes with equal prompts share them as a prefix.
 
     Parameters
     ----------
@@ -36,11 +36,11 @@ class Prompt:
     kind
         The kind that has the template.
     reads_candidates
-        Whether the node has inputs.
+        True if the node has inputs.
     shows
         The part of a candidate that the prompt shows (``archon.spec.architecture.Shows``).
     base_dir
-        The folder of a relative path of an exemplar pool.
+        The folder at which a relative path of an exemplar pool starts.
 
     Raises
     ------
@@ -74,12 +74,12 @@ class Prompt:
         self.key = (self._template, spec.text, spec.system, self._shots, self._own_pool, shows)
         """Equal for equal prompts."""
         self.asks_for_program = self._template is not None and self._template.asks_for_program
-        """Whether a reply is a program, whose value is unknown before it has run."""
+        """True if a reply is a program, whose value is unknown before it has run."""
         if self._shots and self.asks_for_program:
             reason = f"the template {shown(name)} allows no shots: it asks for a program, but"
             raise GraphError(f"{reason} worked examples argue in prose")
         self.is_conversation = self._template is CONVERSATION
-        """Whether each candidate follows the messages that its writer read."""
+        """True if each candidate follows the messages that its writer read."""
         if self.is_conversation and (self._shots or self._system):
             raise GraphError("the template 'conversation' allows no shots and no system message")
         if self._own_pool is not None:
@@ -91,11 +91,11 @@ class Prompt:
         Raises
         ------
         GraphError
-            There are fewer examples; names both numbers.
+            There are too few examples; names both numbers.
         """
         pool = self._pool(examples)
         if self._shots > len(pool):
-            reason = f"{self._shots} shots are asked for, but the pool has {len(pool)} examples"
+            reason = f"{self._shots} shots are requested, but the pool has {len(pool)} examples"
             raise GraphError(reason)
 
     def specification(
@@ -109,15 +109,15 @@ class Prompt:
         }
 
     def shows_candidates(self, answer: AnswerKind) -> bool:
-        """Return whether the wording has a field for the candidates."""
+        """Return True if the wording has a field for the candidates."""
         return "candidates" in self._wording(answer).fields
 
     def judged(self, question: Question, candidates: Sequence[Candidate]) -> frozenset[CandidateId]:
         """Return the candidates that a judge is asked about; the others rank after them.
 
-        A candidate whose reasoning was cut off is not judged. Where a number is asked for, neither
-        is one without a number. Of candidates that are shown by their steps, only those with steps
-        are judged, so that leaving them out has no advantage; if none has steps, all are judged.
+        A candidate whose reasoning was cut off is not judged. If the answer is a number, neither is
+        a candidate without one. If candidates are shown by their steps, only those with steps are
+        judged, so that omitting steps has no advantage; if none has steps, all are judged.
         """
         if question.answer != "number":
             return frozenset(c.id for c in candidates if not is_cut_off(c))
@@ -134,9 +134,9 @@ class Prompt:
         tests: Sequence[UnitTest] = (),
         max_tests: int = 0,
     ) -> tuple[Message, ...]:
-        """Return the messages of a call; only ``use_critiques=False`` leaves out the critiques.
+        """Return the messages of a call; only ``use_critiques=False`` omits the critiques.
 
-        ``tests`` are the tests to judge by, ``max_tests`` is the largest number to write.
+        ``tests`` are the tests to judge by; ``max_tests`` is the largest number to write.
         """
         wording = self._wording(question.answer)
         values = {"question": question.text, "max_tests": str(max_tests)}
@@ -207,5 +207,5 @@ def wording_errors(
         if field not in fields:
             yield f"the text does not contain {{{field}}}", "text"
     for field in sorted(fields.difference(usable)):
-        reason = f"nothing fills {{{shown(field)[1:-1]}}} here{suggestion(field, usable)}"
+        reason = f"no field {{{shown(field)[1:-1]}}} is available here{suggestion(field, usable)}"
         yield f"{reason} (write {{{{ and }}}} for literal braces)", "text"

@@ -1,4 +1,4 @@
-"""A candidate's calculations, which a judge of numbers can see instead of its words.
+"""A candidate's calculations, which a judge of numbers can see instead of its text.
 
 A model of a few hundred million parameters believes a candidate's claims about itself. The checked
 calculations and the stated answer have only numbers, signs and known units, so that text like "rank
@@ -20,7 +20,7 @@ _MAX_DIGITS = 100
 
 
 def has_steps(candidate: Candidate) -> bool:
-    """Return whether the candidate calculates in its text or by a program that was run."""
+    """Return True if the candidate calculates in its text or by a program that was run."""
     return has_run(candidate) or bool(_calculations(candidate.text))
 
 

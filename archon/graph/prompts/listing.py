@@ -19,7 +19,7 @@ MAX_BYTES = 8000
 """Largest size of one text in UTF-8; a token has at least one byte."""
 
 OF_ALL = "of all candidates"
-"""``reason`` of a critique that could not be divided among its candidates."""
+"""``reason`` of a critique that could not be divided among candidates."""
 
 
 def list_texts(texts: Iterable[str]) -> str:
@@ -43,7 +43,7 @@ def list_critiques(candidates: Sequence[Candidate]) -> str:
 
 
 def is_long(text: str) -> bool:
-    """Return whether ``shortened`` would shorten the text."""
+    """Return True if ``shortened`` would shorten the text."""
     return len(text.encode("utf-8", "replace")) > MAX_BYTES
 
 

@@ -20,8 +20,8 @@ ENDINGS: Mapping[AnswerKind, str] = {
 }
 
 QUIET_ENDINGS: Mapping[AnswerKind, str] = {**ENDINGS, "number": ""}
-"""Endings where worked examples show the end of a number: an instruction as well made a small model
-worse (figures in ``docs/log.md``)."""
+"""Endings where worked examples show the end of a number. An additional instruction made a small
+model worse (figures in ``docs/log.md``)."""
 
 WORKED_REPLY: Mapping[AnswerKind, str] = {
     "number": "{reasoning}\nThe answer is {answer}.",
@@ -45,15 +45,15 @@ class Template:
     description: str
     text: str
     asks_for_working: bool = True
-    tells_ending: bool = True
-    """Whether the wording describes the end of a number, rather than worked examples showing it."""
+    states_ending: bool = True
+    """True if the wording describes the end of a number, False if worked examples show it."""
     asks_for_program: bool = False
-    """Whether the reply is a program: worked examples, which argue in prose, do not show one, and
+    """True if the reply is a program. Worked examples, which argue in prose, do not show one, and
     its value is unknown before it has run."""
 
     def wording(self, answer: AnswerKind) -> str:
         """Return the text for one kind of answer."""
-        ending = (ENDINGS if self.tells_ending else QUIET_ENDINGS)[answer]
+        ending = (ENDINGS if self.states_ending else QUIET_ENDINGS)[answer]
         return self.text.replace("{ending}", ending).rstrip()
 
     def reply(self, answer: AnswerKind) -> str:
@@ -74,7 +74,7 @@ class PromptKind:
     filled: tuple[str, ...] = ("question", "candidates", "critiques")
     """Placeholders that are filled in where the node reads candidates."""
     puts_question: bool = False
-    """Whether the prompt asks the model to answer the question."""
+    """True if the prompt asks the model to answer the question."""
 
     @property
     def title(self) -> str:
@@ -99,7 +99,7 @@ def _single(kind: str, name: str, description: str, text: str, **placeholders: A
 
 
 CONVERSATION = Template(
-    "The messages that each candidate answers; the question alone if they are unknown.",
+    "The messages that each candidate's writer read; the question alone if they are unknown.",
     "{question}",
 )
 """For reward models only: each candidate follows the messages that its writer read."""
@@ -111,10 +111,10 @@ _QUESTION_TEMPLATES: Mapping[str, Template] = {
     "cot": Template(
         "Step-by-step reasoning, then the answer.",
         "Question: {question}\nLet's think step by step. {ending}",
-        tells_ending=False,
+        states_ending=False,
     ),
     "concise": Template(
-        "A few short lines of working, then the answer.",
+        "A few short lines of calculation, then the answer.",
         "{question}\n\nWork it out in a few short lines, one calculation a line. {ending}",
     ),
     "stepwise": Template(
@@ -123,12 +123,12 @@ _QUESTION_TEMPLATES: Mapping[str, Template] = {
         " write the calculation and its result. {ending}",
     ),
     "given": Template(
-        "The given facts and what is asked, then the working.",
+        "First what is known and what is asked, then the calculation.",
         "{question}\n\nFirst write down what is known and what is asked. Then calculate, one step"
         " a line, and check each result. {ending}",
     ),
     "direct": Template(
-        "The answer immediately, without working.",
+        "The answer alone, without calculation.",
         "{question}\n\nGive the answer at once, without any working. {ending}",
         asks_for_working=False,
     ),
@@ -175,7 +175,7 @@ Below are candidate answers to this question, each under its number.
 CRITIC = _single(
     "critic",
     "critique",
-    "Strengths and weaknesses of every candidate, in one reply.",
+    "List strengths and weaknesses of every candidate, in one reply.",
     _ALL_CANDIDATES
     + """\
 For each candidate, list its strengths and its weaknesses. Check every step and every calculation. \
@@ -199,7 +199,7 @@ Ranking: [best] > [next best] > ... > [worst]""",
 PAIR = _single(
     "ranker.pairwise",
     "pair",
-    "The better of two candidates.",
+    "Compare two candidates and name the better one.",
     """\
 {question}
 
@@ -216,7 +216,7 @@ line: "Better: [1]" or "Better: [2]".""",
 GRADE = _single(
     "ranker.logit",
     "grade",
-    "A grade for one candidate, as a single digit.",
+    "Grade one candidate with a single digit.",
     _ONE_CANDIDATE
     + """\
 {critiques}
@@ -228,7 +228,7 @@ Reply with the digit alone.""",
 FUSER = _single(
     "fuser",
     "fuse",
-    "One better answer from all candidates and their critiques.",
+    "Write one better answer from all candidates and their critiques.",
     """\
 {question}
 
@@ -246,7 +246,7 @@ without speaking of the candidates. {ending}""",
 VERDICT = _single(
     "verifier",
     "verify",
-    "An argument about one candidate, then a verdict.",
+    "Argue about one candidate, then judge whether it is correct.",
     _ONE_CANDIDATE
     + """\
 Is its final answer right? Argue first: go through it step by step and do every calculation \
@@ -257,14 +257,14 @@ again yourself. Then judge. End with one line: "Verdict: correct" if the final a
 YES_OR_NO = _single(
     "verifier.logit",
     "yes-or-no",
-    "A verdict on one candidate, in one word.",
+    "Judge in one word whether one candidate is correct.",
     _ONE_CANDIDATE + "Is its final answer right? Reply with one word: Yes or No.",
 )
 
 STATE_TESTS = _single(
     "unit_test_generator",
     "state-tests",
-    "Statements that a correct answer satisfies.",
+    "Write statements that a correct answer satisfies.",
     """\
 {question}
 
@@ -278,7 +278,7 @@ itself. Reply with a numbered list of the statements alone, each on one line."""
 ASSERT_TESTS = _single(
     "unit_test_generator.program",
     "assert-tests",
-    "Python assertions that the program of a correct answer passes.",
+    "Write assertions that a correct program passes.",
     """\
 {question}
 
@@ -293,7 +293,7 @@ arguments for which you are sure of the result. If the question names no functio
 JUDGE_TESTS = _single(
     "unit_test_evaluator",
     "judge-tests",
-    "An argument about one candidate, then a verdict on each test.",
+    "Argue about the tests of one candidate, then judge each.",
     _ONE_CANDIDATE
     + """\
 And these are tests of it, each under its number.

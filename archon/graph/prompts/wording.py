@@ -11,9 +11,9 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)\}")
 class Wording:
     """A text with fields in single braces; ``{{`` and ``}}`` are literal braces.
 
-    Values are not parsed: braces in a question or a candidate mean nothing. Braces around anything
-    but a single word (``{"a": 1}``, ``\\boxed{}``) stay as they are. An empty value also removes
-    the blank line after its field, so that optional parts leave no gap.
+    Values are not parsed: braces in a question or a candidate have no effect. Braces around
+    anything but a single word (``{"a": 1}``, ``\\boxed{}``) stay unchanged. An empty value also
+    removes the blank line after its field, so that optional parts leave no gap.
     """
 
     def __init__(self, text: str) -> None:

@@ -24,7 +24,7 @@ def critiques_exist(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.spec.nodes.items():
         flow = wiring.flow.arriving[node_id]
         if reads_of(node).critiques and not flow.has_critiques:
-            reason = "no critic's critiques arrive here (a fuser passes none on)"
+            reason = "no critiques arrive here (a fuser does not pass them on)"
             yield Violation(reason, ("nodes", node_id, "use_critiques"))
 
 
@@ -37,7 +37,7 @@ def tests_exist(wiring: Wiring) -> Iterator[Violation]:
         if wanted is not None and wanted not in methods:
             reason, key = "no tests of a unit_test_generator arrive here", "inputs"
             if methods:
-                reason = f"the tests that arrive here are for {shown(methods.pop())}"
+                reason = f"the tests that arrive here have the method {shown(methods.pop())}"
                 key = "method"
             yield Violation(reason, ("nodes", node_id, key))
 
@@ -66,5 +66,5 @@ def likelihoods_exist(wiring: Wiring) -> Iterator[Violation]:
             role = nodes[writer].role or ""
             has = wiring.capabilities.get(role)
             if has is not None and "logprobs" not in has:
-                reason = f"the model of role {shown(role)}, which writes for {shown(writer)}, lacks"
-                yield Violation(f"{reason} logprobs", ("nodes", node_id, key))
+                reason = f"the model of role {shown(role)} returns no logprobs for {shown(writer)}"
+                yield Violation(reason, ("nodes", node_id, key))

@@ -94,17 +94,17 @@ def broken_rules(wiring: Wiring) -> Iterator[tuple[Rule, Violation]]:
 
 
 def graph_errors(wiring: Wiring, file: str | None) -> list[GraphError]:
-    """An error for each violation."""
+    """Return an error for each violation."""
     return [_error(rule, violation, file) for rule, violation in broken_rules(wiring)]
 
 
 def errors_of_valid_parts(
     parts: ValidParts, capabilities: Mapping[str, frozenset[str]], file: str | None
 ) -> list[GraphError]:
-    """Return the errors of the graph that are certain although its file breaks the schema.
+    """Return the errors of a graph that are certain although its file violates the schema.
 
-    Of a node that breaks it, the names of its role and its inputs are checked. The data that
-    arrives at the nodes after it is unknown.
+    For an invalid node, only the names of its role and its inputs are checked. The data that
+    arrives at nodes downstream of it is unknown.
     """
     wiring = Wiring.of(parts.spec, capabilities)
     after_invalid = wiring.downstream(parts.invalid_nodes)

@@ -55,11 +55,11 @@ def capabilities(wiring: Wiring) -> Iterator[Violation]:
             yield from _sampling(node_id, node, role, has)
         path, model = ("nodes", node_id, "model"), f"the model of role {shown(role)}"
         if needed == EMBED and not needed <= has:
-            yield Violation(f"{model} is no sentence encoder", path)
+            yield Violation(f"{model} is not a sentence encoder", path)
         elif not needed <= has:
             lacking = ", ".join(sorted(needed - has))
             described = NODE_TYPES[node.type].describe(node)
-            yield Violation(f"{model} lacks what {described} needs: {lacking}", path)
+            yield Violation(f"{model} lacks capabilities that {described} needs: {lacking}", path)
         elif method.uses_model and has != needed and (other := _OTHER_MODELS.get(has)):
             yield Violation(f"{model} is a {other}, which writes no text", path)
 
@@ -73,5 +73,5 @@ def _sampling(node_id: str, node: ModelNode, role: str, has: frozenset[str]) -> 
             continue
         reason = f"the model of role {shown(role)} does not support {key}"
         if "thinking" in has:
-            reason += ": a server supports it only with a suitable thinking_field of its card"
+            reason += ": a server does only if its card sets a suitable thinking_field"
         yield Violation(reason, ("nodes", node_id, key))

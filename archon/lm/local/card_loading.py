@@ -1,4 +1,4 @@
-"""Loads a card's model: a decoder into an engine, or another model from a folder of safetensors.
+"""Loading of a card's model: a decoder into an engine, other models from safetensors.
 
 Cards with the same weights, precision and context share an engine, even if their adapters and
 sampling differ. The texts of several roles then use one batch, one copy of the weights and one
@@ -94,12 +94,12 @@ def check_vocabulary(path: Path, tokenizer: TextTokenizer, num_embeddings: int) 
     More embeddings than tokens are usual: their number is often padded to a round one.
     """
     if num_embeddings < len(tokenizer.tokens):
-        reason = f"{len(tokenizer.tokens)} tokens, but {num_embeddings} embeddings"
-        raise ModelFileError(f"{path}: {reason}")
+        reason = f"the tokenizer has {len(tokenizer.tokens)} tokens, but the model has only"
+        raise ModelFileError(f"{path}: {reason} {num_embeddings} embeddings")
 
 
 def pull_folder(card: LocalCard, base_dir: Path, kind: str) -> tuple[Path, ModelFolder]:
-    """Pull the card's weights, which must be a folder; ``kind`` names the model in errors.
+    """Pull the card's weights, which must be a folder; errors name the model by its ``kind``.
 
     Raises
     ------
@@ -126,7 +126,7 @@ _LOCK = threading.Lock()
 
 
 def _forget() -> None:
-    """In a forked child: the parent's engines do not run here."""
+    """Forget the parent's engines in a forked child, where they do not run."""
     global _LOCK
     _LOCK = threading.Lock()
     _WORKERS.clear()
@@ -137,7 +137,7 @@ reset_in_child(_forget)
 
 
 def shared_worker(key: Hashable, load: Callable[[], Engine]) -> EngineWorker:
-    """Return the worker of a key, loaded if nobody uses it; ``release`` ends the use."""
+    """Return the worker of a key, loaded if it is not in use; ``release`` ends the use."""
     with _LOCK:
         worker = _WORKERS.get(key)
         if worker is None:

@@ -35,7 +35,7 @@ class ChatPrompt:
     text: str
     """The rendered string, with the names of control tokens."""
     notes: tuple[str, ...] = ()
-    """Notes on changes to the messages that the template needed."""
+    """Notes on changes to the messages that the template made necessary."""
 
 
 class ChatFormat:
@@ -100,7 +100,7 @@ class ChatFormat:
     def _prompt(self, messages: tuple[Message, ...], variables_json: str) -> ChatPrompt:
         texts = [*(message.content for message in messages), variables_json]
         if any(map(_SURROGATE.search, texts)):
-            raise UnsupportedError("a message contains half of a surrogate pair, which is not text")
+            raise UnsupportedError("a message contains half of a surrogate pair; remove it")
         variables: dict[str, Any] = json.loads(variables_json)
         if self._template is None:
             text = transcript(messages)
@@ -174,7 +174,7 @@ class ChatFormat:
     def _is_unambiguous(self, text: str, masked: str | None, texts: Iterable[str]) -> bool:
         """Return True if the template certainly wrote every control token of the text.
 
-        This is so if the masked messages produce the same tokens, or if no message contains a
+        That is certain if the masked messages produce the same tokens, or if no message contains a
         character that begins or ends one.
         """
         if masked is not None:
@@ -197,7 +197,7 @@ def _checked_json(variables: Mapping[str, object]) -> str:
         A variable is reserved or not JSON.
     """
     if reserved := sorted(set(RESERVED_VARIABLES) & variables.keys()):
-        raise UnsupportedError(f"template_variables: {reserved[0]!r} is set by Archon itself")
+        raise UnsupportedError(f"template_variables: {reserved[0]!r} is reserved; Archon sets it")
     try:
         return json.dumps(variables, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -205,7 +205,7 @@ def _checked_json(variables: Mapping[str, object]) -> str:
 
 
 def _unused(variables: Iterable[str], source: str) -> Iterable[str]:
-    """Make notes on variables that the template does not read."""
+    """Return notes on variables that the template does not read."""
     return [
         f"the model has no chat template that reads the variable {name!r}"
         for name in variables
@@ -216,7 +216,7 @@ def _unused(variables: Iterable[str], source: str) -> Iterable[str]:
 def _with_system_in_user(messages: Sequence[Message]) -> list[Message] | None:
     """Prepend each system text to the next user's message, separated by a blank line.
 
-    None if there is no system text, or no user's message after one.
+    Return None if there is no system text, or no user's message after one.
     """
     merged, waiting = list[Message](), list[str]()
     for message in messages:
@@ -231,7 +231,7 @@ def _with_system_in_user(messages: Sequence[Message]) -> list[Message] | None:
 
 
 def _omitted(messages: Iterable[Message], text: str) -> Iterable[str]:
-    """Make a note if the prompt contains no line of a system message."""
+    """Return a note if the prompt contains no line of a system message."""
     for message in messages:
         lines = [line.strip() for line in message.content.splitlines() if line.strip()]
         if message.role == "system" and lines and not any(line in text for line in lines):

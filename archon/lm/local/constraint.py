@@ -22,7 +22,7 @@ from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Constraint, FreeText
 
 _JSON_FORMAT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""The format of ``json.dumps``: a model that may choose white space can fill a page with it."""
+"""The format of ``json.dumps``. A model that may choose white space can generate pages of it."""
 _MAX_ORDERED = 64
 _MAX_CACHED = 64
 
@@ -44,7 +44,7 @@ class ConstraintCompiler:
         Raises
         ------
         UnsupportedError
-            A grammar cannot express it; the text quotes it.
+            A grammar cannot express it; the error quotes it.
         """
         return self._compiled(*_description(constraint), constraint.after)
 
@@ -78,7 +78,7 @@ class CompiledConstraint:
         self._grammar, self._tokenizer, self._after = grammar, tokenizer, after
 
     def matcher(self, index: int, max_tokens: int) -> Matcher:
-        """Make a matcher for a sample of at most ``max_tokens`` tokens."""
+        """Return a matcher for a sample of at most ``max_tokens`` tokens."""
         matcher = GrammarMatcher(self._grammar.deep_copy(), self._tokenizer)
         if self._after is None:
             return matcher

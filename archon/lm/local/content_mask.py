@@ -1,4 +1,4 @@
-"""Distinguishes control tokens that the template wrote from those that messages contain.
+"""Distinction between control tokens that the template wrote and those that messages contain.
 
 A message may contain the name of a control token, or a part that the template or the next message
 completes. Neither must end a turn. Escaping messages before rendering would change what the
@@ -92,7 +92,7 @@ class ContentMask:
         return value
 
     def _pattern(self, texts: Iterable[str]) -> re.Pattern[str]:
-        """Make a pattern of the texts that masking would change, the longest first."""
+        """Return a pattern of the texts that masking would change, the longest first."""
         words = (text for text in texts if self._alphabet.intersection(text))
         longest_first = sorted(words, key=len, reverse=True)
         return re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
@@ -107,7 +107,7 @@ def differs_only_by(mask: str, plain: str, masked: str) -> bool:
 
 
 def _may_share(text: str, name: str) -> bool:
-    """Return True if the two may overlap in some longer text, regardless of case.
+    """Return True if the two may overlap in a longer text, regardless of case.
 
     >>> _may_share("</think>", "<|im_end|>"), _may_share("a<|", "<|im_end|>")
     (False, True)

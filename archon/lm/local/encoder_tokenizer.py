@@ -1,7 +1,7 @@
 """Tokenizers and batches of encoders.
 
-Only the tokenizer's template produces special tokens; the name of one in a text is encoded as
-ordinary characters.
+Only the tokenizer's template produces special tokens. The name of a special token in a text is
+encoded as ordinary characters.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.scheduling.choices import score_request, total_logprob
 from archon.engine.worker import EngineWorker
 from archon.errors import UnsupportedError
-from archon.lm.base import NO_THINKING, check_request
+from archon.lm.base import NO_THINKING, check_request, with_defaults
 from archon.lm.cache_keys import request_digest
 from archon.lm.factory import LOCAL_CAPABILITIES
 from archon.lm.local.card_loading import open_decoder, release
@@ -49,8 +49,8 @@ _VERSION = 2
 """Increased when code that affects samples changes, from the chat template to the sampler, so that
 no pool returns outdated samples."""
 _GREEDY_BELOW = 1e-6
-"""A lower temperature counts as 0: divided logits could overflow, and in effect only the likeliest
-token would remain."""
+"""A lower temperature counts as 0: the divided logits could overflow, and only the likeliest token
+would be sampled anyway."""
 
 
 def load(card: LocalCard, base_dir: Path) -> LocalLM:
@@ -80,8 +80,8 @@ class LocalLM:
     """A decoder in the local engine.
 
     Calls of any number of tasks and event loops share the engine's batch. The noise of a sample
-    depends only on the request. Its logits do, too, to the bit with the compiled kernels and within
-    rounding elsewhere, regardless of the other rows in the batch.
+    depends only on the request. So do its logits, regardless of the other rows in the batch: to the
+    bit with the compiled kernels, and within rounding elsewhere.
 
     Parameters
     ----------
@@ -122,12 +122,11 @@ class LocalLM:
         Raises
         ------
         UnsupportedError
-            The request is for no samples, for empty choices, or with a constraint that cannot be
-            satisfied.
+            The request has no samples, an empty choice, or a constraint that cannot be satisfied.
         EngineError
             The prompt does not fit, or the engine failed.
         """
-        request = self._filled_in(request)
+        request = with_defaults(request, self._sampling, self._thinking)
         check_request(request, self.capabilities, "the local engine")
         claim_process()  # before the template's process, which a forked child shares
         rendered = await self._rendered(request.messages, request.thinking)
@@ -144,10 +143,10 @@ class LocalLM:
         opened_by = self._rules.opened_by(prompt_ids)
         is_open = self._is_open(request, opened_by)
         constraint = await self._constraint(request, opened_by, is_open)
-        # A constraint on the complete text leaves no reasoning unless reasoning comes before it.
-        has_reasoning = isinstance(constraint, ReasoningConstraint)
-        is_bound = constrains_whole_text(request.constraint) and not has_reasoning
-        markers = () if is_bound else self.reasoning_markers
+        # A completely constrained text has no reasoning, unless the reasoning precedes it.
+        may_reason = isinstance(constraint, ReasoningConstraint)
+        is_answer = constrains_whole_text(request.constraint) and not may_reason
+        markers = () if is_answer else self.reasoning_markers
         streams = [
             Detokenizer(
                 self.tokenizer,
@@ -178,21 +177,13 @@ class LocalLM:
         ]
         return [separate(completion, markers, is_open) for completion in completions]
 
-    def _filled_in(self, request: Request) -> Request:
-        """Return the request with the model's defaults for values that it does not set."""
-        return replace(
-            request,
-            sampling=request.sampling.over(self._sampling),
-            thinking=request.thinking.over(self._thinking),
-        )
-
     def _is_open(self, request: Request, opened_by: ReasoningMarkers | None) -> bool:
         """Return True if replies begin within reasoning."""
         begins_open = any(not m.start for m in self.reasoning_markers)
         return opened_by is not None or (begins_open and request.thinking.wanted is not False)
 
     def _reasons_first(self, request: Request, is_open: bool) -> bool:
-        """Return True if reasoning may precede the constrained text."""
+        """Return True if reasoning may precede a constrained text."""
         if request.constraint is None:
             return False
         if constrains_whole_text(request.constraint):
@@ -227,10 +218,10 @@ class LocalLM:
         )
 
     def _notes(self, thinking: Thinking) -> tuple[str, ...]:
-        """Make notes on requested thinking that the chat template does not support."""
+        """Return notes on requested thinking that the chat template does not support."""
         if thinking.wanted is None or self._switches:
             return ()
-        return ("the chat template has no switch for thinking; it was not passed on",)
+        return ("the chat template has no switch for thinking; the request for it has no effect",)
 
     async def _rendered(self, messages: tuple[Message, ...], thinking: Thinking) -> ChatPrompt:
         """Render the prompt; encode a long one in a thread."""
@@ -246,7 +237,7 @@ class LocalLM:
             return None
         by = "kernels" if isinstance(engine.decoder, NativeDecoder) else "torch"
         adapter = self._adapter or None
-        request = self._filled_in(request)
+        request = with_defaults(request, self._sampling, self._thinking)
         variables = template_variables(request.thinking, self._switches)
         prompt_ids = self.chat.prompt(request.messages, variables).ids
         is_open = self._is_open(request, self._rules.opened_by(prompt_ids))
@@ -271,7 +262,7 @@ class LocalLM:
     ) -> list[Completion]:
         """Score each choice as the beginning of an answer; the same for every sample.
 
-        Reasoning that the prompt has opened is closed first.
+        If the prompt has opened reasoning, it is closed first.
         """
         opened_by = self._rules.opened_by(prompt_ids)
         if self._is_open(request, opened_by):
@@ -314,8 +305,10 @@ class LocalLM:
     def _on_token(
         streams: Sequence[Detokenizer], first_draw: int, on_event: OnEvent | None
     ) -> OnToken:
-        """Make the engine's callback per token: it extends and sends the text of a sample, and
-        stops the sample at a stop string."""
+        """Return the engine's callback per token.
+
+        It extends and sends the text of a sample, and stops the sample at a stop string.
+        """
         loop = asyncio.get_running_loop()
 
         def on_token(index: int, token: int) -> bool:

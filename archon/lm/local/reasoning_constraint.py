@@ -3,7 +3,7 @@
 A sample may reason freely and follow a constraint only after its reasoning, and its reasoning may
 be limited. At the limit, the tokens of the end marker are forced, like text that a grammar forces
 (``archon.engine.sampling.constraint``). The noise of a sample does not depend on the limit: a
-sample that stays below it is the same as without it.
+sample that stays below the limit is the same as without one.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class ReasoningRules:
         return self._marker_bytes.get(token) or self._tokenizer.token_bytes(token)
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Ids → text, with markers."""
+        """Decode ids to text, with markers."""
         return b"".join(map(self.token_bytes, token_ids)).decode("utf-8", "replace")
 
     def opened_by(self, prompt_ids: Sequence[int]) -> ReasoningMarkers | None:
@@ -107,7 +107,7 @@ class ReasoningConstraint:
         self.closing_ids = rules.closing_ids(opened_by)
 
     def matcher(self, index: int, max_tokens: int) -> ReasoningMatcher:
-        """Make a matcher for a sample of at most ``max_tokens`` tokens."""
+        """Return a matcher for a sample of at most ``max_tokens`` tokens."""
         budget = self._budget
         reserved = None if self.inner is None else self.inner.room
         if reserved is not None:
@@ -193,7 +193,7 @@ class ReasoningMatcher:
             self._close_at_limit()
 
     def _follow(self, token: int) -> bool:
-        """Read a token; return whether the answer has begun with it."""
+        """Read a token; return True if the answer has begun with it."""
         text = self._decoder.decode(self._constraint.rules.token_bytes(token))
         return any(not p.is_reasoning and p.text.strip() for p in self._stream.feed(text))
 

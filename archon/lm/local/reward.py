@@ -92,7 +92,7 @@ def end_of_reply(config: TokenizerConfig) -> int:
         The model's files do not name this token.
     """
     if config.eos not in config.special_ids:
-        raise ModelFileError(f"{config.path}: names no token that ends an answer")
+        raise ModelFileError(f"{config.path}: the tokenizer names no token that ends a reply")
     return config.special_ids[config.eos]
 
 

@@ -72,7 +72,7 @@ class _WorkerProcess:
             reason = self._errors.read().decode(errors="replace").strip()
             self.end()
             raise _not_started(
-                reason.splitlines()[-1] if reason else "it exits without an error message"
+                reason.splitlines()[-1] if reason else "it exited without an error message"
             )
         self._missing: list[str] = json.loads(greeting)["missing"]
         for limit in self._missing:
@@ -85,7 +85,7 @@ class _WorkerProcess:
         return self._pid == os.getpid() and self._process.poll() is None
 
     def ask(self, line: bytes) -> bytes:
-        """Return the answer to one line; without a line end, the process ended instead."""
+        """Return the answer to one line. If it has no line end, the process ended instead."""
         try:
             with self._timed():
                 rest = memoryview(line)
@@ -96,7 +96,7 @@ class _WorkerProcess:
             return b""
 
     def end(self) -> bool:
-        """End the process; return whether a time limit had ended it."""
+        """End the process; return True if a time limit has ended it."""
         if self._pid == os.getpid():
             self._process.kill()
             self._process.wait()
@@ -143,7 +143,7 @@ class _Renderer:
                 answer = self._answer(line)
         if answer is None:
             raise TemplateLimitError(
-                "the process that renders it ended, probably for lack of memory"
+                "the process that renders it ended, probably because it ran out of memory"
             )
         reply: dict[str, Any] = json.loads(answer)
         if "error" in reply:
@@ -156,7 +156,7 @@ class _Renderer:
             self._end()
 
     def forget(self) -> None:
-        """In a forked child: abandon the parent's process and lock."""
+        """Abandon the parent's process and lock in a forked child."""
         self._lock = threading.Lock()
         self._end()
 
@@ -232,4 +232,4 @@ def _library_folders() -> list[str]:
 
 
 def _not_started(reason: str) -> ModelError:
-    return ModelError(f"the process that renders chat templates does not start: {reason}")
+    return ModelError(f"the process that renders chat templates did not start: {reason}")

@@ -115,14 +115,14 @@ class TemplateRenderer:
                 return {"literals": _literals(tree, _MAY_SEEK), "sought": _sought(tree)}
             # The texts are compared, so all must contain the same time.
             now = {"strftime_now": datetime.now().strftime}
-            texts: list[str | None] = [template.render(now | _filled_in(values[0]))]
+            texts: list[str | None] = [template.render(now | _with_tokens(values[0]))]
         except MemoryError:
             return {"error": "it needs too much memory"}
         except Exception as error:  # a template may fail in any way
             return {"error": f"{error}"[:1000] or type(error).__name__}
         for other in values[1:]:
             try:
-                texts.append(template.render(now | _filled_in(other)))
+                texts.append(template.render(now | _with_tokens(other)))
             except Exception:
                 texts.append(None)
         if any(text is not None and len(text) > MAX_CHARACTERS for text in texts):
@@ -130,7 +130,8 @@ class TemplateRenderer:
         return {"texts": texts}
 
 
-def _filled_in(values: dict[str, Any]) -> dict[str, Any]:
+def _with_tokens(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values, with undefined special tokens where they lack them."""
     return {"bos_token": _NO_TOKEN, "eos_token": _NO_TOKEN} | values
 
 

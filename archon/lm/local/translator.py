@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from archon.engine.encoders.decoding import SequenceToSequence
 from archon.engine.encoders.weights import load_encoder_decoder
 from archon.engine.process import claim_process
 from archon.engine.sampling.request import Generation, GenerationRequest
-from archon.lm.base import NO_THINKING, check_request
+from archon.lm.base import NO_THINKING, check_request, with_defaults
 from archon.lm.cache_keys import prompt_digest, request_digest
 from archon.lm.local.card_loading import check_vocabulary, pull_folder
 from archon.lm.local.detokenizer import Detokenizer
@@ -84,7 +83,7 @@ class TranslatorLM:
         """
         check_request(request, self.capabilities, "the encoder–decoder")
         claim_process()
-        request = replace(request, sampling=request.sampling.over(self._sampling))
+        request = with_defaults(request, self._sampling)
         source = self._source(request.messages)
         stop = request.sampling.stop or ()
         streams = [Detokenizer(self._tokenizer, stop) for _ in range(request.n)]
@@ -111,7 +110,7 @@ class TranslatorLM:
         model_id = self._generator.model_id
         if not model_id:
             return None
-        request = replace(request, sampling=request.sampling.over(self._sampling))
+        request = with_defaults(request, self._sampling)
         prompt = self._digest(request.messages)
         return request_digest(["encoder-decoder", _VERSION, model_id], prompt, request)
 
@@ -122,7 +121,7 @@ class TranslatorLM:
         return {self._digest(messages): len(self._source(messages)) + 1}
 
     def _run(self, request: GenerationRequest) -> list[Generation]:
-        with self._lock:  # one at a time: they would only wait for the same cores
+        with self._lock:  # concurrent requests would only compete for the same cores
             return self._generator.generate(request)
 
     def _source(self, messages: Sequence[Message]) -> tuple[int, ...]:

@@ -1,9 +1,9 @@
 """A model on any server that speaks the OpenAI protocol.
 
-Samples. Each sample is an HTTP request with a separate seed, which is derived from the request's
-seed, the prompt and the sample's number. If the server honours seeds, sample k therefore does not
-depend on the number of samples. With the card's ``native_n``, one HTTP request returns all samples
-under the seed of the first, and sample k depends on ``first_draw``.
+Each sample is an HTTP request with a separate seed, which is derived from the request's seed, the
+prompt and the sample's number. If the server honors seeds, sample k therefore does not depend on
+the number of samples. With the card's ``native_n``, one HTTP request returns all samples under the
+seed of the first, and sample k depends on ``first_draw``.
 
 A failed sample is returned with its error (``Completion.error``) if others of the request succeed.
 
@@ -12,8 +12,8 @@ With ``native_n`` each sample counts the complete prompt, and the server's sum o
 is divided evenly. Prompts are identified by a digest of their text, since the server's tokens are
 unknown.
 
-A field that the server rejects is either an error that names the card key to change, or is omitted
-with a note and a warning (``archon.lm.openai.field_adaptation``).
+If the server rejects a field, the client either raises an error that names the card key to change,
+or omits the field with a note and a warning (``archon.lm.openai.field_adaptation``).
 
 Constraints are sent according to the card's ``constraint``; a reply that should be JSON and is not
 is an error. ``archon.lm.openai.structured_output`` describes constraints after free text. Text that
@@ -31,8 +31,8 @@ from dataclasses import replace
 import httpx
 
 from archon.errors import LMError
-from archon.lm.base import check_request
-from archon.lm.cache_keys import draw_number, prompt_digest, request_digest
+from archon.lm.base import check_request, with_defaults
+from archon.lm.cache_keys import prompt_digest, request_digest, sample_hash
 from archon.lm.concurrency import Gauge, PerLoop, run_all
 from archon.lm.factory import capabilities
 from archon.lm.openai.field_adaptation import initial_adaptation, rejected_field_error
@@ -68,7 +68,7 @@ _VERSION = 1
 _SEED_BITS = 31  # some servers store seeds in signed 32 bits
 _PATHS = {"chat": "chat/completions", "completions": "completions"}
 _MAX_TOKEN_CHARACTERS = 1000
-"""More than any token contains."""
+"""More characters than any token has."""
 
 
 class RemoteLM:
@@ -83,7 +83,7 @@ class RemoteLM:
     api_key
         Sent as a bearer token.
     secret_headers
-        Headers in addition to the card's; errors do not show their values.
+        Headers in addition to the card's. Errors do not show their values.
     clock, backoff
         Time, randomness, and the waits between retries.
     http
@@ -138,10 +138,10 @@ class RemoteLM:
         LMError
             Every sample failed after all retries.
         RefusedError
-            The server refuses every request. The other samples are then cancelled, except after a
-            status of 403 or 404, which may concern one sample.
+            The server refuses every request. The other samples are then cancelled, except after
+            status 403 or 404, which may affect one sample only.
         """
-        request = self._with_defaults(request)
+        request = with_defaults(request, self._sampling, self._thinking)
         check_request(request, self.capabilities, self.card.name)
         return await generate_separated(
             self._generate,
@@ -152,25 +152,17 @@ class RemoteLM:
             hides_start=self.card.thinking_field == "chat_template_kwargs",
         )
 
-    def _with_defaults(self, request: Request) -> Request:
-        """The request with the card's values for those that it leaves open."""
-        return replace(
-            request,
-            sampling=request.sampling.over(self._sampling),
-            thinking=request.thinking.over(self._thinking),
-        )
-
     async def _generate(self, request: Request, on_event: OnEvent | None) -> list[Completion]:
-        draws = range(request.first_draw, request.first_draw + request.n)
+        indices = range(request.first_draw, request.first_draw + request.n)
         if self.card.native_n or request.n == 1:
-            return await self._request(request, draws, on_event)
+            return await self._request(request, indices, on_event)
         failures = Failures()
 
-        async def one(draw: int) -> list[Completion]:
-            only = range(draw, draw + 1)
+        async def one(index: int) -> list[Completion]:
+            only = range(index, index + 1)
             return await failures.catch(lambda: self._request(request, only, on_event), only)
 
-        groups = await run_all(map(one, draws))
+        groups = await run_all(map(one, indices))
         completions = [completion for group in groups for completion in group]
         failures.check(completions)
         return completions
@@ -188,7 +180,7 @@ class RemoteLM:
         """See ``archon.lm.base.SupportsDrawKey``; None with ``native_n``."""
         if self.card.native_n:
             return None
-        request = self._with_defaults(request)
+        request = with_defaults(request, self._sampling, self._thinking)
         prompt = prompt_digest(self.card.model, request.messages)
         card = self.card
         model = ["openai", _VERSION, sorted(card.base_urls), card.model]
@@ -204,7 +196,7 @@ class RemoteLM:
         return request_digest(model, prompt, request, self.reasoning_markers)
 
     def _settings_in_key(self) -> dict[str, object]:
-        """Further settings of the card, and omitted fields, that change samples."""
+        """Return other settings of the card, and omitted fields, that change samples."""
         card = self.card
         omitted = {*card.omit} - {"seed", "stream_options"}
         if self._adaptation.max_tokens_field is None:
@@ -221,22 +213,22 @@ class RemoteLM:
         await self._transport.aclose()
 
     async def _request(
-        self, request: Request, draws: range, on_event: OnEvent | None
+        self, request: Request, indices: range, on_event: OnEvent | None
     ) -> list[Completion]:
         """Generate samples in one HTTP request, with retries."""
         prompt = prompt_digest(self.card.model, request.messages)
         wrapped = is_wrapped(self.card, request.constraint)
         listener = None if wrapped else on_event
         is_greedy = request.sampling.temperature == 0
-        seed, draw = (0, 0) if is_greedy else (request.seed, draws.start)
-        number = draw_number(prompt, seed, draw, bits=_SEED_BITS)
+        seed, first = (0, 0) if is_greedy else (request.seed, indices.start)
+        number = sample_hash(prompt, seed, first, bits=_SEED_BITS)
         slots = self._slots.get()
         with self._waiting.one_more():
             await slots.acquire()
         try:
             with self._running.one_more():
                 reply = await retrying(
-                    lambda: self._attempt(request, number, draws, listener),
+                    lambda: self._attempt(request, number, indices, listener),
                     name=self.card.name,
                     timeout_seconds=self.card.timeout_seconds,
                     backoff=self._backoff,
@@ -245,7 +237,7 @@ class RemoteLM:
         finally:
             slots.release()
         completions = completions_of(
-            reply, draws, request, prompt, is_wrapped=wrapped, markers=self.reasoning_markers
+            reply, indices, request, prompt, is_wrapped=wrapped, markers=self.reasoning_markers
         )
         notes = tuple(note for note, _ in self._adaptation.changes(self.card))
         for i, completion in enumerate(completions):
@@ -260,7 +252,7 @@ class RemoteLM:
         return completions
 
     async def _attempt(
-        self, request: Request, seed: int, draws: range, on_event: OnEvent | None
+        self, request: Request, seed: int, indices: range, on_event: OnEvent | None
     ) -> ServerReply:
         """Make one attempt, without optional fields that the server rejects.
 
@@ -272,13 +264,13 @@ class RemoteLM:
                 self.card,
                 request,
                 seed=seed,
-                n=len(draws),
+                n=len(indices),
                 stream=on_event is not None,
                 adaptation=adaptation,
             )
             content = json.dumps(body, allow_nan=False).encode()
             try:
-                reply = await self._try_replicas(content, request, draws, on_event)
+                reply = await self._try_replicas(content, request, indices, on_event)
             except RejectedFieldError as error:
                 changed = None if error.field in self.card.body else adaptation.without(error.field)
                 if changed is None or changed == adaptation:
@@ -298,16 +290,16 @@ class RemoteLM:
             logger.warning("%s: %s", self.card.name, text)
 
     async def _try_replicas(
-        self, body: bytes, request: Request, draws: range, on_event: OnEvent | None
+        self, body: bytes, request: Request, indices: range, on_event: OnEvent | None
     ) -> ServerReply:
-        """Ask replicas in turn until one answers or text has been sent."""
-        deltas = Deltas(on_event, draws)
+        """Ask replicas in turn until one answers or some text has been sent."""
+        deltas = Deltas(on_event, indices)
         tried: list[Replica] = []
         while True:
             with self._load_balancer.choose(tried) as replica:
                 tried.append(replica)
                 try:
-                    reply = self._new_reply(request, len(draws))
+                    reply = self._new_reply(request, len(indices))
                     return await self._ask_replica(replica, body, reply, deltas)
                 except LMError as error:
                     may_retry = error.retryable and not deltas.has_sent

@@ -1,12 +1,12 @@
-"""Adaptation to rejected fields: the field that an error names, and what is sent instead.
+"""Adaptation to rejected fields: the field that an error names, and its replacement.
 
 Servers and gateways report a rejected field as a ``param`` with a code, as the ``loc`` of a
 validation error, or in a sentence that quotes it. A field counts as rejected only if the error also
 calls it unknown or unsupported. Errors about values, such as one that is too large, do not count.
 
-The client omits ``seed`` and ``stream_options`` if they are rejected, and sends ``max_tokens`` as
+The client omits ``seed`` and ``stream_options`` if they are rejected. It sends ``max_tokens`` as
 ``max_completion_tokens``, or omits it if that is rejected, too. Every sample then gets a note. The
-rejection of any other field is an error, since omitting it would change what is measured.
+rejection of any other field is an error, since omitting it would change the measurement.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Adaptation:
     """Fields omitted in addition to the card's ``omit``."""
 
     def without(self, field: str) -> Adaptation | None:
-        """The adaptation if this field is rejected, too; None if the field is required."""
+        """Return the adaptation if this field is rejected, too; None if the field is required."""
         if field in ("seed", "stream_options"):
             return replace(self, omitted=self.omitted | {field})
         if field == "max_tokens":
@@ -41,20 +41,20 @@ class Adaptation:
         return None
 
     def changes(self, card: OpenAICard) -> list[tuple[str, str]]:
-        """A note on each difference from the card, and the card key that makes it permanent."""
+        """Return a note on each change, and the card key that makes the change permanent."""
         effects = {
             "seed": "samples cannot be reproduced",
-            "stream_options": "streamed samples may come without a count of tokens",
+            "stream_options": "streamed samples may lack token counts",
         }
         changes = [
-            (f"the server rejects {field!r}, which is not sent: {effects[field]}", _omit(field))
+            (f"the server rejects {field!r}, so it is not sent: {effects[field]}", _omit(field))
             for field in sorted(self.omitted)
         ]
         if self.max_tokens_field is None:
-            reason = "the server rejects 'max_tokens', which is not sent: texts may be longer"
+            reason = "the server rejects 'max_tokens', so it is not sent: texts may be longer"
             changes.append((reason, _omit("max_tokens")))
         elif self.max_tokens_field != card.max_tokens_field:
-            reason = f"the server rejects 'max_tokens'; {self.max_tokens_field!r} is sent instead"
+            reason = f"the server rejects 'max_tokens', so {self.max_tokens_field!r} is sent"
             changes.append((reason, f'"max_tokens_field": "{self.max_tokens_field}"'))
         return changes
 
@@ -64,7 +64,7 @@ def _omit(field: str) -> str:
 
 
 def initial_adaptation(card: OpenAICard) -> Adaptation:
-    """The adaptation to a server that has not rejected anything."""
+    """Return the adaptation to a server that has not rejected anything."""
     return Adaptation(None if "max_tokens" in card.omit else card.max_tokens_field)
 
 
@@ -112,11 +112,11 @@ _NO_ARGUMENT = re.compile("unexpected keyword argument", re.IGNORECASE)
 _WORD = r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"
 _QUOTED = r"""['"`\[(]{}['"`\])]"""
 _PLAIN_ENGLISH = frozenset({"stop", "n", "reasoning"})
-"""Fields with names that are also ordinary words; they must be quoted to count."""
+"""Fields whose names are also ordinary words. They count only if they are quoted."""
 
 
 def rejected_field(content: bytes, sent: Collection[str]) -> str | None:
-    """The sent field that an error reply rejects; None if it rejects none.
+    """Return the sent field that an error reply rejects; None if it rejects none.
 
     >>> error = b'{"error": {"message": "Unsupported parameter: \\'seed\\'"}}'
     >>> rejected_field(error, ["model", "seed", "max_tokens"])
@@ -159,7 +159,7 @@ _ALWAYS_SENT = frozenset({"model", "messages", "prompt", "stream"})
 
 
 def rejected_field_error(reason: str, content: bytes, body: bytes) -> RejectedFieldError | None:
-    """The error of a reply that rejects a field of the request's body; None for other replies."""
+    """Return an error if a reply rejects a field of the request's body; None for other replies."""
     field = rejected_field(content, json.loads(body).keys() - _ALWAYS_SENT)
     return None if field is None else RejectedFieldError(reason, field=field)
 
@@ -170,7 +170,7 @@ def is_unknown_argument(content: bytes) -> bool:
 
 
 def _named(data: Any, depth: int = 6) -> list[str]:
-    """Every ``param``, and the last step of every ``loc``, in an error reply."""
+    """Return every ``param``, and the last step of every ``loc``, in an error reply."""
     found: list[str] = []
     if isinstance(data, dict):
         if isinstance(data.get("param"), str):

@@ -1,8 +1,8 @@
 """Finish reasons of servers.
 
-OpenAI's protocol has four; servers and the services behind gateways use many more. They are
-compared in lower case, with ``_`` for ``-`` and spaces. ``null``, an empty string and the strings
-"null" and "none" mean that the text has not ended.
+OpenAI's protocol has four; servers and services behind gateways use many more. Reasons are compared
+in lower case, with ``_`` for ``-`` and spaces. ``null``, an empty string and the strings "null" and
+"none" mean that the text has not ended.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def read_finish_reason(value: object) -> FinishReason:
     if word in FAILED:
         reason = f"the server did not finish the text (finish_reason {value!r})"
         raise LMError(reason, retryable=True)
-    raise LMError(f"the reply has the unknown finish_reason {str(value)[:40]!r}")
+    raise LMError(f"the reply has an unknown finish_reason: {str(value)[:40]!r}")
 
 
 def _word(value: str) -> str:

@@ -1,9 +1,9 @@
 """Load balancing over equal servers: the least busy healthy server gets the next request.
 
-A server's circuit opens when it fails, and while it is open, other servers are preferred. After a
-while one request at a time tries the server again, and the first success closes the circuit
-(Nygard, "Release It!", 2007, the circuit breaker). If every circuit is open, the server whose
-circuit closes first gets the request, and the backoff of retries applies.
+When a server fails, its circuit opens, and other servers are preferred. After a delay, one request
+at a time tries the server again, and the first success closes the circuit (the circuit breaker of
+Nygard, "Release It!", 2007). If every circuit is open, the server whose circuit may close first
+gets the request, and the backoff of retries applies.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Replica:
 
 
 class LoadBalancer:
-    """Chooses among the servers of one card; safe to use from several event loops."""
+    """Load balancer of the servers of one card; safe to use from several event loops."""
 
     def __init__(self, urls: Sequence[str], clock: Clock) -> None:
         self.replicas = tuple(Replica(url) for url in urls)
@@ -70,7 +70,7 @@ class LoadBalancer:
             replica.open_seconds = _FIRST_SECONDS
 
     def failed(self, replica: Replica, *, is_unreachable: bool = False) -> None:
-        """Record a failure; an unreachable server's circuit opens at once."""
+        """Record a failure; an unreachable server's circuit opens immediately."""
         now = self._clock.monotonic()
         with self._lock:
             replica.num_failures += 1
@@ -81,7 +81,7 @@ class LoadBalancer:
             replica.open_seconds = min(_MAX_SECONDS, 2 * replica.open_seconds)
 
     def _rank(self, replica: Replica) -> tuple[int, float, int]:
-        """Sort key; of equal servers the first in the card is chosen."""
+        """Return the sort key of a server. Among equal servers, the first in the card is chosen."""
         if replica.open_until is None:
             return (1, 0.0, replica.outstanding)
         is_over = self._clock.monotonic() >= replica.open_until

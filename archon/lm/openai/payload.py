@@ -24,7 +24,7 @@ def request_body(
 ) -> dict[str, object]:
     """Build the body of a request.
 
-    Sampling parameters are sent only if they change something, since many servers do not know all.
+    Sampling parameters are sent only if they have an effect, since many servers do not support all.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def request_body(
 
 
 def transcript(messages: Sequence[Message]) -> str:
-    r"""The conversation as plain text, for base models, which only continue texts.
+    r"""Return the conversation as plain text, for base models, which only continue texts.
 
     >>> transcript([Message("system", "Be brief."), Message("user", "2 + 2?")])
     'Be brief.\n\nQuestion: 2 + 2?\n\nAnswer:'

@@ -2,8 +2,8 @@
 
 ``receive`` reads a response into a ``ServerReply``, and ``completions_of`` turns it into samples.
 Deviations from the protocol are accepted if the text is unambiguous (``docs/guides/servers.md``
-lists them). A damaged reply is refused; if one of several texts is damaged, only that sample fails.
-Errors may quote long replies, and with them a key: ``Transport.redacted`` prepares errors for
+lists them). A damaged reply is an error. If one of several texts is damaged, only its sample fails.
+Errors may quote long replies that contain a key: ``Transport.redacted`` prepares errors for
 display.
 """
 
@@ -36,9 +36,9 @@ from archon.types import (
     Usage,
 )
 
-NO_USAGE = "the server reported no count of tokens; what is missing counts as 0"
+NO_USAGE = "the server reported no token counts; missing counts are recorded as 0"
 """The note on a sample of unknown cost."""
-NO_ANSWER = "the reply holds reasoning and no answer"
+NO_ANSWER = "the reply contains reasoning but no answer"
 _NO_TYPE = frozenset({"", "text/plain", "application/octet-stream"})
 """Media types that do not describe the reply."""
 _START = rb"(?:\xef\xbb\xbf)?\s*+"
@@ -65,7 +65,7 @@ class ReplyChoice:
     """The reasoning before the text."""
     finish_reason: FinishReason | None = None
     has_empty_reason: bool = False
-    """The last finish reason was an empty string: the server reports none."""
+    """True if the last finish reason was an empty string: the server reports none."""
     logprobs: list[float] = field(default_factory=list)
     tokens: list[bytes] = field(default_factory=list)
     """The tokens of ``logprobs``."""
@@ -75,7 +75,7 @@ class ReplyChoice:
     notes: list[str] = field(default_factory=list)
     """Deviations from the protocol, and how they were interpreted."""
     error: LMError | None = None
-    """Why the text is unusable."""
+    """The reason why the text is unusable."""
 
     def end(self, value: object) -> None:
         """Record a finish reason; ``length`` is never replaced."""
@@ -98,16 +98,16 @@ class ServerReply:
     max_characters: int | None = None
     """Limit of one text."""
     is_plain: bool = False
-    """The reply is a plain completion, whose texts are not in messages."""
+    """True if the reply is a plain completion, whose texts are not in messages."""
     choices: dict[int, ReplyChoice] = field(default_factory=dict)
     is_complete: bool = False
-    """The server has ended the reply."""
+    """True if the server has ended the reply."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
 
     def finished(self) -> list[ReplyChoice]:
-        """The texts in order; failed and missing ones have their ``error`` set.
+        """Return the texts in order; failed and missing ones have their ``error`` set.
 
         Raises
         ------
@@ -132,13 +132,14 @@ class ServerReply:
         return choices
 
     def _finished(self, choice: ReplyChoice) -> ReplyChoice:
-        """The choice after the end of the reply."""
+        """Return the choice after the end of the reply."""
         if choice.error is None and choice.finish_reason is None:
             if self.is_complete and choice.has_empty_reason:
                 choice.finish_reason = "stop"
-                choice.notes.append("the server gave no finish_reason; taken as 'stop'")
+                choice.notes.append("the server sent no finish_reason; 'stop' is assumed")
             else:
-                choice.error = LMError("the reply ended before its text did", retryable=True)
+                reason = "the reply ended before its text was complete"
+                choice.error = LMError(reason, retryable=True)
         if choice.error is None and not choice.text:
             if choice.refusal:
                 choice.error = LMError(
@@ -161,7 +162,7 @@ class ServerReply:
             choice.text += text
         num_characters = len(choice.text) + len(choice.reasoning)
         if self.max_characters is not None and num_characters > self.max_characters:
-            raise LMError("the text is far longer than max_tokens allows")
+            raise LMError("the text is much longer than max_tokens allows")
         return text
 
 
@@ -169,17 +170,17 @@ class ServerReply:
 
 
 class Deltas:
-    """Sends text as events if there is a listener; text that has been sent prevents retries."""
+    """Sender of text as events, if there is a listener; sent text prevents retries."""
 
-    def __init__(self, on_event: OnEvent | None, draws: range) -> None:
+    def __init__(self, on_event: OnEvent | None, indices: range) -> None:
         self.has_sent = False
-        self._on_event, self._draws = on_event, draws
+        self._on_event, self._indices = on_event, indices
 
     def send(self, index: int, text: str, *, is_reasoning: bool = False) -> None:
         """Send more text, or more reasoning, of the choice ``index``."""
         if self._on_event is not None and text:
             self.has_sent = True
-            self._on_event(TokenDelta(self._draws[index], text, is_reasoning=is_reasoning))
+            self._on_event(TokenDelta(self._indices[index], text, is_reasoning=is_reasoning))
 
 
 async def receive(response: httpx.Response, reply: ServerReply, deltas: Deltas) -> None:
@@ -198,7 +199,7 @@ async def receive(response: httpx.Response, reply: ServerReply, deltas: Deltas) 
                 deltas.send(index, choice.text)
         return
     if kind != "text/event-stream":
-        raise GarbledError(f"the reply is of the type {kind!r}, not application/json")
+        raise GarbledError(f"the reply has the type {kind!r} instead of application/json")
 
     def handle(event: bytes) -> None:
         for index, text, is_reasoning in read_chunk(reply, event):
@@ -220,7 +221,7 @@ def _type_of(content: bytes) -> str:
 
 def completions_of(
     reply: ServerReply,
-    draws: range,
+    indices: range,
     request: Request,
     prompt: str,
     *,
@@ -231,7 +232,7 @@ def completions_of(
 
     Parameters
     ----------
-    draws
+    indices
         Numbers of the samples.
     prompt
         Digest of the prompt.
@@ -251,7 +252,7 @@ def completions_of(
     completions: list[Completion] = []
     errors: list[LMError] = []
     num_counted = 0
-    for draw, choice in zip(draws, choices, strict=True):
+    for index, choice in zip(indices, choices, strict=True):
         num_tokens = share + (num_counted < rest)
         num_counted += choice.error is None
         usage = Usage(
@@ -264,10 +265,10 @@ def completions_of(
         try:
             if request.constraint is not None and choice.error is None:
                 _split_reasoning(choice, request.constraint, markers)
-            completion = _completion(choice, draw, usage, request, prompt, is_wrapped=is_wrapped)
+            completion = _completion(choice, index, usage, request, prompt, is_wrapped=is_wrapped)
         except LMError as error:
             errors.append(error)
-            completion = failed_sample(draw, error)
+            completion = failed_sample(index, error)
         completions.append(completion)
     if len(errors) == len(completions):
         raise errors[0]
@@ -275,7 +276,13 @@ def completions_of(
 
 
 def _completion(
-    choice: ReplyChoice, draw: int, usage: Usage, request: Request, prompt: str, *, is_wrapped: bool
+    choice: ReplyChoice,
+    index: int,
+    usage: Usage,
+    request: Request,
+    prompt: str,
+    *,
+    is_wrapped: bool,
 ) -> Completion:
     """Turn one text into a sample.
 
@@ -300,7 +307,7 @@ def _completion(
         notes.append(NO_ANSWER)
     return Completion(
         text=_text(choice, request.constraint, is_wrapped),
-        draw=draw,
+        draw=index,
         finish_reason=choice.finish_reason,
         usage=usage,
         prompts={prompt: usage.prompt_tokens},
@@ -436,13 +443,13 @@ def _choices(
 
 
 def _index(raw: object, default: int | None) -> int | None:
-    """The number of a choice; ``default`` if it has none."""
+    """Return the number of a choice; ``default`` if it has none."""
     index = raw.get("index") if isinstance(raw, dict) else None
     return default if index is None else _integer(index)
 
 
 def _check_no_error(raw: dict[str, Any]) -> None:
-    """Raise the upstream error that a gateway reports inside a choice.
+    """Raise the error of an upstream service that a gateway reports inside a choice.
 
     Raises
     ------
@@ -468,7 +475,7 @@ def _failing_alone(reply: ServerReply, choice: ReplyChoice) -> Iterator[None]:
 def _texts(
     choice: ReplyChoice, message: dict[str, Any], *, is_plain: bool
 ) -> list[tuple[str, bool]]:
-    """The texts of a message or a delta, and whether each is reasoning.
+    """Return the texts of a message or a delta, and whether each is reasoning.
 
     Raises
     ------
@@ -485,7 +492,7 @@ def _texts(
 def _new_texts(
     reply: ServerReply, choice: ReplyChoice, raw: dict[str, Any]
 ) -> list[tuple[str, bool]]:
-    """The texts that a chunk adds to a choice, and whether each is reasoning.
+    """Return the texts that a chunk adds to a choice, and whether each is reasoning.
 
     A chunk may have other contents, such as the results of a filter.
     """
@@ -508,11 +515,11 @@ def _new_texts(
 
 
 def _rest(choice: ReplyChoice, text: str, is_reasoning: bool) -> str:
-    """The part of a complete text that has not been streamed."""
+    """Return the part of a complete text that has not been streamed."""
     streamed = choice.reasoning if is_reasoning else choice.text
     text = text.removeprefix(_BYTE_ORDER_MARK)
     if text and not text.startswith(streamed):
-        raise GarbledError("the streamed reply ends with another text than it streamed")
+        raise GarbledError("the final text of the streamed reply differs from the streamed text")
     return text[len(streamed) :]
 
 
@@ -524,7 +531,7 @@ class ContentError(ValueError):
 
 
 def content_of(value: object) -> tuple[str, str]:
-    """The text and the reasoning of a message's content: a string, null, or a list of parts.
+    """Return the text and the reasoning of a message's content: a string, null, or a list of parts.
 
     >>> content_of([{"type": "thinking", "thinking": "2 + 3"}, {"type": "text", "text": "5"}])
     ('5', '2 + 3')
@@ -561,7 +568,7 @@ def content_of(value: object) -> tuple[str, str]:
 
 
 def reasoning_of(message: Mapping[str, Any]) -> str:
-    """The reasoning under keys of a message other than ``content``; empty if there is none.
+    """Return the reasoning under keys of a message other than ``content``; empty if there is none.
 
     >>> reasoning_of({"content": None, "reasoning_content": "2 + 3", "reasoning": "2 + 3"})
     '2 + 3'
@@ -610,13 +617,13 @@ def _read_logprobs(choice: ReplyChoice, raw: dict[str, Any]) -> None:
 
 
 def _token_bytes(token: Any) -> bytes:
-    """The bytes of a token, which may be a part of a character that ``token`` cannot show."""
+    """Return the bytes of a token, which may be a part of a character."""
     if isinstance(token, dict):
         if isinstance(token.get("bytes"), list):
             return bytes(token["bytes"])
         token = token.get("token", "")
     if not isinstance(token, str):
-        raise TypeError("a token is text")
+        raise TypeError("a token must be text")
     return token.encode("utf-8", "replace")
 
 
@@ -649,7 +656,7 @@ def _count(value: object) -> int:
 
 
 def _integer(value: object) -> int | None:
-    """An integer, which may be written as a string or a float.
+    """Return the integer in a value, which may be a string or a float; None if there is none.
 
     >>> [_integer(value) for value in (5, 5.0, "5", 5.5, "five", True)]
     [5, 5, 5, None, None, None]

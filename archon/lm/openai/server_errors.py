@@ -25,9 +25,9 @@ class RejectedFieldError(LMError):
 
 
 class GarbledError(LMError):
-    """The reply has status 200 and does not follow the protocol.
+    """The reply has status 200 but does not follow the protocol.
 
-    The server or a gateway is at fault, as with a status of 500: a retry may succeed.
+    The server or a gateway is at fault, as with status 500, so a retry may succeed.
     """
 
     def __init__(self, reason: str) -> None:
@@ -43,7 +43,7 @@ class ReportedError(LMError):
 
 
 def error_text(content: bytes) -> str:
-    """The message of a JSON error object, or the text of another error reply."""
+    """Return the message of a JSON error object, or the text of another error reply."""
     try:
         data = json.loads(content)
         error = data.get("error", data)
@@ -76,7 +76,7 @@ _KEY_FOR_FIELD = {
 
 
 def hint(card: OpenAICard, error: LMError) -> str:
-    """Advice on what to change in the card; empty if no key helps."""
+    """Return advice on what to change in the card; empty if no key helps."""
     if isinstance(error, RejectedFieldError):
         return _hint_for_field(card, error.field)
     status = error.status if isinstance(error, RefusedError) else None
@@ -86,7 +86,7 @@ def hint(card: OpenAICard, error: LMError) -> str:
         if card.api_key_env is not None:
             return f'the key comes from the variable {card.api_key_env} (the card\'s "api_key_env")'
     if status in (404, 405):
-        return 'check the card\'s "base_urls" (up to and including /v1), "endpoint" and "model"'
+        return 'check the card\'s "base_urls" (which must include /v1), "endpoint" and "model"'
     if status == 407:
         return "the environment's proxy refuses; set the card's \"trust_env\" to false to ignore it"
     return ""

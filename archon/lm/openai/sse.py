@@ -17,7 +17,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 class EventParser:
     """Incremental parser of a byte stream.
 
-    It skips lines that are not data, such as comments, and events without data.
+    It skips events without data, and lines that are not data, such as comments.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class EventParser:
         self._is_first_line = True
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The data of every event that ends within the chunk."""
+        """Return the data of every event that ends within the chunk."""
         if b"\n" not in chunk:
             self._pieces.append(chunk)
             return []
@@ -46,5 +46,5 @@ class EventParser:
         return events
 
     def end(self) -> list[bytes]:
-        """The last event, if the stream ends without a blank line after it."""
+        """Return the last event, if the stream ends without a blank line after it."""
         return self.feed(b"\n\n")

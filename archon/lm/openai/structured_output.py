@@ -1,9 +1,9 @@
 """Constraints after free text, for servers: a judge argues freely and ends with a constrained line.
 
-The local engine generates free text and forces the label when few tokens remain. Servers' protocols
-cannot express that. The request therefore has either a regular expression for the complete text, or
-the JSON schema of an object with the argument and the constrained value, from which the text is
-assembled. If the tokens run out first, the last line is missing, as without a constraint.
+The local engine generates free text and forces the label when few tokens remain. The protocols of
+servers cannot express that. The request therefore has either a regular expression for the complete
+text, or the JSON schema of an object with the argument and the constrained value, from which the
+text is assembled. If the tokens run out first, the last line is missing, as without a constraint.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ARGUMENT = "argument"
 
 
 def whole_pattern(constraint: Constraint) -> str:
-    """A regular expression for the complete text: any lines, then the constrained one.
+    """Return a regular expression for the complete text: any lines, then the constrained one.
 
     >>> from archon.types import FreeText
     >>> whole_pattern(Constraint(regex="yes|no", after=FreeText("Verdict:", 20)))
@@ -31,7 +31,7 @@ def whole_pattern(constraint: Constraint) -> str:
 
 
 def wrapping_schema(constraint: Constraint) -> dict[str, Any]:
-    """The schema of an object with the argument first, then the value that follows the label."""
+    """Return the schema of an object with the argument, then the value that follows the label."""
     choices = _orders(constraint) or _literals(constraint.regex or "")
     value = {"enum": choices} if choices else {"pattern": f"^(?:{constraint.regex})$"}
     key = _key(constraint)
@@ -76,12 +76,12 @@ def _orders(constraint: Constraint) -> list[str] | None:
 
 
 def _literals(regex: str) -> list[str] | None:
-    """The alternatives of a regular expression without operators other than ``|``, or None."""
+    """Return the alternatives of a regular expression whose only operator is ``|``, else None."""
     parts = regex.split("|")
     texts = [re.sub(r"\\(.)", r"\1", part) for part in parts]
     return texts if [*map(re.escape, texts)] == parts else None
 
 
 def _escaped(text: str) -> str:
-    """Like ``re.escape``, but portable: escapes only characters that need it."""
+    """Escape only the characters that need it, unlike ``re.escape``, so that it is portable."""
     return re.sub(r"([\\^$.|?*+()\[\]{}])", r"\\\1", text)

@@ -1,7 +1,7 @@
 """HTTP transport: connections to servers, size limits, and errors without secrets.
 
-A connection belongs to one request until its reply has been read. A shared pool does not survive
-frequent cancellation: httpcore 1.0.9's, bounded or not, permanently loses slots and open sockets
+A connection belongs to one request until its reply has been read. The shared pool of httpcore 1.0.9
+does not survive frequent cancellation: bounded or not, it permanently loses slots and open sockets
 when requests are cancelled at the wrong moment (encode/httpcore#1093; 4,000 cancelled requests
 leaked 64 sockets and 28 requests). Here the connection of a failed request is closed, and only
 intact connections are reused.
@@ -172,7 +172,7 @@ class Transport:
                 verify=self._tls,
             )
         except ImportError:
-            reason = "ALL_PROXY names a SOCKS proxy, which needs: pip install 'httpx[socks]'"
+            reason = "ALL_PROXY names a SOCKS proxy, which needs pip install 'httpx[socks]'"
         except (ValueError, httpx.InvalidURL) as error:
             reason = _proxy_fault(error)
         raise RefusedError(f'{reason}; set the card\'s "trust_env" to false to ignore it')
@@ -188,7 +188,7 @@ class Transport:
         )
 
     def _proxy_hint(self, url: str) -> str:
-        """Advice if the environment's proxy may prevent the connection."""
+        """Return advice if the environment's proxy may prevent the connection."""
         parsed = httpx.URL(url)
         proxies = getproxies() if self._trust_env and self._http is None else {}
         if not proxies.keys() & {parsed.scheme, "all"} or proxy_bypass(parsed.host):
@@ -250,7 +250,7 @@ def _tls_context(trust_env: bool) -> ssl.SSLContext:
         cause = error.strerror if isinstance(error, OSError) else None
         raise UsageError(
             f"the certificates that {variable} names cannot be read: {named}: {cause or error}; "
-            'correct or unset the variable, or set the card\'s "trust_env": false to ignore it'
+            'correct or unset the variable, or set the card\'s "trust_env" to false to ignore it'
         ) from None
 
 
@@ -286,7 +286,7 @@ def _proxy_fault(error: Exception) -> str:
 
 
 def _description(error: httpx.HTTPError) -> str:
-    """The text of an error, or its type if it has no text."""
+    """Return the text of an error, or the name of its type if it has no text."""
     return str(error) or type(error).__name__
 
 
@@ -308,7 +308,7 @@ class ConnectionPool:
 
     @asynccontextmanager
     async def connection(self, server: str) -> AsyncIterator[httpx.AsyncClient]:
-        """A connection to the server, preferably the most recently used one."""
+        """Return a connection to the server, preferably the most recently used one."""
         idle = self._idle.setdefault(server, [])
         client = idle.pop() if idle else self._make()
         is_intact = False
@@ -333,13 +333,13 @@ class ConnectionPool:
 
 
 def content_type(response: httpx.Response) -> str:
-    """The media type of a response, without its parameters."""
+    """Return the media type of a response, without its parameters."""
     header: str = response.headers.get("content-type", "")
     return header.partition(";")[0].strip().lower()
 
 
 async def read_body(response: httpx.Response) -> bytes:
-    """The complete body."""
+    """Return the complete body."""
     async with aclosing(_chunks(response)) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
@@ -360,7 +360,7 @@ async def read_events(response: httpx.Response, handle: Callable[[bytes], None])
 
 
 def handle_events(content: bytes, handle: Callable[[bytes], None]) -> bool:
-    """Like ``read_events``, for a body that has been read."""
+    """Pass events to ``handle`` as ``read_events`` does, from a body that has been read."""
     parser = EventParser()
     return _handle_all(parser.feed(content), handle) or _handle_all(parser.end(), handle)
 
@@ -419,7 +419,7 @@ def _encoding(response: httpx.Response) -> str:
 
 
 def _readable(content: bytes, response: httpx.Response) -> bytes:
-    """The beginning of an error reply, decompressed if necessary."""
+    """Return the beginning of an error reply, decompressed if necessary."""
     if _encoding(response) not in _GZIP:
         return content
     try:

@@ -1,4 +1,4 @@
-"""Claims on samples prevent two tasks from generating the same one.
+"""Claims on samples, which prevent two tasks from generating the same one.
 
 No task waits while it has a claim, so overlapping requests cannot deadlock. Claims may be taken,
 settled and awaited in different event loops.
@@ -25,7 +25,7 @@ class Claim:
         self._waiting: list[asyncio.Future[None]] = []
 
     async def wait(self) -> StoredSample | None:
-        """Wait for the sample; None if its task gave up."""
+        """Wait for the sample and return it; None if its task gave up."""
         with self._lock:
             if self._settled:
                 return self.sample

@@ -1,4 +1,4 @@
-"""Answers requests from the pool: stored samples are reused, missing ones generated and stored."""
+"""Requests answered from the pool: stored samples are reused, missing ones generated and stored."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class DrawPool:
         self._thread.shutdown()
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, StoredSample]:
-        """The stored samples among the keys."""
+        """Return the stored samples among the keys."""
         with self._lock:
             if self._closed:
                 return {}
@@ -93,8 +93,8 @@ class DrawPool:
 
         Returns
         -------
-        A future that is done when the samples are on disk. Write nothing derived from them earlier,
-        so that an interrupted run resumes with the same samples.
+        A future that is done when the samples are on disk. Do not write anything derived from them
+        before that, so that an interrupted run resumes with the same samples.
         """
         with self._lock:
             if self._closed:
@@ -106,7 +106,7 @@ class DrawPool:
 
     @property
     def is_open(self) -> bool:
-        """False after ``close`` and in a forked child, where SQLite forbids to use the file."""
+        """False after ``close``, and in a forked child, in which SQLite forbids use of the file."""
         return not self._closed and os.getpid() == self._owner
 
     def _find(self, keys: Sequence[bytes]) -> dict[bytes, StoredSample]:
@@ -133,7 +133,7 @@ class PoolScope:
     async def generate(
         self, lm: LM, model: str, request: Request, on_event: OnEvent | None
     ) -> list[Completion]:
-        """The model's completions for a request: stored ones, and generated ones where missing.
+        """Return the completions of a request, stored ones where available and new ones elsewhere.
 
         Parameters
         ----------
@@ -143,15 +143,15 @@ class PoolScope:
         Raises
         ------
         LMError, EngineError
-            As the model raises them.
+            The model failed.
         """
-        draws = range(request.first_draw, request.first_draw + request.n)
+        indices = range(request.first_draw, request.first_draw + request.n)
         request_key = lm.draw_key(request) if isinstance(lm, SupportsDrawKey) else None
         # The model refuses requests for no samples.
-        if request_key is None or not draws or not self.pool.is_open:
+        if request_key is None or not indices or not self.pool.is_open:
             return await lm.generate(request, on_event)
         call = _PoolRequest(self, lm, model, request, request_key, on_event)
-        return await call.answer({_key(request_key, draw): draw for draw in draws})
+        return await call.answer({_key(request_key, index): index for index in indices})
 
 
 _SCOPE: ContextVar[PoolScope | None] = ContextVar("archon_pool", default=None)
@@ -180,7 +180,7 @@ def pooling(pool: DrawPool | None, origin: str) -> Iterator[None]:
 
 
 def active_scope() -> PoolScope | None:
-    """The item that the current task answers; None if it uses no pool."""
+    """Return the item that the current task answers; None if it uses no pool."""
     return _SCOPE.get()
 
 
@@ -198,7 +198,7 @@ class _PoolRequest:
     done: dict[bytes, Completion] = field(default_factory=dict)
 
     async def answer(self, wanted: dict[bytes, int]) -> list[Completion]:
-        """The completions of the wanted samples (key → number), in order.
+        """Return the completions of the wanted samples (key → number), in order.
 
         The call claims samples that no other call generates, looks them up, and generates missing
         ones. Then, without claims, it waits for the samples of other calls, and starts over for
@@ -277,12 +277,12 @@ class _PoolRequest:
 
 
 def _reused(usage: Usage) -> Usage:
-    """The usage of a reused sample: no token was decoded, and the prompt was cached."""
+    """Return the usage of a reused sample: no token was decoded, and the prompt was cached."""
     return replace(usage, generated_tokens=0, cached_tokens=usage.prompt_tokens)
 
 
-def _key(request_key: str, draw: int) -> bytes:
-    return blake2b(f"{request_key}/{draw}".encode(), digest_size=16).digest()
+def _key(request_key: str, index: int) -> bytes:
+    return blake2b(f"{request_key}/{index}".encode(), digest_size=16).digest()
 
 
 def _ranges(numbers: Iterable[int]) -> list[range]:

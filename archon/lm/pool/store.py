@@ -2,7 +2,7 @@
 
 It uses a rollback journal, since SQLite before 3.51.3 may damage a database with a write-ahead log
 that several processes use. A fault of the file does not make a run fail. A damaged file is moved
-away and replaced. If the file cannot be written, the run only reads samples; if it cannot be read,
+away and replaced. If the file cannot be written, the run only reads samples. If it cannot be read,
 the run does not use it.
 """
 
@@ -42,7 +42,7 @@ CREATE TRIGGER IF NOT EXISTS draw_removed AFTER DELETE ON draws BEGIN
     UPDATE totals SET draws = draws - 1, bytes = bytes - old.size WHERE model = old.model;
 END;
 """
-"""Triggers maintain ``totals``, so that ``archon cache ls`` does not read all rows."""
+"""Triggers maintain ``totals``, so that ``archon cache ls`` need not read all rows."""
 
 _ROW_BYTES = 100
 """Size of a row without its texts and payload, including its entries in two indices."""
@@ -71,13 +71,13 @@ class NewSample:
 
 
 def pool_path() -> Path:
-    """The user's pool: ``ARCHON_POOL``, or a file in the cache."""
+    """Return the user's pool: ``ARCHON_POOL``, or a file in the cache."""
     chosen = os.environ.get("ARCHON_POOL")
     return Path(chosen).expanduser() if chosen else cache_dir() / "draws.sqlite3"
 
 
 def max_pool_bytes() -> int:
-    """The size limit of the pool: ``ARCHON_POOL_BYTES``, or 2 GB.
+    """Return the size limit of the pool: ``ARCHON_POOL_BYTES``, or 2 GB.
 
     Raises
     ------
@@ -211,7 +211,7 @@ class SampleStore:
             return None
 
     def _connected(self) -> sqlite3.Connection:
-        """The connection, reopened if the file has been replaced."""
+        """Return the connection; open it again if the file has been replaced."""
         if self._connection is not None and _inode(self.path) != self._inode:
             self._disconnect()
         if self._connection is None:
@@ -306,10 +306,10 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 
 def journal_path(path: Path) -> Path:
-    """SQLite's journal of a database file."""
+    """Return the path of SQLite's journal of a database file."""
     return path.with_name(path.name + "-journal")
 
 
 def damaged_path(path: Path) -> Path:
-    """The path to which a damaged file is moved, replacing an earlier one."""
+    """Return the path to which a damaged file is moved, replacing an earlier one."""
     return path.with_name(path.name + ".damaged")

@@ -32,7 +32,7 @@ _ESCAPES = {"d": string.digits, "w": string.ascii_lowercase, "s": " ", "n": "\n"
 
 
 def conforming_text(constraint: Constraint, number: int) -> str:
-    """A text that satisfies the constraint; ``number`` seeds the choice among several.
+    """Return a text that satisfies the constraint; ``number`` seeds the choice of it.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def _allows(constraint: Constraint, text: str) -> bool:
 
 
 class _Schema:
-    """Generates minimal instances of one JSON schema."""
+    """Generator of minimal instances of one JSON schema."""
 
     def __init__(self, root: Mapping[str, Any], rng: Random) -> None:
         self._root, self._rng = root, rng
@@ -95,14 +95,14 @@ class _Schema:
     def instance(self, schema: Any, depth: int) -> Any:
         self._num_values += 1
         if depth > _MAX_DEPTH or self._num_values > _MAX_VALUES:
-            raise UnsupportedError("the scripted model writes no JSON as large as the schema needs")
+            raise UnsupportedError("the JSON schema needs more JSON than the scripted model writes")
         if schema is True:
             return None
         if not isinstance(schema, Mapping):
             raise UnsupportedError("the scripted model cannot follow this JSON schema")
         unknown = sorted(schema.keys() - _SCHEMA_KEYS)
         if unknown:
-            reason = f"the scripted model does not support {unknown[0]!r} of JSON schemas"
+            reason = f"the scripted model does not support the JSON schema key {unknown[0]!r}"
             raise UnsupportedError(reason)
         if "const" in schema:
             return schema["const"]
@@ -152,13 +152,13 @@ class _Schema:
         target: Any = self._root
         for part in reference.removeprefix("#").strip("/").split("/"):
             if not isinstance(target, Mapping) or part not in target:
-                raise UnsupportedError(f"the JSON schema has no {reference!r}, to which it refers")
+                raise UnsupportedError(f"the JSON schema refers to {reference!r}, which it lacks")
             target = target[part]
         return target
 
 
 class _Pattern:
-    """Generates a text that matches a regular expression."""
+    """Generator of a text that matches a regular expression."""
 
     def __init__(self, pattern: str, rng: Random) -> None:
         self._pattern, self._at, self._rng = pattern, 0, rng
@@ -200,7 +200,7 @@ class _Pattern:
         return "a" if character == "." else character
 
     def _class(self) -> str:
-        """The characters of a class; negated classes fail the final check."""
+        """Return the characters of a class; negated classes fail the final check."""
         characters = ""
         while self._next() != "]":
             first = self._take()
@@ -216,7 +216,7 @@ class _Pattern:
         return characters
 
     def _repeats(self) -> int:
-        """The minimum of the quantifier at this position; 1 if there is none."""
+        """Return the minimum of the quantifier at this position; 1 if there is none."""
         character = self._next()
         if character in ("?", "*", "+"):
             self._at += 1
@@ -243,7 +243,5 @@ class _Pattern:
 
 def _repeated(item: str, times: int, before: str = "") -> str:
     if len(before) + len(item) * times > _MAX_CHARACTERS:
-        raise UnsupportedError(
-            f"the scripted model writes no more than {_MAX_CHARACTERS} characters"
-        )
+        raise UnsupportedError(f"the scripted model writes at most {_MAX_CHARACTERS} characters")
     return before + item * times

@@ -1,9 +1,10 @@
 """The scripted model's default script: reads the prompt and answers like a small model.
 
-It computes the arithmetic in the prompt. A given share of its samples is correct; the others are
-near misses. If the prompt asks for a program, a verdict, a ranking, a critique or tests, the reply
-has the expected format. The script recognizes the task by the format in the prompt (``solution()``
-in backticks, ``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so wordings may change.
+It computes the arithmetic in the prompt. A configured share of its samples is correct; the others
+are near misses. If the prompt asks for a program, a verdict, a ranking, a critique or tests, the
+reply has the expected format. The script recognizes the task by the format in the prompt
+(``solution()`` in backticks, ``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so
+wordings may change.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from fractions import Fraction
 from functools import lru_cache
 from zlib import crc32
 
-from archon.lm.cache_keys import draw_number
+from archon.lm.cache_keys import sample_hash
 from archon.types import LATER_PARAMETERS, SAMPLER_PARAMETERS, Message, Request
 
 _OPENERS = (
@@ -40,7 +41,7 @@ _LATER_SAMPLERS = {n: p for n, p in SAMPLER_PARAMETERS.items() if n in LATER_PAR
 
 
 class HeuristicScript:
-    """Script with correct replies in a share ``accuracy`` of the samples.
+    """A script in which a share ``accuracy`` of the samples is correct.
 
     Sample k depends on the messages, the seed, all sampler parameters and k.
     """
@@ -48,8 +49,8 @@ class HeuristicScript:
     def __init__(self, accuracy: float) -> None:
         self.accuracy = accuracy
 
-    def __call__(self, request: Request, draw: int) -> str:
-        """The reply of one sample."""
+    def __call__(self, request: Request, sample: int) -> str:
+        """Return the reply of one sample."""
         prompt = "\n".join(message.content for message in request.messages)
         message, sampling = request.messages[-1], request.sampling
         key = (
@@ -59,7 +60,7 @@ class HeuristicScript:
         for name, parameter in _LATER_SAMPLERS.items():
             if parameter.has_effect(value := getattr(sampling, name)):
                 key += f"/{name}={value:f}"
-        number = draw_number(key, request.seed, draw, bits=64)
+        number = sample_hash(key, request.seed, sample, bits=64)
         is_right = (number & 0xFFFF) < self.accuracy * 0x10000
         number >>= 16
         if "Verdict:" in prompt:
@@ -78,17 +79,17 @@ class HeuristicScript:
 
 
 class HeuristicReward:
-    """Rewards between 0 and 1; above 0.5 for correct answers with probability ``accuracy``."""
+    """A reward in [0, 1] that is above 0.5 for correct answers with probability ``accuracy``."""
 
     def __init__(self, accuracy: float) -> None:
         self.accuracy = accuracy
 
     def __call__(self, messages: Sequence[Message], text: str) -> float:
-        """The reward of one text as a reply to the messages."""
+        """Return the reward of one text as a reply to the messages."""
         _, value = _task(messages[-1].content if messages else "")
         claims = _CLAIM.findall(text)
         is_right = bool(claims) and claims[-1] == str(value)
-        number = draw_number(f"{crc32(text.encode('utf-8', 'replace'))}", 0, 0, bits=64)
+        number = sample_hash(f"{crc32(text.encode('utf-8', 'replace'))}", 0, 0, bits=64)
         is_high = is_right == ((number & 0xFFFF) < self.accuracy * 0x10000)
         distance = 0.25 + (number >> 16 & 0xFF) / 1024
         return 0.5 + distance if is_high else 0.5 - distance
@@ -157,7 +158,7 @@ def _critique(num_candidates: int, number: int) -> str:
 
 
 def _num_candidates(prompt: str) -> int:
-    """The number of candidates, which are marked ``[1]``, ``[2]``, …; at least one."""
+    """Return the number of candidates, which are marked ``[1]``, ``[2]``, …; at least one."""
     count = 1
     while f"[{count + 1}]" in prompt:
         count += 1
@@ -170,10 +171,10 @@ Value = int | Fraction
 
 
 def _task(text: str) -> tuple[str, Value]:
-    """The expression of a prompt's question, and its value.
+    """Return the expression of a prompt's question, and its value.
 
-    It is the first one if candidates follow the question, and otherwise the last one, since worked
-    examples precede the question. Without any expression, it is the sum of the last numbers.
+    If candidates follow the question, it is the first expression, and otherwise the last one, since
+    worked examples precede the question. Without any expression, it is the sum of the last numbers.
     """
     found = list(_EXPRESSION.finditer(text))
     if found:
@@ -184,7 +185,7 @@ def _task(text: str) -> tuple[str, Value]:
 
 
 def _extended(match: re.Match[str]) -> str:
-    """The expression, including signs and parentheses before its first digit."""
+    """Return the expression, including signs and parentheses before its first digit."""
     text, start = match.string, match.start()
     while start and text[start - 1] in "-(":
         start -= 1
@@ -196,7 +197,7 @@ def _extended(match: re.Match[str]) -> str:
 
 @lru_cache(maxsize=1024)
 def _value(expression: str) -> Value:
-    """The value of an expression; 0 if it has none, such as after a division by zero."""
+    """Return the value of an expression; 0 if it has none, such as after a division by zero."""
     symbols = _SYMBOL.findall(expression.replace("\u00d7", "*").replace("\u00f7", "/"))
     try:
         return _sum(symbols[::-1])

@@ -1,7 +1,7 @@
 """A deterministic scripted language model; it needs no weights and answers in microseconds.
 
-A *token* is a word with the white space before it. At temperature 0 the script gets seed 0 and
-sample 0, so that all samples are equal.
+A *token* is a word with the white space before it. At temperature 0 the script is called with seed
+0 and sample 0, so that all samples are equal.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from zlib import crc32
 
 from archon.errors import LMError, UnsupportedError
-from archon.lm.base import LM_CAPABILITIES, NO_THINKING, check_request
-from archon.lm.cache_keys import draw_number, prompt_digest, request_digest
+from archon.lm.base import LM_CAPABILITIES, NO_THINKING, check_request, with_defaults
+from archon.lm.cache_keys import prompt_digest, request_digest, sample_hash
 from archon.lm.embedding import EMBED, Vector
 from archon.lm.reasoning import constrains_whole_text, generate_separated
 from archon.lm.reward import RewardLM, ScriptedRewardModel
@@ -100,18 +100,11 @@ class ScriptedLM:
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """Answer after the delay, if any; token deltas arrive sample by sample."""
-        asked = self._with_defaults(request)
-        check_request(asked, self.capabilities, self.model)
+        filled = with_defaults(request, self._sampling, self._thinking)
+        check_request(filled, self.capabilities, self.model)
         if self._record:
             self.requests.append(request)
-        return await generate_separated(self._generate, asked, on_event, self.reasoning_markers)
-
-    def _with_defaults(self, request: Request) -> Request:
-        return replace(
-            request,
-            sampling=request.sampling.over(self._sampling),
-            thinking=request.thinking.over(self._thinking),
-        )
+        return await generate_separated(self._generate, filled, on_event, self.reasoning_markers)
 
     async def _generate(self, request: Request, on_event: OnEvent | None) -> list[Completion]:
         if self._delay_seconds:
@@ -122,11 +115,11 @@ class ScriptedLM:
         if request.sampling.temperature == 0:
             request = replace(request, seed=0)
         completions = []
-        for draw in range(request.first_draw, request.first_draw + request.n):
-            completion = self._complete(request, prompt, prompt_tokens, draw)
+        for index in range(request.first_draw, request.first_draw + request.n):
+            completion = self._complete(request, prompt, prompt_tokens, index)
             if on_event is not None and "stream" in self.capabilities:
                 for token in _tokens(completion.text):
-                    on_event(TokenDelta(draw, token))
+                    on_event(TokenDelta(index, token))
             completions.append(completion)
         return completions
 
@@ -140,13 +133,16 @@ class ScriptedLM:
             return None
         prompt = prompt_digest(self.model, request.messages)
         model = ["scripted", _VERSION, self._identity]
-        return request_digest(model, prompt, self._with_defaults(request), self.reasoning_markers)
+        request = with_defaults(request, self._sampling, self._thinking)
+        return request_digest(model, prompt, request, self.reasoning_markers)
 
     def _score(
         self, choices: Sequence[str], request: Request, prompt: str, prompt_tokens: int
     ) -> list[Completion]:
         if not choices or not all(choices):
-            raise UnsupportedError("a request for scored choices needs choices that are not empty")
+            raise UnsupportedError(
+                "a request for scored choices needs at least one choice, and none may be empty"
+            )
         if self._choice_logprob is None:
             logprobs = _hashed_logprobs(choices, prompt)
         else:
@@ -155,8 +151,8 @@ class ScriptedLM:
         usage = Usage(prompt_tokens=prompt_tokens, choice_tokens=num_tokens, calls=1)
         prompts = {prompt: prompt_tokens}
         return [
-            Completion("", draw, "choices", usage, prompts, choice_logprobs=logprobs)
-            for draw in range(request.first_draw, request.first_draw + request.n)
+            Completion("", index, "choices", usage, prompts, choice_logprobs=logprobs)
+            for index in range(request.first_draw, request.first_draw + request.n)
         ]
 
     async def prompts_of(
@@ -169,11 +165,13 @@ class ScriptedLM:
         num_tokens = sum(len(message.content.split()) for message in messages)
         return {prompt_digest(self.model, messages): num_tokens}
 
-    def _complete(self, request: Request, prompt: str, prompt_tokens: int, draw: int) -> Completion:
-        scripted_draw = 0 if request.sampling.temperature == 0 else draw
-        text = self._script(request, scripted_draw)
+    def _complete(
+        self, request: Request, prompt: str, prompt_tokens: int, index: int
+    ) -> Completion:
+        scripted_index = 0 if request.sampling.temperature == 0 else index
+        text = self._script(request, scripted_index)
         if request.constraint is not None:
-            number = draw_number(prompt, request.seed, scripted_draw, bits=64)
+            number = sample_hash(prompt, request.seed, scripted_index, bits=64)
             text = _constrained(request, text, number)
         text, num_tokens, finish_reason = self._truncated(text, request)
         usage = Usage(
@@ -182,9 +180,9 @@ class ScriptedLM:
             generated_tokens=num_tokens,
             calls=1,
         )
-        completion = Completion(text, draw, finish_reason, usage, {prompt: prompt_tokens})
+        completion = Completion(text, index, finish_reason, usage, {prompt: prompt_tokens})
         if request.sampling.beams:
-            completion = replace(completion, score=-float(draw))
+            completion = replace(completion, score=-float(index))
         if not request.logprobs:
             return completion
         words = _words(text)
@@ -214,7 +212,7 @@ _DIMENSIONS = 256
 
 
 def _word_counts(text: str) -> Vector:
-    """Counts of the words, hashed into ``_DIMENSIONS`` entries, as a vector of length 1."""
+    """Return a vector of length 1 with the counts of the words, hashed into ``_DIMENSIONS``."""
     counts = [0.0] * _DIMENSIONS
     for word in text.split() or [""]:
         counts[_token_id(word) % _DIMENSIONS] += 1
@@ -248,24 +246,24 @@ def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedL
 
 
 def in_turn(replies: Sequence[str]) -> Script:
-    """A script that cycles through the replies: sample k is reply k."""
+    """Return a script that cycles through the replies: sample k is reply k."""
     if not replies:
         raise ValueError("a script needs at least one reply")
-    return lambda request, draw: replies[draw % len(replies)]
+    return lambda request, sample: replies[sample % len(replies)]
 
 
 def by_rules(rules: Mapping[str | re.Pattern[str], Replies]) -> Script:
-    """A script that replies by the first rule, a substring or a pattern, found in the messages.
+    """Return a script that replies by the first rule that matches the messages.
 
-    Samples cycle through several replies of a rule. A request that matches no rule is an
-    ``LMError``.
+    A rule is a substring or a pattern. If it has several replies, the samples cycle through them.
+    A request that matches no rule is an ``LMError``.
     """
 
-    def reply(request: Request, draw: int) -> str:
+    def reply(request: Request, sample: int) -> str:
         text = "\n".join(message.content for message in request.messages)
         for rule, replies in rules.items():
             if rule in text if isinstance(rule, str) else rule.search(text):
-                return replies if isinstance(replies, str) else replies[draw % len(replies)]
+                return replies if isinstance(replies, str) else replies[sample % len(replies)]
         raise LMError(f"no rule of the script matches the request {text[:200]!r}")
 
     return reply
@@ -275,12 +273,12 @@ def by_rules(rules: Mapping[str | re.Pattern[str], Replies]) -> Script:
 
 
 def _words(text: str) -> list[str]:
-    """The tokens of a text, without trailing white space."""
+    """Return the tokens of a text, without trailing white space."""
     return _TOKEN.findall(text)
 
 
 def _tokens(text: str) -> list[str]:
-    """The tokens of a text; trailing white space is one."""
+    """Return the tokens of a text; trailing white space is one."""
     words = _words(text)
     rest = text[sum(map(len, words)) :]
     return [*words, rest] if rest else words
@@ -301,7 +299,7 @@ def _truncated(
 ) -> tuple[str, int, FinishReason]:
     """Cut a text at its first stop string, prepend the reasoning, and cut at ``max_tokens``.
 
-    Returns the text, its number of tokens, and its finish reason.
+    Return the text, its number of tokens, and its finish reason.
     """
     for stop in sampling.stop or ():
         text = text.partition(stop)[0]
@@ -322,7 +320,7 @@ def _logprob(word: str) -> float:
 
 
 def _hashed_logprobs(choices: Sequence[str], prompt: str) -> dict[str, float]:
-    """Log-probabilities of a distribution over the choices that depends on the prompt."""
+    """Return log-probabilities of a distribution over the choices that depends on the prompt."""
     scores = {choice: crc32(f"{prompt}/{choice}".encode()) / 2**30 for choice in choices}
     log_sum = math.log(sum(map(math.exp, scores.values())))
     return {choice: score - log_sum for choice, score in scores.items()}

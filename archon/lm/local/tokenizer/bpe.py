@@ -16,7 +16,7 @@ from archon.lm.local.tokenizer.added_tokens import AddedTokenFinder, AddedTokenM
 from archon.lm.local.tokenizer.config import TokenizerConfig
 
 LONG_TEXT = 50_000
-"""Characters whose encoding takes tens of milliseconds, for which no event loop should wait."""
+"""Characters of a text whose encoding takes tens of milliseconds and would block an event loop."""
 
 
 class TextTokenizer:
@@ -31,7 +31,7 @@ class TextTokenizer:
         self._plain_ids = frozenset(config.special_ids.values()) - config.control_ids
 
     def encode(self, text: str) -> list[int]:
-        """Text → ids, with added words; the name of a control token is ordinary text."""
+        """Encode text, with added words; the name of a control token is ordinary text."""
         ids, at = list[int](), 0
         for match in self._words.find(text):
             ids += self.encode_pieces(text[at : match.start])
@@ -40,7 +40,7 @@ class TextTokenizer:
         return ids + self.encode_pieces(text[at:])
 
     def encode_pieces(self, text: str) -> list[int]:
-        """Text → ids of the ordinary vocabulary, without any added token."""
+        """Encode text by the ordinary vocabulary, without any added token."""
         if not text:
             return []
         if len(text) > LONG_TEXT:  # unlike a single text, a batch lets other threads run
@@ -51,13 +51,13 @@ class TextTokenizer:
         return ids
 
     def encode_template(self, rendered: str, masked: str | None = None) -> list[int]:
-        """A rendered template → ids, control tokens included.
+        """Encode a rendered template, including control tokens.
 
         Parameters
         ----------
         masked
-            The same text, with content masked so that control tokens are found only in the
-            template's text. By default all of it is the template's.
+            The same text with masked content, in which control tokens are found only in the
+            template's text. By default the complete text is the template's.
         """
         ids, at = list[int](), 0
         for match in self.control_matches(rendered if masked is None else masked):
@@ -94,7 +94,7 @@ class TextTokenizer:
             return text.encode()
 
     def decode(self, token_ids: Iterable[int]) -> str:
-        """Ids → text; invalid UTF-8 becomes U+FFFD."""
+        """Decode ids to text; invalid UTF-8 becomes U+FFFD."""
         return b"".join(map(self.token_bytes, token_ids)).decode("utf-8", "replace")
 
     @cached_property

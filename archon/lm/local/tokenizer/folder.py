@@ -1,4 +1,4 @@
-"""Reads ``TokenizerConfig`` from ``tokenizer.json`` and related files of a model folder.
+"""Reader of ``TokenizerConfig`` from ``tokenizer.json`` and related files of a model folder.
 
 ``tokenizer.json`` defines how text is split and merged, and lists the *added* tokens, which the
 ``tokenizers`` library finds by name anywhere in a text. Content must not produce control tokens, so

@@ -1,4 +1,4 @@
-"""Reads ``TokenizerConfig`` from the ``tokenizer.ggml.*`` keys of a GGUF file.
+"""Reader of ``TokenizerConfig`` from the ``tokenizer.ggml.*`` keys of a GGUF file.
 
 The file has a vocabulary and its merges, but only the name of the rule that splits text before
 merging (``tokenizer.ggml.pre``, see ``pretokenizers``). Old files lack this name or the types of
@@ -143,7 +143,7 @@ def _pre_tokenizer_rule(
     if rule is not None:
         return rule
     if name != "default":
-        raise keys.error(f"splitting rule {name!r} is not supported ({known_names()} are)")
+        raise keys.error(f"pre-tokenizer {name!r} is not supported ({known_names()} are)")
     family = FAMILIES.get(str(architecture))
     if family is not None and family.gguf_tokenizer:
         return RULES[family.gguf_tokenizer]

@@ -21,10 +21,10 @@ def echo(request: Request, draw: int) -> str:
     return f"{request.messages[-1].content[:20]} {request.sampling.temperature} #{draw}"
 
 
-def draws(architecture: Architecture, run: int = 0) -> dict[str, int]:
-    """Where each node's draws start in a run."""
+def starts(architecture: Architecture, run: int = 0) -> dict[str, int]:
+    """Return the first sample index of each node in a run."""
     uses = architecture.models.uses(SamplingParams())
-    return {name: use.draws.start(run) for name, use in uses.items()}
+    return {name: use.sample_range.start(run) for name, use in uses.items()}
 
 
 def make_drafts(*samples: int, **node: Any) -> dict[str, Any]:
@@ -44,7 +44,7 @@ async def test_ten_equal_generators_write_ten_different_samples() -> None:
 
 def test_members_take_consecutive_ranges_in_the_order_of_declaration() -> None:
     arch = make_architecture(make_drafts(3, 1, 4), "answer", echo)
-    assert draws(arch) == {"draft_0": 0, "draft_1": 3, "draft_2": 4}
+    assert starts(arch) == {"draft_0": 0, "draft_1": 3, "draft_2": 4}
 
 
 def test_run_j_adds_j_times_the_total_of_the_group() -> None:
@@ -52,7 +52,7 @@ def test_run_j_adds_j_times_the_total_of_the_group() -> None:
     nodes["other"] = {**GENERATOR, "samples": 5, "sampling": {"temperature": 0.1}}
     nodes["answer"]["inputs"].append("other")
     arch = make_architecture(nodes, "answer", echo)
-    assert draws(arch, run=2) == {"draft_0": 8, "draft_1": 11, "other": 10}
+    assert starts(arch, run=2) == {"draft_0": 8, "draft_1": 11, "other": 10}
 
 
 def test_a_judge_takes_one_sample_index_for_all_its_calls() -> None:
@@ -61,7 +61,7 @@ def test_a_judge_takes_one_sample_index_for_all_its_calls() -> None:
         "a": {"type": "verifier", "inputs": ["draft"]},
         "b": {"type": "verifier", "inputs": ["a"]},
     }
-    assert draws(make_architecture(nodes, "b", echo)) == {"draft": 0, "a": 0, "b": 1}
+    assert starts(make_architecture(nodes, "b", echo)) == {"draft": 0, "a": 0, "b": 1}
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_a_judge_takes_one_sample_index_for_all_its_calls() -> None:
         {"model": "judge"},
     ],
 )
-def test_nodes_that_differ_form_groups_of_their_own(difference: dict[str, Any]) -> None:
+def test_different_nodes_are_in_different_groups(difference: dict[str, Any]) -> None:
     nodes = make_drafts(2, 2)
     nodes["draft_1"].update(difference)
     lms = {"solver": ScriptedLM(echo), "judge": ScriptedLM(echo)}
     arch = make_architecture(nodes, "answer", lms)
-    assert draws(arch) == {"draft_0": 0, "draft_1": 0}
+    assert starts(arch) == {"draft_0": 0, "draft_1": 0}
 
 
 def test_roles_with_equal_cards_are_one_model() -> None:
@@ -86,17 +86,17 @@ def test_roles_with_equal_cards_are_one_model() -> None:
     nodes["draft_1"]["model"] = "solver_2"
     lms = {"solver": ScriptedLM(echo), "solver_2": ScriptedLM(echo)}
     equal = make_architecture(nodes, "answer", lms, {"solver": CARD, "solver_2": CARD})
-    assert draws(equal) == {"draft_0": 0, "draft_1": 2}
+    assert starts(equal) == {"draft_0": 0, "draft_1": 2}
     other = ScriptedCard.model_validate({"name": "b", "backend": "scripted", "accuracy": 0.1})
     unequal = make_architecture(nodes, "answer", lms, {"solver": CARD, "solver_2": other})
-    assert draws(unequal) == {"draft_0": 0, "draft_1": 0}
+    assert starts(unequal) == {"draft_0": 0, "draft_1": 0}
 
 
 def test_a_default_equals_its_explicit_value() -> None:
     nodes = make_drafts(1, 1)
     nodes["draft_1"].update(prompt={"template": "cot"}, sampling={"temperature": 0.7})
     arch = make_architecture(nodes, "answer", echo, {"solver": CARD})
-    assert draws(arch) == {"draft_0": 0, "draft_1": 1}
+    assert starts(arch) == {"draft_0": 0, "draft_1": 1}
 
 
 async def test_equal_sample_requests_of_two_architectures_return_equal_texts() -> None:
@@ -116,7 +116,10 @@ async def test_equal_sample_requests_of_two_architectures_return_equal_texts() -
 
 
 def make_nested_pair(lm: ScriptedLM) -> Architecture:
-    """A draft, an inner architecture asked twice whose two drafts are like it, another draft."""
+    """Two generators, and between them a nested architecture with two runs.
+
+    Each run of it makes two samples, which are equal in kind to those of the generators.
+    """
     inner = make_architecture(make_drafts(2), "answer", lm)
     nodes = {
         "before": dict(GENERATOR),
@@ -127,13 +130,13 @@ def make_nested_pair(lm: ScriptedLM) -> Architecture:
     return make_architecture(nodes, "answer", {"solver": lm, "team": ArchitectureLM(inner)})
 
 
-def test_nested_nodes_count_where_their_node_stands() -> None:
+def test_nested_nodes_take_the_position_of_their_outer_node() -> None:
     arch = make_nested_pair(ScriptedLM(echo))
-    assert draws(arch) == {"before": 0, "team": 0, "after": 5}
-    assert draws(arch, run=1) == {"before": 6, "team": 2, "after": 11}
+    assert starts(arch) == {"before": 0, "team": 0, "after": 5}
+    assert starts(arch, run=1) == {"before": 6, "team": 2, "after": 11}
 
 
-async def test_no_draw_is_taken_twice_between_an_architecture_and_those_inside_it() -> None:
+async def test_no_sample_index_is_taken_twice_by_an_architecture_and_nested_ones() -> None:
     lm = ScriptedLM(echo)
     arch = make_nested_pair(lm)
     for run in range(3):
@@ -173,5 +176,5 @@ def test_each_group_is_one_range_without_gaps(nodes: list[tuple[str, int]]) -> N
         assert {plan[m.node,].total for m in own} <= {len(taken)}
 
 
-def test_a_range_starts_anew_each_run() -> None:
+def test_each_run_starts_a_new_range() -> None:
     assert [SampleRange(2, 5).start(run) for run in range(3)] == [2, 7, 12]

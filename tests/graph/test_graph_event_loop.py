@@ -20,7 +20,7 @@ def test_all_calls_share_one_loop() -> None:
     assert thread.run(loop_id()) == thread.run(loop_id())
 
 
-def test_what_fails_there_is_raised_here() -> None:
+def test_errors_are_raised_in_the_caller() -> None:
     async def fail() -> None:
         raise ValueError("no")
 
@@ -28,7 +28,7 @@ def test_what_fails_there_is_raised_here() -> None:
         LoopThread().run(fail())
 
 
-def test_waiting_for_itself_is_refused() -> None:
+def test_a_call_from_the_loop_s_own_thread_is_refused() -> None:
     thread = LoopThread()
 
     async def inner() -> int:
@@ -41,7 +41,7 @@ def test_waiting_for_itself_is_refused() -> None:
         thread.run(outer())
 
 
-def test_an_interrupt_cancels_what_runs() -> None:
+def test_an_interrupt_cancels_the_coroutine() -> None:
     main = threading.main_thread().ident
     assert main is not None
     cancelled = threading.Event()
