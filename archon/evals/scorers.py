@@ -37,7 +37,7 @@ value, or for a custom scorer the text in the row."""
 
 
 def number_exact(value: str | None, text: str, target: str) -> Score:
-    """Right if the number is exactly the target's: 0.5 and 1/2 are equal, 0.3333 and 1/3 are not.
+    """Score 1 for exactly the number of the target: 0.5 equals 1/2, but 0.3333 is not 1/3.
 
     >>> number_exact(None, "So she pays $1,000.00.", "1000").value
     1
@@ -46,7 +46,7 @@ def number_exact(value: str | None, text: str, target: str) -> Score:
 
 
 def text_exact(value: str | None, text: str, target: str) -> Score:
-    """Right if the text is the target's, ignoring case, and spaces and punctuation around it."""
+    """Score 1 for the text of the target, ignoring case and surrounding spaces and punctuation."""
     return _exact(value, text, target, "text")
 
 
@@ -71,18 +71,18 @@ def _judged(answer: str | None, target: str, none: str) -> Score:
 
 
 def lm_eval_strict_match(value: str | None, text: str, target: str) -> Score:
-    """Right by ``strict-match`` of lm-eval's task ``gsm8k``: the first ``#### N``."""
+    """Score by ``strict-match`` of lm-eval's task ``gsm8k``: the first ``#### N``."""
     return _judged(lm_eval.strict_match(text), target, "no '#### N' in the text")
 
 
 def lm_eval_cot_strict_match(value: str | None, text: str, target: str) -> Score:
-    """Right by that of ``gsm8k_cot`` and ``gsm8k_cot_zeroshot``: the first ``The answer is N.``"""
+    """Score by ``strict-match`` of ``gsm8k_cot*``: the first ``The answer is N.``"""
     return _judged(lm_eval.cot_strict_match(text), target, "no 'The answer is N.' in the text")
 
 
 def lm_eval_flexible_extract(value: str | None, text: str, target: str) -> Score:
-    """Right by ``flexible-extract`` of lm-eval's GSM8K tasks: the last number."""
-    return _judged(lm_eval.flexible_extract(text), target, "nothing like a number in the text")
+    """Score by ``flexible-extract`` of lm-eval's GSM8K tasks: the last number."""
+    return _judged(lm_eval.flexible_extract(text), target, "no number in the text")
 
 
 # ---------------------------------------------------------------------------------------- custom

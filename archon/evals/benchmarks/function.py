@@ -30,7 +30,7 @@ from archon.spec.validation import parse
 from archon.types import AnswerKind
 
 MAX_ROWS = 1_000_000
-"""A program with more rows is assumed never to end."""
+"""A program that yields more rows is assumed to be endless."""
 
 Row = Mapping[str, Any]
 ScoreFunction = Callable[[str, str], float]
@@ -128,7 +128,7 @@ def _listed(rows: Any, file: str) -> list[Row]:
     with user_errors(file):
         listed = list(islice(rows, MAX_ROWS + 1))
     if len(listed) > MAX_ROWS:
-        raise SpecError(f"returns more than {MAX_ROWS:,} rows; make it end", file=file)
+        raise SpecError(f"returns more than {MAX_ROWS:,} rows; limit their number", file=file)
     return listed
 
 
