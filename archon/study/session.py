@@ -246,7 +246,7 @@ class SearchSession:
         }
 
     def _winner_file(self, spec: ArchitectureSpec, evidence: str) -> dict[str, Any]:
-        """Return the winner's file, with name, evidence, exemplar pool, kind of answer and models."""
+        """Return the winner's file: name, evidence, exemplar pool, kind of answer and models."""
         benchmark = self.splits["search"].benchmark
         card = benchmark.selection.card
         pool = DEFAULT_POOL if card.examples is None else card.examples
