@@ -144,7 +144,7 @@ def test_known_architectures_are_the_first_trials() -> None:
     study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
     first = study.get_trials()[0]
     assert first.params == {"samples": "9", "template": '"cot"', "check": "null"}
-    with pytest.raises(UsageError, match="no point of the space tiny builds rank-fuse"):
+    with pytest.raises(UsageError, match="no configuration of the space tiny builds rank-fuse"):
         searched(study="two", warm_start=["rank-fuse"])
 
 
@@ -161,7 +161,7 @@ def test_a_trial_whose_time_is_used_up_is_cut_short(folder: Path) -> None:
     assert (result.best, result.num_stopped) == (None, 1)
     study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
     told = next(t.user_attrs["told"] for t in study.get_trials() if "told" in t.user_attrs)
-    assert told["reason"] == "above the limit of 0.001 seconds an answer"
+    assert told["reason"] == "above the limit of 0.001 seconds per answer"
     assert 0 < len(told["seconds"]) <= 10
 
 
@@ -214,7 +214,7 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
     ("arguments", "told"),
     [
         (["--objective", "speed"], "unknown objective 'speed'"),
-        (["--objective", "accuracy,accuracy"], "name one twice"),
+        (["--objective", "accuracy,accuracy"], "name one of them twice"),
         (["--sampler", "bayes"], "unknown sampler 'bayes'"),
         (["--trials", "0"], "at least one trial"),
         (["--resume"], "--resume needs --study"),
@@ -314,7 +314,7 @@ def test_limits_that_no_trial_keeps_find_nothing(capsys: pytest.CaptureFixture[s
     told = json.loads(capsys.readouterr().out)
     assert told["best"] is None
     assert "the nearest to being asked is that of trial" in told["warnings"][-1]
-    assert "tokens are expected, more than 1" in told["warnings"][-1]
+    assert "tokens per answer are expected, above the limit of 1" in told["warnings"][-1]
 
 
 def test_unwritable_locations_are_reported_first(folder: Path) -> None:

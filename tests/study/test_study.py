@@ -71,7 +71,7 @@ async def test_a_gaussian_process_searches() -> None:
     assert sum(record.outcome == "whole" for record in told) == 12
 
 
-async def test_exhaustive_search_tries_every_point_once() -> None:
+async def test_exhaustive_search_tries_every_configuration_once() -> None:
     nodes = {"template": hole("template", "a", "b"), "shots": hole("shots", 0, 4)}
     rest = {"temperature": hole("temperature", 0.2), "samples": hole("samples", 1, 2)}
     data = {"version": 1, "name": "few", "nodes": {**nodes, **rest, "form": hole("form", "prose")}}
@@ -81,7 +81,7 @@ async def test_exhaustive_search_tries_every_point_once() -> None:
     assert len({record.digest for record in told}) == 8
 
 
-async def test_a_search_ends_when_every_point_was_tried() -> None:
+async def test_a_search_ends_when_every_configuration_was_tried() -> None:
     nodes = {"template": hole("template", "a", "b"), "shots": hole("shots", 0)}
     rest = {"temperature": hole("temperature", 0.2), "samples": hole("samples", 1)}
     data = {"version": 1, "name": "few", "nodes": {**nodes, **rest, "form": hole("form", "prose")}}
@@ -91,7 +91,7 @@ async def test_a_search_ends_when_every_point_was_tried() -> None:
     assert outcomes["repeated"] < 50
 
 
-async def test_a_search_ends_after_many_known_points_in_a_row() -> None:
+async def test_a_search_ends_after_many_known_configurations_in_a_row() -> None:
     class Same(Landscape):
         def candidate(self, point: Any) -> TrialCandidate:
             return TrialCandidate("/".join(f"{n}={v}" for n, v in ONE.items()), {})
@@ -127,14 +127,16 @@ async def test_hopeless_trials_are_stopped_with_several_objectives_too() -> None
         assert tokens(other.point) <= tokens(record.point)
 
 
-async def test_a_point_expected_above_a_limit_is_not_asked_and_teaches_the_sampler() -> None:
+async def test_a_configuration_expected_above_a_limit_is_not_asked_and_teaches_the_sampler() -> (
+    None
+):
     subject = Landscape()
     made = plan(trials=40, limits=SearchLimits(tokens=200))
     told = await searched(made, subject)
     rejected = [record for record in told if record.outcome == "rejected"]
     assert rejected
     assert all(record.digest not in subject.asked for record in rejected)
-    assert "tokens are expected, more than 200" in (rejected[0].reason or "")
+    assert "tokens per answer are expected, above the limit of 200" in (rejected[0].reason or "")
     asked = [record for record in told if record.results]
     assert len(asked) == 40
     assert all(tokens(record.point) <= 200 for record in asked)
@@ -167,7 +169,7 @@ async def test_a_trial_above_a_limit_ends_at_the_first_rung() -> None:
     for record in await searched(made, subject):
         if tokens(record.point) > 200:
             assert (record.outcome, record.is_feasible) == ("stopped", False)
-            assert record.reason == "above the limit of 200 tokens an answer"
+            assert record.reason == "above the limit of 200 tokens per answer"
             assert subject.asked[record.digest or ""] == 10
 
 
@@ -199,7 +201,7 @@ async def test_an_architecture_is_asked_once() -> None:
     assert any(record.outcome == "repeated" for record in told)
 
 
-async def test_an_invalid_point_does_not_count() -> None:
+async def test_an_invalid_configuration_does_not_count() -> None:
     class Odd(Landscape):
         def candidate(self, point: Any) -> TrialCandidate:
             self.unsound = frozenset({super().candidate(point).digest})

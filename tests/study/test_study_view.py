@@ -75,8 +75,8 @@ def test_architectures_are_shown_once_the_winner_first() -> None:
 def test_finals_are_shown_last_first_with_counted_uses_of_the_test() -> None:
     data = gathered(*plenty(), finals_held=[finals(0), finals(1)])
     assert [entry["winner"] for entry in data["finals"]] == [1, 0]
-    assert any("looked at 2 times" in warning for warning in data["finals"][0]["warnings"])
-    assert not any("looked at" in warning for warning in data["finals"][1]["warnings"])
+    assert any("used 2 times" in warning for warning in data["finals"][0]["warnings"])
+    assert not any("were used" in warning for warning in data["finals"][1]["warnings"])
 
 
 def test_links_lead_to_runs_on_this_machine(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_links_lead_to_runs_on_this_machine(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------- importance
 
 
-def test_the_hole_that_decides_is_the_most_important_and_conditional_ones_count() -> None:
+def test_the_parameter_that_decides_is_the_most_important_and_conditional_ones_count() -> None:
     trials = [told(n) for n in range(60)]
     values = [float(trial.params["samples"]) for trial in trials]
     found = importance(trials, values, is_higher_better=True)
@@ -113,7 +113,7 @@ def test_the_worst_trials_do_not_decide() -> None:
 
 def test_too_few_or_equal_trials_have_no_importances() -> None:
     few = importance([told(n) for n in range(3)], [1.0, 2.0, 3.0], is_higher_better=True)
-    assert few.why_not == f"it takes {MIN_TRIALS} trials to tell; there are 3"
+    assert few.why_not == f"at least {MIN_TRIALS} trials are needed, 3 so far"
     same = importance([told(n) for n in range(25)], [1.0] * 25, is_higher_better=True)
     assert same.why_not == "all trials are equally good"
 
