@@ -117,8 +117,8 @@ def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Answ
     answer = [_noted(one, "answer", "score", float(values.count(one["value"]))) for one in winners]
     ranking = " > ".join(f"[{index + 1}]" for index in order)
     judgements = [
-        _call(one["text"], [said])
-        for one, said in zip(
+        _call(one["text"], [reply])
+        for one, reply in zip(
             merged, ["Right.\nVerdict: correct", "No.\nVerdict: incorrect"], strict=True
         )
     ]

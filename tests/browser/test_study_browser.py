@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from stored_studies import IDENTITY, SPACE, finals, plenty, running, stored, told
+from stored_studies import IDENTITY, SPACE, finals, finished, plenty, running, stored
 
 from archon.study.view.page import write_study_page
 
@@ -56,18 +56,18 @@ def test_a_reader_sees_accuracies_front_parameters_and_trials(open_page: Open) -
 
 
 @pytest.mark.parametrize(
-    ("trials", "told_so"),
+    ("trials", "text"),
     [
         ([], "No trial has finished yet"),
-        ([told(0, "failed"), told(1, "rejected")], "there is no winner yet"),
+        ([finished(0, "failed"), finished(1, "rejected")], "there is no winner yet"),
         ([running(0, "elsewhere/1/0")], "1 trial is in progress"),
-        ([told(0)], "at least 20 trials are needed, 1 so far"),
+        ([finished(0)], "at least 20 trials are needed, 1 so far"),
     ],
 )
 def test_a_small_study_reports_what_is_missing(
-    open_page: Open, trials: list[Any], told_so: str
+    open_page: Open, trials: list[Any], text: str
 ) -> None:
-    assert told_so in open_page(*trials).inner_text("main")
+    assert text in open_page(*trials).inner_text("main")
 
 
 def test_a_narrow_page_does_not_scroll_sideways(open_page: Open) -> None:
@@ -79,6 +79,6 @@ def test_a_narrow_page_does_not_scroll_sideways(open_page: Open) -> None:
 
 def test_text_of_a_space_is_not_markup(open_page: Open) -> None:
     space = SPACE | {"name": HOSTILE, "description": HOSTILE}
-    page = open_page(told(0), identity=IDENTITY | {"space": space})
+    page = open_page(finished(0), identity=IDENTITY | {"space": space})
     assert HOSTILE in page.inner_text("h1")
     assert page.evaluate("window.hacked") is None

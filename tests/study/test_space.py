@@ -318,11 +318,11 @@ def test_all_configurations_are_counted_one_by_one() -> None:
 
 
 def test_the_schema_of_a_space_has_parameters() -> None:
-    told = schema("space")
-    assert "Hole" in told["$defs"]
-    assert "$forbid" in told["properties"]
-    json.dumps(told)
-    samples = told["$defs"]["GeneratorNode"]["properties"]["samples"]
+    document = schema("space")
+    assert "Hole" in document["$defs"]
+    assert "$forbid" in document["properties"]
+    json.dumps(document)
+    samples = document["$defs"]["GeneratorNode"]["properties"]["samples"]
     assert {"$ref": "#/$defs/Hole"} in samples["anyOf"]
 
 
