@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from archon.types import Annotation, AnswerKind, Candidate
 
 NO_VALUE = "no_value"
-"""The mark of a candidate that was chosen although no candidate has a value."""
+"""The mark of a candidate that stands for a choice among candidates without a value."""
 UNVERIFIED = "unverified"
 """The mark of a failed candidate that a verifier passes on."""
 
@@ -25,7 +25,7 @@ def no_value_mark(node: str, outcome: str) -> Annotation:
 
 def unverified_mark(node: str) -> Annotation:
     """Return the mark of a verifier that passes on failed candidates."""
-    return Annotation(node, "mark", UNVERIFIED, "no candidate passed the verifier; all are kept")
+    return Annotation(node, "mark", UNVERIFIED, "no candidate passes the verifier; all are kept")
 
 
 def notes(candidates: Sequence[Candidate], answer: AnswerKind) -> tuple[str, ...]:

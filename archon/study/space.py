@@ -1,4 +1,4 @@
-"""Configurations of a search space, and the architecture of each."""
+"""Points of a search space, and the architecture of each."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 MAX_CHECKED = 1000
-"""Larger spaces are checked at this many random configurations."""
+"""Larger spaces are checked at this many random points."""
 MAX_COUNTED = 1_000_000
 
 Point = Mapping[str, Value]
-"""A configuration: parameter → value, for every parameter that exists in it."""
+"""Hole → its value, for every hole that exists at the point."""
 
 
 class RejectedError(SpecError):
-    """The configuration is invalid: a constraint forbids it, or it omits a node that is needed."""
+    """The point is not valid: a constraint forbids it, or it omits a node that is needed."""
 
     number: int | None = None
     """The number of the constraint."""
@@ -40,7 +40,7 @@ class RejectedError(SpecError):
 
 @dataclass(frozen=True)
 class Space:
-    """A family of architectures that differ in the values of their parameters.
+    """A family of architectures that differ in the values of their holes.
 
     ::
 
@@ -77,15 +77,15 @@ class Space:
 
     @cached_property
     def _by_name(self) -> dict[str, Hole]:
-        """Name → the first parameter of that name."""
+        """Name → the first hole of that name."""
         return {hole.name: hole for hole in reversed(list(self.spec.all_holes()))}
 
-    # ------------------------------------------------------------------------- configurations
+    # -------------------------------------------------------------------------------- points
 
     def choose(self, chooser: Callable[[Hole], Value]) -> dict[str, Value]:
-        """Make a configuration; ``chooser`` gives the value of each parameter that exists in it.
+        """Make the point at which ``chooser`` gives the value of each hole that exists.
 
-        It is called once for each name, for outer parameters before those inside an alternative.
+        It is called once for each name, for outer holes before those inside a chosen alternative.
         """
         point: dict[str, Value] = {}
         stack = list(reversed(self.spec.holes))
@@ -97,7 +97,7 @@ class Space:
         return point
 
     def suggest(self, trial: Trial) -> dict[str, Value]:
-        """Let an Optuna trial suggest a configuration; custom studies may use it too."""
+        """Let an Optuna trial suggest a point; custom studies may use it too."""
 
         def ask(hole: Hole) -> Value:
             match hole.kind:
@@ -113,7 +113,7 @@ class Space:
         return self.choose(ask)
 
     def random_point(self, rng: random.Random) -> dict[str, Value]:
-        """Sample a configuration, uniform in every parameter; a constraint may forbid it."""
+        """Sample a point, uniform in every hole; a constraint may forbid it."""
 
         def sample(hole: Hole) -> Value:
             values = hole.values
@@ -123,11 +123,11 @@ class Space:
 
     @property
     def is_enumerable(self) -> bool:
-        """True if all configurations can be listed: no parameter is a ``$float``."""
+        """True if all points can be listed: no hole is a ``$float``."""
         return all(hole.values is not None for hole in self.spec.all_holes())
 
     def points(self) -> Iterator[dict[str, Value]]:
-        """Yield every configuration that no constraint forbids, in the order of the file.
+        """Yield every point that no constraint forbids, in the order of the file.
 
         Raises
         ------
@@ -136,9 +136,7 @@ class Space:
         """
         for hole in self.spec.all_holes():
             if hole.values is None:
-                reason = (
-                    "has too many values to list; use $choice or $int to list all configurations"
-                )
+                reason = "has too many values to list; use $choice or $int to list all points"
                 raise SpecError(reason, file=self.file, path=json_path(hole.path))
         stack: list[tuple[dict[str, Value], tuple[Hole, ...]]] = [({}, self.spec.holes)]
         while stack:
@@ -155,7 +153,7 @@ class Space:
             )
 
     def count(self) -> int | None:
-        """Count the configurations that no constraint forbids; None if there are over a million."""
+        """Count the points that no constraint forbids; None if they are more than a million."""
         if not self.is_enumerable:
             return None
         number = 0
@@ -165,7 +163,7 @@ class Space:
         return number
 
     def forbidding(self, point: Point) -> int | None:
-        """Return the number of the first constraint that forbids a configuration, or None."""
+        """Return the number of the first constraint that forbids a point; None if none does."""
         if not self.spec.forbidden:
             return None
         values = {name: self._by_name[name].scalar(value) for name, value in point.items()}
@@ -177,23 +175,23 @@ class Space:
     # ------------------------------------------------------------------------- architectures
 
     def build(self, point: Point) -> ArchitectureSpec:
-        """Build the architecture of a configuration.
+        """Build the architecture of a point.
 
         A node chosen as null is bypassed (``archon.graph.bypass``); its inputs are those of the
-        first node among its alternatives, or none if these are a parameter. Nodes without a path to
-        the output are removed, and so are ``join`` nodes with one input.
+        first node among its alternatives, or none if these are a hole. Nodes without a path to the
+        output are removed, and so are ``join`` nodes with one input.
 
         Raises
         ------
         RejectedError
-            A constraint forbids the configuration, or a node that it omits is needed.
+            A constraint forbids the point, or a node that it omits is needed.
         SpecError, GraphError
-            The result is not a valid architecture; names the location.
+            The result is not a valid architecture; the error names the place.
         """
         number = self.forbidding(point)
         if number is not None:
             path = json_path([FORBID, number])
-            error = RejectedError("forbids this configuration", file=self.file, path=path)
+            error = RejectedError("forbids this point", file=self.file, path=path)
             error.number = number
             raise error
         data = _filled(self.spec.data, (), self._by_path, point)
@@ -229,7 +227,7 @@ class Space:
         return absent
 
     def _chosen(self, value: Any, path: JsonPath, point: Point) -> tuple[Any, JsonPath]:
-        """Return the chosen alternative if the value is a parameter, else the value itself."""
+        """Return the chosen alternative if the value is a hole, else the value itself."""
         while (hole := self._by_path.get(path)) is not None and hole.kind == "choice":
             alternative = hole.alternatives[str(point[hole.name])]
             value, path = alternative.data, alternative.path
@@ -237,7 +235,7 @@ class Space:
 
 
 def _inner_holes(hole: Hole, value: Value) -> Sequence[Hole]:
-    """Return the parameters inside the alternative that is chosen for a parameter."""
+    """Return the holes inside the alternative that is chosen for a hole."""
     return hole.alternatives[str(value)].holes if hole.kind == "choice" else ()
 
 
@@ -257,7 +255,7 @@ def _filled(value: Any, path: JsonPath, holes: Mapping[JsonPath, Hole], point: P
 
 
 def _first_node(value: Any) -> dict[str, Any] | None:
-    """Return the first node among the alternatives of a parameter, nested ones included."""
+    """Return the first node among the alternatives of a hole, nested holes included."""
     if not isinstance(value, dict):
         return None
     if not is_hole(value):
@@ -289,30 +287,30 @@ def _without_idle_joins(spec: ArchitectureSpec) -> ArchitectureSpec:
 
 @dataclass(frozen=True)
 class SpaceCheck:
-    """The result of checking the configurations of a space."""
+    """The result of checking the points of a space."""
 
     num_points: int | None
-    """Configurations that no constraint forbids; None if they cannot be counted."""
+    """Points that no constraint forbids; None if they cannot be counted."""
     num_checked: int
     num_valid: int
-    """Valid ones among the checked configurations."""
+    """Of the checked points."""
     rejected: Mapping[str, int]
-    """Reason → the number of checked configurations that were rejected for it."""
+    """Reason → the number of checked points that were rejected for it."""
 
 
 def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 0) -> SpaceCheck:
-    """Build every configuration of a space, or a thousand random ones if it has more.
+    """Build every point of a space, or a thousand random ones if it has more.
 
     Parameters
     ----------
     load
-        Loads an architecture, and raises if it is not valid.
+        Loads a point's architecture, and raises if it is not valid.
 
     Raises
     ------
     SpecError, GraphError
-        A configuration that no constraint forbids is not a valid architecture, none is valid, or a
-        node is unused in all of them.
+        A point that no constraint forbids is not a valid architecture, no point is valid, or a
+        node is unused at every point.
     """
     num_points = space.count()
     rejected: dict[str, int] = {}
@@ -330,7 +328,7 @@ def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 
             values = ", ".join(f"{name} = {value}" for name, value in point.items())
             first, *others = error.in_file(space.file).errors
             raise SpecError(
-                f"{first.reason}\n  in the configuration {values}",
+                f"{first.reason}\n  at the point {values}",
                 file=first.file,
                 path=first.path,
                 references=first.references,
@@ -338,17 +336,15 @@ def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 
             ) from None
     num_valid = num_checked - sum(rejected.values())
     if not num_valid:
-        reason = f"{FORBID} forbids every configuration of the space"
+        reason = f"{FORBID} forbids every point of the space"
         if num_checked:
             why = ", ".join(f"{number:,} by {reason}" for reason, number in rejected.items())
-            reason = (
-                f"no configuration of the space is valid: of {num_checked:,} checked ones, {why}"
-            )
+            reason = f"no point of the space is valid: of {num_checked:,} checked points, {why}"
         raise SpecError(reason, file=space.file)
     nodes = space.spec.data.get("nodes")
     unread = [node for node in nodes if node not in read] if not is_hole(nodes) and nodes else []
     if unread and num_checked == num_points:
-        reason = f"the node {unread[0]!r} leads to the output in no configuration of the space"
+        reason = f"at no point of the space does the node {unread[0]!r} lead to the output"
         raise SpecError(reason, file=space.file, path=json_path(["nodes", unread[0]]))
     return SpaceCheck(num_points, num_checked, num_valid, rejected)
 

@@ -103,7 +103,7 @@ def test_a_dropped_candidate_has_a_reason() -> None:
     assert all(drop["fused"] for drop in nodes["merged"]["drops"])
     reasons = {drop["why"] for drop in nodes["answer"]["drops"]}
     assert any(why.startswith("votes for draft ") for why in reasons)
-    assert "has no value, so it has no vote" in reasons
+    assert "gives no value, so it has no vote" in reasons
 
 
 def test_a_verifier_that_passed_a_candidate_may_still_cut_it_off() -> None:

@@ -78,8 +78,8 @@ async def test_the_result_becomes_the_value_and_a_mark_records_the_ending() -> N
         (1, "2", "program: ok"),
         (2, None, "program: error ZeroDivisionError: division by zero (line 1)"),
         (3, None, "program: timeout it ran for more than 5 seconds"),
-        (4, None, "program: its result is no number"),
-        (5, None, "program: its result is no number"),
+        (4, None, "program: it comes to no number"),
+        (5, None, "program: it comes to no number"),
     ]
     reasons = [mark.reason for c in out if (mark := c.latest("mark"))]
     assert reasons[1:3] == ["x" * MAX_PRINTED + "…", "so far"]
@@ -164,12 +164,12 @@ async def test_a_program_must_come_to_what_its_text_states() -> None:
     rulings = [(v.value, v.reason) for c in judged if (v := c.latest("verdict"))]
     assert rulings == [
         ("abstain", "there is no program"),
-        ("pass", "the program computes 18, the text states 18"),
-        ("fail", "the program computes 2, the text states 3"),
-        ("abstain", "no answer is stated outside the program"),
+        ("pass", "the program comes to 18, the text states 18"),
+        ("fail", "the program comes to 2, the text states 3"),
+        ("abstain", "no answer is stated beside the program"),
         (
             "fail",
-            "the program failed: error ZeroDivisionError: division by zero (line 1)",
+            "the program fails: error ZeroDivisionError: division by zero (line 1)",
         ),
     ]
     assert [c.score for c in judged] == [0.5, 1.0, 0.0, 0.5, 0.0]

@@ -61,7 +61,7 @@ def test_a_verifier_that_passes_nothing_is_noted() -> None:
     check = {"type": "verifier", "method": "equations", "inputs": ["draft"]}
     for script in (silent, wrong):
         notes = answered({"draft": DRAFT, "check": check}, "check", script).notes
-        assert notes == ("no candidate passed the verifier; all are kept",)
+        assert notes == ("no candidate passes the verifier; all are kept",)
 
 
 def test_a_ranker_without_a_value_is_noted() -> None:

@@ -42,7 +42,7 @@ def refusal(space: Any) -> SpecError:
 # ---------------------------------------------------------------------------------------- holes
 
 
-def test_each_kind_of_parameter_is_filled() -> None:
+def test_each_kind_of_hole_is_filled() -> None:
     space = make_space(
         {
             "draft": {
@@ -67,7 +67,7 @@ def test_each_kind_of_parameter_is_filled() -> None:
     assert set(space.random_point(random.Random(0))) == set(point)
 
 
-def test_a_parameter_inside_an_alternative_exists_only_if_it_is_chosen() -> None:
+def test_a_hole_inside_an_alternative_exists_only_if_it_is_chosen() -> None:
     fuser = {"type": "fuser", "model": "solver", "inputs": ["draft"], "samples": {"$int": [1, 3]}}
     space = make_space(
         {
@@ -85,7 +85,7 @@ def test_a_parameter_inside_an_alternative_exists_only_if_it_is_chosen() -> None
     assert with_two.nodes["merged"].samples == 2  # type: ignore[union-attr]
 
 
-def test_parameters_of_one_name_share_the_choice_and_may_differ_in_content() -> None:
+def test_holes_of_one_name_share_the_choice_and_may_differ_in_content() -> None:
     space = make_space(
         {
             "a": {**DRAFT, "samples": {"$choice": [1, 2], "$name": "size"}},
@@ -112,7 +112,7 @@ def test_a_bypassed_output_becomes_its_input() -> None:
     assert [space.build(point).output for point in space.points()] == ["answer", "draft"]
 
 
-def test_omitting_a_needed_node_rejects_the_configuration() -> None:
+def test_omitting_a_needed_node_rejects_the_point() -> None:
     critic = {"type": "critic", "model": "solver", "inputs": ["draft"]}
     best = {"type": "ranker", "model": "solver", "inputs": ["notes"], "use_critiques": True}
     space = make_space(
@@ -140,9 +140,7 @@ def test_omitting_a_needed_node_rejects_the_configuration() -> None:
         ({"k": {"above": 1}, "gone": 1}, [1, 2, 4, 8]),
     ],
 )
-def test_a_constraint_removes_configurations_that_match_all_its_clauses(
-    forbidden: Any, left: Any
-) -> None:
+def test_a_constraint_removes_points_that_match_all_its_clauses(forbidden: Any, left: Any) -> None:
     other = {"type": "ranker", "model": "solver", "keep": {"$int": [1, 1], "$name": "gone"}}
     judge = {"$choice": [None, {**other, "inputs": ["draft"]}], "$name": "judge"}
     space = make_space(
@@ -156,15 +154,15 @@ def test_a_constraint_removes_configurations_that_match_all_its_clauses(
     assert [int(point["k"]) for point in space.points()] == left
 
 
-def test_a_forbidden_configuration_is_refused_with_its_constraint() -> None:
+def test_a_forbidden_point_is_refused_with_its_constraint() -> None:
     space = voting(
         {"$choice": [1, 2, 4], "$name": "k"}, **{"$forbid": [{"k": 1}, {"k": {"above": 2}}]}
     )
-    with pytest.raises(RejectedError, match=r"\$\[\"\$forbid\"\]\[1\]: forbids this configuration"):
+    with pytest.raises(RejectedError, match=r"\$\[\"\$forbid\"\]\[1\]: forbids this point"):
         space.build({"k": "4"})
 
 
-def test_a_clause_may_compare_two_parameters() -> None:
+def test_a_clause_may_compare_two_holes() -> None:
     best = {"type": "ranker", "model": "solver", "inputs": ["draft"]}
     space = make_space(
         {
@@ -195,9 +193,7 @@ def test_a_clause_may_compare_two_parameters() -> None:
         ({"$int": [0, 10**9]}, '$.nodes.draft.samples["$int"]', "more than 10000"),
     ],
 )
-def test_a_wrong_parameter_is_reported_with_its_location(
-    samples: Any, path: str, reason: str
-) -> None:
+def test_a_wrong_hole_is_reported_with_its_location(samples: Any, path: str, reason: str) -> None:
     error = refusal(lambda: voting(samples))
     assert error.path == path
     assert reason in error.reason
@@ -233,7 +229,7 @@ def test_two_choices_of_one_name_are_refused() -> None:
     assert "$.nodes.a.samples" in error.reason
 
 
-def test_a_file_without_parameters_is_not_a_space() -> None:
+def test_a_file_without_holes_is_not_a_space() -> None:
     with pytest.raises(SpecError, match=r"self-consistency\.json: has no holes"):
         load_space(str(catalog.find("architecture", "self-consistency")))
 
@@ -241,39 +237,39 @@ def test_a_file_without_parameters_is_not_a_space() -> None:
 # ---------------------------------------------------------------------------------------- checks
 
 
-def test_an_invalid_configuration_is_reported_before_the_first_trial() -> None:
+def test_an_invalid_point_is_reported_before_the_first_trial() -> None:
     space = voting({"$choice": [1, 0]})
     with pytest.raises(SpecError, match=r"nodes.draft.samples: must be greater.*\n.*samples = 0"):
         api.check_space(space)
 
 
-def test_an_invalid_graph_is_reported_with_its_configuration() -> None:
+def test_an_invalid_graph_is_reported_with_its_point() -> None:
     space = make_space(
         {"draft": DRAFT, "answer": {"type": "vote", "inputs": {"$choice": [["draft"], ["drat"]]}}}
     )
     with pytest.raises(
-        SpecError, match=r"no node 'drat'.*\n  in the configuration nodes.answer.inputs = 1"
+        SpecError, match=r"no node 'drat'.*\n  at the point nodes.answer.inputs = 1"
     ):
         api.check_space(space)
 
 
-def test_a_space_without_allowed_configurations_is_reported() -> None:
+def test_a_space_without_allowed_points_is_reported() -> None:
     nodes = {"draft": {**DRAFT, "samples": {"$choice": [1, 2], "$name": "n"}}}
     space = make_space(nodes, "draft", **{"$forbid": [{"n": 1}, {"n": 2}]})
-    with pytest.raises(SpecError, match=r"\$forbid forbids every configuration of the space"):
+    with pytest.raises(SpecError, match=r"\$forbid forbids every point of the space"):
         api.check_space(space)
 
 
-def test_a_node_that_is_unused_in_every_configuration_is_reported() -> None:
+def test_a_node_that_is_unused_at_every_point_is_reported() -> None:
     space = make_space({"draft": {**DRAFT, "samples": {"$int": [1, 2]}}, "idle": DRAFT}, "draft")
-    with pytest.raises(SpecError, match="the node 'idle' leads to the output in no configuration"):
+    with pytest.raises(SpecError, match="at no point of the space does the node 'idle'"):
         api.check_space(space)
 
 
 # ----------------------------------------------------------------------------------- what ships
 
 
-def test_the_space_of_the_paper_has_its_9576_configurations() -> None:
+def test_the_space_of_the_paper_has_its_9576_points() -> None:
     # Pairs of models (1 to 10) and samples (1 to 5) with at most 24 drafts; one layer of fusion, or
     # two to four of 2 to 10 fusers; three ways to rank, three to check.
     pairs = sum(m * s <= 24 for m in range(1, 11) for s in range(1, 6))
@@ -309,7 +305,7 @@ def test_the_small_space_suits_a_small_model() -> None:
     assert {"fuser", "choice"} <= set(holes)
 
 
-def test_all_configurations_are_counted_one_by_one() -> None:
+def test_all_points_are_counted_one_by_one() -> None:
     space = Space.load("small")
     points = [tuple(point.items()) for point in space.points()]
     assert len(points) == len(set(points)) == space.count()
@@ -317,12 +313,12 @@ def test_all_configurations_are_counted_one_by_one() -> None:
     assert found.num_points == len(points)
 
 
-def test_the_schema_of_a_space_has_parameters() -> None:
-    document = schema("space")
-    assert "Hole" in document["$defs"]
-    assert "$forbid" in document["properties"]
-    json.dumps(document)
-    samples = document["$defs"]["GeneratorNode"]["properties"]["samples"]
+def test_the_schema_of_a_space_has_holes() -> None:
+    told = schema("space")
+    assert "Hole" in told["$defs"]
+    assert "$forbid" in told["properties"]
+    json.dumps(told)
+    samples = told["$defs"]["GeneratorNode"]["properties"]["samples"]
     assert {"$ref": "#/$defs/Hole"} in samples["anyOf"]
 
 

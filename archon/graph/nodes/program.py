@@ -59,7 +59,7 @@ class Program:
                 ending, printed = f"{result.kind} {result.error}", result.stdout
             case _:
                 value, printed = value_of(result.value, kind), result.stdout
-                ending = "ok" if value is not None else f"its result is no {kind}"
+                ending = "ok" if value is not None else f"it comes to no {kind}"
         if len(printed) > MAX_PRINTED:
             printed = printed[:MAX_PRINTED] + "…"
         mark = Annotation(self._node, "mark", PROGRAM_MARK + ending, printed)
@@ -81,7 +81,7 @@ async def judge_programs(
     return [
         Ruling("abstain", "there is no program")
         if code is None
-        else Ruling("abstain", "no answer is stated outside the program")
+        else Ruling("abstain", "no answer is stated beside the program")
         if stated is None
         else _ruling(results[code], stated, kind)
         for code, stated in claims
@@ -100,10 +100,10 @@ def _ruling(result: ProgramResult, stated: str, kind: AnswerKind) -> Ruling:
     if isinstance(result, BudgetError):
         return Ruling("abstain", str(result))
     if result.kind != "ok":
-        return Ruling("fail", f"the program failed: {result.kind} {result.error}")
+        return Ruling("fail", f"the program fails: {result.kind} {result.error}")
     value = value_of(result.value, kind)
     computed = f"no {kind}" if value is None else value
-    reason = f"the program computes {computed}, the text states {stated}"
+    reason = f"the program comes to {computed}, the text states {stated}"
     return Ruling("pass" if answers.same_value(value, stated) else "fail", reason)
 
 

@@ -88,7 +88,7 @@ def _check(node: RankerNode) -> Iterator[tuple[str, str]]:
 def _explain(node: Plain, candidate: Plain) -> Reason:
     score = own_annotation(node, candidate, "score")
     is_unread = score is not None and score["reason"] == UNREAD
-    how = "no ranking could be read, so it stayed" if is_unread else "ranked"
+    how = "no ranking could be read, and it came" if is_unread else "ranked"
     return Reason(f"{how} {place_of_dropped(node, candidate)}")
 
 

@@ -118,8 +118,8 @@ def _scored(tests: Sequence[UnitTest], verdicts: Verdicts) -> Scored:
 def _explain(node: Plain, candidate: Plain) -> Reason:
     score, place = own_annotation(node, candidate, "score"), place_of_dropped(node, candidate)
     if score is None:
-        return Reason(f"no tests arrived, so it stayed {place}")
-    return Reason(f"ranked by tests: {place}", score["reason"])
+        return Reason(f"no tests arrived, and it came {place}")
+    return Reason(f"ranked by its tests {place}", score["reason"])
 
 
 NODE_TYPE: NodeType[UnitTestEvaluatorNode] = NodeType(

@@ -30,7 +30,7 @@ from archon.types import Candidate
 
 Judge = Callable[[NodeContext, Sequence[Candidate]], Awaitable[list[Ruling]]]
 
-_WHY = {"pass": "judged right", "fail": "judged wrong", "abstain": "no clear verdict"}
+_WHY = {"pass": "judged right", "fail": "judged wrong", "abstain": "not clearly judged"}
 
 
 class Verifier:
@@ -57,7 +57,7 @@ async def judge_by_argument(
         completion = await context.ask(messages, constraint=VERDICT_CONSTRAINT)
         return Ruling(read_verdict(completion.text), completion.text.strip())
 
-    unjudged = Ruling("abstain", "it contains nothing to judge")
+    unjudged = Ruling("abstain", "it shows nothing to judge it by")
     return await judge_each(prompt, context, candidates, judge, unjudged)
 
 

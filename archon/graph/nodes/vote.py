@@ -25,7 +25,7 @@ Weight = Callable[[Candidate], float | None]
 def odds_of(probability: float) -> float:
     """Return p / (1 − p), finite for all probabilities.
 
-    Bradley and Terry (1952) measure strength by odds. With the odds of a reward that has learned
+    Bradley and Terry (1952) measure strength by odds. With the odds of a reward that has learnt
     from preferences, votes of one strong reply and of many weak ones are on one scale.
 
     >>> odds_of(0.75)
@@ -165,11 +165,11 @@ def _check(node: VoteNode) -> Iterator[tuple[str, str]]:
 def _explain(node: Plain, candidate: Plain) -> Reason:
     value = candidate["value"]
     if value is None:
-        return Reason("has no value, so it has no vote")
+        return Reason("gives no value, so it has no vote")
     same = next((output["id"] for output in node["outputs"] if output["value"] == value), None)
     if same is None:
         return Reason("votes for another candidate, whose value means the same")
-    return Reason(f"votes for {same['node']} {same['draw']}, the earliest with this value")
+    return Reason(f"votes for {same['node']} {same['draw']}, the earliest that gives this value")
 
 
 _USES_NONE = 'uses no {}; set "by": "meaning"'
