@@ -130,7 +130,7 @@ class _Gatherer:
             "num_waiting": sum(trial.state.name == "WAITING" for trial in self.stored.trials),
             "under_way": self._under_way(),
             "tokens": asdict(StudyCost.of(records, len(identity["items"]))),
-            "parameters": self._parameters(),
+            "holes": self._parameters(),
             "trials": [self._trial(t) for t in self.stored.trials if t.number in self.records],
             "importance": self._importances(),
             "finals": self._finals(),

@@ -66,7 +66,7 @@ function shift(number, step) {
 
 function slices() {
   const box = el("div", { class: "pictures slices" });
-  const draw = (name) => box.replaceChildren(...DATA.parameters.map((parameter) => slicePicture(parameter, name)));
+  const draw = (name) => box.replaceChildren(...DATA.holes.map((parameter) => slicePicture(parameter, name)));
   draw(DATA.objectives[0][0]);
   const tabs = DATA.objectives.map(([name], index) => el("button", {
     class: "tab",
