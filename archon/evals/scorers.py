@@ -52,10 +52,10 @@ def text_exact(value: str | None, text: str, target: str) -> Score:
 
 def _exact(value: str | None, text: str, target: str, kind: AnswerKind) -> Score:
     answer = read_answer(text, kind) if value is None else value
-    return _judged(answer, target, f"no {kind} in the answer")
+    return _compare(answer, target, f"no {kind} in the answer")
 
 
-def _judged(answer: str | None, target: str, none: str) -> Score:
+def _compare(answer: str | None, target: str, none: str) -> Score:
     if answer is None:
         return Score(0, None, none)
     if same_value(answer, target):
@@ -72,17 +72,17 @@ def _judged(answer: str | None, target: str, none: str) -> Score:
 
 def lm_eval_strict_match(value: str | None, text: str, target: str) -> Score:
     """Score by ``strict-match`` of lm-eval's task ``gsm8k``: the first ``#### N``."""
-    return _judged(lm_eval.strict_match(text), target, "no '#### N' in the text")
+    return _compare(lm_eval.strict_match(text), target, "no '#### N' in the text")
 
 
 def lm_eval_cot_strict_match(value: str | None, text: str, target: str) -> Score:
     """Score by ``strict-match`` of ``gsm8k_cot*``: the first ``The answer is N.``"""
-    return _judged(lm_eval.cot_strict_match(text), target, "no 'The answer is N.' in the text")
+    return _compare(lm_eval.cot_strict_match(text), target, "no 'The answer is N.' in the text")
 
 
 def lm_eval_flexible_extract(value: str | None, text: str, target: str) -> Score:
     """Score by ``flexible-extract`` of lm-eval's GSM8K tasks: the last number."""
-    return _judged(lm_eval.flexible_extract(text), target, "no number in the text")
+    return _compare(lm_eval.flexible_extract(text), target, "no number in the text")
 
 
 # ---------------------------------------------------------------------------------------- custom

@@ -13,7 +13,7 @@ from archon.study.space import MAX_COUNTED, Point, Space
 
 
 def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
-    """Find the configuration of a space that builds an architecture, whatever its nodes' names.
+    """Find the configuration of a space that builds an architecture; node names may differ.
 
     Raises
     ------
