@@ -306,7 +306,7 @@ def test_a_longer_study_has_new_finals_and_counts_uses_of_the_test() -> None:
     assert again.best is not None
     assert again.best["trial"] != first.best["trial"]
     assert again.num_tested == 2
-    assert any("looked at 2 times" in warning for warning in again.warnings)
+    assert any("were used 2 times" in warning for warning in again.warnings)
 
 
 def test_limits_that_no_trial_keeps_find_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -325,7 +325,7 @@ def test_unwritable_locations_are_reported_first(folder: Path) -> None:
         with pytest.raises(UsageError, match=reason):
             searched(study="one", output=output)
     (folder / "runs" / "two").write_text("no folder")
-    with pytest.raises(UsageError, match="cannot make the folder runs/two: File exists"):
+    with pytest.raises(UsageError, match="cannot create the folder runs/two: File exists"):
         searched(study="two")
     assert not list(folder.glob("runs/one/*.db"))
 
