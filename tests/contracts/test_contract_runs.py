@@ -110,7 +110,9 @@ class TestNewRun:
 
 WARNINGS = {
     "1-judged": "with 2 items the accuracy is uncertain by ±33 points; ±5 needs about 340 items",
-    "2-three-votes": "with 2 items the accuracy is uncertain by ±41 points; ±5 needs about 390 items",
+    "2-three-votes": (
+        "with 2 items the accuracy is uncertain by ±41 points; ±5 needs about 390 items"
+    ),
 }
 """Warnings of the stored runs in this version's words; their stored reports have earlier ones."""
 
