@@ -19,7 +19,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 SPACE: dict[str, Any] = {
     "version": 1,
     "name": "tiny",
-    "description": "Drafts, checked or not.",
+    "description": "Samples, checked or not.",
     "models": {"solver": "scripted"},
     "nodes": {
         "draft": {
@@ -56,7 +56,7 @@ IDENTITY: dict[str, Any] = {
 }
 
 
-def told(number: int, outcome: Any = "whole", **changed: Any) -> optuna.trial.FrozenTrial:
+def finished(number: int, outcome: Any = "whole", **changed: Any) -> optuna.trial.FrozenTrial:
     """Make a finished trial; more samples are better and cost more."""
     study, rng = optuna.create_study(directions=["maximize", "minimize"]), random.Random(number)
     space = Space(parse_space(changed.pop("space", SPACE)))
@@ -147,4 +147,4 @@ def stored(
 def plenty(num: int = 30) -> list[optuna.trial.FrozenTrial]:
     """Trials of every outcome."""
     outcomes = ["whole", "whole", "stopped", "whole", "rejected", "failed"]
-    return [told(n, outcomes[n % 6]) for n in range(num)]
+    return [finished(n, outcomes[n % 6]) for n in range(num)]

@@ -1,4 +1,4 @@
-"""Doubles for pages: runs whose every text is made up here."""
+"""Fake runs for pages, with invented texts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class FakeRun:
         right = sum(record.score for record in records) / max(1, len(records))
         self.description: dict[str, Any] = {
             "specification": {
-                "architecture": {"name": name, "description": "A double.", "output": "answer"}
+                "architecture": {"name": name, "description": "A fake.", "output": "answer"}
                 | {"nodes": NODES},
                 "models": {"solver": {"name": "tiny", "precision": "int8"}, "judge": None},
             },
@@ -82,7 +82,7 @@ class FakeRun:
 
 
 def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Answer:
-    """An answer of ``NODES``; ``texts`` replaces the question, a draft's words or a critique."""
+    """An answer of ``NODES``; ``texts`` replaces the question, a candidate's text or a critique."""
     chance = random.Random(ascii(item) + str(epoch))
     words = texts.get("draft", "First I add the numbers, then I check the sum once more.")
     question = texts.get("question", f"What is {item} plus something? Think about it step by step.")
@@ -117,8 +117,8 @@ def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Answ
     answer = [_noted(one, "answer", "score", float(values.count(one["value"]))) for one in winners]
     ranking = " > ".join(f"[{index + 1}]" for index in order)
     judgements = [
-        _call(one["text"], [said])
-        for one, said in zip(
+        _call(one["text"], [reply])
+        for one, reply in zip(
             merged, ["Right.\nVerdict: correct", "No.\nVerdict: incorrect"], strict=True
         )
     ]
@@ -140,7 +140,7 @@ def entry(item: str, *, epoch: int = 0, target: str = "7", **texts: str) -> Answ
         text=answer[0]["text"],
         value=value,
         score=int(value == target),
-        explanation=f"{value!r} beside {target!r}",
+        explanation=f"{value!r}, target {target!r}",
         cost_tokens=1000 + chance.randrange(500),
         usage=Usage(prompt_tokens=300, completion_tokens=40, generated_tokens=40, calls=21),
         seconds=0.5,

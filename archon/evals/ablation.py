@@ -42,7 +42,7 @@ def ablation_rows(run: Run) -> list[dict[str, Any]]:
 
     ``accuracy`` and ``cost_tokens`` are those of the architecture without the node. ``difference``
     is the accuracy that the node adds, ``interval`` its 95 % interval, ``extra_cost_tokens`` the
-    tokens that it adds to an answer; ``p_value_adjusted`` is Holm's for all nodes.
+    tokens per answer that it adds; ``p_value_adjusted`` is Holm's for all nodes.
 
     Raises
     ------

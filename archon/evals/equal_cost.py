@@ -1,9 +1,9 @@
 """Comparison of runs with a plain vote at equal cost.
 
-An architecture that makes more calls should beat the simplest use of them: more samples ("drafts")
-and a vote. If one of the runs is such a vote over n drafts, its samples determine the accuracy of a
-vote over any k of them (``archon.evals.pass_at_k``), item by item, and its usage the cost of k
-drafts. So every other run is compared with the number of drafts that its cost would buy.
+An architecture that makes more calls should beat the simplest use of them: more samples and a vote.
+If one of the runs is such a vote over n samples, these determine the accuracy of a vote over any k
+of them (``archon.evals.pass_at_k``), item by item, and the usage of the run determines the cost of
+k samples. So every other run is compared with the number of samples that its cost would buy.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from archon.evals.statistics import paired_interval, paired_p_value
 
 @dataclass(frozen=True)
 class PlainVote:
-    """A run of one generator and a vote over its drafts."""
+    """A run of one generator and a vote over its samples."""
 
     name: str
-    num_drafts: int
+    num_samples: int
     sets: Mapping[str, Sequence[DrawSet | None]]
-    """Item → the drafts of each epoch; None for a failure."""
+    """Item → the samples of each epoch; None for a failure."""
     prompt_tokens: float
     """Mean cost of an answer's prompt."""
-    draft_tokens: float
-    """Mean cost of one draft."""
+    sample_tokens: float
+    """Mean cost of one sample."""
 
     def affordable(self, cost_tokens: float) -> int:
-        """Return the number of drafts for this cost: at least one, at most ``num_drafts``."""
-        drafts = (cost_tokens - self.prompt_tokens) / self.draft_tokens + 1e-9
-        return max(1, min(self.num_drafts, int(drafts)))
+        """Return the number of samples for this cost: at least one, at most ``num_samples``."""
+        samples = (cost_tokens - self.prompt_tokens) / self.sample_tokens + 1e-9
+        return max(1, min(self.num_samples, int(samples)))
 
     def item_means(self, k: int) -> dict[str, float]:
-        """Return item → share of votes over k drafts that are right."""
+        """Return item → share of votes over k samples that are right."""
         return {
-            item: fmean(0.0 if drafts is None else drafts.votes_at([k])[0] for drafts in sets)
+            item: fmean(0.0 if samples is None else samples.votes_at([k])[0] for samples in sets)
             for item, sets in self.sets.items()
         }
 
@@ -48,7 +48,7 @@ class PlainVote:
 def plain_vote(
     name: str, architecture: Mapping[str, Any], records: Sequence[Record]
 ) -> PlainVote | None:
-    """Read a run as a plain vote; None if its architecture is another.
+    """Read a run as a plain vote; return None if its architecture is not one.
 
     Parameters
     ----------
@@ -63,21 +63,21 @@ def plain_vote(
     if nodes[node]["type"] != "generator" or vote["when"] is not None:
         return None
     answers = [record for record in records if record.error is None]
-    num_drafts = min((len(record.draws.get(node, ())) for record in answers), default=0)
+    num_samples = min((len(record.draws.get(node, ())) for record in answers), default=0)
     completion_tokens = sum(record.usage.completion_tokens for record in answers)
-    if not num_drafts or not completion_tokens:
+    if not num_samples or not completion_tokens:
         return None
     sets = defaultdict[str, list[DrawSet | None]](list)
     for record in records:
-        drafts = None if record.error is not None else DrawSet.of(record.draws[node])
-        sets[record.item].append(drafts)
+        samples = None if record.error is not None else DrawSet.of(record.draws[node])
+        sets[record.item].append(samples)
     cost_tokens = sum(record.cost_tokens for record in answers)
     return PlainVote(
         name,
-        num_drafts,
+        num_samples,
         sets,
         prompt_tokens=(cost_tokens - completion_tokens) / len(answers),
-        draft_tokens=completion_tokens / sum(record.usage.calls for record in answers),
+        sample_tokens=completion_tokens / sum(record.usage.calls for record in answers),
     )
 
 
@@ -86,11 +86,12 @@ def equal_cost(
     architectures: Sequence[Mapping[str, Any]],
     records: Sequence[Sequence[Record]],
 ) -> list[dict[str, Any]]:
-    """Compare every other run with a plain vote over the drafts that its cost buys.
+    """Compare every other run with a plain vote over the samples that its cost buys.
 
-    The vote is that of the run with the most drafts; without one the list is empty. ``difference``
-    is the accuracy of the run minus that of the vote over ``drafts`` drafts, on the items of both;
-    ``is_enough`` is False if the run costs more than all drafts.
+    The vote is that of the run with the most samples; without one the list is empty. ``drafts`` is
+    the number of samples that the run's cost buys, ``difference`` the accuracy of the run minus
+    that of the vote over them, on the items of both. ``is_enough`` is False if the run costs more
+    than all samples.
 
     Raises
     ------
@@ -102,7 +103,7 @@ def equal_cost(
     found = [vote for vote in votes.values() if vote is not None]
     if not found:
         return []
-    best = max(found, key=lambda vote: vote.num_drafts)
+    best = max(found, key=lambda vote: vote.num_samples)
     return [against(best, name, own) for name, _, own in runs if votes[name] is None and own]
 
 
@@ -110,20 +111,20 @@ def against(vote: PlainVote, name: str, records: Sequence[Record]) -> dict[str, 
     """Compare one run with a plain vote; the fields are those of ``equal_cost``."""
     answers = [record for record in records if record.error is None]
     cost_tokens = fmean(record.cost_tokens for record in answers) if answers else 0.0
-    drafts = vote.affordable(cost_tokens)
+    num_samples = vote.affordable(cost_tokens)
     scores = defaultdict[str, list[bool]](list)
     for record in records:
         scores[record.item].append(record.is_right)
-    voted = vote.item_means(drafts)
+    voted = vote.item_means(num_samples)
     shared = [item for item in scores if item in voted]
     differences = [fmean(scores[item]) - voted[item] for item in shared]
     return {
         "name": name,
         "vote": vote.name,
-        "drafts": drafts,
-        "is_enough": cost_tokens < vote.prompt_tokens + (drafts + 1) * vote.draft_tokens,
+        "drafts": num_samples,
+        "is_enough": cost_tokens < vote.prompt_tokens + (num_samples + 1) * vote.sample_tokens,
         "cost_tokens": cost_tokens,
-        "vote_cost_tokens": vote.prompt_tokens + drafts * vote.draft_tokens,
+        "vote_cost_tokens": vote.prompt_tokens + num_samples * vote.sample_tokens,
         "vote_accuracy": fmean(voted[item] for item in shared) if shared else None,
         "num_items": len(shared),
         "difference": fmean(differences) if shared else None,

@@ -40,9 +40,9 @@ def csv_lines(records: Iterable[Record]) -> Iterator[str]:
     writer = csv.DictWriter(buffer, names or ["item"], restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        yield _taken(buffer)
+        yield _drained(buffer)
         writer.writerow(row)
-    yield _taken(buffer)
+    yield _drained(buffer)
 
 
 def _flat(record: Record) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _taken(buffer: io.StringIO) -> str:
+def _drained(buffer: io.StringIO) -> str:
     text = buffer.getvalue()
     buffer.seek(0)
     buffer.truncate()

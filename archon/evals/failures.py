@@ -43,8 +43,8 @@ class Cause(TypedDict):
 def same_cause(message: str) -> str:
     """Normalize a message: remove node and item, and replace numbers, ids and addresses.
 
-    >>> same_cause("NodeError: node 'draft': LMError: no answer in 30.5 s (draw 3)")
-    'LMError: no answer in # s (draw #)'
+    >>> same_cause("NodeError: node 'solve': LMError: no answer in 30.5 s (sample 3)")
+    'LMError: no answer in # s (sample #)'
     >>> same_cause("400: bad request (req_011CSHoEeqs5C35K2UUqR7Fy)")
     '#: bad request (#)'
     """
@@ -71,8 +71,8 @@ def causes(messages: Mapping[str, int]) -> list[Cause]:
 def causes_text(found: Iterable[Cause]) -> str:
     """Format causes in one line.
 
-    >>> causes_text([{"cause": "NodeError: node 'draft': cannot connect", "count": 2}])
-    "2 × node 'draft': cannot connect"
+    >>> causes_text([{"cause": "NodeError: node 'solve': cannot connect", "count": 2}])
+    "2 × node 'solve': cannot connect"
     """
     return "; ".join(
         f"{cause['count']} × {cause['cause'].removeprefix('NodeError: ')}" for cause in found

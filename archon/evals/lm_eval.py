@@ -26,7 +26,7 @@ def strict_match(text: str) -> str | None:
     ('18', None)
     """
     match = _HASHES.search(text)
-    return _compared(match[1]) if match else None
+    return _normalized(match[1]) if match else None
 
 
 def cot_strict_match(text: str) -> str | None:
@@ -36,7 +36,7 @@ def cot_strict_match(text: str) -> str | None:
     ('1042', '104')
     """
     match = _SENTENCE.search(text)
-    return _compared(match[1]) if match else None
+    return _normalized(match[1]) if match else None
 
 
 def flexible_extract(text: str) -> str | None:
@@ -46,8 +46,8 @@ def flexible_extract(text: str) -> str | None:
     ('1042.00', '..')
     """
     last = deque(_NUMBER.finditer(text), maxlen=1)
-    return _compared(last[0].group()) if last else None
+    return _normalized(last[0].group()) if last else None
 
 
-def _compared(extracted: str) -> str:
+def _normalized(extracted: str) -> str:
     return extracted.replace(",", "").replace("$", "").removesuffix(".")

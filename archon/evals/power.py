@@ -1,4 +1,4 @@
-"""Statistical power: the differences that the items can show, and the items that are needed.
+"""Statistical power: the differences that the items can detect, and the items that are needed.
 
 Normal approximations, as usual for planning: J. Cohen, Statistical Power Analysis (1988).
 """
@@ -36,9 +36,9 @@ class PairPower:
     """The power of a paired comparison."""
 
     detectable_difference: float
-    """The difference that the items show with 80 % probability; at most 1."""
+    """The difference that the items detect with 80 % probability; at most 1."""
     items_needed: int | None
-    """The items that show the observed difference with this probability; None if it is 0."""
+    """Items that detect the observed difference with this probability; None if it is 0."""
 
 
 def pair_power(differences: Sequence[float]) -> PairPower:
@@ -60,20 +60,20 @@ def pair_warning(
     if low > _ROUNDING or high < -_ROUNDING:
         return None
     warning = (
-        f"{a} and {b}: {len(differences):,} items cannot tell which is better; they tell "
-        f"{percent(power.detectable_difference)} points with 80 % power"
+        f"{a} and {b}: {len(differences):,} items do not show which is better; they detect a "
+        f"difference of {percent(power.detectable_difference)} points with 80 % power"
     )
     if power.items_needed is None:
         return warning
-    seen = percent(abs(fmean(differences)))
-    return f"{warning}, and about {_about(power.items_needed):,} items would tell the {seen} seen"
+    observed = percent(abs(fmean(differences)))
+    return f"{warning}; the observed {observed} need about {_about(power.items_needed):,} items"
 
 
 def accuracy_warning(item_means: Sequence[float], runs: int) -> str | None:
     """Return a warning if the interval of the mean is wider than ±10 points.
 
     The parameters are those of ``mean_interval``. The recommended number of items, for ±5, assumes
-    an accuracy in the middle of the interval and as many runs per item as now.
+    an accuracy in the middle of the interval and the same number of runs per item.
     """
     trials = effective_trials(item_means, runs)
     low, high = wilson_interval(fmean(item_means), trials)
@@ -83,8 +83,8 @@ def accuracy_warning(item_means: Sequence[float], runs: int) -> str | None:
     needed = middle * (1 - middle) * (_Z / WANTED) ** 2 * len(item_means) / trials
     half = percent((high - low) / 2, 0)
     return (
-        f"{len(item_means):,} items leave the accuracy open by ±{half} points; "
-        f"about {_about(needed):,} would leave ±{percent(WANTED, 0)}"
+        f"with {len(item_means):,} items the accuracy is uncertain by ±{half} points; "
+        f"±{percent(WANTED, 0)} needs about {_about(needed):,} items"
     )
 
 

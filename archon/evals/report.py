@@ -89,10 +89,10 @@ class Report:
     mean_score_interval: Interval | None = result(lambda tally: tally.mean_score_interval)
     """95 % interval of ``mean_score``; items are the independent units."""
     cost_tokens: float | None = result(lambda tally: tally.mean_cost_tokens, heading="cost")
-    """Mean cost of an answer in tokens, over the runs with an answer."""
+    """Mean cost per answer in tokens, over the runs with an answer."""
     total_cost_tokens: int = total(lambda record: record.cost_tokens)
     seconds: float | None = result(lambda tally: tally.mean_seconds, heading="seconds", decimals=1)
-    """Mean time of an answer, over the runs with an answer. It includes the time spent waiting for
+    """Mean time per answer, over the runs with an answer. It includes the time spent waiting for
     other questions: compare it only between runs with equal concurrency."""
     usage: Usage = total(lambda record: record.usage, start=Usage())
     """Sum over all runs with an answer."""
@@ -207,12 +207,12 @@ class Tally:
 
     @property
     def mean_cost_tokens(self) -> float | None:
-        """Mean cost of an answer; None without answers."""
+        """Mean cost per answer; None without answers."""
         return self.cost_tokens / self.num_answers if self.num_answers else None
 
     @property
     def mean_seconds(self) -> float | None:
-        """Mean time of an answer; None without answers."""
+        """Mean time per answer; None without answers."""
         return self.answer_seconds / self.num_answers if self.num_answers else None
 
     @property
@@ -247,8 +247,8 @@ class Tally:
         if cut_off := self.totals["num_reasoning_cut_off"]:
             warnings.append(cut_off_notice(cut_off, self.usage.calls))
         if failed := self.totals["num_failed_samples"]:
-            lost = f"{failed} of {self.num_samples} samples failed"
-            warnings.append(f"{lost}; their items were answered from the others")
+            failures = f"{failed} of {self.num_samples} samples failed"
+            warnings.append(f"{failures}; their items were answered from the others")
         return warnings
 
     @property

@@ -37,7 +37,7 @@ value, or for a custom scorer the text in the row."""
 
 
 def number_exact(value: str | None, text: str, target: str) -> Score:
-    """Compare numbers exactly: 0.5 and 1/2 are equal, 0.3333 and 1/3 are not.
+    """Score 1 for exactly the number of the target: 0.5 equals 1/2, but 0.3333 is not 1/3.
 
     >>> number_exact(None, "So she pays $1,000.00.", "1000").value
     1
@@ -46,16 +46,16 @@ def number_exact(value: str | None, text: str, target: str) -> Score:
 
 
 def text_exact(value: str | None, text: str, target: str) -> Score:
-    """Compare texts, ignoring case, and spaces and punctuation around them."""
+    """Score 1 for the text of the target, ignoring case and surrounding spaces and punctuation."""
     return _exact(value, text, target, "text")
 
 
 def _exact(value: str | None, text: str, target: str, kind: AnswerKind) -> Score:
     answer = read_answer(text, kind) if value is None else value
-    return _judged(answer, target, f"no {kind} in the answer")
+    return _compare(answer, target, f"no {kind} in the answer")
 
 
-def _judged(answer: str | None, target: str, none: str) -> Score:
+def _compare(answer: str | None, target: str, none: str) -> Score:
     if answer is None:
         return Score(0, None, none)
     if same_value(answer, target):
@@ -71,21 +71,18 @@ def _judged(answer: str | None, target: str, none: str) -> Score:
 
 
 def lm_eval_strict_match(value: str | None, text: str, target: str) -> Score:
-    """Compare the first ``#### N``, like ``strict-match`` of lm-eval's task ``gsm8k``."""
-    return _judged(lm_eval.strict_match(text), target, "no '#### N' in the text")
+    """Score by ``strict-match`` of lm-eval's task ``gsm8k``: the first ``#### N``."""
+    return _compare(lm_eval.strict_match(text), target, "no '#### N' in the text")
 
 
 def lm_eval_cot_strict_match(value: str | None, text: str, target: str) -> Score:
-    """Compare the first ``The answer is N.``, like ``strict-match`` of lm-eval's ``gsm8k_cot``.
-
-    The task ``gsm8k_cot_zeroshot`` has the same filter.
-    """
-    return _judged(lm_eval.cot_strict_match(text), target, "no 'The answer is N.' in the text")
+    """Score by ``strict-match`` of ``gsm8k_cot*``: the first ``The answer is N.``"""
+    return _compare(lm_eval.cot_strict_match(text), target, "no 'The answer is N.' in the text")
 
 
 def lm_eval_flexible_extract(value: str | None, text: str, target: str) -> Score:
-    """Compare the last number, like ``flexible-extract`` of lm-eval's GSM8K tasks."""
-    return _judged(lm_eval.flexible_extract(text), target, "nothing like a number in the text")
+    """Score by ``flexible-extract`` of lm-eval's GSM8K tasks: the last number."""
+    return _compare(lm_eval.flexible_extract(text), target, "no number in the text")
 
 
 # ---------------------------------------------------------------------------------------- custom

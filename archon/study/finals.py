@@ -1,8 +1,8 @@
 """The finals of a study: the choice among its best trials, and the final test.
 
-The best trial of a search was partly lucky on the search's items. So the best few are asked other
-items (*select*), and the winner is asked a third set once (*test*), next to plain voting at the
-same cost.
+The best trial of a search was partly lucky on the items of the search. So the best few are asked
+other items (*select*), and the winner is asked a third set once (*test*), next to plain voting at
+the same cost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from archon.study.search_config import OnRun
 from archon.study.trial_evaluation import measured
 
 BASELINE = "self-consistency"
-_FEW_DRAFTS, _MOST_DRAFTS = 8, 64
+_FEWEST_SAMPLES, _MOST_SAMPLES = 8, 64
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Finals:
     async def final_test(
         self, trial: int, winner: ArchitectureSpec
     ) -> tuple[Report, dict[str, Any] | None]:
-        """Evaluate the winner on *test*, next to a vote over as many samples as it costs.
+        """Evaluate the winner on *test*, next to a plain vote over the samples that its cost buys.
 
         Returns the winner's report and the comparison, a row of ``archon.evals.equal_cost``. The
         comparison is None if the winner has no generator.
@@ -103,21 +103,23 @@ class Finals:
         require("scipy", "search")
         path = self.folder / "test" / f"{trial:04d}"
         report, records = await self._run("test", self.load(winner), path, "test: the winner")
-        vote = await self._voted(trial, winner, _FEW_DRAFTS)
+        vote = await self._vote(trial, winner, _FEWEST_SAMPLES)
         if vote is not None and report.cost_tokens is not None:
-            # One draft more than the winner costs proves that there were enough.
-            wanted = math.ceil((report.cost_tokens - vote.prompt_tokens) / vote.draft_tokens) + 1
-            if wanted > vote.num_drafts:
-                vote = await self._voted(trial, winner, min(wanted, _MOST_DRAFTS))
+            # One sample more than the winner costs proves that there were enough.
+            wanted = math.ceil((report.cost_tokens - vote.prompt_tokens) / vote.sample_tokens) + 1
+            if wanted > vote.num_samples:
+                vote = await self._vote(trial, winner, min(wanted, _MOST_SAMPLES))
         return report, None if vote is None else against(vote, winner.name, records)
 
-    async def _voted(self, trial: int, winner: ArchitectureSpec, drafts: int) -> PlainVote | None:
+    async def _vote(
+        self, trial: int, winner: ArchitectureSpec, num_samples: int
+    ) -> PlainVote | None:
         """Evaluate plain voting by the winner's model on *test*; None if it has no generator."""
-        spec = voting(winner, drafts)
+        spec = voting(winner, num_samples)
         if spec is None:
             return None
-        path = self.folder / "test" / f"{trial:04d}-{BASELINE}-{drafts}"
-        title = f"test: {BASELINE} with {drafts} drafts"
+        path = self.folder / "test" / f"{trial:04d}-{BASELINE}-{num_samples}"
+        title = f"test: {BASELINE} with {num_samples} samples"
         _, records = await self._run("test", self.load(spec), path, title)
         return plain_vote(BASELINE, spec.model_dump(mode="json"), records)
 
@@ -131,14 +133,14 @@ class Finals:
         return report, read_run(path).records()
 
 
-def voting(winner: ArchitectureSpec, drafts: int) -> ArchitectureSpec | None:
-    """Return plain voting by the winner's first generating model; None if there is none."""
+def voting(winner: ArchitectureSpec, num_samples: int) -> ArchitectureSpec | None:
+    """Return plain voting by the model of the winner's first generator; None if it has none."""
     roles = [node.model for node in winner.nodes.values() if isinstance(node, GeneratorNode)]
     if not roles:
         return None
     spec = load_architecture(BASELINE).spec
     nodes = {
-        name: node.model_copy(update={"model": roles[0], "samples": drafts})
+        name: node.model_copy(update={"model": roles[0], "samples": num_samples})
         if isinstance(node, GeneratorNode)
         else node
         for name, node in spec.nodes.items()
@@ -167,27 +169,29 @@ def warnings_of(
         low, high = test["accuracy_interval"]
         if search > high:
             warnings.append(
-                f"on the items of the search it looked better ({percent(search)} %) than on the "
-                f"test ({percent(test['accuracy'])} % [{percent(low)}, {percent(high)}])"
+                f"the winner did better on the search items ({percent(search)} %) than on the test "
+                f"items ({percent(test['accuracy'])} % [{percent(low)}, {percent(high)}])"
             )
     if num_tested > 1:
         warnings.append(
-            f"the test was looked at {num_tested} times, once for each winner so far; what is "
-            "searched for after a look is no longer told of by unseen items"
+            f"the test items were used {num_tested} times, once for each winner so far; they are "
+            "unseen only for the first"
         )
     if row is not None and row["difference"] is not None:
         points, low = (signed(x, 1, shift=2) for x in (row["difference"], row["interval"][0]))
         if row["difference"] <= 0:
             warnings.append(
-                f"on the test it is no better than {BASELINE} at the same cost ({points} points)"
+                f"on the test items the winner is no better than {BASELINE} at the same cost "
+                f"({points} points)"
             )
         elif row["interval"][0] <= 0:
             warnings.append(
-                f"on the test it is not told apart from {BASELINE} at the same cost "
-                f"({points} points, 95 % interval from {low})"
+                f"on the test items the winner is not significantly better than {BASELINE} at the "
+                f"same cost ({points} points, 95 % interval from {low})"
             )
     if row is not None and not row["is_enough"]:
         warnings.append(
-            f"it costs more than {row['drafts']} drafts, the most that {BASELINE} was given"
+            f"the winner costs more than {row['drafts']} samples, the most that {BASELINE} was "
+            "given"
         )
     return warnings

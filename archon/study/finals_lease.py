@@ -1,8 +1,8 @@
 """The lease on the finals of a study, and their results.
 
-One of several workers runs the finals. It takes the lease in the study, under a lock, and beats
-for it as for a trial. The study keeps the results of all finals: the test split should be used
-once, so every use is counted.
+One of several workers runs the finals. It takes the lease in the study, under a lock, and sends
+heartbeats for it as for a trial. The study keeps the results of all finals: the test split should
+be used once, so every use is counted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _POLL_SECONDS = 1.0
 
 @asynccontextmanager
 async def leased(study: optuna.Study, worker: Worker, url: str) -> AsyncIterator[bool]:
-    """Take the lease for the time of the block; give False if another worker has it.
+    """Take the lease while the block runs; yield False if another worker has it.
 
     A lease whose heartbeat has stopped is taken over.
     """
@@ -83,5 +83,5 @@ def has_failed_items(finals: Mapping[str, Any]) -> bool:
 
 
 def num_tested(finals: Sequence[Mapping[str, Any]]) -> int:
-    """Count the uses of the test split; the same winner on as many items counts once."""
+    """Count the uses of the test split; the same winner on the same number of items counts once."""
     return len({(entry["winner"], entry["test"]["num_items"]) for entry in finals})

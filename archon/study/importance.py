@@ -1,9 +1,9 @@
-"""The importance of each hole of a space for reaching the best trials.
+"""The importance of each parameter of a space for reaching the best trials.
 
 It is Optuna's conditional PED-ANOVA (S. Watanabe et al., PED-ANOVA, IJCAI 2023, arXiv 2304.10255,
-and its extension to conditional parameters, arXiv 2601.20800), which compares a hole's values among
-the best trials with those among all. It is the only one of Optuna's evaluators that includes holes
-which do not exist at every point; fANOVA and mean decrease of impurity leave them out.
+and its extension to conditional parameters, arXiv 2601.20800), which compares the values of a
+parameter among the best trials with those among all. It is the only one of Optuna's evaluators that
+includes conditional parameters; fANOVA and mean decrease of impurity leave them out.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _BEST_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Importance:
-    """The importance of each hole for one objective."""
+    """The importance of each parameter for one objective."""
 
     shares: dict[str, float]
-    """Hole → its share, the largest first; they add up to 1. Empty if nothing can be estimated."""
+    """Parameter → share, the largest first; they add up to 1. Empty if nothing can be estimated."""
     num_trials: int
     num_best: int = 0
     """Trials that count as the best."""
@@ -41,7 +41,7 @@ class Importance:
 def importance(
     trials: Sequence[FrozenTrial], values: Sequence[float], *, is_higher_better: bool
 ) -> Importance:
-    """Estimate the importance of each hole for one objective.
+    """Estimate the importance of each parameter for one objective.
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ def importance(
     optuna = require("optuna", "search")
     num = len(trials)
     if num < MIN_TRIALS:
-        return Importance({}, num, why_not=f"it takes {MIN_TRIALS} trials to tell; there are {num}")
+        why_not = f"at least {MIN_TRIALS} trials are needed, {num} so far"
+        return Importance({}, num, why_not=why_not)
     share = max(_BEST_SHARE, MIN_BEST / num)
     ordered = sorted(values, reverse=is_higher_better)
     cutoff = ordered[math.ceil(share * num) - 1]
@@ -74,7 +75,7 @@ def importance(
             for trial, value in zip(trials, values, strict=True)
         ]
     )
-    with warnings.catch_warnings(action="ignore"):  # about holes that exist in few trials
+    with warnings.catch_warnings(action="ignore"):  # about parameters that exist in few trials
         evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=share)
         found = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return Importance({name: float(value) for name, value in found.items()}, num, num_best)

@@ -75,7 +75,7 @@ def _file(given: str) -> Path | None:
     if path.is_dir():
         if not (path / DATABASE).is_file():
             raise UsageError(
-                f"{path} holds neither a run nor a study's {DATABASE}; for a study in another "
+                f"{path} contains neither a run nor a study's {DATABASE}; for a study in another "
                 "storage, give its URL and --study"
             )
         path = path / DATABASE

@@ -14,7 +14,7 @@ OBJECTIVES: Mapping[str, bool] = {"accuracy": True, "tokens": False, "seconds": 
 """Name → whether higher is better. Tokens and seconds are means per answer."""
 
 IN_SPACE = "space"
-"""The constraint that a point is valid in the space."""
+"""The constraint that a configuration is valid in the space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def parse_objectives(text: str) -> tuple[str, ...]:
         if name not in OBJECTIVES:
             raise UsageError(f"unknown objective {name!r}{suggestion(name, OBJECTIVES)}")
     if len(set(names)) < len(names):
-        raise UsageError(f"the objectives {text!r} name one twice")
+        raise UsageError(f"the objectives {text!r} name one of them twice")
     return names
 
 
@@ -62,7 +62,7 @@ def losses(values: Mapping[str, float], names: Sequence[str]) -> tuple[float, ..
 
 @dataclass(frozen=True, slots=True)
 class SearchLimits:
-    """Upper bounds of an answer's mean cost; None is no limit."""
+    """Upper bounds of the mean cost per answer; None is no limit."""
 
     tokens: float | None = None
     calls: float | None = None
@@ -109,7 +109,7 @@ class SearchLimits:
         return False
 
     def excess(self, amounts: Mapping[str, float]) -> dict[str, float]:
-        """Return by which share of it each limit is exceeded; 0 or less is within.
+        """Return the share of each limit by which it is exceeded; 0 or less is within the limit.
 
         A limit whose amount is unknown counts as kept.
         """

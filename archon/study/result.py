@@ -42,7 +42,7 @@ class SearchResult:
     """Decoded in trials and finals together."""
     cost_tokens: int
     trials_tokens: dict[str, int]
-    """Decoded in the trials, and what that would be without the pool, and without stopping too."""
+    """Tokens decoded in the trials; the same without the pool, and without pool and stopping."""
     warnings: Sequence[str]
     output: str | None
 
@@ -70,7 +70,7 @@ def evidence_of(
         )
         evidence.append(
             f"{difference} points [{low}, {high}] "
-            f"against a vote over {row['drafts']} drafts at equal cost"
+            f"against a vote over {row['drafts']} samples at equal cost"
         )
     return f"Trial {winner.number} of the study {study}: {', '.join(evidence)}."
 

@@ -26,9 +26,10 @@ def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     """Make a sampler.
 
     ``tpe`` : tree-structured Parzen estimator; the parameters of a branch are sampled jointly.
-    ``gp`` : Gaussian process; holes that do not exist at every point are sampled at random.
+    ``gp`` : Gaussian process; conditional parameters are sampled at random.
     ``nsga2`` : genetic algorithm, for several objectives.
-    ``random`` : uniform in every hole. ``exhaustive`` : unused, as all points are enqueued.
+    ``random`` : uniform in every parameter. ``exhaustive`` : unused, because all configurations are
+    enqueued.
 
     Raises
     ------

@@ -27,7 +27,7 @@ class SearchConfig:
     objectives: tuple[str, ...] = ("accuracy",)
     """The first decides among the finalists."""
     limits: SearchLimits = field(default_factory=SearchLimits)
-    """Upper bounds of an answer's mean cost."""
+    """Upper bounds of the mean cost per answer."""
     sampler: str = "tpe"
     seed: int = 0
     """Changes samples and what the sampler proposes, never items."""
@@ -36,11 +36,11 @@ class SearchConfig:
     stops_early: bool = True
     """Stop hopeless trials."""
     limit: int | None = 100
-    """Items of the *search* split, which trials are asked."""
+    """Items of the *search* split, on which trials are evaluated."""
     final_limit: int | None = 200
     """Items of *select* and of *test*."""
     finalists: int = 5
-    """Trials that are asked *select*; 0 skips *select* and *test*."""
+    """Trials that are evaluated on *select*; 0 skips *select* and *test*."""
     warm_start: Sequence[Reference] = ()
     """Architectures of the space that are tried first."""
     models: Mapping[str, Any] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class SearchConfig:
 
     @property
     def uses_pool(self) -> bool:
-        """True unless seconds count: samples from the pool take no time."""
+        """True unless time is an objective or a limit: samples from the pool take no time."""
         return self.cache and "seconds" not in self.objectives and self.limits.seconds is None
 
 

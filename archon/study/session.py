@@ -67,7 +67,7 @@ def prepare(
     Raises
     ------
     SpecError, GraphError
-        A file is wrong, or a point of the space is not a valid architecture.
+        A file is wrong, or a configuration of the space is not a valid architecture.
     UsageError
         A number makes no sense, or a name is unknown.
     MissingExtraError
@@ -80,7 +80,7 @@ def prepare(
     splits: dict[str, SplitItems] = {}
     for name in SPLITS:
         opened = open_split(name, config.limit if name == "search" else config.final_limit)
-        if name == "search":  # one fixed random order, so that a rung has all kinds of items
+        if name == "search":  # one fixed random order, so that every rung has all kinds of items
             items = list(opened.items)
             random.Random(0).shuffle(items)
             opened = replace(opened, items=items)
@@ -122,7 +122,7 @@ class SearchSession:
     name: str
     """Of the study."""
     identity: Mapping[str, Any]
-    """Everything in which the workers of one study must not differ."""
+    """The settings that all workers of one study must share."""
     warm_start: Sequence[Point]
     listeners: SearchListeners = field(default_factory=SearchListeners)
     _pool: DrawPool | None = None
@@ -142,7 +142,7 @@ class SearchSession:
         return self.folder / "best.json" if self.config.output is None else self.config.output
 
     async def run(self) -> SearchResult:
-        """Search, choose, test.
+        """Run trials, choose the winner, and test it.
 
         Raises
         ------
@@ -170,7 +170,7 @@ class SearchSession:
             num_known = len(study.get_trials(deepcopy=False))
             is_alone = is_for_one(self.storage)
             worker = Worker(study, is_alone)
-            if num_known or not is_alone:  # the same seed would propose the same points again
+            if num_known or not is_alone:  # the same seed would propose the same again
                 seed = random.Random(f"{config.seed}/{num_known}/{'' if is_alone else worker.name}")
                 study.sampler = make_sampler(config.sampler, seed.getrandbits(31))
             subject = Architectures(
@@ -189,7 +189,7 @@ class SearchSession:
             return await self._finish(study, worker)
 
     async def _finish(self, study: optuna.Study, worker: Worker) -> SearchResult:
-        """Run the finals, unless the study has the results of these very ones already."""
+        """Run the finals, unless the study already has their results."""
         trials, objectives = records(study), self.config.objectives
         best = (front if len(objectives) > 1 else ranked)(trials, objectives)
         distinct = {record.digest: record for record in reversed(best)}.values()
@@ -202,7 +202,7 @@ class SearchSession:
         if not _are_finished(finals_of(study), asked):
             async with leased(study, worker, self.storage) as is_ours:
                 if not is_ours:
-                    why = "another worker chooses among the finalists and writes the winner's file"
+                    why = "another worker runs the finals and will write the winner's file"
                     return self._result(trials, best[0], warning=why, saves=False)
                 if not _are_finished(finals_of(study), asked):  # by another worker meanwhile
                     results = await self._run_finals(trials, finalists)
@@ -246,7 +246,7 @@ class SearchSession:
         }
 
     def _winner_file(self, spec: ArchitectureSpec, evidence: str) -> dict[str, Any]:
-        """Return the winner's file: its name, evidence, exemplar pool, answer and models set."""
+        """Return the winner's file: name, evidence, exemplar pool, kind of answer and models."""
         benchmark = self.splits["search"].benchmark
         card = benchmark.selection.card
         pool = DEFAULT_POOL if card.examples is None else card.examples
@@ -328,10 +328,10 @@ def _are_finished(finals: Sequence[Mapping[str, Any]], asked: str) -> bool:
 
 
 def _why_nothing(study: optuna.Study, trials: Sequence[TrialRecord]) -> str:
-    """Explain why there is no winner; if every point was rejected, by the one closest to valid."""
+    """Explain why there is no winner. If all configurations were rejected, name the closest one."""
     rejected = [record for record in trials if record.outcome == "rejected"]
     if not rejected or counted(trials):
-        return "no trial saw every item within the limits, so nothing was found"
+        return "no trial answered every item within the limits, so there is no winner"
     stored = study.get_trials(deepcopy=False)
 
     def excess(record: TrialRecord) -> tuple[float, float]:
@@ -341,13 +341,13 @@ def _why_nothing(study: optuna.Study, trials: Sequence[TrialRecord]) -> str:
 
     nearest = min(rejected, key=excess)
     return (
-        f"nothing was asked, as all {len(rejected)} points that came up were rejected; the nearest "
-        f"to being asked is that of trial {nearest.number}: {nearest.reason}"
+        f"all {len(rejected)} proposed configurations were rejected, so no item was asked; the "
+        f"closest to acceptance is that of trial {nearest.number}: {nearest.reason}"
     )
 
 
 def _any_architecture(space: Space) -> ArchitectureSpec:
-    """Build a random point; a checked space has one that is valid."""
+    """Build a random valid configuration; a checked space has one."""
     rng = random.Random(0)
     while True:
         with contextlib.suppress(RejectedError):

@@ -1,6 +1,6 @@
 """Early stopping of hopeless trials.
 
-All trials are asked the items in one order, on growing rungs, so that two of them are compared in
+All trials get the items in one order, on growing rungs, so that two of them can be compared in
 pairs on the items of both. With one objective Optuna's ``WilcoxonPruner`` decides. Optuna cannot
 prune studies with several objectives; ``dominating`` is the rule for these.
 """

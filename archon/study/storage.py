@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import optuna
 
 IDENTITY = "archon"
-"""The attribute of a study that identifies what it searches."""
+"""The attribute of a study that holds its identity."""
 _MOST_DIFFERENCES = 5
 _ADVISORY_KEY = 0x617263686F6E
 """Of PostgreSQL's advisory lock: "archon" in ASCII."""
@@ -60,7 +60,7 @@ def opened_study(
     Parameters
     ----------
     identity
-        What the study searches, as plain data; workers that differ in it must not share a study.
+        The subject of the search as plain data; workers that differ in it cannot share a study.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def opened_study(
         Optuna is not installed.
     """
     optuna = require("optuna", "search")
-    with _alone(url), opened_storage(url) as storage:
+    with _locked_file(url), opened_storage(url) as storage:
         with in_turn(url):
             study = optuna.create_study(
                 storage=storage,
@@ -200,7 +200,7 @@ def _as_usage_errors(url: str) -> Iterator[None]:
             "postgresql+psycopg://USER@HOST/NAME"
         )
     if not is_for_one(url) and "@" in url.rpartition("@")[0].partition("?")[0]:
-        # The part after this "@" would be read as the host, and printed with it.
+        # SQLAlchemy would read the part after this "@" as the host, and print it.
         raise UsageError(f'write the "@" in the password of {public_url(url)} as %40')
     try:
         yield
@@ -223,13 +223,13 @@ def _as_storage_errors(url: str) -> Iterator[None]:
 
 
 def is_for_one(url: str) -> bool:
-    """Return whether a storage admits one worker only."""
+    """Return whether a storage admits only one worker."""
     return url.startswith("sqlite")
 
 
 @contextmanager
-def _alone(url: str) -> Iterator[None]:
-    """Lock a SQLite file: several workers must not write it."""
+def _locked_file(url: str) -> Iterator[None]:
+    """Lock a SQLite file, which only one worker may write."""
     if not is_for_one(url):
         yield
         return

@@ -1,4 +1,4 @@
-"""The loop of a study: sample a point, try it on growing rungs, store the outcome."""
+"""The loop of a study: sample a configuration, try it on growing rungs, store the outcome."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 MAX_FRUITLESS = 200
-"""The search ends after this many points in a row that were rejected or repeated."""
+"""The search ends after this many rejected or repeated configurations in a row."""
 MAX_FAILED = 3
 """The search gives up after this many trials in a row in which every item failed."""
 WAIT_SECONDS = 1.0
@@ -43,9 +43,9 @@ class _Finished:
 
     record: TrialRecord
     values: Sequence[float] | None = None
-    """One per objective; None takes the record's own."""
+    """One per objective; None uses those of the record."""
     excess: Mapping[str, float] | None = None
-    """By constraint; None takes that of the record's results."""
+    """Constraint → excess; None computes it from the record's results."""
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Search:
     _records: dict[int, TrialRecord] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Run trials until the study has as many as planned.
+        """Run trials until the study has the planned number.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class Search:
                 await self._run_trial(past)
 
     def _is_exhausted(self, past: Sequence[TrialRecord]) -> bool:
-        """Return whether every point was tried, or many in a row led to no new architecture."""
+        """Return whether all configurations were tried, or many in a row gave nothing new."""
         if self._num_fruitless >= MAX_FRUITLESS:
             return True
         if not self._num_fruitless or self._num_points is None:
@@ -98,7 +98,7 @@ class Search:
         return self.space.count()
 
     def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
-        """Enqueue the points that a new study tries first."""
+        """Enqueue the configurations that a new study tries first."""
         if self.study.get_trials(deepcopy=False):
             return
         queue = list(points)
@@ -131,7 +131,7 @@ class Search:
             return self._rejected(trial, point, str(error), {IN_SPACE: 1.0}, past)
         excess = self.config.limits.excess(candidate.estimate)
         reasons = [
-            f"{candidate.estimate[name]:.0f} {name} are expected, more than "
+            f"{candidate.estimate[name]:.0f} {name} per answer are expected, above the limit of "
             f"{self.config.limits.given[name]:g}"
             for name, share in excess.items()
             if share > 0
@@ -165,14 +165,14 @@ class Search:
             is_broken = self.config.stops_early and limits.is_likely_broken(results)
             if measured.is_cut or (is_broken and not is_last):
                 amounts = ", ".join(f"{limit:g} {name}" for name, limit in limits.given.items())
-                return _Finished(record("stopped", f"above the limit of {amounts} an answer"))
+                return _Finished(record("stopped", f"above the limit of {amounts} per answer"))
             if all(result.failed for result in results):
                 return _Finished(record("failed"))
             self._report(trial, results, seen)
             seen = size
             if not is_last and (by := self._stopper(trial, results, references)) is not None:
                 values = predicted(results, references[by], objectives)
-                return _Finished(record("stopped", f"hopeless against trial {by}"), values)
+                return _Finished(record("stopped", f"significantly worse than trial {by}"), values)
         return _Finished(record("whole"))
 
     def _report(self, trial: Trial, results: Sequence[ItemResult], seen: int) -> None:
@@ -219,7 +219,7 @@ class Search:
 
     def _repeated(self, trial: Trial, point: Mapping[str, Any], first: TrialRecord) -> _Finished:
         stored = self.study.get_trials(deepcopy=False)[first.number]
-        reason = f"the architecture of trial {first.number}"
+        reason = f"same architecture as trial {first.number}"
         record = TrialRecord(trial.number, "repeated", point, first.digest, reason)
         record = replace(record, is_feasible=first.is_feasible)
         return _Finished(record, stored.values, stored.constraints)

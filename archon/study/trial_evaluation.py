@@ -1,4 +1,4 @@
-"""Evaluation of a trial: build the architecture of a point, and ask it the first items."""
+"""Evaluation of a trial: build its architecture, and ask it the first items."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from archon.types import Question
 
 @dataclass(frozen=True)
 class TrialCandidate:
-    """The architecture of a point, ready to be evaluated."""
+    """The architecture of a configuration, ready to be evaluated."""
 
     digest: str
-    """Equal for points with the same architecture."""
+    """Equal for configurations with the same architecture."""
     estimate: Mapping[str, float]
     """Expected ``tokens`` and ``calls`` of an answer."""
     architecture: Architecture | None = None
@@ -47,8 +47,8 @@ class Measured:
     error: str | None = None
     """Why the first failed item failed."""
     is_cut: bool = False
-    """Whether the run ended early because it was certain to break a limit; ``results`` then cover
-    the answered items only."""
+    """True if the run ended early because it was certain to exceed a limit; ``results`` then cover
+    only the answered items."""
 
 
 class Subject(Protocol):
@@ -58,7 +58,7 @@ class Subject(Protocol):
     def num_items(self) -> int: ...
 
     def candidate(self, point: Point) -> TrialCandidate:
-        """Build the candidate of a point; raise ``RejectedError`` if the point is not valid."""
+        """Build the candidate of a configuration; raise ``RejectedError`` if it is not valid."""
         ...
 
     async def measure(self, candidate: TrialCandidate, trial: int, num_items: int) -> Measured:
@@ -68,7 +68,7 @@ class Subject(Protocol):
 
 @dataclass
 class Architectures:
-    """Builds architectures from points of a space, and asks them the items of a benchmark."""
+    """Builds architectures of a space, and asks them the items of a benchmark."""
 
     space: Space
     load: Callable[[ArchitectureSpec], Architecture]

@@ -27,8 +27,8 @@ class TrialRecord:
     number: int
     outcome: Outcome
     """``whole``: it answered every item. ``stopped``: it was hopeless or above a limit before.
-    ``repeated``: an earlier trial had the same architecture. ``rejected``: the point is forbidden,
-    or expected to exceed a limit. ``failed``: every item failed."""
+    ``repeated``: an earlier trial had the same architecture. ``rejected``: the configuration is
+    forbidden, or expected to exceed a limit. ``failed``: every item failed."""
     point: Mapping[str, Any]
     digest: str | None = None
     reason: str | None = None
@@ -39,7 +39,7 @@ class TrialRecord:
     cost_tokens: int = 0
     run: str | None = None
     is_feasible: bool = True
-    """Whether its results, too, are within the limits."""
+    """True if its results are within the limits."""
 
     @classmethod
     def of_measured(

@@ -1,4 +1,4 @@
-"""The point of a space that builds a given architecture, for a warm start."""
+"""The configuration of a space that builds a given architecture, for a warm start."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from archon.study.space import MAX_COUNTED, Point, Space
 
 
 def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
-    """Find the point of a space that builds an architecture; names of nodes do not matter.
+    """Find the configuration of a space that builds an architecture; node names may differ.
 
     Raises
     ------
     UsageError
-        There is none, or the space has too many points to try.
+        There is none, or the space has too many configurations to try.
     """
     if space.count() is None:
         raise UsageError(
-            f"a warm start tries all points of the space to find its architecture, and "
-            f"{space.name} has more than {MAX_COUNTED:,}; leave it out"
+            "a warm start tries all configurations of the space to find its architecture, but "
+            f"{space.name} has more than {MAX_COUNTED:,}; leave out the warm start"
         )
     wanted = _canonical(architecture)
     for point in space.points():
@@ -33,7 +33,7 @@ def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
             continue
         if len(spec.nodes) == len(architecture.nodes) and _canonical(spec) == wanted:
             return point
-    raise UsageError(f"no point of the space {space.name} builds {architecture.name}")
+    raise UsageError(f"no configuration of the space {space.name} builds {architecture.name}")
 
 
 def _canonical(spec: ArchitectureSpec) -> str:
@@ -43,7 +43,7 @@ def _canonical(spec: ArchitectureSpec) -> str:
     for name in topological_order({name: node.inputs for name, node in spec.nodes.items()}):
         text = json.dumps(_canonical_node(spec, spec.nodes[name], numbers), sort_keys=True)
         numbers[name] = known.setdefault(text, len(known))
-    # The numbers depend on the order of nodes, so the result has the nodes in their place.
+    # The numbers depend on the order of nodes, so the result has the nodes themselves.
     return _expanded(numbers[spec.output], list(known))
 
 

@@ -1,9 +1,9 @@
 """Workers of a study: their heartbeats, and the takeover of stale trials.
 
-A worker increments a counter in an attribute of the trial that it runs. A worker that sees the
-counter of a running trial stand still takes the trial over: it marks the trial as failed, which the
-database lets only one worker do, and enqueues its choices again. Clocks of different machines are
-never compared.
+A worker increments a counter in an attribute of the trial that it runs. If the counter of a
+running trial stands still, another worker takes the trial over: it marks the trial as failed, which
+the database lets only one worker do, and enqueues its choices again. Clocks of different machines
+are never compared.
 """
 
 from __future__ import annotations
@@ -71,22 +71,22 @@ def is_gone(worker: str) -> bool:
 
 @dataclass
 class Worker:
-    """One process that works on a study: it beats for its trial, and takes over stale ones."""
+    """One process that works on a study, sends heartbeats and takes over stale trials."""
 
     study: optuna.Study
     is_alone: bool
-    """Whether no other worker can exist, so that every running trial is of a dead one."""
+    """True if no other worker can exist, so that every running trial belongs to a dead one."""
     clock: Callable[[], float] = time.monotonic
     name: str = field(
         default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
     )
     _own: set[int] = field(default_factory=set)
     _seen: dict[int, tuple[Any, float]] = field(default_factory=dict)
-    """Running trial → its last beat, and when this worker first saw it."""
+    """Running trial → its last heartbeat, and the time at which this worker first saw it."""
 
     @asynccontextmanager
     async def beating(self, trial: Trial) -> AsyncIterator[None]:
-        """Beat for a trial while the block runs."""
+        """Send heartbeats for a trial while the block runs."""
         self._own.add(trial.number)
         try:
             async with beating(lambda count: trial.set_user_attr(BEAT, self.sign(count))):
@@ -95,7 +95,7 @@ class Worker:
             self._own.discard(trial.number)
 
     def sign(self, count: int) -> dict[str, Any]:
-        """Return the content of a beat."""
+        """Return the content of a heartbeat."""
         return {"worker": self.name, "count": count}
 
     def take_over_stale(self) -> list[int]:

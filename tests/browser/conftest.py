@@ -25,20 +25,20 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_file(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Open a page that is a file, and hold it to a clean console and no network."""
-    contexts, said = [], []
+    """Open files as pages; fail if they log to the console or request anything."""
+    contexts, messages = [], []
 
     def open_file(path: Path, wait: str, timeout_ms: float, **options: Any) -> Any:
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(timeout_ms)
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: said.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: said.append("a dialog"))
+        page.on("console", lambda message: messages.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: messages.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: messages.append("a dialog"))
         page.on(
             "request",
-            lambda request: None if request.url == path.as_uri() else said.append(request.url),
+            lambda request: None if request.url == path.as_uri() else messages.append(request.url),
         )
         page.goto(path.as_uri())
         page.wait_for_selector(wait)
@@ -47,4 +47,4 @@ def open_file(browser: Any) -> Iterator[Callable[..., Any]]:
     yield open_file
     for context in contexts:
         context.close()
-    assert [line for line in said if not line.startswith("blob:")] == []
+    assert [line for line in messages if not line.startswith("blob:")] == []

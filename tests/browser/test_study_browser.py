@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("optuna")
 
-from stored_studies import IDENTITY, SPACE, finals, plenty, running, stored, told
+from stored_studies import IDENTITY, SPACE, finals, finished, plenty, running, stored
 
 from archon.study.view.page import write_study_page
 
@@ -32,7 +32,7 @@ def open_page(open_file: Open, tmp_path: Path) -> Open:
     return open_study
 
 
-def test_a_reader_sees_numbers_front_holes_and_trials(open_page: Open) -> None:
+def test_a_reader_sees_accuracies_front_parameters_and_trials(open_page: Open) -> None:
     page = open_page(*plenty(), finals_held=[finals(1)])
     assert page.inner_text("h1") == "tiny on sums"
     names = page.locator(".number-row b").all_inner_texts()
@@ -48,24 +48,26 @@ def test_a_reader_sees_numbers_front_holes_and_trials(open_page: Open) -> None:
     assert f"{100 * best['accuracy']:.1f}" in first
     page.get_by_role("button", name="on the front").first.click()
     assert page.locator(".graph .node").count() >= 2
-    page.locator("summary", has_text="The file").click()
+    page.locator("summary", has_text="Architecture file").click()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save it").click()
+        page.get_by_role("button", name="Save").click()
     saved = json.loads(Path(download.value.path()).read_text())
     assert saved["version"] == 1
 
 
 @pytest.mark.parametrize(
-    ("trials", "told_so"),
+    ("trials", "text"),
     [
-        ([], "No trial has been told yet"),
-        ([told(0, "failed"), told(1, "rejected")], "nothing was found yet"),
-        ([running(0, "elsewhere/1/0")], "1 trial is under way"),
-        ([told(0)], "it takes 20 trials to tell; there are 1"),
+        ([], "No trial has finished yet"),
+        ([finished(0, "failed"), finished(1, "rejected")], "there is no winner yet"),
+        ([running(0, "elsewhere/1/0")], "1 trial is in progress"),
+        ([finished(0)], "at least 20 trials are needed, 1 so far"),
     ],
 )
-def test_a_study_of_little_says_so(open_page: Open, trials: list[Any], told_so: str) -> None:
-    assert told_so in open_page(*trials).inner_text("main")
+def test_a_small_study_reports_what_is_missing(
+    open_page: Open, trials: list[Any], text: str
+) -> None:
+    assert text in open_page(*trials).inner_text("main")
 
 
 def test_a_narrow_page_does_not_scroll_sideways(open_page: Open) -> None:
@@ -75,8 +77,8 @@ def test_a_narrow_page_does_not_scroll_sideways(open_page: Open) -> None:
     assert wide <= 360
 
 
-def test_words_of_a_space_are_words(open_page: Open) -> None:
+def test_text_of_a_space_is_not_markup(open_page: Open) -> None:
     space = SPACE | {"name": HOSTILE, "description": HOSTILE}
-    page = open_page(told(0), identity=IDENTITY | {"space": space})
+    page = open_page(finished(0), identity=IDENTITY | {"space": space})
     assert HOSTILE in page.inner_text("h1")
     assert page.evaluate("window.hacked") is None

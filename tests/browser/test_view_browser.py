@@ -43,7 +43,7 @@ def run() -> FakeRun:
     return FakeRun([*right, failure("lost")], "rank-fuse", epochs=2)
 
 
-def test_it_renders(open_page: Open, run: FakeRun) -> None:
+def test_the_page_of_a_run_renders(open_page: Open, run: FakeRun) -> None:
     page = open_page(run)
     assert page.inner_text("h1") == "rank-fuse on sums"
     assert page.locator(".graph .node").count() == 6
@@ -53,9 +53,7 @@ def test_it_renders(open_page: Open, run: FakeRun) -> None:
     assert "1 answer of 61 failed" in page.inner_text(".notice")
 
 
-def test_curves_and_ablations_are_shown_where_a_report_has_them(
-    open_page: Open, run: FakeRun
-) -> None:
+def test_curves_and_ablations_of_a_report_are_shown(open_page: Open, run: FakeRun) -> None:
     points = [
         {"k": k, "pass": 0.4 + k / 40, "pass_interval": [0.3, 0.9]}
         | {"vote": 0.4 + k / 80, "vote_interval": [0.3, 0.8]}
@@ -287,7 +285,7 @@ def test_a_comparison_fits_on_a_phone(open_page: Open, run: FakeRun) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
-def test_a_nested_architecture_can_be_looked_into(open_page: Open) -> None:
+def test_a_nested_architecture_can_be_opened(open_page: Open) -> None:
     record, trace = entry("a")
     assert trace is not None
     trace["nodes"][0]["calls"][0]["completions"][0]["trace"] = entry("inside")[1]

@@ -109,7 +109,7 @@ def test_compare_marks_the_cheapest_and_warns_of_undecided_pairs(cli: Cli) -> No
     assert cli.stdout == ""
     assert "single (2)" in cli.stderr
     assert "p (Holm)" in cli.stderr
-    assert "single and single (2): 9 items cannot tell which is better" in cli.stderr
+    assert "single and single (2): 9 items do not show which is better" in cli.stderr
     tables = cli.stderr[cli.stderr.index("architecture ") : cli.stderr.index("single and ")]
     assert max(map(len, tables.splitlines())) <= 80
     assert cli(*arguments[:3], *arguments[4:], "--data", "items.jsonl", "--limit", "9") == 0
@@ -121,7 +121,7 @@ def test_eval_prints_pass_at_k_and_warns_of_too_few_items(cli: Cli) -> None:
     assert cli(*arguments, "--limit", "9") == 0
     assert "draft: pass@1 " in cli.stderr
     assert "; vote@4 " in cli.stderr
-    assert "9 items leave the accuracy open by ±" in cli.stderr
+    assert "with 9 items the accuracy is uncertain by ±" in cli.stderr
 
 
 def test_an_interrupt_keeps_finished_answers(cli: Cli, tmp_path: Path) -> None:

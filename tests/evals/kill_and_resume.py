@@ -1,8 +1,7 @@
 """Run an evaluation that is killed at random moments and resumed until it is finished.
 
-Called as ``python kill_and_resume.py FOLDER KILLS SEED``. Each sitting is a process of its own,
-forked from this one, that tells through a pipe how many answers it was told are kept. Whatever is
-found to be wrong is raised.
+Called as ``python kill_and_resume.py FOLDER KILLS SEED``. Each session is a forked process, which
+writes the number of stored answers to a pipe after each answer. Any inconsistency raises an error.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ def make_evaluation() -> Evaluation:
     return Evaluation.of(architecture, api.benchmark("arithmetic", limit=ITEMS), epochs=2)
 
 
-def sit(evaluation: Evaluation, folder: Path, told: int) -> None:
-    """One sitting; ``told`` hears how many answers are kept, a line each time."""
+def run_session(evaluation: Evaluation, folder: Path, pipe: int) -> None:
+    """Run one session; write the number of stored answers to ``pipe``, one line per answer."""
 
     def on_progress(progress: EvalProgress) -> None:
-        os.write(told, b"%d\n" % progress.num_done)
+        os.write(pipe, b"%d\n" % progress.num_done)
 
     with DrawPool(folder.with_suffix(".pool")) as pool:
         asyncio.run(
@@ -56,7 +55,7 @@ def start_and_kill(evaluation: Evaluation, folder: Path, seconds: float) -> tupl
     child = os.fork()
     if child == 0:
         os.close(reading)
-        sit(evaluation, folder, writing)
+        run_session(evaluation, folder, writing)
         os._exit(0)
     os.close(writing)
     watch = os.pidfd_open(child)
@@ -64,9 +63,9 @@ def start_and_kill(evaluation: Evaluation, folder: Path, seconds: float) -> tupl
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     with os.fdopen(reading, "rb") as pipe:
-        told = max(map(int, pipe.read().split()), default=0)
+        num_stored = max(map(int, pipe.read().split()), default=0)
     os.close(watch)
-    return os.waitstatus_to_exitcode(status) == 0, told
+    return os.waitstatus_to_exitcode(status) == 0, num_stored
 
 
 def without_times(folder: Path) -> list[dict[str, Any]]:
@@ -79,9 +78,9 @@ def main(root: Path, kills: int, seed: int) -> None:
     rng, evaluation = random.Random(seed), make_evaluation()
     whole = root / "whole"
     _, writing = os.pipe()
-    child = os.fork()  # threads of a sitting must not be there when the next process is forked
+    child = os.fork()  # threads of a session must not exist when the next process is forked
     if child == 0:
-        sit(evaluation, whole, writing)
+        run_session(evaluation, whole, writing)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     expected = without_times(whole)
@@ -91,9 +90,9 @@ def main(root: Path, kills: int, seed: int) -> None:
     while killed < kills:
         folder, kept = root / f"run-{runs}", 0
         while True:
-            finished, told = start_and_kill(evaluation, folder, rng.uniform(0, MAX_SECONDS))
+            finished, num_stored = start_and_kill(evaluation, folder, rng.uniform(0, MAX_SECONDS))
             found = len(list(read_run(folder).entries())) if (folder / "run.json").exists() else 0
-            assert found >= max(kept, told), "an answer that counted as kept is gone"
+            assert found >= max(kept, num_stored), "a stored answer is gone"
             kept = found
             if finished:
                 break

@@ -17,7 +17,7 @@ from archon.lm.scripted.lm import ScriptedLM
 pytest.importorskip("scipy")
 
 DRAFTS = ["I say 5. The answer is 5."] * 3 + ["Or 4? The answer is 4."]
-"""Three of four drafts are wrong."""
+"""Three of four samples are wrong."""
 
 
 def best_of_four() -> archon.Architecture:

@@ -108,7 +108,7 @@ def test_a_warning_names_pairs_that_need_more_items() -> None:
         ("a", records("1" * 40)), ("b", records("1" * 38 + "00")), ("c", records("0" * 40))
     )
     (warning,) = result["warnings"]
-    assert warning.startswith("a and b: 40 items cannot tell which is better")
+    assert warning.startswith("a and b: 40 items do not show which is better")
     assert result["pairs"][0]["items_needed"] > 40
     assert 0.05 < result["pairs"][0]["detectable_difference"] < 0.3
 

@@ -103,7 +103,7 @@ def test_runs_that_failed_count_as_wrong() -> None:
     assert [point["pass"] for point in curves(runs)["draft"]] == [0.5, 0.5]
 
 
-def test_a_curve_ends_with_the_fewest_draws_and_one_draw_makes_none() -> None:
+def test_a_curve_ends_at_the_fewest_samples_and_needs_two() -> None:
     runs = [record("a", "111"), record("b", "12345"), record("a", "1", node="merged")]
     (points,) = curves(runs).values()
     assert [point["k"] for point in points] == [1, 2, 3]
@@ -115,7 +115,7 @@ def test_a_node_that_did_not_always_run_is_judged_where_it_did() -> None:
     assert curves(runs)["again"][0]["pass"] == 1
 
 
-def test_every_k_up_to_16_is_there_then_powers_of_two_and_the_last() -> None:
+def test_ks_are_all_up_to_16_then_powers_of_two_and_the_last() -> None:
     assert ks_up_to(3) == [1, 2, 3]
     assert ks_up_to(100) == [*range(1, 17), 32, 64, 100]
 

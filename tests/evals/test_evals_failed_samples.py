@@ -67,7 +67,7 @@ def test_a_report_counts_failed_samples(data: Path, tmp_path: Path) -> None:
     trace = next(iter(read_run(output).entries())).trace
     assert trace is not None
     calls = Flow.of(trace).to_json(Texts(SharedTexts()))["nodes"][0]["calls"]
-    assert [one["finish"] for one in calls[0]["completions"]][2] == "an error: lost"
+    assert [one["finish"] for one in calls[0]["completions"]][2] == "error: lost"
     assert json.loads((output / "report.json").read_text())["num_failed_samples"] == 3
 
 

@@ -89,7 +89,7 @@ def test_the_description_does_not_depend_on_the_start_time(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "difference"),
     [
         (
             {"specification": {"architecture": {"nodes": {"draft": {"samples": 4}}}, "seed": 0}},
@@ -107,23 +107,23 @@ def test_the_description_does_not_depend_on_the_start_time(tmp_path: Path) -> No
     ],
 )
 def test_another_run_is_refused_with_the_difference(
-    tmp_path: Path, changed: dict[str, Any], told: str
+    tmp_path: Path, changed: dict[str, Any], difference: str
 ) -> None:
     folder = RunFolder.create(tmp_path, "x")
     folder.write_description(RUN)
     with pytest.raises(UsageError) as refused:
         folder.check_identity({**RUN, **changed}, IDENTITY)
-    assert told in str(refused.value)
+    assert difference in str(refused.value)
     assert "start_time" not in str(refused.value)
 
 
 def test_one_process_writes_at_a_time_and_a_dead_one_leaves_no_lock(tmp_path: Path) -> None:
-    hold = (
+    code = (
         "import sys; from pathlib import Path; from archon.storage.lock import locked\n"
         f"with locked(Path({str(tmp_path)!r}), 'run'): print('here', flush=True); "
         "sys.stdin.read()"
     )
-    command = [sys.executable, "-c", hold]
+    command = [sys.executable, "-c", code]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()

@@ -234,7 +234,7 @@ def test_a_wrong_setting_is_reported_with_the_closest_valid_one(
 
 def test_rows_that_never_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(function, "MAX_ROWS", 100)
-    with pytest.raises(SpecError, match="more than 100 rows; make it end"):
+    with pytest.raises(SpecError, match="more than 100 rows; limit their number"):
         items_of(PythonBenchmark(iter(lambda: ROWS[0], None)))
 
 

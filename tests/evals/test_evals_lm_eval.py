@@ -46,7 +46,7 @@ def test_strict_match(text: str, compared: str | None) -> None:
     ("text", "compared"),
     [
         ("So she has 18 left. The answer is 18.", "18"),
-        ("The answer is 42", "4"),  # a last digit stands for the full stop
+        ("The answer is 42", "4"),  # the last digit matches the full stop of the pattern
         ("The answer is 4", None),
         ("The answer is 4\nThe answer is 5.", "5"),
         ("The answer is 42\n", "4"),

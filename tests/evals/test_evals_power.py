@@ -56,18 +56,19 @@ def test_a_pair_with_a_clear_difference_needs_no_warning() -> None:
 
 
 def test_the_warning_of_a_pair_names_the_items_needed() -> None:
-    told = warning(differences(40, 5, 3))
-    assert told is not None
-    assert told.startswith("a and b: 40 items cannot tell which is better; they tell ")
-    assert told.endswith(" items would tell the 5.0 seen")
+    text = warning(differences(40, 5, 3))
+    assert text is not None
+    assert text.startswith("a and b: 40 items do not show which is better; they detect ")
+    assert "; the observed 5.0 need about " in text
+    assert text.endswith(" items")
     same = warning(differences(40, 3, 3))
     assert same is not None
     assert same.endswith("points with 80 % power")
 
 
 def test_the_recommended_items_halve_the_allowed_interval() -> None:
-    told = accuracy_warning([1.0] * 12 + [0.0] * 12, 24)
-    assert told == "24 items leave the accuracy open by ±19 points; about 390 would leave ±5"
+    text = accuracy_warning([1.0] * 12 + [0.0] * 12, 24)
+    assert text == "with 24 items the accuracy is uncertain by ±19 points; ±5 needs about 390 items"
     low, high = mean_interval([1.0] * 195 + [0.0] * 195, 390)
     assert high - low == pytest.approx(0.1, abs=0.002)
 

@@ -49,7 +49,7 @@ def test_a_report_has_the_curves_of_nodes_with_several_samples() -> None:
 
 def test_a_report_warns_where_the_interval_is_wide() -> None:
     (warning,) = Tally.of(records("1100")).results(1.0)["warnings"]
-    assert warning.startswith("4 items leave the accuracy open by ±")
+    assert warning.startswith("with 4 items the accuracy is uncertain by ±")
     assert Tally.of(records("10" * 60)).results(1.0)["warnings"] == []
 
 

@@ -171,12 +171,12 @@ async def test_the_question_carries_the_kind_of_answer_and_the_examples(tmp_path
 
 
 async def test_progress_is_reported_after_every_answer(tmp_path: Path) -> None:
-    told: list[EvalProgress] = []
-    await run(right_below(2), 3, tmp_path, epochs=2, on_progress=told.append)
-    assert [progress.num_done for progress in told] == [1, 2, 3, 4, 5, 6]
-    assert (told[-1].num_runs, told[-1].num_right, told[-1].generated_tokens) == (6, 4, 24)
-    assert told[-1].tally.accuracy == pytest.approx(2 / 3)
-    assert told[-1].num_kept == 0
+    events: list[EvalProgress] = []
+    await run(right_below(2), 3, tmp_path, epochs=2, on_progress=events.append)
+    assert [progress.num_done for progress in events] == [1, 2, 3, 4, 5, 6]
+    assert (events[-1].num_runs, events[-1].num_right, events[-1].generated_tokens) == (6, 4, 24)
+    assert events[-1].tally.accuracy == pytest.approx(2 / 3)
+    assert events[-1].num_kept == 0
 
 
 async def test_a_cancelled_evaluation_keeps_what_is_finished(tmp_path: Path) -> None:

@@ -258,8 +258,8 @@ def test_view_writes_a_page_into_the_folder(
 ) -> None:
     capsys.readouterr()
     assert main(["view", str(run_folder), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told == {"output": str(run_folder / "view.html"), "runs": 1, "num_items": 3}
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"output": str(run_folder / "view.html"), "runs": 1, "num_items": 3}
     assert "<!doctype html>" in (run_folder / "view.html").read_text()
 
 

@@ -2,10 +2,10 @@
 
 ``python landscape_figures.py [FIRST [SEEDS]]`` prints the figures of the seeds from FIRST on:
 
-- how many evaluations a sampler takes until it stands at a point of the best 1 %, beside random;
-- which share of the true hypervolume the front of two objectives covers after 200 trials.
+- evaluations that a sampler takes to reach a point of the best 1 %, compared with random;
+- share of the true hypervolume that the front of two objectives covers after 200 trials.
 
-Settings are tuned on seeds from 100 on, and what is told of them is of the seeds 0 to 19.
+Settings are tuned on seeds from 100 on, and reported on the seeds 0 to 19.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def hypervolume(points: Sequence[tuple[float, float]], most_tokens: float) -> fl
 def front_shares(sampler: str, seed: int, *, stops_early: bool) -> tuple[float, float]:
     """Return the shares of the true hypervolume of the front and of all tried points.
 
-    Both are by the true values of the points; which of them are the front is told by 100 items.
+    Both use the true values of the points; the front is chosen by the results on 100 items.
     """
     space, objectives = landscape(), ("accuracy", "tokens")
     every = [(accuracy(point), tokens(point)) for point in space.points()]
@@ -82,10 +82,10 @@ def front_shares(sampler: str, seed: int, *, stops_early: bool) -> tuple[float, 
     made = plan(
         objectives=objectives, sampler=sampler, seed=seed, trials=TRIALS, stops_early=stops_early
     )
-    told = asyncio.run(searched(made, space=space))
+    records = asyncio.run(searched(made, space=space))
     whole = hypervolume(every, worst)
-    found = [(accuracy(r.point), tokens(r.point)) for r in front(told, objectives)]
-    tried = [(accuracy(r.point), tokens(r.point)) for r in told if r.results]
+    found = [(accuracy(r.point), tokens(r.point)) for r in front(records, objectives)]
+    tried = [(accuracy(r.point), tokens(r.point)) for r in records if r.results]
     return hypervolume(found, worst) / whole, hypervolume(tried, worst) / whole
 
 

@@ -50,7 +50,7 @@ def landscape(with_branch: bool = True) -> Space:
 
 
 def accuracy(point: Point) -> float:
-    """Main effects, two interactions, and a branch that helps only with both of its holes."""
+    """Main effects, two interactions, and a branch that helps only with both of its parameters."""
     value = 0.18
     value += {'"a"': 0.0, '"b"': 0.09, '"c"': 0.04, '"d"': 0.02}[str(point["template"])]
     value += {"0": 0.0, "2": 0.03, "4": 0.08, "8": 0.05}[str(point["shots"])]
@@ -149,9 +149,9 @@ async def searched(
     return records(study)
 
 
-def evaluations_until(told: Sequence[TrialRecord], threshold: float) -> int | None:
+def evaluations_until(trials: Sequence[TrialRecord], threshold: float) -> int | None:
     """Count the trials that asked items up to the first one at a good point."""
-    asked = [record for record in told if record.outcome in ("whole", "stopped")]
+    asked = [record for record in trials if record.outcome in ("whole", "stopped")]
     for number, record in enumerate(asked, start=1):
         if accuracy(record.point) >= threshold:
             return number

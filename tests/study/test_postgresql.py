@@ -126,7 +126,7 @@ def test_every_trial_is_finished_once_whoever_is_killed(url: str) -> None:
     try:
         deadline = time.monotonic() + 120
         while sum(trial.state.is_finished() for trial in trials(url)) < 4:
-            assert time.monotonic() < deadline, "the workers told nothing"
+            assert time.monotonic() < deadline, "the workers finished no trial"
             time.sleep(0.2)
         for worker in workers[:2]:
             worker.send_signal(signal.SIGKILL)

@@ -144,7 +144,7 @@ def test_known_architectures_are_the_first_trials() -> None:
     study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
     first = study.get_trials()[0]
     assert first.params == {"samples": "9", "template": '"cot"', "check": "null"}
-    with pytest.raises(UsageError, match="no point of the space tiny builds rank-fuse"):
+    with pytest.raises(UsageError, match="no configuration of the space tiny builds rank-fuse"):
         searched(study="two", warm_start=["rank-fuse"])
 
 
@@ -160,9 +160,9 @@ def test_a_trial_whose_time_is_used_up_is_cut_short(folder: Path) -> None:
     result = searched(study="one", trials=1, models=models, max_seconds=0.001, finalists=0)
     assert (result.best, result.num_stopped) == (None, 1)
     study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
-    told = next(t.user_attrs["told"] for t in study.get_trials() if "told" in t.user_attrs)
-    assert told["reason"] == "above the limit of 0.001 seconds an answer"
-    assert 0 < len(told["seconds"]) <= 10
+    record = next(t.user_attrs["told"] for t in study.get_trials() if "told" in t.user_attrs)
+    assert record["reason"] == "above the limit of 0.001 seconds per answer"
+    assert 0 < len(record["seconds"]) <= 10
 
 
 def test_the_winner_has_the_chosen_models(folder: Path) -> None:
@@ -199,10 +199,10 @@ ARGUMENTS += ["--limit", "20", "--final-limit", "20"]
 def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, "--study", "one", "--json", "--output", "found.json"]) == 0
     stdout, stderr = capsys.readouterr()
-    told = json.loads(stdout)
+    result = json.loads(stdout)
     promised = {"study", "num_trials", "best", "front", "search", "select", "test"}
-    assert promised | {"generated_tokens", "cost_tokens"} <= set(told)
-    assert told["output"] == "found.json"
+    assert promised | {"generated_tokens", "cost_tokens"} <= set(result)
+    assert result["output"] == "found.json"
     assert "against a vote over" in stderr
     assert "without the sample pool:" in stderr
     assert "archon view runs/one" in stderr
@@ -211,10 +211,10 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "reason"),
     [
         (["--objective", "speed"], "unknown objective 'speed'"),
-        (["--objective", "accuracy,accuracy"], "name one twice"),
+        (["--objective", "accuracy,accuracy"], "name one of them twice"),
         (["--sampler", "bayes"], "unknown sampler 'bayes'"),
         (["--trials", "0"], "at least one trial"),
         (["--resume"], "--resume needs --study"),
@@ -226,14 +226,14 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
     ],
 )
 def test_wrong_input_is_reported(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ARGUMENTS
     if "--trials" in arguments:  # an option is not taken twice
         place = ARGUMENTS.index("--trials")
         given = [*ARGUMENTS[:place], *ARGUMENTS[place + 2 :]]
     assert main([*given, *arguments]) == 2
-    assert told in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
 
 
 def test_another_study_is_refused_before_models_are_opened(
@@ -306,20 +306,23 @@ def test_a_longer_study_has_new_finals_and_counts_uses_of_the_test() -> None:
     assert again.best is not None
     assert again.best["trial"] != first.best["trial"]
     assert again.num_tested == 2
-    assert any("looked at 2 times" in warning for warning in again.warnings)
+    assert any("were used 2 times" in warning for warning in again.warnings)
 
 
 def test_limits_that_no_trial_keeps_find_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*ARGUMENTS, "--study", "one", "--max-tokens", "1", "--json"]) == 1
-    told = json.loads(capsys.readouterr().out)
-    assert told["best"] is None
-    assert "the nearest to being asked is that of trial" in told["warnings"][-1]
-    assert "tokens are expected, more than 1" in told["warnings"][-1]
+    result = json.loads(capsys.readouterr().out)
+    assert result["best"] is None
+    assert "the closest to acceptance is that of trial" in result["warnings"][-1]
+    assert "tokens per answer are expected, above the limit of 1" in result["warnings"][-1]
 
 
 def test_unwritable_locations_are_reported_first(folder: Path) -> None:
-    for output, told in ((folder, "is a folder"), (folder / "no" / "x.json", "there is no folder")):
-        with pytest.raises(UsageError, match=told):
+    for output, reason in (
+        (folder, "is a folder"),
+        (folder / "no" / "x.json", "there is no folder"),
+    ):
+        with pytest.raises(UsageError, match=reason):
             searched(study="one", output=output)
     (folder / "runs" / "two").write_text("no folder")
     with pytest.raises(UsageError, match="cannot create the folder runs/two: File exists"):

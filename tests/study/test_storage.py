@@ -70,11 +70,11 @@ def test_a_second_worker_is_kept_from_a_sqlite_file(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("storage", "told"),
+    ("storage", "reason"),
     [("nosuch://x", "nosuch"), ("sqlite:////proc/none/study.db", "cannot create the study's file")],
 )
-def test_an_unavailable_storage_is_reported(storage: str, told: str) -> None:
-    with pytest.raises(UsageError, match=told), opened(storage):
+def test_an_unavailable_storage_is_reported(storage: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason), opened(storage):
         pass
 
 
@@ -86,7 +86,7 @@ def test_a_password_is_not_printed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("sqlite:///runs/a@b/study.db", "sqlite:///runs/a@b/study.db"),
         ("postgresql+psycopg://user@host/x?sslmode=require", None),
@@ -99,12 +99,12 @@ def test_a_password_is_not_printed() -> None:
         ("postgresql:user:secret@host/x", None),
     ],
 )
-def test_a_url_is_printed_without_its_password(url: str, told: str | None) -> None:
+def test_a_url_is_printed_without_its_password(url: str, expected: str | None) -> None:
     found = public_url(url)
     assert "secret" not in found
     assert "cret" not in found
-    if told is not None:
-        assert found == told
+    if expected is not None:
+        assert found == expected
     elif "secret" not in url and "cret" not in url:
         assert found == url
 
@@ -113,8 +113,11 @@ def test_an_existing_study_is_reported_without_the_password() -> None:
     study, identity = optuna.create_study(), {"space": "a"}
     url = "postgresql+psycopg://user:secret@host/x"
     _identify(study, url, identity, resume=False)
-    for other, told in ((identity, "already exists"), ({"space": "b"}, "searches something else")):
-        with pytest.raises(UsageError, match=told) as caught:
+    for other, reason in (
+        (identity, "already exists"),
+        ({"space": "b"}, "searches something else"),
+    ):
+        with pytest.raises(UsageError, match=reason) as caught:
             _identify(study, url, other, resume=False)
         assert "secret" not in str(caught.value)
 
@@ -165,7 +168,7 @@ def start(url: str, trials: int, *how: float) -> subprocess.Popen[bytes]:
     return subprocess.Popen(list(map(str, command)))
 
 
-def wait_until_it_hangs(url: str, told: int) -> None:
+def wait_until_it_hangs(url: str, num_finished: int) -> None:
     """Wait until this many trials are finished and the next one runs."""
     path = url.removeprefix("sqlite:///")
     deadline = time.monotonic() + 60
@@ -176,10 +179,10 @@ def wait_until_it_hangs(url: str, told: int) -> None:
             contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database,
         ):
             states.update(state for (state,) in database.execute("SELECT state FROM trials"))
-        if states["RUNNING"] == 1 and states.total() == told + 1:
+        if states["RUNNING"] == 1 and states.total() == num_finished + 1:
             return
         time.sleep(0.1)
-    raise AssertionError("the worker told nothing")
+    raise AssertionError("the worker finished no trial")
 
 
 def test_a_study_continues_after_its_worker_was_killed(url: str) -> None:

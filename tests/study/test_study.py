@@ -67,37 +67,37 @@ async def test_every_sampler_searches_and_is_reproducible(sampler: str) -> None:
 async def test_a_gaussian_process_searches() -> None:
     pytest.importorskip("torch")
     made = plan(sampler="gp", trials=12, limits=SearchLimits(tokens=700))
-    told = await searched(made, space=landscape(with_branch=False))
-    assert sum(record.outcome == "whole" for record in told) == 12
+    records = await searched(made, space=landscape(with_branch=False))
+    assert sum(record.outcome == "whole" for record in records) == 12
 
 
-async def test_exhaustive_search_tries_every_point_once() -> None:
+async def test_exhaustive_search_tries_every_configuration_once() -> None:
     nodes = {"template": hole("template", "a", "b"), "shots": hole("shots", 0, 4)}
     rest = {"temperature": hole("temperature", 0.2), "samples": hole("samples", 1, 2)}
     data = {"version": 1, "name": "few", "nodes": {**nodes, **rest, "form": hole("form", "prose")}}
     space = Space(parse_space(data))
-    told = await searched(plan(sampler="exhaustive", trials=100), space=space)
-    assert len(told) == 8
-    assert len({record.digest for record in told}) == 8
+    records = await searched(plan(sampler="exhaustive", trials=100), space=space)
+    assert len(records) == 8
+    assert len({record.digest for record in records}) == 8
 
 
-async def test_a_search_ends_when_every_point_was_tried() -> None:
+async def test_a_search_ends_when_every_configuration_was_tried() -> None:
     nodes = {"template": hole("template", "a", "b"), "shots": hole("shots", 0)}
     rest = {"temperature": hole("temperature", 0.2), "samples": hole("samples", 1)}
     data = {"version": 1, "name": "few", "nodes": {**nodes, **rest, "form": hole("form", "prose")}}
-    told = await searched(plan(sampler="random", trials=5), space=Space(parse_space(data)))
-    outcomes = Counter(record.outcome for record in told)
+    records = await searched(plan(sampler="random", trials=5), space=Space(parse_space(data)))
+    outcomes = Counter(record.outcome for record in records)
     assert outcomes["whole"] == 2
     assert outcomes["repeated"] < 50
 
 
-async def test_a_search_ends_after_many_known_points_in_a_row() -> None:
+async def test_a_search_ends_after_many_known_configurations_in_a_row() -> None:
     class Same(Landscape):
         def candidate(self, point: Any) -> TrialCandidate:
             return TrialCandidate("/".join(f"{n}={v}" for n, v in ONE.items()), {})
 
-    told = await searched(plan(sampler="random", trials=5), Same())
-    assert [record.outcome for record in told] == ["whole"] + ["repeated"] * 200
+    records = await searched(plan(sampler="random", trials=5), Same())
+    assert [record.outcome for record in records] == ["whole"] + ["repeated"] * 200
 
 
 # -------------------------------------------------------------------------------- what is asked
@@ -105,45 +105,47 @@ async def test_a_search_ends_after_many_known_points_in_a_row() -> None:
 
 async def test_hopeless_trials_are_stopped_and_the_best_is_not() -> None:
     subject = Landscape(num_items=80)
-    told = await searched(plan(trials=30, stops_early=True), subject)
-    stopped = [record for record in told if record.outcome == "stopped"]
-    whole = [record for record in told if record.outcome == "whole"]
+    records = await searched(plan(trials=30, stops_early=True), subject)
+    stopped = [record for record in records if record.outcome == "stopped"]
+    whole = [record for record in records if record.outcome == "whole"]
     assert len(stopped) >= 5
     assert all(subject.asked[r.digest or ""] == len(r.results) < 80 for r in stopped)
     assert all(len(record.results) == 80 for record in whole)
-    best = max(accuracy(record.point) for record in told)
+    best = max(accuracy(record.point) for record in records)
     assert max(accuracy(record.point) for record in whole) == best
 
 
 async def test_hopeless_trials_are_stopped_with_several_objectives_too() -> None:
     subject = Landscape(num_items=80)
     made = plan(objectives=("accuracy", "tokens"), trials=40, stops_early=True)
-    told = await searched(made, subject)
-    stopped = [record for record in told if record.outcome == "stopped"]
+    records = await searched(made, subject)
+    stopped = [record for record in records if record.outcome == "stopped"]
     assert stopped
     for record in stopped:
         by = int((record.reason or "").split()[-1])
-        other = next(r for r in told if r.number == by)
+        other = next(r for r in records if r.number == by)
         assert tokens(other.point) <= tokens(record.point)
 
 
-async def test_a_point_expected_above_a_limit_is_not_asked_and_teaches_the_sampler() -> None:
+async def test_a_configuration_expected_above_a_limit_is_not_asked_and_teaches_the_sampler() -> (
+    None
+):
     subject = Landscape()
     made = plan(trials=40, limits=SearchLimits(tokens=200))
-    told = await searched(made, subject)
-    rejected = [record for record in told if record.outcome == "rejected"]
+    records = await searched(made, subject)
+    rejected = [record for record in records if record.outcome == "rejected"]
     assert rejected
     assert all(record.digest not in subject.asked for record in rejected)
-    assert "tokens are expected, more than 200" in (rejected[0].reason or "")
-    asked = [record for record in told if record.results]
+    assert "tokens per answer are expected, above the limit of 200" in (rejected[0].reason or "")
+    asked = [record for record in records if record.results]
     assert len(asked) == 40
     assert all(tokens(record.point) <= 200 for record in asked)
     at_random = await searched(plan(trials=40, limits=SearchLimits(tokens=200), sampler="random"))
-    assert rejected_share(told) < 0.75 * rejected_share(at_random)
+    assert rejected_share(records) < 0.75 * rejected_share(at_random)
 
 
-def rejected_share(told: Sequence[TrialRecord]) -> float:
-    return sum(record.outcome == "rejected" for record in told) / len(told)
+def rejected_share(records: Sequence[TrialRecord]) -> float:
+    return sum(record.outcome == "rejected" for record in records) / len(records)
 
 
 async def test_a_limit_that_only_the_results_break_excludes_a_trial() -> None:
@@ -151,10 +153,10 @@ async def test_a_limit_that_only_the_results_break_excludes_a_trial() -> None:
         def candidate(self, point: Any) -> TrialCandidate:
             return TrialCandidate(super().candidate(point).digest, {"tokens": 1.0, "calls": 1.0})
 
-    told = await searched(plan(trials=12, limits=SearchLimits(tokens=200)), Costly())
-    assert {record.is_feasible for record in told} == {True, False}
-    assert all(r.is_feasible == (r.values["tokens"] <= 200) for r in told)
-    assert all(record.is_feasible for record in front(told, ("accuracy", "tokens")))
+    records = await searched(plan(trials=12, limits=SearchLimits(tokens=200)), Costly())
+    assert {record.is_feasible for record in records} == {True, False}
+    assert all(r.is_feasible == (r.values["tokens"] <= 200) for r in records)
+    assert all(record.is_feasible for record in front(records, ("accuracy", "tokens")))
 
 
 async def test_a_trial_above_a_limit_ends_at_the_first_rung() -> None:
@@ -167,7 +169,7 @@ async def test_a_trial_above_a_limit_ends_at_the_first_rung() -> None:
     for record in await searched(made, subject):
         if tokens(record.point) > 200:
             assert (record.outcome, record.is_feasible) == ("stopped", False)
-            assert record.reason == "above the limit of 200 tokens an answer"
+            assert record.reason == "above the limit of 200 tokens per answer"
             assert subject.asked[record.digest or ""] == 10
 
 
@@ -193,13 +195,13 @@ async def test_an_architecture_is_asked_once() -> None:
         def candidate(self, point: Any) -> TrialCandidate:
             return super().candidate({**point, "temperature": "0.2"})
 
-    told = await searched(plan(trials=80, sampler="random"), Alike())
-    asked = [record.digest for record in told if record.results]
+    records = await searched(plan(trials=80, sampler="random"), Alike())
+    asked = [record.digest for record in records if record.results]
     assert len(asked) == len(set(asked)) == 80
-    assert any(record.outcome == "repeated" for record in told)
+    assert any(record.outcome == "repeated" for record in records)
 
 
-async def test_an_invalid_point_does_not_count() -> None:
+async def test_an_invalid_configuration_does_not_count() -> None:
     class Odd(Landscape):
         def candidate(self, point: Any) -> TrialCandidate:
             self.unsound = frozenset({super().candidate(point).digest})
@@ -208,9 +210,9 @@ async def test_an_invalid_point_does_not_count() -> None:
             self.unsound = frozenset()
             return super().candidate(point)
 
-    told = await searched(plan(trials=15), Odd())
-    assert sum(record.outcome == "whole" for record in told) == 15
-    assert all(r.point["form"] != '"prose"' for r in told if r.outcome == "whole")
+    records = await searched(plan(trials=15), Odd())
+    assert sum(record.outcome == "whole" for record in records) == 15
+    assert all(r.point["form"] != '"prose"' for r in records if r.outcome == "whole")
 
 
 async def test_three_trials_in_a_row_without_an_answer_are_an_error() -> None:
@@ -241,10 +243,10 @@ async def test_an_interrupted_trial_is_tried_again() -> None:
     study = optuna.create_study(sampler=make_sampler("tpe", 0), directions=made.directions)
     with pytest.raises(asyncio.CancelledError):
         await searched(made, subject, study=study)
-    told = await searched(made, subject, study=study)
+    records = await searched(made, subject, study=study)
     states = [trial.state.name for trial in study.get_trials()]
     assert states.count("FAIL") == 1
-    assert states.count("COMPLETE") == len(told) == 6
+    assert states.count("COMPLETE") == len(records) == 6
     lost = next(trial for trial in study.get_trials() if trial.state.name == "FAIL")
     again = next(t for t in study.get_trials() if t.user_attrs.get("retry_of") == lost.number)
     assert again.params == lost.params
@@ -276,12 +278,12 @@ def test_the_prediction_for_a_stopped_trial_allows_for_easy_items() -> None:
 
 def test_the_front_has_the_trials_that_no_other_dominates() -> None:
     points = [(1, 30), (1, 30), (0, 10), (1, 40), (0, 20)]
-    told = [
+    records = [
         TrialRecord(i, "whole", {}, str(i), results=results(score, score, cost=cost))
         for i, (score, cost) in enumerate(points)
     ]
-    assert [record.number for record in front(told, ("accuracy", "tokens"))] == [0, 2]
-    assert [record.number for record in front(told, ("accuracy",))] == [0]
+    assert [record.number for record in front(records, ("accuracy", "tokens"))] == [0, 2]
+    assert [record.number for record in front(records, ("accuracy",))] == [0]
 
 
 def test_the_cost_of_a_study_has_the_savings_of_pool_and_stopping() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 optuna = pytest.importorskip("optuna")
 
-from stored_studies import IDENTITY, SPACE, finals, plenty, running, stored, told  # noqa: E402
+from stored_studies import IDENTITY, SPACE, finals, finished, plenty, running, stored  # noqa: E402
 
 from archon.cli import main  # noqa: E402
 from archon.errors import UsageError  # noqa: E402
@@ -75,8 +75,8 @@ def test_architectures_are_shown_once_the_winner_first() -> None:
 def test_finals_are_shown_last_first_with_counted_uses_of_the_test() -> None:
     data = gathered(*plenty(), finals_held=[finals(0), finals(1)])
     assert [entry["winner"] for entry in data["finals"]] == [1, 0]
-    assert any("looked at 2 times" in warning for warning in data["finals"][0]["warnings"])
-    assert not any("looked at" in warning for warning in data["finals"][1]["warnings"])
+    assert any("used 2 times" in warning for warning in data["finals"][0]["warnings"])
+    assert not any("were used" in warning for warning in data["finals"][1]["warnings"])
 
 
 def test_links_lead_to_runs_on_this_machine(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_links_lead_to_runs_on_this_machine(tmp_path: Path) -> None:
     (folder / "trials" / "0000").mkdir(parents=True)
     (folder / "trials" / "0001").mkdir()
     (folder / "trials" / "0001" / "view.html").touch()
-    trials = [told(n, run=f"runs/one/trials/{n:04d}") for n in range(3)]
+    trials = [finished(n, run=f"runs/one/trials/{n:04d}") for n in range(3)]
     data = gather(stored(*trials, folder=folder), folder / "view.html")
     links = [trial["run"]["href"] for trial in data["trials"]]
     assert links == ["trials/0000/", "trials/0001/view.html", None]
@@ -93,8 +93,8 @@ def test_links_lead_to_runs_on_this_machine(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------- importance
 
 
-def test_the_hole_that_decides_is_the_most_important_and_conditional_ones_count() -> None:
-    trials = [told(n) for n in range(60)]
+def test_the_parameter_that_decides_is_the_most_important_and_conditional_ones_count() -> None:
+    trials = [finished(n) for n in range(60)]
     values = [float(trial.params["samples"]) for trial in trials]
     found = importance(trials, values, is_higher_better=True)
     assert next(iter(found.shares)) == "samples"
@@ -104,7 +104,7 @@ def test_the_hole_that_decides_is_the_most_important_and_conditional_ones_count(
 
 
 def test_the_worst_trials_do_not_decide() -> None:
-    trials = [told(n) for n in range(60)]
+    trials = [finished(n) for n in range(60)]
     values = [-abs(trial.params["temperature"] - 0.25) for trial in trials]
     for sign in (1, -1):
         found = importance(trials, [sign * v for v in values], is_higher_better=sign > 0)
@@ -112,9 +112,9 @@ def test_the_worst_trials_do_not_decide() -> None:
 
 
 def test_too_few_or_equal_trials_have_no_importances() -> None:
-    few = importance([told(n) for n in range(3)], [1.0, 2.0, 3.0], is_higher_better=True)
-    assert few.why_not == f"it takes {MIN_TRIALS} trials to tell; there are 3"
-    same = importance([told(n) for n in range(25)], [1.0] * 25, is_higher_better=True)
+    few = importance([finished(n) for n in range(3)], [1.0, 2.0, 3.0], is_higher_better=True)
+    assert few.why_not == f"at least {MIN_TRIALS} trials are needed, 3 so far"
+    same = importance([finished(n) for n in range(25)], [1.0] * 25, is_higher_better=True)
     assert same.why_not == "all trials are equally good"
 
 
@@ -125,9 +125,9 @@ def test_too_few_or_equal_trials_have_no_importances() -> None:
     "trials",
     [
         [],
-        [told(0)],
-        [told(n, outcome) for n, outcome in enumerate(["failed", "rejected", "repeated"])],
-        [told(0, "stopped", is_feasible=False)],
+        [finished(0)],
+        [finished(n, outcome) for n, outcome in enumerate(["failed", "rejected", "repeated"])],
+        [finished(0, "stopped", is_feasible=False)],
         [running(0, "elsewhere/1/0")],
     ],
     ids=["none", "one", "nothing asked", "above a limit", "begun"],
@@ -143,7 +143,7 @@ def test_a_small_study_has_a_page(trials: list[Any]) -> None:
 
 def test_no_part_of_the_data_can_run() -> None:
     hostile = "</script><script>window.hacked = 1</script><!-- {{data}}"
-    data = gathered(told(0), identity=IDENTITY | {"space": SPACE | {"name": hostile}})
+    data = gathered(finished(0), identity=IDENTITY | {"space": SPACE | {"name": hostile}})
     page = html(data)
     assert page.count("<script>window.hacked") == 0
     assert len(re.findall(r"<script\b", page)) == 2
@@ -169,7 +169,7 @@ def database(path: Path, *names: str, **attributes: Any) -> Path:
         )
         for key, value in attributes.items():
             study.set_user_attr(key, value)
-        study.add_trials([told(0), told(1)])
+        study.add_trials([finished(0), finished(1)])
     return path
 
 
@@ -230,8 +230,8 @@ def test_view_writes_a_page_into_the_folder(
 ) -> None:
     database(tmp_path / "study.db", "one", archon=IDENTITY)
     assert main(["view", str(tmp_path), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told == {"output": str(tmp_path / "view.html"), "study": "one", "num_trials": 2}
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {"output": str(tmp_path / "view.html"), "study": "one", "num_trials": 2}
     assert "<!doctype html>" in (tmp_path / "view.html").read_text()
 
 

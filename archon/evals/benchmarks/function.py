@@ -30,7 +30,7 @@ from archon.spec.validation import parse
 from archon.types import AnswerKind
 
 MAX_ROWS = 1_000_000
-"""A program with more rows is assumed never to end."""
+"""A program that yields more rows is assumed to be endless."""
 
 Row = Mapping[str, Any]
 ScoreFunction = Callable[[str, str], float]
@@ -107,28 +107,28 @@ def load_python(ref: PythonReference) -> LoadedPython:
     if isinstance(ref, str) or callable(code):
         file = ref if isinstance(ref, str) else label(code)
         name = re.split("[:.]", file)[-1]
-    made = _called(source, file)
+    made = _call(source, file)
     benchmark = made if isinstance(made, PythonBenchmark) else PythonBenchmark(made)
-    rows = _called(benchmark.rows, file)
+    rows = _call(benchmark.rows, file)
     card = _card(replace(benchmark, name=benchmark.name or name), file)
     score = benchmark.score if callable(benchmark.score) else None
     base_dir = folder(code) if callable(code) else Path.cwd()
-    return LoadedPython(card, file, base_dir, _listed(rows, file), score)
+    return LoadedPython(card, file, base_dir, _list_rows(rows, file), score)
 
 
-def _called(value: Any, file: str) -> Any:
+def _call(value: Any, file: str) -> Any:
     """Call a user's function; return any other value as it is."""
     with user_errors(file):
         return value() if callable(value) else value
 
 
-def _listed(rows: Any, file: str) -> list[Row]:
+def _list_rows(rows: Any, file: str) -> list[Row]:
     if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping):
         raise SpecError(f"returns {shown(rows)}, not rows", file=file)
     with user_errors(file):
         listed = list(islice(rows, MAX_ROWS + 1))
     if len(listed) > MAX_ROWS:
-        raise SpecError(f"returns more than {MAX_ROWS:,} rows; make it end", file=file)
+        raise SpecError(f"returns more than {MAX_ROWS:,} rows; limit their number", file=file)
     return listed
 
 

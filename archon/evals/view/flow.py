@@ -155,7 +155,7 @@ def _completion(completion: Plain, texts: Texts) -> dict[str, Any]:
         },
     }
     if "error" in completion:
-        data["finish"] = f"an error: {completion['error']}"
+        data["finish"] = f"error: {completion['error']}"
     if "trace" in completion:
         data["trace"] = Flow.of(completion["trace"]).to_json(texts)
     return data

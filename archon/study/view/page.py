@@ -31,7 +31,15 @@ _SHARED_STYLES = ("base.css", "overview.css")
 _SHARED_SCRIPTS = ("dom.js", "format.js", "stages.js", "wires.js", "charts.js")
 """Files that this page shares with a run's."""
 STYLES = ("study.css",)
-SCRIPTS = ("plots.js", "numbers.js", "front.js", "holes.js", "best.js", "trials.js", "study.js")
+SCRIPTS = (
+    "plots.js",
+    "numbers.js",
+    "front.js",
+    "parameters.js",
+    "best.js",
+    "trials.js",
+    "study.js",
+)
 _MAX_ARCHITECTURES = 8
 _PLANE = ("accuracy", "tokens")
 """The objectives of the front that every page shows."""
@@ -122,7 +130,7 @@ class _Gatherer:
             "num_waiting": sum(trial.state.name == "WAITING" for trial in self.stored.trials),
             "under_way": self._under_way(),
             "tokens": asdict(StudyCost.of(records, len(identity["items"]))),
-            "holes": self._holes(),
+            "holes": self._parameters(),
             "trials": [self._trial(t) for t in self.stored.trials if t.number in self.records],
             "importance": self._importances(),
             "finals": self._finals(),
@@ -154,7 +162,7 @@ class _Gatherer:
         return (trial.values or []) if asked else []
 
     def _under_way(self) -> list[dict[str, Any]]:
-        """Return the unfinished trials: they are running, or their worker has died."""
+        """Return the unfinished trials, which are running or whose worker has ended."""
         running = [trial for trial in self.stored.trials if trial.state.name == "RUNNING"]
         return [
             {
@@ -179,23 +187,23 @@ class _Gatherer:
         href = quote(os.path.relpath(target.absolute(), self.start))
         return {"path": str(path), "href": href if page.is_file() else f"{href}/"}
 
-    def _holes(self) -> list[dict[str, Any]]:
-        """Return every hole once, with its values if they can be listed."""
+    def _parameters(self) -> list[dict[str, Any]]:
+        """Return every parameter once, with its values if they can be listed."""
         first: dict[str, Parameter] = {}
-        for hole in self.space.spec.all_parameters():
-            first.setdefault(hole.name, hole)
-        outer = {hole.name for hole in self.space.spec.parameters}
+        for parameter in self.space.spec.all_parameters():
+            first.setdefault(parameter.name, parameter)
+        outer = {parameter.name for parameter in self.space.spec.parameters}
         return [
             {
-                "name": hole.name,
-                "kind": hole.kind,
-                "values": list(hole.alternatives),
-                "low": hole.low,
-                "high": hole.high,
-                "is_log": hole.is_log,
-                "is_conditional": hole.name not in outer,
+                "name": parameter.name,
+                "kind": parameter.kind,
+                "values": list(parameter.alternatives),
+                "low": parameter.low,
+                "high": parameter.high,
+                "is_log": parameter.is_log,
+                "is_conditional": parameter.name not in outer,
             }
-            for hole in first.values()
+            for parameter in first.values()
         ]
 
     def _importances(self) -> list[dict[str, Any]]:
@@ -208,7 +216,7 @@ class _Gatherer:
         return found
 
     def _finals(self) -> list[dict[str, Any]]:
-        """Return all finals, the last ones first."""
+        """Return all finals, the latest first."""
         found = []
         for number, entry in enumerate(self.finals, start=1):
             accuracy = self.records[entry["winner"]].values["accuracy"]
@@ -224,7 +232,7 @@ class _Gatherer:
         return beat and {"worker": beat["worker"], "is_gone": is_gone(beat["worker"])}
 
     def _architectures(self) -> list[dict[str, Any]]:
-        """Return the architectures to show, each once: the winner, the front, the next best."""
+        """Return the distinct architectures to show: the winner, the front, the next best."""
         last = self.finals[-1] if self.finals else None
         listed = [
             *([(self.records[last["winner"]], "winner")] if last else []),
@@ -235,14 +243,14 @@ class _Gatherer:
         for record, why in listed:
             if record.digest in shown or len(shown) == _MAX_ARCHITECTURES:
                 continue
-            own = last["architecture"] if last and why == "winner" else self._built(record)
-            if own is not None:
-                file = {"version": 1, **own}
+            data = last["architecture"] if last and why == "winner" else self._built(record)
+            if data is not None:
+                file = {"version": 1, **data}
                 shown[record.digest] = {"trial": record.number, "why": why, "file": file}
         return list(shown.values())
 
     def _built(self, record: TrialRecord) -> dict[str, Any] | None:
-        """Build the architecture of a trial; None if the point is not valid in this version."""
+        """Build the architecture of a trial; None if it is not valid in this version."""
         try:
             return plain(self.space.build(record.point))
         except (SpecError, GraphError):

@@ -1,4 +1,4 @@
-// One candidate: its text, and what every node made of it.
+// One candidate: its text, and what each node did with it.
 
 function drawCandidate(answer, trace, candidate, choose) {
   const data = trace.candidates[candidate];
@@ -17,22 +17,22 @@ function drawCandidate(answer, trace, candidate, choose) {
 function storyOf(answer, trace, candidate, choose) {
   const data = trace.candidates[candidate];
   const link = (one) => el("button", { class: "plain link", onclick: () => choose(one) }, words(candidateName(trace.candidates[one], trace)));
-  const listed = (ones) => ones.flatMap((one, place) => [place ? ", " : "", link(one)]);
+  const listed = (ones) => ones.flatMap((one, index) => [index ? ", " : "", link(one)]);
   const steps = [step(data.node, ["wrote it", data.parents.length ? [" from ", listed(data.parents)] : ""])];
   for (const part of trace.nodes) {
-    const told = part.notes.filter((note) => note.candidate === candidate).map((note) => noteLine(answer, note));
+    const notes = part.notes.filter((note) => note.candidate === candidate).map((note) => noteLine(answer, note));
     const drop = part.drops.find((one) => one.candidate === candidate);
     if (drop?.fused) {
       const children = part.outputs.filter((one) => trace.candidates[one].parents.includes(candidate));
-      told.push(["read it for ", listed(children)]);
+      notes.push(["fused it into ", listed(children)]);
     } else if (drop) {
-      told.push(el("div", {}, el("span", { class: "drop-word" }, "dropped it: "), words(drop.why)));
-      if (drop.argument !== null) told.push(prose(answer.text_of(drop.argument), { class: "quote", fold: 500 }));
+      notes.push(el("div", {}, el("span", { class: "drop-word" }, "dropped it: "), words(drop.why)));
+      if (drop.argument !== null) notes.push(prose(answer.text_of(drop.argument), { class: "quote", fold: 500 }));
     }
-    told.forEach((line) => steps.push(step(part.node, line)));
+    notes.forEach((line) => steps.push(step(part.node, line)));
   }
   const final = trace.nodes.find((part) => part.node === trace.output);
-  if (final?.outputs[0] === candidate) steps.push(step(trace.output, el("b", {}, "gave it as the answer")));
+  if (final?.outputs[0] === candidate) steps.push(step(trace.output, el("b", {}, "returned it as the answer")));
   return merged(steps);
 }
 
@@ -40,7 +40,7 @@ function step(node, line) {
   return { node, lines: [line] };
 }
 
-// Neighbouring steps of one node become one.
+// Merge neighbouring steps of one node.
 function merged(steps) {
   const joined = [];
   for (const { node, lines } of steps) {

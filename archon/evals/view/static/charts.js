@@ -1,4 +1,4 @@
-// Pictures of numbers: error bars, fronts, curves. Each is drawn for the width that it has.
+// Charts: error bars, fronts, curves. Each is drawn for the available width.
 
 function scale([low, high], [from, to]) {
   const span = high - low || 1;
@@ -14,8 +14,7 @@ function ticks(low, high, wanted) {
   return found;
 }
 
-// Of marks those whose labels do not run into each other, the earlier ones first where a few are
-// worth more (`rank`, least first).
+// Marks whose labels do not overlap. Marks of low `rank` are placed first, then those further left.
 function spaced(marks, x, format, width, rank = () => 0) {
   const kept = [];
   for (const mark of [...marks].sort((a, b) => rank(a) - rank(b) || a - b)) {
@@ -34,9 +33,9 @@ function markSpan(at, text, width) {
   return { left, right: left + long };
 }
 
-// As many digits as tell neighbouring ticks of a share apart, in percent.
+// A format for ticks of a share, in percent, with enough digits to distinguish neighbours.
 function shareTick(marks) {
-  const step = Math.min(...marks.slice(1).map((mark, place) => mark - marks[place]), 1);
+  const step = Math.min(...marks.slice(1).map((mark, index) => mark - marks[index]), 1);
   return (mark) => decimal(mark, step < 0.0095 ? (step < 0.00095 ? 2 : 1) : 0, 2);
 }
 
@@ -48,8 +47,8 @@ const label = (x, y, text, kind = "", anchor = "start") =>
 function shareBar(width, share, bounds, { height = 44, axis = true } = {}) {
   const x = scale([0, 1], [8, width - 8]);
   const middle = axis ? height / 2 - 8 : height / 2;
-  const told = `${percent(share)}, 95 % interval ${interval(bounds)} %`;
-  return svg("svg", { class: "chart", width, height, role: "img", "aria-label": told },
+  const description = `${percent(share)}, 95 % interval ${interval(bounds)} %`;
+  return svg("svg", { class: "chart", width, height, role: "img", "aria-label": description },
     line(x(0), middle, x(1), middle, "track"),
     axis && [0, 0.25, 0.5, 0.75, 1].map((tick) => [
       line(x(tick), middle + 8, x(tick), middle + 12, "tick"),
@@ -67,12 +66,12 @@ function errorBar(x1, x2, y) {
   ];
 }
 
-// A difference with its interval around zero; `reach` is the largest that the line shows.
+// A difference with its interval around zero; the line extends from -`reach` to `reach`.
 function differenceBar(width, difference, bounds, reach) {
   const x = scale([-reach, reach], [8, width - 8]);
   const clear = bounds[0] > 0 || bounds[1] < 0;
-  const told = `${points(difference)} points, 95 % interval ${interval(bounds, points)}`;
-  return svg("svg", { class: `chart ${clear ? "clear" : ""}`, width, height: 26, role: "img", "aria-label": told },
+  const description = `${points(difference)} points, 95 % interval ${interval(bounds, points)}`;
+  return svg("svg", { class: `chart ${clear ? "clear" : ""}`, width, height: 26, role: "img", "aria-label": description },
     line(x(-reach), 13, x(reach), 13, "track"),
     line(x(0), 3, x(0), 23, "zero"),
     errorBar(x(bounds[0]), x(bounds[1]), 13),
@@ -93,7 +92,7 @@ function frame(width, height, margin, x, y, xTicks, yTicks, xName, yName, format
   ];
 }
 
-// Accuracy against a cost, with error bars, and the line of those that nothing beats in both.
+// Accuracy against a cost, with error bars and the Pareto front.
 function frontChart(width, rows, xName, format) {
   const height = Math.max(240, Math.min(340, width * 0.62));
   const margin = { left: 40, right: 20, top: 28, bottom: 44 };
@@ -103,10 +102,10 @@ function frontChart(width, rows, xName, format) {
   const { x } = across;
   const y = scale([low, high], [height - margin.bottom, margin.top]);
   const front = rows.filter((row) => row.front).sort((a, b) => a.x - b.x);
-  const steps = front.map((row, place) => (place ? `H${x(row.x)}V${y(row.y)}` : `M${x(row.x)},${y(row.y)}`)).join("");
-  const told = `${yAxisName} against ${xName}; on the front: ${front.map((row) => shown(row.name)).join(", ")}`;
+  const steps = front.map((row, index) => (index ? `H${x(row.x)}V${y(row.y)}` : `M${x(row.x)},${y(row.y)}`)).join("");
+  const description = `${yAxisName} against ${xName}; on the front: ${front.map((row) => shown(row.name)).join(", ")}`;
   const { labels, key } = namesOf(rows, x, y, width, height - margin.bottom);
-  return el("div", {}, svg("svg", { class: "chart", width, height, role: "img", "aria-label": told },
+  return el("div", {}, svg("svg", { class: "chart", width, height, role: "img", "aria-label": description },
     frame(width, height, margin, x, y, across.marks, ticks(low, high, 5), xName, `${yAxisName}, %`, format, across.rank),
     svg("path", { d: steps, class: "front" }),
     rows.map((row) => svg("g", { class: row.front ? "on-front" : "off-front" },
@@ -119,7 +118,7 @@ function frontChart(width, rows, xName, format) {
     labels), nameKey(key));
 }
 
-// The axis of a cost: logarithmic where the dearest is many times the cheapest.
+// The axis of a cost: logarithmic if the highest is many times the lowest.
 function spread(values, range, wanted) {
   const most = Math.max(...values), least = Math.min(...values);
   if (least <= 0 || most / least < 12) {
@@ -138,26 +137,26 @@ function spread(values, range, wanted) {
   return { rank, x: (value) => log(Math.log10(value)), marks: marks.filter((mark) => Math.log10(mark) >= low && Math.log10(mark) <= high) };
 }
 
-// Names beside their points, where they hide no point, no error bar and no other name. A name that
-// fits nowhere is told by the number of its row, if it has one, and listed in `key`.
+// Names next to their points, where they hide no point, no error bar and no other name. If a name
+// fits nowhere, the number of its row replaces it, if it has one, and `key` lists the name.
 function namesOf(rows, x, y, width, bottom = Infinity) {
   const taken = rows.map((row) => ({ left: x(row.x) - 7, right: x(row.x) + 7, top: y(row.y) - 7, bottom: y(row.y) + 7 }));
   for (const row of rows) {
-    // A name at the end of another's bar would be taken for that one's.
+    // A name at the end of another row's bar would seem to belong to that row.
     if (row.bounds) taken.push({ of: row, left: x(row.x) - 6, right: x(row.x) + 6, top: y(row.bounds[1]) - 20, bottom: y(row.bounds[0]) + 20 });
   }
   const place = (row, text, anyhow) => {
     const own = { x: x(row.x), y: y(row.y) };
     const long = text.length * LABEL_WIDTH;
     const ends = row.bounds ? [y(row.bounds[1]) - 6, y(row.bounds[0]) + 16].map((to) => [-long / 2, to - own.y]) : [];
-    const beside = [-8, 18, -24, 34, -40, 50, -56, 66, -72, 82].flatMap((down) => [[10, down], [-10 - long, down]]);
+    const nextTo = [-8, 18, -24, 34, -40, 50, -56, 66, -72, 82].flatMap((down) => [[10, down], [-10 - long, down]]);
     const box = ([right, down]) => ({ left: own.x + right, right: own.x + right + long, top: own.y + down - 13, bottom: own.y + down + 3 });
     const fits = (one) => one.left > 30 && one.top > 20 && one.right < width && one.bottom < bottom;
-    const spots = [...beside, ...ends].filter((spot) => fits(box(spot)));
+    const spots = [...nextTo, ...ends].filter((spot) => fits(box(spot)));
     const ownBar = row.bounds && { left: own.x - 6, right: own.x + 6, top: y(row.bounds[1]) - 2, bottom: y(row.bounds[0]) + 2 };
     const others = [...taken.filter((one) => one.of !== row), ...(ownBar ? [ownBar] : [])];
     const hidden = (spot) => others.reduce((sum, other) => sum + overlap(box(spot), other), 0);
-    const spot = spots.find((one) => !hidden(one)) ?? (anyhow ? least(spots, hidden) ?? beside[0] : null);
+    const spot = spots.find((one) => !hidden(one)) ?? (anyhow ? least(spots, hidden) ?? nextTo[0] : null);
     if (!spot) return null;
     taken.push(box(spot));
     return label(own.x + spot[0], own.y + spot[1], text, row.front ? "name" : "name faint");
@@ -169,7 +168,7 @@ function namesOf(rows, x, y, width, bottom = Infinity) {
   return { labels: labels.filter(Boolean), key };
 }
 
-// The names of points that are told by their numbers.
+// The names of points that only have their numbers in the chart.
 function nameKey(rows) {
   return rows.length > 0 && el("ol", { class: "name-key" }, rows.map((row) =>
     el("li", {}, el("b", {}, String(row.number)), " ", words(row.name))));
@@ -191,7 +190,7 @@ function least(list, value) {
 
 const yAxisName = "accuracy";
 
-// pass@k and vote@k of one node's texts, with their intervals as bands.
+// pass@k and vote@k of one node's samples, with their intervals as bands.
 function curveChart(width, points) {
   const height = 220;
   const margin = { left: 34, right: 64, top: 26, bottom: 40 };
@@ -200,7 +199,7 @@ function curveChart(width, points) {
   const y = scale([0, 1], [height - margin.bottom, margin.top]);
   const at = (k) => x(Math.log2(k));
   const kinds = ["pass", "vote"].filter((kind) => points.some((point) => typeof point[kind] === "number"));
-  // Names at the ends of the lines, pass above vote, never on top of each other.
+  // Names at the ends of the lines, pass above vote, without overlap.
   const ends = kinds.map((kind) => y(points.findLast((point) => typeof point[kind] === "number")[kind]));
   const crowded = ends.length > 1 ? Math.max(0, 14 - Math.abs(ends[1] - ends[0])) / 2 : 0;
   const nudge = { pass: -crowded, vote: crowded };
@@ -217,7 +216,7 @@ function curveChart(width, points) {
       label(at(end.k) + 8, y(end[kind]) + 4 + nudge[kind], `${kind}@${end.k}`, "name"));
   });
   const marks = points.map((point) => point.k).filter((k) => Number.isInteger(Math.log2(k)) || k === last);
-  const told = kinds.map((kind) => `${kind}@${last} ${percent(points.at(-1)[kind])}`).join(", ");
-  return svg("svg", { class: "chart", width, height, role: "img", "aria-label": told },
-    frame(width, height, margin, at, y, marks, [0, 0.25, 0.5, 0.75, 1], "k drafts", "%", String), drawn);
+  const description = kinds.map((kind) => `${kind}@${last} ${percent(points.at(-1)[kind])}`).join(", ");
+  return svg("svg", { class: "chart", width, height, role: "img", "aria-label": description },
+    frame(width, height, margin, at, y, marks, [0, 0.25, 0.5, 0.75, 1], "k samples", "%", String), drawn);
 }

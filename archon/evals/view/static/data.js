@@ -1,9 +1,9 @@
-// The page's data: a summary that is read at once, and a chunk for each answer, opened when asked.
+// The page's data: a summary that is read at once, and a chunk for each answer, read on demand.
 
 const DATA = JSON.parse(document.getElementById("summary").textContent);
 
-DATA.items.forEach((item, place) => {
-  item.place = place;
+DATA.items.forEach((item, index) => {
+  item.index = index;
   item.answers = DATA.rows.map(() => []);
 });
 DATA.rows.forEach((rows, run) => rows.forEach((row) => DATA.items[row.item].answers[run].push(row)));
@@ -11,7 +11,7 @@ DATA.rows.forEach((rows, run) => rows.forEach((row) => DATA.items[row.item].answ
 const SEVERAL = DATA.runs.length > 1;
 const ITEM_BY_ID = new Map(DATA.items.map((item) => [wellFormed(item.id), item]));
 
-// Half a surrogate pair cannot stand in an address.
+// Half a surrogate pair is not valid in an address.
 function wellFormed(text) {
   return text.replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, "\ufffd");
 }
@@ -26,7 +26,7 @@ async function unpack(name) {
 let shared = null;
 const opened = new Map();
 
-// An answer with its trace; `text` turns the numbers that stand for texts into texts.
+// An answer with its trace; `text_of` returns the text with a number.
 async function answerOf(row) {
   shared ??= unpack("shared");
   if (!opened.has(row.chunk)) {
@@ -50,5 +50,5 @@ function tally(run, names) {
   return sum;
 }
 
-// What is looked at. `run` is the one whose figures and outcomes the page shows.
+// The current selection. The page shows the figures and outcomes of `run`.
 const state = { run: 0, node: null, item: null, epoch: 0, scroll: 0 };

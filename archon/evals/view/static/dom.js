@@ -1,4 +1,4 @@
-// Elements are made here and nowhere else: texts become text nodes, never markup.
+// Only this file makes elements: texts become text nodes, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -23,7 +23,7 @@ function fill(element, options, children) {
 
 const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 
-// A text with what could not be seen, or would turn what stands beside it, made visible.
+// A text in which characters that are invisible or change the direction are made visible.
 function shown(text) {
   return String(text).replace(/\r\n/g, "\n").replace(HIDDEN, (char) => {
     const code = char.charCodeAt(0);
@@ -32,12 +32,12 @@ function shown(text) {
   });
 }
 
-// A model's or a data set's words on one line, kept apart from the direction of what is around.
+// Text of a model or a data set on one line, isolated from the direction of its surroundings.
 function words(text, options) {
   return el("bdi", options, shown(text));
 }
 
-// The beginning of words that may be of any length.
+// The beginning of a text of any length.
 function brief(text, options, length = 80) {
   return words(clip(String(text), length), options);
 }
@@ -48,7 +48,7 @@ function clip(text, length) {
 
 const FOLD_CHARS = 1600;
 
-// A model's text as it is written, folded where it is long.
+// A model's text as written, folded if it is long.
 function prose(text, options = {}) {
   const fold = options.fold ?? FOLD_CHARS;
   const body = el("div", { class: `prose ${options.class ?? ""}`, dir: "auto" });
@@ -96,7 +96,7 @@ function figure(value, name, detail) {
     detail && el("div", { class: "figure-detail" }, detail));
 }
 
-// Redraws what is in `box` whenever its width changes.
+// Redraw the content of `box` whenever its width changes.
 function responsive(box, draw) {
   let width = -1;
   const redraw = () => {

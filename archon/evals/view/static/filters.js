@@ -1,4 +1,4 @@
-// Which items are shown: by words, by how they came out, by the node that changed them.
+// Filters of the items: by words, by outcome, by the node that changed the answer.
 
 const filter = { text: "", outcome: "all", node: null, names: [] };
 
@@ -7,8 +7,8 @@ const OUTCOME_FILTERS = {
   right: { name: "Right", holds: (rows) => rows.length > 0 && rows.every((row) => row.outcome === "right") },
   wrong: { name: "Wrong", holds: (rows) => rows.some((row) => row.outcome === "wrong") },
   failed: { name: "Failed", holds: (rows) => rows.some((row) => row.outcome === "failed") },
-  lost: { name: "Right text, wrong answer", holds: (rows) => rows.some((row) => row.outcome === "wrong" && row.some_right) },
-  disagree: { name: "Drafts disagree", holds: (rows) => rows.some((row) => row.agreement !== null && row.agreement < 1) },
+  lost: { name: "Right candidate, wrong answer", holds: (rows) => rows.some((row) => row.outcome === "wrong" && row.some_right) },
+  disagree: { name: "Samples disagree", holds: (rows) => rows.some((row) => row.agreement !== null && row.agreement < 1) },
   runs: { name: "Runs disagree", holds: (_, item) => new Set(item.answers.filter((rows) => rows.length).map(rightShare)).size > 1 },
 };
 
@@ -66,12 +66,12 @@ function drawFilters() {
 }
 
 function runMenu() {
-  const menu = el("select", { "aria-label": "Outcomes of", onchange: () => lookAtRun(Number(menu.value)) }, DATA.runs.map((run, place) =>
-    el("option", { value: place, selected: place === state.run }, shown(clip(run.name, 32)))));
+  const menu = el("select", { "aria-label": "Outcomes of", onchange: () => lookAtRun(Number(menu.value)) }, DATA.runs.map((run, index) =>
+    el("option", { value: index, selected: index === state.run }, shown(clip(run.name, 32)))));
   return el("label", { class: "of-run" }, "Outcomes of ", menu);
 }
 
-// Where there is no room for a head of columns, a menu sorts.
+// A menu for sorting, where the screen is too narrow for column headings.
 function sortMenu() {
   const menu = el("select", { onchange: () => sortBy(menu.value) }, columns().map((column) =>
     el("option", { value: column.key, selected: column.key === table.sort }, shown(clip(column.name, 32)))));

@@ -1,11 +1,11 @@
-// The candidates of one answer on their way through the nodes, a lane for each layer of nodes.
+// The candidates of one answer on their path through the nodes, with a lane per layer of nodes.
 
 function lanesOf(trace, nodes) {
   const known = trace.nodes.every(({ node }) => nodes?.[node]);
   if (known) return stagesOf(nodes).lanes;
-  // Of an architecture that is nested deeper the page has no declaration: nodes in their order.
+  // The page has no declaration of architectures nested deeper: list the nodes in their order.
   const stages = trace.nodes.map(({ node, type }) => ({ names: [node], type, title: node, inputs: [], node: {} }));
-  stages.forEach((stage, place) => { stage.inputs = stages.slice(0, place).reverse(); });
+  stages.forEach((stage, index) => { stage.inputs = stages.slice(0, index).reverse(); });
   return stages.map((stage) => [stage]);
 }
 
@@ -28,7 +28,7 @@ function drawFlow(trace, nodes, choose) {
     const dropped = mine.flatMap((part) => part.drops.filter((drop) => !drop.fused).map((drop) => chip(part, drop.candidate, drop)));
     return el("div", { class: "flow-stage" },
       el("h3", { class: "flow-title" }, words(stage.title), el("span", { class: "faint" }, ` ${stage.type}`,
-        mine.some((part) => part.bypassed) ? ", passed by" : "")),
+        mine.some((part) => part.bypassed) ? ", bypassed" : "")),
       el("div", { class: "flow-chips" }, kept),
       dropped.length > 0 && [el("p", { class: "flow-drop" }, `dropped ${dropped.length}`), el("div", { class: "flow-chips" }, dropped)]);
   })));
@@ -37,14 +37,14 @@ function drawFlow(trace, nodes, choose) {
   let paths = [];
   let chosen = null;
   const mark = () => {
-    const kin = chosen === null ? null : kinOf(trace, chosen);
+    const kin = chosen === null ? null : relativesOf(trace, chosen);
     for (const { candidate, button } of chips) {
       button.classList.toggle("chosen", candidate === chosen);
       button.classList.toggle("dim", kin !== null && !kin.has(candidate));
       button.setAttribute("aria-pressed", String(candidate === chosen));
     }
-    paths.forEach((path, place) => {
-      const { candidates: [a, b] } = links[place];
+    paths.forEach((path, index) => {
+      const { candidates: [a, b] } = links[index];
       path.classList.toggle("lit", kin !== null && kin.has(a) && kin.has(b));
       path.classList.toggle("dim", kin !== null && !(kin.has(a) && kin.has(b)));
     });
@@ -63,7 +63,7 @@ function drawFlow(trace, nodes, choose) {
   return { box, light };
 }
 
-// The flow of a trace, and below it the candidate that is chosen there.
+// The flow of a trace, and below it the selected candidate.
 function explorable(answer, trace, nodes) {
   const detail = el("div", { "aria-live": "polite" });
   let chosen = null;
@@ -94,14 +94,14 @@ function flowLinks(trace, chips, outputs) {
   return links;
 }
 
-// A candidate with everyone it came from and everyone who came from it.
-function kinOf(trace, candidate) {
+// A candidate with all its ancestors and descendants.
+function relativesOf(trace, candidate) {
   const kin = new Set([candidate]);
   const up = (one) => trace.candidates[one].parents.forEach((parent) => { if (!kin.has(parent)) { kin.add(parent); up(parent); } });
   up(candidate);
   const young = new Set([candidate]);
-  trace.candidates.forEach(({ parents }, place) => {
-    if (parents.some((parent) => young.has(parent))) { young.add(place); kin.add(place); }
+  trace.candidates.forEach(({ parents }, index) => {
+    if (parents.some((parent) => young.has(parent))) { young.add(index); kin.add(index); }
   });
   return kin;
 }
@@ -114,9 +114,9 @@ function candidateName({ node, draw }, trace) {
 function candidateChip(trace, part, candidate, { drop, answer, choose }) {
   const data = trace.candidates[candidate];
   const notes = part.notes.filter((note) => note.candidate === candidate);
-  // A verifier's score says no more than its verdict.
+  // A verifier's score adds nothing to its verdict.
   const judged = notes.some((note) => note.kind === "verdict");
-  const told = notes.filter((note) => !(judged && note.kind === "score")).map(noteTag);
+  const tags = notes.filter((note) => !(judged && note.kind === "score")).map(noteTag);
   const name = candidateName(data, trace);
   return el("button", {
     class: `candidate ${drop ? "dropped" : ""} ${answer ? "answer" : ""}`, "aria-pressed": "false",
@@ -125,7 +125,7 @@ function candidateChip(trace, part, candidate, { drop, answer, choose }) {
   },
     rightness(data.right) ?? el("span", { class: "mark none", "aria-hidden": "true" }, "·"),
     brief(data.value ?? "no value", { class: `value ${data.value === null ? "faint" : ""}` }),
-    words(name, { class: "who" }), told, answer && el("span", { class: "tag" }, "answer"));
+    words(name, { class: "who" }), tags, answer && el("span", { class: "tag" }, "answer"));
 }
 
 function noteTag(note) {

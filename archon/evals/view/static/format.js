@@ -1,12 +1,12 @@
-// Numbers as people read them.
+// Formats of numbers.
 
-// The value with its point moved, as it is written in decimals: 0.285 by 2 places is 28.5 exactly.
+// The value with its decimal point moved in decimal notation: 0.285 by 2 places is exactly 28.5.
 function shifted(value, places) {
   const [digits, exponent = "0"] = String(value).split("e");
   return Number(`${digits}e${Number(exponent) + places}`);
 }
 
-// Rounded as it is written in decimals, a half away from zero, as archon/evals/rounding.py does.
+// Round the decimal notation, a half away from zero, like archon/evals/rounding.py.
 function decimal(value, digits = 0, places = 0) {
   const whole = Math.round(shifted(Math.abs(value), places + digits));
   const text = shifted(whole, -digits).toFixed(digits);
@@ -68,30 +68,30 @@ function meanScore({ mean_score: value, mean_score_interval: bounds }) {
   return `${decimal(value, 3)}, 95 % interval ${interval(bounds, (bound) => decimal(bound, 3))}`;
 }
 
-// Whether partial scores make the mean score another figure than the accuracy.
+// True if partial scores make the mean score differ from the accuracy.
 function hasPartialScores(report) {
   return typeof report.mean_score === "number" && report.mean_score !== report.accuracy;
 }
 
-// What a partial score adds to its outcome; nothing where the score is 0 or 1.
+// A partial score as text; null for 0 and 1, which the outcome already shows.
 function partialScore(value) {
   return value > 0 && value < 1 ? score(value) : null;
 }
 
-const STATES = { number: "state no number", text: "state no answer", code: "hold no program" };
+const STATES = { number: "state no number", text: "state no answer", code: "contain no program" };
 
-// What is the matter with the answers of a run, in sentences.
+// Sentences about failed answers and answers without a value.
 function answerNotices(report) {
-  const told = [];
+  const sentences = [];
   if (report.num_errors) {
     const causes = (report.errors ?? []).slice(0, 5).map(({ cause, count: number }) => `${count(number)} × ${cause.replace(/^NodeError: /, "")}`);
     const more = (report.errors ?? []).length > 5 ? `; and ${plural(report.errors.length - 5, "more cause")}` : "";
-    told.push(`${plural(report.num_errors, "answer")} of ${count(report.num_runs)} failed, and ${report.num_errors === 1 ? "counts" : "count"} as wrong${causes.length ? `: ${causes.join("; ")}${more}` : "."}`);
+    sentences.push(`${plural(report.num_errors, "answer")} of ${count(report.num_runs)} failed, and ${report.num_errors === 1 ? "counts" : "count"} as wrong${causes.length ? `: ${causes.join("; ")}${more}` : "."}`);
   }
   if (report.num_without_value) {
-    told.push(`${plural(report.num_without_value, "answer")} of ${count(report.num_runs)} ${(STATES[report.answer] ?? "state no value").replace(/^\w+/, (verb) => report.num_without_value === 1 ? `${verb}s` : verb)}.`);
+    sentences.push(`${plural(report.num_without_value, "answer")} of ${count(report.num_runs)} ${(STATES[report.answer] ?? "state no value").replace(/^\w+/, (verb) => report.num_without_value === 1 ? `${verb}s` : verb)}.`);
   }
-  return told;
+  return sentences;
 }
 
 const OUTCOMES = {

@@ -1,4 +1,4 @@
-// The architecture drawn: stages in layers from the question to the answer, and what each node did.
+// The architecture as a graph: stages in layers from the question to the answer, with figures.
 
 function drawGraph() {
   const box = el("div", { class: "graph-box" });
@@ -9,7 +9,7 @@ function drawGraph() {
   };
   drawGraph.again = draw;
   draw();
-  return section("graph", "The architecture", tabs, box);
+  return section("graph", "Architecture", tabs, box);
 }
 
 // Show the architecture, the figures and the outcomes of another run.
@@ -22,31 +22,31 @@ function lookAtRun(run) {
 }
 
 function runTabs(choose) {
-  const tabs = DATA.runs.map((run, place) => el("button", {
+  const tabs = DATA.runs.map((run, index) => el("button", {
     class: "tab",
-    "aria-pressed": String(place === state.run),
+    "aria-pressed": String(index === state.run),
     onclick: () => {
-      tabs.forEach((tab, other) => tab.setAttribute("aria-pressed", String(other === place)));
-      choose(place);
+      tabs.forEach((tab, other) => tab.setAttribute("aria-pressed", String(other === index)));
+      choose(index);
     },
   }, words(run.name)));
   return el("div", { class: "tabs", role: "group", "aria-label": "Run" }, tabs);
 }
 
-function graphOf(place) {
-  const run = DATA.runs[place];
+function graphOf(index) {
+  const run = DATA.runs[index];
   const total = run.tallies.reduce((sum, entry) => sum + entry.completion_tokens, 0);
-  return drawnStages(run.nodes, run.output, (stage, isOutput) => stageCard(place, stage, total, isOutput));
+  return drawnStages(run.nodes, run.output, (stage, isOutput) => stageCard(index, stage, total, isOutput));
 }
 
-function stageCard(place, stage, total, isOutput) {
-  const sum = tally(place, stage.names);
+function stageCard(index, stage, total, isOutput) {
+  const sum = tally(index, stage.names);
   const { node, names } = stage;
   const kind = stageKind(stage);
   const keeps = node.keep ?? node.keep_first;
   const answers = sum.runs / names.length || 0;
   const share = total ? sum.completion_tokens / total : 0;
-  const bar = el("span", { class: "share", title: `${percent(share, 0)} of all tokens written` }, el("span", {}));
+  const bar = el("span", { class: "share", title: `${percent(share, 0)} of all completion tokens` }, el("span", {}));
   bar.firstChild.style.width = `${100 * share}%`;
   return el("button", {
     class: `node ${names.length > 1 ? "stack" : ""} ${stage.names.includes(state.node) ? "chosen" : ""}`,
@@ -58,9 +58,9 @@ function stageCard(place, stage, total, isOutput) {
     answers > 0 && el("span", { class: "node-facts" },
       node.model && nodeFact("tokens", count(sum.completion_tokens / answers)),
       nodeFact("time", seconds(sum.seconds / sum.runs)),
-      sum.written > 0 && nodeFact("texts right", percent(sum.right / sum.written, 0)),
+      sum.written > 0 && nodeFact("samples right", percent(sum.right / sum.written, 0)),
       sum.dropped > 0 && nodeFact("drops", score(sum.dropped / answers)),
-      sum.led > 0 && nodeFact("changed", [percent(sum.changed / sum.led, 0), helpedHurt(sum)], "how often the leading candidate has another value after the node")),
+      sum.led > 0 && nodeFact("changed", [percent(sum.changed / sum.led, 0), helpedHurt(sum)], "how often the node changes the value of the leading candidate")),
     total > 0 && node.model && bar);
 }
 
@@ -87,24 +87,24 @@ function chooseNode(name) {
   box.querySelector(".node-panel").replaceWith(nodePanel(state.run));
 }
 
-// What is known of the chosen stage, or the ablations of the whole architecture.
-function nodePanel(place) {
-  const run = DATA.runs[place];
+// Figures of the selected stage, and the ablations of the architecture.
+function nodePanel(index) {
+  const run = DATA.runs[index];
   const ablations = run.report.ablations ?? [];
   const panel = el("div", { class: "node-panel" });
-  if (state.node) panel.append(stagePanel(place, stagesOf(run.nodes).stageOf.get(state.node)));
-  else if (!ablations.length) panel.append(el("p", { class: "faint small" }, "Choose a node to see its figures and the items that it changed."));
+  if (state.node) panel.append(stagePanel(index, stagesOf(run.nodes).stageOf.get(state.node)));
+  else if (!ablations.length) panel.append(el("p", { class: "faint small" }, "Select a node to see its figures and the answers it changed."));
   if (ablations.length) panel.append(ablationTable(ablations));
   return panel;
 }
 
-function stagePanel(place, stage) {
+function stagePanel(index, stage) {
   const { node, names } = stage;
-  const run = DATA.runs[place];
+  const run = DATA.runs[index];
   const sampling = Object.entries(node.sampling ?? {}).filter(([, value]) => value !== null);
   const prompt = Object.entries(node.prompt ?? {}).filter(([, value]) => value !== null);
-  const changed = DATA.rows[place].filter((row) => row.changed.some((name) => names.includes(name))).length;
-  const told = [
+  const changed = DATA.rows[index].filter((row) => row.changed.some((name) => names.includes(name))).length;
+  const entries = [
     ["type", node.type],
     node.model && ["model", `${run.report.models?.[node.model] ?? "–"} (${node.model})`],
     ["reads", (node.inputs ?? []).join(", ") || "the question"],
@@ -112,12 +112,12 @@ function stagePanel(place, stage) {
     sampling.length && ["sampling", sampling.map(([key, value]) => `${key} ${value}`).join(", ")],
     prompt.length && ["prompt", prompt.map(([key, value]) => `${key} ${typeof value === "string" ? clip(value, 200) : JSON.stringify(value)}`).join(", ")],
   ].filter(Boolean);
-  const rows = names.map((name) => ({ name, ...tally(place, [name]) }));
+  const rows = names.map((name) => ({ name, ...tally(index, [name]) }));
   return el("div", { class: "card" },
     el("h3", {}, words(stage.title)),
-    facts(told),
+    facts(entries),
     el("div", { class: "scroll" }, el("table", { class: "small-table numbers" },
-      el("thead", {}, el("tr", {}, ["Node", "Calls", "Prompt tokens", "Tokens written", "Seconds", "Read", "Passed on", "Dropped", "Changed", "Helped", "Hurt", "Bypassed"].map((text) => el("th", { scope: "col" }, text)))),
+      el("thead", {}, el("tr", {}, ["Node", "Calls", "Prompt tokens", "Completion tokens", "Time", "Read", "Passed on", "Dropped", "Changed", "Helped", "Hurt", "Bypassed"].map((text) => el("th", { scope: "col" }, text)))),
       el("tbody", {}, rows.map((row) => el("tr", {},
         el("th", { scope: "row" }, words(row.name)),
         [row.calls, row.prompt_tokens, row.completion_tokens].map((value) => el("td", { class: "number" }, count(row.runs ? value / row.runs : null))),
@@ -125,16 +125,16 @@ function stagePanel(place, stage) {
         [row.read, row.passed, row.dropped].map((value) => el("td", { class: "number" }, row.runs ? score(value / row.runs) : "–")),
         el("td", { class: "number" }, `${count(row.changed)} of ${count(row.led)}`),
         [row.helped, row.hurt, row.bypassed].map((value) => el("td", { class: "number" }, count(value)))))))),
-    el("p", { class: "faint small" }, "Means of an answer, but for the last four, which count answers. A node changed the answer where the leading candidate has another value after it than before."),
-    changed > 0 && el("button", { onclick: () => showItems({ node: stage.title, names }) }, `Show the ${plural(changed, "answer")} that it changed`));
+    el("p", { class: "faint small" }, "Means per answer, except for the last four columns, which count answers. A node changes an answer if the leading candidate has another value after the node than before it."),
+    changed > 0 && el("button", { onclick: () => showItems({ node: stage.title, names }) }, `Show the ${plural(changed, "answer")} it changed`));
 }
 
 function ablationTable(ablations) {
   return el("div", { class: "card" },
-    el("h3", {}, "Without each node"),
-    el("p", { class: "faint small" }, "The architecture with one node bypassed, on the same draws. The difference is what the node buys."),
+    el("h3", {}, "Ablation of each node"),
+    el("p", { class: "faint small" }, "The architecture with one node bypassed, on the same samples. The difference is the gain from the node."),
     el("div", { class: "scroll" }, el("table", { class: "small-table numbers" },
-      el("thead", {}, el("tr", {}, ["Without", "Accuracy", "Difference", "95 % interval", "p", "Tokens", "Saved"].map((text) => el("th", { scope: "col" }, text)))),
+      el("thead", {}, el("tr", {}, ["Without", "Accuracy", "Difference", "95 % interval", "p", "Tokens per answer", "Tokens saved"].map((text) => el("th", { scope: "col" }, text)))),
       el("tbody", {}, ablations.map((row) => el("tr", {},
         el("th", { scope: "row" }, words(row.node)),
         el("td", { class: "number" }, percent(row.accuracy)),

@@ -1,4 +1,4 @@
-// The page of one item: the question, what came of it, and how.
+// The page of one item: the question, its answer, and the steps in between.
 
 function addressOf(item, run = state.run, epoch = 0) {
   const parts = [`item=${encodeURIComponent(wellFormed(item.id))}`];
@@ -39,15 +39,15 @@ async function drawItem(item) {
 
 function itemHead(item, row) {
   const list = table.items.includes(item) ? table.items : DATA.items;
-  const place = list.indexOf(item);
-  const go = (steps, symbol, told) => el("button", {
-    "aria-label": told, title: told, disabled: !list[place + steps], onclick: () => stepItem(steps),
+  const index = list.indexOf(item);
+  const go = (steps, symbol, label) => el("button", {
+    "aria-label": label, title: label, disabled: !list[index + steps], onclick: () => stepItem(steps),
   }, symbol);
   return el("header", { class: "item-head" },
     el("div", { class: "item-bar" },
       el("button", { class: "back", onclick: closeItem }, "← All items"),
-      el("span", { class: "faint" }, `${count(place + 1)} of ${count(list.length)}`),
-      el("div", { class: "steps" }, go(-1, "↑", "Item before (k)"), go(1, "↓", "Next item (j)")),
+      el("span", { class: "faint" }, `${count(index + 1)} of ${count(list.length)}`),
+      el("div", { class: "steps" }, go(-1, "↑", "Previous item (k)"), go(1, "↓", "Next item (j)")),
       preferencesBar()),
     el("h1", { class: "item-title" }, brief(item.id, {}, 200), " ", row && outcomeMark(row.outcome)),
     SEVERAL && runTabs((run) => openItem(item, run, state.epoch)),
@@ -65,7 +65,7 @@ function stepItem(steps) {
 }
 
 function questionCards(item, row, answer) {
-  const told = [
+  const entries = [
     ["target", answer.target],
     ["answer", answer.value ?? (answer.error ? "failed" : "no value")],
     answer.explanation && answer.explanation !== "failed" && ["scorer", answer.explanation],
@@ -80,27 +80,27 @@ function questionCards(item, row, answer) {
       el("h2", { id: "result-title", class: "small-title" }, "Answer"),
       el("p", { class: `verdict-line ${row.outcome}` }, outcomeMark(row.outcome), " ", OUTCOMES[row.outcome].name,
         partialScore(row.score) && `, scored ${partialScore(row.score)}`,
-        row.outcome === "wrong" && row.some_right ? ", though a candidate was right" : ""),
+        row.outcome === "wrong" && row.some_right ? ", although a candidate was right" : ""),
       answer.error && prose(answer.error, { class: "error-text" }),
-      facts(told),
-      answer.text !== null && lazy("The whole text of the answer", () => prose(answer.text_of(answer.text)))));
+      facts(entries),
+      answer.text !== null && lazy("Full text of the answer", () => prose(answer.text_of(answer.text)))));
 }
 
 function answersOfRuns(item) {
-  return section("answers", "What each run answered", el("div", { class: "card scroll" }, el("table", { class: "small-table runs-of-item" },
+  return section("answers", "Answers of all runs", el("div", { class: "card scroll" }, el("table", { class: "small-table runs-of-item" },
     el("thead", {}, el("tr", {}, ["Run", "Answer", "Tokens", "Time"].map((name) => el("th", { scope: "col" }, name)))),
-    el("tbody", {}, DATA.runs.map((run, place) => el("tr", {},
-      el("th", { scope: "row" }, el("a", { href: addressOf(item, place) }, words(run.name))),
-      el("td", {}, answerCell(item.answers[place])),
-      el("td", { class: "number" }, count(mean(item.answers[place], "cost"))),
-      el("td", { class: "number" }, seconds(mean(item.answers[place], "seconds")))))))));
+    el("tbody", {}, DATA.runs.map((run, index) => el("tr", {},
+      el("th", { scope: "row" }, el("a", { href: addressOf(item, index) }, words(run.name))),
+      el("td", {}, answerCell(item.answers[index])),
+      el("td", { class: "number" }, count(mean(item.answers[index], "cost"))),
+      el("td", { class: "number" }, seconds(mean(item.answers[index], "seconds")))))))));
 }
 
 function traceSections(answer, row) {
   const { trace } = answer;
   return [
     section("flow", "How the answer came about",
-      el("p", { class: "faint small" }, "Choose a candidate to see its text, who it came from, and what each node made of it."),
+      el("p", { class: "faint small" }, "Select a candidate to see its text, its parents, and what each node did with it."),
       explorable(answer, trace, DATA.runs[state.run].nodes)),
     section("calls", "Every prompt and completion", drawCalls(answer, trace)),
     section("ranking", "Which do you prefer?", el("div", { class: "card" }, drawRanking(answer, row))),

@@ -1,8 +1,8 @@
-// What the keyboard does, and the help that tells it.
+// Keyboard shortcuts, and the help that lists them.
 
 const KEYS = [
   ["j  ↓", "next item"],
-  ["k  ↑", "item before"],
+  ["k  ↑", "previous item"],
   ["Enter", "open the item"],
   ["Esc", "back to the items; leave the filter"],
   ["/", "filter by words"],
@@ -69,7 +69,7 @@ const itemKeys = {
 function showHelp() {
   const help = document.getElementById("help");
   help.replaceChildren(
-    el("h2", { id: "help-title" }, "Keys"),
+    el("h2", { id: "help-title" }, "Keyboard shortcuts"),
     el("dl", { class: "key-list" }, KEYS.map(([key, what]) => el("div", {}, el("dt", {}, key.split("  ").map((one) => el("kbd", {}, one))), el("dd", {}, what)))),
     el("form", { method: "dialog" }, el("button", { onclick: (event) => { event.preventDefault(); help.close(); } }, "Close")));
   help.showModal();

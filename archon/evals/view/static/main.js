@@ -1,4 +1,4 @@
-// The page is drawn once; which of its two faces is seen follows the address.
+// The page is drawn once; the address decides whether the overview or an item is visible.
 
 const TITLE = document.title;
 

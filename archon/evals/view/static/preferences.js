@@ -1,4 +1,4 @@
-// What a reader prefers, kept in memory and, where the browser allows it, between visits.
+// Preferences of the reader, kept in memory and, if the browser allows it, between visits.
 
 const STORE = `archon-preferences-${DATA.key}`;
 
@@ -29,7 +29,7 @@ function preferenceOf(chunk) {
   return (preferences.get(String(chunk)) ?? []).map(([candidate, tied]) => [candidate, Boolean(tied)]);
 }
 
-// Pairs of (better, worse) that an order implies; equals make none.
+// Pairs of (better, worse) that an order implies; ties imply none.
 function impliedPairs(order) {
   let level = -1;
   const levels = order.map(([candidate, tied], place) => {

@@ -25,7 +25,7 @@ function drawRanking(answer, row) {
     const next = order.filter((_, other) => other !== place);
     next.splice(to, 0, [order[place][0], false]);
     change(next, order[place][0], control);
-    announce(`place ${to + 1} of ${order.length}`);
+    announce(`rank ${to + 1} of ${order.length}`);
   };
   const actions = {
     add: (candidate) => change([...order, [candidate, false]], candidate, "up"),
@@ -40,7 +40,7 @@ function drawRanking(answer, row) {
     let level = 0;
     box.replaceChildren(
       el("div", { class: "ranking-head" },
-        el("p", { class: "faint" }, pairs ? `${plural(pairs, "pair")} of a better and a worse text.` : "Add the texts in the order in which you like them, the best first. What you leave out expresses no preference."),
+        el("p", { class: "faint" }, pairs ? `${plural(pairs, "pair")} of a better and a worse text.` : "Add texts in your order of preference, best first. A text that you leave out expresses no preference."),
         el("label", { class: "blind" }, blindBox(view, draw), " hide which are right")),
       el("ol", { class: "ranked", "aria-label": "Ranked, best first" }, order.map(([candidate, tied], place) => {
         if (!tied) level = place + 1;
@@ -69,8 +69,8 @@ function rankedText({ answer, trace, groups, blind }, candidate) {
 
 function rankedRow(view, candidate, { place, tied, level, last }, { move, tie, remove }) {
   const name = shown(candidateName(view.trace.candidates[candidate], view.trace));
-  const control = (key, symbol, told, action, disabled) => el("button", {
-    class: "control", "data-control": key, "aria-label": `${told}: ${name}`, title: told, disabled, onclick: action,
+  const control = (key, symbol, label, action, disabled) => el("button", {
+    class: "control", "data-control": key, "aria-label": `${label}: ${name}`, title: label, disabled, onclick: action,
   }, symbol);
   return el("li", {
     class: `rank-row ${tied ? "tied" : ""}`, "data-candidate": candidate,
@@ -97,7 +97,7 @@ function unrankedRow(view, candidate, { add }) {
     rankedText(view, candidate));
 }
 
-// Rows follow a finger or a mouse that holds their handle.
+// Rows follow the finger or mouse that drags their handle.
 function enableDragging(list, drop) {
   list.addEventListener("pointerdown", (event) => {
     const handle = event.target.closest(".handle");

@@ -1,7 +1,7 @@
-// The stages of an architecture, and the drawing of them from the question to the answer.
+// The stages of an architecture, drawn from the question to the answer.
 
-// Nodes that stand in the same place (same type, inputs and readers) are one stage, ten drafts for
-// instance. A stage's depth is that of its longest way from the question.
+// Nodes with the same type, inputs and readers are one stage, such as ten equal generators. The
+// depth of a stage is the length of its longest path from the question.
 function stagesOf(nodes) {
   const names = Object.keys(nodes);
   const readers = new Map(names.map((name) => [name, []]));
@@ -47,17 +47,17 @@ function drawnStages(nodes, output, cardOf) {
   return graph;
 }
 
-// What a stage is: its type, and how many texts its nodes write.
+// The type of a stage, and the number of samples that its nodes write.
 function stageKind({ node, names }) {
   const samples = (node.samples ?? 1) * names.length;
   return `${node.type}${samples > 1 && ["generator", "fuser"].includes(node.type) ? ` × ${samples}` : ""}`;
 }
 
 function parameters(node) {
-  const told = [];
+  const entries = [];
   for (const [key, value] of Object.entries(node)) {
     if (["type", "inputs", "model", "prompt", "sampling", "when"].includes(key) || value === null) continue;
-    told.push([key.replaceAll("_", " "), value]);
+    entries.push([key.replaceAll("_", " "), value]);
   }
-  return told;
+  return entries;
 }

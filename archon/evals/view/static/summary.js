@@ -1,4 +1,4 @@
-// The head of the page: what was run, and how well it did.
+// The head of the page: the run and its result.
 
 function runFacts(run) {
   const { report } = run;
@@ -6,8 +6,8 @@ function runFacts(run) {
   const byName = new Map();
   for (const [role, name] of models) {
     const precision = run.precisions[role];
-    const told = `${name ?? "a program's own"}${precision ? ` ${precision}` : ""}`;
-    byName.set(told, [...(byName.get(told) ?? []), role]);
+    const label = `${name ?? "custom model"}${precision ? ` ${precision}` : ""}`;
+    byName.set(label, [...(byName.get(label) ?? []), role]);
   }
   const versions = Object.entries(run.versions ?? {}).map(([name, version]) => `${name} ${version}`);
   return [
@@ -25,33 +25,33 @@ function runFacts(run) {
 
 function notices(run) {
   const { report } = run;
-  const told = [];
+  const texts = [];
   if (report.interrupted) {
-    told.push(`Not finished: ${count(report.num_runs)} of ${count(run.num_asked)} answers are there. The figures are of these alone.`);
+    texts.push(`Not finished: ${count(report.num_runs)} of ${count(run.num_asked)} answers so far. The figures cover only these.`);
   }
-  told.push(...answerNotices(report));
-  for (const warning of report.warnings ?? []) told.push(warning);
-  return told.map((text) => el("p", { class: "notice", role: "note" }, words(text)));
+  texts.push(...answerNotices(report));
+  for (const warning of report.warnings ?? []) texts.push(warning);
+  return texts.map((text) => el("p", { class: "notice", role: "note" }, words(text)));
 }
 
-function figures(place) {
-  const { report } = DATA.runs[place];
+function figures(index) {
+  const { report } = DATA.runs[index];
   return el("div", { class: "figures" },
-    figure(count(report.cost_tokens), "tokens an answer", "prompts read once, plus what was written"),
-    figure(seconds(report.seconds), "an answer", report.wall_seconds ? `${seconds(report.wall_seconds)} for the run` : null),
-    figure(count(report.tokens_per_second), "tokens a second", `${count(report.usage?.generated_tokens)} decoded`),
+    figure(count(report.cost_tokens), "tokens per answer", "each prompt once, plus its completions"),
+    figure(seconds(report.seconds), "per answer", report.wall_seconds ? `${seconds(report.wall_seconds)} for the run` : null),
+    figure(count(report.tokens_per_second), "tokens per second", `${count(report.usage?.generated_tokens)} tokens decoded`),
     figure(count(report.usage?.calls), "calls", report.usage?.prompt_tokens
-      ? `${percent(report.usage.cached_tokens / report.usage.prompt_tokens, 0)} of prompt tokens from a cache` : null));
+      ? `${percent(report.usage.cached_tokens / report.usage.prompt_tokens, 0)} of prompt tokens cached` : null));
 }
 
-// How the answers came out, the lost ones apart: a draft was right, and the answer was not.
+// The outcomes of the answers. A lost answer is wrong although a candidate was right.
 function outcomeBar(run) {
   const rows = DATA.rows[run];
   const lost = rows.filter((row) => row.outcome === "wrong" && row.some_right).length;
   const wrong = rows.filter((row) => row.outcome === "wrong").length - lost;
   const parts = [
     ["right", rows.filter((row) => row.outcome === "right").length, "right"],
-    ["lost", lost, "wrong, though a text was right"],
+    ["lost", lost, "wrong, although a candidate was right"],
     ["wrong", wrong, "wrong"],
     ["failed", rows.filter((row) => row.outcome === "failed").length, "failed"],
   ].filter(([, number]) => number);
@@ -69,7 +69,7 @@ function outcomeBar(run) {
 function curvePictures(run) {
   const curves = Object.entries(run.report.curves ?? {}).filter(([, list]) => list.length > 1);
   return curves.map(([node, list]) => el("figure", { class: "picture card" },
-    el("figcaption", {}, words(node), ": right within k texts, and by a vote of k"),
+    el("figcaption", {}, words(node), ": pass@k (one of k samples is right) and vote@k (their vote is right)"),
     responsive(el("div", { class: "canvas" }), (width) => curveChart(width, list))));
 }
 

@@ -1,4 +1,4 @@
-// The items: thousands of rows, of which only those in sight are in the document.
+// The items: possibly thousands of rows, of which only the visible ones are in the document.
 
 const table = { items: [], cursor: -1, sort: "id", down: false, first: -1, last: -1 };
 
@@ -6,7 +6,7 @@ const mean = (rows, key) => {
   const known = rows.filter((row) => row[key] !== null);
   return known.length ? known.reduce((sum, row) => sum + row[key], 0) / known.length : null;
 };
-// Ids of one family differ at their ends.
+// Ids of one benchmark differ at their ends.
 const shortened = (id) => id.length > 19 ? `${id.slice(0, 8)}…${id.slice(-9)}` : id;
 const focused = (item) => item.answers[state.run];
 
@@ -14,20 +14,20 @@ function answerCell(rows) {
   if (!rows.length) return el("span", { class: "faint" }, "–");
   return [
     el("span", { class: "marks" }, rows.map((row) => [outcomeMark(row.outcome), partialScore(row.score) && el("span", { class: "faint small" }, partialScore(row.score))])),
-    [...new Set(rows.map((row) => row.answer))].map((answer, place) => [place ? " · " : "",
+    [...new Set(rows.map((row) => row.answer))].map((answer, index) => [index ? " · " : "",
       words(answer ?? (rows.every((row) => row.outcome === "failed") ? "failed" : "no value"), { class: answer === null ? "value faint" : "value" })]),
   ];
 }
 
 function columns() {
   const head = [
-    { key: "id", name: "Item", kind: "id", value: (item) => item.place, cell: (item) => el("a", { href: addressOf(item), title: item.id, tabindex: item === table.items[Math.max(table.cursor, 0)] ? "0" : "-1" }, words(shortened(item.id))) },
+    { key: "id", name: "Item", kind: "id", value: (item) => item.index, cell: (item) => el("a", { href: addressOf(item), title: item.id, tabindex: item === table.items[Math.max(table.cursor, 0)] ? "0" : "-1" }, words(shortened(item.id))) },
     { key: "question", name: "Question", kind: "question", value: (item) => item.question, cell: (item) => words(item.question.replace(/\s+/g, " ")) },
     { key: "target", name: "Target", kind: "target", value: (item) => naturalKey(item.target), cell: (item) => words(item.target) },
   ];
   if (SEVERAL) {
-    return [...head, ...DATA.runs.map((run, place) => ({
-      key: `run-${place}`, name: run.name, kind: "answer", value: (item) => rightShare(item.answers[place]) ?? -1, cell: (item) => answerCell(item.answers[place]),
+    return [...head, ...DATA.runs.map((run, index) => ({
+      key: `run-${index}`, name: run.name, kind: "answer", value: (item) => rightShare(item.answers[index]) ?? -1, cell: (item) => answerCell(item.answers[index]),
     }))];
   }
   return [...head,
@@ -52,7 +52,7 @@ function drawItems() {
     el("div", { id: "filters" }),
     el("div", { class: "card table-card" }, el("table", { class: `items ${SEVERAL ? "several" : ""}`, "aria-label": "Items" },
       el("thead", {}, head), el("tbody", { id: "rows" }))),
-    el("p", { class: "faint small keys" }, el("kbd", {}, "j"), " ", el("kbd", {}, "k"), " move, ", el("kbd", {}, "Enter"), " opens, ", el("kbd", {}, "/"), " filters, ", el("kbd", {}, "?"), " shows all keys"));
+    el("p", { class: "faint small keys" }, el("kbd", {}, "j"), " ", el("kbd", {}, "k"), " move, ", el("kbd", {}, "Enter"), " opens, ", el("kbd", {}, "/"), " filters, ", el("kbd", {}, "?"), " shows all shortcuts"));
 }
 
 function sortBy(key) {
@@ -61,7 +61,7 @@ function sortBy(key) {
   refreshItems();
 }
 
-// Filter, sort and show again.
+// Filter, sort and redraw.
 function refreshItems() {
   const box = document.getElementById("filters");
   const typing = document.activeElement?.id === "search";
@@ -73,7 +73,7 @@ function refreshItems() {
   const column = columns().find(({ key }) => key === table.sort);
   const keyed = filtered().map((item) => [column.value(item), item]);
   const order = table.down ? -1 : 1;
-  keyed.sort(([a, first], [b, second]) => (a < b ? -order : a > b ? order : first.place - second.place));
+  keyed.sort(([a, first], [b, second]) => (a < b ? -order : a > b ? order : first.index - second.index));
   table.items = keyed.map(([, item]) => item);
   table.cursor = table.items.length ? Math.min(Math.max(table.cursor, -1), table.items.length - 1) : -1;
   document.getElementById("items-count").textContent = table.items.length === DATA.items.length
@@ -91,23 +91,23 @@ function rowHeight() {
   return matchMedia("(max-width: 700px)").matches ? (SEVERAL ? 68 + 26 * DATA.runs.length : 92) : 42;
 }
 
-function drawRows(anew = false, atLeast = 60) {
+function drawRows(force = false, atLeast = 60) {
   const body = document.getElementById("rows");
   if (!body || document.getElementById("overview").hidden) return;
   const height = rowHeight();
   const top = body.getBoundingClientRect().top;
   const first = Math.max(0, Math.floor(-top / height) - 30);
   const last = Math.min(table.items.length, Math.max(first + atLeast, Math.ceil((innerHeight - top) / height) + 30));
-  if (!anew && first === table.first && last === table.last) return;
+  if (!force && first === table.first && last === table.last) return;
   Object.assign(table, { first, last });
   if (!table.items.length) {
-    body.replaceChildren(el("tr", { class: "none" }, el("td", { colspan: columns().length }, "No item is like this. ",
+    body.replaceChildren(el("tr", { class: "none" }, el("td", { colspan: columns().length }, "No items match. ",
       el("button", { class: "plain more", onclick: () => { Object.assign(filter, { text: "", outcome: "all", node: null }); refreshItems(); } }, "Show all"))));
     return;
   }
   const shownColumns = columns();
   const rows = [];
-  for (let place = first; place < last; place += 1) rows.push(drawRow(place, shownColumns));
+  for (let index = first; index < last; index += 1) rows.push(drawRow(index, shownColumns));
   body.replaceChildren(spacer(first * height), ...rows, spacer((table.items.length - Math.max(first, last)) * height));
 }
 
@@ -117,14 +117,14 @@ function spacer(height) {
   return row;
 }
 
-function drawRow(place, shownColumns) {
-  const item = table.items[place];
+function drawRow(index, shownColumns) {
+  const item = table.items[index];
   return el("tr", {
-    class: `row ${place === table.cursor ? "cursor" : ""}`, "aria-rowindex": place + 2, "data-place": place,
+    class: `row ${index === table.cursor ? "cursor" : ""}`, "aria-rowindex": index + 2, "data-index": index,
     onclick: (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey || getSelection()?.toString()) return;
       event.preventDefault();
-      table.cursor = place;
+      table.cursor = index;
       openItem(item);
     },
   }, shownColumns.map((column) => el("td", { class: column.kind, "data-name": shown(clip(column.name, 24)) }, column.cell(item))));

@@ -1,43 +1,43 @@
-// The best architectures, drawn, with their files.
+// The best architectures as graphs, with their files.
 
-const WHY = { winner: "the winner", front: "on the front", next: "next best" };
+const WHY = { winner: "winner", front: "on the front", next: "next best" };
 
 function drawBest() {
   if (!DATA.architectures.length) return null;
   const box = el("div");
-  const tabs = DATA.architectures.map((drawn, place) => el("button", {
+  const tabs = DATA.architectures.map((drawn, index) => el("button", {
     class: "tab",
-    "aria-pressed": String(place === 0),
+    "aria-pressed": String(index === 0),
     onclick: (event) => {
       for (const tab of tabs) tab.setAttribute("aria-pressed", String(tab === event.currentTarget));
       box.replaceChildren(architecture(drawn));
     },
   }, `trial ${drawn.trial}`, el("span", { class: "faint" }, WHY[drawn.why])));
   box.append(architecture(DATA.architectures[0]));
-  return section("best", "The best architectures", el("div", { class: "tabs", role: "group", "aria-label": "Architecture" }, tabs), box);
+  return section("best", "Best architectures", el("div", { class: "tabs", role: "group", "aria-label": "Architecture" }, tabs), box);
 }
 
 function architecture({ trial: number, why, file }) {
   const trial = TRIALS.get(number);
   const text = `${JSON.stringify(file, null, 2)}\n`;
   return el("div", { class: "card" },
-    el("p", { class: "small" }, `${percent(trial.accuracy)} of ${plural(trial.num_items, "item")} of the search, ${count(trial.tokens)} tokens and ${seconds(trial.seconds)} an answer`),
+    el("p", { class: "small" }, `${percent(trial.accuracy)} of ${plural(trial.num_items, "search item")}, ${count(trial.tokens)} tokens and ${seconds(trial.seconds)} per answer`),
     el("p", { class: "faint small" }, words(choices(trial.point))),
     drawnStages(file.nodes, file.output, plainCard),
     el("p", { class: "small runs-of" }, runLinks(trial, why)),
     el("details", { class: "fold" },
-      el("summary", {}, "The file"),
-      el("div", { class: "fold-body" }, el("button", { onclick: () => save(`${file.name}.json`, text) }, "Save it"), prose(text, { fold: 1e9 }))));
+      el("summary", {}, "Architecture file"),
+      el("div", { class: "fold-body" }, el("button", { onclick: () => save(`${file.name}.json`, text) }, "Save"), prose(text, { fold: 1e9 }))));
 }
 
 function plainCard(stage, isOutput) {
   const { node } = stage;
   const sampling = Object.entries(node.sampling ?? {}).filter(([key]) => key !== "max_tokens" && key !== "top_p");
-  const told = [...parameters(node).filter(([key]) => key !== "samples"), ...Object.entries(node.prompt ?? {}), ...sampling];
+  const entries = [...parameters(node).filter(([key]) => key !== "samples"), ...Object.entries(node.prompt ?? {}), ...sampling];
   return el("div", { class: `node ${stage.names.length > 1 ? "stack" : ""}` },
     el("span", { class: "node-head" }, words(stage.title, { class: "node-name" }), isOutput && el("span", { class: "tag" }, "answer")),
     el("span", { class: "node-kind" }, stageKind(stage)),
-    told.length > 0 && el("span", { class: "node-facts" }, told.map(([key, value]) =>
+    entries.length > 0 && el("span", { class: "node-facts" }, entries.map(([key, value]) =>
       el("span", { class: "node-fact" }, key, el("b", {}, brief(typeof value === "object" ? JSON.stringify(value) : value, {}, 40))))));
 }
 
@@ -48,10 +48,10 @@ function runLinks(trial, why) {
     const finalist = LAST?.finalists.find((one) => one.trial === trial.number);
     if (finalist) runs.push(["select", finalist.run]);
   }
-  return ["Runs: ", runs.filter(([, run]) => run).map(([name, run], place) => [place > 0 && ", ", runLink(run, name)])];
+  return ["Runs: ", runs.filter(([, run]) => run).map(([name, run], index) => [index > 0 && ", ", runLink(run, name)])];
 }
 
-// A run's page where there is one, else its folder; the command that makes the page on hover.
+// A link to the page of a run, or else to its folder. The tooltip is the command that makes the page.
 function runLink(run, text) {
   return run.href ? el("a", { href: run.href, title: `archon view ${run.path}` }, text) : el("span", { class: "faint", title: "not on this machine" }, `${text} (${run.path})`);
 }

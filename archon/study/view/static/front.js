@@ -1,12 +1,12 @@
-// Trials against what they cost, and one after another.
+// Trials by cost, and in the order of time.
 
 function frontPicture(cost) {
   const rows = DATA.trials.filter((trial) => trial.num_items && trial[cost] !== null);
   if (!rows.length) return null;
   return el("figure", { class: "picture card" },
-    el("figcaption", {}, `Accuracy against ${cost} an answer`),
+    el("figcaption", {}, `Accuracy against ${cost} per answer`),
     responsive(el("div", { class: "canvas" }), (width) => planeChart(width, rows, cost)),
-    legend([["front-line", "best at its cost"], WINNER !== null && ["winner", "the winner"], ["whole", "saw every item"], ["stopped", "stopped, or above a limit: the items that it saw"]]));
+    legend([["front-line", "best for its cost"], WINNER !== null && ["winner", "winner"], ["whole", "complete"], ["stopped", "stopped or above a limit, on the items asked so far"]]));
 }
 
 function planeChart(width, trials, cost) {
@@ -17,11 +17,11 @@ function planeChart(width, trials, cost) {
   const y = scale(range, [height - margin.bottom, margin.top]);
   const { x } = across;
   const best = envelope(trials.filter((trial) => trial.outcome === "whole" && trial.is_feasible), cost);
-  const steps = best.map((trial, place) => (place ? `H${x(trial[cost])}V${y(trial.accuracy)}` : `M${x(trial[cost])},${y(trial.accuracy)}`)).join("");
+  const steps = best.map((trial, index) => (index ? `H${x(trial[cost])}V${y(trial.accuracy)}` : `M${x(trial[cost])},${y(trial.accuracy)}`)).join("");
   const named = best.map((trial) => ({ x: trial[cost], y: trial.accuracy, name: String(trial.number), front: true }));
-  const told = `accuracy against ${cost}; on the front: ${best.map((trial) => `trial ${trial.number}, ${percent(trial.accuracy)}`).join("; ")}`;
+  const description = `accuracy against ${cost}; on the front: ${best.map((trial) => `trial ${trial.number}, ${percent(trial.accuracy)}`).join("; ")}`;
   const last = (trial) => (trial.number === WINNER ? 2 : best.includes(trial) ? 1 : 0);
-  return svg("svg", { class: "chart", width, height, role: "img", "aria-label": told },
+  return svg("svg", { class: "chart", width, height, role: "img", "aria-label": description },
     axes(width, height, margin, {
       y, yTicks: ticks(...range, 5), yTick: OBJECTIVES.accuracy.tick, yName: OBJECTIVES.accuracy.axis,
       x, xTicks: across.marks, xTick: OBJECTIVES[cost].tick, xName: OBJECTIVES[cost].axis, xRank: across.rank,
@@ -31,7 +31,7 @@ function planeChart(width, trials, cost) {
     namesOf(named, x, y, width, height - margin.bottom).labels);
 }
 
-// Those that are more accurate than all that cost no more, the cheapest first.
+// Trials that are more accurate than all that cost no more, the cheapest first.
 function envelope(trials, cost) {
   const found = [];
   for (const trial of [...trials].sort((a, b) => a[cost] - b[cost] || b.accuracy - a.accuracy)) {
@@ -43,9 +43,9 @@ function envelope(trials, cost) {
 function historyPicture([name, isMore]) {
   if (!ASKED.length) return null;
   return el("figure", { class: "picture card" },
-    el("figcaption", {}, `Trial after trial: ${name}, and the best so far`),
+    el("figcaption", {}, `History: ${name} of each trial, and the best so far`),
     responsive(el("div", { class: "canvas" }), (width) => historyChart(width, name, isMore)),
-    legend([["best-line", "best so far"], ["whole", "saw every item"], ["stopped", "stopped, or above a limit"]]));
+    legend([["best-line", "best so far"], ["whole", "complete"], ["stopped", "stopped or above a limit"]]));
 }
 
 function historyChart(width, name, isMore) {
@@ -63,8 +63,8 @@ function historyChart(width, name, isMore) {
     best = value;
   }
   if (best !== null) steps += `H${x(last)}`;
-  const told = `${name} of ${plural(ASKED.length, "trial")}${best === null ? "" : `, the best ${OBJECTIVES[name].told(best)}`}`;
-  return svg("svg", { class: "chart", width, height, role: "img", "aria-label": told },
+  const description = `${name} of ${plural(ASKED.length, "trial")}${best === null ? "" : `, the best ${OBJECTIVES[name].text(best)}`}`;
+  return svg("svg", { class: "chart", width, height, role: "img", "aria-label": description },
     axes(width, height, margin, {
       y, yTicks: ticks(...range, 4), yTick: OBJECTIVES[name].tick, yName: OBJECTIVES[name].axis,
       x, xTicks: ticks(0, last, width < 420 ? 4 : 8).filter(Number.isInteger), xTick: String, xName: "trial",
@@ -76,5 +76,5 @@ function historyChart(width, name, isMore) {
 function drawFront() {
   if (!ASKED.length) return null;
   const costs = ["tokens", ...(DATA.objectives.some(([name]) => name === "seconds") ? ["seconds"] : [])];
-  return section("front", "The trials", el("div", { class: "pictures" }, costs.map(frontPicture), DATA.objectives.map(historyPicture)));
+  return section("front", "Trials", el("div", { class: "pictures" }, costs.map(frontPicture), DATA.objectives.map(historyPicture)));
 }

@@ -1,19 +1,22 @@
-// What every picture of trials has: the data, how objectives are told, axes, and points.
+// Shared parts of all charts of trials: data, formats of objectives, axes, points.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
 const OBJECTIVES = {
-  accuracy: { axis: "accuracy, %", told: (value) => percent(value), tick: (value) => decimal(value, 0, 2) },
-  tokens: { axis: "tokens an answer", told: (value) => `${count(value)} tokens`, tick: (value) => count(value) },
-  seconds: { axis: "seconds an answer", told: (value) => seconds(value), tick: (value) => seconds(value) },
+  accuracy: { axis: "accuracy, %", text: (value) => percent(value), tick: (value) => decimal(value, 0, 2) },
+  tokens: { axis: "tokens per answer", text: (value) => `${count(value)} tokens`, tick: (value) => count(value) },
+  seconds: { axis: "time per answer", text: (value) => seconds(value), tick: (value) => seconds(value) },
 };
+
+// The names of outcomes on the page, in the order of the summary.
+const TRIAL_OUTCOMES = { whole: "complete", stopped: "stopped", repeated: "repeated", rejected: "rejected", failed: "failed" };
 
 const TRIALS = new Map(DATA.trials.map((trial) => [trial.number, trial]));
 const ASKED = DATA.trials.filter((trial) => Object.keys(trial.sought).length > 0);
 const LAST = DATA.finals[0] ?? null;
 const WINNER = LAST?.winner ?? null;
 
-// A choice as people read it: without the quotes of JSON texts.
+// A choice without the quotes of JSON strings.
 function choice(value) {
   const text = String(value);
   return /^"[^"\\]*"$/.test(text) ? text.slice(1, -1) : text;
@@ -23,21 +26,21 @@ function choices(point) {
   return Object.entries(point).map(([name, value]) => `${name} ${choice(value)}`).join(", ");
 }
 
-// Alternatives of choices and numbers of ranges, in their order; the trial's sign on hover.
+// The point of a trial in a chart; its tooltip has the values and the choices.
 function trialPoint(trial, x, y, kind = "") {
   const state = trial.number === WINNER ? "winner" : trial.outcome === "whole" && trial.is_feasible ? "whole" : "stopped";
-  const told = Object.entries(trial.sought).map(([name, value]) => OBJECTIVES[name].told(value)).join(", ");
-  const what = trial.outcome === "stopped" ? "stopped, would have come to" : trial.is_feasible ? "came to" : "above a limit, came to";
+  const values = Object.entries(trial.sought).map(([name, value]) => OBJECTIVES[name].text(value)).join(", ");
+  const note = trial.outcome === "stopped" ? " (stopped, predicted)" : trial.is_feasible ? "" : " (above a limit)";
   return svg("a", { href: `#trial-${trial.number}`, class: `trial ${state} ${kind}` },
-    svg("title", {}, shown(`trial ${trial.number} ${what} ${told}\n${choices(trial.point)}`)),
+    svg("title", {}, shown(`trial ${trial.number}${note}: ${values}\n${choices(trial.point)}`)),
     svg("circle", { cx: x, cy: y, r: state === "winner" ? 6 : 4.5, class: "dot" }));
 }
 
-// The range of values with a little room, shares kept within 0 and 1.
+// The range of values with a small margin; shares stay within 0 and 1.
 function reach(values, isShare) {
   const low = Math.min(...values), high = Math.max(...values);
-  const room = (high - low) * 0.08 || Math.abs(high) * 0.1 || 0.05;
-  return isShare ? [Math.max(0, low - room), Math.min(1, high + room)] : [Math.max(0, low - room), high + room];
+  const margin = (high - low) * 0.08 || Math.abs(high) * 0.1 || 0.05;
+  return isShare ? [Math.max(0, low - margin), Math.min(1, high + margin)] : [Math.max(0, low - margin), high + margin];
 }
 
 function axes(width, height, margin, { y, yTicks, yTick, yName, x, xTicks, xTick, xName, xRank }) {

@@ -1,17 +1,17 @@
-// Every trial, in a table that can be sorted.
+// All trials in a table that can be sorted.
 
 const COLUMNS = [
   { name: "Trial", value: (trial) => trial.number, shows: (trial) => String(trial.number) },
   { name: "Outcome", value: (trial) => trial.outcome, shows: outcome, isText: true },
-  { name: "Accuracy", value: (trial) => trial.accuracy, shows: (trial) => (trial.num_items ? [percent(trial.accuracy), el("span", { class: "below" }, `${interval(trial.interval)} % of ${trial.num_items}`)] : "–") },
+  { name: "Accuracy", value: (trial) => trial.accuracy, shows: (trial) => (trial.num_items ? [percent(trial.accuracy), el("span", { class: "below" }, `${interval(trial.interval)} %, ${plural(trial.num_items, "item")}`)] : "–") },
   { name: "Tokens", value: (trial) => trial.tokens, shows: (trial) => count(trial.tokens) },
-  { name: "Seconds", value: (trial) => trial.seconds, shows: (trial) => seconds(trial.seconds) },
+  { name: "Time", value: (trial) => trial.seconds, shows: (trial) => seconds(trial.seconds) },
   { name: "Choices", value: (trial) => choices(trial.point), shows: (trial) => words(choices(trial.point)), isText: true },
   { name: "Run", value: (trial) => trial.run?.path, shows: (trial) => (trial.run ? runLink(trial.run, "run") : "–"), isText: true },
 ];
 
 function outcome(trial) {
-  return [trial.number === WINNER ? el("b", {}, "winner") : trial.outcome, !trial.is_feasible && trial.outcome !== "rejected" && ", above a limit",
+  return [trial.number === WINNER ? el("b", {}, "winner") : TRIAL_OUTCOMES[trial.outcome], !trial.is_feasible && trial.outcome !== "rejected" && ", above a limit",
     trial.reason && el("span", { class: "below" }, brief(trial.reason, {}, 160))];
 }
 
@@ -28,7 +28,7 @@ function drawTrials() {
       return (one < other ? -1 : one > other ? 1 : a.number - b.number) * (down ? -1 : 1);
     });
     body.replaceChildren(...rows.map(trialRow));
-    heads.forEach((head, place) => head.setAttribute("aria-sort", COLUMNS[place] !== column ? "none" : down ? "descending" : "ascending"));
+    heads.forEach((head, index) => head.setAttribute("aria-sort", COLUMNS[index] !== column ? "none" : down ? "descending" : "ascending"));
   };
   const heads = COLUMNS.map((column) => el("th", { scope: "col", class: column.isText ? null : "number" },
     el("button", {
