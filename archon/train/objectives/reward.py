@@ -143,7 +143,7 @@ class RewardModeling:
             **({"pairs": len(learn.pairs)} if learn.pairs else {}),
             "penalty": probe.penalty,
             "fold_losses": [round(loss, 5) for loss in probe.fold_losses],
-            "learnt": _metrics(logit_N[:num_learned], learn),
+            "learnt": _metrics(logit_N[:num_learned], learn),  # codespell:ignore learnt
             "before": _metrics(logit_N[num_learned:], held_out),
             "probe_seconds": round(time.monotonic() - started, 1),
         }
