@@ -35,12 +35,7 @@ from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 from archon.spec import catalog
 
 ROOT = Path(__file__).parents[2]
-UNCHECKED = {"log.md", "map.md"}
-"""Pages that are not written to be run: records of experiments, and a description of the code."""
-PAGES = [
-    ROOT / "README.md",
-    *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.name not in UNCHECKED),
-]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?[^\n]*$\n', re.MULTILINE)
 SHIM = f"""#!{sys.executable}
 import sys
