@@ -56,7 +56,7 @@ def main() -> None:
         )
         archon("eval", SHOWN, "smoke", "--limit", "12", "--output", "runs/fused", *both)
         archon("view", "runs/fused", "--output", "fused.html")
-        search = ["small", "arithmetic", "--trials", "12", "--limit", "40", "--final-limit", "40"]
+        search = ["small", "arithmetic", "--trials", "6", "--limit", "20", "--final-limit", "20"]
         archon("search", *search, "--study", "first", *solver)
         archon("view", "runs/first", "--output", "study.html")
         with sync_playwright() as playwright:
