@@ -93,7 +93,7 @@ def test_a_chain_of_similar_texts_joins_only_the_first() -> None:
     [
         ({"model": None}, "needs a model"),
         ({"by": "value"}, "by value uses no model"),
-        ({"model": "s"}, "no sentence encoder"),
+        ({"model": "s"}, "is not a sentence encoder"),
         ({"model": "x"}, "no role"),
         ({"similarity": 1.5}, "1"),
     ],
