@@ -240,5 +240,5 @@ def test_a_text_may_fill_the_context_but_not_exceed_it() -> None:
     assert read(engine, prompt_of(512))[0].shape == (32,)
     with pytest.raises(ContextLengthError):
         engine.add(hidden_state_request(prompt_of(513)))
-    with pytest.raises(EngineError, match="needs a prompt"):
+    with pytest.raises(EngineError, match="needs at least one prompt token"):
         engine.add(hidden_state_request(()))

@@ -48,9 +48,9 @@ def finish(engine: RecordingEngine, max_steps: int = 20_000) -> dict[Prompt, int
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
-        (make_request(()), "needs a prompt"),
-        (make_request((1,), draws=()), "needs a prompt"),
-        (make_request((1,), max_tokens=0), "needs a prompt"),
+        (make_request(()), "needs at least one prompt token"),
+        (make_request((1,), draws=()), "needs at least one prompt token"),
+        (make_request((1,), max_tokens=0), "needs at least one prompt token"),
         (make_request((1, 304)), "vocabulary"),
         (make_request((-1, 3)), "vocabulary"),
         (make_request((1 << 70,)), "vocabulary"),

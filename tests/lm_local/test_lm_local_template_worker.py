@@ -154,7 +154,7 @@ def test_a_worker_that_does_not_start_is_an_error_with_the_reason(
     reason = (
         "No module named 'no_such_library'"
         if "import" in program
-        else "exits without an error message"
+        else "it exited without an error message"
     )
     with pytest.raises(ModelError, match=f"chat templates did not start: .*{reason}"):
         rendered(renderer, "x")

@@ -147,7 +147,7 @@ async def test_sleeping_takes_no_time(sandbox: Sandbox) -> None:
             "output",
             "printed more than 9 bytes",
         ),
-        (SandboxLimits(output_bytes=9), "'0123456789'", "output", "value takes more than 9 bytes"),
+        (SandboxLimits(output_bytes=9), "'0123456789'", "output", "value has more than 9 bytes"),
         (SandboxLimits(code_bytes=9), "123456 + 78", "error", "11 bytes; 9 are allowed"),
     ],
 )
