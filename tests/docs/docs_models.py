@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 
 from archon.spec import catalog
 
 SCRIPTED_REWARD = Path(__file__).parent / "scripted_reward.json"
+
+
+MOST = {"--trials": 3, "--limit": 20, "--final-limit": 10}
+"""Option → its largest value in the tests."""
+
+
+def reduced(arguments: list[str]) -> list[str]:
+    """Return the arguments of a command with smaller numbers of items and trials."""
+    found = list(arguments)
+    for place, (option, value) in enumerate(pairwise(arguments), 1):
+        if option in MOST and value.isdecimal():
+            found[place] = str(min(int(value), MOST[option]))
+    return found
 
 
 def use_scripted_model() -> None:

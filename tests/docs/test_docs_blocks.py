@@ -8,7 +8,8 @@ Blocks run in the order of their page, in one empty folder. What a fence means:
 - ``json``: must be JSON. ``text`` and the rest are not run.
 
 ``<!--- skip: next "reason" -->`` skips the next block. Local decoders are replaced by the scripted
-model, so that no weights are needed, and port 8000 by a free one. A block that ends in
+model, so that no weights are needed, large numbers of items and trials by small ones, and port 8000
+by a free one. A block that ends in
 ``archon serve`` runs until the page ends.
 """
 
@@ -40,10 +41,10 @@ FENCE = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?[^\n]*$\n', 
 SHIM = f"""#!{sys.executable}
 import sys
 sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
-from docs_models import use_scripted_model
+from docs_models import reduced, use_scripted_model
 from archon.cli import main
 use_scripted_model()
-sys.exit(main())
+sys.exit(main(reduced(sys.argv[1:])))
 """
 SECONDS_TO_START = 60
 

@@ -223,7 +223,7 @@ def _reply() -> Any:
         ({"lora": {"rank": 4, "dropout": 0.1}}, "'lora.dropout' must be 0"),
         ({"group": 1}, "$.group"),
         ({"gamma": 1}, "gamma"),
-        ({"model": "scripted"}, "no weights here"),
+        ({"model": "scripted"}, "has no weights on this machine"),
         ({"model": "scorer.json"}, "scorer is a reward model"),
         (
             {

@@ -294,7 +294,7 @@ def test_transformers_and_the_engine_read_a_pretrained_decoder(tmp_path: Path, f
         ({"lora": {"rnk": 4}}, "did you mean 'rank'"),
         ({"last_layers": 1}, "either 'lora' or 'last_layers'"),
         ({"lora": None, "last_layers": 3}, "'last_layers' is 3, but base has 2 layers"),
-        ({"model": "scripted"}, "no weights here"),
+        ({"model": "scripted"}, "has no weights on this machine"),
         ({"model": "nowhere"}, "no model 'nowhere'"),
         ({"data": {"path": "none.jsonl"}}, "none.jsonl"),
         ({"held_out": 40}, "is left to learn from"),
