@@ -8,9 +8,8 @@ Blocks run in the order of their page, in one empty folder. What a fence means:
 - ``json``: must be JSON. ``text`` and the rest are not run.
 
 ``<!--- skip: next "reason" -->`` skips the next block. Local decoders are replaced by the scripted
-model, so that no weights are needed, large numbers of items and trials by small ones, and port 8000
-by a free one. A block that ends in
-``archon serve`` runs until the page ends.
+model, so that no weights are needed; large numbers of items and trials by small ones; and port 8000
+by a free one. A block that ends in ``archon serve`` runs until the page ends.
 """
 
 from __future__ import annotations
