@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,11 @@ def console() -> Console:
 def print_line(text: str, style: str | None = None) -> None:
     """Print text on standard error without wrapping it at the width of the terminal."""
     console().print(text, style=style, soft_wrap=True)
+
+
+def spinner(text: str) -> AbstractContextManager[object]:
+    """Show what a command waits for while a block runs, on a terminal that can redraw a line."""
+    return console().status(text) if console().is_interactive else nullcontext()
 
 
 def emit(result: Mapping[str, Any]) -> None:

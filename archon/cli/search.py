@@ -16,6 +16,7 @@ from archon.cli.console import (
     p_text,
     points,
     print_line,
+    spinner,
     with_interval,
 )
 from archon.cli.exits import FAILED
@@ -176,7 +177,7 @@ def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
     """
     from archon.api import prepare_search
 
-    with console().status("checking the space"):
+    with spinner("checking the space"):
         session, loader = prepare_search(space, bench, config)
     result = _run(session, loader)
     if as_json:

@@ -47,7 +47,7 @@ class SearchDisplay:
         )
 
     def __enter__(self) -> Self:
-        if console().is_terminal:
+        if console().is_interactive:
             self._live.start()
         return self
 

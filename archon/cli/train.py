@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, emit, print_line
+from archon.cli.console import console, emit, print_line, spinner
 from archon.cli.options import command
 from archon.cli.weights import local_card, pull
 from archon.errors import FileError, UsageError, reference_at, require
@@ -96,7 +96,7 @@ def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.devi
         lambda data: _sample_replies(data, base_dir, folder.path),
     )
     try:
-        with console().status("loading the model and the data"):
+        with spinner("loading the model and the data"):
             objective = objective_module(spec.training).open_objective(spec, start)
     except FileError as error:
         raise error.in_file(loaded.file) from None
@@ -140,7 +140,7 @@ def _progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
     On a terminal it shows a bar, elsewhere it prints a line for each twentieth of a task. The name
     of a task ends at its first comma.
     """
-    if not console().is_terminal:
+    if not console().is_interactive:
         printed: dict[str, int] = {}
 
         def line(task: str, done: int, total: int) -> None:

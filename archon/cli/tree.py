@@ -22,7 +22,7 @@ REFRESHES_PER_SECOND = 8
 @contextmanager
 def live_tree(architecture: Architecture) -> Iterator[OnEvent | None]:
     """Display the tree while the block runs; yield its listener, or None without a terminal."""
-    if not console().is_terminal:
+    if not console().is_interactive:
         yield None
         return
     from rich.live import Live

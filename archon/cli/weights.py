@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from archon import weights
-from archon.cli.console import console, megabytes
+from archon.cli.console import console, megabytes, spinner
 from archon.errors import UsageError
 from archon.lm.lazy import LazyLM
 from archon.spec.model import LocalCard
@@ -41,7 +41,7 @@ def open_all(lms: Iterable[LazyLM]) -> None:
             if weights.find(lm.card, lm.base_dir) is None:
                 with lm.naming_card():
                     pull(lm.card, lm.base_dir)
-            with console().status(f"loading {lm.card.name}"):
+            with spinner(f"loading {lm.card.name}"):
                 lm.open()
         else:
             lm.open()
@@ -72,7 +72,7 @@ def local_card(loaded: Loaded[Any]) -> LocalCard:
 
 def pull(card: LocalCard, base_dir: Path, *, verify: bool = False) -> Path:
     """Pull weights with a progress bar; without a terminal, print a line for each tenth."""
-    with _bar(card.name) if console().is_terminal else _lines(card.name) as listen:
+    with _bar(card.name) if console().is_interactive else _lines(card.name) as listen:
         return weights.pull(card, base_dir, listen, verify=verify)
 
 

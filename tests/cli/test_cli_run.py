@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from cli_runner import SCRIPTED, Cli
 
+from archon.cli.console import console
+
 
 def test_run_prints_the_answer_and_nothing_else_on_standard_output(cli: Cli) -> None:
     assert cli("run", "single", "What is 2 + 3?", *SCRIPTED) == 0
@@ -190,3 +192,16 @@ def test_a_closed_standard_output_prints_no_traceback() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+def test_a_terminal_that_cannot_redraw_gets_no_moving_display(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_INTERACTIVE", "0")
+    console.cache_clear()
+    try:
+        assert cli("run", "self-consistency", "What is 2 + 3?", *SCRIPTED) == 0
+    finally:
+        console.cache_clear()
+    assert cli.stderr.count("generator") <= 1  # frames would follow one another
