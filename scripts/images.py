@@ -71,9 +71,11 @@ def main() -> None:
 def archon(*arguments: str) -> str:
     """Run a command and return what it prints, with colours."""
     environment = os.environ | {
-        "FORCE_COLOR": "1",
         "COLUMNS": str(COLUMNS),
+        "FORCE_COLOR": "1",
+        "PYTHONPATH": str(ROOT),
         "TERM": "xterm-256color",
+        "TTY_INTERACTIVE": "0",  # progress as lines, not as a display that moves
     }
     environment.pop("NO_COLOR", None)
     done = subprocess.run(
