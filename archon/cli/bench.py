@@ -167,7 +167,7 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
 def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> None:
     """Measure the overhead of a graph.
 
-    Ask questions to the architecture ARCH with a scripted model in every role, and print
+    Ask the architecture ARCH questions, with a scripted model in every role, and print
     milliseconds per question and memory.
     """
     from archon.bench.graph import run_graph_bench
@@ -343,7 +343,7 @@ def _read_result(path: Path) -> dict[str, Any]:
     default=20.0,
     show_default=True,
     metavar="N",
-    help="Start no request later than N seconds after the start of a turn.",
+    help="Stop starting requests N seconds into each turn.",
 )
 @_count(
     "--rounds",

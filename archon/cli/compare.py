@@ -43,9 +43,9 @@ _MAX_WARNINGS = 6
 def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: bool) -> None:
     """Compare architectures on the same items.
 
-    Differences are tested in pairs. ARCH and BENCH are names in the catalogue or paths. --model
-    applies to every architecture that has the role. --output names one folder for the comparison,
-    with a subfolder for each run: 1-ARCH, 2-ARCH, ...
+    Differences are tested by item, in pairs. ARCH and BENCH are names in the catalogue or paths.
+    --model applies to every architecture that has the role. --output names one folder for the
+    comparison, with a subfolder for each run: 1-ARCH, 2-ARCH, ...
     """
     from archon.api import run_folder
     from archon.evals.comparison import compare as compared

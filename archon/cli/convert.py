@@ -24,7 +24,7 @@ _MAX_PATHS, _MAX_LINES = 3, 200
 @click.option(
     "--output",
     metavar="FILE",
-    help="Write to this file; by default to FILE's name with the ending .archon.json, in the "
+    help="Write to this file; by default to FILE's name with the extension .archon.json, in the "
     "current folder.",
 )
 def convert(file: str, output: str | None, as_json: bool) -> None:

@@ -19,7 +19,7 @@ from archon.errors import UsageError
     type=click.Choice(["jsonl", "csv"]),
     default="jsonl",
     show_default=True,
-    help="Write this format.",
+    help="Output format.",
 )
 @click.option("--traces", is_flag=True, help="Include every prompt and completion; not in CSV.")
 @click.option("--output", metavar="FILE", help="Write to this file instead of standard output.")

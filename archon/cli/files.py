@@ -90,7 +90,7 @@ def _check_summary(check: SpaceCheck) -> str:
 def schema(kind: str, as_json: bool) -> None:
     """Print the JSON Schema of a kind of file.
 
-    Editors complete and check files with it.
+    Editors use it for completion and validation.
     """
     from archon.spec.reader import schema as schema_of
 

@@ -87,7 +87,7 @@ def show(name: str, as_json: bool) -> None:
 def rm(name: str, as_json: bool) -> None:
     """Delete a model's weights from Archon's cache.
 
-    NAME is a name in the catalogue or a path. Files in the cache of the Hugging Face hub stay.
+    NAME is a name in the catalogue or a path. Files in the Hugging Face cache are kept.
     """
     loaded = load_model_card(name)
     card = local_card(loaded)

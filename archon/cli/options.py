@@ -120,7 +120,7 @@ seed_option = click.option(
     default=0,
     show_default=True,
     metavar="N",
-    help="Seed the samples; the items do not depend on it.",
+    help="Random seed of the samples; it does not change the items.",
 )
 
 data_option = click.option(

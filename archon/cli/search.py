@@ -71,7 +71,7 @@ _OPTIONS = (
         default=100,
         show_default=True,
         metavar="N",
-        help="Ask trials only the first N items of the split search.",
+        help="Run trials on the first N items of the split search.",
     ),
     click.option(
         "--final-limit",
@@ -79,7 +79,7 @@ _OPTIONS = (
         default=200,
         show_default=True,
         metavar="N",
-        help="Ask finalists only the first N items of the splits select and test.",
+        help="Run finalists on the first N items of the splits select and test.",
     ),
     click.option(
         "--finalists",
@@ -99,7 +99,9 @@ _OPTIONS = (
         "--max-seconds", type=float, metavar="N", help="Limit the mean seconds per answer to N."
     ),
     click.option(
-        "--no-stopping", is_flag=True, help="Ask every trial all items, even a hopeless one."
+        "--no-stopping",
+        is_flag=True,
+        help="Run every trial on all items; do not stop hopeless ones early.",
     ),
     click.option(
         "--warm-start",
@@ -116,7 +118,9 @@ _OPTIONS = (
         "folder, runs/STUDY. Several workers need a database server, such as "
         "postgresql+psycopg://USER@HOST/NAME.",
     ),
-    click.option("--study", metavar="NAME", help="Name the study; by default it gets a new name."),
+    click.option(
+        "--study", metavar="NAME", help="Name of the study; by default a new name is generated."
+    ),
     click.option("--resume", is_flag=True, help="Resume the study in --study, if there is one."),
     no_cache_option,
     click.option(
@@ -171,9 +175,9 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
     """Search a space for the best architecture.
 
-    SPACE and BENCH are names in the catalogue or paths. Trials answer items of BENCH's split
-    search, the best trials also items of select, and the winner items of test, where it is compared
-    with a plain vote at equal cost. The winner is written as an ordinary architecture file.
+    SPACE and BENCH are names in the catalogue or paths. Trials run on BENCH's split search and the
+    best of them on select. The winner is compared on test with a plain vote at equal cost, and is
+    written as an ordinary architecture file.
     """
     from archon.api import prepare_search
 

@@ -31,9 +31,9 @@ def view(
 ) -> None:
     """Write runs or a study as one HTML page.
 
-    RUN is the folder of a run. Several runs share the page, with their paired differences. STUDY is
-    a study of archon search: its folder, its SQLite file, or the URL of its storage with --study.
-    The page needs no network.
+    RUN is the folder of a run. Several runs are shown on one page, with their paired differences.
+    STUDY is a study of archon search: its folder, its SQLite file, or the URL of its storage with
+    --study. The page needs no network.
     """
     from archon.study.load_study import is_study
 

@@ -28,7 +28,7 @@ TRAININGS = {
     "sft": TrainingKind(
         "archon.train.objectives.sft",
         "Fine-tune a model on prompts and completions.",
-        "the adapter or the model, a model card, and the loss as a picture",
+        "the adapter or the model, a model card, and a plot of the loss",
     ),
     "reward": TrainingKind(
         "archon.train.objectives.reward",
@@ -39,17 +39,17 @@ TRAININGS = {
     "dpo": TrainingKind(
         "archon.train.objectives.dpo",
         "Train a model to prefer chosen replies to rejected ones.",
-        "the adapter or the model, a model card, and the loss as a picture",
+        "the adapter or the model, a model card, and a plot of the loss",
     ),
     "grpo": TrainingKind(
         "archon.train.objectives.reinforcement",
         "Train a model on rewards for its replies, relative to their group.",
-        "the adapter or the model, a model card, and the reward as a picture",
+        "the adapter or the model, a model card, and a plot of the reward",
     ),
     "ppo": TrainingKind(
         "archon.train.objectives.reinforcement",
         "Train a model on rewards for its replies, with a value head.",
-        "the adapter or the model, a model card, and the reward as a picture",
+        "the adapter or the model, a model card, and a plot of the reward",
     ),
     "classify": TrainingKind(
         "archon.train.objectives.classify",
@@ -60,7 +60,7 @@ TRAININGS = {
     "pretrain": TrainingKind(
         "archon.train.objectives.pretrain",
         "Train a small decoder from scratch.",
-        "the model, a model card, and the loss as a picture",
+        "the model, a model card, and a plot of the loss",
     ),
 }
 """Kinds by the ``training`` key of a configuration, in the order of the help."""
