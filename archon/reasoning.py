@@ -330,7 +330,7 @@ class _Patterns:
         return min(stop, len(text) - len(line)) if self._may_start(line) else stop
 
     def _may_start(self, line: str) -> bool:
-        """Return True if more text may turn a line into one that begins with a start marker."""
+        """Return True if the line, once complete, could begin with a start marker."""
         if not self._starts.strings or len(line) > self._starts.longest + _LONGEST_LEAD_IN:
             return False
         return any(

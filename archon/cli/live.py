@@ -257,7 +257,7 @@ class Lines:
         print_line(f"{state.title}: {counted(state.num_runs, 'question')}")
 
     def on_progress(self, progress: EvalProgress) -> None:
-        """Record an answer, and print a line if it completes a tenth."""
+        """Record an answer, and print a line each time another tenth is done."""
         self._state.on_progress(progress)
         tenth = 10 * progress.num_done // progress.num_runs
         is_time = self._state.seconds - self._printed_at >= MIN_LINE_SECONDS

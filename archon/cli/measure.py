@@ -54,7 +54,7 @@ class Selection:
         )
 
     def evaluation(self, architecture: Architecture, items: Benchmark) -> Evaluation:
-        """Make the evaluation of an architecture on the selected items."""
+        """Build the evaluation of an architecture on the selected items."""
         from archon.evals.runner import Evaluation
 
         return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs)

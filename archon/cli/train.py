@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def train_command(kind: str) -> click.Command:
-    """Make the command of one kind of training."""
+    """Build the command for one kind of training."""
 
     @command
     @click.argument("config")

@@ -103,7 +103,7 @@ def _on_front(accuracies: Sequence[float | None], prices: Sequence[float | None]
 
 
 def _pair(run_a: NamedTally, run_b: NamedTally) -> tuple[dict[str, Any], str | None]:
-    """Compare two runs; return the pair, and a warning if the items do not separate them."""
+    """Compare two runs; return the pair, and a warning if the items cannot tell them apart."""
     (name_a, a), (name_b, b) = run_a, run_b
     means_a, means_b = a.item_means, b.item_means
     shared = [item for item in means_a if item in means_b]

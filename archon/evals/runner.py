@@ -91,7 +91,7 @@ class Evaluation:
     def of(
         cls, architecture: Architecture, benchmark: Benchmark, *, seed: int = 0, epochs: int = 1
     ) -> Evaluation:
-        """Make the evaluation of an architecture on the items of a benchmark.
+        """Build the evaluation of an architecture on the items of a benchmark.
 
         Raises
         ------

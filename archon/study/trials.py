@@ -139,7 +139,7 @@ def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 @dataclass(frozen=True)
 class StudyCost:
-    """Tokens that the trials of a study decoded, and would have decoded otherwise."""
+    """Tokens decoded by a study's trials, and by trials without pool or early stopping."""
 
     generated_tokens: int
     """Decoded."""

@@ -166,7 +166,7 @@ def _turns(messages: Any, place: str) -> Iterator[Dialogue]:
             yield Dialogue(tuple(before), message.content, place)
         before.append(message)
     if not any(message.role == "assistant" for message in before):
-        raise SpecError("has no message of the assistant to learn", file=place, path="$.messages")
+        raise SpecError("has no assistant message to learn from", file=place, path="$.messages")
 
 
 def read_messages(messages: Any, place: str) -> tuple[Message, ...]:

@@ -21,7 +21,7 @@ _PREFIX = 0
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Options of a context: flash attention, and a KV buffer for all sequences or one for each."""
+    """Context options: flash attention, and whether sequences share one KV buffer."""
 
     flash_attention: bool
     kv_unified: bool

@@ -54,7 +54,7 @@ class ContenderEntry:
 
 @dataclass(slots=True)
 class Comparison:
-    """Contenders of a comparison, which an interrupt may have ended early."""
+    """A comparison's contenders; incomplete if the comparison was interrupted."""
 
     entries: list[ContenderEntry]
     interrupted: bool = False

@@ -35,9 +35,9 @@ class EquationCritic:
 
 
 async def judge_equations(context: NodeContext, candidates: Sequence[Candidate]) -> list[Ruling]:
-    """Fail candidates with a wrong calculation and pass those whose calculations are all right.
+    """Fail candidates with a wrong calculation and pass those whose calculations are all correct.
 
-    A candidate without a calculation gets an abstention, because nothing could be checked.
+    The judge abstains on a candidate without calculations, because nothing can be checked.
     """
     return [_ruling(equations.check_equations(candidate.text)) for candidate in candidates]
 

@@ -1,4 +1,4 @@
-"""The unit test generator: writes unit tests of the question.
+"""The unit test generator: writes unit tests for the question.
 
 Tests in prose are statements, after Saad-Falcon et al. (arXiv 2409.15254). Tests that run are
 assertions, after Chen et al. (CodeT, arXiv 2207.10397).

@@ -206,7 +206,7 @@ def _value(expression: str) -> Value:
 
 
 def _sum(symbols: list[str]) -> Value:
-    """Evaluate the sum at the end of the reversed ``symbols``, and remove it."""
+    """Pop the next sum off ``symbols``, which is in reverse order, and return its value."""
     value = _product(symbols)
     while symbols and symbols[-1] in "+-":
         sign = 1 if symbols.pop() == "+" else -1

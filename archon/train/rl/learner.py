@@ -170,7 +170,7 @@ class Learner:
 
     @contextmanager
     def _reference_weights(self) -> Iterator[None]:
-        """Give the model the weights of the beginning of the training during the block."""
+        """Within the block, restore the weights from the start of the training."""
         current = {name: parameter.data for name, parameter in self._trained.items()}
         for name, parameter in self._trained.items():
             parameter.data = self._reference[name]
