@@ -55,7 +55,7 @@ def pair_power(differences: Sequence[float]) -> PairPower:
 def pair_warning(
     a: str, b: str, differences: Sequence[float], interval: Interval, power: PairPower
 ) -> str | None:
-    """Return a warning if the items cannot tell ``a`` and ``b`` apart: their interval includes 0."""
+    """Return a warning if the items cannot tell ``a`` and ``b`` apart: 0 is in the interval."""
     low, high = interval
     if low > _ROUNDING or high < -_ROUNDING:
         return None
