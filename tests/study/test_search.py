@@ -169,7 +169,7 @@ def test_the_winner_has_the_chosen_models(folder: Path) -> None:
     own = {"version": 1, "name": "own", "backend": "scripted", "accuracy": 0.9}
     (folder / "own.json").write_text(json.dumps(own))
     result = searched(study="one", trials=2, finalists=0, models={"solver": "./own.json"})
-    assert (result.best or {})["architecture"]["models"] == {"solver": "./own.json"}
+    assert (result.best or {})["architecture"]["models"] == {"solver": str(folder / "own.json")}
     with pytest.raises(UsageError, match="the space tiny has no role 'judge'"):
         searched(models={"judge": "scripted"})
 
@@ -357,3 +357,23 @@ def test_an_interrupted_search_keeps_finished_trials_and_continues(folder: Path)
     assert "resume with: --study one --resume" in stderr
     assert "Traceback" not in stderr
     assert main([*ARGUMENTS, *more, "--resume"]) == 0
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_the_winners_file_finds_its_models_from_its_own_folder(given: bool) -> None:
+    card = {"version": 1, "name": "quick", "backend": "scripted", "accuracy": 0.9}
+    Path("quick.json").write_text(json.dumps(card))
+    if not given:
+        Path("space.json").write_text(json.dumps({**SPACE, "models": {"solver": "quick.json"}}))
+    models: dict[str, Any] = {"models": {"solver": "quick.json"}} if given else {}
+    result = archon.search(
+        "./space.json",
+        "smoke",
+        data="items.jsonl",
+        trials=2,
+        limit=5,
+        finalists=0,
+        study="one",
+        **models,
+    )
+    assert archon.load(Path(result.output or "")).run("What is 2 + 3?").text
