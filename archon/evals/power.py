@@ -59,10 +59,12 @@ def pair_warning(
     low, high = interval
     if low > _ROUNDING or high < -_ROUNDING:
         return None
-    warning = (
-        f"{a} and {b}: {len(differences):,} items do not show which is better; they detect a "
-        f"difference of {percent(power.detectable_difference)} points with 80 % power"
-    )
+    if power.detectable_difference < 1:
+        points = percent(power.detectable_difference)
+        detects = f"they detect a difference of {points} points with 80 % power"
+    else:
+        detects = "they are too few to detect any difference with 80 % power"
+    warning = f"{a} and {b}: {len(differences):,} items do not show which is better; {detects}"
     if power.items_needed is None:
         return warning
     observed = percent(abs(fmean(differences)))

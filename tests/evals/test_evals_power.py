@@ -81,3 +81,10 @@ def test_epochs_that_agree_save_no_items() -> None:
     once = accuracy_warning([1.0, 0.0] * 12, 24)
     assert accuracy_warning([1.0, 0.0] * 12, 96) == once
     assert accuracy_warning([0.5] * 24, 96) != once
+
+
+def test_a_warning_does_not_promise_what_few_items_cannot_show() -> None:
+    differences = [-1.0, -1.0, -1.0, 1.0]
+    power = pair_power(differences)
+    warning = pair_warning("a", "b", differences, (-1.0, 0.5), power)
+    assert "too few to detect any difference" in (warning or "")
