@@ -190,15 +190,12 @@ def _sample_replies(data: SampledReplies, base_dir: Path, path: Path) -> Run:
     from archon.cli.measure import Job, RunPolicy, measure
     from archon.evals.run import read_run
     from archon.evals.runner import Evaluation
+    from archon.graph.absolute_paths import absolute
     from archon.graph.loading import Loader
-    from archon.spec.catalog import is_path
-
-    def resolve(ref: str) -> str:
-        return str(base_dir / ref) if is_path(ref) else ref
 
     loader = Loader()
-    architecture = loader.architecture(resolve(data.architecture))
-    items = benchmark(resolve(data.benchmark), split="search", limit=data.items)
+    architecture = loader.architecture(absolute(data.architecture, base_dir))
+    items = benchmark(absolute(data.benchmark, base_dir), split="search", limit=data.items)
     asked = Evaluation.of(architecture, items, seed=data.seed, epochs=data.epochs)
     folder = run_folder(path / "sampling", architecture.name, resume=True)
     measure([Job(asked, folder, architecture.name)], loader.lms, RunPolicy())

@@ -17,13 +17,12 @@ from archon.answers import READING_VERSION
 from archon.errors import UsageError
 from archon.evals.benchmarks import SPLITS
 from archon.evals.benchmarks.opening import Benchmark
+from archon.graph.absolute_paths import absolute_model
 from archon.graph.architecture import Architecture
 from archon.graph.exemplars import DEFAULT_POOL
 from archon.lm.pool import DrawPool
-from archon.spec.architecture import ArchitectureRef, ArchitectureSpec, RoleModel
-from archon.spec.catalog import is_path
+from archon.spec.architecture import ArchitectureSpec
 from archon.spec.messages import shown, suggestion
-from archon.spec.model import LocalCard, PathSource
 from archon.spec.reader import load_architecture
 from archon.storage.atomic import write_json
 from archon.storage.run_folder import make_folder
@@ -111,30 +110,6 @@ def prepare(
         },
         warm_start=[point_of(space, load_architecture(ref).spec) for ref in config.warm_start],
     )
-
-
-def _with_absolute_paths(model: RoleModel, base_dir: Path) -> RoleModel:
-    """Return a reference to a model that means the same in a file of any other folder."""
-
-    def absolute(ref: str) -> str:
-        return str(base_dir / ref) if is_path(ref) else ref
-
-    if isinstance(model, str):
-        return absolute(model)
-    if isinstance(model, ArchitectureRef):
-        return model.model_copy(update={"architecture": absolute(model.architecture)})
-    if isinstance(model, LocalCard):
-        sources = [
-            source.model_copy(update={"path": str(base_dir / source.path)})
-            if isinstance(source, PathSource)
-            else source
-            for source in model.sources
-        ]
-        addons = {
-            key: absolute(ref) for key in ("adapter", "reward") if (ref := getattr(model, key))
-        }
-        return model.model_copy(update={"sources": sources, **addons})
-    return model
 
 
 @dataclass
@@ -279,11 +254,10 @@ class SearchSession:
         if "/" in pool or pool.endswith((".json", ".jsonl")):
             pool = str(benchmark.base_dir / pool)
         declared = {
-            role: _with_absolute_paths(model, self.space.base_dir)
-            for role, model in spec.models.items()
+            role: absolute_model(model, self.space.base_dir) for role, model in spec.models.items()
         }
         given = {
-            role: _with_absolute_paths(os.fspath(model), Path.cwd())
+            role: absolute_model(os.fspath(model), Path.cwd())
             for role, model in self.config.models.items()
             if role in spec.models and isinstance(model, str | os.PathLike)
         }

@@ -15,13 +15,13 @@ from archon.engine.model.lora import Adapter
 from archon.engine.model.lora_config import read_adapter, write_adapter
 from archon.engine.model.weights import WeightSource, weights_of
 from archon.errors import UsageError
-from archon.graph.exemplars import with_absolute_pool
+from archon.graph.absolute_paths import absolute_card
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.reward import end_of_reply
 from archon.lm.local.tokenizer import TextTokenizer, TokenizerConfig, read_tokenizer_config
 from archon.lm.thinking import switches, template_variables
 from archon.spec import catalog
-from archon.spec.model import LocalCard, PathSource
+from archon.spec.model import LocalCard
 from archon.spec.training import TunedSpec
 from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, MODEL, Card
@@ -167,13 +167,5 @@ def open_base(card: LocalCard, card_dir: Path) -> Base:
 
 def base_card(card: LocalCard, card_dir: Path) -> Card:
     """Return the card as JSON data, with absolute paths."""
-    data: Card = json.loads(card.model_dump_json(exclude_none=True))
-    for source, json_source in zip(card.sources, data["sources"], strict=True):
-        if isinstance(source, PathSource):
-            json_source["path"] = str((card_dir / source.path).absolute())
-    if card.adapter is not None and catalog.is_path(card.adapter):
-        data["adapter"] = str((card_dir / card.adapter).absolute())
-    if card.prompt is not None:
-        prompt = with_absolute_pool(card.prompt, card_dir)
-        data["prompt"] = prompt.model_dump(mode="json", exclude_none=True)
+    data: Card = json.loads(absolute_card(card, card_dir).model_dump_json(exclude_none=True))
     return data

@@ -1,0 +1,42 @@
+"""References to files that mean the same in any folder, for files that are written elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from archon.graph.exemplars import with_absolute_pool
+from archon.spec.architecture import ArchitectureRef, RoleModel
+from archon.spec.catalog import is_path
+from archon.spec.model import LocalCard, ModelCard, PathSource
+
+
+def absolute(ref: str, base_dir: Path) -> str:
+    """Return a reference with its path, which starts at ``base_dir``, made absolute."""
+    return str((base_dir / ref).absolute()) if is_path(ref) else ref
+
+
+def absolute_card(card: ModelCard, base_dir: Path) -> ModelCard:
+    """Return a model card with absolute paths of weights, add-ons and exemplar pool."""
+    changes: dict[str, Any] = {}
+    if card.prompt is not None:
+        changes["prompt"] = with_absolute_pool(card.prompt, base_dir)
+    if isinstance(card, LocalCard):
+        changes["sources"] = [
+            source.model_copy(update={"path": str((base_dir / source.path).absolute())})
+            if isinstance(source, PathSource)
+            else source
+            for source in card.sources
+        ]
+        addons = {"adapter": card.adapter, "reward": card.reward}
+        changes |= {key: absolute(ref, base_dir) for key, ref in addons.items() if ref is not None}
+    return card.model_copy(update=changes)
+
+
+def absolute_model(model: RoleModel, base_dir: Path) -> RoleModel:
+    """Return the model of a role with absolute paths."""
+    if isinstance(model, str):
+        return absolute(model, base_dir)
+    if isinstance(model, ArchitectureRef):
+        return model.model_copy(update={"architecture": absolute(model.architecture, base_dir)})
+    return absolute_card(model, base_dir)
