@@ -3,8 +3,8 @@ r"""Extraction of the answer from a model's text, and comparison of answers (``r
 Reasoning, and text after the end of the model's turn, are removed first (``turns.py``). A number is
 read where the text states its answer (``statements.py``): after the last ``answer is …``,
 ``\boxed{…}``, ``#### …`` or ``Answer: …`` (``marks.py``) whose clause states one (``clauses.py``).
-If the text states no answer, its last number counts (``last_number.py``). If the stated answer is
-not a single number, there is no value, even if numbers occur elsewhere in the text.
+If the text states no answer, its last number counts (``last_number.py``). If it states an answer
+other than a single number, the result is None, even if numbers occur elsewhere in the text.
 ``code_blocks.py`` finds code.
 
 Every function runs in time linear in the length of the text, for every text.

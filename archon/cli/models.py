@@ -1,4 +1,4 @@
-"""``archon models``: model cards of the catalogue, and their weights on this machine."""
+"""``archon models``: model cards and their weights on this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from archon import weights
-from archon.cli.console import console, emit, megabytes, print_line
+from archon.cli.console import ResultPrinter, emit, megabytes, print_line
 from archon.cli.options import command
 from archon.cli.weights import local_card
 from archon.cli.weights import pull as pull_with_progress
@@ -19,7 +19,7 @@ from archon.spec.reader import Loaded, load_model_card
 
 @command
 def ls(as_json: bool) -> None:
-    """List the model cards of the catalogue.
+    """List the model cards in the catalogue.
 
     Also show which weights are on this machine.
     """
@@ -34,16 +34,15 @@ def ls(as_json: bool) -> None:
         size = megabytes(row["bytes"]) if row["bytes"] else ""
         where = "on disk" if row["path"] else ""
         table.add_row(row["name"], row["backend"], size, where, row["description"])
-    console().print(table)
+    ResultPrinter().table(table)
 
 
 @command
 @click.argument("name")
 def pull(name: str, as_json: bool) -> None:
-    """Download a model's weights and check their digest.
+    """Download a model's weights and verify their SHA-256 digest.
 
-    NAME is a name in the catalogue or a path. Weights that are already on this machine are checked
-    again.
+    NAME is a catalogue name or a path. Weights that are already on this machine are verified again.
     """
     from archon.weights.cache import read_record
     from archon.weights.digest import digest_of
@@ -61,7 +60,7 @@ def pull(name: str, as_json: bool) -> None:
     if as_json:
         emit(result)
     else:
-        print_line(f"{path}\n{megabytes(num_bytes)}, sha256 {sha256}")
+        ResultPrinter().line(f"{path}\n{megabytes(num_bytes)}, sha256 {sha256}")
 
 
 @command
@@ -69,7 +68,8 @@ def pull(name: str, as_json: bool) -> None:
 def show(name: str, as_json: bool) -> None:
     """Print a model card and the path of its weights.
 
-    NAME is a name in the catalogue or a path.
+    NAME is a catalogue name or a path. The card goes to standard output, the path to standard
+    error.
     """
     loaded = load_model_card(name)
     row = _row(loaded)
@@ -87,7 +87,7 @@ def show(name: str, as_json: bool) -> None:
 def rm(name: str, as_json: bool) -> None:
     """Delete a model's weights from Archon's cache.
 
-    NAME is a name in the catalogue or a path. Files in the Hugging Face cache are kept.
+    NAME is a catalogue name or a path. Files in the Hugging Face cache are kept.
     """
     loaded = load_model_card(name)
     card = local_card(loaded)
@@ -97,7 +97,7 @@ def rm(name: str, as_json: bool) -> None:
         path = str(remaining) if remaining else None
         emit({"name": card.name, "freed_bytes": freed, "path": path})
         return
-    console().print(
+    ResultPrinter().line(
         f"{card.name}: freed {megabytes(freed)}" if freed else f"{card.name}: nothing to delete"
     )
 

@@ -1,4 +1,4 @@
-"""Options and checks that commands share."""
+"""Options and checks that several commands use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class Command(click.Command):
-    """A command that rejects a repeated option; click would silently use the last value."""
+    """A command that rejects repeated options; click would silently use the last value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
@@ -30,24 +30,29 @@ class Command(click.Command):
 
 
 def _takes_one_value(parameter: click.Parameter) -> bool:
-    """Return whether repeating the option would lose a value. Repeating a flag has no effect."""
+    """Return whether an option takes one value, which a repetition would overwrite."""
     if not isinstance(parameter, click.Option) or parameter.multiple or parameter.count:
         return False
     return not parameter.is_flag or bool(parameter.secondary_opts)
 
 
 def command(function: Callable[..., int | None], kind: type[Command] = Command) -> click.Command:
-    """Make a command with ``--json`` and ``--log-level``, which all commands have."""
+    """Make a command with the options ``--json`` and ``--log-level``."""
     with_level = click.option(
         "--log-level",
         type=click.Choice(LEVELS),
         default="warning",
+        show_default=True,
         callback=_set_log_level,
         expose_value=False,
-        help="Log messages of this level and above on standard error; debug adds tracebacks.",
+        help="Log messages at or above this level to standard error. With debug, errors include "
+        "tracebacks.",
     )
     with_json = click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print the result as one JSON object on standard output.",
     )
     return click.command(cls=kind)(with_json(with_level(function)))
 
@@ -58,12 +63,12 @@ def _set_log_level(context: click.Context, parameter: click.Parameter, level: st
 
 
 def require_optuna() -> None:
-    """Check that optuna is installed, and mute its log below ``--log-level info``.
+    """Check that Optuna is installed; silence its log unless ``--log-level`` is info or debug.
 
     Raises
     ------
     MissingExtraError
-        It is not installed.
+        Optuna is not installed.
     """
     optuna = require("optuna", "search")
     if not logging.getLogger().isEnabledFor(logging.INFO):
@@ -71,7 +76,7 @@ def require_optuna() -> None:
 
 
 def output_file(given: str | None) -> Path | None:
-    """Return the file that ``--output`` names; None without the option.
+    """Return the path given with ``--output`` after checks; None without the option.
 
     Raises
     ------
@@ -85,14 +90,14 @@ def output_file(given: str | None) -> Path | None:
         if path.is_dir():
             raise UsageError(f"cannot write {path}: it is a folder; --output names a file")
         if not path.parent.is_dir():
-            raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+            raise UsageError(f"cannot write {path}: the folder {path.parent} does not exist")
     except (OSError, ValueError) as error:  # a null byte, or a name that is too long
         raise UsageError(f"cannot write {shown(given)}: {error}") from None
     return path
 
 
 def write_file(path: Path, parts: Iterable[str]) -> None:
-    """Write text to a file.
+    """Write the parts of a text to a file.
 
     Raises
     ------
@@ -111,7 +116,7 @@ models_option = click.option(
     "models",
     metavar="ROLE=NAME",
     multiple=True,
-    help="Use the model NAME for the role ROLE; may be repeated.",
+    help="Use the model NAME, a catalogue name or a path, for the role ROLE. Can be repeated.",
 )
 
 seed_option = click.option(
@@ -120,39 +125,41 @@ seed_option = click.option(
     default=0,
     show_default=True,
     metavar="N",
-    help="Random seed of the samples; it does not change the items.",
+    help="Random seed for sampling.",
 )
 
 data_option = click.option(
     "--data",
     metavar="PATH",
-    help="Read the items from this JSONL file instead of the card's source.",
+    help="Read the items from this JSONL file instead of the benchmark's source.",
 )
 
 scorer_option = click.option(
-    "--scorer", metavar="NAME", help="Use this scorer instead of the benchmark's."
+    "--scorer",
+    metavar="NAME",
+    help="Use this scorer instead of the benchmark's; see archon ls scorers.",
 )
 
 no_cache_option = click.option(
     "--no-cache",
     is_flag=True,
-    help="Generate every sample; neither read nor write the sample pool.",
+    help="Do not reuse stored samples, and do not store new ones.",
 )
 
 
 def models_by_role(given: Sequence[str]) -> dict[str, Any]:
-    """Return the values of ``--model``, each ``ROLE=NAME``, as a mapping.
+    """Parse the values of ``--model``: ["solver=mine.json"] → {"solver": "mine.json"}.
 
     Raises
     ------
     UsageError
-        A value is not ``ROLE=NAME``, or two name the same role.
+        A value is not ``ROLE=NAME``, or a role appears twice.
     """
     models: dict[str, Any] = {}
     for text in given:
         role, separator, name = text.partition("=")
         if not (role and separator and name):
-            raise UsageError(f"--model needs ROLE=NAME, not {text!r}")
+            raise UsageError(f"--model must be ROLE=NAME, not {text!r}")
         if role in models:
             raise UsageError(f"--model names the role {role!r} twice")
         models[role] = name

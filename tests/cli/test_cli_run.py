@@ -122,7 +122,7 @@ def test_a_question_of_megabytes_is_answered() -> None:
         (["eval", "single", "smoke", *SCRIPTED, "--require", "accuracy=nan"], "from 0 to 1"),
         (["compare", "single", "-b", "smoke", *SCRIPTED], "at least two"),
         (["compare", "single", "single", *SCRIPTED], "--benchmark"),
-        (["serve", "single", "single", *SCRIPTED], "two files have the name"),
+        (["serve", "single", "single", *SCRIPTED], "two served models have the name"),
         (["serve", "single", *SCRIPTED, "--port", "99999"], "--port"),
         (["validate"], "FILE"),
         (["schema", "modle"], "modle"),

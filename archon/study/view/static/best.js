@@ -51,9 +51,11 @@ function runLinks(trial, why) {
   return ["Runs: ", runs.filter(([, run]) => run).map(([name, run], index) => [index > 0 && ", ", runLink(run, name)])];
 }
 
-// A link to the page of a run, or else to its folder. The tooltip is the command that makes the page.
+// A link to the page of a run. Without a page, the path of the run; the tooltip says how to write the page.
 function runLink(run, text) {
-  return run.href ? el("a", { href: run.href, title: `archon view ${run.path}` }, text) : el("span", { class: "faint", title: "not on this machine" }, `${text} (${run.path})`);
+  if (run.href) return el("a", { href: run.href, title: run.path }, text);
+  const hint = run.is_here ? `archon view ${run.path} writes the page of this run` : "not on this machine";
+  return el("span", { class: "faint", title: hint }, `${text} (${run.path})`);
 }
 
 function save(name, text) {
