@@ -150,7 +150,7 @@ def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
 
 
 def _pool_share(report: dict[str, Any]) -> str:
-    """Return the end of a line with the share of completion tokens from the pool, "" for none."""
+    """Return "; 40 % of the completion tokens came from the sample pool", or "" if none did."""
     total, generated = (report["usage"][f"{kind}_tokens"] for kind in ("completion", "generated"))
     if generated == total:
         return ""

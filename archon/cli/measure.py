@@ -234,7 +234,7 @@ def accuracy_text(report: dict[str, Any]) -> str:
 
 
 def has_partial_scores(report: dict[str, Any]) -> bool:
-    """Return whether there are partial scores: the mean score differs from the accuracy."""
+    """Return True if there are partial scores, so that mean score and accuracy differ."""
     return bool(report["mean_score"] != report["accuracy"])
 
 

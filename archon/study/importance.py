@@ -30,7 +30,8 @@ class Importance:
     """The importance of the parameters for one objective."""
 
     shares: dict[str, float]
-    """Parameter → its share of 1, the largest first. Empty if nothing can be estimated."""
+    """Parameter → share of the importance, the largest first; the shares add up to 1. Empty if
+    nothing can be estimated."""
     num_trials: int
     num_best: int = 0
     """Number of trials that count as the best."""

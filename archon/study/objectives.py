@@ -14,7 +14,7 @@ OBJECTIVES: Mapping[str, bool] = {"accuracy": True, "tokens": False, "seconds": 
 """Objective → True if higher values are better. Tokens and seconds are means per answer."""
 
 IN_SPACE = "space"
-"""Name of the Optuna constraint that is violated by configurations which the space rejects."""
+"""Name of the Optuna constraint that a configuration violates if the space rejects it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def means(results: Sequence[ItemResult]) -> dict[str, float]:
 
 
 def losses(values: Mapping[str, float], names: Sequence[str]) -> tuple[float, ...]:
-    """Return the values of the named objectives with signs such that lower is always better."""
+    """Return the named values, negated if higher is better, so that lower is always better."""
     return tuple(-values[name] if OBJECTIVES[name] else values[name] for name in names)
 
 

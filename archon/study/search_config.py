@@ -54,7 +54,7 @@ class SearchConfig:
     storage: str | None = None
     """URL of the database; None means a SQLite file in the study's folder."""
     resume: bool = False
-    """Whether an existing study is resumed; otherwise it is an error that it exists."""
+    """Whether to resume an existing study. If False, an existing study is an error."""
     cache: bool = True
     """Whether stored samples are reused; see ``uses_pool``."""
     output: Path | None = None

@@ -28,7 +28,8 @@ MAX_CHECKED = 1000
 MAX_COUNTED = 1_000_000
 
 Point = Mapping[str, Value]
-"""A configuration: name of a parameter → value, without parameters of alternatives not chosen."""
+"""A configuration: name of a parameter → value. It does not contain parameters inside alternatives
+that are not chosen."""
 
 
 class RejectedError(SpecError):
@@ -83,7 +84,7 @@ class Space:
     # ------------------------------------------------------------------------ configurations
 
     def choose(self, chooser: Callable[[Parameter], Value]) -> dict[str, Value]:
-        """Return the configuration whose values ``chooser`` returns, given a parameter.
+        """Make a configuration: call ``chooser`` with each parameter, and use the value it returns.
 
         It is called once per name. A parameter comes before the parameters inside the alternative
         that is chosen for it; those of other alternatives are left out.

@@ -91,6 +91,27 @@ def test_show_estimates_the_cost_where_asked(cli: Cli) -> None:
     assert "at most" in cli.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["ls", "spaces"], "small"),
+        (["models", "ls"], "scripted"),
+        (["cache", "ls"], "total"),
+        (["show", "small"], "parameter"),
+        (["show", "single", "--cost"], "at most"),
+        (["validate", "model.json"], "model.json: valid model"),
+        (["eval", "single", "smoke", *SCRIPTED, "--limit", "2"], "accuracy"),
+    ],
+)
+def test_results_go_to_standard_output_and_with_json_only_the_object(
+    cli: Cli, arguments: list[str], part: str
+) -> None:
+    Path("model.json").write_text('{"name": "m", "backend": "scripted"}')
+    assert cli(*arguments) == 0
+    assert part in cli.stdout
+    assert cli.json(*arguments)
+
+
 def test_models_ls_shows_the_catalogue(cli: Cli) -> None:
     names = [row["name"] for row in cli.json("models", "ls")["models"]]
     assert {"scripted", "smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"} <= set(names)
