@@ -40,7 +40,7 @@ def convert(file: str, output: str | None, as_json: bool) -> None:
     source = Path(file)
     path = Path(f"{source.stem}.archon.json" if output is None else output)
     if path.is_dir():
-        raise UsageError(f"cannot write {path}: it is a folder; --output names a file")
+        raise UsageError(f"cannot write {path}: it is a folder; --output must be a file")
     data = read_json(source, file)
     if path.exists() and path.samefile(source):
         raise UsageError(f"{path} is both input and output; name another file with --output")

@@ -88,7 +88,7 @@ def output_file(given: str | None) -> Path | None:
     path = Path(given)
     try:
         if path.is_dir():
-            raise UsageError(f"cannot write {path}: it is a folder; --output names a file")
+            raise UsageError(f"cannot write {path}: it is a folder; --output must be a file")
         if not path.parent.is_dir():
             raise UsageError(f"cannot write {path}: the folder {path.parent} does not exist")
     except (OSError, ValueError) as error:  # a null byte, or a name that is too long

@@ -194,7 +194,7 @@ def _served_models(loader: Loader, refs: Sequence[str], models: dict[str, Any]) 
             name = model.card.name
             if "chat" not in lm.capabilities:
                 raise UsageError(
-                    f"the model {name!r} cannot be served: it scores texts and generates none"
+                    f"the model {name!r} cannot be served: it scores texts and cannot generate any"
                 )
         else:
             architecture = next(architectures)

@@ -79,14 +79,14 @@ def _file(given: str) -> Path | None:
     if path.is_dir():
         if not (path / DATABASE).is_file():
             raise UsageError(
-                f"{path} contains neither a run nor a study's {DATABASE}; for a study in another "
-                "storage, give its URL and --study"
+                f"{path} contains neither a run nor a study ({DATABASE}); for a study in a "
+                "database, pass the URL and --study"
             )
         path = path / DATABASE
     if not path.is_file():
         here = study_folder(given)
         hint = f"; did you mean {here}?" if here.is_dir() else ""
-        raise UsageError(f"no study in {path}: no such file or folder{hint}")
+        raise UsageError(f"{path} does not exist{hint}")
     return path
 
 
@@ -96,9 +96,11 @@ def _choose(names: Sequence[str], wanted: str | None, place: str) -> str:
     if wanted in names:
         return str(wanted)
     if not names:
-        raise UsageError(f"{place} holds no study yet")
+        raise UsageError(f"{place} contains no study yet")
     listed = ", ".join(sorted(names)[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
     if wanted is None:
-        raise UsageError(f"{place} holds {len(names)} studies; choose one with --study: {listed}")
+        raise UsageError(
+            f"{place} contains {len(names)} studies; choose one with --study: {listed}"
+        )
     hint = suggestion(wanted, names)
-    raise UsageError(f"no study {shown(wanted)} in {place}{hint}; it holds {listed}")
+    raise UsageError(f"no study {shown(wanted)} in {place}{hint}; it contains {listed}")

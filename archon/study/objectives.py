@@ -40,8 +40,8 @@ def parse_objectives(text: str) -> tuple[str, ...]:
     for name in names:
         if name not in OBJECTIVES:
             raise UsageError(f"unknown objective {name!r}{suggestion(name, OBJECTIVES)}")
-    if len(set(names)) < len(names):
-        raise UsageError(f"the objectives {text!r} contain one of them twice")
+        if names.count(name) > 1:
+            raise UsageError(f"the objective {name!r} appears twice in {text!r}")
     return names
 
 
@@ -71,7 +71,7 @@ class SearchLimits:
     def __post_init__(self) -> None:
         for name, limit in self.given.items():
             if limit <= 0:
-                raise UsageError(f"a limit of {name} must be above 0, not {limit:g}")
+                raise UsageError(f"the limit for {name} must be above 0, not {limit:g}")
 
     @property
     def given(self) -> dict[str, float]:

@@ -207,7 +207,7 @@ class SearchSession:
         if not _are_finished(finals_of(study), asked):
             async with leased(study, worker, self.storage) as is_ours:
                 if not is_ours:
-                    why = "another worker runs the finals and will write the winner's file"
+                    why = "another worker is running the finals and will write the winner's file"
                     return self._result(trials, best[0], warning=why, saves=False)
                 if not _are_finished(
                     finals_of(study), asked

@@ -222,7 +222,7 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
     ("arguments", "reason"),
     [
         (["--objective", "speed"], "unknown objective 'speed'"),
-        (["--objective", "accuracy,accuracy"], "contain one of them twice"),
+        (["--objective", "accuracy,accuracy"], "appears twice"),
         (["--sampler", "bayes"], "unknown sampler 'bayes'"),
         (["--trials", "0"], "at least one trial"),
         (["--resume"], "--resume needs --study"),
