@@ -89,9 +89,7 @@ def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: boo
 
 def _print(result: dict[str, Any], num_votes: int, out: ResultPrinter) -> None:
     out.table(_result_table(result["rows"]))
-    out.line(
-        "* no other architecture is at least as accurate at a lower cost (or in less time)\n", "dim"
-    )
+    out.line("* no other architecture is as accurate at a lower cost (or in less time)\n", "dim")
     out.table(_pair_table(result["pairs"]))
     if any(map(has_partial_scores, result["rows"])):
         out.line("\nby mean score, which includes partial scores:", "dim")

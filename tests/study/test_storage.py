@@ -64,7 +64,7 @@ def test_the_study_of_another_program_is_refused(url: str) -> None:
 
 
 def test_a_second_worker_is_kept_from_a_sqlite_file(url: str) -> None:
-    refused = pytest.raises(UsageError, match=r"another process works.*postgresql")
+    refused = pytest.raises(UsageError, match=r"another process uses.*postgresql")
     with opened(url), refused, opened(url):
         pass
 

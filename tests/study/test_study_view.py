@@ -203,10 +203,10 @@ def foreign(path: Path) -> None:
     ("make", "name", "reason"),
     [
         (lambda path: None, None, "does not exist"),
-        (lambda path: path.mkdir(), None, "neither a run nor a study's study.db"),
+        (lambda path: path.mkdir(), None, r"neither a run nor a study \(study.db\)"),
         (lambda path: path.write_text("not a database, but long enough"), None, "cannot open"),
-        (lambda path: path.touch(), None, "none of Optuna's tables"),
-        (foreign, None, "none of Optuna's tables"),
+        (lambda path: path.touch(), None, "Optuna's tables are missing"),
+        (foreign, None, "Optuna's tables are missing"),
         (lambda path: database(path, "one"), None, "not made by archon search"),
         (lambda path: database(path, "one", "two", archon=IDENTITY), None, "contains 2 studies"),
         (lambda path: database(path, "one", archon=IDENTITY), "on", "no study 'on'.*mean 'one'"),
