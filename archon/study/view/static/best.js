@@ -51,11 +51,12 @@ function runLinks(trial, why) {
   return ["Runs: ", runs.filter(([, run]) => run).map(([name, run], index) => [index > 0 && ", ", runLink(run, name)])];
 }
 
-// A link to the page of a run. Without a page, the path of the run; the tooltip says how to write the page.
+// A link to the page of a run. Without a page, the folder of the run; the tooltip is the command that writes the page.
 function runLink(run, text) {
   if (run.href) return el("a", { href: run.href, title: run.path }, text);
-  const hint = run.is_here ? `archon view ${run.path} writes the page of this run` : "not on this machine";
-  return el("span", { class: "faint", title: hint }, `${text} (${run.path})`);
+  const hint = run.is_here ? `no page yet: archon view ${run.path}` : "not on this machine";
+  const place = run.is_here ? run.path.split(/[\\/]/).slice(-2).join("/") : run.path;
+  return el("span", { class: "faint", title: hint }, `${text} (${place})`);
 }
 
 function save(name, text) {
