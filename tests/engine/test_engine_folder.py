@@ -281,7 +281,7 @@ def test_an_invalid_index_is_rejected(tmp_path: Path) -> None:
     refused(r"weight_map\.x is 3", weight_map={"x": 3})
     refused("has no tensor 'model.other'", weight_map={**places, "model.other": first})
     (tmp_path / last).rename(tmp_path / "elsewhere")
-    refused(f"{last}: the shard is missing")
+    refused(f"{last}: the weight file is missing")
     (tmp_path / last).write_bytes((tmp_path / first).read_bytes())
     refused("has no tensor|is in two shards")
 
