@@ -166,7 +166,7 @@ def test_an_interrupted_training_is_resumed(tmp_path: Path, encoder: Path) -> No
     ("line", "reason"),
     [
         ('{"text": "a", "label": true}', "neither a text nor an integer"),
-        ('{"text": "a", "label": 1}', "some labels are texts and some are numbers"),
+        ('{"text": "a", "label": 1}', "either all labels must be texts or all"),
         ('{"text": "", "label": "x"}', "not a text"),
         ('{"text": "a"}', "a line has 'text' and 'label'"),
         ('{"text": "a", "label": "x"}', "has 1 classes"),
@@ -194,7 +194,7 @@ def test_pairs_are_read(tmp_path: Path) -> None:
         ({"checkpoint_layers": True}, "for decoders"),
         ({"body": "half"}, "$.body"),
         ({"good": 1}, "$.good: only pairs"),
-        ({"good": "1"}, "no line has the label '1' of the 'good' class"),
+        ({"good": "1"}, "no line has the label '1', which 'good'"),
         ({"good": True}, "$.good"),
     ],
 )

@@ -56,14 +56,17 @@ GOOD = {"prompt": "q", "completion": "a", "correct": True}
     ("row", "reason"),
     [
         ({"prompt": "q", "completion": "a"}, "2: has the keys completion, prompt; a line has"),
-        (GOOD | {"messages": []}, "a line has 'prompt' or 'messages'"),
+        (GOOD | {"messages": []}, "a line needs 'prompt' or 'messages'"),
         (GOOD | {"correct": 1}, r"2: \$\.correct: is 1, not true or false"),
         (GOOD | {"completion": None}, r"2: \$\.completion: is null, not a text"),
         (GOOD | {"prompt": " "}, r"2: \$\.prompt: is"),
         (GOOD | {"question": 3}, r"2: \$\.question: is 3"),
-        ({"prompt": "q", "chosen": "a", "rejected": "b"}, "is for preference, but the lines"),
+        (
+            {"prompt": "q", "chosen": "a", "rejected": "b"},
+            "the goal 'preference', but earlier lines",
+        ),
         ({"messages": [], "completion": "", "correct": True}, r"2: \$\.messages"),
-        (GOOD | {"value": "5"}, "some lines have a 'value' and some do not"),
+        (GOOD | {"value": "5"}, "either all lines or no line must have"),
         ([], "every line of JSON Lines must be one object"),
     ],
 )

@@ -123,7 +123,7 @@ def test_a_training_is_not_resumed_with_other_replies(
         assert main(command) == 130
     write_lines(tmp_path / "data.jsonl", others)
     assert main([*command, "--resume"]) == 2
-    assert "began with other data" in capsys.readouterr().err
+    assert "was started with other data" in capsys.readouterr().err
     write_lines(tmp_path / "data.jsonl", judged())
     assert main([*command, "--resume"]) == 0
 
@@ -297,8 +297,8 @@ def test_the_odds_of_a_reward_are_those_of_its_logit(logit: float) -> None:
         ({"penalties": [0]}, "penalties"),
         ({"data": {"path": "none.jsonl"}}, "none.jsonl: no such file"),
         ({"data": {"benchmark": "smoke"}}, "architecture"),
-        ({"lora": LORA | {"targets": ["nothing"]}}, "no linear layer is called 'nothing'"),
-        ({"lora": LORA | {"context": 8}}, "no reply fits 8 tokens"),
+        ({"lora": LORA | {"targets": ["nothing"]}}, "has no linear layer 'nothing'"),
+        ({"lora": LORA | {"context": 8}}, "no reply or pair of replies fits in 8 tokens"),
         ({"lora": LORA | {"targets": ["q_proj", "lm_head"]}}, "'lm_head' would learn nothing"),
     ],
 )

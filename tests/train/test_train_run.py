@@ -175,7 +175,7 @@ def test_a_training_is_not_resumed_with_other_data(
     before = data.read_text()
     data.write_text(before + "\n" + json.dumps({"prompt": "say 40", "completion": "40!"}))
     assert main([*command, "--resume"]) == 2
-    assert "began with other data" in capsys.readouterr().err
+    assert "was started with other data" in capsys.readouterr().err
     data.write_text(before)
     assert main([*command, "--resume"]) == 0
 
