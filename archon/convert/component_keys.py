@@ -62,7 +62,7 @@ _SAMPLING: Mapping[str, NodePath] = {
 _PLAIN = {"no_system": False}
 _ONE_REPLY = {**_PLAIN, "samples": 1}
 _WHY_LOST = {"no_system": "Archon always keeps a system message that comes with the question"}
-_FIRST_REPLY = {**_WHY_LOST, "samples": "only the first reply would be read, so one is sampled"}
+_FIRST_REPLY = {**_WHY_LOST, "samples": "Archon samples only one reply, the one that is read"}
 _BATCHES = {"ranker_batch_size": "the model's server decides how requests are batched"}
 _EVERY_TEST = "Archon tests and keeps every candidate, and puts those that pass most tests first"
 

@@ -103,7 +103,7 @@ def _name(data: dict[str, Any], log: ConversionLog, default: str) -> str:
         log.lose(("name",), f"must be a string, not {shown(name)}")
         return default
     if len(name) > _MAX_NAME:
-        log.lose(("name",), f"is cut to {_MAX_NAME} characters")
+        log.lose(("name",), f"is longer than {_MAX_NAME} characters and was truncated")
     return name[:_MAX_NAME]
 
 

@@ -9,8 +9,8 @@ Together_API   https://api.together.xyz/v1
 Anthropic_API  https://api.anthropic.com/v1, Anthropic's own compatible endpoint
 Groq_API       https://api.groq.com/openai/v1
 Google_API     https://generativelanguage.googleapis.com/v1beta/openai, Google's own
-vLLM           http://localhost:8000/v1; the original loads the model into its own process, here
-               it must be served first (``vllm serve MODEL``)
+vLLM           http://localhost:8000/v1; the original loads the model into its own process; for
+               Archon, it must be served (``vllm serve MODEL``)
 tgi            the address in ``model``; the server calls its model ``tgi``
 Bedrock_API    http://localhost:4000/v1, the usual address of a LiteLLM proxy
 =============  =====================================================================

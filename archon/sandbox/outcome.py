@@ -8,7 +8,7 @@ from typing import Literal
 from archon.sandbox.values import Json
 
 Kind = Literal["ok", "error", "timeout", "memory", "output", "killed"]
-"""How a run ended. ``error`` is an error of the program; ``timeout``, ``memory`` and ``output`` are
+"""End of a run: ``error`` is an error of the program; ``timeout``, ``memory`` and ``output`` are
 exceeded limits; ``killed`` means that the process died."""
 
 

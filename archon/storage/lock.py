@@ -58,8 +58,8 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 
     def refuse() -> None:
         raise UsageError(
-            f"another process is writing the {what} {folder}; wait for it to end, or choose "
-            "another folder"
+            f"another process is writing the {what} {folder}; wait until it has finished, or "
+            "choose another folder"
         )
 
     try:

@@ -40,7 +40,7 @@ _INHERITED_KEYS = {
     "max_thinking_tokens",
     "reasoning_markers",
 }
-"""Keys that the card of a model without an adapter copies from its base model's card."""
+"""Keys that the new card copies from the base model's card if no adapter is trained."""
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,8 @@ def test_pairs_in_two_classes_make_a_reward_model(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(command(tmp_path, encoder, labels, pairs=True, good=good)) == 0
-    assert f"reward = P({1 if good is None else good})" in capsys.readouterr().err
+    rewarded = 1 if good is None else good
+    assert f"the reward is the probability of the class {rewarded}" in capsys.readouterr().err
     spec = {
         "version": 1, "name": "best", "output": "best",
         "models": {"s": "scripted", "j": str(tmp_path / "out" / "card.json")},
@@ -169,7 +170,7 @@ def test_an_interrupted_training_is_resumed(tmp_path: Path, encoder: Path) -> No
         ('{"text": "a", "label": 1}', "either all labels must be texts or all"),
         ('{"text": "", "label": "x"}', "not a text"),
         ('{"text": "a"}', "a line has 'text' and 'label'"),
-        ('{"text": "a", "label": "x"}', "has 1 classes"),
+        ('{"text": "a", "label": "x"}', "at least two different labels, not 1"),
     ],
 )
 def test_a_malformed_labelled_text_is_rejected(tmp_path: Path, line: str, reason: str) -> None:

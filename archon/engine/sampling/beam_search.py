@@ -98,9 +98,9 @@ class BeamSearch:
         return [] if self._is_over(running, num_tokens) else running
 
     def results(self, num_cached: int) -> list[Generation]:
-        """Return a finished text for each sample, best first.
+        """Return a finished text for each sample: the best one for sample index 0, and so on.
 
-        If there are fewer finished texts than samples, texts are repeated, starting with the best.
+        If too few texts are finished, they are repeated, starting with the best.
 
         Parameters
         ----------

@@ -253,4 +253,4 @@ def report(record: Mapping[str, Any]) -> Iterator[Line]:
         shares = " → ".join(percent(measured["held_out_accuracy"]) for measured in (before, after))
         yield f"accuracy on {after['num_held_out']:,} held-out texts: {shares}", None
     if record["rewarded"] is not None:
-        yield f"reward = P({record['rewarded']})", None
+        yield f"the reward is the probability of the class {record['rewarded']}", None

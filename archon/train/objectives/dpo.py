@@ -213,6 +213,6 @@ def report(record: Mapping[str, Any]) -> Iterator[Line]:
         share, count = percent(after["held_out_accuracy"]), after["num_held_out"]
         yield (
             f"on {count:,} held-out pairs: the chosen reply has the higher implicit reward in "
-            f"{share}; mean margin {after['held_out_margin']:.3f}",
+            f"{share} of them; mean margin {after['held_out_margin']:.3f}",
             None,
         )

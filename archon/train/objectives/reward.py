@@ -78,8 +78,8 @@ def open_objective(spec: RewardSpec, start: Start) -> RewardModeling:
     card, card_dir = start.pull_card(spec.model)
     if card.transformer != "decoder" or card.reward is not None:
         raise UsageError(
-            f"{card.name} does not generate text; choose a model that does, since only such a model "
-            "can get a reward head"
+            f"{card.name} does not generate text, so it cannot get a reward head; choose a model "
+            "that generates text"
         )
     if card.adapter is not None and spec.lora is not None:
         raise UsageError(
@@ -282,7 +282,7 @@ class RewardModeling:
         self._folder.write_card(card | {"prompt": {"template": template}})
 
     def _new_card(self) -> Card:
-        """Return the base model's card with the name of the training."""
+        """Return the base model's card with the name and description of the training."""
         card = base_card(self._card, self._card_dir)
         card.pop("sampling", None)
         card.pop("prompt", None)
@@ -317,23 +317,23 @@ def _quality(after: Mapping[str, Any]) -> Iterator[str]:
     if "right" not in after:  # the replies were compared, not judged
         yield (
             f"on {after['pairs']:,} held-out pairs: the chosen reply has the higher reward in "
-            f"{percent(after['accuracy'])}"
+            f"{percent(after['accuracy'])} of them"
         )
         return
     auc = "–" if after["auc"] is None else f"{after['auc']:.3f}"
     yield (
         f"on {after['replies']:,} replies to {after['questions']:,} held-out questions "
-        f"({percent(after['right'])} right): area under the ROC curve {auc}"
+        f"({percent(after['right'])} of them right): area under the ROC curve {auc}"
     )
     if "brier" in after:
         yield (
-            f"as probabilities: accuracy {percent(after['accuracy'])}, Brier score "
+            f"rewards as probabilities: accuracy {percent(after['accuracy'])}, Brier score "
             f"{after['brier']:.3f}, calibration error {after['calibration_error']:.3f}"
         )
     if after["within_questions"] is not None:
         yield (
-            "a right reply outscores a wrong one to the same question in "
-            f"{percent(after['within_questions'])}"
+            "a right reply has a higher reward than a wrong one to the same question in "
+            f"{percent(after['within_questions'])} of such pairs"
         )
     yield (
         f"the reply with the highest reward is right for {percent(after['best_of_n'])} of the "

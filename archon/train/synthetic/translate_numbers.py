@@ -4,8 +4,9 @@
 
     python -m archon.train.synthetic.translate_numbers --output models/translate-numbers
 
-The folder gets the weights in bfloat16, the vocabulary, and ``training.json``: the settings, the
-loss every hundred steps, and the share of held-out numbers that greedy decoding gets exactly right.
+The folder gets the weights in bfloat16, the vocabulary, and ``training.json``, which has the
+settings, the loss every hundred steps, and the number of held-out numbers that greedy decoding
+translates exactly right.
 """
 
 from __future__ import annotations
