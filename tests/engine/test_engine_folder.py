@@ -190,7 +190,7 @@ def opened(folder: Path) -> None:
         ({"hidden_size": "wide"}, "hidden_size is 'wide'"),
         ({"hidden_size": 48}, "expected"),
         ({"vocab_size": 305}, r"shape \(304, 32\), expected \(305, 32\)"),
-        ({"num_attention_heads": 0}, "invalid sizes of a decoder"),
+        ({"num_attention_heads": 0}, "invalid decoder: all sizes"),
         ({"rms_norm_eps": None}, "rms_norm_eps is None"),
         ({"rope_parameters": rope(rope_type="yarn")}, "rope_parameters is 'yarn'"),
         ({"rope_scaling": {"type": "linear", "factor": 2}}, "rope_scaling is 'linear'"),

@@ -78,7 +78,10 @@ class EncoderDecoderConfig:
 
     def __post_init__(self) -> None:
         if min(self.num_heads, self.head_width, self.width, self.vocab_size) < 1:
-            raise ModelFileError(f"invalid sizes of an encoder–decoder: {self}")
+            raise ModelFileError(
+                "invalid encoder–decoder: d_model, num_heads, d_kv and vocab_size must be above 0: "
+                f"{self}"
+            )
 
 
 ENCODER, ENCODER_DECODER = "bert", "t5"

@@ -122,9 +122,9 @@ class ModelFolder:
         return read_text(self.path / name)
 
     def _shards(self) -> dict[str, set[str]]:
-        """Return the name of each weight file → names of the tensors that the index assigns to it.
+        """Return the names of the tensors in each weight file according to the index, by file name.
 
-        A folder with one weight file has no index; the names of its tensors are left empty.
+        A folder with a single weight file needs no index; in this case, the set of names is empty.
         """
         if (self.path / WEIGHTS).is_file():
             return {WEIGHTS: set()}

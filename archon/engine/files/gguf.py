@@ -173,7 +173,7 @@ class GGUFPart:
             if part._split() != (expected, count):
                 index, count = part._split()
                 raise ModelFileError(
-                    f"{part.path}: its name does not match its keys, by which it is part "
+                    f"{part.path}: its name does not match its keys, which say that it is part "
                     f"{index + 1} of {count}"
                 )
         return parts

@@ -67,11 +67,15 @@ class DecoderConfig:
             self.head_width, self.vocab_size, self.context_length,
         )  # fmt: skip
         if min(sizes) < 1 or self.rope_base <= 0 or self.norm_epsilon < 0:
-            raise ModelFileError(f"invalid sizes of a decoder: {self}")
+            raise ModelFileError(
+                "invalid decoder: all sizes and rope_base must be above 0, and norm_epsilon at "
+                f"least 0: {self}"
+            )
         if self.num_heads % self.num_kv_heads or self.head_width % 2:
             raise ModelFileError(
-                f"{self.num_heads} query heads of width {self.head_width} "
-                f"cannot share {self.num_kv_heads} key-value heads"
+                f"{self.num_heads} query heads of width {self.head_width} cannot share "
+                f"{self.num_kv_heads} key-value heads: the number of query heads must be a "
+                "multiple of that number, and the width must be even"
             )
 
     @property

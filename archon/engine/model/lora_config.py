@@ -71,7 +71,7 @@ ADAPTER_RULES = KeyRules(
 
 
 def read_adapter(path: Path) -> Adapter:
-    """Read an adapter's folder.
+    """Read an adapter from its folder.
 
     If ``rank_pattern`` or ``alpha_pattern`` change the scale of a layer, B of that layer is
     multiplied by the ratio to the adapter's scale.
@@ -233,7 +233,7 @@ def _is_excluded(config: Mapping[str, Any], name: str, file: Path) -> bool:
 
 
 def _first_match(patterns: Mapping[str, Any], name: str, file: Path) -> str | None:
-    """Return the first pattern that matches a layer's name, or the end of it after a dot."""
+    """Return the first pattern that matches a layer's name, or the part of it after any dot."""
     return next((p for p in patterns if _matches(rf"(?:.*\.)?(?:{p})", name, file)), None)
 
 

@@ -63,7 +63,7 @@ class RewardHead:
 
 
 def read_reward_head(path: Path) -> RewardHead:
-    """Read a head's folder.
+    """Read a reward head from its folder.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def read_reward_head(path: Path) -> RewardHead:
 
 
 def write_reward_head(head: RewardHead, path: Path) -> None:
-    """Write a head's folder; each file is written atomically."""
+    """Write a reward head to a folder; each file is written atomically."""
     bias_1 = torch.tensor([head.bias], dtype=torch.float64)
     config = {
         "goal": head.goal,
