@@ -219,7 +219,7 @@ def _reply() -> Any:
         ({"data": {"path": "bare.jsonl"}, "reward": {"score": "number-exact"}}, "states no number"),
         ({"prompt": {"template": "ct"}}, "$.prompt: no template 'ct' for a generator"),
         ({"held_out": 12}, "no question is left to learn"),
-        ({"max_tokens": 90}, "do not fit 97 tokens with a reply of 90"),
+        ({"max_tokens": 90}, "do not fit in 97 tokens with a reply of 90 tokens"),
         ({"lora": {"rank": 4, "dropout": 0.1}}, "'lora.dropout' must be 0"),
         ({"group": 1}, "$.group"),
         ({"gamma": 1}, "gamma"),

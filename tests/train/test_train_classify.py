@@ -168,7 +168,7 @@ def test_an_interrupted_training_is_resumed(tmp_path: Path, encoder: Path) -> No
     [
         ('{"text": "a", "label": true}', "neither a text nor an integer"),
         ('{"text": "a", "label": 1}', "either all labels must be texts or all"),
-        ('{"text": "", "label": "x"}', "not a text"),
+        ('{"text": "", "label": "x"}', "is blank"),
         ('{"text": "a"}', "a line has 'text' and 'label'"),
         ('{"text": "a", "label": "x"}', "at least two different labels, not 1"),
     ],
