@@ -271,7 +271,7 @@ def test_an_adapter_is_trained_in_bf16_with_checkpointed_layers(
     ("count", "more", "reason"),
     [
         (2, {}, "replies to 2 questions, of which 1 are held out"),
-        (3, {"lora": LORA}, "replies to 3 questions, of which 1 are held out, 1 set aside"),
+        (3, {"lora": LORA}, "replies to 3 questions, of which 1 are held out and 1 are set aside"),
     ],
 )
 def test_an_error_about_too_few_questions_counts_those_held_out(
