@@ -397,7 +397,7 @@ OnEvent = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """What a model is doing, for progress displays."""
+    """Current activity of a model, for progress displays."""
 
     doing: Literal["loading", "decoding", "calling"]
     """Whether the model loads weights, decodes in the local engine, or calls a server."""

@@ -26,7 +26,7 @@ from archon.serve.responses import Error, ErrorDetail
 _log = logging.getLogger("archon.serve")
 
 _NO_RETRY = {"x-should-retry": "false"}
-"""Header that tells OpenAI's clients not to retry, since a retry would take as long again."""
+"""Header with which OpenAI's clients do not retry, since a retry would take as long again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ _NEAR = 0.85
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a field that is not applied is treated."""
+    """Treatment of a request field that is not applied."""
 
     kind: Literal["label", "hint", "unsupported"]
     neutral: tuple[object, ...] = ()

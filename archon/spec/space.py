@@ -69,7 +69,7 @@ class Alternative:
 
     @property
     def scalar(self) -> Scalar:
-        """What ``$forbid`` calls the alternative: its label, or its value if it has no label."""
+        """The alternative's name in ``$forbid``: its label, or its value if it has no label."""
         has_label = self.is_labelled or isinstance(self.data, dict | list)
         return self.label if has_label else self.data
 

@@ -31,7 +31,7 @@ from archon.spec.model import LocalCard
 from archon.weights.model_files import POOLING_FILES
 
 Pooling = Literal["mean", "cls"]
-"""How a text's vector is computed: as the mean over its tokens, or from its first token."""
+"""Computation of a text's vector: the mean over its tokens, or the vector of its first token."""
 
 _MODULES, _PROMPTS, _POOLING = POOLING_FILES
 _SUPPORTED = ("Transformer", "Pooling", "Normalize")
