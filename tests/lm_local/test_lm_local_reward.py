@@ -159,7 +159,7 @@ async def test_rewards_are_computed_concurrently_with_samples(
     together = await asyncio.gather(generator.generate(request), lm.score(MESSAGES, ["12", "the"]))
     assert together[1] == pytest.approx(alone, abs=1e-6)
     assert await lm.score(MESSAGES, []) == []
-    with pytest.raises(UnsupportedError, match="tiny scores texts and generates none"):
+    with pytest.raises(UnsupportedError, match="tiny scores texts but cannot generate any"):
         await lm.generate(request)
     for opened in (generator, lm):
         await opened.aclose()  # type: ignore[attr-defined]
@@ -259,7 +259,7 @@ def test_a_missing_head_is_reported(tiny_chat_file: Path, tmp_path: Path) -> Non
 
 
 def test_only_decoders_have_heads(tiny_chat_file: Path) -> None:
-    with pytest.raises(ValueError, match="'reward' is for decoders"):
+    with pytest.raises(ValueError, match="'reward' needs 'transformer' to be 'decoder'"):
         card(tiny_chat_file, reward="./head", transformer="cross-encoder")
 
 
