@@ -289,13 +289,13 @@ CODE = {**T, "method": "program"}
             {"t": T, "best": evaluator("t", model="m")},
             "candidates_exist",
             "$.nodes.best.inputs",
-            "unit tests arrive here, but no candidates",
+            "no candidates arrive here, only unit tests; add a generator to the inputs",
         ),
         (
             {"best": T},
             "candidates_exist",
             "$.output",
-            "the output 'best' passes on unit tests, but no candidates",
+            "the output 'best' passes on no candidates, only unit tests",
         ),
         ({"t": T, "best": evaluator()}, "reaches_output", "$.nodes.t", "no path leads"),
         ({"best": evaluator(model="m")}, "arity", "$.nodes.best.inputs", "needs inputs"),
@@ -323,7 +323,7 @@ CODE = {**T, "method": "program"}
             | {"t": {**T, "prompt": {"text": "{question} {candidates}"}}},
             "prompt_fields",
             "$.nodes.t.prompt.text",
-            "no field {candidates} is available here",
+            "the field {candidates} is not available here",
         ),
         (
             {"draft": D, "t": T}

@@ -1,4 +1,4 @@
-"""Rules about the inputs of a node: candidates, critiques, tests, scores and likelihoods."""
+"""Rules about what arrives at a node: candidates, critiques, tests, scores and likelihoods."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def candidates_exist(wiring: Wiring) -> Iterator[Violation]:
     spec, flow = wiring.spec, wiring.flow
     for node_id, node in spec.nodes.items():
         if NODE_TYPES[node.type].needs_inputs and not flow.arriving[node_id].total:
-            reason = "unit tests arrive here, but no candidates"
+            reason = "no candidates arrive here, only unit tests; add a generator to the inputs"
             yield Violation(reason, ("nodes", node_id, "inputs"))
     if not flow.leaving[spec.output].total:
-        reason = f"the output {shown(spec.output)} passes on unit tests, but no candidates"
+        reason = f"the output {shown(spec.output)} passes on no candidates, only unit tests"
         yield Violation(reason, ("output",))
 
 
