@@ -181,7 +181,7 @@ async def test_a_score_outside_0_to_1_is_an_error_that_names_scorer_and_item(
     (cause,) = report.errors
     assert "item 'item-0'" in cause["cause"]
     assert "mine" in cause["cause"]
-    assert "not a number from 0 to 1" in cause["cause"]
+    assert "must return a number from 0 to 1" in cause["cause"]
 
 
 def test_a_wrapped_scorer_has_the_same_range() -> None:

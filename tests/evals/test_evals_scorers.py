@@ -63,7 +63,7 @@ def test_an_unknown_scorer_is_refused_with_the_nearest() -> None:
 
 
 def test_a_scorer_of_another_kind_of_answer_is_refused() -> None:
-    with pytest.raises(SpecError, match="judges a number, and the card's 'answer' is 'text'"):
+    with pytest.raises(SpecError, match="judges a number, but the card's 'answer' is 'text'"):
         find_scorer(card(answer="text"))
 
 
