@@ -1,8 +1,8 @@
 """Rounding of figures, with the same results in commands and on HTML pages.
 
 Numbers are rounded by their decimal notation, and halves away from zero: 0.0125 becomes 1.3 %, and
-−0.0125 becomes −1.3 %. Python's formats would round the binary value, and halves to even; the
-browser's ``toFixed`` is different again. ``view/static/format.js`` has the same rule for pages.
+−0.0125 becomes −1.3 %. Python's formats would round the binary value, and halves to even. The
+browser's ``toFixed`` also differs, so pages use the same rule from ``view/static/format.js``.
 """
 
 from __future__ import annotations

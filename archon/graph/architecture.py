@@ -179,7 +179,7 @@ class Architecture:
         on_event: OnEvent | None = None,
         uses: Mapping[str, ModelUse] | None = None,
         constraint: Constraint | None = None,
-        outer_meter: Meter | None = None,
+        around: Meter | None = None,
     ) -> Answer:
         """Answer a question.
 
@@ -196,7 +196,7 @@ class Architecture:
             them.
         constraint
             The constraint on the output node's text, from such a request.
-        outer_meter
+        around
             The meter of the outer graph, if this architecture is a node's model.
 
         Raises
@@ -208,7 +208,7 @@ class Architecture:
         """
         spec, start = self._graph.spec, perf_counter()
         trace = Trace(spec.name, _normalized(question), seed, run, spec.output)
-        meter = Meter(spec.budget, outer_meter)
+        meter = Meter(spec.budget, around)
         uses = self._uses if uses is None else uses
         state = Run(uses, constraint, on_event, meter, trace, start)
         candidates = tuple(await execute(self._graph, self._nodes, state))

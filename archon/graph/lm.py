@@ -157,7 +157,7 @@ class ArchitectureLM:
             on_event=stream,
             uses=uses,
             constraint=request.constraint,
-            outer_meter=self._outer,
+            around=self._outer,
         )
         if stream is not None:
             stream.check(answer)

@@ -16,7 +16,7 @@ Edges = Mapping[str, Sequence[str]]
 def topological_order(edges: Edges) -> list[str]:
     """Return the nodes in an order in which each comes after the nodes that it reads.
 
-    If several nodes could be next, the first of them in ``edges`` is.
+    If several nodes could be next, the one that comes first in ``edges`` is chosen.
 
     Raises
     ------

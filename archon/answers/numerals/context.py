@@ -13,7 +13,7 @@ from archon.answers.numerals.notation import RUN
 from archon.answers.numerals.number_words import NUMBER_WORD
 
 WINDOW = 48
-"""Number of characters before a literal that the patterns are applied to."""
+"""Number of characters before a literal that the patterns can match."""
 CURRENCY = "$€£¥₹₩₽₺₴₪₫₦฿¢"
 
 

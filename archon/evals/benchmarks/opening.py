@@ -1,4 +1,4 @@
-"""Loading of all that an evaluation needs from a benchmark: items, scorer and exemplars."""
+"""Loading of the items, the scorer and the exemplars of a benchmark."""
 
 from __future__ import annotations
 

@@ -162,5 +162,5 @@ def _completion(completion: Plain, texts: Texts) -> dict[str, Any]:
 
 
 def _reasoning(text: str | None, texts: Texts) -> dict[str, int]:
-    """Return ``{"reasoning": NUMBER}`` for the text of a reasoning, or ``{}`` without one."""
+    """Return ``{"reasoning": NUMBER}`` for a completion's reasoning, or ``{}`` if it has none."""
     return {} if text is None else {"reasoning": texts.number(text)}

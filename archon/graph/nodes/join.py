@@ -1,4 +1,4 @@
-"""The join, which merges its inputs. An output node with several inputs is bypassed by a join."""
+"""The join, which merges its inputs. It replaces a bypassed output node with several inputs."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ ProgramResult = Outcome | BudgetError
 
 _DIGITS = 12
 _EXACT_DIGITS = 15
-"""A float can represent every decimal with up to this many significant digits distinctly."""
+"""Decimals with up to this number of significant digits are all distinct as floats."""
 
 
 @cache

@@ -144,7 +144,7 @@ class Prompt:
         use_critiques
             False omits the critiques of the candidates; None and True show them.
         tests
-            Unit tests that the model is to judge a candidate by.
+            Unit tests by which the model judges a candidate.
         max_tests
             Largest number of unit tests that the model is asked to write.
         """
