@@ -103,7 +103,9 @@ def test_a_score_that_is_not_a_number_from_0_to_1_is_an_error(given: Any) -> Non
     def judge(text: str, target: str) -> Any:
         return given
 
-    with pytest.raises(ScoringError, match=r"test_evals_scorers\.py:.*judge returns .*from 0 to 1"):
+    with pytest.raises(
+        ScoringError, match=r"test_evals_scorers\.py:.*judge must return .*from 0 to 1"
+    ):
         custom_scorer(judge, "number")(None, "", "")
 
 
