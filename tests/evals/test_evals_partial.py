@@ -188,7 +188,7 @@ def test_a_wrapped_scorer_has_the_same_range() -> None:
     def odd(value: str | None, text: str, target: str) -> Score:
         return Score(2, "1", "too much")
 
-    with pytest.raises(ScoringError, match="odd must return .* not 2"):
+    with pytest.raises(ScoringError, match=r"odd must return .* not 2"):
         scored(odd, None, "", "")
 
 
