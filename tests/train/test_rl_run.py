@@ -217,7 +217,7 @@ def _reply() -> Any:
         ({"data": {"path": "none.jsonl"}}, "none.jsonl"),
         ({"data": {"path": "judge.json"}}, "a line has 'prompt' (with or without"),
         ({"data": {"path": "bare.jsonl"}, "reward": {"score": "number-exact"}}, "states no number"),
-        ({"prompt": {"template": "ct"}}, "$.prompt: no template 'ct' for a generator"),
+        ({"prompt": {"template": "ct"}}, "$.prompt: there is no template 'ct' for a generator"),
         ({"held_out": 12}, "no question is left to learn"),
         ({"max_tokens": 90}, "do not fit in 97 tokens with a reply of 90 tokens"),
         ({"lora": {"rank": 4, "dropout": 0.1}}, "'lora.dropout' must be 0"),
