@@ -297,7 +297,14 @@ class Usage:
     calls: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.generated_tokens + other.generated_tokens,
+            self.choice_tokens + other.choice_tokens,
+            self.calls + other.calls,
+        )
 
 
 @dataclass(frozen=True, slots=True)

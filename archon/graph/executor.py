@@ -12,7 +12,7 @@ from archon.errors import BudgetError, LMError, NodeError, UnsupportedError
 from archon.graph.budget import CallSize, Grant, Meter, most_tokens
 from archon.graph.candidates import join, join_tests
 from archon.graph.conditions import holds
-from archon.graph.model_bindings import ModelUse, NestedLM
+from archon.graph.model_bindings import ModelUse
 from archon.graph.nodes.base import GraphNode
 from archon.graph.nodes.registry import method_of
 from archon.graph.trace import CallTrace, NodeTrace, Trace
@@ -124,7 +124,7 @@ async def _run_node(
             run.on_event(NodeStarted(name))
         try:
             use = run.uses.get(name)
-            if use is not None and not isinstance(use.lm, NestedLM):
+            if use is not None and use.nested is None:
                 calls = method_of(spec).calls(spec, len(candidates))
                 run.meter.require_calls(calls.minimum)
             context = Context(run, trace, tests, is_output=name == graph.spec.output)
@@ -155,9 +155,14 @@ class Context:
         self._on_event = None if run.on_event is None else self._relay
         self._failures = Failures()
 
+    @property
+    def _use(self) -> ModelUse:
+        """The node's model; only nodes that use one ask for it."""
+        return self._run.uses[self._node]
+
     def can(self, capability: str) -> bool:
         """See ``NodeContext.can``."""
-        return capability in self._run.uses[self._node].lm.capabilities
+        return capability in self._use.lm.capabilities
 
     async def ask(
         self,
@@ -175,7 +180,7 @@ class Context:
         LMError
             The model did not answer.
         """
-        use = self._run.uses[self._node]
+        use = self._use
         if constraint and (use.sampling.beams or not supports(use.lm.capabilities, constraint)):
             constraint = None
         request = replace(
@@ -225,7 +230,7 @@ class Context:
         return completions
 
     def _request(self, messages: tuple[Message, ...], answer: AnswerKind) -> Request:
-        run, use = self._run, self._run.uses[self._node]
+        run, use = self._run, self._use
         return Request(
             messages=messages,
             first_draw=use.sample_range.start(run.trace.run),
@@ -244,9 +249,10 @@ class Context:
         The request is reduced to the number of samples that the budget allows. Nothing is reserved
         for an architecture, because its nodes reserve budget for their calls.
         """
-        lm, meter = self._run.uses[self._node].lm, self._run.meter
-        if isinstance(lm, NestedLM):
-            return lm.with_meter(meter), request, None
+        use, meter = self._use, self._run.meter
+        if use.nested is not None:
+            return use.nested.with_meter(meter), request, None
+        lm = use.lm
         size = CallSize((id(lm), request.messages, request.thinking.key))
         if meter.counts_tokens:
             if request.sampling.max_tokens is None:  # without a card, the default is unknown
@@ -264,7 +270,7 @@ class Context:
         request, so that the finished ones are kept.
         """
         indices = range(request.first_draw, request.first_draw + request.n)
-        if self._run.meter.deadline is None and not isinstance(lm, NestedLM):
+        if self._run.meter.deadline is None and self._use.nested is None:
             return await self._failures.catch(lambda: self._send(lm, request), indices)
 
         async def send(index: int) -> list[Completion]:
@@ -285,7 +291,8 @@ class Context:
         A nested architecture enforces the deadline itself.
         """
         call = generate_answers(lm, request, self._on_event)
-        completions = await (call if isinstance(lm, NestedLM) else self._before_deadline(call))
+        is_nested = self._use.nested is not None
+        completions = await (call if is_nested else self._before_deadline(call))
         if len(completions) != request.n:
             raise LMError(
                 f"the model returned {len(completions)} completions instead of {request.n}"
@@ -343,7 +350,7 @@ class Context:
         LMError
             The model did not return a reward for each text.
         """
-        lm = self._run.uses[self._node].lm
+        lm = self._use.lm
         if not isinstance(lm, RewardModel):
             raise UnsupportedError("the node's model is not a reward model")
         return await lm.score(messages, texts)

@@ -24,6 +24,7 @@ from archon.spec.architecture import ArchitectureRef, ArchitectureSpec, RoleMode
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import ModelCard
 from archon.spec.reader import (
+    AnyCard,
     Loaded,
     Reference,
     load_architecture,
@@ -43,6 +44,8 @@ class Loader:
 
     lms: list[LazyLM] = field(default_factory=list)
     """The models of all loaded cards, each once."""
+    _cards: dict[tuple[str, Path | None], Loaded[AnyCard]] = field(default_factory=dict)
+    """Loaded cards by their name or path, and the folder at which a relative path starts."""
 
     def architecture(
         self, ref: Reference, models: Mapping[str, ModelChoice] | None = None
@@ -80,8 +83,14 @@ class Loader:
 
     def model(self, ref: Reference, base_dir: Path | None = None) -> LazyLM:
         """Return the model of a card; equal cards share one model."""
-        loaded = load_model_card(ref, base_dir)
         is_file = not isinstance(ref, dict) and catalog.is_path(ref)
+        if isinstance(ref, dict):
+            loaded: Loaded[AnyCard] = load_model_card(ref, base_dir)
+        else:  # a search loads a thousand architectures with the same few cards
+            place = (os.fspath(ref), base_dir)
+            if place not in self._cards:
+                self._cards[place] = load_model_card(ref, base_dir)
+            loaded = self._cards[place]
         return self._shared(loaded.spec, loaded.base_dir, str(loaded.file) if is_file else "")
 
     def _shared(self, card: ModelCard, base_dir: Path, origin: str) -> LazyLM:

@@ -35,10 +35,12 @@ class ModelUse:
     logprobs: bool = False
     """Request log-probabilities, because a later node reads the likelihood of these texts."""
     thinking: Thinking = NO_THINKING
+    nested: NestedLM | None = None
+    """``lm`` if it is an architecture."""
 
 
 @runtime_checkable
-class NestedLM(Protocol):
+class NestedLM(LM, Protocol):
     """An architecture that is the model of a node (``archon.graph.lm.ArchitectureLM``)."""
 
     generates: bool
@@ -50,7 +52,7 @@ class NestedLM(Protocol):
         """Return its nodes as members of sample groups, for requests with these parameters."""
         ...
 
-    def with_plan(self, plan: SamplePlan) -> LM:
+    def with_plan(self, plan: SamplePlan) -> NestedLM:
         """Return a copy that uses the sample indices of ``plan``, made by the outer graph."""
         ...
 
@@ -79,6 +81,8 @@ class _Binding:
     thinking: Thinking
     group: Hashable
     """Equal for nodes that form a sample group if their sampling parameters are equal, too."""
+    nested: NestedLM | None
+    """The model if it is an architecture."""
 
 
 class Models:
@@ -110,14 +114,15 @@ class Models:
             card, lm, thinking = cards.get(role), lms[role], node.thinking_params()
             sampling = _own_sampling(node, card)
             _check_thinking(name, thinking, sampling)
-            if isinstance(lm, NestedLM):
-                _check_nested(name, lm, sampling)
+            nested = lm if isinstance(lm, NestedLM) else None
+            if nested is not None:
+                _check_nested(name, nested, sampling)
             if card is not None:
                 thinking = thinking.over(card.thinking_params())
             model = id(lm) if card is None else card.model_dump_json()
             method = NODE_TYPES[node.type].method_name(node)
             group = (node.type, method, model, prompts[name].key, thinking.key)
-            self._bindings[name] = _Binding(node, lm, sampling, thinking, group)
+            self._bindings[name] = _Binding(node, lm, sampling, thinking, group, nested)
 
     @property
     def generates(self) -> bool:
@@ -126,8 +131,8 @@ class Models:
         effects = NODE_TYPES[node.type].effects
         if not effects.writes or (node.inputs and not effects.replaces):
             return False  # a generator that reads candidates passes them on before its own
-        lm = self._bindings[self._spec.output].lm
-        return lm.generates if isinstance(lm, NestedLM) else True
+        nested = self._bindings[self._spec.output].nested
+        return True if nested is None else nested.generates
 
     @property
     def output_capabilities(self) -> frozenset[str]:
@@ -144,13 +149,16 @@ class Models:
             plan = plan_samples(self.members(sampling))
         uses: dict[str, ModelUse] = {}
         for name, binding in self._bindings.items():
-            lm = binding.lm
+            nested = binding.nested
+            if nested is not None:
+                nested = nested.with_plan(nested_plan(plan, name))
             uses[name] = ModelUse(
-                lm.with_plan(nested_plan(plan, name)) if isinstance(lm, NestedLM) else lm,
+                nested or binding.lm,
                 self._requested_sampling(name, sampling),
                 plan[(name,)],
                 name in self._writers_with_logprobs,
                 binding.thinking,
+                nested,
             )
         return uses
 
@@ -162,11 +170,11 @@ class Models:
 
     def _member(self, name: str, binding: _Binding, requested: SamplingParams) -> Member:
         sampling = self._requested_sampling(name, requested)
-        node, lm = binding.node, binding.lm
+        node, nested = binding.node, binding.nested
         writes = NODE_TYPES[node.type].effects.writes
         count = method_of(node).calls(node, 1).count if writes else 1
-        nested = lm.members(sampling) if isinstance(lm, NestedLM) else None
-        return Member(name, (binding.group, sampling), count, nested)
+        members = None if nested is None else nested.members(sampling)
+        return Member(name, (binding.group, sampling), count, members)
 
     def _requested_sampling(self, name: str, requested: SamplingParams) -> SamplingParams:
         """Return a node's sampling parameters, changed by a request if it applies to the node."""

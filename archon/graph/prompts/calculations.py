@@ -57,7 +57,7 @@ def _answer_of(candidate: Candidate) -> str:
     return f"The answer is {shown}."
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=8192)
 def _calculations(text: str) -> tuple[str, ...]:
     """Return one line per calculation; cached, because a tournament compares a candidate often."""
     return tuple(map(_line, equations.check_equations(text).statements))
