@@ -1,4 +1,4 @@
-"""Writes a trained decoder as a model folder, which the engine and transformers read."""
+"""Writing of a trained decoder to a model folder, which the engine and transformers can read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TOKENIZER_FILES = (
 
 
 def save_decoder(model: TrainableDecoder, path: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write ``config.json`` and ``model.safetensors``."""
+    """Write a decoder's ``config.json`` and ``model.safetensors`` to a folder."""
     path.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous()
@@ -37,7 +37,7 @@ def save_decoder(model: TrainableDecoder, path: Path, dtype: torch.dtype = torch
 def save_tokenizer(rules: TokenizerConfig, path: Path) -> None:
     """Write the tokenizer files of a model that was loaded from a GGUF file."""
     state = json.loads(rules.bpe.to_str())
-    # Readers ignore the id of an added token unless the vocabulary has the token too.
+    # Readers ignore the id of an added token unless the vocabulary also contains the token.
     state["model"]["vocab"] |= rules.special_ids
     state["added_tokens"] = [
         {

@@ -1,8 +1,8 @@
 """Table of the kinds of training: command, help text and objective module.
 
-The module does not import the rest of the package, so that ``archon --help`` stays fast. To add a
-kind, write its spec in ``archon.spec.training``, its module in ``archon.train.objectives``, and a
-row here.
+This module does not import any other module of the package, so that ``archon --help`` is fast. To
+add a kind, write its spec in ``archon.spec.training``, its module in ``archon.train.objectives``,
+and a row here.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class TrainingKind:
     summary: str
     """First paragraph of the command's help."""
     results: str
-    """Files in the output folder, for the help: "The output folder contains …"."""
+    """Files in the output folder, for the sentence "The output folder contains …" in the help."""
     has_device: bool = True
-    """The command has ``--device``."""
+    """True if the command has the option ``--device``."""
 
 
 TRAININGS = {
@@ -63,4 +63,4 @@ TRAININGS = {
         "the model, a model card, and a plot of the loss",
     ),
 }
-"""Kinds by the ``training`` key of a configuration, in the order of the help."""
+"""Kinds of training by the value of ``training`` in a configuration, in the order of the help."""

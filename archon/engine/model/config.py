@@ -46,16 +46,16 @@ class DecoderConfig:
     ffn_width: int
     """F: width of the feed-forward network."""
     num_heads: int
-    """H: query heads."""
+    """H: number of query heads."""
     num_kv_heads: int
-    """G: key-value heads, each shared by H / G query heads (grouped-query attention: Ainslie et al.
-    2023, arXiv 2305.13245)."""
+    """G: number of key-value heads, each shared by H / G query heads (grouped-query attention:
+    Ainslie et al. 2023, arXiv 2305.13245)."""
     head_width: int
     """D: width of a head."""
     vocab_size: int
-    """V: tokens of the vocabulary."""
+    """V: number of tokens in the vocabulary."""
     context_length: int
-    """Positions that the model was trained on, in tokens."""
+    """Maximum length of a text, in tokens, for which the model was trained."""
     rope_base: float = 10_000.0
     """Base of the rotary frequencies (``archon.engine.model.rope``)."""
     norm_epsilon: float = 1e-5
@@ -67,11 +67,15 @@ class DecoderConfig:
             self.head_width, self.vocab_size, self.context_length,
         )  # fmt: skip
         if min(sizes) < 1 or self.rope_base <= 0 or self.norm_epsilon < 0:
-            raise ModelFileError(f"invalid sizes of a decoder: {self}")
+            raise ModelFileError(
+                "invalid decoder: all sizes and rope_base must be above 0, and norm_epsilon at "
+                f"least 0: {self}"
+            )
         if self.num_heads % self.num_kv_heads or self.head_width % 2:
             raise ModelFileError(
-                f"{self.num_heads} query heads of width {self.head_width} "
-                f"cannot share {self.num_kv_heads} key-value heads"
+                f"{self.num_heads} query heads of width {self.head_width} cannot share "
+                f"{self.num_kv_heads} key-value heads: the number of query heads must be a "
+                "multiple of that number, and the width must be even"
             )
 
     @property
@@ -116,7 +120,7 @@ def _gguf_config(file: GGUFFile) -> DecoderConfig:
     head_width = count("attention.key_length", width // max(num_heads, 1))
     if count("rope.dimension_count", head_width) != head_width:
         raise ModelFileError(
-            f"{file.path}: rotary embeddings of only a part of each head are not supported"
+            f"{file.path}: rotary embeddings that cover only part of each head are not supported"
         )
     if count("attention.value_length", head_width) != head_width:
         raise ModelFileError(f"{file.path}: keys and values of different widths are not supported")
@@ -147,7 +151,7 @@ def _check_gguf_keys(file: GGUFFile, family: FamilyTraits) -> None:
 
 
 def _refuse_gguf_scaling(file: GGUFFile, keys: CheckedKeys) -> None:
-    """Reject rotary scaling by any factor other than 1. Without a type, scaling is linear."""
+    """Reject rotary scaling by any factor other than 1. Scaling without a type is linear."""
     kind = file.metadata.get(f"{keys.prefix}rope.scaling.type", "linear")
     # The newer key comes first; 0 means that there is no factor.
     factor = keys.number("rope.scaling.factor", keys.number("rope.scale_linear", 0)) or 1
@@ -207,10 +211,10 @@ def _refuse_other_classes(config: Mapping[str, Any], path: Path) -> None:
 
 
 def _rope_keys(config: Mapping[str, Any], path: Path) -> CheckedKeys:
-    """Return the keys of the rotary embedding; reject those that scale it.
+    """Return the keys of the rotary embedding; raise an error if they scale it.
 
-    Newer files have them all in ``rope_parameters``, the base included. Older files have
-    ``rope_scaling``, and the base at the top level.
+    Newer files have all of these keys in ``rope_parameters``. Older files have the scaling in
+    ``rope_scaling`` and the base at the top level.
     """
     for key in ("rope_scaling", "rope_parameters"):
         rope = config.get(key) or {}
@@ -227,7 +231,7 @@ def _rope_keys(config: Mapping[str, Any], path: Path) -> CheckedKeys:
         if holder.get("partial_rotary_factor") not in (1, None):
             raise ModelFileError(
                 f"{path}: partial_rotary_factor is {holder['partial_rotary_factor']!r}: rotary "
-                "embeddings of only a part of each head are not supported"
+                "embeddings that cover only part of each head are not supported"
             )
     return CheckedKeys(path, rope)
 
@@ -237,7 +241,7 @@ _DEFAULT_WINDOW, _DEFAULT_FULL_LAYERS = 4096, 28
 
 
 def _refuse_sliding_window(shape: DecoderConfig, keys: CheckedKeys) -> None:
-    """Reject layers in which a token attends to the most recent tokens only."""
+    """Reject models with layers in which a token attends only to the most recent tokens."""
     config = keys.values
     kinds = config.get("layer_types") or []
     other = next((kind for kind in kinds if kind != "full_attention"), None)
@@ -259,9 +263,9 @@ def _refuse_sliding_window(shape: DecoderConfig, keys: CheckedKeys) -> None:
 
 
 def shape_keys(config: DecoderConfig) -> dict[str, Any]:
-    """Return the keys of ``config.json`` for a decoder's sizes.
+    """Return a decoder's sizes and ``rms_norm_eps`` as keys of ``config.json``.
 
-    The rotary base is not among them: its place depends on the version of the format.
+    The rotary base is not included, since its key depends on the version of the format.
     """
     sizes = {key: getattr(config, field) for field, key in _HF_SIZES.items()}
     return {**sizes, "rms_norm_eps": config.norm_epsilon}

@@ -1,8 +1,8 @@
 """Rotary position embedding, RoPE (Su et al. 2021, arXiv 2104.09864), in the "halves" convention.
 
 Channel i of the first half of a head and channel i of the second half are the coordinates of a
-point in the plane. RoPE rotates the point by the angle position · frequency_i. So the dot product
-of a query and a key depends on the distance between their positions only.
+point in the plane. RoPE rotates the point by the angle position · frequency_i. So the positions of
+a query and a key affect their dot product only through the distance between them.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def rope_frequencies(
 
 
 def rope_angles(position_N: Tensor, frequencies: Tensor) -> RopeAngles:
-    """Return the cosines and sines for these positions."""
+    """Return the cosines and sines of the angles at these positions."""
     angle_ND = position_N.float().unsqueeze(1) * frequencies
     return angle_ND.cos().unsqueeze(1), angle_ND.sin().unsqueeze(1)
 
 
 def apply_rope(x_NHD: Tensor, angles: RopeAngles) -> Tensor:
-    """Rotate every head of queries or keys by the angles of its position."""
+    """Rotate every head of each token's queries or keys by the angles of its position."""
     cos, sin = angles
     first, second = x_NHD.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

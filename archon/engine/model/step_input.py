@@ -20,7 +20,8 @@ from archon.engine.model.attention import AttentionPlan, CachedPart, FreshPart
 from archon.engine.span import Span
 
 _Group = tuple[list[int], list[int], int]
-"""Tokens of the step, the cache blocks that they attend to, and the number of keys in these."""
+"""Indices of tokens in the step, the cache blocks that they attend to, and the number of keys in
+these blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class StepInput:
     logit_rows: Tensor
     """Indices of the tokens that need logits."""
     adapted: tuple[tuple[str, Tensor], ...] = ()
-    """Digests of adapters, and the indices of the tokens that each of them changes."""
+    """Digest of each adapter that the step uses, and the indices of its tokens."""
 
 
 def build_step(spans: Sequence[Span], device: torch.device, cache_dtype: torch.dtype) -> StepInput:
@@ -54,7 +55,7 @@ def build_step(spans: Sequence[Span], device: torch.device, cache_dtype: torch.d
         positions += range(span.start, span.stop)
         slots += _slots(span)
         logit_rows += rows[-1][len(span.token_ids) - span.num_logits :]
-    # A token occurs at most once in a part, so shared and own groups are never in one bucket.
+    # A token occurs at most once in a part, so a bucket never has both kinds of groups.
     buckets = [*_buckets(_shared_groups(spans, rows)), *_buckets(_own_groups(spans, rows))]
     cached = tuple(_cached_part(bucket, device, cache_dtype) for bucket in buckets)
     fresh = tuple(FreshPart(part.start, part.stop) for part in rows if len(part) > 1)
@@ -99,7 +100,7 @@ def _shared_groups(spans: Sequence[Span], rows: Sequence[range]) -> Iterable[_Gr
 def _own_groups(spans: Sequence[Span], rows: Sequence[range]) -> Iterable[_Group]:
     """Yield a group for each span's keys after the shared blocks.
 
-    They end before the span, or include its key if it is one token.
+    The keys end before the span. If the span is one token, they include its key.
     """
     for span, part in zip(spans, rows, strict=True):
         num_shared = _num_shared_keys(span)

@@ -1,4 +1,4 @@
-"""Parameters of a decoder by name, in float32, from any source.
+"""Float32 parameters of a decoder: from a GGUF file, from a folder, or random.
 
 Layers are read one at a time, so that loading never needs memory for the whole model in float32.
 The rows of query and key projections are in the order of the "halves" convention
@@ -34,7 +34,11 @@ _BIASES = tuple(name.hf for name in BIASES.values())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
-    """Parameters of one layer. Linear layers are (O, I); None if the family has no such tensor."""
+    """Parameters of one layer.
+
+    The weights of linear layers have shape (O, I). A field is None if the family does not have the
+    tensor.
+    """
 
     q: Tensor
     k: Tensor
@@ -48,16 +52,17 @@ class LayerWeights:
     v_bias: Tensor | None = None
     q_norm: Tensor | None = None
     k_norm: Tensor | None = None
-    """(D,), or the width of the whole projection (``FamilyTraits.qk_norm``)."""
+    """(D,) if ``FamilyTraits.qk_norm`` is ``head``, else the width of the projection: (H · D,) for
+    queries, (G · D,) for keys."""
     attention_norm_E: Tensor | None = None
     attention_post_norm_E: Tensor | None = None
     ffn_norm_E: Tensor | None = None
     ffn_post_norm_E: Tensor | None = None
-    """Norms of the input or the output of attention and feed-forward network."""
+    """Weights of the norms of the inputs or outputs of attention and the feed-forward network."""
 
 
 def layer_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a layer's tensors by the fields of ``LayerWeights``."""
+    """Return the shape of each tensor of a layer, by its field in ``LayerWeights``."""
     c = config
     q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
     per_head = c.traits.qk_norm == "head"
@@ -109,7 +114,7 @@ Store = TypeVar("Store", GGUFFile, ModelFolder)
 
 
 class _StoredWeights(Generic[Store]):
-    """Parameters in a file or folder."""
+    """Base class of the parameters in a file or folder."""
 
     _has_biases: bool
     """True if queries, keys and values have biases."""
@@ -156,9 +161,9 @@ class _StoredWeights(Generic[Store]):
         return self._get(self._name(self._tensors[field], index), *self._shapes[field])
 
     def _is_known(self, name: str, known: set[str]) -> bool:
-        """Return True if the decoder uses a tensor.
+        """Return True if the decoder uses the tensor ``name``.
 
-        ``known`` has the names of the tensors outside the layers and in the first layer.
+        ``known`` contains the names of the tensors outside the layers and in layer 0.
         """
         layer = re.search(r"\.(\d+)\.", name)
         if layer is None or len(layer[1]) > 9 or int(layer[1]) >= self.config.num_layers:
@@ -271,11 +276,11 @@ _SEED_ORDER = (
     "ffn_norm_E", "gate", "up", "down", "q_norm", "k_norm", "attention_post_norm_E",
     "ffn_post_norm_E",
 )  # fmt: skip
-"""Fields in the order of their seeds."""
+"""Fields of ``LayerWeights``. The index of a field determines its seed in ``RandomWeights``."""
 
 
 class RandomWeights:
-    """Reproducible random parameters, for tests and for timings without a file."""
+    """Reproducible random parameters, for tests and benchmarks without a model file."""
 
     is_tied = False
 
@@ -308,7 +313,10 @@ class RandomWeights:
 
 
 def layer_parameters(source: WeightSource) -> Iterator[tuple[str, Tensor]]:
-    """Yield the parameters of all layers by Hugging Face's names, one layer in memory at a time."""
+    """Yield Hugging Face's name and the value of each parameter of the layers.
+
+    Only one layer is in memory at a time.
+    """
     tensors = source.config.traits.layer_tensors
     for index in range(source.config.num_layers):
         weights = source.layer(index)

@@ -1,9 +1,9 @@
-"""Registry of the families of decoders; each has a module.
+"""Registry of the families of decoders, each of which has a module.
 
 To add a family, declare its ``FamilyTraits`` in a module and add it here. A new feature needs a new
-trait, implemented in ``archon.engine.model.decoder`` and ``archon.train.decoder``. The kernels
-implement it as well, or ``archon.engine.kernels.packing.can_pack`` returns False for it, and torch
-computes.
+trait, implemented in ``archon.engine.model.decoder`` and ``archon.train.decoder``. If the CPU
+kernels do not implement it, ``archon.engine.kernels.packing.can_pack`` must return False for the
+family; the engine then computes in torch.
 """
 
 from collections.abc import Mapping

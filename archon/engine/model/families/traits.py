@@ -60,7 +60,8 @@ class FamilyTraits:
     """Traits of one family, read by the decoders, the kernels and the trainer.
 
     Every family is a SwiGLU transformer with RMSNorm, grouped-query attention and rotary embedding
-    (``archon.engine.model.rope``). It has the tensors of ``LINEAR_LAYERS`` and those named here.
+    (``archon.engine.model.rope``). It has the tensors in ``LINEAR_LAYERS`` and those in the fields
+    below.
     """
 
     name: str
@@ -73,10 +74,10 @@ class FamilyTraits:
     """Normalisation of queries and keys before RoPE: none, of each head (all heads share one
     weight), or of the projection, over all heads together."""
     biases: Mapping[str, TensorName]
-    """``BIASES`` if q, k and v may have biases, else empty."""
+    """``BIASES`` if q, k and v can have biases, else empty."""
     always_biased: bool = False
-    """True if q, k and v always have biases. Otherwise ``attention_bias`` of a folder, or the
-    tensors of a GGUF file, decide."""
+    """True if q, k and v always have biases. If False, they have biases if ``attention_bias`` is
+    true in a folder's ``config.json``, or if a GGUF file has the tensors."""
     gguf_interleaves_rope: bool = False
     """True if GGUF files store the two halves of each head of q and k interleaved."""
     requires_head_dim: bool = False
