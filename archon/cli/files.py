@@ -17,6 +17,8 @@ from archon.errors import ArchonError, FileError, UsageError
 
 if TYPE_CHECKING:
     from archon.graph.architecture import Architecture
+    from archon.spec.benchmark import BenchmarkCard
+    from archon.spec.reader import Loaded
     from archon.study.space import SpaceCheck
 
 
@@ -26,7 +28,8 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
     """Check that files are valid.
 
     Each FILE is checked against the schema of its type. For an architecture, the graph is checked
-    as well; for a search space, the graphs of its configurations.
+    as well; for a search space, the graphs of its configurations; for a benchmark with a local
+    file, its rows.
     """
     checks = [_check_file(file) for file in files]
     is_valid = all(row["valid"] for row, _ in checks)
@@ -61,7 +64,7 @@ def _check_file(file: str) -> tuple[dict[str, Any], str]:
             case "model":
                 reader.load_model_card(path)
             case "benchmark":
-                reader.load_benchmark(path)
+                summary += _check_rows(reader.load_benchmark(path))
             case "training":
                 reader.load_training(path)
             case "space":
@@ -83,6 +86,20 @@ def _check_file(file: str) -> tuple[dict[str, Any], str]:
             else [{"file": file, "path": None, "message": str(error), "referenced_by": []}]
         )
     return row, summary
+
+
+def _check_rows(loaded: Loaded[BenchmarkCard]) -> str:
+    """Read the rows of a benchmark's file, and return the number of items per split.
+
+    Rows of other sources would have to be downloaded or generated; they are not read.
+    """
+    from archon.evals.benchmarks import jsonl
+
+    source = loaded.spec.source.jsonl
+    if source is None:
+        return ""
+    items = jsonl.load(loaded.base_dir / source, loaded.spec)
+    return f": {', '.join(f'{len(items[split])} {split}' for split in items)} items"
 
 
 def _check_summary(check: SpaceCheck) -> str:

@@ -46,6 +46,19 @@ def test_validate_reports_every_file_and_fails_if_one_is_invalid(cli: Cli) -> No
     assert "bad.json: $.acuracy" in cli.stderr
 
 
+def test_validate_reads_the_rows_of_a_benchmark(cli: Cli) -> None:
+    card = {"version": 1, "name": "rows", "source": {"jsonl": "rows.jsonl"}}
+    Path("rows.json").write_text(json.dumps(card))
+    rows = [json.dumps({"question": f"What is {n} + 0?", "answer": str(n)}) for n in range(10)]
+    Path("rows.jsonl").write_text("\n".join(rows))
+    assert cli("validate", "rows.json") == 0
+    assert "rows.json: valid benchmark: 3 search, 3 select, 4 test items" in cli.stdout
+    rows[4] = '{"question": "What is 4 + 0?"}'
+    Path("rows.jsonl").write_text("\n".join(rows))
+    assert cli("validate", "rows.json") == 2
+    assert "rows.jsonl:5" in cli.stderr
+
+
 def test_validate_checks_the_graph_of_an_architecture(cli: Cli) -> None:
     spec = {
         "version": 1,
