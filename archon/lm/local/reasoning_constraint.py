@@ -64,12 +64,13 @@ class ReasoningRules:
     def closing_ids(self, markers: ReasoningMarkers | None) -> list[int]:
         """Return tokens that end reasoning, by these markers or the model's usual ones."""
         markers = markers or self._known or self.markers[0]
-        return self._tokenizer.encode_template(markers.inserted)
+        return self._tokenizer.encode_template(markers.inserted, position="after text")
 
     def opening_ids(self) -> list[int]:
         """Return tokens that begin reasoning if the prompt has not."""
         markers = self._known or self.markers[0]
-        return self._tokenizer.encode_template(f"{markers.start}\n") if markers.start else []
+        start = f"{markers.start}\n" if markers.start else ""
+        return self._tokenizer.encode_template(start, position="after text")
 
 
 class ReasoningConstraint:

@@ -7,7 +7,8 @@ Read ``bpe`` (``TextTokenizer``), ``added_tokens`` (tokens found before byte-pai
 
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.model.config import ModelFile
-from archon.lm.local.tokenizer.bpe import LONG_TEXT, TextTokenizer
+from archon.lm.local.tokenizer.pieces import LONG_TEXT
+from archon.lm.local.tokenizer.text_tokenizer import TextTokenizer
 from archon.lm.local.tokenizer.config import TokenizerConfig
 from archon.lm.local.tokenizer.folder import tokenizer_config_of_folder
 from archon.lm.local.tokenizer.gguf import tokenizer_config_of_gguf
