@@ -7,11 +7,11 @@ Read ``bpe`` (``TextTokenizer``), ``added_tokens`` (tokens found before byte-pai
 
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.model.config import ModelFile
-from archon.lm.local.tokenizer.pieces import LONG_TEXT
-from archon.lm.local.tokenizer.text_tokenizer import TextTokenizer
 from archon.lm.local.tokenizer.config import TokenizerConfig
 from archon.lm.local.tokenizer.folder import tokenizer_config_of_folder
 from archon.lm.local.tokenizer.gguf import tokenizer_config_of_gguf
+from archon.lm.local.tokenizer.pieces import LONG_TEXT
+from archon.lm.local.tokenizer.text_tokenizer import TextTokenizer
 
 __all__ = ["LONG_TEXT", "TextTokenizer", "TokenizerConfig", "read_tokenizer_config"]
 

@@ -15,7 +15,7 @@ Old files lack the name of the rule or the types of tokens; both are inferred.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -95,7 +95,7 @@ class _Vocabulary:
 class _Algorithm:
     """One value of ``tokenizer.ggml.model``."""
 
-    build: Callable[[_TokenizerKeys, _Vocabulary, Collection[str]], tuple[PieceEncoder, bool]]
+    build: Callable[[_TokenizerKeys, _Vocabulary, Set[str]], tuple[PieceEncoder, bool]]
     """Builds the encoder; the last argument has the tokens that text must not produce. The second
     result is True if a text begins with the beginning-of-text token unless the file states
     otherwise."""
@@ -259,7 +259,7 @@ def _inferred_types(tokens: Sequence[str], merges: Merges) -> list[int]:
 
 
 def _byte_pairs(
-    keys: _TokenizerKeys, vocabulary: _Vocabulary, hidden: Collection[str]
+    keys: _TokenizerKeys, vocabulary: _Vocabulary, hidden: Set[str]
 ) -> tuple[PieceEncoder, bool]:
     """Build an encoder by merges."""
     rule = _pre_tokenizer_rule(keys, frozenset(vocabulary.tokens))
@@ -302,9 +302,9 @@ def _pre_tokenizer_rule(keys: _TokenizerKeys, vocabulary: Collection[str]) -> Pr
     if found is None:
         warn_once(
             f"{keys.path}: tokenizer.ggml.pre does not name the rule that splits text, and "
-            f"models of the family {family!r} have different ones. Archon uses llama.cpp's default "
-            "rule, so that answers may be worse than they should be. Convert the model again with a "
-            "newer llama.cpp"
+            f"models of the family {family!r} have different ones. Archon uses llama.cpp's "
+            "default rule, so that answers may be worse than they should be. Convert the model "
+            "again with a newer llama.cpp"
         )
         return rule
     warn_once(
@@ -315,7 +315,7 @@ def _pre_tokenizer_rule(keys: _TokenizerKeys, vocabulary: Collection[str]) -> Pr
 
 
 def _sentence_pieces(
-    keys: _TokenizerKeys, vocabulary: _Vocabulary, hidden: Collection[str]
+    keys: _TokenizerKeys, vocabulary: _Vocabulary, hidden: Set[str]
 ) -> tuple[PieceEncoder, bool]:
     """Build an encoder by scores."""
     is_bpe = keys.get("model", str) == "llama"
@@ -339,7 +339,7 @@ def _sentence_pieces(
 
 
 def _word_pieces(
-    keys: _TokenizerKeys, vocabulary: _Vocabulary, hidden: Collection[str]
+    keys: _TokenizerKeys, vocabulary: _Vocabulary, hidden: Set[str]
 ) -> tuple[PieceEncoder, bool]:
     """Build an encoder of words and their parts.
 
@@ -363,9 +363,7 @@ def _word_pieces(
     return replace(encoder, spelling=spelled_by_sentencepiece), True
 
 
-def _encoder(
-    keys: _TokenizerKeys, stated: Mapping[str, Any], hidden: Collection[str]
-) -> PieceEncoder:
+def _encoder(keys: _TokenizerKeys, stated: Mapping[str, Any], hidden: Set[str]) -> PieceEncoder:
     try:
         return encoder_of(stated, hidden)
     except ValueError as error:

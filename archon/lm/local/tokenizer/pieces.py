@@ -8,7 +8,7 @@ which share the vocabulary and differ in that space only.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -50,7 +50,8 @@ class PieceEncoder:
     @property
     def normalizer(self) -> Normalizer | None:
         """The normalizer of texts, if any."""
-        return self.tokenizer.normalizer
+        found: Normalizer | None = self.tokenizer.normalizer
+        return found
 
     def encode(self, text: str, position: Position = "after text") -> list[int]:
         """Encode a part of a text that contains no added tokens."""
@@ -70,7 +71,7 @@ class PieceEncoder:
         return position == "start" or (position == "after token" and self.prefix == "every")
 
 
-def encoder_of(stated: Mapping[str, Any], control: Collection[str]) -> PieceEncoder:
+def encoder_of(stated: Mapping[str, Any], control: Set[str]) -> PieceEncoder:
     """Build the encoder of ordinary text from the contents of ``tokenizer.json``.
 
     Parameters
@@ -138,9 +139,7 @@ def _is_bytewise(stated: Mapping[str, Any]) -> bool:
     return '"ByteLevel"' in parts
 
 
-def _without(
-    control: Collection[str], model: Mapping[str, Any], is_bytewise: bool
-) -> dict[str, Any]:
+def _without(control: Set[str], model: Mapping[str, Any], is_bytewise: bool) -> dict[str, Any]:
     """Return the model without tokens that text must not produce."""
     if isinstance(model["vocab"], list):
         # Ids are positions in the list. No text contains the new name, since spaces become "▁".

@@ -42,8 +42,8 @@ def read_sentencepiece_file(path: Path, scheme: Literal["always", "first"]) -> S
         return _vocabulary(data, scheme)
     except (ValueError, IndexError, struct.error, TypeError) as error:
         raise ModelFileError(
-            f"{path}: is not a vocabulary of SentencePiece ({error}). Add the tokenizer.json of the "
-            "model to the folder"
+            f"{path}: is not a vocabulary of SentencePiece ({error}). Add the tokenizer.json of "
+            "the model to the folder"
         ) from None
 
 
