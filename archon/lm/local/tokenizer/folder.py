@@ -280,8 +280,12 @@ def _token_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _is_pair(value: object) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value)
+def _is_pair(value: object) -> TypeGuard[Sequence[str]]:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(v, str) for v in value)
+    )
 
 
 def _is_id(value: object) -> TypeGuard[int]:
