@@ -7,6 +7,7 @@ import json
 import struct
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ SCORES = {piece: score for piece, score, _ in pieces()}
 def sentence_piece_keys(model: str = "llama", **more: Any) -> dict[str, Any]:
     keys = {
         "model": model, "pre": "default", "tokens": PIECES, "merges": None,
-        "scores": [score for _, score, _ in pieces()], "token_type": [kind for *_, kind in pieces()],
+        "scores": [score for _, score, _ in pieces()],
+        "token_type": [kind for *_, kind in pieces()],
         "bos_token_id": 1, "eos_token_id": 2, "unknown_token_id": 0, **more,
     }  # fmt: skip
     return {f"tokenizer.ggml.{name}": value for name, value in keys.items()}
@@ -101,7 +103,7 @@ def merged_by_score(text: str) -> list[int]:
     while True:
         pairs = [
             (SCORES[left + right], -i)
-            for i, (left, right) in enumerate(zip(symbols, symbols[1:], strict=False))
+            for i, (left, right) in enumerate(pairwise(symbols))
             if left + right in IDS and IDS[left + right] > 258
         ]
         if not pairs:
@@ -303,7 +305,8 @@ def test_a_unigram_gguf_file_is_tokenized_as_by_tokenizers(tmp_path: Path) -> No
 
 WORD_PIECES = (
     "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "answer", "is", "12", "##3", "##ing", "a",
-    *"bcdefghijklmnopqrstuvwxyz0123456789.,'!?", *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123"),
+    *"bcdefghijklmnopqrstuvwxyz0123456789.,'!?",
+    *(f"##{c}" for c in "abcdefghijklmnopqrstuvwxyz0123"),
     "数", "学", "é", "##é", "и", "м", "##и", "##р",
 )  # fmt: skip
 

@@ -98,7 +98,7 @@ class ModelFolder:
             raise ModelFileError(f"{path}: the folder has no {CONFIG}{_gguf_hint(path)}")
         self.config = config
         stored: dict[str, StoredTensor] = {}
-        for name, expected in weight_files(self).items():
+        for name, expected in self._shards().items():
             found = _open(path / name)
             if missing := expected - found.keys():
                 raise ModelFileError(f"{path / name}: has no tensor {min(missing)!r}")
@@ -133,6 +133,9 @@ class ModelFolder:
     def text(self, name: str) -> str | None:
         """Read a text file of the folder; return None if there is no such file."""
         return read_text(self.path / name)
+
+    def _shards(self) -> dict[str, set[str]]:
+        return weight_files(self)
 
     def _dequantized(self, stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
         """Replace the tensors of quantized weights by the weights, as ``config`` demands."""
