@@ -74,6 +74,7 @@ _NO_TEXT = (UNKNOWN, CONTROL, USER_DEFINED, UNUSED)
 _TAG = re.compile(r"</?\w[\w-]*>")
 """Pattern of other added tokens, such as ``<think>``."""
 _PADDING = re.compile(r"\[PAD\d*\]|<dummy\d+>|<\|reserved_special_token_\d+\|>|<unused_?\d+>")
+Merges = Sequence[tuple[str, str]]
 _CURE = "Use the model's folder of safetensors, or a server that runs it, such as llama.cpp's"
 
 
@@ -82,13 +83,13 @@ class _Vocabulary:
     """The tokens of a file."""
 
     tokens: Sequence[str]
+    ids: Mapping[str, int]
     types: Sequence[int]
-    merges: Sequence[tuple[str, str]]
+    merges: Merges
+    merged: Set[str]
+    """Results of the merges."""
     named: Mapping[str, int]
     """Variable of a chat template → id."""
-
-    def ids(self) -> dict[str, int]:
-        return {token: i for i, token in enumerate(self.tokens)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +147,9 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
         for i, token in enumerate(tokens)
         if i in controls or types[i] == USER_DEFINED
     )
-    merged = {left + right for left, right in vocabulary.merges}
-    hidden = {token.text for token in added if token.is_control or token.text not in merged}
+    hidden = {t.text for t in added if t.is_control or t.text not in vocabulary.merged}
     pieces, adds_bos = algorithm.build(keys, vocabulary, hidden)
-    ids = vocabulary.ids()
+    ids = vocabulary.ids
     ends = {ids[name] for name in end_names(ids) if ids[name] in controls}
     return TokenizerConfig(
         path=file.path,
@@ -167,17 +167,21 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
 def _vocabulary(keys: _TokenizerKeys, algorithm: _Algorithm) -> _Vocabulary:
     tokens = [token or f"[EMPTY_{i}]" for i, token in enumerate(keys.strings("tokens"))]
     stated = keys.get("token_type", list) if keys.has("token_type") else None
-    if len(set(tokens)) != len(tokens) or (stated is not None and len(stated) != len(tokens)):
+    ids = {token: i for i, token in enumerate(tokens)}
+    if len(ids) != len(tokens) or (stated is not None and len(stated) != len(tokens)):
         raise keys.error("the tokens are not unique, or token_type has another length")
-    merges = _merges(keys, frozenset(tokens)) if algorithm.needs_merges else []
+    merges = _merges(keys) if algorithm.needs_merges else []
+    merged = {left + right for left, right in merges}
+    if not merged <= ids.keys() and (invalid := invalid_merge(merges, ids)) is not None:
+        raise keys.error(f"damaged tokenizer: the merge {invalid!r} yields no known token")
     named = {
         name: token
         for name, key in _NAMED.items()
         if (token := keys.token(f"{key}_token_id", len(tokens), algorithm.named.get(name)))
         is not None
     }
-    types = _inferred_types(tokens, merges) if stated is None else stated
-    return _Vocabulary(tokens, types, merges, named)
+    types = _inferred_types(tokens, merged) if stated is None else stated
+    return _Vocabulary(tokens, ids, types, merges, merged, named)
 
 
 def _controls(keys: _TokenizerKeys, vocabulary: _Vocabulary) -> frozenset[int]:
@@ -189,13 +193,14 @@ def _controls(keys: _TokenizerKeys, vocabulary: _Vocabulary) -> frozenset[int]:
         if kind in (CONTROL, UNKNOWN) or (kind == USER_DEFINED and is_marker(tokens[i]))
     }
     # A byte or word that also serves as padding, for example, is text.
-    merged = {left + right for left, right in vocabulary.merges}
-    if not vocabulary.merges:
-        merged = {t for t, kind in zip(tokens, types, strict=True) if kind in (NORMAL, BYTE)}
-        merged = {token for token in merged if not is_marker(token)}
-    ids = vocabulary.ids()
-    named = {*vocabulary.named.values(), *(ids[name] for name in end_names(ids))}
-    controls |= {i for i in named if tokens[i] not in merged}
+
+    def is_word(i: int) -> bool:
+        if vocabulary.merges:
+            return tokens[i] in vocabulary.merged
+        return types[i] in (NORMAL, BYTE) and not is_marker(tokens[i])
+
+    named = {*vocabulary.named.values(), *(vocabulary.ids[n] for n in end_names(vocabulary.ids))}
+    controls |= {i for i in named if not is_word(i)}
     return frozenset(i for i in controls if len(tokens[i]) > 1)
 
 
@@ -222,27 +227,20 @@ def _chat_template(file: GGUFFile) -> str | None:
     return default_template(named, str(file.path))
 
 
-Merges = list[tuple[str, str]]
-
-
-def _merges(keys: _TokenizerKeys, vocabulary: Collection[str]) -> Merges:
+def _merges(keys: _TokenizerKeys) -> Merges:
     pairs = (merge.partition(" ") for merge in keys.strings("merges"))
-    merges = [(left, right) for left, _, right in pairs]
-    if (invalid := invalid_merge(merges, vocabulary)) is not None:
-        raise keys.error(f"damaged tokenizer: the merge {invalid!r} yields no known token")
-    return merges
+    return [(left, right) for left, _, right in pairs]
 
 
-def _inferred_types(tokens: Sequence[str], merges: Merges) -> list[int]:
+def _inferred_types(tokens: Sequence[str], merged: Set[str]) -> list[int]:
     """Infer the types of tokens where the file lacks them.
 
     Ordinary tokens are single letters and the results of merges. Any other token that looks like a
     marker was added to the vocabulary.
     """
-    ordinary = {left + right for left, right in merges}
 
     def type_of(token: str) -> int:
-        if len(token) == 1 or token in ordinary:
+        if len(token) == 1 or token in merged:
             return NORMAL
         if is_byte_token(token):
             return BYTE
@@ -250,7 +248,7 @@ def _inferred_types(tokens: Sequence[str], merges: Merges) -> list[int]:
             return UNUSED
         if is_marker(token):
             return CONTROL
-        return USER_DEFINED if _TAG.fullmatch(token) and merges else NORMAL
+        return USER_DEFINED if _TAG.fullmatch(token) and merged else NORMAL
 
     return [type_of(token) for token in tokens]
 
@@ -262,13 +260,11 @@ def _byte_pairs(
     keys: _TokenizerKeys, vocabulary: _Vocabulary, hidden: Set[str]
 ) -> tuple[PieceEncoder, bool]:
     """Build an encoder by merges."""
-    rule = _pre_tokenizer_rule(keys, frozenset(vocabulary.tokens))
-    words = {token: i for token, i in vocabulary.ids().items() if token not in hidden}
-    merges = [
-        (left, right)
-        for left, right in vocabulary.merges
-        if left in words and right in words and left + right in words
-    ]
+    rule = _pre_tokenizer_rule(keys, vocabulary.ids)
+    words = {token: i for token, i in vocabulary.ids.items() if token not in hidden}
+    merges = vocabulary.merges
+    if not vocabulary.merged <= words.keys():
+        merges = [(left, right) for left, right in merges if left + right in words]
     options: dict[str, Any] = {"ignore_merges": rule.whole_pieces}
     if not rule.uses_letters and byte_token(0) in words:
         options |= {"byte_fallback": True}
@@ -297,7 +293,9 @@ def _pre_tokenizer_rule(keys: _TokenizerKeys, vocabulary: Collection[str]) -> Pr
         return rule
     family = str(keys.architecture)
     found = rule_of_architecture(family)
-    if found is None and {"<|begin_of_text|>", "<|end_of_text|>"} <= set(vocabulary):
+    if found is None and all(
+        name in vocabulary for name in ("<|begin_of_text|>", "<|end_of_text|>")
+    ):
         found = "llama-bpe"
     if found is None:
         warn_once(
