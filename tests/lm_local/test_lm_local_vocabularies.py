@@ -4,15 +4,19 @@ transformers and with the algorithms as published."""
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hostile_texts import hostile_texts
+from tiny_lm_doubles import QUESTION, open_tiny
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import (
@@ -35,6 +39,8 @@ from archon.engine.files.gguf import GGUFFile
 from archon.errors import ModelFileError
 from archon.lm.local.detokenizer import Detokenizer
 from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
+from archon.train.model_folder import save_tokenizer
+from archon.types import Constraint
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 WORDS = (
@@ -188,9 +194,34 @@ def test_the_end_of_a_channel_does_not_end_a_text(tmp_path: Path) -> None:
     assert {tokens.index("<|return|>"), tokens.index("<|call|>")} <= ours.stop_ids
 
 
+def test_a_file_may_list_its_ends_and_added_tokens(tmp_path: Path) -> None:
+    tokens = [*PIECES[:-2], "<one>", "<two>"]
+    types = [*(kind for *_, kind in pieces()[:-2]), NORMAL, NORMAL]
+    keys = sentence_piece_keys(
+        tokens=tokens, token_type=types, added_tokens=["<one>"], eos_token_ids=[2, IDS["x"]]
+    )
+    ours = of_gguf(tmp_path, metadata=keys)
+    assert ours.encode_continuation("<one>") == [len(tokens) - 2]
+    assert len(ours.encode_continuation("<two>")) == 5
+    assert ours.stop_ids == {2, IDS["x"]}
+
+
+@pytest.mark.parametrize(("name", "strips"), [("Phi-3 mini", True), ("Llama 2", False)])
+def test_tokens_of_phi_3_include_the_white_space_after_them(
+    name: str, strips: bool, tmp_path: Path
+) -> None:
+    ours = of_gguf(tmp_path, metadata=sentence_piece_keys() | {"general.name": name})
+    end, tool = IDS["<|im_end|>"], IDS["<tool>"]
+    space = [] if strips else merged_by_score(" \n")
+    assert ours.encode_template("<|im_end|>\n<tool>\n<s>") == [end, *space, tool, *space, 1]
+    assert ours.encode_template("<s>\n") == [1, *merged_by_score(" \n")]
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
+        ({"eos_token_ids": [99_999]}, "eos_token_ids has 99999, which is no token's id"),
+        ({"added_tokens": ["<new>"]}, "added token '<new>' is not in tokenizer.ggml.tokens"),
         ({"scores": None}, "scores is missing"),
         ({"scores": [0.0]}, "scores does not have a number for each token"),
         ({"add_space_prefix": 1}, "add_space_prefix is 1, not true or false"),
@@ -213,6 +244,42 @@ def test_characters_appear_once_their_bytes_are_complete(text: str, tmp_path: Pa
         assert "\ufffd" not in "".join(parts)
     parts += [part.text for part in detokenizer.finish()]
     assert "".join(parts) == text
+
+
+def test_a_folder_that_training_writes_has_the_same_tokenizer(tmp_path: Path) -> None:
+    path, texts = tmp_path / "model.gguf", hostile_texts()[:60]
+    write_gguf(path, TinyModel("llama", metadata=sentence_piece_keys()))
+    config = read_tokenizer_config(GGUFFile(path))
+    written = tmp_path / "folder"
+    written.mkdir()
+    save_tokenizer(config, written)
+    ours, again = TextTokenizer(config), of_folder(written)
+    theirs = PreTrainedTokenizerFast.from_pretrained(written)
+    for text in texts:
+        ids = ours.encode(text)
+        assert again.encode(text) == ids
+        assert again.decode(ids) == ours.decode(ids)
+        assert theirs.decode(ids, clean_up_tokenization_spaces=False) == ours.decode(ids)[1:]
+    assert again.stop_ids == ours.stop_ids
+
+
+async def test_a_model_of_such_a_vocabulary_follows_constraints(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    embedding = np.random.default_rng(0).standard_normal((len(PIECES), 32)) / 2
+    template = "{{ bos_token }}{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor %}"
+    extra = {"token_embd.weight": embedding.astype(np.float32)}
+    metadata = sentence_piece_keys()
+    write_gguf(path, TinyModel("llama", chat_template=template, extra=extra, metadata=metadata))
+    lm = open_tiny(path)
+    assert lm.chat.encode(QUESTION.messages)[0] == 1
+    constraint = Constraint(regex="é|naïve|the answer is [0-9]{2}👍")
+    completions = await lm.generate(replace(QUESTION, constraint=constraint, n=3))
+    for completion in completions:
+        assert re.fullmatch(constraint.regex or "", completion.text)
+    [scored] = await lm.generate(replace(QUESTION, choices=("yes", "数学")))
+    assert set(scored.choice_logprobs or {}) == {"yes", "数学"}
+    assert scored.usage.choice_tokens == len(merged_by_score("yes")) + len(merged_by_score("数学"))
+    await lm.aclose()
 
 
 # --------------------------------------------------------------------- folders of the families

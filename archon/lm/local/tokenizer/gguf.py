@@ -15,7 +15,7 @@ Old files lack the name of the rule or the types of tokens; both are inferred.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -68,6 +68,8 @@ _NAMED = {
 }  # fmt: skip
 """Variable of a chat template → the token's name in GGUF, in its spelling."""
 _ENDS = ("eos_token", "eot_token", "eom_token")
+_KEEP_SPACES = ("<unk>", "<s>", "<|endoftext|>")
+"""Added tokens of Phi-3 that do not include the white space after them."""
 _NO_VARIABLES = ("eot_token", "eom_token")
 """Names that chat templates do not know."""
 _NO_TEXT = (UNKNOWN, CONTROL, USER_DEFINED, UNUSED)
@@ -109,7 +111,7 @@ class _Algorithm:
 
 _COMMON_KEYS = frozenset({
     "model", "pre", "tokens", "token_type", "merges", "bos_token_id", "eos_token_id",
-    "eot_token_id", "eom_token_id", "add_bos_token",
+    "eot_token_id", "eom_token_id", "eos_token_ids", "add_bos_token", "added_tokens",
 })  # fmt: skip
 _OTHER_KEYS = {
     "add_sep_token": (), "add_space_prefix": (), "remove_extra_whitespaces": (),
@@ -142,8 +144,9 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
     vocabulary = _vocabulary(keys, algorithm)
     tokens, types, named = vocabulary.tokens, vocabulary.types, vocabulary.named
     controls = _controls(keys, vocabulary)
+    strips = _strips_spaces(file)
     added = tuple(
-        AddedToken(token, i, is_control=i in controls)
+        AddedToken(token, i, is_control=i in controls, rstrip=strips and token not in _KEEP_SPACES)
         for i, token in enumerate(tokens)
         if i in controls or types[i] == USER_DEFINED
     )
@@ -157,7 +160,7 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
         pieces=pieces,
         added_tokens=added,
         no_text_ids=frozenset(i for i, kind in enumerate(types) if kind in _NO_TEXT) | controls,
-        stop_ids=frozenset(ends | {named[name] for name in _ENDS if name in named}),
+        stop_ids=frozenset({*ends, *_stated_ends(keys, vocabulary)}),
         template_tokens={n: tokens[i] for n, i in named.items() if n not in _NO_VARIABLES},
         begin_ids=_begin_ids(keys, adds_bos, named),
         chat_template=_chat_template(file),
@@ -180,7 +183,12 @@ def _vocabulary(keys: _TokenizerKeys, algorithm: _Algorithm) -> _Vocabulary:
         if (token := keys.token(f"{key}_token_id", len(tokens), algorithm.named.get(name)))
         is not None
     }
-    types = _inferred_types(tokens, merged) if stated is None else stated
+    types = list(_inferred_types(tokens, merged) if stated is None else stated)
+    for name in keys.strings("added_tokens") if keys.has("added_tokens") else ():
+        if name not in ids:
+            raise keys.error(f"added token {name!r} is not in tokenizer.ggml.tokens")
+        if types[ids[name]] == NORMAL and name not in merged:
+            types[ids[name]] = USER_DEFINED
     return _Vocabulary(tokens, ids, types, merges, merged, named)
 
 
@@ -202,6 +210,27 @@ def _controls(keys: _TokenizerKeys, vocabulary: _Vocabulary) -> frozenset[int]:
     named = {*vocabulary.named.values(), *(vocabulary.ids[n] for n in end_names(vocabulary.ids))}
     controls |= {i for i in named if not is_word(i)}
     return frozenset(i for i in controls if len(tokens[i]) > 1)
+
+
+def _stated_ends(keys: _TokenizerKeys, vocabulary: _Vocabulary) -> Iterator[int]:
+    """Yield the tokens that end a text according to the file."""
+    yield from (vocabulary.named[name] for name in _ENDS if name in vocabulary.named)
+    for i in keys.get("eos_token_ids", list) if keys.has("eos_token_ids") else ():
+        if not isinstance(i, int) or not 0 <= i < len(vocabulary.tokens):
+            raise keys.error(f"tokenizer.ggml.eos_token_ids has {i!r}, which is no token's id")
+        yield i
+
+
+def _strips_spaces(file: GGUFFile) -> bool:
+    """Return True if added tokens include the white space after them.
+
+    GGUF files have no such flag. As in llama.cpp, it follows from the model's name or family:
+    Phi-3 was trained so. Phi-4 has the same family, but another kind of vocabulary.
+    """
+    name = str(file.metadata.get("general.name", "")).lower()
+    is_sentence_pieces = file.metadata.get("tokenizer.ggml.model") == "llama"
+    is_family = file.metadata.get("general.architecture") == "phi3"
+    return is_sentence_pieces and (is_family or "phi-3" in name or "phi3" in name)
 
 
 def _begin_ids(keys: _TokenizerKeys, usual: bool, named: Mapping[str, int]) -> tuple[int, ...]:

@@ -91,7 +91,9 @@ def encoder_of(stated: Mapping[str, Any], control: Set[str]) -> PieceEncoder:
     plain = {"version": "1.0", "added_tokens": [], "model": model}
     parts = {"normalizer": normalizer, "pre_tokenizer": pre_tokenizer}
     try:
-        tokenizer = Tokenizer.from_str(json.dumps(plain | parts))
+        # Archon decodes by itself; the decoder is for files that are written from this tokenizer.
+        decoder = {"decoder": stated.get("decoder")}
+        tokenizer = Tokenizer.from_str(json.dumps(plain | parts | decoder))
     except Exception as error:  # the library has no narrower type
         raise ValueError(str(error)) from None
     prefix = _prefix_of(normalizer, pre_tokenizer)
@@ -157,7 +159,7 @@ def _without(control: Set[str], model: Mapping[str, Any], is_bytewise: bool) -> 
             for left, right in model["merges"]
             if control.isdisjoint((left, right, left + right))
         ]
-        changes |= {"merges": merges, "unk_token": unknown}
+        changes |= {"merges": merges, "unk_token": unknown, "dropout": None}
     return {**model, **changes}
 
 
