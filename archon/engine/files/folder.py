@@ -209,7 +209,7 @@ def _indexed(folder: ModelFolder, name: str) -> dict[str, set[str]]:
 
 def _open(path: Path) -> dict[str, StoredTensor]:
     if not path.is_file():
-        raise ModelFileError(f"{path}: the shard is missing")
+        raise ModelFileError(f"{path}: the weight file is missing")
     try:
         shard = safe_open(path, framework="pt")
         names = [name for name in shard.keys() if not name.endswith(_POSITION_IDS)]  # noqa: SIM118

@@ -227,7 +227,7 @@ class GGUFPart:
     def _take(self, count: int) -> bytes:
         if count > len(self._bytes) - self._at:
             left = len(self._bytes) - self._at
-            raise self._fail(f"{count} bytes declared, {left} left; {_INCOMPLETE}")
+            raise self._fail(f"{count} bytes are declared, but only {left} are left; {_INCOMPLETE}")
         self._at += count
         return self._bytes[self._at - count : self._at]
 

@@ -172,7 +172,9 @@ def _vocabulary(keys: _TokenizerKeys, algorithm: _Algorithm) -> _Vocabulary:
     stated = keys.get("token_type", list) if keys.has("token_type") else None
     ids = {token: i for i, token in enumerate(tokens)}
     if len(ids) != len(tokens) or (stated is not None and len(stated) != len(tokens)):
-        raise keys.error("the tokens are not unique, or token_type has another length")
+        raise keys.error(
+            "tokenizer.ggml.tokens has duplicates, or token_type has a different number of values"
+        )
     merges = _merges(keys) if algorithm.needs_merges else []
     merged = {left + right for left, right in merges}
     if not merged <= ids.keys() and (invalid := invalid_merge(merges, ids)) is not None:
