@@ -22,7 +22,7 @@ from archon.engine.kernels.packing import PANEL_OUTPUTS, Packed, huge_pages, pac
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
-from archon.engine.model.rope import rope_angles, rope_frequencies
+from archon.engine.model.rope import RopeTable
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.span import Span
 
@@ -192,7 +192,8 @@ class NativeDecoder:
         outer = _pointer(packed["embedding"]), _pointer(packed["norm"])
         layers, head = ctypes.addressof(self._layers), NativeLinear.of(packed, "head")
         self._model = _Model(*sizes, config.norm_epsilon, *outer, layers, head)
-        self._rope_frequencies = rope_frequencies(config, self.device)
+        [rope] = {layer.rope for layer in config.layers if layer.rope is not None}
+        self._rope = RopeTable(rope, self.device)
         self._logits = torch.empty(0, self._model.head.outputs)
         self._seconds = np.zeros(len(_PHASES))
         self.adapters: dict[str, _NativeAdapter] = {}
@@ -238,7 +239,7 @@ class NativeDecoder:
         position = np.arange(ends[-1]) - np.repeat(ends - lengths - starts, lengths)
         tables = np.array([spans[i].blocks.buffer_info()[0] for i in order], np.uintp)
         rows = self._logit_tokens(spans, order, ends)
-        cosine, sine = rope_angles(torch.from_numpy(position), self._rope_frequencies)
+        cosine, sine = self._rope.angles(torch.from_numpy(position))
         arrays = tokens, position.astype(np.int32), np.repeat(tables, lengths)
         adapted = self._adapted([spans[i].adapter for i in order], lengths)
         hidden = [(end - 1, spans[i].hidden_E) for i, end in zip(order, ends, strict=True)]

@@ -26,9 +26,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from archon.engine.model.config import DecoderConfig
+from archon.engine.model.config import DecoderConfig, LayerConfig
+from archon.engine.model.families.traits import POST_NORMS, PRE_NORMS, QKV_BIASES
 from archon.engine.model.linear import GroupedWeight, Precision, quantize_groups, quantize_weight
 from archon.engine.model.lora import LowRank
+from archon.engine.model.rope import Rope
 from archon.engine.model.weights import WeightSource
 
 PANEL_OUTPUTS = 32
@@ -42,13 +44,31 @@ Packed = dict[str, Tensor]
 
 
 def can_pack(config: DecoderConfig) -> bool:
-    """Return True if the kernels support the shape and family of a decoder."""
+    """Return True if the kernels support the shape and the features of a decoder."""
     sizes = (config.width, config.ffn_width, config.num_kv_heads * config.head_width)
     return (
         all(size % PANEL_OUTPUTS == 0 for size in sizes)
         and config.head_width % 16 == 0
         and config.head_width <= 256
         and config.width <= 16384
+        and _has_supported_features(config)
+    )
+
+
+def _has_supported_features(config: DecoderConfig) -> bool:
+    """Return False for features that only the torch decoder computes."""
+    plain = LayerConfig(Rope(config.head_width, config.rope_base))
+    changed = (
+        config.attention_scale, config.attention_softcap, config.logit_softcap, config.experts
+    )  # fmt: skip
+    scales = (config.embedding_scale, config.residual_scale, config.logit_scale)
+    return (
+        all(layer == plain for layer in config.layers)
+        and not any(changed)
+        and scales == (1, 1, 1)
+        and (config.biases or frozenset()) <= QKV_BIASES.keys()
+        and config.traits.activation == "silu"
+        and config.traits.norms in (PRE_NORMS, POST_NORMS)
     )
 
 

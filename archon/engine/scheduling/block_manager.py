@@ -9,7 +9,7 @@ from collections.abc import Sequence as SequenceOf
 from archon.engine.cache.block_pool import BlockPool
 from archon.engine.cache.kv_cache import BLOCK_SIZE, BlockStorage, num_blocks_for
 from archon.engine.cache.prefix_tree import PrefixNode, PrefixTree
-from archon.engine.scheduling.sequence import Prompt, Sequence
+from archon.engine.scheduling.sequence import LONG_ROOT, Prompt, Sequence
 
 
 class BlockManager:
@@ -31,7 +31,7 @@ class BlockManager:
     def match(self, prompt: Prompt) -> list[PrefixNode]:
         """Return the nodes of the prompt's longest prefix in the tree; some may not be ready."""
         tokens = prompt.tokens(0, prompt.num_shared_blocks * BLOCK_SIZE)
-        return self.tree.match(tokens, prompt.request.adapter)
+        return self.tree.match(tokens, prompt.root)
 
     def allocate_prompt(self, prompt: Prompt, path: list[PrefixNode], num_spare: int) -> bool:
         """Allocate a prompt's blocks after ``path`` if ``num_spare`` more remain available."""
@@ -41,7 +41,7 @@ class BlockManager:
         blocks = self._allocate(num_new + num_tail, num_spare)
         if blocks is not None:
             prompt.path = self.tree.extend(
-                path, prompt.tokens(0, prompt.num_tokens), blocks[:num_new], prompt.request.adapter
+                path, prompt.tokens(0, prompt.num_tokens), blocks[:num_new], prompt.root
             )
             prompt.blocks = array("i", (node.block for node in prompt.path))
             prompt.blocks.extend(blocks[num_new:])
@@ -52,7 +52,8 @@ class BlockManager:
 
     def drop_adapter(self, adapter: str) -> None:
         """Free the prefixes computed with an adapter that no live prompt uses."""
-        self.pool.free(self.tree.drop(adapter))
+        for root in (adapter, adapter + LONG_ROOT):
+            self.pool.free(self.tree.drop(root))
 
     def free_prompt(self, prompt: Prompt) -> None:
         """Release a prompt's blocks; computed ones stay in the tree."""
@@ -114,10 +115,12 @@ class BlockManager:
     def cache_own(self, sequence: Sequence) -> None:
         """Hand a sequence's full computed blocks to the prefix tree."""
         prompt, shared = sequence.prompt, sequence.num_shared_blocks
+        if not sequence.shares_prompt:
+            return
         stop = max(sequence.num_computed // BLOCK_SIZE, shared)
         tokens = sequence.tokens(0, stop * BLOCK_SIZE)
         own = sequence.blocks[shared:stop]
-        adopted = self.tree.adopt(prompt.path, tokens, own, prompt.request.adapter)
+        adopted = self.tree.adopt(prompt.path, tokens, own, prompt.root)
         # Where the tree already has the same text, it keeps its own block; ours is freed later.
         sequence.blocks = array("i", (b for b in sequence.blocks if b not in adopted))
 

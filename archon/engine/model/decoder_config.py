@@ -1,0 +1,140 @@
+"""Shape of a decoder: sizes, and the features that its layers have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from archon.engine.model.families import FAMILIES
+from archon.engine.model.families.traits import FamilyTraits
+from archon.engine.model.rope import Rope
+from archon.errors import ModelFileError
+
+
+@dataclass(frozen=True, slots=True)
+class LayerConfig:
+    """Properties in which the layers of a decoder may differ."""
+
+    rope: Rope | None
+    """Rotary embedding of queries and keys; None for a layer without positions (NoPE: Kazemnejad
+    et al. 2023, arXiv 2305.19466)."""
+    window: int | None = None
+    """Most recent tokens that a token attends to, itself included (sliding window: Beltagy et al.
+    2020, arXiv 2004.05150); None for all tokens."""
+    is_sparse: bool = False
+    """True if the feed-forward network is a mixture of experts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertConfig:
+    """Shape of the sparse layers: each token is computed by a few of many feed-forward networks."""
+
+    num_experts: int
+    """X: experts of a layer."""
+    num_used: int
+    """Experts that compute a token: those with the highest router probabilities."""
+    width: int
+    """Width of an expert."""
+    shared_width: int = 0
+    """Width of an additional network that computes every token; 0 for none."""
+    normalises: bool = False
+    """True if the used experts' probabilities are divided by their sum."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderConfig:
+    """Shape and family of a decoder."""
+
+    family: str
+    """Name of the family (``archon.engine.model.families.FAMILIES``)."""
+    num_layers: int
+    width: int
+    """E: width of the model, that is, of the residual stream."""
+    ffn_width: int
+    """F: width of the feed-forward network."""
+    num_heads: int
+    """H: query heads."""
+    num_kv_heads: int
+    """G: key-value heads, each shared by H / G query heads (grouped-query attention: Ainslie et al.
+    2023, arXiv 2305.13245)."""
+    head_width: int
+    """D: width of a head."""
+    vocab_size: int
+    """V: tokens of the vocabulary."""
+    context_length: int
+    """Positions that the model was trained on, in tokens."""
+    rope_base: float = 10_000.0
+    """Base of the rotary frequencies (``archon.engine.model.rope``), for default ``layers``."""
+    norm_epsilon: float = 1e-5
+    """ε of RMSNorm."""
+    layers: tuple[LayerConfig, ...] = ()
+    """Properties of each layer; by default, all are dense, with RoPE and without a window."""
+    biases: frozenset[str] | None = None
+    """Biases that the linear layers have, as fields of ``LayerWeights``; by default, those that the
+    family requires."""
+    attention_scale: float | None = None
+    """Factor of the attention scores; by default 1 / √D."""
+    attention_softcap: float = 0.0
+    """Bound c of attention scores, which become c · tanh(score / c); 0 for none."""
+    logit_softcap: float = 0.0
+    """Bound of logits; 0 for none."""
+    embedding_scale: float = 1.0
+    """Factor of the token embeddings."""
+    residual_scale: float = 1.0
+    """Factor of each sublayer's output before it is added to the residual stream."""
+    logit_scale: float = 1.0
+    """Factor of the logits."""
+    experts: ExpertConfig | None = None
+    """Shape of the sparse layers; None if there are none."""
+    dynamic_rope: bool = False
+    """True if positions from ``context_length`` on would change the rotary frequencies of the whole
+    text (dynamic NTK scaling), which is not supported."""
+
+    def __post_init__(self) -> None:
+        sizes = (
+            self.num_layers, self.width, self.ffn_width, self.num_heads, self.num_kv_heads,
+            self.head_width, self.vocab_size, self.context_length,
+        )  # fmt: skip
+        if min(sizes) < 1 or self.rope_base <= 0 or self.norm_epsilon < 0:
+            raise ModelFileError(f"invalid sizes of a decoder: {self}")
+        if self.num_heads % self.num_kv_heads or self.head_width % 2:
+            raise ModelFileError(
+                f"{self.num_heads} query heads of width {self.head_width} "
+                f"cannot share {self.num_kv_heads} key-value heads"
+            )
+        if not self.layers:
+            layer = LayerConfig(Rope(self.head_width, self.rope_base))
+            object.__setattr__(self, "layers", (layer,) * min(self.num_layers, _MAX_LAYERS))
+        if self.biases is None:
+            required = self.traits.biases if self.traits.always_biased else ()
+            object.__setattr__(self, "biases", frozenset(required))
+
+    @property
+    def traits(self) -> FamilyTraits:
+        """Traits of the family."""
+        return FAMILIES[self.family]
+
+    @property
+    def windows(self) -> tuple[int | None, ...]:
+        """The distinct windows of the layers."""
+        return tuple(dict.fromkeys(layer.window for layer in self.layers))
+
+    @property
+    def long_after(self) -> int | None:
+        """Tokens of the longest text that uses the short rotary frequencies; None if all do."""
+        ropes: Mapping[int | None, None] = dict.fromkeys(
+            layer.rope.long_after for layer in self.layers if layer.rope is not None
+        )
+        return next((length for length in ropes if length is not None), None)
+
+
+_MAX_LAYERS = 100_000
+"""A damaged file may declare any number of layers; their tensors are missing."""
+
+
+def unsupported_family(name: object, known: Iterable[str], path: Path) -> ModelFileError:
+    """Return the error for a model whose family has no traits."""
+    return ModelFileError(
+        f"{path}: family {name!r} is not supported; supported families: {', '.join(known)}"
+    )

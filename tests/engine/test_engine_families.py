@@ -1,0 +1,142 @@
+"""Every family compared with transformers: from folders and from GGUF files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from engine_doubles import (
+    CPU,
+    GREEDY,
+    assert_close_logits,
+    make_request,
+    prompt_of,
+    run_all,
+    tiny_engine,
+)
+from family_models import CASES, ORIGINAL, WINDOW, random_model, write_family_gguf
+from model_doubles import our_logits
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from archon.engine.decoder_protocol import SpanDecoder
+from archon.engine.loading import load_decoder, open_model
+from archon.engine.model.families import FAMILIES
+from archon.engine.model.linear import Precision
+from archon.engine.model.weights import WeightSource, weights_of
+
+VOCABULARY = 96
+PROMPT = prompt_of(90, vocab_size=VOCABULARY)
+WITH_GGUF = [name for name, case in CASES.items() if case.arch is not None]
+
+
+@pytest.fixture(scope="module")
+def model_of() -> Callable[[str], PreTrainedModel]:
+    """Return a function that returns the model of a case, made once."""
+    models: dict[str, PreTrainedModel] = {}
+
+    def model(name: str) -> PreTrainedModel:
+        if name not in models:
+            models[name] = random_model(CASES[name])
+        return models[name]
+
+    return model
+
+
+@pytest.fixture(scope="module")
+def source_of(
+    model_of: Callable[[str], PreTrainedModel], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], WeightSource]:
+    """Return a function that opens the file of a case in a format."""
+    folder = tmp_path_factory.mktemp("families")
+
+    def source(name: str, format: str) -> WeightSource:
+        path = folder / f"{name}.{format}"
+        if not path.exists():
+            if format == "gguf":
+                write_family_gguf(path, CASES[name], model_of(name))
+            else:
+                model_of(name).save_pretrained(path)
+        return weights_of(open_model(path))
+
+    return source
+
+
+@torch.inference_mode()
+def their_logits(model: PreTrainedModel, text: Sequence[int]) -> Tensor:
+    """Return transformers' logits after each token, each computed for the text up to it: (T, V)."""
+    config = model.config
+    limit = len(text)
+    if config.rope_parameters.get("rope_type") == "longrope":
+        limit = config.original_max_position_embeddings
+    # The rotary frequencies of LongRoPE depend on the length of the text.
+    short, long = (
+        model(torch.tensor([part]), use_cache=False).logits[0].float()
+        for part in (text[:limit], text)
+    )
+    return torch.cat([short, long[limit:]])
+
+
+def test_every_family_has_a_case() -> None:
+    prefixes = {case.prefix for case in CASES.values()}
+    assert prefixes == {traits.hf_class for traits in FAMILIES.values()}
+
+
+@pytest.mark.parametrize(
+    ("name", "format"), [*((n, "folder") for n in CASES), *((n, "gguf") for n in WITH_GGUF)]
+)
+def test_logits_are_those_of_transformers(
+    name: str,
+    format: str,
+    model_of: Callable[[str], PreTrainedModel],
+    source_of: Callable[[str, str], WeightSource],
+) -> None:
+    decoder = load_decoder(source_of(name, format), "float32", CPU)
+    for length in (ORIGINAL, len(PROMPT)):
+        expected = their_logits(model_of(name), PROMPT)[:length]
+        found = our_logits(decoder, PROMPT[:length])
+        is_long = decoder.config.long_after is not None and length > decoder.config.long_after
+        begin = ORIGINAL if is_long else 0  # the whole text is long, also its beginning
+        assert_close_logits(found[begin:], expected[begin:])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_greedy_tokens_are_those_of_transformers(
+    name: str,
+    model_of: Callable[[str], PreTrainedModel],
+    source_of: Callable[[str, str], WeightSource],
+) -> None:
+    """The texts share and fork prefixes, and grow over the window and the original context."""
+    decoder, model = load_decoder(source_of(name, "folder"), "float32", CPU), model_of(name)
+    engine = tiny_engine(decoder, max_sequences=8, max_step_tokens=20)
+    prompts = [PROMPT[:ORIGINAL], PROMPT[:33] + PROMPT[50:55], PROMPT[:WINDOW], PROMPT[:88]]
+    requests = [
+        make_request(prompt, rule=GREEDY, max_tokens=64, draws=draws)
+        for prompt, draws in zip(prompts, [(0,), (0, 1, 2), (0,), (0,)], strict=True)
+    ]
+    for prompt, generations in zip(prompts, run_all(engine, *requests), strict=True):
+        for generation in generations:
+            tokens = list(generation.token_ids)
+            assert len(tokens) == 64
+            logits = their_logits(model, [*prompt, *tokens])[len(prompt) - 1 : -1]
+            margin = logits.max(-1).values - logits[range(64), tokens]
+            assert (margin <= 1e-4 * logits.abs().max()).all()
+    assert len({generation.token_ids for generation in generations}) == 1
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.02), ("int8", 0.05), ("int4", 0.12)])
+@pytest.mark.parametrize("name", CASES)
+def test_lower_precisions_stay_near_float32(
+    name: str,
+    precision: Precision,
+    bound: float,
+    source_of: Callable[[str, str], WeightSource],
+) -> None:
+    """The RMS of the error is within a bound relative to the spread of the logits."""
+    source = source_of(name, "folder")
+    exact, rounded = (
+        our_logits(load_decoder(source, p, CPU), PROMPT[:60]) for p in ("float32", precision)
+    )
+    assert (rounded - exact).square().mean().sqrt() <= bound * exact.std()
