@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 SHAPE: dict[str, Any] = {
-    "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
+    "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
@@ -140,7 +140,7 @@ def _granite(writer: gguf.GGUFWriter, config: Any) -> None:
 
 ARCH = gguf.MODEL_ARCH
 GEMMA: dict[str, Any] = {
-    "head_dim": 16, "sliding_window": WINDOW, "num_hidden_layers": 4, "query_pre_attn_scalar": 16,
+    "head_dim": 16, "sliding_window": WINDOW, "query_pre_attn_scalar": 16,
 }  # fmt: skip
 GEMMA3_ROPE = {
     "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
@@ -185,7 +185,7 @@ CASES: dict[str, FamilyCase] = {
     "gemma2": FamilyCase("Gemma2", GEMMA, ARCH.GEMMA2, _gemma),
     "gemma3_text": FamilyCase(
         "Gemma3",
-        GEMMA | {"num_hidden_layers": 7, "rope_parameters": GEMMA3_ROPE},
+        GEMMA | {"num_hidden_layers": 6, "rope_parameters": GEMMA3_ROPE},
         ARCH.GEMMA3,
         _gemma3,
     ),
@@ -223,7 +223,7 @@ def random_model(case: FamilyCase) -> PreTrainedModel:
                 parameter.copy_(0.2 * noise)
             else:
                 is_outer = "embed" in name or "lm_head" in name
-                parameter.copy_(noise * (0.5 if is_outer else parameter.shape[-1] ** -0.5))
+                parameter.copy_(noise * (1.0 if is_outer else parameter.shape[-1] ** -0.5))
     return model.eval()
 
 

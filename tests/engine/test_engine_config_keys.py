@@ -11,6 +11,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from engine_doubles import FAMILY_SAMPLE
 from model_doubles import has_rule
 from tiny_folders import edit, write_folder
 from tiny_models import TinyModel, write_gguf
@@ -35,7 +36,6 @@ from archon.engine.model.config_keys import (
     GENERATION_KEYS,
     GGUF_RULES,
 )
-from archon.engine.model.families import FAMILIES
 from archon.engine.model.weights import weights_of
 from archon.errors import ModelFileError
 
@@ -52,7 +52,7 @@ RULES: dict[type[PreTrainedConfig], KeyRules] = {
 }
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=FAMILY_SAMPLE)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     width = 16 if request.param == "qwen3" else None
     return write_folder(tmp_path / "model", TinyModel(request.param, own_head_width=width))

@@ -12,6 +12,7 @@ import torch
 from constraint_doubles import Script
 from engine_doubles import (
     CPU,
+    FAMILY_SAMPLE,
     assert_close_logits,
     logits_of,
     make_request,
@@ -29,7 +30,6 @@ from archon.engine.cuda.graphs import RECORDED_AT, GraphedDecoder
 from archon.engine.model import cuda_attention
 from archon.engine.model.attention import plain_attention
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Int8Linear, Precision
 from archon.engine.perplexity import window_logits
 from archon.engine.sampling.sampler import SamplingRule, sample
@@ -54,7 +54,7 @@ def decoder() -> Decoder:
     return tiny_decoder("float32", CUDA)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FAMILY_SAMPLE)
 def test_float32_logits_are_those_of_the_cpu(family: str) -> None:
     logits = []
     for device in (CPU, CUDA):
@@ -169,7 +169,12 @@ class TestKernelsEqualPlainAttention:
         sizes = ((H, T), (G, 48), (G, 48))
         q, k, v = (half(3, n, m, width, seed=i) for i, (n, m) in enumerate(sizes))
         padding = torch.arange(48) >= torch.tensor([1, 17, 48]).unsqueeze(1)
-        mask = torch.zeros(3, 48).masked_fill_(padding, -math.inf).unsqueeze(1).to(CUDA, torch.bfloat16)
+        mask = (
+            torch.zeros(3, 48)
+            .masked_fill_(padding, -math.inf)
+            .unsqueeze(1)
+            .to(CUDA, torch.bfloat16)
+        )
         self.assert_same(q, k, v, mask_BTL=mask)
 
     def test_of_transposed_storage(self, H: int, G: int, width: int) -> None:

@@ -62,10 +62,10 @@ class FreshPart:
     window: int | None = None
     """Most recent tokens that each attends to, itself included; None for all."""
 
-    def mask_TL(self, device: torch.device, dtype: torch.dtype) -> Tensor | None:
-        """Return −inf for the keys outside of each token's window; None if all are inside."""
+    def mask(self, device: torch.device, dtype: torch.dtype) -> Tensor | None:
+        """Return −inf for keys outside of each token's window, (T, T); None if all are inside."""
         T = self.stop - self.start
-        if self.window is None or T <= self.window:
+        if self.window is None or self.window >= T:
             return None
         mask_TL = torch.full((T, T), -math.inf, dtype=dtype, device=device)
         return mask_TL.triu(1) + mask_TL.tril(-self.window)
@@ -114,7 +114,7 @@ def attend(
     lse_NH = torch.full((N, H), _EMPTY_LSE, device=q_NHD.device)
     for fresh in plan.fresh:
         rows = slice(fresh.start, fresh.stop)
-        mask_TL = fresh.mask_TL(q_NHD.device, cache.dtype)
+        mask_TL = fresh.mask(q_NHD.device, cache.dtype)
         out_HTD, lse_HT = partial_attention(
             *(x[rows].to(cache.dtype).transpose(0, 1).unsqueeze(0) for x in (q_NHD, k_NGD, v_NGD)),
             mask_BTL=None if mask_TL is None else mask_TL.unsqueeze(0),
@@ -138,9 +138,7 @@ def _attend_cached(
     q_BGRD = q_NHD[part.query_BR].view(B, R, G, H // G, D).transpose(1, 2).reshape(B, G, -1, D)
     if mask_BTL is not None and mask_BTL.shape[1] > 1:
         mask_BTL = mask_BTL.repeat_interleave(H // G, dim=1)
-    out_BGRD, lse_BGR = partial_attention(
-        q_BGRD, k_BGLD, v_BGLD, mask_BTL=mask_BTL, scores=scores
-    )
+    out_BGRD, lse_BGR = partial_attention(q_BGRD, k_BGLD, v_BGLD, mask_BTL=mask_BTL, scores=scores)
     out_BRHD = out_BGRD.view(B, G, R, H // G, D).transpose(1, 2).reshape(B * R, H, D)
     lse_BRH = lse_BGR.view(B, G, R, H // G).transpose(1, 2).reshape(B * R, H)
     lse_MH = lse_BRH[part.row_M]

@@ -61,6 +61,7 @@ def config_of_folder(folder: ModelFolder) -> DecoderConfig:
     num_heads, width = keys.count("num_attention_heads"), keys.count("hidden_size")
     default_head_width = None if family.requires_head_dim else width // max(num_heads, 1)
     defaults = {"num_kv_heads": num_heads, "head_width": default_head_width}
+    sizes: dict[str, Any] = {f: keys.count(key, defaults.get(f)) for f, key in _SIZES.items()}
     shape = DecoderConfig(
         family=family.name,
         norm_epsilon=float(keys.number("rms_norm_eps")),
@@ -68,7 +69,7 @@ def config_of_folder(folder: ModelFolder) -> DecoderConfig:
         experts=_experts(keys, family),
         dynamic_rope=has_dynamic_rope(keys, family),
         **_numbers(keys, family, width),
-        **{field: keys.count(key, defaults.get(field)) for field, key in _SIZES.items()},
+        **sizes,
     )
     rope = read_rope(keys, family, shape)
     return replace(shape, rope_base=rope.base, layers=_layers(keys, shape, rope))
@@ -239,4 +240,3 @@ def shape_keys(config: DecoderConfig) -> dict[str, Any]:
     """
     sizes = {key: getattr(config, field) for field, key in _SIZES.items()}
     return {**sizes, "rms_norm_eps": config.norm_epsilon}
-

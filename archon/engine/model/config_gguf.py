@@ -47,8 +47,8 @@ def config_of_gguf(file: GGUFFile) -> DecoderConfig:
     if family is None:
         raise unsupported_family(name, GGUF_FAMILIES, file.path)
     prefix = f"{family.architecture}."
-    defaults = {prefix + key: value for key, value in family.gguf_defaults.items()}
-    keys = CheckedKeys(file.path, defaults | file.metadata, prefix)
+    assumed = {prefix + key: value for key, value in family.gguf_defaults.items()}
+    keys = CheckedKeys(file.path, assumed | file.metadata, prefix)
     _check_keys(file, family, prefix)
     if EMBEDDING.gguf not in file.tensors:
         raise ModelFileError(f"{file.path}: the token embedding {EMBEDDING.gguf!r} is missing")
@@ -58,19 +58,20 @@ def config_of_gguf(file: GGUFFile) -> DecoderConfig:
         raise ModelFileError(f"{file.path}: keys and values of different widths are not supported")
     if keys.count("embedding_length_out", 0) not in (0, width):
         raise keys.unsupported("embedding_length_out")
-    sizes_of = {
-        "num_kv_heads": num_heads, "head_width": head_width,
-        "ffn_width": keys.count("expert_feed_forward_length", 0) or None if family.experts else None,
-    }  # fmt: skip
+    experts = _experts(keys, family)
+    defaults = {"num_kv_heads": num_heads, "head_width": head_width}
+    if experts is not None:
+        defaults["ffn_width"] = experts.width
+    sizes: dict[str, Any] = {f: keys.count(key, defaults.get(f)) for f, key in _SIZES.items()}
     config = DecoderConfig(
         family=family.name,
         vocab_size=file.tensors[EMBEDDING.gguf].shape[0],
         rope_base=float(keys.number("rope.freq_base", 10_000.0)),
         norm_epsilon=float(keys.number("attention.layer_norm_rms_epsilon")),
         biases=_biases(file, family),
-        experts=_experts(keys, family),
+        experts=experts,
         **_numbers(keys, family, width),
-        **{field: keys.count(key, sizes_of.get(field)) for field, key in _SIZES.items()},
+        **sizes,
     )
     layers = _layers(file, keys, config)
     return replace(config, layers=layers, attention_scale=_attention_scale(keys, config))
@@ -170,7 +171,7 @@ def _sliding_layers(keys: CheckedKeys, config: DecoderConfig) -> Sequence[bool]:
 
 def _rope(file: GGUFFile, keys: CheckedKeys, config: DecoderConfig) -> Rope:
     width = keys.count("rope.dimension_count", config.head_width)
-    if width != config.head_width and not (config.traits.partial_rope and 0 < width):
+    if width != config.head_width and not (config.traits.partial_rope and width > 0):
         raise ModelFileError(
             f"{file.path}: rotary embeddings of only a part of each head are not supported"
         )

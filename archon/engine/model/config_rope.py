@@ -131,7 +131,9 @@ def _rotated_width(
             "each head are not supported"
         )
     if width % 2:
-        raise ModelFileError(f"{keys.path}: partial_rotary_factor {share!r} rotates {width} channels")
+        raise ModelFileError(
+            f"{keys.path}: partial_rotary_factor {share!r} rotates {width} channels"
+        )
     return width
 
 
@@ -191,8 +193,11 @@ def _longrope(rope: Rope, parameters: CheckedKeys, keys: CheckedKeys) -> Rope:
 
 def _factors(parameters: CheckedKeys, key: str, rope: Rope) -> Divisors:
     values, count = parameters.values.get(key), rope.width // 2
-    is_list = isinstance(values, list) and len(values) == count
-    if not is_list or not all(isinstance(v, int | float) and v > 0 for v in values):
+    if (
+        not isinstance(values, list)
+        or len(values) != count
+        or not all(isinstance(value, int | float) and value > 0 for value in values)
+    ):
         raise ModelFileError(
             f"{parameters.path}: {key} is {shown(values)}, not a list of {count} numbers above 0"
         )

@@ -8,8 +8,8 @@ feed-forward network, which read the normalised stream and add their output to i
 
 Some families normalise the output of a sublayer, instead or as well: x ← x + RMSNorm(Attention(x)).
 Layers may differ (``LayerConfig``): in their rotary embedding, their window of attention, and the
-kind of their feed-forward network. The normalised output of the last layer times the head, a matrix (V, E), gives the logits: one number
-for each token of the vocabulary.
+kind of their feed-forward network. The normalised output of the last layer times the head, a matrix
+(V, E), gives the logits: one number for each token of the vocabulary.
 """
 
 from __future__ import annotations

@@ -116,6 +116,12 @@ class DecoderConfig:
         return FAMILIES[self.family]
 
     @property
+    def is_plain(self) -> bool:
+        """True if family, sizes, base and biases define the decoder: it has no other features."""
+        sizes = {field: getattr(self, field) for field in _SIZES}
+        return self.traits.is_plain and self == DecoderConfig(**sizes)
+
+    @property
     def windows(self) -> tuple[int | None, ...]:
         """The distinct windows of the layers."""
         return tuple(dict.fromkeys(layer.window for layer in self.layers))
@@ -129,6 +135,10 @@ class DecoderConfig:
         return next((length for length in ropes if length is not None), None)
 
 
+_SIZES = (
+    "family", "num_layers", "width", "ffn_width", "num_heads", "num_kv_heads", "head_width",
+    "vocab_size", "context_length", "rope_base", "norm_epsilon", "biases",
+)  # fmt: skip
 _MAX_LAYERS = 100_000
 """A damaged file may declare any number of layers; their tensors are missing."""
 

@@ -29,6 +29,9 @@ from archon.engine.model.families.traits import (
 )
 from archon.errors import ModelFileError
 
+EXPERT = "{expert}"
+"""Part of a tensor's name that stands for the number of an expert."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
@@ -110,6 +113,15 @@ def layer_shapes(config: DecoderConfig, index: int = 0) -> dict[str, tuple[int, 
             "shared_down": (c.width, x.shared_width),
         }
     return {field: shapes.get(field, (c.width,)) for field in layer_tensors(c, index)}
+
+
+def split_fused_tensor(config: DecoderConfig, index: int, field: str, tensor: Tensor) -> Tensor:
+    """Return the part of a tensor that belongs to one field, if files fuse several into it."""
+    names, shapes = layer_tensors(config, index), layer_shapes(config, index)
+    fused = [other for other, name in names.items() if name == names[field]]
+    if len(fused) == 1:
+        return tensor
+    return tensor.split([shapes[other][0] for other in fused])[fused.index(field)]
 
 
 class WeightSource(Protocol):
@@ -292,24 +304,20 @@ class FolderWeights(_StoredWeights[ModelFolder]):
     def _layer_tensor(
         self, name: TensorName, index: int, shapes: list[tuple[int, ...]]
     ) -> list[Tensor]:
-        if _EXPERT not in name.hf:
+        if EXPERT not in name.hf:
             return super()._layer_tensor(name, index, shapes)
         [(num_experts, *shape)] = shapes
         stored = self._name(name, index)
-        experts = (stored.replace(_EXPERT, str(number)) for number in range(num_experts))
+        experts = (stored.replace(EXPERT, str(number)) for number in range(num_experts))
         return [torch.stack([self._get(expert, *shape) for expert in experts])]
 
     def _is_known(self, name: str) -> bool:
         experts = 0 if self.config.experts is None else self.config.experts.num_experts
         expert = re.search(r"\.experts\.(\d{1,9})\.", name)
         if expert is not None and int(expert[1]) < experts:
-            name = name.replace(expert[0], f".experts.{_EXPERT}.")
+            name = name.replace(expert[0], f".experts.{EXPERT}.")
         # Old files have the rotary frequencies, which follow from the configuration.
         return super()._is_known(name) or name.endswith(".rotary_emb.inv_freq")
-
-
-_EXPERT = "{expert}"
-"""Part of a tensor's name that stands for the number of an expert."""
 
 
 def weights_of(file: ModelFile) -> WeightSource:
@@ -388,8 +396,8 @@ def layer_parameters(source: WeightSource) -> Iterator[tuple[str, Tensor]]:
                 tensor = tensor - offset if offset and "norm" in field else tensor
                 fields.setdefault(layer_prefix(index) + name.hf, []).append(tensor)
         for name_hf, parts in fields.items():
-            if _EXPERT in name_hf:
+            if EXPERT in name_hf:
                 for number, expert in enumerate(parts[0]):
-                    yield name_hf.replace(_EXPERT, str(number)), expert
+                    yield name_hf.replace(EXPERT, str(number)), expert
             else:
                 yield name_hf, torch.cat(parts) if len(parts) > 1 else parts[0]

@@ -1,5 +1,5 @@
-"""Gemma 3, text models (Gemma team 2025, arXiv 2503.19786): Gemma 2 with normalised queries and keys
-instead of bounded scores, and rotary frequencies of their own in the layers with a window."""
+"""Gemma 3, text models (Gemma team 2025, arXiv 2503.19786): Gemma 2 with normalised queries and
+keys instead of bounded scores, and other rotary frequencies in the layers with a window."""
 
 from archon.engine.model.config_keys import CONFIG_RULES
 from archon.engine.model.families.layer_patterns import all_but_each

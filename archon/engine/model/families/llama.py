@@ -1,5 +1,5 @@
-"""Llama 1 to 3 (Touvron et al. 2023, arXiv 2302.13971; Llama team 2024, arXiv 2407.21783) and models
-of the same architecture, such as SmolLM2."""
+"""Llama 1 to 3 (Touvron et al. 2023, arXiv 2302.13971; Llama team 2024, arXiv 2407.21783) and
+models of the same architecture, such as SmolLM2."""
 
 from archon.engine.model.families.traits import (
     ATTENTION_BIASES,

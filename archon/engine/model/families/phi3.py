@@ -1,5 +1,5 @@
-"""Phi-3, Phi-3.5 and Phi-4-mini (Abdin et al. 2024, arXiv 2404.14219): fused projections, and LongRoPE
-in the models of long context."""
+"""Phi-3, Phi-3.5 and Phi-4-mini (Abdin et al. 2024, arXiv 2404.14219): fused projections, and
+LongRoPE in the models of long context."""
 
 from dataclasses import replace
 

@@ -33,7 +33,8 @@ LINEAR_LAYERS: Mapping[str, TensorName] = {
 }
 """Fields of ``LayerWeights`` → tensors, without the layer's prefix. Every family has these linear
 layers; a dense layer has all, a sparse one has its experts in place of the last three."""
-FUSED_LAYERS: Mapping[str, TensorName] = LINEAR_LAYERS | {
+FUSED_LAYERS: Mapping[str, TensorName] = {
+    **LINEAR_LAYERS,
     **dict.fromkeys("qkv", TensorName("attn_qkv.weight", "self_attn.qkv_proj.weight")),
     **dict.fromkeys(("gate", "up"), TensorName("ffn_up.weight", "mlp.gate_up_proj.weight")),
 }
@@ -57,7 +58,8 @@ QKV_BIASES: Mapping[str, TensorName] = {
     "k_bias": TensorName("attn_k.bias", "self_attn.k_proj.bias"),
     "v_bias": TensorName("attn_v.bias", "self_attn.v_proj.bias"),
 }
-ATTENTION_BIASES: Mapping[str, TensorName] = QKV_BIASES | {
+ATTENTION_BIASES: Mapping[str, TensorName] = {
+    **QKV_BIASES,
     "output_bias": TensorName("attn_output.bias", "self_attn.o_proj.bias"),
 }
 FFN_BIASES: Mapping[str, TensorName] = {
@@ -178,7 +180,7 @@ class FamilyTraits:
     rope_types: Mapping[str, str] = field(default_factory=dict)
     """Other names of rotary scalings in this family's files."""
     nope_interval: int = 0
-    """Each n-th layer has no positions, unless ``no_rope_layers`` names these layers; 0 for none."""
+    """Each n-th layer has no RoPE, unless ``no_rope_layers`` names these layers; 0 for none."""
     gguf_interleaves_rope: bool = False
     """True if GGUF files store the two halves of each head of q and k interleaved."""
     requires_head_dim: bool = False
@@ -225,6 +227,15 @@ class FamilyTraits:
     def normalises_outputs(self) -> bool:
         """True if the outputs of sublayers are normalised."""
         return "attention_post_norm_E" in self.norms
+
+    @property
+    def is_plain(self) -> bool:
+        """True if the family has no features that its sizes do not define."""
+        features = (
+            self.multipliers, self.softcaps, self.scales_embedding, self.query_scalar_key,
+            self.nope_interval, self.experts, self.partial_rope, self.local_rope_base,
+        )  # fmt: skip
+        return not any(features)
 
     @property
     def layer_tensors(self) -> Mapping[str, TensorName]:
