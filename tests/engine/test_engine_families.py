@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,9 +23,10 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from archon.engine.loading import load_decoder, open_model
+from archon.engine.model.config import config_of
 from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Precision
-from archon.engine.model.weights import WeightSource, weights_of
+from archon.engine.model.weights import FolderWeights, WeightSource, weights_of
 
 VOCABULARY = 96
 PROMPT = prompt_of(90, vocab_size=VOCABULARY)
@@ -98,6 +101,22 @@ def test_logits_are_those_of_transformers(
         is_long = decoder.config.long_after is not None and length > decoder.config.long_after
         begin = ORIGINAL if is_long else 0  # the whole text is long, also its beginning
         assert_close_logits(found[begin:], expected[begin:])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_files_may_have_all_keys_of_transformers(
+    name: str,
+    model_of: Callable[[str], PreTrainedModel],
+    source_of: Callable[[str, str], WeightSource],
+    tmp_path: Path,
+) -> None:
+    """Some files leave out keys that have their default value, others have all of them."""
+    source = source_of(name, "folder")
+    assert isinstance(source, FolderWeights)
+    (tmp_path / "model.safetensors").symlink_to(source.file.path / "model.safetensors")
+    config: Any = model_of(name).config
+    (tmp_path / "config.json").write_text(config.to_json_string(use_diff=False))
+    assert config_of(open_model(tmp_path)) == source.config
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -37,6 +37,7 @@ _IRRELEVANT = GENERATION_KEYS - {"eos_token_id"} | {
     "transformers.js_config", "tokenizer_class", "is_llama_config", "language", "license",
     # training
     "initializer_range", "attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop",
+    "output_router_logits", "router_aux_loss_coef",
     "gradient_checkpointing", "use_gradient_checkpointing", "finetuning_task",
     "task_specific_params", "problem_type", "id2label", "label2id", "num_labels",
     # other implementations of the same computation

@@ -16,7 +16,7 @@ from tokenizers.models import BPE
 
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.files.key_rules import KeyRules
-from archon.engine.model.families import FAMILIES
+from archon.engine.model.families import GGUF_FAMILIES
 from archon.errors import ModelFileError
 from archon.lm.local.tokenizer.added_tokens import AddedToken, is_marker
 from archon.lm.local.tokenizer.config import (
@@ -144,7 +144,7 @@ def _pre_tokenizer_rule(
         return rule
     if name != "default":
         raise keys.error(f"pre-tokenizer {name!r} is not supported ({known_names()} are)")
-    family = FAMILIES.get(str(architecture))
+    family = GGUF_FAMILIES.get(str(architecture))
     if family is not None and family.gguf_tokenizer:
         return RULES[family.gguf_tokenizer]
     if "<|begin_of_text|>" in vocabulary and "<|end_of_text|>" in vocabulary:
