@@ -1,6 +1,6 @@
-"""Loading of architectures from files: specs, model cards, graph.
+"""Loading of architectures from files: the spec, the model cards and the graph.
 
-Loading reads and checks files but no weights: a model is opened by its first request.
+Files are read and validated, but no weights are loaded: a model's first request loads them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from archon.spec.architecture import ArchitectureRef, ArchitectureSpec, RoleMode
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import ModelCard
 from archon.spec.reader import (
+    AnyCard,
     Loaded,
     Reference,
     load_architecture,
@@ -33,21 +34,23 @@ from archon.spec.reader import (
 from archon.spec.valid_parts import ValidParts
 
 ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM | RewardModel
-"""A card's name, its path, a card or ``{"architecture": NAME}`` as a dict, or a custom LM or reward
-model."""
+"""A model for a role: a card's name or path, a card or ``{"architecture": NAME}`` as a dict, or a
+custom LM or reward model."""
 
 
 @dataclass
 class Loader:
-    """Loader of architectures, with the list of models that they use."""
+    """Loader of architectures, which collects the models that they use."""
 
     lms: list[LazyLM] = field(default_factory=list)
-    """The models of all cards, each once."""
+    """The models of all loaded cards, each once."""
+    _cards: dict[tuple[str, Path | None], Loaded[AnyCard]] = field(default_factory=dict)
+    """Loaded cards by their name or path, and the folder at which a relative path starts."""
 
     def architecture(
         self, ref: Reference, models: Mapping[str, ModelChoice] | None = None
     ) -> Architecture:
-        """Load the architecture of a file; see ``archon.load``."""
+        """Load an architecture; the parameters are those of ``archon.load``."""
         return self._architecture(ref, Path.cwd(), models or {}, ())
 
     def of_spec(
@@ -56,18 +59,20 @@ class Loader:
         base_dir: Path,
         models: Mapping[str, ModelChoice] | None = None,
     ) -> Architecture:
-        """Return the architecture of a spec whose relative paths start at ``base_dir``."""
+        """Load the architecture of a parsed spec; relative paths in it start at ``base_dir``."""
         return self._architecture(spec.model_dump(mode="json"), base_dir, models or {}, ())
 
     def architectures(
         self, refs: Sequence[Reference], models: Mapping[str, ModelChoice]
     ) -> list[Architecture]:
-        """Load several architectures; ``models`` replaces a role in each that has it.
+        """Load several architectures.
+
+        ``models`` (role → model) replaces the model of a role in every architecture with this role.
 
         Raises
         ------
         UsageError
-            ``models`` names a role that none of them has.
+            ``models`` has a role that none of the architectures has.
         """
         roles = [load_architecture(ref).spec.models for ref in refs]
         _check_roles(models, set().union(*roles), "these architectures")
@@ -77,9 +82,15 @@ class Loader:
         ]
 
     def model(self, ref: Reference, base_dir: Path | None = None) -> LazyLM:
-        """Return the model of the card that ``ref`` names; equal cards share one."""
-        loaded = load_model_card(ref, base_dir)
+        """Return the model of a card; equal cards share one model."""
         is_file = not isinstance(ref, dict) and catalog.is_path(ref)
+        if isinstance(ref, dict):
+            loaded: Loaded[AnyCard] = load_model_card(ref, base_dir)
+        else:  # a search loads a thousand architectures with the same few cards
+            place = (os.fspath(ref), base_dir)
+            if place not in self._cards:
+                self._cards[place] = load_model_card(ref, base_dir)
+            loaded = self._cards[place]
         return self._shared(loaded.spec, loaded.base_dir, str(loaded.file) if is_file else "")
 
     def _shared(self, card: ModelCard, base_dir: Path, origin: str) -> LazyLM:
@@ -96,7 +107,11 @@ class Loader:
         models: Mapping[str, ModelChoice],
         outer_files: tuple[Path, ...],
     ) -> Architecture:
-        """Load an architecture; ``outer_files`` are those of the architectures that contain it."""
+        """Load an architecture and those that it contains.
+
+        ``outer_files`` has the files of the architectures that contain this one, outermost first,
+        to detect one that contains itself.
+        """
         loaded, parts, errors = _load(ref, base_dir)
         if not isinstance(ref, dict):
             path = (base_dir / catalog.find("architecture", ref)).resolve()
@@ -139,7 +154,7 @@ class Loader:
         loaded: Loaded[ArchitectureSpec],
         outer_files: tuple[Path, ...],
     ) -> LM:
-        """Return the model that an architecture's file names for a role."""
+        """Return the model that the architecture's file specifies for a role."""
         path = json_path(["models", role])
         match model:
             case str():
@@ -157,7 +172,7 @@ class Loader:
                 return self._shared(model, loaded.base_dir, origin)
 
     def _chosen(self, model: ModelChoice) -> LM:
-        """Return the model that the caller chose for a role."""
+        """Return the model that the caller passed in place of a role's model."""
         if isinstance(model, dict) and "architecture" in model:
             return ArchitectureLM(self.architecture(model["architecture"]))
         if isinstance(model, str | os.PathLike | dict):
@@ -168,7 +183,10 @@ class Loader:
 def _load(
     ref: Reference, base_dir: Path
 ) -> tuple[Loaded[ArchitectureSpec], ValidParts | None, list[FileError]]:
-    """Load an architecture's spec; if it breaks the schema, its valid parts and the errors."""
+    """Load an architecture's spec; return it, its valid parts and its errors.
+
+    The valid parts are None if the whole spec is valid. Otherwise, the spec has only them.
+    """
     try:
         return load_architecture(ref, base_dir), None, []
     except SpecError as error:
@@ -185,7 +203,7 @@ def _errors_of_prompts(
     cards: Mapping[str, ModelCard | None],
     known: Sequence[FileError],
 ) -> list[FileError]:
-    """Return the errors of prompts, except at paths that already have an error."""
+    """Return the errors of invalid prompts, except at JSON paths with an error in ``known``."""
     _, errors = build_prompts(loaded.spec, lms, cards, loaded.base_dir)
     paths = [error.path or "" for errors in known for error in errors.errors]
     return [
@@ -199,4 +217,4 @@ def _check_roles(wanted: Iterable[str], known: Collection[str], where: str) -> N
     for role in wanted:
         if role not in known:
             hint = suggestion(role, sorted(known))
-            raise UsageError(f"no role {shown(role)} in {where}{hint}")
+            raise UsageError(f"there is no role {shown(role)} in {where}{hint}")

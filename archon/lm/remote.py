@@ -1,4 +1,4 @@
-"""Opening of a server's model: keys from the environment, and a check of the addresses."""
+"""Opening of a model on a server: reads keys from the environment and checks the addresses."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from archon.spec.model import FromVariable, OpenAICard
 
 
 def open_remote(card: OpenAICard, base_dir: Path | None = None) -> RemoteLM:
-    """Open the card's model with the keys from its environment variables.
+    """Open the model of a card, with the keys from the environment variables that the card names.
 
     Raises
     ------
     UsageError
-        A variable is not set or is not a key; an address is invalid or has a password; or the
-        certificates that the environment names cannot be read.
+        A variable is not set or its value is not a key; an address is invalid or contains a
+        password; or the certificates that the environment names cannot be read.
     """
     for number, url in enumerate(card.base_urls):
         if not _is_plain_address(url):
             raise UsageError(
-                f"model {card.name!r}: base_urls[{number}] must have a scheme, host and path only; "
-                "put a key into the environment variable named by 'api_key_env'"
+                f"model {card.name!r}: base_urls[{number}] must consist of a scheme, host and path "
+                "only; put an API key into the environment variable that 'api_key_env' names"
             )
     secret_headers = {
         name: header_from(value.env)

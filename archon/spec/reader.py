@@ -1,7 +1,7 @@
-"""Loaders that read and check users' files, one for each kind of file.
+"""Loaders of users' files: architectures, search spaces, cards and training configurations.
 
-A reference is the name of a shipped file, a path, or the data itself as a dict. A relative path
-inside a file is relative to that file's folder, its ``base_dir``.
+A reference (``ref``) is the name of a shipped file, a path, or the data itself as a dict. Relative
+paths in a file start at the file's folder (``Loaded.base_dir``).
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ _NOUNS: dict[catalog.Kind, str] = {
 
 @dataclass(frozen=True)
 class Loaded(Generic[T]):
-    """A spec and its origin."""
+    """A loaded file: its contents and where they come from."""
 
     spec: T
     file: str | None
-    """The name or path as the user wrote it; None for data passed from Python."""
+    """Name or path of the file, as the user wrote it; None for data passed from Python."""
     base_dir: Path
-    """The folder that relative paths in the spec start at."""
+    """Folder that relative paths in ``spec`` start from."""
 
 
 def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[ArchitectureSpec]:
@@ -67,7 +67,7 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
     Parameters
     ----------
     base_dir
-        The folder that a relative path ``ref`` starts at; by default the working folder.
+        Folder that ``ref`` starts from if it is a relative path; by default the working folder.
 
     Raises
     ------
@@ -79,8 +79,8 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
     path = _first_parameter(source.spec, source.file)
     if path is not None:
         reason = (
-            "is a search parameter, which only search spaces have; use `archon search`, or put a "
-            "value here"
+            "is a search parameter, which is allowed only in search spaces; use `archon search`, "
+            "or replace the parameter by a value"
         )
         raise SpecError(reason, file=source.file, path=json_path(path))
     return _validated("architecture", source)
@@ -89,7 +89,7 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
 def load_valid_parts(ref: Reference, base_dir: Path | None = None) -> Loaded[ValidParts] | None:
     """Load the valid parts of an architecture that ``load_architecture`` rejects.
 
-    Return None if the file cannot be read, is of another kind, or has no nodes.
+    Return None if the file cannot be read, is not an architecture, or has no nodes.
     """
     try:
         source = _read("architecture", ref, base_dir)
@@ -100,15 +100,16 @@ def load_valid_parts(ref: Reference, base_dir: Path | None = None) -> Loaded[Val
 
 
 def load_space(ref: Reference, base_dir: Path | None = None) -> Loaded[SpaceSpec]:
-    """Load the search space that ``ref`` names, like ``load_architecture``."""
+    """Load the search space that ``ref`` names; see ``load_architecture``."""
     source = _read("space", ref, base_dir)
     return Loaded(parse_space(source.spec, source.file), source.file, source.base_dir)
 
 
 def load_model_card(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyCard]:
-    """Load the model card that ``ref`` names, like ``load_architecture``.
+    """Load the model card that ``ref`` names; see ``load_architecture``.
 
-    A GGUF file or a folder of safetensors stands for a card with that source and default settings.
+    For the path of a GGUF file or a folder of safetensors, return a card with that source and
+    default settings.
     """
     weights = _weights(ref, base_dir)
     if weights is not None:
@@ -118,10 +119,10 @@ def load_model_card(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyC
 
 
 def is_model(ref: Reference, base_dir: Path | None = None) -> bool:
-    """Return True if ``ref`` names a model and not an architecture.
+    """Return True if ``ref`` names a model rather than an architecture.
 
-    Names of architectures take precedence over names of models. A path is judged by the file's
-    content.
+    If the catalogue has both a model and an architecture of this name, the architecture takes
+    precedence. If ``ref`` is a path, the contents of the file decide.
 
     Raises
     ------
@@ -139,12 +140,12 @@ def is_model(ref: Reference, base_dir: Path | None = None) -> bool:
 
 
 def _weights(ref: Reference, base_dir: Path | None) -> Path | None:
-    """Return the path of the local weights that ``ref`` names, or None if it names none."""
+    """Return the path if ``ref`` is the path of a GGUF file or a model folder; otherwise None."""
     if isinstance(ref, dict):
         return None
     path = (base_dir or Path.cwd()) / ref
     is_found = catalog.is_path(ref) and ((path / "config.json").is_file() or _is_gguf(path))
-    # A .gguf path that is missing or not a GGUF file counts as weights, and fails as such later.
+    # A .gguf path counts as weights even if the file is missing or invalid; loading then fails.
     if not (is_found or path.suffix.lower() == ".gguf"):
         return None
     # Links to files are not followed: the parts of a split model refer to each other by name.
@@ -160,33 +161,35 @@ def _is_gguf(path: Path) -> bool:
 
 
 def load_benchmark(ref: Reference, base_dir: Path | None = None) -> Loaded[BenchmarkCard]:
-    """Load the benchmark card that ``ref`` names, like ``load_architecture``."""
+    """Load the benchmark card that ``ref`` names; see ``load_architecture``."""
     return _validated("benchmark", _read("benchmark", ref, base_dir))
 
 
 def load_training(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyTraining]:
-    """Load the training configuration that ``ref`` names, like ``load_architecture``."""
+    """Load the training configuration that ``ref`` names; see ``load_architecture``."""
     return _validated("training", _read("training", ref, base_dir))
 
 
 def kind_of(data: Any) -> catalog.Kind:
-    """Return the kind of file that ``data`` came from.
+    """Return the kind of file that ``data`` is.
 
-    ``"architecture"`` by its key ``nodes``, or ``"space"`` if it has search parameters; ``"model"``
-    by ``backend``, ``"benchmark"`` by ``source``, ``"training"`` by ``training``. Anything else
-    counts as an architecture.
+    The key ``backend`` identifies a ``"model"``, ``source`` a ``"benchmark"``, and ``training`` a
+    ``"training"``. Other data is a ``"space"`` if it has search parameters, and otherwise an
+    ``"architecture"``.
     """
     kind = _kind_by_key(data) or "architecture"
     return "space" if kind == "architecture" and _first_parameter(data) is not None else kind
 
 
 def names_space(ref: Reference) -> bool:
-    """Return True if ``ref`` names a search space: a shipped one, or data with search parameters.
+    """Return True if ``ref`` names a search space rather than an architecture.
+
+    A file or dict is a search space if it has search parameters.
 
     Raises
     ------
     SpecError
-        ``ref`` names a file that is missing or not strict JSON.
+        ``ref`` is the path of a file that is missing or not strict JSON.
     """
     if isinstance(ref, dict):
         return kind_of(ref) == "space"
@@ -210,14 +213,14 @@ def schema(kind: str) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        There is no such kind.
+        ``kind`` is none of these.
     """
     if kind == "space":
         from archon.spec.space_schema import space_schema
 
         return {"$schema": _DIALECT, **space_schema()}
     if kind not in _NOUNS:
-        raise UsageError(f"no schema for {shown(kind)}{suggestion(kind, _NOUNS)}")
+        raise UsageError(f"{shown(kind)} is not a kind of file{suggestion(kind, _NOUNS)}")
     return {"$schema": _DIALECT, **_adapter(kind).json_schema()}
 
 
@@ -243,7 +246,7 @@ def _validated(kind: catalog.Kind, source: Loaded[Any]) -> Loaded[Any]:
 
 
 def _read(kind: catalog.Kind, ref: Reference, base_dir: Path | None) -> Loaded[Any]:
-    """Read the data that ``ref`` names and check only its kind and version."""
+    """Read the data that ``ref`` names, and check nothing but its kind and version."""
     base_dir = Path.cwd() if base_dir is None else base_dir.absolute()
     if isinstance(ref, dict):
         source: Loaded[Any] = Loaded(ref, None, base_dir)
@@ -258,7 +261,7 @@ def _read(kind: catalog.Kind, ref: Reference, base_dir: Path | None) -> Loaded[A
 
 
 def _reject_data_file(kind: catalog.Kind, path: Path, file: str) -> None:
-    """Reject a data file before it is parsed as JSON or looked up in the catalogue."""
+    """Raise a helpful error if a file is a data file rather than a card or an architecture."""
     found = data_format(path)
     if found is None:
         return
@@ -284,13 +287,13 @@ def _kind_by_key(data: Any) -> catalog.Kind | None:
 
 
 def _check_version(data: Any, file: str | None) -> None:
-    """Check the version before anything else, because other versions have other keys."""
+    """Check the version of the format first, because other versions may have different keys."""
     version = data.get("version", 1) if isinstance(data, dict) else 1
     if isinstance(version, int) and version != 1:
-        reason = f"version {shown(version)} of the format is unknown; use version 1"
+        reason = f"version {shown(version)} of the format is not supported; use version 1"
         raise SpecError(reason, file=file, path="$.version")
 
 
 def _first_parameter(data: Any, file: str | None = None) -> JsonPath | None:
-    """Return the path of the first search parameter, or None."""
+    """Return the path of the first search parameter in the data; None if it has none."""
     return next((path for path, value in walk(data, file) if is_parameter(value)), None)

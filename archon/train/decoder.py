@@ -1,12 +1,12 @@
 """Trainable decoder: the engine's transformer with gradients.
 
-``archon.engine.model.decoder`` computes without gradients: it writes keys and values into a cache,
-fuses projections, and may store quantized weights. This decoder computes the same function over
-complete texts, without a cache. It shares configuration, family traits, norms
-and RoPE with the engine, and a test compares the logits of both.
+``archon.engine.model.decoder`` computes without gradients: it writes keys and values to a cache,
+fuses projections, and may store quantized weights. This decoder computes the same function on
+complete texts, without a cache. It shares the configuration, family traits, norms and RoPE with the
+engine, and a test compares the logits of both.
 
-Parameters are named as in Hugging Face's files: ``state_dict`` is the content of a model folder,
-and adapters have the names that peft gives them.
+Parameters have the same names as in Hugging Face's files, so ``state_dict`` is the content of a
+model folder. Parameters of adapters have the names that peft gives them.
 
 Shape suffixes: B rows, T tokens of a row, E width, H query heads, G key-value heads, D width of a
 head, I width of a projection, X experts, V vocabulary.
@@ -75,8 +75,8 @@ class TrainableDecoder(nn.Module):
         position_BT
             Position of each token in its own text, from 0.
         text_BT
-            Number of the text that each token belongs to. A token attends to itself, to the tokens
-            of the same text before it, and to those of text 0, the common prefix of the row.
+            Number of the text to which each token belongs. A token attends to itself, to earlier
+            tokens of the same text, and to earlier tokens of text 0, the common prefix of the row.
         """
         model = self.model
         x_BTE = model.embed_tokens(token_BT)
@@ -116,7 +116,7 @@ class TrainableDecoder(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute logits: (…, E) → (…, V).
 
-        The head is the widest matrix product; pass only the tokens whose logits are needed.
+        The head is the largest matrix product, so pass only tokens whose logits are needed.
         """
         return final_logits(self.lm_head(hidden), self.config)
 
@@ -292,7 +292,7 @@ class _Experts(nn.Module):
 
 
 def decoder_of(source: WeightSource) -> TrainableDecoder:
-    """Return a decoder with the parameters of a source, such as a file or a folder, in float32."""
+    """Return a float32 decoder with the parameters of a source, such as a file or a folder."""
     embedding, head = source.embedding(), source.head()
     layers = dict(layer_parameters(source))
     model = TrainableDecoder(source.config, tied=torch.equal(embedding, head))
@@ -303,11 +303,11 @@ def decoder_of(source: WeightSource) -> TrainableDecoder:
 
 
 def initialise(model: TrainableDecoder, seed: int) -> None:
-    """Set matrices to normal random numbers and biases to zero; norms keep their ones.
+    """Initialise matrices with normal random numbers and biases with 0; norms keep the value 1.
 
-    The standard deviation is 0.02. Projections that add to the residual stream get 0.02 / √(2L) for
-    L layers with two such projections each, so that the stream does not grow with depth (Radford et
-    al. 2019, "Language Models are Unsupervised Multitask Learners").
+    The standard deviation is 0.02. For the two projections per layer whose output is added to the
+    residual stream, it is 0.02 / √(2L) in a model of L layers, so that the stream does not grow
+    with depth (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners").
     """
     generator = torch.Generator().manual_seed(seed)
     residual_scale = (2 * model.config.num_layers) ** -0.5
@@ -322,7 +322,7 @@ def initialise(model: TrainableDecoder, seed: int) -> None:
 
 
 class TrainedWeights:
-    """Current parameters of a decoder in training as an engine's ``WeightSource``.
+    """A ``WeightSource`` for the engine with the current parameters of a decoder in training.
 
     Adapters are merged into the weights.
     """

@@ -1,4 +1,4 @@
-"""Writes a trained decoder as a model folder, which the engine and transformers read."""
+"""Writing of a trained decoder to a model folder, which the engine and transformers can read."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def save_decoder(
 def save_tokenizer(rules: TokenizerConfig, path: Path) -> None:
     """Write the tokenizer files of a model that was loaded from a GGUF file."""
     state = json.loads(rules.bpe.to_str())
-    # Readers ignore the id of an added token unless the vocabulary has the token too.
+    # Readers ignore the id of an added token unless the vocabulary also contains the token.
     state["model"]["vocab"] |= rules.special_ids
     state["added_tokens"] = [
         {

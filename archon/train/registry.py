@@ -1,8 +1,8 @@
 """Table of the kinds of training: command, help text and objective module.
 
-The module does not import the rest of the package, so that ``archon --help`` stays fast. To add a
-kind, write its spec in ``archon.spec.training``, its module in ``archon.train.objectives``, and a
-row here.
+This module does not import any other module of the package, so that ``archon --help`` is fast. To
+add a kind, write its spec in ``archon.spec.training``, its module in ``archon.train.objectives``,
+and a row here.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class TrainingKind:
     summary: str
     """First paragraph of the command's help."""
     results: str
-    """Files in the output folder, for the help: "The output folder gets …"."""
+    """Files in the output folder, for the sentence "The output folder gets …" in the help."""
     has_device: bool = True
-    """The command has ``--device``."""
+    """True if the command has the option ``--device``."""
 
 
 TRAININGS = {
@@ -54,8 +54,8 @@ TRAININGS = {
     "classify": TrainingKind(
         "archon.train.objectives.classify",
         "Train an encoder with a new head to classify texts.",
-        "the model in the format of transformers and, for pairs of texts in two classes of which "
-        "one is known to be the good one, the card of a reward model",
+        "the model in the format of transformers; for pairs of texts in two classes with a known "
+        "good class, also the card of a reward model",
     ),
     "pretrain": TrainingKind(
         "archon.train.objectives.pretrain",
@@ -63,4 +63,4 @@ TRAININGS = {
         "the model, a model card, and a plot of the loss",
     ),
 }
-"""Kinds by the ``training`` key of a configuration, in the order of the help."""
+"""Kinds of training by the value of ``training`` in a configuration, in the order of the help."""

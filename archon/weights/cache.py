@@ -10,7 +10,7 @@
     <cache>/draws.sqlite3                 the pool of samples (``archon.lm.pool``)
 
 The folder is ``ARCHON_CACHE``, by default Archon's folder in the user's cache. Files from the hub
-stay in the hub's own cache, and the user's files stay in place; the record has their path.
+stay in the hub's own cache, and the user's files stay where they are; the record has their path.
 """
 
 from __future__ import annotations
@@ -34,13 +34,16 @@ RECORD_NAME = "verified.json"
 
 
 def cache_dir() -> Path:
-    """Return Archon's folder for files that can be fetched or computed again."""
+    """Return Archon's cache folder, whose files can all be fetched or computed again."""
     chosen = os.environ.get("ARCHON_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("archon")
 
 
 def model_dir(name: str) -> Path:
-    """Return the folder of a card's weights; a name unsuitable for files gets a digest appended."""
+    """Return the folder of a card's weights, named like the card.
+
+    If the name is not a safe file name, unsafe characters are replaced and a digest is appended.
+    """
     folder = re.sub(r"[^A-Za-z0-9._-]", "_", name)
     if folder != name or folder.startswith(".") or len(folder) > 100:
         folder = f"{folder[:80].lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
@@ -49,7 +52,7 @@ def model_dir(name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedModel:
-    """Record of a verified model. Size and modification time show later changes."""
+    """Record of a verified model. Its size and modification time reveal later changes."""
 
     path: str
     sha256: str
@@ -58,7 +61,7 @@ class VerifiedModel:
 
     @classmethod
     def of(cls, path: Path, sha256: str) -> VerifiedModel:
-        """Make the record of a model that was just verified."""
+        """Return the record of a model that was just verified."""
         return cls(str(path.absolute()), sha256, *_stamp(path))
 
     def is_current(self) -> bool:
@@ -76,12 +79,12 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def is_model(path: Path) -> bool:
-    """Return True for a file, and for a folder with a model's configuration."""
+    """Return True if ``path`` is a file, or a folder with a ``config.json``."""
     return path.is_file() or (path / CONFIG_NAME).is_file()
 
 
 def read_record(name: str) -> VerifiedModel | None:
-    """Return the record of a card; None if there is no readable one."""
+    """Return the record of a card; None if it is missing or damaged."""
     return _read(model_dir(name) / RECORD_NAME)
 
 
@@ -93,7 +96,7 @@ def _read(path: Path) -> VerifiedModel | None:
 
 
 def write_record(name: str, record: VerifiedModel | None) -> None:
-    """Write a record, or delete it if it is None; see ``replacing``."""
+    """Write the record of a card atomically; if ``record`` is None, delete the stored one."""
     path = model_dir(name) / RECORD_NAME
     if record is None:
         path.unlink(missing_ok=True)
@@ -104,12 +107,15 @@ def write_record(name: str, record: VerifiedModel | None) -> None:
 
 
 def resolve(source: PathSource, base_dir: Path) -> Path:
-    """Return the path of a source; a relative one starts at the card's folder."""
+    """Return the path of a source; a relative path is resolved against the card's folder."""
     return base_dir / Path(source.path).expanduser()
 
 
 def find(card: LocalCard, base_dir: Path) -> Path | None:
-    """Return the path of the card's weights if they are present and verified; download nothing."""
+    """Return the path of the card's weights if they are present and verified, else None.
+
+    Weights of a path without a digest need not be verified. Nothing is downloaded.
+    """
     record = read_record(card.name)
     if record is not None and not record.is_current():
         record = None
@@ -128,7 +134,7 @@ def find(card: LocalCard, base_dir: Path) -> Path | None:
 
 
 def same_weights(card: LocalCard) -> VerifiedModel | None:
-    """Return the record of another card with the same weights, if they are present."""
+    """Return a current record of the card's weights from any card; None if there is none."""
     wanted = {source.sha256 for source in card.sources if not isinstance(source, PathSource)}
     for path in sorted((cache_dir() / "models").glob(f"*/{RECORD_NAME}")):
         record = _read(path)
@@ -138,7 +144,7 @@ def same_weights(card: LocalCard) -> VerifiedModel | None:
 
 
 def find_anywhere(card: LocalCard, base_dir: Path) -> Path | None:
-    """Like ``find``, but also find the same weights fetched for another card."""
+    """Return what ``find`` returns; if that is None, look for the same weights of another card."""
     path = find(card, base_dir)
     if path is not None:
         return path
@@ -147,7 +153,7 @@ def find_anywhere(card: LocalCard, base_dir: Path) -> Path | None:
 
 
 def remove(card: LocalCard) -> int:
-    """Delete Archon's files of a card; files of the user and of the hub's cache stay.
+    """Delete the files of a card in Archon's cache; keep the user's files and the hub's cache.
 
     Returns
     -------
@@ -174,5 +180,5 @@ def remove(card: LocalCard) -> int:
 
 
 def packed_files(digest: str) -> list[Path]:
-    """List the packed weights with this digest, one file per precision."""
+    """Return the files of packed weights with this digest, one per precision."""
     return sorted((cache_dir() / "packed").glob(f"{digest[:32]}-*"))

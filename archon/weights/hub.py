@@ -1,7 +1,7 @@
-"""Files and folders of the Hugging Face hub, stored in its own cache.
+"""Files and folders of the Hugging Face hub, stored in the hub client's own cache.
 
 ``HF_HOME`` and ``HF_HUB_OFFLINE`` apply. If the hub is unreachable, its client retries for up to 90
-seconds, so one short request checks the connection first.
+seconds, so a short request first checks whether the hub answers.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from archon.weights.progress import OnProgress, PullProgress
 PROBE_SECONDS = 5.0
 
 PLAIN_HTTP = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-"""Plain transfers can be resumed, and the size of their files shows the progress."""
+"""Environment of the hub's client. Plain HTTP transfers can be resumed, and the size of their files
+shows the progress."""
 
 
 def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -> tuple[Path, bool]:
-    """Fetch a hub file; of a split model, all parts.
+    """Fetch a file from the hub; if it is part of a split model, fetch all parts.
 
     Returns
     -------
@@ -37,7 +38,7 @@ def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -
     Raises
     ------
     ModelError
-        The hub is unreachable, has no such file, or the download failed.
+        The hub is unreachable or does not have the file, or the download failed.
     MissingExtraError
         The hub's client is not installed.
     """
@@ -62,15 +63,15 @@ def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -
 
 
 def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -> Path:
-    """Fetch a hub model's folder, complete and with the right digest.
+    """Fetch the folder of a model from the hub and check its digest.
 
-    Files with another digest stay in the hub's cache: its client checks what it fetched, so the
-    card is usually wrong.
+    Files with another digest stay in the hub's cache. Its client checks each download, so the
+    digest in the card is probably wrong.
 
     Raises
     ------
     ModelError
-        The hub is unreachable, has no such model, or its files have another digest.
+        The hub is unreachable or does not have the model, or the files have another digest.
     MissingExtraError
         The hub's client is not installed.
     """
@@ -83,7 +84,7 @@ def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | 
     }
     try:
         cached = hub.snapshot_download(source.huggingface, local_files_only=True, **wanted)
-        # The digest shows whether the cached folder is complete.
+        # The digest of an incomplete folder is wrong.
         check(digest_of(Path(cached), on_progress), source.sha256, cached)
         return Path(cached)
     except (errors.LocalEntryNotFoundError, DigestError):
@@ -138,9 +139,9 @@ def _download(
 
 
 def probe(endpoint: str) -> None:
-    """Check once that the hub answers.
+    """Check that the hub answers, with a single request.
 
-    The request runs in a thread because name resolution has no time limit.
+    The request runs in a thread, because name resolution has no time limit.
 
     Raises
     ------
@@ -154,7 +155,8 @@ def probe(endpoint: str) -> None:
     def ask() -> None:
         try:
             status = httpx.head(endpoint, timeout=PROBE_SECONDS).status_code
-            problem[0] = f"{endpoint} answers with status {status}" if status >= 500 else ""
+            answer = f"{endpoint} answers with status {status}; try again later"
+            problem[0] = answer if status >= 500 else ""
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             problem[0] = f"{endpoint} is unreachable: {connection_reason(str(error))}"
 

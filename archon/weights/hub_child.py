@@ -1,7 +1,8 @@
 """A script that calls one function of the hub's client.
 
-Its argument is ``[function, arguments]`` as JSON. It prints the path that the function returns, or
-the error and its causes as JSON. It imports nothing of Archon, so that it starts quickly.
+Its argument is ``[function, arguments]`` as JSON. It prints the path that the function returns. If
+the function fails, it prints the error and its causes as JSON. It does not import Archon, so that
+it starts quickly.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 
 def describe(error: BaseException) -> list[dict[str, Any]]:
-    """Describe an error and all its causes as plain data, the error itself first.
+    """Return an error and all its causes as plain data, the error itself first.
 
     Suppressed causes are included: the client and the ``datasets`` library suppress the hub's own
     message when they raise an error of another type.

@@ -62,7 +62,7 @@ def test_a_run_is_not_overwritten(cli: Cli) -> None:
     arguments = ["eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl", "--output", "out"]
     assert cli(*arguments) == 0
     assert cli(*arguments) == 2
-    assert "out holds a run already" in cli.stderr
+    assert "out already contains a run" in cli.stderr
 
 
 @pytest.mark.parametrize(("share", "code"), [("0", 0), ("1", 100)])
@@ -187,7 +187,7 @@ def test_a_changed_run_is_not_resumed(cli: Cli, changed: list[str], reason: str)
     model = [] if "--model" in changed else SCRIPTED
     data = [] if "--data" in changed else data
     assert cli(*start, *data, *model, *changed, "--resume") == 2
-    assert "holds another run" in cli.stderr
+    assert "contains another run" in cli.stderr
     assert reason in cli.stderr
 
 
@@ -235,7 +235,7 @@ def test_export_as_csv_has_a_row_for_each_answer(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["nowhere"], "nowhere holds no run"),
+        (["nowhere"], "nowhere does not contain a run"),
         (["out", "--format", "csv", "--traces"], "CSV cannot contain traces"),
         (["out", "--format", "csv", "--json"], "--json cannot be combined"),
         (["out", "--output", "no/such/file"], "cannot write no/such/file"),

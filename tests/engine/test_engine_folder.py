@@ -190,7 +190,7 @@ def opened(folder: Path) -> None:
         ({"hidden_size": "wide"}, "hidden_size is 'wide'"),
         ({"hidden_size": 48}, "expected"),
         ({"vocab_size": 305}, r"shape \(304, 32\), expected \(305, 32\)"),
-        ({"num_attention_heads": 0}, "invalid sizes of a decoder"),
+        ({"num_attention_heads": 0}, "invalid decoder: all sizes"),
         ({"rms_norm_eps": None}, "rms_norm_eps is None"),
         ({"rope_parameters": rope(rope_type="ntk")}, "rope_parameters is 'ntk'"),
         ({"rope_scaling": {"rope_type": "llama3"}}, "factor is None, not a number"),
@@ -283,7 +283,7 @@ def test_an_invalid_index_is_rejected(tmp_path: Path) -> None:
     refused(r"weight_map\.x is 3", weight_map={"x": 3})
     refused("has no tensor 'model.other'", weight_map={**places, "model.other": first})
     (tmp_path / last).rename(tmp_path / "elsewhere")
-    refused(f"{last}: the shard is missing")
+    refused(f"{last}: the weight file is missing")
     (tmp_path / last).write_bytes((tmp_path / first).read_bytes())
     refused("has no tensor|is in two shards")
 

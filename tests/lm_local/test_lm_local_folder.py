@@ -226,8 +226,8 @@ def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
     [
         ({"model": None}, "tokenizer model None is not supported"),
         ({"model": {"type": "Unigram", "vocab": []}}, "'Unigram' is not supported"),
-        ({"pre_tokenizer": {"type": "Metaspace"}}, "does not work on bytes"),
-        ({"pre_tokenizer": None}, "does not work on bytes"),
+        ({"pre_tokenizer": {"type": "Metaspace"}}, "pre_tokenizer has no ByteLevel"),
+        ({"pre_tokenizer": None}, "pre_tokenizer has no ByteLevel"),
         ({"pre_tokenizer": {"type": "Mystery", "of": {"type": "ByteLevel"}}}, "damaged tokenizer"),
         ({"added_tokens": [{"id": 1}]}, "has no id or no text"),
         ({"added_tokens": [{"id": -1, "content": "x"}]}, "has no id or no text"),
@@ -263,7 +263,7 @@ def test_a_damaged_vocabulary_is_refused(
     ("name", "key", "value", "reason"),
     [
         ("generation_config.json", "eos_token_id", "end", r"generation_config\.json: eos_token_id"),
-        ("generation_config.json", "eos_token_id", [1, None, "x"], "not a token's id"),
+        ("generation_config.json", "eos_token_id", [1, None, "x"], "not a token id"),
         ("tokenizer_config.json", "chat_template", 3, "chat_template is not text"),
     ],
 )

@@ -175,7 +175,7 @@ def test_a_training_is_not_resumed_with_other_data(
     before = data.read_text()
     data.write_text(before + "\n" + json.dumps({"prompt": "say 40", "completion": "40!"}))
     assert main([*command, "--resume"]) == 2
-    assert "began with other data" in capsys.readouterr().err
+    assert "was started with other data" in capsys.readouterr().err
     data.write_text(before)
     assert main([*command, "--resume"]) == 0
 
@@ -298,7 +298,7 @@ def test_transformers_and_the_engine_read_a_pretrained_decoder(tmp_path: Path, f
         ({"model": "nowhere"}, "no model 'nowhere'"),
         ({"data": {"path": "none.jsonl"}}, "none.jsonl"),
         ({"held_out": 40}, "is left to learn from"),
-        ({"context": 8}, "40 do not fit 8 tokens"),
+        ({"context": 8}, "40 do not fit in 8 tokens"),
         ({"training": "pretrain"}, "model"),
         ({"learning_rate": 1e30, "max_gradient_norm": 1e30}, "smaller learning_rate"),
     ],

@@ -1,7 +1,7 @@
 """Decode steps as CUDA graphs: recorded once for each shape, then replayed.
 
 A decode step of a small model has hundreds of short kernels, and launching them takes longer than
-running them. A CUDA graph launches all of them at once, but always with the same shapes and
+running them. A CUDA graph launches all of them with one call, but always with the same shapes and
 addresses. So steps are padded to few shapes (``padding``), and their inputs are copied into fixed
 tensors. A shape is recorded at its third occurrence. Before that, and without a GPU, its padded
 steps are computed kernel by kernel, with the same result. Steps with several tokens of a text, with
@@ -37,9 +37,9 @@ from archon.engine.sampling.sampler import sample
 from archon.engine.span import Span
 
 RECORDED_AT = 3
-"""Occurrence of a shape at which it is recorded."""
+"""A shape is recorded when it occurs for the RECORDED_AT-th time."""
 MAX_GRAPHS = 64
-"""Maximum graphs; when there are more, the least recently used one is dropped."""
+"""Maximum number of graphs. To record another one, the least recently used one is dropped."""
 _CPU = torch.device("cpu")
 _WARM_UP_STEPS = 2
 
@@ -47,7 +47,7 @@ _WARM_UP_STEPS = 2
 class GraphedDecoder:
     """A ``SpanDecoder`` that replays decode steps.
 
-    Logits are valid until the next call, which may overwrite them.
+    The next call may overwrite the returned logits.
     """
 
     def __init__(self, decoder: Decoder) -> None:
@@ -93,7 +93,7 @@ class GraphedDecoder:
         return self._graphs[key].replay(step)
 
     def _record(self, key: Signature, step: StepInput, cache: KVCache) -> None:
-        # All graphs share the memory of the first: no two of them run at the same time.
+        # All graphs share the first one's memory, since no two of them run at the same time.
         pool = next((graph.pool() for graph in self._graphs.values()), None)
         if len(self._graphs) >= MAX_GRAPHS:
             self._graphs.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Padding of decode steps to few shapes, so that one recorded step can be replayed for many.
+"""Padding of decode steps to few shapes, so that many steps can replay one recorded step.
 
 Sizes are rounded up to powers of two. Rows of padding have token 0 at position 0, write their keys
 to a scratch block that no sequence owns, and attend to no keys; their logits are not used. Every
@@ -20,26 +20,27 @@ from archon.engine.model.step_input import StepInput
 from archon.engine.span import Span
 
 MAX_ROWS = 512
-"""Steps with more rows are not replayed: they would gain too little."""
+"""Maximum number of rows of a replayed step. With more rows, replaying saves too little time."""
 
 Signature = tuple[int, ...]
-"""All shapes of a step: its rows, then groups, rows and blocks of each part of attention."""
+"""Sizes of a padded step: its rows, then the groups, rows and blocks of each part of attention."""
 
 
 def is_decode(spans: Sequence[Span]) -> bool:
-    """Return True if a step has one token each of at most ``MAX_ROWS`` texts, with logits."""
+    """Return True if a step has at most ``MAX_ROWS`` spans, each of one token that needs logits
+    and no hidden state."""
     return 0 < len(spans) <= MAX_ROWS and all(
         len(span.token_ids) == span.num_logits == 1 and span.hidden_E is None for span in spans
     )
 
 
 def padded_step(step: StepInput, scratch_block: int, mask_dtype: torch.dtype) -> StepInput:
-    """Return a padded decode step that computes the same logits in its first rows.
+    """Pad a decode step; the first rows of the result have the same logits as ``step``.
 
     Parameters
     ----------
     step
-        Tensors on the CPU.
+        A step whose tensors are on the CPU.
     scratch_block
         Block of the cache that no sequence owns.
     mask_dtype
@@ -80,7 +81,7 @@ def _padded_part(
 
 
 def signature(step: StepInput) -> Signature:
-    """Return the shapes of a padded step; steps of equal signature can replay one graph."""
+    """Return the sizes of a padded step; steps with equal signatures can replay the same graph."""
     sizes = [(*part.query_BR.shape, part.blocks_BK.shape[1]) for part in step.plan.cached]
     return (len(step.token_N), *(size for part in sizes for size in part))
 

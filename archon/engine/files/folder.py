@@ -1,13 +1,13 @@
 """Model folders in the format of Hugging Face's libraries: JSON files and safetensors::
 
     config.json                     shape of the model
-    generation_config.json          tokens that end a text
+    generation_config.json          ids of the tokens that end a completion
     tokenizer.json, tokenizer_config.json, chat_template.jinja
     model.safetensors               the tensors; a large model has shards instead, and
     model.safetensors.index.json    the shard of each tensor
 
-Shards are mapped into memory; a tensor is read when it is needed. Nothing in a folder is executed,
-so pickled weights are not supported.
+Shards are mapped into memory, and each tensor is read when it is needed. Nothing in a folder is
+executed, so pickled weights are not supported.
 
 Format: https://huggingface.co/docs/safetensors
 """
@@ -29,11 +29,11 @@ CONFIG = "config.json"
 WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _DTYPES = ("F32", "F16", "BF16")
 _POSITION_IDS = "embeddings.position_ids"
-"""Tensor of older encoders with the numbers 0, 1, 2, … instead of parameters."""
+"""Name of a tensor in older encoders' files: the numbers 0, 1, 2, …, which are no parameters."""
 
 
 def read_text(path: Path) -> str | None:
-    """Read a text file; return None if there is no such file.
+    """Read a text file; return None if it does not exist.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def read_text(path: Path) -> str | None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Read the JSON object in a file; return None if there is no such file.
+    """Read the JSON object in a file; return None if the file does not exist.
 
     Raises
     ------
@@ -70,15 +70,15 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True, slots=True)
 class ShardTensor:
-    """A tensor in one of the folder's files."""
+    """Shape of a tensor, and the open file that contains it."""
 
     shape: tuple[int, ...]
     shard: Any
-    """The open file: a ``safetensors.safe_open``."""
+    """The open file, a ``safetensors.safe_open``."""
 
 
 class ModelFolder:
-    """An open model folder: ``config`` and ``tensors``.
+    """An open model folder: its configuration (``config``) and tensors (``tensors``).
 
     Parameters
     ----------
@@ -114,15 +114,18 @@ class ModelFolder:
         return stored.to(torch.float32)
 
     def json(self, name: str) -> dict[str, Any] | None:
-        """Read the JSON object in a file of the folder; return None if there is no such file."""
+        """Read the JSON object in a file of the folder; return None if it does not exist."""
         return read_json(self.path / name)
 
     def text(self, name: str) -> str | None:
-        """Read a text file of the folder; return None if there is no such file."""
+        """Read a text file of the folder; return None if it does not exist."""
         return read_text(self.path / name)
 
     def _shards(self) -> dict[str, set[str]]:
-        """Return the names of the weight files → their tensors according to the index."""
+        """Return the names of the tensors in each weight file according to the index, by file name.
+
+        A folder with a single weight file needs no index; in this case, the set of names is empty.
+        """
         if (self.path / WEIGHTS).is_file():
             return {WEIGHTS: set()}
         index = self.json(_INDEX)
@@ -135,14 +138,17 @@ class ModelFolder:
         for tensor, name in weight_map.items():
             # A name with a slash could refer to any file of the machine.
             if not isinstance(name, str) or Path(name).name != name:
-                raise ModelFileError(f"{self.path / _INDEX}: weight_map.{tensor} is {name!r}")
+                raise ModelFileError(
+                    f"{self.path / _INDEX}: weight_map.{tensor} is {name!r}, not the name of a "
+                    "file in the folder"
+                )
             shards.setdefault(name, set()).add(tensor)
         return dict(sorted(shards.items()))
 
     @staticmethod
     def _open(path: Path) -> dict[str, ShardTensor]:
         if not path.is_file():
-            raise ModelFileError(f"{path}: the shard is missing")
+            raise ModelFileError(f"{path}: the weight file is missing")
         try:
             shard = safe_open(path, framework="pt")
             names = [name for name in shard.keys() if not name.endswith(_POSITION_IDS)]  # noqa: SIM118

@@ -1,4 +1,4 @@
-// Attention over the paged cache, equal to the bit regardless of which sequences share blocks.
+// Attention over the paged cache. Results are bit-identical regardless of which sequences share blocks.
 //
 // A block has 16 tokens of one key-value head, in the order in which the dot-product instruction
 // reads them: keys as (D / 2, 16, 2), pairs of channels of sixteen tokens; values as (8, D, 2), pairs
@@ -6,9 +6,9 @@
 //
 // Softmax is computed online (Milakov & Gimelshein 2018, arXiv 1805.02867). The state of a row is a
 // reference m, the sum of 2^(score - m), and the sum of the values with these weights. Blocks are
-// added one after another. The reference changes only if a score exceeds it by more than 8, so that
-// it usually costs one comparison. The state of a row after a block is a function of its blocks in
-// order, not of how they were grouped. So tokens of many sequences may read a shared block together
+// added one after another. The reference changes only if a score exceeds it by more than 8, so it
+// usually costs only one comparison. The state of a row after a block is a function of its blocks in
+// order, not of how they were grouped. So tokens of many sequences can read a shared block together
 // or separately.
 #pragma once
 
@@ -25,7 +25,7 @@ constexpr int MAX_BLOCKS = 1;
 constexpr int MAX_VECTORS = 1;
 #endif
 constexpr int MAX_HEAD_WIDTH = 256;
-constexpr float SLACK = 8.0f;     // excess of a score, in powers of 2, that does not move the reference
+constexpr float SLACK = 8.0f;     // a score may exceed the reference by this much, in powers of 2
 
 // State of the softmax of up to MAX_ROWS rows; `weighted` is (rows, D).
 struct Softmax {

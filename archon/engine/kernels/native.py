@@ -1,7 +1,7 @@
 """The int8 or int4 decoder on a CPU: one call of ``kernels/step.cpp`` computes a step.
 
-It computes what ``Decoder`` computes in torch, up to the rounding of norms and softmax. A token's
-results are the same to the bit regardless of the other tokens in the step.
+Its results equal those of ``Decoder`` in torch, up to the rounding of norms and softmax. A token's
+results are bit-identical regardless of the other tokens in the step.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class NativeLinear(ctypes.Structure):
 
     @classmethod
     def of(cls, packed: Packed, name: str) -> NativeLinear:
-        """Return pointers to a packed linear layer, whose tensors must stay alive."""
+        """Return pointers to the packed linear layer ``name``; its tensors must stay alive."""
         panels, runs, _, _ = packed[name + ".weight"].shape
         inputs_per_run = 8 if name + ".group_scale" in packed else 4
         parts = [packed.get(f"{name}.{part}") for part in _LINEAR_PARTS]
@@ -96,7 +96,7 @@ class _AdapterTable(ctypes.Structure):
 
 
 class _NativeAdapter:
-    """An adapter in the kernels' layout, with the tensors that its pointers refer to."""
+    """An adapter in the kernels' layout; it keeps the tensors alive that its pointers refer to."""
 
     def __init__(self, adapter: Adapter, config: DecoderConfig) -> None:
         self._tensors: list[Tensor] = []
@@ -143,8 +143,8 @@ class _Step(ctypes.Structure):
 class NativeCache:
     """Keys and values in bfloat16, in the kernels' layout.
 
-    ``blocks`` has shape (layers, G, blocks, 2 · D · 16). A block has its keys, (D / 2, 16, 2),
-    then its values, (8, D, 2), so that all of a head's block is contiguous.
+    ``blocks`` has shape (layers, G, blocks, 2 · D · 16). A block of a head consists of its keys,
+    (D / 2, 16, 2), followed by its values, (8, D, 2), so it is contiguous in memory.
     """
 
     def __init__(self, config: DecoderConfig, num_blocks: int) -> None:
@@ -159,12 +159,12 @@ class NativeCache:
 
 
 class NativeDecoder:
-    """A decoder in int8 or int4 that the compiled kernels compute.
+    """An int8 or int4 decoder that the compiled kernels compute.
 
     Parameters
     ----------
     packed
-        Parameters in this precision (``archon.engine.kernels.packing``).
+        Parameters in ``precision`` (``archon.engine.kernels.packing``).
     kernels
         The compiled library (``archon.engine.kernels``).
     """
@@ -208,14 +208,14 @@ class NativeDecoder:
         return 4 * c.num_layers * c.num_kv_heads * c.head_width * BLOCK_SIZE
 
     def add_adapter(self, adapter: Adapter) -> None:
-        """Add an adapter that is in the basis of the packed weights.
+        """Add an adapter, whose parameters are in the basis of the packed weights.
 
-        An adapter of the same digest is not replaced, since a step may have pointers to it.
+        An adapter with the same digest is not replaced, since a step may have pointers to it.
         """
         self.adapters.setdefault(adapter.digest, _NativeAdapter(adapter, self.config))
 
     def drop_adapter(self, digest: str) -> None:
-        """Remove an adapter."""
+        """Remove the adapter with this digest."""
         del self.adapters[digest]
 
     def new_cache(self, num_blocks: int) -> NativeCache:
@@ -229,8 +229,11 @@ class NativeDecoder:
 
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: NativeCache) -> Tensor:
-        """Run one step (``archon.engine.decoder_protocol``); the next one overwrites the logits."""
-        # Sorting makes texts with a common prefix neighbours, which then read its blocks together.
+        """Run one step (``archon.engine.decoder_protocol``).
+
+        The next step overwrites the memory of the returned logits.
+        """
+        # After sorting, spans with a common prefix are neighbours and read its blocks together.
         order = sorted(range(len(spans)), key=lambda i: spans[i].blocks.tobytes())
         lengths = np.array([len(spans[i].token_ids) for i in order])
         ends = np.cumsum(lengths)
@@ -253,7 +256,7 @@ class NativeDecoder:
         outputs = self._logits.data_ptr(), self._seconds.ctypes.data
         adapters = (
             None if adapted is None else adapted.ctypes.data,
-            # A copy, since the thread that loads a model may add an adapter meanwhile.
+            # A copy, since the thread that loads a model may add an adapter at the same time.
             max((adapter.max_rank for adapter in list(self.adapters.values())), default=0),
         )
         hidden_states = len(targets), hidden_tokens.ctypes.data, targets.ctypes.data
@@ -269,7 +272,7 @@ class NativeDecoder:
         return native_sample(self._kernels, logits, rules, noise)
 
     def _adapted(self, names: Sequence[str], lengths: np.ndarray) -> np.ndarray | None:
-        """Return the address of each token's adapter, or None if no token has one."""
+        """Return the address of each token's adapter, 0 for none; None if no token has one."""
         if not any(names):
             return None
         addresses = [self.adapters[name].address if name else 0 for name in names]
@@ -283,7 +286,7 @@ class NativeDecoder:
         return np.fromiter(chain.from_iterable(wanted), np.int64)
 
     def _reserve_logits(self, num_rows: int) -> None:
-        """Ensure memory for this many rows of logits; reuse it, since allocating it is slow."""
+        """Enlarge the memory of the logits if needed; it is reused, since allocation is slow."""
         if num_rows > len(self._logits):
             self._logits = torch.empty(-(-num_rows // 64) * 64, self._logits.shape[1])
 
@@ -294,7 +297,7 @@ def native_sample(
     rules: Sequence[SamplingRule],
     noise: Sequence[float],
 ) -> list[int]:
-    """Sample one token per row by the kernels (``archon.engine.sampling.sampler.sample``)."""
+    """Sample one token per row with the kernels (``archon.engine.sampling.sampler.sample``)."""
     rows = np.array([row.data_ptr() for row in logits], np.uintp)
     rule_array = np.array([_values_of(rule) for rule in rules], _RULE)
     noise_array = np.array(noise, np.float64)

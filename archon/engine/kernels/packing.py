@@ -1,4 +1,4 @@
-"""Packing: weights in the layout of the CPU kernels, with a cache on disk.
+"""Packing: conversion of weights to the layout of the CPU kernels, with a cache on disk.
 
 A linear layer of O outputs and I inputs becomes panels of 32 outputs (``int8.h``, ``int4.h``):
 
@@ -40,7 +40,7 @@ _ALIGNMENT = 64
 _INT4_SHIFT = 8
 
 Packed = dict[str, Tensor]
-"""All parameters of a decoder by name."""
+"""All packed parameters of a decoder, by name."""
 
 
 def can_pack(config: DecoderConfig) -> bool:
@@ -124,7 +124,7 @@ def pack_linear(name: str, weight_OI: Tensor, bias_O: Tensor | None) -> Packed:
 
 
 def pack_int4_linear(name: str, weight: GroupedWeight, bias_O: Tensor | None) -> Packed:
-    """Pack a linear layer in int4; its inputs must be a multiple of 32."""
+    """Pack a linear layer in int4; its number of inputs must be a multiple of 32."""
     missing = -len(weight.scale_OG) % PANEL_OUTPUTS
     padded = GroupedWeight(
         functional.pad(weight.scale_OG, (0, 0, 0, missing)),
@@ -145,7 +145,7 @@ def pack_int4_linear(name: str, weight: GroupedWeight, bias_O: Tensor | None) ->
 
 
 def pack_low_rank(name: str, change: LowRank) -> tuple[Tensor, Tensor]:
-    """Pack an adapter's change to the product of this name.
+    """Pack an adapter's change to the product ``name``, such as ``qkv``.
 
     Returns
     -------
@@ -192,10 +192,10 @@ def _write(packed: Packed, path: Path) -> None:
 
 
 def _in_huge_pages(packed: Packed) -> Packed:
-    """Copy all parameters except the embedding to memory with large pages.
+    """Copy all parameters except the embedding to memory with pages of 2 MiB.
 
-    A step reads each of them once. With pages of 4 KiB, the CPU would spend much of that time
-    translating addresses. Of the embedding, a step reads only one row per token.
+    A step reads each of these parameters once. With pages of 4 KiB, the CPU would spend much of
+    that time on translating addresses. From the embedding, a step reads only one row per token.
     """
     names = [name for name in packed if name != "embedding"]
     sizes = [-(-packed[n].numel() * packed[n].element_size() // _ALIGNMENT) for n in names]

@@ -440,7 +440,7 @@ class Run {
     }
   }
 
-  // Tokens that share blocks read a few at a time, which stay in the first-level cache for all tokens.
+  // Tokens that share blocks read a few blocks at a time, so that these stay in the first-level cache.
   void attend_segment(const Segment& segment, int64_t chunk_start, int64_t g, Blocks blocks,
                       float scale, Softmax* states) {
     const int64_t blocks_per_pass = segment.count > 1 ? blocks_for((int)rows_per_tile)
@@ -474,9 +474,9 @@ class Run {
     w.chunks.push_back((int32_t)w.segments.size());
   }
 
-  // Add the segments of tokens `from` to `to` - 1, which share all blocks before `block`. One segment
-  // has the further blocks that all of them share. After these, the tokens are divided into groups
-  // that still share a block, recursively.
+  // Add the segments of tokens `from` to `to` - 1, which share all blocks before `block`. The first
+  // segment has the further blocks that all of these tokens share. For the blocks after that, the
+  // tokens are divided recursively into groups that still share a block.
   void add_segments(int64_t from, int64_t to, int64_t block) {
     if (to - from == 1) {
       const int64_t last = s.position[from] / BLOCK_TOKENS + 1;
@@ -495,7 +495,7 @@ class Run {
     }
   }
 
-  // True if entry `block` of the block tables of tokens `from` to `to` - 1 is one full block.
+  // True if entry `block` of the block tables of tokens `from` to `to` - 1 is the same full block.
   bool share_block(int64_t from, int64_t to, int64_t block) const {
     for (int64_t n = from; n < to; n++)
       if (num_full_blocks(n) <= block || s.table[n][block] != s.table[from][block]) return false;

@@ -1,8 +1,8 @@
 """Scaled dot-product attention over keys in several places.
 
 A token attends to itself and all tokens before it. Their keys are in up to three *parts*: cache
-blocks that it shares with other sequences (the prompt of n samples), cache blocks of its sequence
-alone, and the tokens of its span that are computed in the same step. Attention over each part
+blocks that it shares with other sequences (such as the common prompt of n samples), cache blocks
+that only its sequence uses, and the tokens of its span in the same step. Attention over each part
 gives an output and the log-sum-exp of the scores. The parts are merged exactly: a softmax over all
 keys is the mean of the softmaxes over the parts, weighted by the parts' shares of the sum of
 exponentials:
@@ -11,8 +11,8 @@ exponentials:
 
 (Milakov & Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv 2205.14135.)
 
-The boundaries between the parts depend on the sequence's own tokens only, not on the other
-sequences in the batch.
+The boundaries between the parts depend only on the sequence itself, not on the other sequences in
+the batch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _EMPTY_LSE = -1e30
 class CachedPart:
     """B groups of tokens; the tokens of a group attend to the same cached keys.
 
-    Groups are padded to the same number of rows R and of blocks K, so that one call computes all.
+    All groups are padded to R rows and K blocks, so that one call computes them together.
     """
 
     token_M: Tensor
@@ -55,7 +55,7 @@ class CachedPart:
 
 @dataclass(frozen=True, slots=True)
 class FreshPart:
-    """Consecutive tokens of a step, of one text, that attend causally to each other."""
+    """Consecutive tokens of one sequence in a step; they attend causally to each other."""
 
     start: int
     stop: int
@@ -86,7 +86,7 @@ _PLAIN = Scores()
 
 @dataclass(frozen=True, slots=True)
 class AttentionPlan:
-    """The parts of attention in one step. Every token is in at least one."""
+    """The parts of attention in one step. Every token attends to at least one part."""
 
     cached: tuple[CachedPart, ...]
     fresh: tuple[FreshPart, ...]
@@ -106,7 +106,7 @@ def attend(
     Parameters
     ----------
     k_NGD, v_NGD
-        Keys and values of the step's tokens, which are already in the cache as well.
+        Keys and values of the step's tokens. The caller has written them to the cache, too.
     """
     N, H, _ = q_NHD.shape
     q_NHD = q_NHD.to(cache.dtype)
@@ -179,7 +179,7 @@ def partial_attention(
     mask_BTL
         Added to the scores, in the queries' dtype; T may be 1 for all queries.
     causal
-        Token t attends to keys 0 … t only; T must equal L.
+        If True, token t attends only to keys 0 … t; T must equal L.
 
     Returns
     -------

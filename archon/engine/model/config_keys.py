@@ -28,7 +28,7 @@ GENERATION_KEYS = frozenset({
     "disable_compile", "continuous_batching_config", "low_memory", "penalty_alpha", "dola_layers",
     "prefill_chunk_size", "transformers_version", "_from_model_config",
 })  # fmt: skip
-"""Parameters of transformers' ``generate``, which older ``config.json`` files also have. They
+"""Parameters of transformers' ``generate``, which older ``config.json`` files also contain. They
 control sampling and are not part of the model."""
 
 _IRRELEVANT = GENERATION_KEYS - {"eos_token_id"} | {
@@ -46,13 +46,13 @@ _IRRELEVANT = GENERATION_KEYS - {"eos_token_id"} | {
     "_flash_attn_2_enabled", "flash_attention", "attn_implementation", "_attn_implementation",
     "_attn_implementation_autoset", "_attn_implementation_internal",
     "experts_implementation", "_experts_implementation_internal",
-    # return values of its classes
+    # return values of transformers' classes
     "return_dict", "use_return_dict", "output_past", "tie_last_hidden_states", "prefix",
     "is_decoder", "keys_to_ignore_at_inference",
     # truncation by tokenizers
     "max_sequence_length", "model_max_length",
 }  # fmt: skip
-"""Irrelevant keys of every family."""
+"""Keys that are irrelevant in every family."""
 _IRRELEVANT_NAMES = re.compile(
     r".*_token_ids?|(bos|eos|pad|unk|sep|cls|mask)_token|(\w+_)?version|.*dropout.*"
     r"|.*_loss(_.*)?|.*initializer.*|init_std"
@@ -100,7 +100,7 @@ ENCODER_RULES = KeyRules(
     }),
     irrelevant=_IRRELEVANT | {
         "eos_token_id",
-        "architectures",  # the tensors show which head there is
+        "architectures",  # the tensors determine the head
         "tie_word_embeddings",  # concerns the language-model head, which is not used
         "sentence_transformers",  # activation of scores; here a score is always a probability
         "classifier_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob",
@@ -108,7 +108,7 @@ ENCODER_RULES = KeyRules(
     neutral=_NEUTRAL | {"auto_map": (), "is_encoder_decoder": ()},
     irrelevant_names=_IRRELEVANT_NAMES,
 )  # fmt: skip
-"""Rules for an encoder's ``config.json``: BERT in transformers."""
+"""Rules for an encoder's ``config.json``, as transformers writes it for BERT."""
 
 ENCODER_DECODER_RULES = KeyRules(
     computed=frozenset({
@@ -126,7 +126,7 @@ ENCODER_DECODER_RULES = KeyRules(
     neutral=_NEUTRAL | {"auto_map": ()},
     irrelevant_names=_IRRELEVANT_NAMES,
 )  # fmt: skip
-"""Rules for an encoder–decoder's ``config.json``: T5 in transformers."""
+"""Rules for an encoder–decoder's ``config.json``, as transformers writes it for T5."""
 
 GGUF_RULES = KeyRules(
     computed=frozenset({
@@ -173,4 +173,5 @@ OTHER_GGUF_RULES = KeyRules(
         r"(?!(adapter|clip|diffusion|xielu)\.).*"
     ),
 )
-"""Rules for all other keys of a GGUF file: they reject files that are not a plain model."""
+"""Rules for all other keys of a GGUF file. They reject files that are not language models, such as
+adapters and vision encoders."""

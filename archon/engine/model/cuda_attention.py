@@ -1,12 +1,12 @@
-"""Attention with its log-sum-exp on CUDA, by torch's own kernels.
+"""Attention and its log-sum-exp on CUDA, computed by torch's kernels.
 
 No GPU has run this yet (see ``docs/gpu.md``). The operators' arguments and results follow their
 schemas; the tests check them on meta tensors.
 
-16-bit inputs use one of two kernels. Without a mask it is FlashAttention-2 (Dao 2023, arXiv
-2307.08691), which supports grouped queries. With a mask it is the memory-efficient kernel (Rabe &
-Staats 2021, arXiv 2112.05682), which needs a key-value head for every query head. float32 inputs
-use the plain reference, whose products are not rounded to 16 bits.
+For 16-bit inputs there are two kernels. FlashAttention-2 (Dao 2023, arXiv 2307.08691) is used if
+there is no mask; it supports grouped queries. The memory-efficient kernel (Rabe & Staats 2021,
+arXiv 2112.05682) is used if there is a mask; it needs a key-value head for every query head.
+float32 inputs use ``plain_attention``, whose products are not rounded to 16 bits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Transformer decoder (Vaswani et al. 2017, arXiv 1706.03762), configurable for every family.
+"""Transformer decoder (Vaswani et al. 2017, arXiv 1706.03762) for all supported families.
 
 Each token has a vector, the *residual stream*. A layer has two *sublayers*, attention and a
 feed-forward network, which read the normalised stream and add their output to it:
@@ -78,7 +78,7 @@ class Decoder:
         return KVCache(self.config, num_blocks, self.cache_dtype, self.device)
 
     def add_adapter(self, adapter: Adapter) -> None:
-        """Add an adapter that is in the basis of the decoder's weights."""
+        """Add an adapter, whose parameters are in the basis of the decoder's weights."""
         for index, layer in enumerate(self.layers):
             layer.adapters[adapter.digest] = {
                 name: part.to(self.device)
@@ -88,7 +88,7 @@ class Decoder:
         self.adapters[adapter.digest] = None if head is None else head.to(self.device)
 
     def drop_adapter(self, digest: str) -> None:
-        """Remove an adapter."""
+        """Remove the adapter with this digest."""
         del self.adapters[digest]
         for layer in self.layers:
             del layer.adapters[digest]
@@ -106,7 +106,7 @@ class Decoder:
 
     @torch.inference_mode()
     def compute(self, step: StepInput, cache: KVCache) -> Tensor:
-        """Run one step whose tensors are built already and that needs no hidden states."""
+        """Run one step from prebuilt tensors; return its logits, but no hidden states."""
         return self._logits(step, self._stream(step, cache))
 
     def _stream(self, step: StepInput, cache: KVCache) -> Tensor:
@@ -198,7 +198,7 @@ class DecoderLayer:
         return out_NE if scale == 1 else out_NE * scale
 
     def _normalised(self, norm: str, x_NE: Tensor) -> Tensor:
-        """Apply the norm of this name; return the input if the family does not have it."""
+        """Apply the norm ``norm``; return the input unchanged if the family does not have it."""
         weight_E = self.norms[norm]
         return x_NE if weight_E is None else rms_norm(x_NE, weight_E, self.config.norm_epsilon)
 

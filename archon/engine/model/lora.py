@@ -4,9 +4,9 @@ An adapter changes the weight W of a linear layer to W + scale · B·A. A has sh
 B (outputs, rank), so together they are far smaller than W.
 
 The engine does not merge adapters into the weights. Each layer computes W·x for all tokens of a
-step, and B·(A·x) for those tokens whose request uses the adapter. So requests with different
-adapters, and with none, share one batch and one copy of the weights (Chen et al. 2023, arXiv
-2310.18547).
+step, and B·(A·x) only for the tokens whose request uses the adapter. Requests with different
+adapters, or without one, therefore share one batch and one copy of the weights (Chen et al. 2023,
+arXiv 2310.18547).
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class Adapter:
     rank: int
     alpha: float
     pairs: Mapping[str, tuple[Tensor, Tensor]]
-    """Linear layers → A, (R, I), and B, (O, R). They have the names of a model folder, such as
-    ``model.layers.0.self_attn.q_proj``."""
+    """Name of each adapted linear layer → A, (R, I), and B, (O, R). The names are those of a model
+    folder, such as ``model.layers.0.self_attn.q_proj``."""
     scale: float
     """alpha / rank; with ``use_rslora``, alpha / √rank (Kalajdzievski 2023, arXiv 2312.03732)."""
     path: Path | None = None
     """Folder that it was read from, for error messages."""
     digest: str = ""
-    """SHA-256 of its two files; it is part of the keys of samples."""
+    """SHA-256 of its two files, which is part of the cache keys of samples."""
 
     def pair(self, index: int, field: str) -> tuple[Tensor, Tensor] | None:
-        """Return A and B of a linear layer in layer ``index``, or None if it is not adapted.
+        """Return A and B for a linear layer of layer ``index``, or None if it is not adapted.
 
         Parameters
         ----------
@@ -101,19 +101,19 @@ def check_adapter(adapter: Adapter, config: DecoderConfig) -> None:
     Raises
     ------
     ModelFileError
-        It changes a layer that the decoder does not have, or one of another shape.
+        The adapter changes a linear layer that the decoder does not have, or the shapes differ.
     """
     known = linear_shapes(config)
     for name, (a_RI, b_OR) in adapter.pairs.items():
         if name not in known:
             raise ModelFileError(
-                f"{adapter.path}: changes {name!r}, which this model does not have"
+                f"{adapter.path}: changes the layer {name!r}, which this model does not have"
             )
         shape = (len(b_OR), a_RI.shape[1])
         if shape != known[name]:
             raise ModelFileError(
-                f"{adapter.path}: {name} has shape {shape}, but {known[name]} in this model: "
-                "the adapter is for another model"
+                f"{adapter.path}: changes {name} with shape {shape}, but in this model its shape "
+                f"is {known[name]}: the adapter is for another model"
             )
 
 
@@ -137,7 +137,7 @@ _JOINED = {
     "gate_up": ("gate", "up"),
     "down": ("down",),
 }
-"""Products that the engine computes → linear layers that each of them concatenates."""
+"""Name of each product that the engine computes → the linear layers that it concatenates."""
 
 
 def layer_changes(adapter: Adapter, index: int, config: DecoderConfig) -> dict[str, LowRank]:
@@ -156,7 +156,7 @@ def layer_changes(adapter: Adapter, index: int, config: DecoderConfig) -> dict[s
 
 
 def head_change(adapter: Adapter) -> LowRank | None:
-    """Return an adapter's change to the head."""
+    """Return an adapter's change to the head, or None if it does not change it."""
     if HEAD_NAME not in adapter.pairs:
         return None
     a_RI, b_OR = adapter.pairs[HEAD_NAME]

@@ -1,16 +1,16 @@
 """Outlier rotation: a Hadamard rotation of the residual stream before rounding to int8.
 
-A few channels of the residual stream are far larger than the rest. Where a row has one int8 scale,
-these outliers determine it, and the other channels are rounded to very few values. A basis that
-mixes many channels has no outliers. A transformer computes the same function in any orthogonal
-basis of its residual stream if
+A few channels of the residual stream are far larger than the others. If a row has a single int8
+scale, these outliers determine it, and the other channels are rounded to very few values. A basis
+that mixes many channels has no outliers. A transformer computes the same function in any
+orthogonal basis of its residual stream if
 
 - all weights that read or write the stream are rotated as well, and
 - the weights of the norms, which scale channels, are multiplied into the layers that follow them.
 
-The weights are rotated once, when they are loaded; a step costs no more. The values of each head,
-and the output projection that reads them, are rotated in the same way. (QuaRot: Ashkboos et al.
-2024, arXiv 2404.00456.)
+The weights are rotated once, when they are loaded, so rotation does not slow down a step. The
+attention values of each head, and the output projection that reads them, are rotated in the same
+way. (QuaRot: Ashkboos et al. 2024, arXiv 2404.00456.)
 
 A norm *after* a sublayer scales the channels of what is added to the stream, and no layer follows
 that could absorb its weights. So a family with such norms keeps the basis of its stream and the
@@ -66,12 +66,12 @@ class OutlierRotatedWeights:
         return torch.ones(self.config.width)
 
     def hidden(self, x: Tensor) -> Tensor:
-        """Turn the rotated model's normalised outputs, (…, E), into the original model's."""
+        """Convert normalised outputs of the rotated model, (…, E), to those of the original."""
         return self._stream.back(x) * self.source.output_norm()
 
     def readout(self, weight_E: Tensor) -> Tensor:
-        """Turn a vector that reads the original model's normalised outputs into one that reads
-        the rotated model's."""
+        """Convert a weight that reads the original model's normalised outputs, such as a reward
+        head's, (E,), to one that reads the rotated model's normalised outputs."""
         return self._reads(weight_E, self.source.output_norm())
 
     def layer(self, index: int) -> LayerWeights:
@@ -97,10 +97,10 @@ class OutlierRotatedWeights:
         return replace(w, **changes)
 
     def adapter(self, adapter: Adapter) -> Adapter:
-        """Return the same adapter for the rotated model.
+        """Convert an adapter of the original model to one of the rotated model.
 
-        A reads rotated inputs, and absorbs the weights of the norm before its layer. B writes
-        rotated outputs.
+        The new A reads rotated inputs and absorbs the weights of the norm before its layer. The new
+        B writes rotated outputs.
         """
         pairs = dict(adapter.pairs)
         for index in range(self.config.num_layers):
@@ -140,7 +140,7 @@ class OutlierRotatedWeights:
         return self._norms[index]
 
     def _reads(self, weight: Tensor, norm_E: Tensor | None) -> Tensor:
-        """Rotate weights that read the stream, after a norm unless ``norm_E`` is None."""
+        """Rotate weights that read the stream; they first absorb ``norm_E`` if it is given."""
         return self._stream.inputs(weight if norm_E is None else weight * norm_E)
 
     def _absorbed(self, norm_E: Tensor | None) -> Tensor | None:
@@ -157,7 +157,7 @@ class OutlierRotatedWeights:
 
 
 class _NoRotation:
-    """The identity, for streams that keep their basis."""
+    """Identity with the methods of ``HadamardRotation``, for streams that keep their basis."""
 
     def inputs(self, weight: Tensor) -> Tensor:
         return weight
@@ -185,12 +185,12 @@ class HadamardRotation:
         self.hadamard = hadamard(block)
 
     def inputs(self, weight: Tensor) -> Tensor:
-        """Return W·Q: a layer that reads rotated inputs. Q acts on the last dimension."""
+        """Return W·Q, which reads rotated inputs. Q acts on the last dimension."""
         blocks = (weight * self.sign).unflatten(-1, (len(self.mix), len(self.hadamard)))
         return (self.mix.t() @ (blocks @ self.hadamard)).flatten(-2)
 
     def back(self, x: Tensor) -> Tensor:
-        """Return x·Qᵀ: rotated vectors in the original basis. Qᵀ acts on the last dimension."""
+        """Return rotated vectors in the original basis: x·Qᵀ over the last dimension."""
         blocks = x.unflatten(-1, (len(self.mix), len(self.hadamard)))
         return (self.mix @ (blocks @ self.hadamard)).flatten(-2) * self.sign
 

@@ -175,7 +175,7 @@ def _shared_groups(spans: Sequence[Span], rows: Sequence[range]) -> Iterable[_Gr
 def _own_groups(spans: Sequence[Span], rows: Sequence[range]) -> Iterable[_Group]:
     """Yield a group for each span's keys after the shared blocks.
 
-    They end before the span, or include its key if it is one token.
+    The keys end before the span. If the span is one token, they include its key.
     """
     for span, part in zip(spans, rows, strict=True):
         num_shared = _num_shared_keys(span)

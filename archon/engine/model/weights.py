@@ -1,4 +1,4 @@
-"""Parameters of a decoder by name, in float32, from any source.
+"""Float32 parameters of a decoder: from a GGUF file, from a folder, or random.
 
 Layers are read one at a time, so that loading never needs memory for the whole model in float32.
 The rows of query and key projections are in the order of the "halves" convention
@@ -56,7 +56,8 @@ class LayerWeights:
     down_bias: Tensor | None = None
     q_norm: Tensor | None = None
     k_norm: Tensor | None = None
-    """(D,), or the width of the whole projection (``FamilyTraits.qk_norm``)."""
+    """(D,) if ``FamilyTraits.qk_norm`` is ``head``, else the width of the projection: (H · D,) for
+    queries, (G · D,) for keys."""
     attention_norm_E: Tensor | None = None
     attention_post_norm_E: Tensor | None = None
     ffn_norm_E: Tensor | None = None
@@ -155,7 +156,7 @@ Store = TypeVar("Store", GGUFFile, ModelFolder)
 
 
 class _StoredWeights(Generic[Store]):
-    """Parameters in a file or folder."""
+    """Base class of the parameters in a file or folder."""
 
     def __init__(self, file: Store, config: DecoderConfig) -> None:
         self.file: Store = file
@@ -346,11 +347,11 @@ _SEED_ORDER = (
     "ffn_post_norm_E", "output_bias", "gate_bias", "up_bias", "down_bias", "router",
     "shared_router", "shared_gate", "shared_up", "shared_down",
 )  # fmt: skip
-"""Fields in the order of their seeds."""
+"""Fields of ``LayerWeights``. The index of a field determines its seed in ``RandomWeights``."""
 
 
 class RandomWeights:
-    """Reproducible random parameters, for tests and for timings without a file."""
+    """Reproducible random parameters, for tests and benchmarks without a model file."""
 
     is_tied = False
 

@@ -16,8 +16,8 @@ class BlockManager:
     """Manager of all cache blocks.
 
     The prefix tree owns the full blocks of prompts. A prompt owns its tail block, and a sequence
-    the blocks that it writes to. A method that allocates blocks allocates all that it needs, or
-    none.
+    owns the blocks to which it writes. A method that allocates blocks allocates either all the
+    blocks that it needs or none.
     """
 
     def __init__(self, cache: BlockStorage) -> None:
@@ -25,16 +25,24 @@ class BlockManager:
 
     @property
     def num_available(self) -> int:
-        """Blocks that are free or not used by a live prompt."""
+        """Number of blocks that are free, or cached but not used by a live prompt."""
         return self.pool.num_free + self.tree.num_evictable
 
     def match(self, prompt: Prompt) -> list[PrefixNode]:
-        """Return the nodes of the prompt's longest prefix in the tree; some may not be ready."""
+        """Return the nodes of the longest prefix of the prompt that is in the tree.
+
+        Some of the nodes may not be ready yet.
+        """
         tokens = prompt.tokens(0, prompt.num_shared_blocks * BLOCK_SIZE)
         return self.tree.match(tokens, prompt.root)
 
     def allocate_prompt(self, prompt: Prompt, path: list[PrefixNode], num_spare: int) -> bool:
-        """Allocate a prompt's blocks after ``path`` if ``num_spare`` more remain available."""
+        """Allocate a prompt's blocks after ``path`` if ``num_spare`` other blocks remain available.
+
+        Returns
+        -------
+        True if the blocks were allocated.
+        """
         num_new = prompt.num_shared_blocks - len(path)
         num_tail = int(prompt.num_needed > prompt.num_shared_blocks * BLOCK_SIZE)
         self.tree.extend(path, (), [])  # in use from here on, so that allocating cannot evict it
@@ -67,7 +75,12 @@ class BlockManager:
             self.pool.free([prompt.blocks.pop()])
 
     def fork(self, sequence: Sequence, num_spare: int) -> bool:
-        """Assign a starting sequence the shared blocks and a new block for a copy of the tail."""
+        """Give a new sequence its prompt's shared blocks, and a new block for a copy of the tail.
+
+        Returns
+        -------
+        True if there was a block for it and ``num_spare`` other blocks remain available.
+        """
         prompt = sequence.prompt
         blocks = self._allocate(1, num_spare)
         if blocks is not None:
@@ -84,9 +97,13 @@ class BlockManager:
             self.cache.copy_blocks(prompt.tail_block, blocks)
 
     def grow(self, sequences: SequenceOf[Sequence], num_spare: int = 0) -> bool:
-        """Allocate blocks for all tokens of these sequences.
+        """Allocate the missing blocks for all tokens of these sequences.
 
         A shared last block is copied, since the sequence will write to it.
+
+        Returns
+        -------
+        True if the blocks were allocated and ``num_spare`` other blocks remain available.
         """
         copies = [s.shares_last_block and self.pool.is_shared(s.blocks[-1]) for s in sequences]
         needs = [
@@ -113,7 +130,7 @@ class BlockManager:
         return sequence.copy()
 
     def cache_own(self, sequence: Sequence) -> None:
-        """Hand a sequence's full computed blocks to the prefix tree."""
+        """Give a sequence's full computed blocks to the prefix tree."""
         prompt, shared = sequence.prompt, sequence.num_shared_blocks
         if not sequence.shares_prompt:
             return

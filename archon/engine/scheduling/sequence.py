@@ -1,4 +1,4 @@
-"""Units of scheduling: a prompt, which is prefilled once, and the sequences forked from it."""
+"""Units of scheduling: prompts, which are computed once, and the sequences forked from them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Prompt:
     """Tokens of the longest text that uses the short rotary frequencies (``Rope.long_after``)."""
     num_tokens: int = field(init=False)
     num_shared_blocks: int = field(init=False)
-    """Full blocks before the prompt's last token, which all sequences share by reference."""
+    """Number of full blocks before the prompt's last token. All sequences share these blocks."""
     number: int = 0
     """Order of arrival."""
     waiting: deque[Sequence] = field(default_factory=deque)
@@ -40,13 +40,14 @@ class Prompt:
     """Block table: the shared blocks, then the *tail*, one block of the prompt's last tokens, which
     each sequence copies when it starts."""
     num_computed: int = 0
-    """Tokens whose keys and values are in the cache."""
+    """Number of tokens whose keys and values are in the cache."""
     num_cached: int = 0
-    """Prompt tokens that the next sequence reports as cached; the rest were computed for it."""
+    """Number of prompt tokens that the next sequence reports as cached; the others were computed
+    for it."""
     last_logits_V: Tensor | None = None
-    """Next-token logits after the prompt, kept until no sequence waits for them."""
+    """Next-token logits after the prompt, kept while sequences wait for them."""
     hidden_E: Tensor | None = None
-    """Receives the last token's hidden state, if requested."""
+    """Tensor for the last token's hidden state; None if it is not requested."""
 
     def __post_init__(self) -> None:
         self.num_tokens = self.num_cached = len(self.request.prompt_ids)
@@ -56,7 +57,8 @@ class Prompt:
 
     @property
     def num_needed(self) -> int:
-        """Tokens to compute: all if sequences wait for the logits, else the shared blocks."""
+        """Number of tokens to compute: all if sequences wait for the logits, else those in the
+        shared blocks."""
         return self.num_tokens if self.waiting else self.num_shared_blocks * BLOCK_SIZE
 
     @property
@@ -76,7 +78,7 @@ class Prompt:
 
     @property
     def group_size(self) -> int:
-        """Sequences that can only run together: the beams of a search, else 1."""
+        """Number of sequences that must run together: the beams of a search, else 1."""
         return self.request.beams or 1
 
     @property
@@ -90,7 +92,7 @@ class Prompt:
 
     @property
     def tail_block(self) -> int | None:
-        """Block of the tokens after the shared blocks, kept while sequences wait to copy it."""
+        """Block of the tokens after the shared blocks; None after all sequences have copied it."""
         own = self.blocks[self.num_shared_blocks :]
         return own[0] if own else None
 
@@ -110,36 +112,36 @@ class Sequence:
 
     prompt: Prompt
     index: int
-    """Its index within the request."""
+    """Index of the sample within the request."""
     request: GenerationRequest = field(init=False)
     num_tokens: int = field(init=False)
-    """Tokens of the prompt and the sample together."""
+    """Number of tokens of the prompt and the sample together."""
     num_shared_blocks: int = field(init=False)
     """Leading blocks that belong to the prompt; 0 if the sequence became long after it."""
     is_long: bool = False
     """True if it uses the long rotary frequencies."""
     ticket: int = -1
-    """Order of starting. A sequence is never preempted in favour of one that started later."""
+    """Number in the order of starting. A sequence is never preempted for one that started later."""
     blocks: array[int] = field(default_factory=lambda: array("i"))
     """Block table: the prompt's shared blocks, then its own."""
     token_ids: list[int] = field(default_factory=list)
     """The sample so far: sampled and forced tokens."""
     num_computed: int = 0
-    """Tokens of prompt and sample whose keys and values are in the cache."""
+    """Number of tokens of prompt and sample whose keys and values are in the cache."""
     num_cached: int = 0
-    """Prompt tokens that did not have to be computed for this sample."""
+    """Number of prompt tokens that did not have to be computed for this sample."""
     logprobs: list[float] = field(default_factory=list)
     total_logprob: float = 0.0
-    """Of a beam: the sum of its tokens' log-probabilities, in nats."""
+    """Sum of the log-probabilities of a beam's tokens, in nats."""
     shares_last_block: bool = False
-    """True if another beam may share the block that this one writes to next."""
+    """True if another beam may share the block to which this one writes next."""
     sample_key: bytes = b""
     matcher: Matcher | None = None
     """State of the request's constraint."""
     ending: FinishReason | None = None
-    """Finish reason, once known; forced tokens may still have to be scored."""
+    """Finish reason; None while tokens can follow. Forced tokens may still have to be scored."""
     ended_by: int | None = None
-    """The sampled stop token, if one ended it."""
+    """The sampled stop token that ended the sequence; None if there was none."""
 
     def __post_init__(self) -> None:
         self.request = self.prompt.request
@@ -170,12 +172,13 @@ class Sequence:
 
     @property
     def num_needed(self) -> int:
-        """Tokens to compute: all, except the last of an ended sequence, to which none attends."""
+        """Number of tokens to compute: all, but without the last token of an ended sequence, to
+        which no token attends."""
         return self.num_tokens - (self.ending is not None)
 
     @property
     def num_unscored(self) -> int:
-        """Forced tokens whose requested log-probability is not computed yet."""
+        """Number of forced tokens whose requested log-probability is not computed yet."""
         return len(self.token_ids) - len(self.logprobs) if self.request.logprobs else 0
 
     @property
@@ -188,7 +191,7 @@ class Sequence:
         return self.blocks[self.num_shared_blocks :]
 
     def copy(self) -> Sequence:
-        """Copy the sequence, with the same blocks, so that it can continue differently."""
+        """Return a copy with the same blocks, which can continue with other tokens."""
         return replace(
             self,
             blocks=self.blocks[:],

@@ -22,16 +22,17 @@ def request_body(
     stream: bool = False,
     adaptation: Adaptation | None = None,
 ) -> dict[str, object]:
-    """Build the body of a request.
+    """Build the body of an HTTP request.
 
-    Sampling parameters are sent only if they have an effect, since many servers do not support all.
+    Only sampling parameters that have an effect are sent, since many servers do not support all of
+    them.
 
     Parameters
     ----------
     request
-        A request with every value of its sampling set, and a constraint that the card supports.
+        A request whose sampling parameters are all set, with a constraint that the card supports.
     adaptation
-        The adaptation to fields that the server has rejected.
+        Changes because of fields that the server has rejected.
     """
     adaptation = adaptation or initial_adaptation(card)
     body: dict[str, object] = {"model": card.model, "seed": seed}
@@ -62,7 +63,7 @@ def request_body(
 
 
 def transcript(messages: Sequence[Message]) -> str:
-    r"""Return the conversation as plain text, for base models, which only continue texts.
+    r"""Return a conversation as plain text for a base model to continue.
 
     >>> transcript([Message("system", "Be brief."), Message("user", "2 + 2?")])
     'Be brief.\n\nQuestion: 2 + 2?\n\nAnswer:'
@@ -80,7 +81,7 @@ def _sampling(sampling: SamplingParams) -> dict[str, object]:
 
 
 def is_wrapped(card: OpenAICard, constraint: Constraint | None) -> bool:
-    """Return True if the text arrives inside a JSON object (see ``structured_output``)."""
+    """Return True if the server wraps the text in a JSON object (see ``structured_output``)."""
     return (
         constraint is not None
         and constraint.after is not None

@@ -1,4 +1,4 @@
-"""Registry of the families of decoders; each has a module.
+"""Registry of the families of decoders, each of which has a module.
 
 To add a family, declare its ``FamilyTraits`` in a module and add it here. A new feature needs a new
 trait or a new field of ``DecoderConfig``, implemented in ``archon.engine.model.decoder`` and

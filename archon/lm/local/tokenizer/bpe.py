@@ -1,10 +1,12 @@
 """Byte-level byte-pair encoding (Sennrich et al. 2016).
 
-Text is split into pieces by a rule of the model. The bytes of each piece are written as printable
-letters, and neighbouring letters are merged into tokens of the vocabulary, most frequent pairs
-first. Before that, *added* tokens are found by their names (``added_tokens``). Those that are not
-text are *control* tokens, such as the end of a turn: only a template produces them, never a
-message's content (``archon.lm.local.content_mask``).
+1. *Added* tokens are matched by their text (``added_tokens``).
+2. The text between them is split into pieces by the model's pre-tokenizer.
+3. The bytes of each piece are mapped to printable letters, and neighbouring letters are merged into
+   tokens, in the order of the model's list of merges.
+
+Added tokens that are not text, such as the end of a turn, are *control* tokens. Only the chat
+template produces them, never the content of a message (``archon.lm.local.content_mask``).
 """
 
 from __future__ import annotations
@@ -16,11 +18,13 @@ from archon.lm.local.tokenizer.added_tokens import AddedTokenFinder, AddedTokenM
 from archon.lm.local.tokenizer.config import TokenizerConfig
 
 LONG_TEXT = 50_000
-"""Characters of a text whose encoding takes tens of milliseconds and would block an event loop."""
+"""Length in characters above which encoding takes tens of milliseconds.
+
+Longer texts are encoded without blocking the event loop."""
 
 
 class TextTokenizer:
-    """Text ↔ token ids of one model."""
+    """Tokenizer of one model: encodes text to token ids and decodes them."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         self.tokens = config.tokens
@@ -31,7 +35,10 @@ class TextTokenizer:
         self._plain_ids = frozenset(config.special_ids.values()) - config.control_ids
 
     def encode(self, text: str) -> list[int]:
-        """Encode text, with added words; the name of a control token is ordinary text."""
+        """Encode text; the name of a control token in it is encoded as ordinary text.
+
+        Other added tokens are matched.
+        """
         ids, at = list[int](), 0
         for match in self._words.find(text):
             ids += self.encode_pieces(text[at : match.start])
@@ -40,7 +47,7 @@ class TextTokenizer:
         return ids + self.encode_pieces(text[at:])
 
     def encode_pieces(self, text: str) -> list[int]:
-        """Encode text by the ordinary vocabulary, without any added token."""
+        """Encode text by byte-pair encoding alone, without matching added tokens."""
         if not text:
             return []
         if len(text) > LONG_TEXT:  # unlike a single text, a batch lets other threads run
@@ -56,8 +63,9 @@ class TextTokenizer:
         Parameters
         ----------
         masked
-            The same text with masked content, in which control tokens are found only in the
-            template's text. By default the complete text is the template's.
+            The same text, with the content of messages replaced by a mask of equal length, so that
+            control tokens are found only in the template's own text. By default control tokens are
+            found everywhere in ``rendered``.
         """
         ids, at = list[int](), 0
         for match in self.control_matches(rendered if masked is None else masked):
@@ -67,12 +75,12 @@ class TextTokenizer:
         return ids + self.encode(rendered[at:])
 
     def control_matches(self, text: str) -> list[AddedTokenMatch]:
-        """Find the control tokens in a text."""
+        """Return the control tokens in a text, from left to right."""
         return [
             match
             for match in self._words_and_controls.find(text)
             if match.token.is_control
-            # Normalizing other characters must not produce one.
+            # Exclude matches that only normalization produces from other characters.
             and text[match.start : match.end].strip() == match.token.text.strip()
         ]
 
@@ -82,7 +90,7 @@ class TextTokenizer:
         return [token.text for token in self._added if token.is_control and token.text]
 
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes of a token; none for control tokens and unknown ids."""
+        """Return the bytes of a token; ``b""`` for a control token or an unknown id."""
         if token in self.control_ids or token >= len(self.tokens):
             return b""
         text = self.tokens[token]
@@ -94,7 +102,7 @@ class TextTokenizer:
             return text.encode()
 
     def decode(self, token_ids: Iterable[int]) -> str:
-        """Decode ids to text; invalid UTF-8 becomes U+FFFD."""
+        """Decode token ids to text, with U+FFFD for invalid UTF-8."""
         return b"".join(map(self.token_bytes, token_ids)).decode("utf-8", "replace")
 
     @cached_property
@@ -110,7 +118,7 @@ class TextTokenizer:
 def _byte_letters() -> dict[str, int]:
     """Return the inverse of GPT-2's map from the 256 bytes to printable letters.
 
-    Printable bytes map to themselves, the others to the letters from U+0100.
+    GPT-2 maps printable bytes to themselves, and the others to the letters from U+0100.
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in set(printable)]

@@ -1,8 +1,8 @@
 """Reader of ``TokenizerConfig`` from the ``tokenizer.ggml.*`` keys of a GGUF file.
 
-The file has a vocabulary and its merges, but only the name of the rule that splits text before
-merging (``tokenizer.ggml.pre``, see ``pretokenizers``). Old files lack this name or the types of
-tokens; both are inferred if the rest of the file determines them.
+The file contains the vocabulary and the merges. It does not define the pre-tokenizer, which splits
+text before merging, but only names it (``tokenizer.ggml.pre``, see ``pretokenizers``). Old files
+lack this name or the types of the tokens. Both are then inferred from other keys where possible.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ _NAMED = {
     "bos_token": "bos", "eos_token": "eos", "eot_token": "eot", "unk_token": "unknown",
     "sep_token": "seperator", "pad_token": "padding", "cls_token": "cls", "mask_token": "mask",
 }  # fmt: skip
-"""Variable of a chat template → the token's name in GGUF, in its spelling."""
+"""Variable of a chat template → the token's name in GGUF keys. GGUF misspells "separator"."""
 _NO_TEXT = (_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED)
 _TAG = re.compile(r"</?\w[\w-]*>")
-"""Pattern of other added tokens, such as ``<think>``."""
+"""Pattern of added tokens that are not control tokens, such as ``<think>``."""
 _PADDING = re.compile(r"\[PAD\d*\]|<dummy\d+>|<\|reserved_special_token_\d+\|>|<unused_?\d+>")
 
 TOKENIZER_RULES = KeyRules(
@@ -49,17 +49,17 @@ TOKENIZER_RULES = KeyRules(
         "eot_token_id", "add_bos_token",
     }),
     irrelevant=frozenset({
-        "scores",  # of tokenizers without merges
-        "token_type_count",  # of segments, in encoders
+        "scores",  # used only by tokenizers without merges
+        "token_type_count",  # number of segment types in encoders
         "chat_template",
     }),
     neutral={
         "add_eos_token": (), "add_sep_token": (), "add_space_prefix": (),
         "remove_extra_whitespaces": (), "precompiled_charsmap": (), "suppress_tokens": (),
     },
-    irrelevant_names=re.compile(r".*_token_ids?"),  # for uses that Archon does not have
+    irrelevant_names=re.compile(r".*_token_ids?"),  # tokens that Archon does not use
 )  # fmt: skip
-"""Rules for the keys ``tokenizer.ggml.…`` of a GGUF file."""
+"""Which ``tokenizer.ggml.*`` keys of a GGUF file are read, ignored or refused."""
 
 
 def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
@@ -68,18 +68,21 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
     Raises
     ------
     ModelFileError
-        There is no tokenizer, it is damaged, or its kind is not supported.
+        The file has no tokenizer, or its tokenizer is damaged or of an unsupported type.
     """
     keys = _TokenizerKeys(file)
     if keys.get("model", str) != "gpt2":
-        raise keys.error(f"tokenizer model {keys.get('model', str)!r} is not supported")
+        reason = f"tokenizer model {keys.get('model', str)!r} is not supported; only 'gpt2' is"
+        raise keys.error(reason)
     keys.check()
     tokens = keys.strings("tokens")
     vocabulary = {token: i for i, token in enumerate(tokens)}
     rule = _pre_tokenizer_rule(keys, file.metadata.get("general.architecture"), vocabulary)
     stated = keys.get("token_type", list) if keys.has("token_type") else None
     if len(vocabulary) != len(tokens) or (stated is not None and len(stated) != len(tokens)):
-        raise keys.error("the tokens are not unique, or token_type has another length")
+        raise keys.error(
+            "tokenizer.ggml.tokens has duplicates, or token_type has a different number of values"
+        )
     merges = _merges(keys, vocabulary)
     kinds = _inferred_types(tokens, merges) if stated is None else stated
     named = {
@@ -93,7 +96,7 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
         for i, kind in enumerate(kinds)
         if kind in (_CONTROL, _UNKNOWN) or (kind == _USER_DEFINED and is_marker(tokens[i]))
     }
-    # A byte or word that also serves as padding, for example, is text.
+    # A single letter or the result of a merge is text, even if it also serves as padding.
     controls |= {i for i in named.values() if tokens[i] not in merged}
     controls = {i for i in controls if len(tokens[i]) > 1}
     added = tuple(
@@ -105,9 +108,7 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
     stated_ends = {named[name] for name in ("eos_token", "eot_token") if name in named}
     adds_bos = keys.boolean("add_bos_token", rule.adds_bos)
     if adds_bos and "bos_token" not in named and keys.has("add_bos_token"):
-        raise keys.error(
-            "tokenizer.ggml.add_bos_token is true, but bos_token_id is not a token's id"
-        )
+        raise keys.error("tokenizer.ggml.add_bos_token is true, but bos_token_id is not a token id")
     return TokenizerConfig(
         path=file.path,
         tokens=tuple(tokens),
@@ -122,7 +123,10 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
 
 
 def _chat_template(file: GGUFFile) -> str | None:
-    """Read the file's template; the keys of additional ones end with their names."""
+    """Return the file's default chat template; None if the file has no templates.
+
+    The key of any other template ends with its name: ``tokenizer.chat_template.NAME``.
+    """
     key = "tokenizer.chat_template"
     named = {
         name.removeprefix(f"{key}."): value
@@ -137,7 +141,7 @@ def _chat_template(file: GGUFFile) -> str | None:
 def _pre_tokenizer_rule(
     keys: _TokenizerKeys, architecture: object, vocabulary: Mapping[str, int]
 ) -> PreTokenizerRule:
-    """Return the pre-tokenizer that the file names, or that of its family if it names none."""
+    """Return the pre-tokenizer that the file names, or else that of its model family."""
     name = keys.get("pre", str) if keys.has("pre") else "default"
     rule = rule_of_name(name)
     if rule is not None:
@@ -150,8 +154,8 @@ def _pre_tokenizer_rule(
     if "<|begin_of_text|>" in vocabulary and "<|end_of_text|>" in vocabulary:
         return RULES["llama-bpe"]
     raise keys.error(
-        "tokenizer.ggml.pre is missing, so it is unknown how text is split into tokens. Convert "
-        "the model again with a newer llama.cpp, or use its folder of safetensors"
+        "tokenizer.ggml.pre is missing, and the file does not show which pre-tokenizer it needs. "
+        "Convert the model again with a newer llama.cpp, or use its folder of safetensors files"
     )
 
 
@@ -162,15 +166,17 @@ def _merges(keys: _TokenizerKeys, vocabulary: Mapping[str, int]) -> Merges:
     pairs = (merge.partition(" ") for merge in keys.strings("merges"))
     merges = [(left, right) for left, _, right in pairs]
     if (invalid := invalid_merge(merges, vocabulary)) is not None:
-        raise keys.error(f"damaged tokenizer: the merge {invalid!r} yields no known token")
+        raise keys.error(
+            f"damaged tokenizer: the result of the merge {invalid!r} is not in the vocabulary"
+        )
     return merges
 
 
 def _inferred_types(tokens: Sequence[str], merges: Merges) -> list[int]:
-    """Infer the types of tokens where the file lacks them.
+    """Infer the types of the tokens for a file without ``tokenizer.ggml.token_type``.
 
-    Ordinary tokens are single letters and the results of merges. Any other token that looks like a
-    marker was added to the vocabulary.
+    Single letters and the results of merges are ordinary tokens. Other tokens are classified by
+    their spelling: padding is unused, markers are control tokens, and tags are added tokens.
     """
     ordinary = {left + right for left, right in merges}
 
@@ -210,13 +216,13 @@ _PREFIX = "tokenizer.ggml."
 
 
 class _TokenizerKeys:
-    """The ``tokenizer.ggml.*`` keys of a file, each checked when it is read."""
+    """Reader of a file's ``tokenizer.ggml.*`` keys, which checks the type of each value."""
 
     def __init__(self, file: GGUFFile) -> None:
         self._file = file
 
     def check(self) -> None:
-        """Refuse keys that change the encoding in unsupported ways."""
+        """Raise ``ModelFileError`` if a key changes the encoding in an unsupported way."""
         keys = self._file.metadata.items()
         named = {k.removeprefix(_PREFIX): v for k, v in keys if k.startswith(_PREFIX)}
         TOKENIZER_RULES.check(named, self._file.path, _PREFIX)
@@ -243,7 +249,7 @@ class _TokenizerKeys:
         return values
 
     def token(self, name: str, num_tokens: int) -> int | None:
-        """Return a token's id; None if the file has none, or one that is out of range."""
+        """Return the token id under a key; None if it is missing or not below ``num_tokens``."""
         value = self._file.metadata.get(_PREFIX + name)
         return value if isinstance(value, int) and 0 <= value < num_tokens else None
 

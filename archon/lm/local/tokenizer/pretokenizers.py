@@ -1,7 +1,8 @@
-"""Pre-tokenizers, which split text into pieces before a byte-level tokenizer merges letters.
+"""Pre-tokenizers: rules that split text into pieces before byte-pair encoding.
 
-GGUF files name one (``tokenizer.ggml.pre``). One pre-tokenizer has several names: llama.cpp names
-them by family of models, and its table shows which families split text alike.
+A GGUF file names its pre-tokenizer (``tokenizer.ggml.pre``). The names are those of llama.cpp,
+which has one for each model family, so a pre-tokenizer that several families share has several
+names.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 
 @dataclass(frozen=True, slots=True)
 class PreTokenizerRule:
-    """A pre-tokenizer, and related settings of the families that use it."""
+    """A pre-tokenizer, and related settings of the model families that use it."""
 
     pieces: Callable[[], pre_tokenizers.PreTokenizer]
+    """Create the pre-tokenizer of the ``tokenizers`` library."""
     names: tuple[str, ...]
-    """Its names in GGUF files."""
+    """Names of the pre-tokenizer in GGUF files."""
     normalizer: Callable[[], normalizers.Normalizer] | None = None
+    """Create the normalizer of the ``tokenizers`` library."""
     whole_pieces: bool = False
-    """A piece that is in the vocabulary is one token, regardless of the merges."""
+    """True if a piece that is in the vocabulary becomes one token, regardless of the merges."""
     adds_bos: bool = False
-    """A text begins with the beginning-of-text token unless the file states otherwise."""
+    """True if texts begin with the beginning-of-text token, unless the file states otherwise."""
 
 
 def _pieces(pattern: str) -> pre_tokenizers.PreTokenizer:
@@ -71,14 +74,14 @@ RULES: dict[str, PreTokenizerRule] = {
     "smollm": PreTokenizerRule(_smollm_pieces, ("smollm", "starcoder", "refact", "codeshell")),
     "gpt-2": PreTokenizerRule(_gpt2_pieces, ("gpt-2", "phi-2")),
 }
-"""Pre-tokenizers, each by one of its names."""
+"""Supported pre-tokenizers; each key is one of the rule's names."""
 
 
 def rule_of_name(name: str) -> PreTokenizerRule | None:
-    """Return the pre-tokenizer of a name; None if it is not supported."""
+    """Return the pre-tokenizer with the given GGUF name; None if it is not supported."""
     return next((rule for rule in RULES.values() if name in rule.names), None)
 
 
 def known_names() -> str:
-    """List the supported names, for errors."""
+    """Return the supported names, separated by commas, for error messages."""
     return ", ".join(name for rule in RULES.values() for name in rule.names)
