@@ -59,9 +59,9 @@ class TrainableDecoder(nn.Module):
         super().__init__()
         self.config, self.tied = config, tied
         self.checkpoints = False
-        """Gradient checkpointing: the backward pass recomputes a layer's activations instead of
-        reading stored ones. This saves memory and takes a third more time (Chen et al. 2016, arXiv
-        1604.06174)."""
+        """True for gradient checkpointing: the backward pass recomputes the activations of each
+        layer instead of storing them. This saves memory and takes about a third more time (Chen et
+        al. 2016, arXiv 1604.06174)."""
         self.model = _Body(config)
         self.lm_head = nn.Linear(config.width, config.vocab_size, bias=False)
         if tied:

@@ -53,8 +53,8 @@ def add_adapter(
 ) -> None:
     """Add an adapter to every linear layer whose name ends in one of ``targets``.
 
-    All other parameters are frozen. A is uniform in ±1/√I, B zero. Routers and experts get none,
-    since the engine cannot apply them.
+    All other parameters are frozen. A is uniformly random in ±1/√I, and B is zero. Routers and
+    experts get no adapter, since the engine cannot apply it.
 
     Raises
     ------

@@ -37,7 +37,7 @@ def save_decoder(
     dtype: torch.dtype = torch.float32,
     source: ModelFolder | None = None,
 ) -> None:
-    """Write ``config.json`` and ``model.safetensors``.
+    """Write a decoder's ``config.json`` and ``model.safetensors`` to a folder.
 
     Parameters
     ----------

@@ -3,10 +3,11 @@
 A decode step of a small model has hundreds of short kernels, and launching them takes longer than
 running them. A CUDA graph launches all of them with one call, but always with the same shapes and
 addresses. So steps are padded to few shapes (``padding``), and their inputs are copied into fixed
-tensors. A shape is recorded at its third occurrence. Before that, and without a GPU, its padded
-steps are computed kernel by kernel, with the same result. Steps with several tokens of a text, with
-adapters, or with hidden states are computed unpadded, and so are all steps of models with sliding
-windows or experts, whose shapes depend on more than the number of tokens.
+tensors. A shape is recorded when it occurs for the third time. Before that, and on devices other
+than CUDA, its padded steps are computed kernel by kernel, with the same result. Steps with several
+tokens of one text, with adapters, or with hidden states are computed without padding, and so are
+all steps of models with sliding windows or experts: their shapes depend on more than the number of
+tokens.
 
 No GPU has recorded or replayed a step yet (see ``docs/gpu.md``); the padded steps are tested on the
 CPU.

@@ -234,9 +234,9 @@ def _sparse_layers(keys: CheckedKeys, shape: DecoderConfig) -> Sequence[bool]:
 
 
 def shape_keys(config: DecoderConfig) -> dict[str, Any]:
-    """Return the keys of ``config.json`` for a decoder's sizes.
+    """Return a decoder's sizes and ``rms_norm_eps`` as keys of ``config.json``.
 
-    The rotary base is not among them: its place depends on the version of the format.
+    The rotary base is not included, since its key depends on the version of the format.
     """
     sizes = {key: getattr(config, field) for field, key in _SIZES.items()}
     return {**sizes, "rms_norm_eps": config.norm_epsilon}

@@ -173,7 +173,7 @@ def _rope(file: GGUFFile, keys: CheckedKeys, config: DecoderConfig) -> Rope:
     width = keys.count("rope.dimension_count", config.head_width)
     if width != config.head_width and not (config.traits.partial_rope and width > 0):
         raise ModelFileError(
-            f"{file.path}: rotary embeddings of only a part of each head are not supported"
+            f"{file.path}: rotary embeddings that cover only part of each head are not supported"
         )
     plain = Rope(width, config.rope_base)
     scaled = _scaled(plain, keys, config)

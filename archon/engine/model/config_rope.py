@@ -127,8 +127,8 @@ def _rotated_width(
     width = int(head_width * share)
     if width != head_width and not (family.partial_rope and 0 < width < head_width):
         raise ModelFileError(
-            f"{keys.path}: partial_rotary_factor is {share!r}: rotary embeddings of only a part of "
-            "each head are not supported"
+            f"{keys.path}: partial_rotary_factor is {share!r}: rotary embeddings that cover only "
+            "part of each head are not supported"
         )
     if width % 2:
         raise ModelFileError(

@@ -36,7 +36,7 @@ def attention(
     causal: bool,
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """See ``archon.engine.model.attention.partial_attention``."""
+    """Compute ``archon.engine.model.attention.partial_attention`` with CUDA kernels."""
     if mask_BTL is None:
         out, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
             q_BHTD, k_BGLD, v_BGLD, is_causal=causal, scale=scale

@@ -57,7 +57,7 @@ class Decoder:
         head_VE = self.embedding_VE if shares else source.head()
         self.head = make_linear(head_VE, None, layer_precision("head", precision), device)
         self.adapters: dict[str, LowRank | None] = {}
-        """Digest of each adapter → its change to the head."""
+        """Digest of each adapter → its change to the head, or None if it has none."""
         ropes = dict.fromkeys(layer.rope for layer in self.config.layers if layer.rope is not None)
         self.ropes: dict[Rope, RopeTable] = {rope: RopeTable(rope, device) for rope in ropes}
 

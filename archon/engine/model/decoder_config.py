@@ -54,16 +54,16 @@ class DecoderConfig:
     ffn_width: int
     """F: width of the feed-forward network."""
     num_heads: int
-    """H: query heads."""
+    """H: number of query heads."""
     num_kv_heads: int
-    """G: key-value heads, each shared by H / G query heads (grouped-query attention: Ainslie et al.
-    2023, arXiv 2305.13245)."""
+    """G: number of key-value heads, each shared by H / G query heads (grouped-query attention:
+    Ainslie et al. 2023, arXiv 2305.13245)."""
     head_width: int
     """D: width of a head."""
     vocab_size: int
-    """V: tokens of the vocabulary."""
+    """V: number of tokens in the vocabulary."""
     context_length: int
-    """Positions that the model was trained on, in tokens."""
+    """Maximum length of a text, in tokens, for which the model was trained."""
     rope_base: float = 10_000.0
     """Base of the rotary frequencies (``archon.engine.model.rope``), for default ``layers``."""
     norm_epsilon: float = 1e-5
@@ -97,11 +97,15 @@ class DecoderConfig:
             self.head_width, self.vocab_size, self.context_length,
         )  # fmt: skip
         if min(sizes) < 1 or self.rope_base <= 0 or self.norm_epsilon < 0:
-            raise ModelFileError(f"invalid sizes of a decoder: {self}")
+            raise ModelFileError(
+                "invalid decoder: all sizes and rope_base must be above 0, and norm_epsilon at "
+                f"least 0: {self}"
+            )
         if self.num_heads % self.num_kv_heads or self.head_width % 2:
             raise ModelFileError(
-                f"{self.num_heads} query heads of width {self.head_width} "
-                f"cannot share {self.num_kv_heads} key-value heads"
+                f"{self.num_heads} query heads of width {self.head_width} cannot share "
+                f"{self.num_kv_heads} key-value heads: the number of query heads must be a "
+                "multiple of that number, and the width must be even"
             )
         if not self.layers:
             layer = LayerConfig(Rope(self.head_width, self.rope_base))

@@ -141,7 +141,7 @@ _JOINED = {
 
 
 def layer_changes(adapter: Adapter, index: int, config: DecoderConfig) -> dict[str, LowRank]:
-    """Return an adapter's changes to the products of one layer, by name."""
+    """Return an adapter's changes to layer ``index``, by product (``qkv``, ``output``, …)."""
     shapes, found = layer_shapes(config, index), {}
     for product, fields in _JOINED.items():
         pairs = [adapter.pair(index, field) for field in fields]

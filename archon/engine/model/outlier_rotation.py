@@ -12,9 +12,9 @@ The weights are rotated once, when they are loaded, so rotation does not slow do
 attention values of each head, and the output projection that reads them, are rotated in the same
 way. (QuaRot: Ashkboos et al. 2024, arXiv 2404.00456.)
 
-A norm *after* a sublayer scales the channels of what is added to the stream, and no layer follows
-that could absorb its weights. So a family with such norms keeps the basis of its stream and the
-weights of its norms, and only the values are rotated.
+A norm *after* a sublayer scales the channels of the sublayer's output, and no layer between the
+norm and the stream could absorb the norm's weights. Models with such norms therefore keep the basis
+of their stream and the weights of their norms, and only the attention values are rotated.
 
 Despite the name, this has nothing to do with the rotary position embedding
 (``archon.engine.model.rope``).
@@ -195,7 +195,7 @@ class HadamardRotation:
         return (self.mix @ (blocks @ self.hadamard)).flatten(-2) * self.sign
 
     def outputs(self, weight_OI: Tensor) -> Tensor:
-        """Return Qᵀ·W: a layer that writes rotated outputs."""
+        """Return Qᵀ·W, which writes rotated outputs."""
         return self.inputs(weight_OI.transpose(-1, -2)).transpose(-1, -2).contiguous()
 
 

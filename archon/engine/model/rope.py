@@ -1,8 +1,8 @@
 """Rotary position embedding, RoPE (Su et al. 2021, arXiv 2104.09864), in the "halves" convention.
 
 Channel i of the first half of a head and channel i of the second half are the coordinates of a
-point in the plane. RoPE rotates the point by the angle position · frequency_i. So the dot product
-of a query and a key depends on the distance between their positions only.
+point in the plane. RoPE rotates the point by the angle position · frequency_i. So the positions of
+a query and a key affect their dot product only through the distance between them.
 
 A model that was trained on short texts is extended to longer ones by *scaling*: each frequency is
 divided by a number. The functions at the end compute these divisors for the published methods.
@@ -77,7 +77,7 @@ class RopeTable:
 
 
 def rope_angles(position_N: Tensor, frequencies: Tensor) -> RopeAngles:
-    """Return the cosines and sines for these positions."""
+    """Return the cosines and sines of the angles at these positions."""
     angle_NR = position_N.float().unsqueeze(1) * frequencies
     return angle_NR.cos().unsqueeze(1), angle_NR.sin().unsqueeze(1)
 

@@ -48,7 +48,7 @@ class StepInput:
     logit_rows: Tensor
     """Indices of the tokens that need logits."""
     adapted: tuple[tuple[str, Tensor], ...] = ()
-    """Digests of adapters, and the indices of the tokens that each of them changes."""
+    """Digest of each adapter that the step uses, and the indices of its tokens."""
     window_plans: tuple[tuple[int, AttentionPlan], ...] = ()
     """Plans for the layers with a sliding window, by its length."""
     is_long_N: Tensor | None = None
@@ -121,7 +121,7 @@ def _plan(
     device: torch.device,
     dtype: torch.dtype,
 ) -> AttentionPlan:
-    # A token occurs at most once in a part, so shared and own groups are never in one bucket.
+    # A token occurs at most once in a part, so a bucket never has both kinds of groups.
     shared, own = ([g for g in groups if g.is_shared is kind] for kind in (True, False))
     cached = (_cached_part(b, device, dtype) for b in [*_buckets(shared), *_buckets(own)])
     fresh = (FreshPart(part.start, part.stop, window) for part in rows if len(part) > 1)

@@ -35,9 +35,10 @@ EXPERT = "{expert}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
-    """Parameters of one layer. Linear layers are (O, I); None if the layer has no such tensor.
+    """Parameters of one layer.
 
-    In a sparse layer, ``gate``, ``up`` and ``down`` are those of all experts: (X, O, I).
+    The weights of linear layers have shape (O, I). A field is None if the layer does not have the
+    tensor. In a sparse layer, ``gate``, ``up`` and ``down`` are those of all experts: (X, O, I).
     """
 
     q: Tensor
@@ -62,7 +63,7 @@ class LayerWeights:
     attention_post_norm_E: Tensor | None = None
     ffn_norm_E: Tensor | None = None
     ffn_post_norm_E: Tensor | None = None
-    """Norms of the input or the output of attention and feed-forward network."""
+    """Weights of the norms of the inputs or outputs of attention and the feed-forward network."""
     router: Tensor | None = None
     """(X, E): its product with a token gives the score of each expert."""
     shared_router: Tensor | None = None
@@ -81,7 +82,7 @@ def layer_tensors(config: DecoderConfig, index: int = 0) -> dict[str, TensorName
 
 
 def layer_shapes(config: DecoderConfig, index: int = 0) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of a layer's tensors by the fields of ``LayerWeights``."""
+    """Return the shape of each tensor of a layer, by its field in ``LayerWeights``."""
     c = config
     q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
     per_head = c.traits.qk_norm == "head"
@@ -218,7 +219,7 @@ class _StoredWeights(Generic[Store]):
         return list(whole.split(rows))
 
     def _is_known(self, name: str) -> bool:
-        """Return True if the decoder uses a tensor."""
+        """Return True if the decoder uses the tensor ``name``."""
         found = re.search(r"\.(\d+)\.", name)
         if found is None:
             return name in self._outer
@@ -382,10 +383,10 @@ class RandomWeights:
 
 
 def layer_parameters(source: WeightSource) -> Iterator[tuple[str, Tensor]]:
-    """Yield the parameters of all layers by Hugging Face's names, one layer in memory at a time.
+    """Yield Hugging Face's name and the value of each parameter of the layers.
 
-    They are in the convention of its files: norms without the family's offset, fused projections as
-    one tensor, and a tensor for each expert.
+    Only one layer is in memory at a time. The values are in the convention of its files: norms
+    without the family's offset, fused projections as one tensor, and a tensor for each expert.
     """
     offset = source.config.traits.norm_offset
     for index in range(source.config.num_layers):

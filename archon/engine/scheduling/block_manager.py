@@ -59,7 +59,7 @@ class BlockManager:
         return blocks is not None
 
     def drop_adapter(self, adapter: str) -> None:
-        """Free the prefixes computed with an adapter that no live prompt uses."""
+        """Free the cached prefixes of an adapter; no live prompt may use it."""
         for root in (adapter, adapter + LONG_ROOT):
             self.pool.free(self.tree.drop(root))
 
@@ -138,7 +138,7 @@ class BlockManager:
         tokens = sequence.tokens(0, stop * BLOCK_SIZE)
         own = sequence.blocks[shared:stop]
         adopted = self.tree.adopt(prompt.path, tokens, own, prompt.root)
-        # Where the tree already has the same text, it keeps its own block; ours is freed later.
+        # If the tree already has a block for the same tokens, it keeps it; ours is freed later.
         sequence.blocks = array("i", (b for b in sequence.blocks if b not in adopted))
 
     def free_own(self, sequence: Sequence) -> None:

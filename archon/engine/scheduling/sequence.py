@@ -83,7 +83,7 @@ class Prompt:
 
     @property
     def max_own_blocks(self) -> int:
-        """Upper bound on the blocks that such a group needs in addition to the shared ones."""
+        """Maximum number of blocks that ``group_size`` sequences need besides the shared ones."""
         num_tokens = self.num_tokens + self.request.max_tokens
         num_shared = self.num_shared_blocks
         if self.long_after is not None and not self.is_long and num_tokens > self.long_after:

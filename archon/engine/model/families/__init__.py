@@ -2,8 +2,9 @@
 
 To add a family, declare its ``FamilyTraits`` in a module and add it here. A new feature needs a new
 trait or a new field of ``DecoderConfig``, implemented in ``archon.engine.model.decoder`` and
-``archon.train.decoder``. The kernels implement it as well, or
-``archon.engine.kernels.packing.can_pack`` returns False for it, and torch computes.
+``archon.train.decoder``. If the CPU kernels do not implement it,
+``archon.engine.kernels.packing.can_pack`` must return False for the model; the engine then computes
+in torch.
 """
 
 from collections.abc import Mapping

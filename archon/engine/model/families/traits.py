@@ -122,8 +122,8 @@ class FamilyTraits:
     """Traits of one family, read by the decoders, the kernels and the trainer.
 
     Every family is a transformer with RMSNorm, grouped-query attention, rotary embedding
-    (``archon.engine.model.rope``) and gated feed-forward networks. It has the tensors of
-    ``LINEAR_LAYERS`` and those named here.
+    (``archon.engine.model.rope``) and gated feed-forward networks. It has the tensors in
+    ``LINEAR_LAYERS`` and those in the fields below.
     """
 
     name: str

@@ -147,7 +147,7 @@ def _pre_tokenizer_rule(
     if rule is not None:
         return rule
     if name != "default":
-        raise keys.error(f"pre-tokenizer {name!r} is not supported ({known_names()} are)")
+        raise keys.error(f"pre-tokenizer {name!r} is not supported; supported are {known_names()}")
     family = GGUF_FAMILIES.get(str(architecture))
     if family is not None and family.gguf_tokenizer:
         return RULES[family.gguf_tokenizer]
