@@ -194,6 +194,12 @@ FEATURED: dict[str, dict[str, Any]] = {
         "attention_softcap": 8.0, "logit_softcap": 20.0, "embedding_scale": 2.0,
         "attention_scale": 0.3,
     },
+    "granite": {
+        "embedding_scale": 3.0, "residual_scale": 0.4, "logit_scale": 0.5, "attention_scale": 0.1,
+        "biases": frozenset({
+            "q_bias", "k_bias", "v_bias", "output_bias", "gate_bias", "up_bias", "down_bias",
+        }),
+    },
     "phi3": {"layers": (LayerConfig(_LONG), LayerConfig(_LONG, window=33))},
     "qwen2_moe": {
         "layers": (LayerConfig(Rope(16), is_sparse=True), LayerConfig(Rope(16))),

@@ -95,7 +95,7 @@ class TrainableDecoder(nn.Module):
         found: dict[Rope | None, RopeAngles | None] = {None: None}
         is_long_BT = _is_long(self.config.long_after, position_BT, text_BT)
         shape = (*position_BT.shape, 1, -1)
-        for rope in {layer.rope for layer in self.config.layers if layer.rope is not None}:
+        for rope in self.config.ropes:
             table = RopeTable(rope, position_BT.device, dtype)
             is_long_N = None if is_long_BT is None else is_long_BT.flatten()
             cos, sin = table.angles(position_BT.flatten(), is_long_N)

@@ -25,8 +25,8 @@ _TOKENIZER_FILES = (
 def can_save(config: DecoderConfig, source: ModelFile) -> bool:
     """Return True if the configuration of a completely trained model can be written.
 
-    That of a folder is copied. For a GGUF file it is made from the sizes, which is enough for
-    families without other numbers.
+    It is made from the sizes if these define the model, and else copied from the model's folder. A
+    GGUF file has none.
     """
     return isinstance(source, ModelFolder) or config.is_plain
 
@@ -42,7 +42,8 @@ def save_decoder(
     Parameters
     ----------
     source
-        Folder of the model before the training, whose configuration is kept.
+        Folder of the model before the training, whose configuration is kept if it has more than
+        sizes.
     """
     path.mkdir(parents=True, exist_ok=True)
     tensors = {
@@ -51,9 +52,8 @@ def save_decoder(
         if not (model.tied and name == HEAD.hf)
     }
     save_file(tensors, path / "model.safetensors", {"format": "pt"})
-    if source is None:
-        config = _config_json(model.config, model.tied)
-    else:
+    config = _config_json(model.config, model.tied)
+    if source is not None and not model.config.is_plain:
         config = source.config | {"tie_word_embeddings": model.tied}
         config.pop("quantization_config", None)
         for key in ("torch_dtype", "dtype"):

@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 SHAPE: dict[str, Any] = {
-    "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+    "vocab_size": 96, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256,
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
@@ -54,14 +54,15 @@ LLAMA3 = rope(
 )  # fmt: skip
 YARN = rope("yarn", factor=4.0, original_max_position_embeddings=ORIGINAL)
 LONG = rope(
-    "longrope", short_factor=[1.0, 1.1, 1.3], long_factor=[1.0, 2.5, 6.0],
+    "longrope", short_factor=[1.0, 1.0, 1.1, 1.1, 1.3, 1.3],
+    long_factor=[1.0, 1.5, 2.5, 4.0, 6.0, 6.0],
     partial_rotary_factor=0.75,
 )  # fmt: skip
 
 
 def _llama3_factors(config: Any) -> Mapping[str, Tensor]:
     """Divisors by the formula of the converter, which stores them instead of the parameters."""
-    plain = 10_000.0 ** -(torch.arange(0, 8, 2) / 8)
+    plain = 10_000.0 ** -(torch.arange(0, 16, 2) / 16)
     found = []
     for wavelength in (2 * math.pi / plain).tolist():
         smooth = (ORIGINAL / wavelength - 1) / 3
@@ -116,7 +117,7 @@ def _phi3(writer: gguf.GGUFWriter, config: Any) -> None:
     original = config.original_max_position_embeddings
     writer.add_rope_scaling_orig_ctx_len(original)
     writer.add_rope_dimension_count(
-        int(8 * config.rope_parameters.get("partial_rotary_factor", 1.0))
+        int(16 * config.rope_parameters.get("partial_rotary_factor", 1.0))
     )
     writer.add_sliding_window(config.sliding_window or 0)
     if config.rope_parameters["rope_type"] == "longrope":
@@ -170,16 +171,16 @@ CASES: dict[str, FamilyCase] = {
     "qwen2 with windows": FamilyCase(
         "Qwen2", {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1}
     ),
-    "qwen3": FamilyCase("Qwen3", {"head_dim": 12, "attention_bias": True}, ARCH.QWEN3),
+    "qwen3": FamilyCase("Qwen3", {"head_dim": 32, "attention_bias": True}, ARCH.QWEN3),
     "qwen2_moe": FamilyCase(
         "Qwen2Moe", EXPERTS | {"shared_expert_intermediate_size": 40}, ARCH.QWEN2MOE, _experts
     ),
     "qwen3_moe": FamilyCase(
-        "Qwen3Moe", EXPERTS | {"norm_topk_prob": True, "head_dim": 8}, ARCH.QWEN3MOE, _experts
+        "Qwen3Moe", EXPERTS | {"norm_topk_prob": True, "head_dim": 16}, ARCH.QWEN3MOE, _experts
     ),
     "qwen3_moe with dense layers": FamilyCase(
         "Qwen3Moe",
-        EXPERTS | {"head_dim": 8, "decoder_sparse_step": 2, "use_sliding_window": True,
+        EXPERTS | {"head_dim": 16, "decoder_sparse_step": 2, "use_sliding_window": True,
                    "sliding_window": WINDOW},
     ),
     "gemma2": FamilyCase("Gemma2", GEMMA, ARCH.GEMMA2, _gemma),
@@ -222,8 +223,8 @@ def random_model(case: FamilyCase) -> PreTrainedModel:
             elif parameter.dim() == 1:
                 parameter.copy_(0.2 * noise)
             else:
-                is_outer = "embed" in name or "lm_head" in name
-                parameter.copy_(noise * (1.0 if is_outer else parameter.shape[-1] ** -0.5))
+                size = 1.5 if "embed" in name or "lm_head" in name else parameter.shape[-1] ** -0.5
+                parameter.copy_(size * noise)
     return model.eval()
 
 

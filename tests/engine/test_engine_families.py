@@ -24,6 +24,7 @@ from transformers import PreTrainedModel
 
 from archon.engine.loading import load_decoder, open_model
 from archon.engine.model.config import config_of
+from archon.engine.model.decoder import Decoder
 from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Precision
 from archon.engine.model.weights import FolderWeights, WeightSource, weights_of
@@ -141,12 +142,16 @@ def test_greedy_tokens_are_those_of_transformers(
         assert (margin <= 1e-4 * logits.abs().max()).all()
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.02), ("int8", 0.05), ("int4", 0.12)])
+@pytest.mark.parametrize(
+    ("precision", "bound", "native"),
+    [("bf16", 0.02, False), ("int8", 0.05, False), ("int8", 0.05, True), ("int4", 0.12, True)],
+)
 @pytest.mark.parametrize("name", CASES)
 def test_lower_precisions_stay_near_float32(
     name: str,
     precision: Precision,
     bound: float,
+    native: bool,
     source_of: Callable[[str, str], WeightSource],
 ) -> None:
     """The RMS of the error is within a bound relative to the spread of the logits.
@@ -154,9 +159,10 @@ def test_lower_precisions_stay_near_float32(
     With experts it is the error of half of the tokens: for others, rounding selects other experts.
     """
     source = source_of(name, "folder")
-    exact, rounded = (
-        our_logits(load_decoder(source, p, CPU), PROMPT[:60]) for p in ("float32", precision)
-    )
+    exact = our_logits(load_decoder(source, "float32", CPU), PROMPT[:60])
+    decoder = load_decoder(source, precision, CPU, native=native)
+    assert isinstance(decoder, Decoder) or native
+    rounded = our_logits(decoder, PROMPT[:60])
     error_T = (rounded - exact).square().mean(-1)
     error = error_T.mean() if source.config.experts is None else error_T.median()
     assert error.sqrt() <= bound * exact.std()

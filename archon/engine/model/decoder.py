@@ -58,8 +58,7 @@ class Decoder:
         self.head = make_linear(head_VE, None, layer_precision("head", precision), device)
         self.adapters: dict[str, LowRank | None] = {}
         """Digest of each adapter → its change to the head, or None if it has none."""
-        ropes = dict.fromkeys(layer.rope for layer in self.config.layers if layer.rope is not None)
-        self.ropes: dict[Rope, RopeTable] = {rope: RopeTable(rope, device) for rope in ropes}
+        self.ropes = {rope: RopeTable(rope, device) for rope in self.config.ropes}
 
     sample = staticmethod(sample)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,12 +131,15 @@ class DecoderConfig:
         return tuple(dict.fromkeys(layer.window for layer in self.layers))
 
     @property
+    def ropes(self) -> tuple[Rope, ...]:
+        """The distinct rotary embeddings of the layers."""
+        ropes = (layer.rope for layer in self.layers)
+        return tuple(dict.fromkeys(rope for rope in ropes if rope is not None))
+
+    @property
     def long_after(self) -> int | None:
         """Tokens of the longest text that uses the short rotary frequencies; None if all do."""
-        ropes: Mapping[int | None, None] = dict.fromkeys(
-            layer.rope.long_after for layer in self.layers if layer.rope is not None
-        )
-        return next((length for length in ropes if length is not None), None)
+        return next((rope.long_after for rope in self.ropes if rope.long_after is not None), None)
 
 
 _SIZES = (
