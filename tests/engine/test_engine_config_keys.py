@@ -162,6 +162,14 @@ def test_an_unknown_key_is_rejected_unless_it_is_empty(value: Any, llama: Path) 
         ({"rope_scaling": {"type": "yarn", "factor": 2.0, "power": 3}}, "rope_scaling.power is 3"),
         ({"rope_scaling": {"type": "llama3", "factor": 2.0}}, "high_freq_factor|low_freq_factor"),
         ({"rope_scaling": {"type": "longrope", "factor": 2.0}}, "short_factor is None, not a list"),
+        ({"rope_scaling": {"type": "yarn", "factor": 2, "rope_theta": 1}}, "a number above 1"),
+        (
+            {
+                "rope_scaling": {"type": "yarn", "factor": 2},
+                "original_max_position_embeddings": 0,
+            },
+            "original_max_position_embeddings is 0, not a number of at least 2",
+        ),
         ({"rope_scaling": [4]}, r"rope_scaling is \[4\]: not an object"),
         ({"rope_scaling": {"type": "default", "mrope_section": [2, 3]}}, "mrope_section"),
         ({"rope_scaling": "yarn"}, "rope_scaling is 'yarn'"),
@@ -322,6 +330,7 @@ def test_gguf_keys_without_effect_are_accepted(keys: dict[str, Any], tmp_path: P
             "yarn_attn_factor is 2",
         ),
         ({"rope.scaling.yarn_log_multiplier": 0.1}, "yarn_log_multiplier is 0.1"),
+        ({"rope.scaling.type": "longrope"}, "has no tensor 'rope_factors_short.weight'"),
         ({"attention.scale": 0.5}, r"llama\.attention\.scale is 0\.5"),
         ({"attention.causal": False}, r"llama\.attention\.causal is False"),
         ({"pooling_type": 3}, r"llama\.pooling_type is 3"),

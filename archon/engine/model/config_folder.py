@@ -93,11 +93,12 @@ def _numbers(keys: CheckedKeys, family: FamilyTraits, width: int) -> dict[str, A
 
 
 def _experts(keys: CheckedKeys, family: FamilyTraits) -> ExpertConfig | None:
-    if not family.experts:
+    num_experts = keys.count("num_experts", keys.values.get("num_local_experts", 0))
+    if not family.experts or not num_experts:
         return None
     shared = keys.count("shared_expert_intermediate_size") if "shared_gate" in family.experts else 0
     return ExpertConfig(
-        num_experts=keys.count("num_experts", keys.values.get("num_local_experts")),
+        num_experts=num_experts,
         num_used=keys.count("num_experts_per_tok"),
         width=keys.count("moe_intermediate_size"),
         shared_width=shared,
@@ -224,7 +225,7 @@ def _layer_types(keys: CheckedKeys, shape: DecoderConfig) -> Sequence[bool] | No
 def _sparse_layers(keys: CheckedKeys, shape: DecoderConfig) -> Sequence[bool]:
     """Return which layers are mixtures of experts."""
     num_layers = len(shape.layers)
-    if shape.experts is None or not shape.experts.num_experts:
+    if shape.experts is None:
         return (False,) * num_layers
     step = max(keys.count("decoder_sparse_step", 1), 1)
     dense = keys.values.get("mlp_only_layers") or []

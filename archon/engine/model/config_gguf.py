@@ -182,7 +182,8 @@ def _rope(file: GGUFFile, keys: CheckedKeys, config: DecoderConfig) -> Rope:
         before = scaled.divisors or (1.0,) * len(factors)
         divisors = tuple(a * b for a, b in zip(before, factors, strict=True))
         scaled = replace(scaled, divisors=() if all(d == 1 for d in divisors) else divisors)
-    if LONG_ROPE_FACTORS["long"] in file.tensors:
+    is_longrope = keys.values.get(f"{keys.prefix}rope.scaling.type") == "longrope"
+    if is_longrope or LONG_ROPE_FACTORS["long"] in file.tensors:
         original = keys.count("rope.scaling.original_context_length", config.context_length)
         scaled = replace(
             scaled,
@@ -208,7 +209,9 @@ def _scaled(plain: Rope, keys: CheckedKeys, config: DecoderConfig) -> Rope:
             f"{keys.path}: {keys.prefix}rope.scaling.type is {shown(kind)} by {factor:g}: this "
             "rotary scaling is not supported"
         )
-    original = keys.count("rope.scaling.original_context_length", config.context_length)
+    if plain.base <= 1:
+        raise keys.error("rope.freq_base", plain.base, "a number above 1")
+    original = keys.count("rope.scaling.original_context_length", 0)
     yarn = Yarn(
         factor=factor,
         original_context=original or config.context_length,

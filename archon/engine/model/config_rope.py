@@ -61,8 +61,8 @@ def read_rope(
         width=_rotated_width(parameters, keys, family, shape.head_width),
         base=float(parameters.number("rope_theta", base)),
     )
-    if rope.base <= 0:
-        raise parameters.error("rope_theta", rope.base, "a number above 0")
+    if rope.base <= 1:
+        raise parameters.error("rope_theta", rope.base, "a number above 1")
     match kind := _kind(parameters, family):
         case "default" | "dynamic":  # dynamic scaling begins beyond the model's context
             return rope
@@ -138,12 +138,12 @@ def _rotated_width(
 
 
 def _original_context(parameters: CheckedKeys, keys: CheckedKeys) -> int:
-    own = keys.values.get("original_max_position_embeddings")
-    if own is not None:
-        return keys.count("original_max_position_embeddings")
-    return parameters.count(
-        "original_max_position_embeddings", keys.count("max_position_embeddings")
-    )
+    key = "original_max_position_embeddings"
+    own = keys if keys.values.get(key) is not None else parameters
+    length = own.count(key, keys.count("max_position_embeddings"))
+    if length < 2:
+        raise own.error(key, length, "a number of at least 2")
+    return length
 
 
 def _llama3(rope: Rope, parameters: CheckedKeys, keys: CheckedKeys) -> Divisors:
@@ -158,8 +158,7 @@ def _llama3(rope: Rope, parameters: CheckedKeys, keys: CheckedKeys) -> Divisors:
 
 def _yarn(rope: Rope, parameters: CheckedKeys, keys: CheckedKeys) -> Rope:
     original = _original_context(parameters, keys)
-    ratio = keys.count("max_position_embeddings") / max(original, 1)
-    factor = parameters.positive("factor", ratio)
+    factor = parameters.positive("factor", keys.count("max_position_embeddings") / original)
     truncates = parameters.values.get("truncate")
     yarn = Yarn(
         factor=factor,
@@ -179,8 +178,7 @@ def _yarn(rope: Rope, parameters: CheckedKeys, keys: CheckedKeys) -> Rope:
 
 def _longrope(rope: Rope, parameters: CheckedKeys, keys: CheckedKeys) -> Rope:
     original = _original_context(parameters, keys)
-    ratio = keys.count("max_position_embeddings") / max(original, 1)
-    factor = parameters.positive("factor", ratio)
+    factor = parameters.positive("factor", keys.count("max_position_embeddings") / original)
     magnitude = parameters.number("attention_factor", longrope_magnitude(factor, original))
     return replace(
         rope,

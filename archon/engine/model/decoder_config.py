@@ -41,6 +41,13 @@ class ExpertConfig:
     normalises: bool = False
     """True if the used experts' probabilities are divided by their sum."""
 
+    def __post_init__(self) -> None:
+        if not 0 < self.num_used <= self.num_experts or self.width < 1 or self.shared_width < 0:
+            raise ModelFileError(
+                "invalid experts: their width and the number of used ones must be above 0, and no "
+                f"more can be used than there are: {self}"
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class DecoderConfig:
