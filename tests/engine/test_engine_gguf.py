@@ -293,7 +293,7 @@ def loaded(path: Path, **changes: Any) -> None:
         ("llama.block_count", 3, "has no tensor 'blk.2."),
         ("llama.block_count", 1 << 31, "has no tensor 'blk.2."),
         ("llama.rope.dimension_count", 4, "part of each head"),
-        ("llama.rope.scaling.type", "yarn", "rotary scaling"),
+        ("llama.rope.scaling.type", "su", "rotary scaling"),
     ],
 )
 def test_an_unsupported_model_is_rejected(

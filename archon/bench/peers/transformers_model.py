@@ -10,13 +10,22 @@ from torch import Tensor
 from archon.engine.model.config import shape_keys
 from archon.engine.model.families.traits import EMBEDDING, HEAD, OUTPUT_NORM
 from archon.engine.model.weights import WeightSource, layer_parameters
+from archon.errors import ModelFileError
 
 
 def transformers_model(source: WeightSource, dtype: torch.dtype) -> Any:
-    """Make a causal LM of Transformers with the parameters of a source, rounded to ``dtype``."""
+    """Make a causal LM of transformers from a source's parameters, rounded to ``dtype``.
+
+    Raises
+    ------
+    ModelFileError
+        The model has features that its sizes do not define.
+    """
     import transformers
 
     config = source.config
+    if not config.is_plain:
+        raise ModelFileError(f"models like this one ({config.family}) are not compared yet")
     prefix = config.traits.hf_class
     shape = shape_keys(config) | {
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_base},
