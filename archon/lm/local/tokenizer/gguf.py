@@ -25,7 +25,6 @@ from tokenizers.normalizers import Replace
 
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.files.key_rules import KeyRules
-from archon.engine.model.families import GGUF_FAMILIES
 from archon.errors import ModelFileError
 from archon.lm.local.tokenizer.added_tokens import AddedToken, is_marker
 from archon.lm.local.tokenizer.config import (
@@ -262,31 +261,7 @@ def _chat_template(file: GGUFFile) -> str | None:
     return default_template(named, str(file.path))
 
 
-def _pre_tokenizer_rule(
-    keys: _TokenizerKeys, architecture: object, vocabulary: Mapping[str, int]
-) -> PreTokenizerRule:
-    """Return the pre-tokenizer that the file names, or else that of its model family."""
-    name = keys.get("pre", str) if keys.has("pre") else "default"
-    rule = rule_of_name(name)
-    if rule is not None:
-        return rule
-    if name != "default":
-        raise keys.error(f"pre-tokenizer {name!r} is not supported; supported are {known_names()}")
-    family = GGUF_FAMILIES.get(str(architecture))
-    if family is not None and family.gguf_tokenizer:
-        return RULES[family.gguf_tokenizer]
-    if "<|begin_of_text|>" in vocabulary and "<|end_of_text|>" in vocabulary:
-        return RULES["llama-bpe"]
-    raise keys.error(
-        "tokenizer.ggml.pre is missing, and the file does not show which pre-tokenizer it needs. "
-        "Convert the model again with a newer llama.cpp, or use its folder of safetensors files"
-    )
-
-
-Merges = list[tuple[str, str]]
-
-
-def _merges(keys: _TokenizerKeys, vocabulary: Mapping[str, int]) -> Merges:
+def _merges(keys: _TokenizerKeys) -> Merges:
     pairs = (merge.partition(" ") for merge in keys.strings("merges"))
     return [(left, right) for left, _, right in pairs]
 
