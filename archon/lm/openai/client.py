@@ -30,7 +30,7 @@ from dataclasses import replace
 
 import httpx
 
-from archon.errors import LMError
+from archon.errors import LMError, UsageError
 from archon.lm.base import check_request, with_defaults
 from archon.lm.cache_keys import prompt_digest, request_digest, sample_hash
 from archon.lm.concurrency import Gauge, PerLoop, run_all
@@ -100,7 +100,9 @@ class RemoteLM:
         backoff: Backoff | None = None,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.card = card
+        if card.model is None:
+            raise UsageError(f"the card {card.name!r} names no model; open it with open_remote")
+        self.card, self._model = card, card.model
         self.capabilities = capabilities(card)
         sampling = SamplingParams() if card.sampling is None else card.sampling.params()
         self._sampling = sampling.over(DEFAULT_SAMPLING)
@@ -181,7 +183,7 @@ class RemoteLM:
         if self.card.native_n:
             return None
         request = with_defaults(request, self._sampling, self._thinking)
-        prompt = prompt_digest(self.card.model, request.messages)
+        prompt = prompt_digest(self._model, request.messages)
         card = self.card
         model = ["openai", _VERSION, sorted(card.base_urls), card.model]
         if card.endpoint != "chat" or card.server_sampling:
@@ -216,7 +218,7 @@ class RemoteLM:
         self, request: Request, indices: range, on_event: OnEvent | None
     ) -> list[Completion]:
         """Generate samples in one HTTP request, with retries."""
-        prompt = prompt_digest(self.card.model, request.messages)
+        prompt = prompt_digest(self._model, request.messages)
         wrapped = is_wrapped(self.card, request.constraint)
         listener = None if wrapped else on_event
         is_greedy = request.sampling.temperature == 0
