@@ -35,8 +35,8 @@ from archon.spec.reader import (
 from archon.spec.valid_parts import ValidParts
 
 ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM | RewardModel
-"""A card's name, its path, another model string, a card or ``{"architecture": NAME}`` as a dict, or a custom LM or reward
-model."""
+"""A model string (``archon.spec.model_strings``), a path, a card or ``{"architecture": NAME}`` as a
+dict, or a custom LM or reward model."""
 
 
 @dataclass
@@ -116,7 +116,9 @@ class Loader:
                 if role in chosen:
                     lms[role] = self._chosen(chosen[role])
                 elif parts is None or role not in parts.invalid_roles:
-                    lms[role] = self._declared(role, declared, loaded, of_roles(models), outer_files)
+                    lms[role] = self._declared(
+                        role, declared, loaded, of_roles(models), outer_files
+                    )
             except FileError as error:
                 errors.append(error)
             model = lms.get(role)

@@ -60,7 +60,9 @@ def _repository_hint(card: OpenAICard) -> str:
     """Return advice for the name of a provider that may be meant as the owner of a repository."""
     if card.provider is None or card.model is None or "/" in card.model:
         return ""
-    return f" (the repository of this name on the Hugging Face hub is hf:{card.provider}/{card.model})"
+    return (
+        f" (the repository of this name on the Hugging Face hub is hf:{card.provider}/{card.model})"
+    )
 
 
 def _is_plain_address(url: str) -> bool:

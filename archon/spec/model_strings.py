@@ -107,7 +107,11 @@ def read(ref: str | os.PathLike[str], base_dir: Path) -> Meaning:
 def is_explicit_path(text: str) -> bool:
     """Return True if a string is a path by its form, whether or not the file exists."""
     starts = ("./", "../", "/", "~", f".{os.sep}", f"..{os.sep}", os.sep)
-    return text.startswith(starts) or text.lower().endswith((".json", ".gguf"))
+    if text.startswith(starts):
+        return True
+    repository = _REPOSITORY.match(text)
+    is_file_of_hub = repository is not None and text[repository.end() :].startswith((":", "@"))
+    return text.lower().endswith((".json", ".gguf")) and not is_file_of_hub
 
 
 def is_path(ref: str | os.PathLike[str], base_dir: Path) -> bool:
@@ -172,7 +176,8 @@ def _hub(text: str) -> Resolved:
     """Read ``owner/name``, with a file or quantization after ``:`` and a revision after ``@``."""
     found = _REPOSITORY.match(text)
     rest = found and (
-        _HUB_REST.fullmatch(text, found.end()) or _HUB_REST_REVISION_FIRST.fullmatch(text, found.end())
+        _HUB_REST.fullmatch(text, found.end())
+        or _HUB_REST_REVISION_FIRST.fullmatch(text, found.end())
     )
     if not found or not rest:
         raise SpecError(

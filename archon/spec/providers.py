@@ -265,7 +265,7 @@ def _with_port(value: str, port: int) -> str:
         scheme, rest = "http", value
     authority, slash, path = rest.partition("/")
     host, colon, number = authority.rpartition(":")
-    if not colon or not number.isdigit() or authority.count(":") > 1 and not host.endswith("]"):
+    if not colon or not number.isdigit() or (authority.count(":") > 1 and not host.endswith("]")):
         host, number = authority, "" if separator else str(port)
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"

@@ -17,9 +17,7 @@ _TIMEOUT_SECONDS = 10.0
 _MAX_LISTED = 20
 
 
-def only_model(
-    card: OpenAICard, headers: Mapping[str, str], verify: ssl.SSLContext | bool
-) -> str:
+def only_model(card: OpenAICard, headers: Mapping[str, str], verify: ssl.SSLContext | bool) -> str:
     """Return the name of the server's only model.
 
     Parameters
