@@ -283,7 +283,8 @@ def suggestions(text: str, base_dir: Path) -> list[str]:
     if prefix:
         schemes = difflib.get_close_matches(prefix.group().lower(), [HUB, *PROVIDERS], cutoff=0.6)
         near = [f"{scheme}:{rest}" for scheme in schemes[:2]] + near
-    general = [f"ollama:{text}", f"hf:OWNER/{rest}", f"./{text}"]
+    name = prefix.group() if prefix else text
+    general = [f"ollama:{text}", f"hf:OWNER/{name}", f"./{text}"]
     return list(dict.fromkeys([*near, *general]))[:_NUM_SUGGESTIONS]
 
 

@@ -84,6 +84,7 @@ def repository(repo_id: str, revision: str, with_config: bool) -> str:
         "config": config,
         "gguf": gguf,
         "chat_template": template if isinstance(template, str) else None,
+        "parameters": info.safetensors.total if info.safetensors is not None else None,
     }
     return json.dumps(described)
 

@@ -39,6 +39,8 @@ class Repository:
     gguf: dict[str, Any] | None = None
     """Keys of the GGUF files: ``architecture``, ``context_length``, ``total`` (parameters)."""
     chat_template: str | None = None
+    parameters: int | None = None
+    """Number of weights in the safetensors."""
 
     @classmethod
     def of(cls, data: dict[str, Any]) -> Repository:
