@@ -202,7 +202,7 @@ def _download_folder(
 def _change(
     source: HubSource, record: HubRecord, commit: str, digest: str, path: Path | None = None
 ) -> str:
-    """Describe how a model differs from its first download, and how to go on."""
+    """Describe how a model differs from its first download, and the choices of the user."""
     first = f"digest {record.sha256} at the first download ({record.date}"
     accept = f"to accept it, run `archon models rm hf:{record.name}` and pull again"
     if commit == record.commit:

@@ -1,4 +1,4 @@
-"""Records of what models of the hub were when they were first downloaded.
+"""Records of the first download of each model of the hub.
 
 A card need not state the digest of a model on the hub. Archon then records it at the first download
 on this machine, with the commit of the revision and the name of the file, and compares it from then

@@ -29,7 +29,7 @@ class RepositoryFile:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """What the hub reports about a repository, without its files."""
+    """The hub's description of a repository."""
 
     commit: str
     files: dict[str, RepositoryFile]

@@ -37,7 +37,7 @@ from archon.lm.concurrency import Gauge, PerLoop, run_all
 from archon.lm.factory import capabilities
 from archon.lm.openai.field_adaptation import initial_adaptation, rejected_field_error
 from archon.lm.openai.load_balancer import LoadBalancer, Replica
-from archon.lm.openai.payload import is_wrapped, request_body
+from archon.lm.openai.payload import is_wrapped, request_body, unsent_parameters
 from archon.lm.openai.response import Deltas, ServerReply, completions_of, receive
 from archon.lm.openai.server_errors import (
     BusyError,
@@ -242,6 +242,10 @@ class RemoteLM:
             reply, indices, request, prompt, is_wrapped=wrapped, markers=self.reasoning_markers
         )
         notes = tuple(note for note, _ in self._adaptation.changes(self.card))
+        for name in unsent_parameters(self.card, request.sampling):
+            note = f"{self.card.provider} does not support {name!r}, so it is not sent"
+            self._warn(note)
+            notes = (*notes, note)
         for i, completion in enumerate(completions):
             for note in completion.notes:
                 self._warn(note)
