@@ -91,14 +91,15 @@ def _fetch_unpinned(
 ) -> tuple[Path, str]:
     """Fetch a model whose digest is that of its first download."""
     record = recorded(source)
-    path, license = _present(source, record), "" if record is None else record.license
+    path, license = None, ""
+    if record is not None:
+        path, license = _present_record(source, record), record.license
     if path is None:
         try:
             repository = ask(source)
         except ModelError:
-            # Another program may have downloaded it, and the choice among its files is then made
-            # among those that are here.
-            path = None if record is not None else _present_choice(source)
+            # Another program may have downloaded it. The choice is then made among its files here.
+            path = _present_choice(source) if record is None else None
             if path is None:
                 raise
         else:
@@ -127,29 +128,28 @@ def _fetch_unpinned(
     return path, digest
 
 
-def _present(source: HubSource, record: HubRecord | None) -> Path | None:
-    """Return what the hub's cache has of a recorded model, or of one with an exact name."""
-    if record is not None:
-        source = source.model_copy(update={"revision": record.commit})
-        if record.file is not None:
-            return _cached_file(source, record.file)
-    elif source.file is not None:
-        return _cached_file(source, source.file)
+def _present_record(source: HubSource, record: HubRecord) -> Path | None:
+    """Return a recorded model if the hub's cache has it."""
+    source = source.model_copy(update={"revision": record.commit})
+    if record.file is not None:
+        return _cached_file(source, record.file)
     folder = _snapshot(source)
     return folder if folder is not None and is_complete_folder(folder) else None
 
 
 def _present_choice(source: HubSource) -> Path | None:
-    """Return the file of the hub's cache that fits a quantization or the default."""
+    """Return the file or folder in the hub's cache that fits a source."""
     folder = _snapshot(source)
     if folder is None:
         return None
-    names = [str(path.relative_to(folder)) for path in folder.rglob("*.gguf")]
+    names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     try:
         name = model_file(names, source.file)
     except ModelError:
         return None
-    return None if name is None else _cached_file(source, name)
+    if name is not None:
+        return _cached_file(source, name)
+    return folder if is_complete_folder(folder) else None
 
 
 def _download_choice(
@@ -166,10 +166,13 @@ def _download_choice(
     stated = repository.files[name].sha256 if len(part_names(name)) == 1 else None
     if record is not None and stated is not None and stated != record.sha256:
         raise DigestError(_change(source, record, repository.commit, stated))
-    exact = source.model_copy(update={"file": name})
+    newest = source.model_copy(update={"file": name, "revision": repository.commit})
+    path = _cached_file(newest, name)
+    if path is not None:
+        return path
     size = repository.num_bytes(part_names(name)) or total_bytes
-    path, is_fresh = fetch_file(exact, on_progress, size)
-    if is_fresh and stated is not None:
+    path = _download_file(source.model_copy(update={"file": name}), on_progress, size)
+    if stated is not None:
         try:
             check(digest_of(path, on_progress), stated, str(path))
         except DigestError:
@@ -270,23 +273,26 @@ def fetch_file(
         The hub's client is not installed.
     """
     assert source.file is not None
-    hub = require("huggingface_hub", "engine")
+    cached = _cached_file(source, source.file)
+    if cached is not None:
+        return cached, False
+    return _download_file(source, on_progress, total_bytes), True
+
+
+def _download_file(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -> Path:
+    """Download a hub file; of a split model, all parts. The client keeps parts that are current."""
+    assert source.file is not None
     blobs = _blobs(source)
-    names, paths, is_fresh = part_names(source.file), {}, False
+    paths = {}
 
     def report() -> None:
         done_bytes = max(download_process.file_sizes(blobs, "*.incomplete"), default=0)
         on_progress(PullProgress("downloading", done_bytes, total_bytes))
 
-    for name in names:
-        cached = hub.try_to_load_from_cache(source.huggingface, name, revision=source.revision)
-        if isinstance(cached, str):
-            paths[name] = Path(cached)
-        else:
-            wanted = {"filename": name, "revision": source.revision}
-            paths[name] = _download("hf_hub_download", source, wanted, report)
-            is_fresh = True
-    return paths[source.file], is_fresh
+    for name in part_names(source.file):
+        wanted = {"filename": name, "revision": source.revision}
+        paths[name] = _download("hf_hub_download", source, wanted, report)
+    return paths[source.file]
 
 
 def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -> Path:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from cli_runner import Cli
 
+from archon.spec.model import HubSource
 from archon.weights import hub
+from archon.weights.hub_records import HubRecord, write_hub_record
 from archon.weights.hub_repository import Repository, RepositoryFile
 
 QWEN3 = {
@@ -102,6 +104,25 @@ def test_show_describes_a_folder(cli: Cli) -> None:
     assert (shown["family"], shown["parameters"], shown["thinking"]) == ("qwen3", 6, "always")
     (folder / "model.safetensors").write_bytes(b"damaged")
     assert "safetensors" in cli.json("models", "show", "./model")["note"]
+
+
+def test_ls_shows_the_digest_of_a_first_download(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHON_CACHE", str(tmp_path / "cache"))
+    source = HubSource(huggingface="o/n-GGUF", file="Q8_0")
+    digest, path = "d" * 64, tmp_path / "n.gguf"
+    record = HubRecord(
+        "o/n-GGUF", "Q8_0", "main", "c" * 40, "n-Q8_0.gguf", digest, 5_000_000, str(path)
+    )
+    write_hub_record(source, record)
+    row = cli.json("models", "ls")["models"][-1]
+    assert (row["name"], row["sha256"], row["commit"]) == ("hf:o/n-GGUF:Q8_0", digest, "c" * 40)
+    assert row["path"] is None
+    assert cli("models", "ls") == 0
+    assert f"hf:o/n-GGUF:Q8_0  5 MB       {'c' * 12}  {digest[:16]}" in cli.stderr
+    assert cli("models", "rm", "hf:o/n-GGUF:Q8_0") == 0
+    assert cli.json("models", "ls")["models"][-1]["name"] != row["name"]
 
 
 @pytest.mark.parametrize("arguments", [["pull", "openai:m"], ["rm", "http://localhost:1/v1"]])
