@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -114,3 +115,13 @@ def test_a_card_needs_addresses_or_a_known_provider() -> None:
 def test_plain_completions_of_a_provider_have_no_response_format() -> None:
     assert card(provider="openai", endpoint="completions").constraint is None
     assert card(provider="vllm", endpoint="completions").constraint == "structured_outputs"
+
+
+def test_the_guide_lists_every_provider_with_its_variables() -> None:
+    page = Path(__file__).parents[2] / "docs" / "guides" / "servers.md"
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line[:3] == "| `"]
+    listed = {line.split("`")[1]: line for line in lines if line.split("`")[1].endswith(":")}
+    assert listed.keys() == {f"{name}:" for name in PROVIDERS}
+    for name, row in PROVIDERS.items():
+        for value in (row.base_url, *row.keys, row.url_variable):
+            assert value is None or f"`{value}`" in listed[f"{name}:"]
