@@ -297,9 +297,9 @@ def providers_page() -> str:
     )  # fmt: skip
     return (
         'The defaults of a card with `"provider": NAME`, and of the string `NAME:MODEL`; see '
-        "[Servers](../guides/servers.md#providers). A card can override each of them. `native_n` is "
-        "off unless a card sets it, since samples that share a request cannot be stored one by one.\n\n"
-        + table(heads, rows)
+        "[Servers](../guides/servers.md#providers). A card can override each of them. `native_n` "
+        "is off unless a card sets it, since samples that share a request cannot be stored one by "
+        "one.\n\n" + table(heads, rows)
     )
 
 
