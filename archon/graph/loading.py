@@ -216,9 +216,18 @@ def chosen_models(
 
     The model for all roles (``ALL_ROLES``) replaces every declared one that writes text in chats:
     reward models, encoders and translators stay, and so do architectures, whose own roles it gets.
+
+    Raises
+    ------
+    UsageError
+        The name of a role is given in place of a model.
     """
     chosen = {role: models[role] for role in models if role != ALL_ROLES}
     if ALL_ROLES in models:
+        name = models[ALL_ROLES]
+        if isinstance(name, str) and name in declared and name not in catalog.names("model"):
+            reason = f"{shown(name)} is a role, not a model; give its model as ROLE=NAME"
+            raise UsageError(f"{reason}, such as {name}=scripted")
         for role, model in declared.items():
             if not isinstance(model, ArchitectureRef) and _may_chat(model, base_dir):
                 chosen.setdefault(role, models[ALL_ROLES])

@@ -269,7 +269,8 @@ def _elsewhere(text: str, base_dir: Path) -> Meaning:
 
 def near_files(path: Path) -> list[str]:
     """Return the names of up to three models next to a missing file with a similar name."""
-    return difflib.get_close_matches(path.name, list(_models_here(path.parent)))
+    stems = {Path(name).stem: name for name in _models_here(path.parent)}
+    return [stems[stem] for stem in difflib.get_close_matches(path.stem, stems)]
 
 
 def suggestions(text: str, base_dir: Path) -> list[str]:
