@@ -346,7 +346,9 @@ class ArchitectureSpec(LaterKeys):
     name: Name
     description: str = ""
     models: dict[Name, RoleModel] = Field(
-        {}, description="Role → the name of a model card, an architecture, or an inline card."
+        {},
+        description="Role → a model string (a card's name, a path, `hf:owner/name`, `openai:name`, "
+        "…), an architecture, or an inline card.",
     )
     nodes: dict[NodeId, AnyNode] = Field(min_length=1)
     output: NodeId = Field(description="The node whose first candidate is the answer.")

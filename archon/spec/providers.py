@@ -123,7 +123,6 @@ PROVIDERS: Mapping[str, Provider] = {
         ("TOGETHER_API_KEY",),
         url_variable="TOGETHER_BASE_URL",
         unsupported=("typical_p", "top_n_sigma"),
-        constraint="json_schema",
         native_n=True,
     ),
     "openrouter": Provider(
@@ -131,7 +130,6 @@ PROVIDERS: Mapping[str, Provider] = {
         "https://openrouter.ai/api/v1",
         ("OPENROUTER_API_KEY",),
         unsupported=("typical_p", "top_n_sigma"),
-        constraint="json_schema",
         thinking_field="reasoning",
     ),
     "ollama": Provider(

@@ -160,7 +160,9 @@ class TunedSpec(BaseTrainingSpec):
     training continues with it.
     """
 
-    model: Name = Field(description="A model card, by name or path.")
+    model: Name = Field(
+        description="A local model: a card's name, a path, or a string such as `hf:owner/name`."
+    )
     lora: LoRASpec | None = None
     last_layers: Count | None = Field(
         None, description="Train only this number of last layers, and the final norm."

@@ -9,6 +9,7 @@ A source with a digest is exact. Without one, the digest of the first download c
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import sys
 import threading
@@ -196,10 +197,16 @@ def _download_folder(
     if {INDEX_NAME, "model.safetensors"} & repository.files.keys():
         # Some repositories also have the same weights in another layout.
         patterns[patterns.index("*.safetensors")] = "model*.safetensors"
+    wanted = [name for name in repository.files if _matches(name, patterns)]
+    total_bytes = repository.num_bytes(wanted) or total_bytes
     path = _download_snapshot(source, patterns, on_progress, total_bytes)
     if not is_complete_folder(path):
         raise ModelError(f"the downloaded folder {path} lacks weights or a tokenizer")
     return path
+
+
+def _matches(name: str, patterns: Collection[str]) -> bool:
+    return "/" not in name and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _change(

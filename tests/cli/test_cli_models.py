@@ -9,6 +9,7 @@ import pytest
 from cli_runner import Cli
 
 from archon.spec.model import HubSource
+from archon.spec.reader import load_model_card
 from archon.weights import hub
 from archon.weights.hub_records import HubRecord, write_hub_record
 from archon.weights.hub_repository import Repository, RepositoryFile
@@ -129,3 +130,14 @@ def test_ls_shows_the_digest_of_a_first_download(
 def test_a_server_has_no_weights(arguments: list[str], cli: Cli) -> None:
     assert cli("models", *arguments) == 2
     assert "is not a local model" in cli.stderr
+
+
+@pytest.mark.parametrize("string", ["groq:m", "hf:o/n-GGUF:Q8_0", "http://localhost:1/v1#m"])
+def test_a_printed_card_can_be_saved_and_used(
+    string: str, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert cli("models", "show", string) == 0
+    Path("card.json").write_text(cli.stdout)
+    assert load_model_card("./card.json").spec == load_model_card(string).spec
