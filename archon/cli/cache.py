@@ -19,7 +19,6 @@ FOLDERS = {
     "packed": "weights packed for the kernels",
     "kernels": "kernels compiled for this machine",
     "peers": "weights for `archon bench peers`",
-    "hub": "digests of models of the Hugging Face hub; `archon models` manages them",
     "models": "weights; `archon models` manages them",
 }
 """Folder of the cache → description."""
