@@ -26,6 +26,7 @@ from archon.graph.nodes.declaration import Method, NodeType
 from archon.graph.nodes.registry import NODE_TYPES, prompt_kinds
 from archon.spec import catalog
 from archon.spec.architecture import AnyNode
+from archon.spec.providers import PROVIDERS
 from archon.spec.reader import schema
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -48,6 +49,7 @@ def main() -> None:
         ("templates", "Prompt templates", templates_page()),
         ("scorers", "Scorers", scorers_page()),
         ("families", "Model families", families_page()),
+        ("providers", "Providers of models", providers_page()),
         *file_pages(),
         *command_pages(),
         *catalogue_pages(),
@@ -273,40 +275,34 @@ def families_page() -> str:
     )
 
 
-def family_features(traits: FamilyTraits) -> Iterator[str]:
-    """Yield the features of a family in words."""
-    places = {"attention_norm_E": "before", "attention_post_norm_E": "after"}
-    norms = " and ".join(place for field, place in places.items() if field in traits.norms)
-    yield f"norms {norms} each sublayer"
-    if traits.qk_norm != "none":
-        yield f"norms of queries and keys per {traits.qk_norm}"
-    yield {"silu": "SwiGLU", "gelu_tanh": "GeGLU (tanh)"}[traits.activation]
-    if traits.experts:
-        shared = " and a shared network" if "shared_gate" in traits.experts else ""
-        yield f"experts{shared}"
-    if traits.biases:
-        parts = [field.removesuffix("_bias") for field in traits.biases]
-        yield f"biases {'always' if traits.always_biased else 'optional'}: {', '.join(parts)}"
-    if traits.linears["q"] == traits.linears["k"]:
-        yield "fused projections"
-    if traits.sliding_layers is not None:
-        opt_in = " if `use_sliding_window`" if traits.window_is_opt_in else ""
-        yield f"sliding windows{opt_in}"
-    if traits.local_rope_base is not None:
-        yield "two rotary bases"
-    if traits.partial_rope:
-        yield "partial RoPE"
-    if traits.nope_interval:
-        yield f"no RoPE in each {traits.nope_interval}th layer"
-    if traits.scales_embedding:
-        yield "scaled embeddings"
-    if traits.multipliers:
-        yield "multipliers"
-    if traits.softcaps:
-        yield "bounded " + " and ".join(
-            {"attention_softcap": "scores", "logit_softcap": "logits"}[name]
-            for name in traits.softcaps
+def providers_page() -> str:
+    """Return the table of providers."""
+    rows = [
+        (
+            f"`{name}`",
+            f"`{row.base_url}`" if row.base_url else f"from `{row.url_variable}`",
+            " or ".join(f"`{key}`" for key in row.keys)
+            + (" (optional)" if row.keys and not row.needs_key else ""),
+            f"`{row.url_variable}`" if row.url_variable else "",
+            ", ".join(f"`{field}`" for field in row.unsupported),
+            f"`{row.max_tokens_field}`",
+            f"`{row.constraint}`" if row.constraint else "",
+            "yes" if row.logprobs else "",
+            "yes" if row.native_n else "",
+            f"`{row.thinking_field}`",
         )
+        for name, row in PROVIDERS.items()
+    ]
+    heads = (
+        "provider", "address", "key", "variable of the address", "fields that are not sent",
+        "`max_tokens_field`", "`constraint`", "`logprobs`", "supports `n`", "`thinking_field`",
+    )  # fmt: skip
+    return (
+        'The defaults of a card with `"provider": NAME`, and of the string `NAME:MODEL`; see '
+        "[Servers](../guides/servers.md#providers). A card can override each of them. `native_n` "
+        "is off unless a card sets it, since samples that share a request cannot be stored one by "
+        "one.\n\n" + table(heads, rows)
+    )
 
 
 # File formats

@@ -12,6 +12,7 @@ import click
 
 from archon.errors import StorageError, UsageError, os_reason, require
 from archon.spec.messages import shown
+from archon.spec.model_strings import ALL_ROLES
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -114,9 +115,10 @@ def write_file(path: Path, parts: Iterable[str]) -> None:
 models_option = click.option(
     "--model",
     "models",
-    metavar="ROLE=NAME",
+    metavar="[ROLE=]NAME",
     multiple=True,
-    help="Use the model NAME, a catalogue name or a path, for the role ROLE. Can be repeated.",
+    help="Use the model NAME for the role ROLE, or for all roles that write text; may be "
+    "repeated. NAME is a card, a path, or a string such as hf:OWNER/NAME or openai:NAME.",
 )
 
 seed_option = click.option(
@@ -148,19 +150,24 @@ no_cache_option = click.option(
 
 
 def models_by_role(given: Sequence[str]) -> dict[str, Any]:
-    """Parse the values of ``--model``: ["solver=mine.json"] → {"solver": "mine.json"}.
+    """Return the values of ``--model``, each ``ROLE=NAME`` or ``NAME``, as a mapping.
+
+    The model of a value without a role has the key ``ALL_ROLES``.
 
     Raises
     ------
     UsageError
-        A value is not ``ROLE=NAME``, or a role appears twice.
+        A role or a name is empty, or two values have the same role or no role.
     """
     models: dict[str, Any] = {}
     for text in given:
         role, separator, name = text.partition("=")
-        if not (role and separator and name):
-            raise UsageError(f"--model must be ROLE=NAME, not {text!r}")
+        if not separator or role.startswith(("http://", "https://")):
+            role, name = ALL_ROLES, text
+        if not (role and name):
+            raise UsageError(f"--model needs ROLE=NAME or NAME, not {text!r}")
         if role in models:
-            raise UsageError(f"--model names the role {role!r} twice")
+            twice = "two models for all roles" if role == ALL_ROLES else f"the role {role!r} twice"
+            raise UsageError(f"--model names {twice}")
         models[role] = name
     return models

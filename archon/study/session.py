@@ -20,9 +20,11 @@ from archon.evals.benchmarks.opening import Benchmark
 from archon.graph.absolute_paths import absolute_model
 from archon.graph.architecture import Architecture
 from archon.graph.exemplars import DEFAULT_POOL
+from archon.graph.loading import chosen_models
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.messages import shown, suggestion
+from archon.spec.model_strings import ALL_ROLES
 from archon.spec.reader import load_architecture
 from archon.storage.atomic import write_json
 from archon.storage.run_folder import make_folder
@@ -266,9 +268,10 @@ class SearchSession:
         declared = {
             role: absolute_model(model, self.space.base_dir) for role, model in spec.models.items()
         }
+        chosen = chosen_models(spec.models, self.config.models, self.space.base_dir)
         given = {
             role: absolute_model(os.fspath(model), Path.cwd())
-            for role, model in self.config.models.items()
+            for role, model in chosen.items()
             if role in spec.models and isinstance(model, str | os.PathLike)
         }
         changes = {
@@ -373,9 +376,18 @@ def _check_roles(space: Space, models: Mapping[str, Any]) -> None:
     if not isinstance(roles, dict):
         return
     for role in models:
-        if role not in roles:
+        if role == ALL_ROLES and any(map(_is_nested, roles.values())):
+            raise UsageError(
+                f"a role of the space {space.name} has an architecture as its model, and the "
+                "winner's file could not replace that one's models; name the roles to replace"
+            )
+        if role not in roles and role != ALL_ROLES:
             hint = suggestion(role, sorted(roles))
             raise UsageError(f"the space {space.name} has no role {shown(role)}{hint}")
+
+
+def _is_nested(model: object) -> bool:
+    return isinstance(model, dict) and "architecture" in model
 
 
 def _new_name(space: str, benchmark: str) -> str:

@@ -109,7 +109,10 @@ def test_a_question_of_megabytes_is_answered() -> None:
         (["run", "single", "q", "--model", "=scripted"], "ROLE=NAME"),
         (["run", "single", "q", *SCRIPTED, *SCRIPTED], "twice"),
         (["run", "single", "q", "--model", "solvr=scripted"], "did you mean 'solver'?"),
-        (["run", "single", "q", "--model", "solver=scripte"], "did you mean 'scripted'?"),
+        (
+            ["run", "single", "q", "--model", "solver=scripte"],
+            "did you mean 'scripted', 'ollama:scripte' or ",
+        ),
         (["run", "single", "q", "--seed", "x"], "--seed"),
         (["run", "single", "q", "--no-such-flag"], "--no-such-flag"),
         (["eval", "single", "no-such", *SCRIPTED], "no benchmark 'no-such'"),
