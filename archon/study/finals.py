@@ -1,8 +1,8 @@
-"""The finals of a study: the choice among its best trials, and the final test.
+"""The finals of a study: choose among its best trials, and run the final test.
 
-The best trial of a search was partly lucky on the items of the search. So the best few are asked
-other items (*select*), and the winner is asked a third set once (*test*), next to plain voting at
-the same cost.
+The best trial of a search was partly lucky on the items of the search. Therefore, the best few
+trials are evaluated on other items (*select*). The winner is evaluated once on a third set (*test*)
+and compared with plain voting at the same cost.
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ class SplitItems:
         return self.benchmark.items
 
     def evaluation(self, architecture: Architecture) -> Evaluation:
-        """Make the evaluation; see ``Evaluation.of`` for its errors."""
+        """Make the evaluation; ``Evaluation.of`` lists the errors."""
         return Evaluation.of(architecture, self.benchmark, seed=self.seed)
 
 
 @dataclass(frozen=True)
 class Finalist:
-    """One of a study's best trials, and its report on the select split."""
+    """One of a study's best trials, with its report on the *select* split."""
 
     trial: int
     spec: ArchitectureSpec
     report: Report
 
     def to_json(self) -> dict[str, Any]:
-        """Return the finalist's row in the results of finals."""
+        """Return the finalist's row in the results of the finals."""
         report = self.report.to_json()
         accuracy = ("accuracy", "accuracy_interval", "num_items", "num_errors")
         names = (*accuracy, "cost_tokens", "seconds", "run")
@@ -69,7 +69,10 @@ class Finalist:
 
 @dataclass
 class Finals:
-    """Runs finalists; finished answers in their folders are not asked again."""
+    """Evaluates the finalists.
+
+    Items with a finished answer in a finalist's folder are not asked again.
+    """
 
     load: Callable[[ArchitectureSpec], Architecture]
     splits: Mapping[str, SplitItems]
@@ -79,7 +82,7 @@ class Finals:
     on_run: OnRun | None = None
 
     async def select(self, finalists: Sequence[tuple[int, ArchitectureSpec]]) -> list[Finalist]:
-        """Evaluate all finalists on *select*; return them with their reports, the best first."""
+        """Evaluate all finalists on *select*; return them with their reports, best first."""
         found = []
         for trial, spec in finalists:
             path = self.folder / "select" / f"{trial:04d}"
@@ -95,10 +98,10 @@ class Finals:
     async def final_test(
         self, trial: int, winner: ArchitectureSpec
     ) -> tuple[Report, dict[str, Any] | None]:
-        """Evaluate the winner on *test*, next to a plain vote over the samples that its cost buys.
+        """Evaluate the winner on *test*, and compare it with a plain vote at the same cost.
 
-        Returns the winner's report and the comparison, a row of ``archon.evals.equal_cost``. The
-        comparison is None if the winner has no generator.
+        Return the winner's report and the comparison, which is a row of
+        ``archon.evals.equal_cost``. The comparison is None if the winner has no generator.
         """
         require("scipy", "search")
         path = self.folder / "test" / f"{trial:04d}"
@@ -134,7 +137,10 @@ class Finals:
 
 
 def voting(winner: ArchitectureSpec, num_samples: int) -> ArchitectureSpec | None:
-    """Return plain voting by the model of the winner's first generator; None if it has none."""
+    """Return an architecture in which the model of the winner's first generator votes.
+
+    Return None if the winner has no generator.
+    """
     roles = [node.model for node in winner.nodes.values() if isinstance(node, GeneratorNode)]
     if not roles:
         return None
@@ -151,26 +157,26 @@ def voting(winner: ArchitectureSpec, num_samples: int) -> ArchitectureSpec | Non
 def warnings_of(
     search: float, test: Mapping[str, Any], row: Mapping[str, Any] | None, num_tested: int
 ) -> list[str]:
-    """Return warnings about a gain that the final test does not confirm.
+    """Return warnings if the final test does not confirm the winner's gain.
 
     Parameters
     ----------
     search
         The winner's accuracy on the items of the search.
     test
-        Its report on the test split.
+        The winner's report on the *test* split.
     row
-        Its comparison with plain voting (``Finals.final_test``).
+        The winner's comparison with plain voting (``Finals.final_test``).
     num_tested
-        Winners that were asked the test split so far, this one included.
+        Number of winners evaluated on the *test* split so far, including this one.
     """
     warnings = []
     if test["accuracy"] is not None:
         low, high = test["accuracy_interval"]
         if search > high:
             warnings.append(
-                f"the winner did better on the search items ({percent(search)} %) than on the test "
-                f"items ({percent(test['accuracy'])} % [{percent(low)}, {percent(high)}])"
+                f"the winner did better on the search items ({percent(search)}%) than on the test "
+                f"items ({percent(test['accuracy'])}% [{percent(low)}, {percent(high)}])"
             )
     if num_tested > 1:
         warnings.append(
@@ -187,7 +193,7 @@ def warnings_of(
         elif row["interval"][0] <= 0:
             warnings.append(
                 f"on the test items the winner is not significantly better than {BASELINE} at the "
-                f"same cost ({points} points, 95 % interval from {low})"
+                f"same cost ({points} points, 95% interval from {low})"
             )
     if row is not None and not row["is_enough"]:
         warnings.append(

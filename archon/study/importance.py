@@ -1,9 +1,10 @@
-"""The importance of each parameter of a space for reaching the best trials.
+"""Estimate how important each parameter of a space is for reaching the best trials.
 
-It is Optuna's conditional PED-ANOVA (S. Watanabe et al., PED-ANOVA, IJCAI 2023, arXiv 2304.10255,
-and its extension to conditional parameters, arXiv 2601.20800), which compares the values of a
-parameter among the best trials with those among all. It is the only one of Optuna's evaluators that
-includes conditional parameters; fANOVA and mean decrease of impurity leave them out.
+The method is Optuna's conditional PED-ANOVA (S. Watanabe et al., PED-ANOVA, IJCAI 2023, arXiv
+2304.10255, and its extension to conditional parameters, arXiv 2601.20800), which compares the
+values of a parameter among the best trials with its values among all trials. It is the only one of
+Optuna's evaluators that supports conditional parameters; fANOVA and mean decrease impurity ignore
+them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 MIN_TRIALS = 20
 MIN_BEST = 5
-"""With fewer the values are unreliable, according to Optuna's manual."""
+"""Minimum number of trials. With fewer, the values are unreliable according to Optuna's manual."""
 _BEST_SHARE = 0.1
 
 
@@ -30,12 +31,13 @@ class Importance:
     """The importance of each parameter for one objective."""
 
     shares: dict[str, float]
-    """Parameter → share, the largest first; they add up to 1. Empty if nothing can be estimated."""
+    """Parameter → share of the importance, largest first; the shares add up to 1. Empty if nothing
+    can be estimated."""
     num_trials: int
     num_best: int = 0
-    """Trials that count as the best."""
+    """Number of trials that count as the best."""
     why_not: str | None = None
-    """Why nothing can be estimated."""
+    """The reason why nothing can be estimated."""
 
 
 def importance(
@@ -46,9 +48,9 @@ def importance(
     Parameters
     ----------
     trials
-        Trials that asked items.
+        Trials that were evaluated on at least one item.
     values
-        The value of each in the objective.
+        The objective's value for each trial.
 
     Raises
     ------

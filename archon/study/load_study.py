@@ -23,17 +23,17 @@ class StoredStudy:
 
     name: str
     storage: str
-    """Its URL without a password, or its file."""
+    """The storage's URL without a password, or its file."""
     identity: Mapping[str, Any]
-    """Space, benchmark, items, objectives, limits, seed."""
+    """The study's settings: space, benchmark, items, objectives, limits and seed."""
     attributes: Mapping[str, Any]
     trials: Sequence[FrozenTrial]
     folder: Path | None
-    """The folder of its runs, if it is on this machine."""
+    """The folder with the runs of the study, if it is on this machine."""
 
 
 def is_study(given: str) -> bool:
-    """Return whether an argument names a study: a URL, a file, or a folder with a database."""
+    """Return whether an argument refers to a study: a URL, a file, or a folder with a database."""
     path = Path(given)
     return "://" in given or path.is_file() or (path / DATABASE).is_file()
 
@@ -44,12 +44,13 @@ def read_study(given: str, name: str | None = None) -> StoredStudy:
     Parameters
     ----------
     name
-        The study's name; optional if the storage holds only one.
+        The study's name; optional if the storage contains only one study.
 
     Raises
     ------
     UsageError
-        The storage is missing, holds no study or several, or the study is not of ``archon search``.
+        The storage is missing, does not contain exactly one study and no name is given, or the
+        study was not made by ``archon search``.
     StorageError
         The database fails.
     """
@@ -68,7 +69,7 @@ def read_study(given: str, name: str | None = None) -> StoredStudy:
 
 
 def _file(given: str) -> Path | None:
-    """Return the SQLite file that is meant; None for the URL of another storage."""
+    """Return the SQLite file to which the argument refers; None for the URL of another storage."""
     if "://" in given and not given.startswith("sqlite"):
         return None
     path = Path(given.partition(":///")[2].partition("?")[0] if "://" in given else given)
@@ -82,7 +83,7 @@ def _file(given: str) -> Path | None:
     if not path.is_file():
         here = study_folder(given)
         hint = f"; did you mean {here}?" if here.is_dir() else ""
-        raise UsageError(f"no study in {path}: no such file or folder{hint}")
+        raise UsageError(f"cannot read a study from {path}: the path does not exist{hint}")
     return path
 
 
@@ -92,9 +93,9 @@ def _choose(names: Sequence[str], wanted: str | None, place: str) -> str:
     if wanted in names:
         return str(wanted)
     if not names:
-        raise UsageError(f"{place} holds no study yet")
+        raise UsageError(f"{place} does not contain a study")
     listed = ", ".join(sorted(names)[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
     if wanted is None:
-        raise UsageError(f"{place} holds {len(names)} studies; choose one with --study: {listed}")
+        raise UsageError(f"{place} contains {len(names)} studies; set --study to one of: {listed}")
     hint = suggestion(wanted, names)
-    raise UsageError(f"no study {shown(wanted)} in {place}{hint}; it holds {listed}")
+    raise UsageError(f"{place} has no study {shown(wanted)}{hint}; available: {listed}")

@@ -11,10 +11,10 @@ from archon.errors import UsageError
 from archon.spec.messages import suggestion
 
 OBJECTIVES: Mapping[str, bool] = {"accuracy": True, "tokens": False, "seconds": False}
-"""Name → whether higher is better. Tokens and seconds are means per answer."""
+"""Objective → whether higher is better. Tokens and seconds are means per answer."""
 
 IN_SPACE = "space"
-"""The constraint that a configuration is valid in the space."""
+"""Name of the constraint that a configuration must be valid in the space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +34,22 @@ def parse_objectives(text: str) -> tuple[str, ...]:
     Raises
     ------
     UsageError
-        An objective is unknown, or named twice.
+        An objective is unknown or repeated.
     """
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in OBJECTIVES:
             raise UsageError(f"unknown objective {name!r}{suggestion(name, OBJECTIVES)}")
     if len(set(names)) < len(names):
-        raise UsageError(f"the objectives {text!r} name one of them twice")
+        raise UsageError(f"the objectives {text!r} contain a duplicate")
     return names
 
 
 def means(results: Sequence[ItemResult]) -> dict[str, float]:
-    """Return each objective's mean: accuracy over all items, the others over answered ones."""
+    """Return the mean of each objective.
+
+    Accuracy is the mean over all items; tokens and seconds are means over the answered items.
+    """
     answered = [result for result in results if not result.failed] or results
     return {
         "accuracy": fmean(result.accuracy for result in results),
@@ -56,13 +59,13 @@ def means(results: Sequence[ItemResult]) -> dict[str, float]:
 
 
 def losses(values: Mapping[str, float], names: Sequence[str]) -> tuple[float, ...]:
-    """Return the named values, negated where higher is better, so that lower is better in all."""
+    """Return the named values; those for which higher is better are negated."""
     return tuple(-values[name] if OBJECTIVES[name] else values[name] for name in names)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchLimits:
-    """Upper bounds of the mean cost per answer; None is no limit."""
+    """Upper bounds on the mean cost per answer; None means no limit."""
 
     tokens: float | None = None
     calls: float | None = None
@@ -71,21 +74,23 @@ class SearchLimits:
     def __post_init__(self) -> None:
         for name, limit in self.given.items():
             if limit <= 0:
-                raise UsageError(f"a limit of {name} must be above 0, not {limit:g}")
+                raise UsageError(f"the limit on {name} must be above 0, not {limit:g}")
 
     @property
     def given(self) -> dict[str, float]:
-        """Name → limit, for the limits that are set."""
+        """Objective → limit, for the limits that are set."""
         limits = {"tokens": self.tokens, "calls": self.calls, "seconds": self.seconds}
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     def is_surely_broken(self, sums: Mapping[str, float], num_items: int) -> bool:
-        """Return whether the mean over all items must exceed a limit, even at no further cost.
+        """Return whether the mean over all items is certain to exceed a limit.
+
+        This is the case if it exceeds a limit even if the remaining items cost nothing.
 
         Parameters
         ----------
         sums
-            Sums of ``tokens`` and ``seconds`` over the answers so far.
+            Totals of ``tokens`` and ``seconds`` over the answers so far.
         """
         return any(
             sums[name] > limit * num_items for name, limit in self.given.items() if name in sums
@@ -94,7 +99,7 @@ class SearchLimits:
     def is_likely_broken(self, results: Sequence[ItemResult]) -> bool:
         """Return whether the mean over the first items exceeds a limit by two standard errors.
 
-        At least two items need an answer, as one has no standard error.
+        At least two items must have an answer, because a single item has no standard error.
         """
         answered = [result for result in results if not result.failed]
         if len(answered) < 2:
@@ -109,9 +114,9 @@ class SearchLimits:
         return False
 
     def excess(self, amounts: Mapping[str, float]) -> dict[str, float]:
-        """Return the share of each limit by which it is exceeded; 0 or less is within the limit.
+        """Return limit → the relative amount by which it is exceeded; 0 or less if it is met.
 
-        A limit whose amount is unknown counts as kept.
+        A limit counts as met if the amount is unknown.
         """
         return {
             name: amounts[name] / limit - 1 if name in amounts else 0.0

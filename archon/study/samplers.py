@@ -15,11 +15,12 @@ SAMPLERS = ("tpe", "gp", "nsga2", "random", "exhaustive")
 
 NUM_STARTUP_TRIALS = 10
 POPULATION = 20
-"""Of NSGA-II: small, as a search of tens of trials should have several generations."""
+"""Population size of NSGA-II. It is small, so that a search of tens of trials has several
+generations."""
 
 LEARNS_FROM_PRUNED = {"tpe": True, "gp": False, "nsga2": False, "random": True, "exhaustive": True}
-"""Whether a pruned trial without values is enough for the sampler: it learns the constraints from
-it, or it learns nothing at all."""
+"""Whether the sampler accepts a pruned trial without values. Such a sampler learns the constraints
+from the trial, or does not learn from trials at all."""
 
 
 def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:

@@ -22,58 +22,61 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """The options of a search: everything but its space and its benchmark."""
+    """The options of a search, apart from its space and benchmark."""
 
     objectives: tuple[str, ...] = ("accuracy",)
-    """The first decides among the finalists."""
+    """The objectives. The first one decides among the finalists."""
     limits: SearchLimits = field(default_factory=SearchLimits)
-    """Upper bounds of the mean cost per answer."""
+    """Upper bounds on the mean cost per answer."""
     sampler: str = "tpe"
     seed: int = 0
-    """Changes samples and what the sampler proposes, never items."""
+    """Random seed of the sampler and of the samples. It does not change the items."""
     trials: int = 60
-    """Trials that ask items, over all workers and sessions."""
+    """Number of trials that are evaluated on items, across all workers and sessions."""
     stops_early: bool = True
-    """Stop hopeless trials."""
+    """Whether to stop unpromising trials early."""
     limit: int | None = 100
-    """Items of the *search* split, on which trials are evaluated."""
+    """Number of items of the *search* split, on which trials are evaluated."""
     final_limit: int | None = 200
-    """Items of *select* and of *test*."""
+    """Number of items of the *select* and *test* splits."""
     finalists: int = 5
-    """Trials that are evaluated on *select*; 0 skips *select* and *test*."""
+    """Number of trials that are evaluated on *select*; with 0, *select* and *test* are skipped."""
     warm_start: Sequence[Reference] = ()
-    """Architectures of the space that are tried first."""
+    """Architectures, which must be in the space, to try first."""
     models: Mapping[str, Any] = field(default_factory=dict)
-    """Role → the model that replaces the one in the space."""
+    """Role → the model that replaces the role's model in the space."""
     data: str | os.PathLike[str] | None = None
-    """A JSONL file that replaces the source of the benchmark."""
+    """A JSONL file that replaces the benchmark's source."""
     scorer: str | None = None
-    """The name of a scorer that replaces the benchmark's."""
+    """The name of a scorer that replaces the benchmark's scorer."""
     study: str | None = None
-    """Name of the study; None makes a new one."""
+    """Name of the study. If None, a new name is chosen."""
     storage: str | None = None
-    """URL of the database; None is a SQLite file in the study's folder."""
+    """URL of the database. If None, a SQLite file in the study's folder is used."""
     resume: bool = False
-    """Continue the study if it exists."""
+    """Whether to resume the study if it exists."""
     cache: bool = True
-    """Use the pool of samples."""
+    """Whether to use the sample pool."""
     output: Path | None = None
-    """The winner's file; None is ``best.json`` in the study's folder."""
+    """Path of the winner's file. If None, it is ``best.json`` in the study's folder."""
 
     @property
     def directions(self) -> list[str]:
-        """Optuna's name of each objective's direction."""
+        """The direction of each objective, as Optuna names it."""
         return ["maximize" if OBJECTIVES[name] else "minimize" for name in self.objectives]
 
     @property
     def uses_pool(self) -> bool:
-        """True unless time is an objective or a limit: samples from the pool take no time."""
+        """True unless time is an objective or a limit.
+
+        Samples from the pool take no time, so they would distort the measured times.
+        """
         return self.cache and "seconds" not in self.objectives and self.limits.seconds is None
 
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial is about to ask its items."""
+    """Event: the evaluation of a trial begins."""
 
     number: int
     point: Mapping[str, Any]
@@ -81,7 +84,7 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class TrialFinished:
-    """A trial is finished."""
+    """Event: a trial is finished."""
 
     record: TrialRecord
 
@@ -89,7 +92,7 @@ class TrialFinished:
 StudyEvent = TrialStarted | TrialFinished
 OnStudyEvent = Callable[[StudyEvent], None]
 OnRun = Callable[[str, int], OnProgress | None]
-"""(title of a run of the finals, its items) → the listener of its progress."""
+"""(title of a run in the finals, number of items) → callback for the run's progress."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,12 @@ class SearchListeners:
     """Called before the first trial, for example to open models."""
     on_event: OnStudyEvent | None = None
     on_progress: OnProgress | None = None
-    """Progress on the items of a trial."""
+    """Called with the progress on a trial's items."""
     on_run: OnRun | None = None
 
 
 def pruner(config: SearchConfig) -> optuna.pruners.BasePruner:
-    """Make the pruner: Wilcoxon's for one objective, none for several or without stopping."""
+    """Return the Wilcoxon pruner for one objective; no pruning for several or without stopping."""
     pruners = require("optuna", "search").pruners
     if not config.stops_early or len(config.objectives) > 1:
         return pruners.NopPruner()  # type: ignore[no-any-return]

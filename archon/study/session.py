@@ -1,4 +1,4 @@
-"""A search session, from its preparation to its result: the study, the finals, the winner."""
+"""A search session, from preparation to result: the study, the finals and the winner's file."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def prepare(
     load: Callable[[ArchitectureSpec], Architecture],
     open_split: Callable[[str, int | None], Benchmark],
 ) -> SearchSession:
-    """Check everything that a search needs, before the first trial.
+    """Check everything that a search needs before the first trial runs.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ def prepare(
     Raises
     ------
     SpecError, GraphError
-        A file is wrong, or a configuration of the space is not a valid architecture.
+        A file is invalid, or a configuration of the space is not a valid architecture.
     UsageError
-        A number makes no sense, or a name is unknown.
+        A number is out of range, or a name is unknown.
     MissingExtraError
         Optuna is not installed (the extra ``search``).
     """
@@ -114,14 +114,14 @@ def prepare(
 
 @dataclass
 class SearchSession:
-    """One session of work on a search: its trials, the finals, the result."""
+    """A session of a search, which runs trials and finals and returns the result."""
 
     config: SearchConfig
     space: Space
     load: Callable[[ArchitectureSpec], Architecture]
     splits: Mapping[str, SplitItems]
     name: str
-    """Of the study."""
+    """Name of the study."""
     identity: Mapping[str, Any]
     """The settings that all workers of one study must share."""
     warm_start: Sequence[Point]
@@ -143,23 +143,23 @@ class SearchSession:
         return self.folder / "best.json" if self.config.output is None else self.config.output
 
     async def run(self) -> SearchResult:
-        """Run trials, choose the winner, and test it.
+        """Run trials, choose the winner, and evaluate it on the *test* split.
 
         Raises
         ------
         UsageError
-            The study already exists, or searches something else; or the storage, the folder or
-            the location of the winner's file is unavailable.
+            The study already exists, or was made for a different search. Or the storage, the folder
+            or the location of the winner's file is unavailable.
         StorageError
-            The disk or the database rejects finished results.
+            Finished results cannot be written to the disk or the database.
         LMError
             Every item failed in several trials in a row.
         """
         make_folder(self.folder)
         if self._output.is_dir():
-            raise UsageError(f"{self._output} is a folder; --output takes the winner's file")
+            raise UsageError(f"{self._output} is a folder; --output must be a file, for the winner")
         if not self._output.parent.is_dir():
-            raise UsageError(f"there is no folder {self._output.parent} for the winner's file")
+            raise UsageError(f"the folder of {self._output}, the winner's file, does not exist")
         with DrawPool() if self.config.uses_pool else contextlib.nullcontext() as self._pool:
             return await self._run()
 
@@ -190,7 +190,7 @@ class SearchSession:
             return await self._finish(study, worker)
 
     async def _finish(self, study: optuna.Study, worker: Worker) -> SearchResult:
-        """Run the finals, unless the study already has their results."""
+        """Run the finals, unless the study already contains their results."""
         trials, objectives = records(study), self.config.objectives
         best = (front if len(objectives) > 1 else ranked)(trials, objectives)
         distinct = {record.digest: record for record in reversed(best)}.values()
@@ -212,7 +212,7 @@ class SearchSession:
         return self._result(trials, finalists[finals[-1]["winner"]], finals)
 
     def _asked(self, finalists: Mapping[int, TrialRecord]) -> str:
-        """Return a digest of the finalists and their items."""
+        """Return a digest of the finalists and the items of the finals."""
         items = [[item.id for item in self.splits[name].items] for name in ("select", "test")]
         return digest_of_data([list(finalists), items])
 
@@ -247,7 +247,7 @@ class SearchSession:
         }
 
     def _winner_file(self, spec: ArchitectureSpec, evidence: str) -> dict[str, Any]:
-        """Return the winner's file: name, evidence, exemplar pool, kind of answer and models."""
+        """Return the winner's architecture file, with evidence, exemplar pool, kind and models."""
         benchmark = self.splits["search"].benchmark
         card = benchmark.selection.card
         pool = DEFAULT_POOL if card.examples is None else card.examples
@@ -278,7 +278,7 @@ class SearchSession:
         warning: str | None = None,
         saves: bool = True,
     ) -> SearchResult:
-        """Summarize the trials and the last finals, and save the winner's file."""
+        """Return a summary of the trials and the last finals, and save the winner's file."""
         cost = StudyCost.of(trials, len(self.splits["search"].items))
         last: Mapping[str, Any] = finals[-1] if finals else {}
         best: dict[str, Any] | None = None
@@ -332,7 +332,7 @@ def _are_finished(finals: Sequence[Mapping[str, Any]], asked: str) -> bool:
 
 
 def _why_nothing(study: optuna.Study, trials: Sequence[TrialRecord]) -> str:
-    """Explain why there is no winner. If all configurations were rejected, name the closest one."""
+    """Return why there is no winner; if all configurations were rejected, name the closest one."""
     rejected = [record for record in trials if record.outcome == "rejected"]
     if not rejected or counted(trials):
         return "no trial answered every item within the limits, so there is no winner"
@@ -345,13 +345,13 @@ def _why_nothing(study: optuna.Study, trials: Sequence[TrialRecord]) -> str:
 
     nearest = min(rejected, key=excess)
     return (
-        f"all {len(rejected)} proposed configurations were rejected, so no item was asked; the "
-        f"closest to acceptance is that of trial {nearest.number}: {nearest.reason}"
+        f"all {len(rejected)} proposed configurations were rejected, so no item was asked; trial "
+        f"{nearest.number} was closest to acceptance: {nearest.reason}"
     )
 
 
 def _any_architecture(space: Space) -> ArchitectureSpec:
-    """Build a random valid configuration; a checked space has one."""
+    """Return the architecture of a random valid configuration; a checked space has at least one."""
     rng = random.Random(0)
     while True:
         with contextlib.suppress(RejectedError):
@@ -365,7 +365,7 @@ def _check_roles(space: Space, models: Mapping[str, Any]) -> None:
     for role in models:
         if role not in roles:
             hint = suggestion(role, sorted(roles))
-            raise UsageError(f"the space {space.name} has no role {shown(role)}{hint}")
+            raise UsageError(f"the {space.name} space has no role {shown(role)}{hint}")
 
 
 def _new_name(space: str, benchmark: str) -> str:

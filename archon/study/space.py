@@ -1,4 +1,4 @@
-"""Configurations of a search space, and the architecture of each."""
+"""The configurations of a search space, and the architecture of each configuration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 MAX_CHECKED = 1000
-"""In larger spaces, this number of random configurations is checked."""
+"""Maximum number of configurations to check. In larger spaces, this many random ones are
+checked."""
 MAX_COUNTED = 1_000_000
 
 Point = Mapping[str, Value]
@@ -32,10 +33,10 @@ Point = Mapping[str, Value]
 
 
 class RejectedError(SpecError):
-    """A configuration is invalid: a constraint forbids it, or it omits a node that is needed."""
+    """A configuration is invalid, because a constraint forbids it or it omits a required node."""
 
     number: int | None = None
-    """The number of the constraint."""
+    """The number of the constraint that forbids the configuration."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,14 @@ class Space:
         Raises
         ------
         SpecError
-            The file does not exist, or it declares no space.
+            The file does not exist, or it does not declare a space.
         """
         loaded = load_space(ref)
         return cls(loaded.spec, loaded.file, loaded.base_dir)
 
     @property
     def name(self) -> str:
-        """The name in its file."""
+        """The space's name, from its file."""
         return self.spec.name
 
     @cached_property
@@ -77,16 +78,16 @@ class Space:
 
     @cached_property
     def _by_name(self) -> dict[str, Parameter]:
-        """Name → the first parameter of that name."""
+        """Name → the first parameter with this name."""
         return {p.name: p for p in reversed(list(self.spec.all_parameters()))}
 
     # ------------------------------------------------------------------------ configurations
 
     def choose(self, chooser: Callable[[Parameter], Value]) -> dict[str, Value]:
-        """Return the configuration in which ``chooser`` chooses the value of each parameter.
+        """Return a configuration whose parameter values are chosen by ``chooser``.
 
-        It is called once for each name that exists in the configuration, and for a parameter before
-        those inside its chosen alternative.
+        ``chooser`` is called once for each parameter name in the configuration. It is called for a
+        parameter before it is called for the parameters inside the chosen alternative.
         """
         point: dict[str, Value] = {}
         stack = list(reversed(self.spec.parameters))
@@ -98,7 +99,7 @@ class Space:
         return point
 
     def suggest(self, trial: Trial) -> dict[str, Value]:
-        """Let an Optuna trial suggest a configuration; custom studies may use it, too."""
+        """Let an Optuna trial suggest a configuration. This can also be used in custom studies."""
 
         def ask(parameter: Parameter) -> Value:
             name, low, high = parameter.name, parameter.low, parameter.high
@@ -113,7 +114,7 @@ class Space:
         return self.choose(ask)
 
     def random_point(self, rng: random.Random) -> dict[str, Value]:
-        """Sample a configuration, uniform in every parameter; a constraint may forbid it."""
+        """Sample every parameter uniformly; return the configuration, which may be forbidden."""
 
         def sample(parameter: Parameter) -> Value:
             if parameter.values is None:
@@ -124,11 +125,11 @@ class Space:
 
     @property
     def is_enumerable(self) -> bool:
-        """True if all configurations can be listed: no parameter is a ``$float``."""
+        """True if all configurations can be listed, because no parameter is a ``$float``."""
         return all(parameter.values is not None for parameter in self.spec.all_parameters())
 
     def points(self) -> Iterator[dict[str, Value]]:
-        """Yield every configuration that no constraint forbids, in the order of the file.
+        """Yield every configuration that no constraint forbids, in file order.
 
         Raises
         ------
@@ -137,7 +138,7 @@ class Space:
         """
         for parameter in self.spec.all_parameters():
             if parameter.values is None:
-                reason = "has too many values to list; use $choice or $int instead"
+                reason = "the parameter has too many values to list; use $choice or $int instead"
                 raise SpecError(reason, file=self.file, path=json_path(parameter.path))
         stack: list[tuple[dict[str, Value], tuple[Parameter, ...]]] = [({}, self.spec.parameters)]
         while stack:
@@ -155,7 +156,7 @@ class Space:
             )
 
     def count(self) -> int | None:
-        """Count the configurations that no constraint forbids; None if more than a million."""
+        """Count the configurations that no constraint forbids; None if there are over a million."""
         if not self.is_enumerable:
             return None
         number = 0
@@ -179,16 +180,17 @@ class Space:
     def build(self, point: Point) -> ArchitectureSpec:
         """Build the architecture of a configuration.
 
-        A node chosen as null is bypassed (``archon.graph.bypass``); its inputs are those of the
-        first node among its alternatives, or none if these are a parameter. Nodes without a path to
-        the output are removed, and so are ``join`` nodes with one input.
+        A node for which null is chosen is bypassed (``archon.graph.bypass``). Its inputs are taken
+        from the first node among its alternatives; if those inputs are a parameter, it has no
+        inputs. Nodes without a path to the output are removed, and so are ``join`` nodes with one
+        input.
 
         Raises
         ------
         RejectedError
-            A constraint forbids the configuration, or a node that it omits is needed.
+            A constraint forbids the configuration, or the configuration omits a required node.
         SpecError, GraphError
-            The result is not a valid architecture; the error names the location.
+            The result is not a valid architecture. The error names the location.
         """
         number = self.forbidding(point)
         if number is not None:
@@ -213,7 +215,7 @@ class Space:
         return spec
 
     def _put_placeholders(self, data: dict[str, Any], point: Point) -> list[str]:
-        """Put a join, which ``bypass`` removes later, where a node is null; return their names."""
+        """Replace null nodes with joins, which ``bypass`` removes later; return their names."""
         template, path = self._chosen(self.spec.data.get("nodes"), ("nodes",), point)
         absent = []
         if not isinstance(template, dict) or not isinstance(data.get("nodes"), dict):
@@ -244,7 +246,7 @@ def _inner_parameters(parameter: Parameter, value: Value) -> Sequence[Parameter]
 def _filled(
     value: Any, path: JsonPath, parameters: Mapping[JsonPath, Parameter], point: Point
 ) -> Any:
-    """Return a value with the chosen values instead of the parameters in it."""
+    """Return a value in which parameters are replaced with the chosen values."""
     parameter = parameters.get(path)
     if parameter is not None:
         chosen = point[parameter.name]
@@ -260,7 +262,7 @@ def _filled(
 
 
 def _first_node(value: Any) -> dict[str, Any] | None:
-    """Return the first node among the alternatives of a parameter, nested parameters included."""
+    """Return the first node among a parameter's alternatives, including nested parameters."""
     if not isinstance(value, dict):
         return None
     if not is_parameter(value):
@@ -271,7 +273,7 @@ def _first_node(value: Any) -> dict[str, Any] | None:
 
 
 def _inputs_of(node: Mapping[str, Any]) -> list[Any]:
-    """Return a node's inputs; none if they depend on a choice."""
+    """Return a node's inputs; no inputs if they depend on a choice."""
     inputs = node.get("inputs", [])
     known = isinstance(inputs, list) and not any(is_parameter(name) for name in inputs)
     return list(inputs) if known else []
@@ -295,27 +297,27 @@ class SpaceCheck:
     """The result of checking the configurations of a space."""
 
     num_points: int | None
-    """Configurations that no constraint forbids; None if they cannot be counted."""
+    """Number of configurations that no constraint forbids; None if they cannot be counted."""
     num_checked: int
     num_valid: int
-    """Valid ones among the checked configurations."""
+    """Number of checked configurations that are valid."""
     rejected: Mapping[str, int]
-    """Reason → the number of checked configurations that were rejected for it."""
+    """Reason → number of checked configurations that were rejected for this reason."""
 
 
 def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 0) -> SpaceCheck:
-    """Build every configuration of a space, or a thousand random ones if it has more.
+    """Build every configuration of a space, or a thousand random configurations if it is larger.
 
     Parameters
     ----------
     load
-        Loads the architecture of a configuration, and raises if it is not valid.
+        Function that loads the architecture of a configuration, and raises if it is invalid.
 
     Raises
     ------
     SpecError, GraphError
-        A configuration that no constraint forbids is not a valid architecture, no configuration is
-        valid, or a node is unused in every configuration.
+        A configuration that no constraint forbids is not a valid architecture. Or no configuration
+        is valid. Or a node is unused in every configuration.
     """
     num_points = space.count()
     rejected: dict[str, int] = {}
@@ -344,10 +346,7 @@ def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 
         reason = f"{FORBID} forbids every configuration of the space"
         if num_checked:
             why = ", ".join(f"{number:,} by {cause}" for cause, number in rejected.items())
-            reason = (
-                f"no configuration of the space is valid; of {num_checked:,} checked ones these "
-                f"were rejected: {why}"
-            )
+            reason = f"of {num_checked:,} configurations checked, all were rejected: {why}"
         raise SpecError(reason, file=space.file)
     nodes = space.spec.data.get("nodes")
     unread = [] if is_parameter(nodes) or not nodes else [n for n in nodes if n not in read]

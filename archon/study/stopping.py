@@ -1,8 +1,9 @@
-"""Early stopping of hopeless trials.
+"""Stop unpromising trials early.
 
-All trials get the items in one order, on growing rungs, so that two of them can be compared in
-pairs on the items of both. With one objective Optuna's ``WilcoxonPruner`` decides. Optuna cannot
-prune studies with several objectives; ``dominating`` is the rule for these.
+All trials are evaluated on the items in the same order, on successively larger rungs, so that two
+trials can be compared item by item on the items that both have answered. With one objective,
+Optuna's ``WilcoxonPruner`` decides. Optuna cannot prune studies with several objectives, for which
+``dominating`` is the rule.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from archon.errors import require
 from archon.study.objectives import OBJECTIVES, ItemResult, losses, means
 
 P_THRESHOLD = 0.1
-"""Of the one-sided Wilcoxon test; the pruner's default."""
+"""Significance level of the one-sided Wilcoxon test; the pruner's default."""
 FIRST_RUNG, GROWTH = 10, 2
-"""On fewer items no test has much power."""
+"""Minimum number of items for a test. On fewer items, no test has much power."""
 
 
 def rungs(num_items: int) -> list[int]:
-    """Return the number of items at each rung; the last is all of them.
+    """Return the number of items at each rung; the last rung has all items.
 
     >>> rungs(100), rungs(8)
     ([10, 20, 40, 80, 100], [8])
@@ -37,15 +38,15 @@ def dominating(
     references: Mapping[int, Sequence[ItemResult]],
     objectives: Sequence[str],
 ) -> int | None:
-    """Return a trial of the front against which a trial is hopeless; None if there is none.
+    """Return a trial of the front that clearly dominates a trial; None if there is none.
 
-    On the items of both, that trial is better in the first objective by Wilcoxon's signed-rank
-    test, and no worse in the mean of any other.
+    On the items of both trials, the dominating trial is better in the first objective according to
+    Wilcoxon's signed-rank test, and its mean in every other objective is at least as good.
 
     Parameters
     ----------
     results
-        Of the trial, on the first items.
+        The trial's results on the first items.
     references
         Trial of the front → its results on all items.
     """
@@ -71,8 +72,8 @@ def predicted(
 ) -> list[float]:
     """Predict the values that a stopped trial would have had on all items.
 
-    They are those of the trial that stopped it plus the difference between the two on the items
-    of both, so that the difficulty of these items cancels out.
+    A predicted value is the value of the trial that stopped it, plus the difference between the two
+    trials on the items that both have answered. The difficulty of these items thus cancels out.
     """
     own, shared, total = means(results), means(reference[: len(results)]), means(reference)
     values = {name: total[name] + own[name] - shared[name] for name in objectives}
@@ -82,7 +83,7 @@ def predicted(
 
 
 def _p_greater(differences: Sequence[float]) -> float:
-    """Return the one-sided p-value of "not above 0"; as in Optuna's pruner, zeros are split."""
+    """Return the one-sided p-value of "not above 0"; zeros are split as Optuna's pruner does."""
     if len(differences) < 2 or not any(differences) or math.fsum(differences) <= 0:
         return 1.0
     wilcoxon = require("scipy.stats", "search").wilcoxon

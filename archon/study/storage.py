@@ -1,7 +1,7 @@
 """The database of a study.
 
-A study is kept in SQLite, where a lock admits one worker at a time, or in PostgreSQL, for any
-number of workers (``archon.study.workers``).
+A study is stored in SQLite, where a lock allows one worker at a time, or in PostgreSQL, which
+allows any number of workers (``archon.study.workers``).
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
     import optuna
 
 IDENTITY = "archon"
-"""The attribute of a study that holds its identity."""
+"""Name of the study attribute that contains the study's identity."""
 _MOST_DIFFERENCES = 5
 _ADVISORY_KEY = 0x617263686F6E
-"""Of PostgreSQL's advisory lock: "archon" in ASCII."""
+"""Key of PostgreSQL's advisory lock: "archon" in ASCII."""
 _SECRET = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)
-"""Matches names of URL parameters whose values are secret."""
+"""Matches the names of URL parameters whose values are secret."""
 DATABASE = "study.db"
-"""The SQLite file in a study's folder."""
+"""Name of the SQLite file in a study's folder."""
 
 
 def study_folder(name: str) -> Path:
-    """Return the folder of a study's runs and, without another storage, of its database."""
+    """Return a study's folder, which contains its runs and, by default, its database."""
     return Path("runs") / safe_name(name)
 
 
 def safe_name(name: str) -> str:
-    """Return a name with only the characters that every file system allows."""
+    """Return a name in which only characters that every file system allows are kept."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", name)[:100].strip("-.") or "study"
 
 
@@ -60,13 +60,14 @@ def opened_study(
     Parameters
     ----------
     identity
-        The subject of the search as plain data; workers that differ in it cannot share a study.
+        A description of the search as plain data. Workers can share a study only if their
+        descriptions are equal.
 
     Raises
     ------
     UsageError
-        The storage cannot be opened; the study exists and ``config.resume`` is not set, or its
-        identity differs; or another process works on the SQLite file.
+        The storage cannot be opened. Or the study exists, and ``config.resume`` is False or its
+        identity differs. Or another process is using the SQLite file.
     MissingExtraError
         Optuna is not installed.
     """
@@ -86,7 +87,7 @@ def opened_study(
 
 
 def _identify(study: optuna.Study, url: str, identity: Mapping[str, Any], *, resume: bool) -> None:
-    """Store the identity in a new study; refuse an existing one that must not be continued."""
+    """Store the identity in a new study; reject an existing study that must not be resumed."""
     name, place = study.study_name, public_url(url)
     known = study.user_attrs.get(IDENTITY)
     if known is None:
@@ -99,7 +100,7 @@ def _identify(study: optuna.Study, url: str, identity: Mapping[str, Any], *, res
         lines = found[:_MOST_DIFFERENCES]
         lines += ["…"] if len(found) > _MOST_DIFFERENCES else []
         raise UsageError(
-            f"the study {name!r} in {place} searches something else; choose another --study:\n  "
+            f"the study {name!r} in {place} is of a different search; choose another --study:\n  "
             + "\n  ".join(lines)
         )
     if not resume:
@@ -116,9 +117,9 @@ def opened_storage(url: str) -> Iterator[Any]:
     Raises
     ------
     UsageError
-        It cannot be opened.
+        The storage cannot be opened.
     StorageError
-        The database fails while it is open.
+        A database operation fails.
     """
     with _as_storage_errors(url):
         with in_turn(url):
@@ -134,9 +135,9 @@ def storage_to_read(place: str | Path) -> Iterator[Any]:
     Raises
     ------
     UsageError
-        It cannot be opened, or holds no studies.
+        The storage cannot be opened, or contains no studies.
     StorageError
-        The database fails while it is open.
+        A database operation fails.
     """
     sqlalchemy = require("sqlalchemy", "search")
     url = place if isinstance(place, str) else sqlite_url(place)
@@ -151,7 +152,7 @@ def storage_to_read(place: str | Path) -> Iterator[Any]:
             has = sqlalchemy.inspect(engine).has_table
             known = all(map(has, ("studies", "trials", "version_info", "alembic_version")))
         if not known:
-            raise UsageError(f"{public_url(url)} holds no study: it has none of Optuna's tables")
+            raise UsageError(f"{public_url(url)} contains no study: Optuna's tables are missing")
         with _closing(_storage(url, engine_kwargs=options, skip_table_creation=True)) as storage:
             yield storage
 
@@ -173,10 +174,10 @@ def _closing(storage: Any) -> Iterator[Any]:
 
 @contextmanager
 def in_turn(url: str) -> Iterator[None]:
-    """Keep other workers of a PostgreSQL study out of the block.
+    """Let only one worker of a PostgreSQL study run the block at a time.
 
-    It protects a read that is followed by a write: creating tables or a study, where Optuna lets
-    one of two workers fail, and claiming the finals.
+    The lock protects a read that is followed by a write. This is needed for creating tables or a
+    study, which fails in Optuna if two workers do it at the same time, and for claiming the finals.
     """
     if not url.startswith("postgresql"):
         yield
@@ -193,7 +194,7 @@ def in_turn(url: str) -> Iterator[None]:
 
 @contextmanager
 def _as_usage_errors(url: str) -> Iterator[None]:
-    """Turn a failure to open a storage into a ``UsageError``."""
+    """Convert a failure to open a storage to a ``UsageError``."""
     if "://" not in url:
         raise UsageError(
             f"the storage {public_url(url)} is not a URL; write it as sqlite:///FILE or "
@@ -201,7 +202,7 @@ def _as_usage_errors(url: str) -> Iterator[None]:
         )
     if not is_for_one(url) and "@" in url.rpartition("@")[0].partition("?")[0]:
         # SQLAlchemy would read the part after this "@" as the host, and print it.
-        raise UsageError(f'write the "@" in the password of {public_url(url)} as %40')
+        raise UsageError(f'the password in {public_url(url)} contains "@"; write it as %40')
     try:
         yield
     except Exception as error:
@@ -211,7 +212,7 @@ def _as_usage_errors(url: str) -> Iterator[None]:
 
 @contextmanager
 def _as_storage_errors(url: str) -> Iterator[None]:
-    """Turn a failure of the database into a ``StorageError``."""
+    """Convert a database failure to a ``StorageError``."""
     sqlalchemy = require("sqlalchemy.exc", "search")
     optuna = require("optuna.exceptions", "search")
     try:
@@ -223,13 +224,13 @@ def _as_storage_errors(url: str) -> Iterator[None]:
 
 
 def is_for_one(url: str) -> bool:
-    """Return whether a storage admits only one worker."""
+    """Return whether a storage allows only one worker."""
     return url.startswith("sqlite")
 
 
 @contextmanager
 def _locked_file(url: str) -> Iterator[None]:
-    """Lock a SQLite file, which only one worker may write."""
+    """Lock a SQLite file, to which only one worker may write."""
     if not is_for_one(url):
         yield
         return
@@ -237,7 +238,7 @@ def _locked_file(url: str) -> Iterator[None]:
 
     def refuse() -> None:
         raise UsageError(
-            f"another process works on the study in {path}; for several workers, use a storage "
+            f"another process is using the study in {path}; for several workers, use a storage "
             "such as postgresql+psycopg://…"
         )
 
@@ -251,7 +252,7 @@ def _locked_file(url: str) -> Iterator[None]:
 
 
 def public_url(url: str) -> str:
-    """Return the URL without its passwords, even if it is malformed."""
+    """Return a URL without its passwords, even if the URL is malformed."""
     account, at, place = url.rpartition("@")
     if is_for_one(url):
         return url

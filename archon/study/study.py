@@ -1,4 +1,4 @@
-"""The loop of a study: sample a configuration, try it on growing rungs, store the outcome."""
+"""The study loop: sample a configuration, evaluate it on larger and larger rungs, and store it."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
 MAX_FRUITLESS = 200
 """The search ends after this many rejected or repeated configurations in a row."""
 MAX_FAILED = 3
-"""The search gives up after this many trials in a row in which every item failed."""
+"""The search fails after this many trials in a row in which every item failed."""
 WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class _Finished:
-    """A finished trial: its record, and what the sampler learns from it."""
+    """A finished trial: its record, and the values from which the sampler learns."""
 
     record: TrialRecord
     values: Sequence[float] | None = None
-    """One per objective; None uses those of the record."""
+    """One value per objective; None uses the record's values."""
     excess: Mapping[str, float] | None = None
-    """Constraint → excess; None computes it from the record's results."""
+    """Constraint → excess; None computes the excess from the record's results."""
 
 
 @dataclass
 class Search:
-    """The loop of one worker of a study."""
+    """Runs the study loop of one worker."""
 
     config: SearchConfig
     space: Space
@@ -85,7 +85,7 @@ class Search:
                 await self._run_trial(past)
 
     def _is_exhausted(self, past: Sequence[TrialRecord]) -> bool:
-        """Return whether all configurations were tried, or many in a row gave nothing new."""
+        """Return whether all configurations were tried, or many in a row were not new."""
         if self._num_fruitless >= MAX_FRUITLESS:
             return True
         if not self._num_fruitless or self._num_points is None:
@@ -151,7 +151,7 @@ class Search:
         candidate: TrialCandidate,
         past: Sequence[TrialRecord],
     ) -> _Finished:
-        """Evaluate a candidate rung by rung until it is complete, hopeless or above a limit."""
+        """Evaluate a candidate rung by rung until it is complete, unpromising or above a limit."""
         folder = trial.user_attrs.get(RETRY_OF, trial.number)
         objectives, limits = self.config.objectives, self.config.limits
         best = front(past, objectives) if len(objectives) > 1 else candidates_for_best(past)
@@ -176,7 +176,7 @@ class Search:
         return _Finished(record("whole"))
 
     def _report(self, trial: Trial, results: Sequence[ItemResult], seen: int) -> None:
-        """Report to Optuna's pruner the results after the first ``seen``."""
+        """Report all results except the first ``seen`` to Optuna's pruner."""
         if len(self.config.objectives) == 1:
             for i in range(seen, len(results)):
                 trial.report(getattr(results[i], self.config.objectives[0]), i)
@@ -187,7 +187,7 @@ class Search:
         results: Sequence[ItemResult],
         references: Mapping[int, Sequence[ItemResult]],
     ) -> int | None:
-        """Return the complete trial that makes this one hopeless; None if it should continue."""
+        """Return the complete trial because of which this one should stop; None to continue."""
         if not self.config.stops_early or not references:
             return None
         if len(self.config.objectives) > 1:
@@ -248,14 +248,14 @@ class Search:
         self._event(TrialFinished(record))
 
     def _constrain(self, trial: Trial, excess: Mapping[str, float]) -> None:
-        """Set every constraint of the search, so that all trials have the same ones."""
+        """Set every constraint of the search, so that all trials have the same constraints."""
         if self.space.spec.forbidden or IN_SPACE in excess:
             trial.set_constraint(IN_SPACE, excess.get(IN_SPACE, 0.0))
         for name in self.config.limits.given:
             trial.set_constraint(name, excess.get(name, 0.0))
 
     def _count(self, record: TrialRecord) -> None:
-        """Count trials in a row without a new architecture, and those without an answer."""
+        """Count trials in a row without a new architecture, and those without any answer."""
         if record.outcome in ("rejected", "repeated"):
             self._num_fruitless += 1
             return

@@ -1,4 +1,4 @@
-"""Evaluation of a trial: build its architecture, and ask it the first items."""
+"""Evaluate a trial: build its architecture, and ask it the first items."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class TrialCandidate:
     """The architecture of a configuration, ready to be evaluated."""
 
     digest: str
-    """Equal for configurations with the same architecture."""
+    """Digest that is equal for configurations with the same architecture."""
     estimate: Mapping[str, float]
-    """Expected ``tokens`` and ``calls`` of an answer."""
+    """Expected ``tokens`` and ``calls`` per answer."""
     architecture: Architecture | None = None
 
 
@@ -39,43 +39,43 @@ class Measured:
     """The results of a candidate on the first items."""
 
     results: Sequence[ItemResult]
-    """In the order of the items."""
+    """One result per item, in item order."""
     generated_tokens: int = 0
     completion_tokens: int = 0
     cost_tokens: int = 0
     run: str | None = None
     error: str | None = None
-    """Why the first failed item failed."""
+    """The error of the first item that failed."""
     is_cut: bool = False
-    """True if the run ended early because it was certain to exceed a limit; ``results`` then cover
-    only the answered items."""
+    """True if the run ended early because it was certain to exceed a limit. In this case,
+    ``results`` cover only the answered items."""
 
 
 class Subject(Protocol):
-    """The object of a study: ``Architectures``, or a fake of them."""
+    """Interface to what a study evaluates: ``Architectures``, or a fake in tests."""
 
     @property
     def num_items(self) -> int: ...
 
     def candidate(self, point: Point) -> TrialCandidate:
-        """Build the candidate of a configuration; raise ``RejectedError`` if it is not valid."""
+        """Build the candidate of a configuration; raise ``RejectedError`` if it is invalid."""
         ...
 
     async def measure(self, candidate: TrialCandidate, trial: int, num_items: int) -> Measured:
-        """Ask the first ``num_items`` items; those of earlier calls are not asked again."""
+        """Ask the first ``num_items`` items, except those asked in earlier calls."""
         ...
 
 
 @dataclass
 class Architectures:
-    """Builds architectures of a space, and asks them the items of a benchmark."""
+    """Builds the architectures of a space, and asks them the items of a benchmark."""
 
     space: Space
     load: Callable[[ArchitectureSpec], Architecture]
     evaluation: Callable[[Architecture], Evaluation]
     items: Sequence[Item]
     folder: Path
-    """Holds the folder of each trial's run."""
+    """The folder that contains the run folder of each trial."""
     pool: DrawPool | None
     limits: SearchLimits = field(default_factory=SearchLimits)
     on_progress: OnProgress | None = None
@@ -127,11 +127,11 @@ class Architectures:
 
 
 class _LimitBrokenError(Exception):
-    """Ends an evaluation; its answers stay in the folder."""
+    """Ends an evaluation because a limit is exceeded; finished answers are kept in the folder."""
 
 
 def measured(path: Path, items: Sequence[Item]) -> Measured:
-    """Read the results of a run on those of the items that it was asked."""
+    """Read a run's results on these items; items that it was not asked are left out."""
     records = {record.item: record for record in read_run(path).records()}
     asked = [records[item.id] for item in items if item.id in records]
     return Measured(
@@ -145,7 +145,7 @@ def measured(path: Path, items: Sequence[Item]) -> Measured:
 
 
 def digest_of(spec: ArchitectureSpec) -> str:
-    """Return a digest of everything but the architecture's name and description."""
+    """Return a digest of an architecture, ignoring its name and description."""
     data: dict[str, Any] = spec.model_dump(mode="json", exclude={"name", "description"})
     data["nodes"] = list(data["nodes"].items())  # equal nodes sample in the order of declaration
     return digest_of_data(data)

@@ -1,9 +1,9 @@
 """Workers of a study: their heartbeats, and the takeover of stale trials.
 
-A worker increments a counter in an attribute of the trial that it runs. If the counter of a
-running trial stands still, another worker takes the trial over: it marks the trial as failed, which
-the database lets only one worker do, and enqueues its choices again. Clocks of different machines
-are never compared.
+A worker increments a counter in an attribute of the trial that it runs. If the counter of a running
+trial stops increasing, another worker takes the trial over. It marks the trial as failed, which the
+database allows only once, and enqueues its configuration again. Clocks of different machines are
+never compared.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ async def beating(beat: Callable[[int], None]) -> AsyncIterator[None]:
 
 
 def is_gone(worker: str) -> bool:
-    """Return whether a worker is known to be dead: a process of this machine that has ended."""
+    """Return whether a worker's process was on this machine and has ended."""
     host, process, _ = worker.rsplit("/", 2)
     if host != socket.gethostname():
         return False
@@ -71,11 +71,11 @@ def is_gone(worker: str) -> bool:
 
 @dataclass
 class Worker:
-    """One process that works on a study, sends heartbeats and takes over stale trials."""
+    """A process that works on a study. It sends heartbeats and takes over stale trials."""
 
     study: optuna.Study
     is_alone: bool
-    """True if no other worker can exist, so that every running trial belongs to a dead one."""
+    """True if no other worker can exist, so that every running trial belongs to a dead worker."""
     clock: Callable[[], float] = time.monotonic
     name: str = field(
         default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
@@ -99,7 +99,7 @@ class Worker:
         return {"worker": self.name, "count": count}
 
     def take_over_stale(self) -> list[int]:
-        """Give back every trial whose worker is gone; return their numbers."""
+        """Release every trial whose worker is dead; return the trials' numbers."""
         optuna = require("optuna", "search")
         running = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
         stale = [t for t in running if t.number not in self._own and self._is_stale(t)]
@@ -118,9 +118,11 @@ class Worker:
 
 
 def give_back(study: optuna.Study, trial: FrozenTrial | Trial) -> bool:
-    """Fail a running trial and enqueue its choices again; False if another worker finished it.
+    """Mark a running trial as failed, and enqueue its configuration again.
 
-    A worker that dies between the two steps loses the choices, and nothing else.
+    Return False if another worker finished the trial.
+
+    If a worker dies between the two steps, only this configuration is lost.
     """
     optuna = require("optuna", "search")
     try:

@@ -1,4 +1,4 @@
-"""The page of a study: its data, and its document."""
+"""Write the HTML page of a study: gather its data, and make the document."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _SHARED_STYLES = ("base.css", "overview.css")
 _SHARED_SCRIPTS = ("dom.js", "format.js", "stages.js", "wires.js", "charts.js")
-"""Files that this page shares with a run's."""
+"""Static files that this page shares with the page of a run."""
 STYLES = ("study.css",)
 SCRIPTS = (
     "plots.js",
@@ -42,7 +42,7 @@ SCRIPTS = (
 )
 _MAX_ARCHITECTURES = 8
 _PLANE = ("accuracy", "tokens")
-"""The objectives of the front that every page shows."""
+"""The objectives of the Pareto front that every page shows."""
 
 
 def write_study_page(stored: StoredStudy, output: Path) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def gather(stored: StoredStudy, output: Path) -> dict[str, Any]:
 class _Gatherer:
     stored: StoredStudy
     start: Path
-    """The folder that links are relative to."""
+    """The folder to which links are relative."""
 
     def __post_init__(self) -> None:
         identity = self.stored.identity
@@ -157,12 +157,12 @@ class _Gatherer:
         }
 
     def _sought(self, trial: FrozenTrial) -> Sequence[float]:
-        """Return a trial's values of the objectives, measured or predicted; none if it has none."""
+        """Return a trial's objective values, measured or predicted; empty if there are none."""
         asked = self.records[trial.number].outcome in ("whole", "stopped")
         return (trial.values or []) if asked else []
 
     def _under_way(self) -> list[dict[str, Any]]:
-        """Return the unfinished trials, which are running or whose worker has ended."""
+        """Return the unfinished trials, including those whose worker has ended."""
         running = [trial for trial in self.stored.trials if trial.state.name == "RUNNING"]
         return [
             {
@@ -174,7 +174,7 @@ class _Gatherer:
         ]
 
     def _link(self, run: str | None) -> dict[str, Any] | None:
-        """Return a run's path, and the link to it if the run is on this machine."""
+        """Return a run's path, and a link to it if the run is on this machine."""
         if run is None:
             return None
         path = Path(run)
@@ -188,7 +188,7 @@ class _Gatherer:
         return {"path": str(path), "href": href if page.is_file() else f"{href}/"}
 
     def _parameters(self) -> list[dict[str, Any]]:
-        """Return every parameter once, with its values if they can be listed."""
+        """Return every parameter once, with a list of its values if that is possible."""
         first: dict[str, Parameter] = {}
         for parameter in self.space.spec.all_parameters():
             first.setdefault(parameter.name, parameter)
@@ -216,7 +216,7 @@ class _Gatherer:
         return found
 
     def _finals(self) -> list[dict[str, Any]]:
-        """Return all finals, the latest first."""
+        """Return all finals, latest first."""
         found = []
         for number, entry in enumerate(self.finals, start=1):
             accuracy = self.records[entry["winner"]].values["accuracy"]
@@ -232,7 +232,7 @@ class _Gatherer:
         return beat and {"worker": beat["worker"], "is_gone": is_gone(beat["worker"])}
 
     def _architectures(self) -> list[dict[str, Any]]:
-        """Return the distinct architectures to show: the winner, the front, the next best."""
+        """Return the distinct architectures to show: the winner, the front, and the next best."""
         last = self.finals[-1] if self.finals else None
         listed = [
             *([(self.records[last["winner"]], "winner")] if last else []),
@@ -250,7 +250,7 @@ class _Gatherer:
         return list(shown.values())
 
     def _built(self, record: TrialRecord) -> dict[str, Any] | None:
-        """Build the architecture of a trial; None if it is not valid in this version."""
+        """Build the architecture of a trial; return None if it is invalid in this version."""
         try:
             return plain(self.space.build(record.point))
         except (SpecError, GraphError):
