@@ -1,4 +1,4 @@
-"""A child process that answers lines of JSON."""
+"""A child process that receives and answers lines of JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 
 class ChildError(ArchonError):
-    """A child process reported an error, or ended without an answer."""
+    """A child process reported an error or ended without an answer."""
 
 
 class ChildProcess:
@@ -27,9 +27,9 @@ class ChildProcess:
     arguments
         Arguments of the interpreter, such as ``["-m", "archon", "serve"]``.
     num_threads
-        Threads of the numeric libraries; None for their defaults.
+        Number of threads of the numeric libraries; None for their defaults.
     own_session
-        Start a new session, so that an interrupt of the terminal reaches only the parent.
+        Whether to start a new session, so that Ctrl-C in the terminal reaches only the parent.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class ChildProcess:
         return self.receive()
 
     def receive(self) -> Any:
-        """Return the next line that the process prints, decoded. Raises the errors of ``ask``."""
+        """Return the next line that the process prints, parsed; raises the errors of ``ask``."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -95,7 +95,7 @@ class ChildProcess:
         self._stderr.close()
 
     def _exit_reason(self) -> str:
-        """Wait for the end; return the status and the last line of standard error."""
+        """Wait for the process to end; return its status and the last line of standard error."""
         status = self._process.wait()
         self._stderr.seek(0)
         last = self._stderr.read().decode(errors="replace").strip().rpartition("\n")[2].strip()

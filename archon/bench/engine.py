@@ -38,16 +38,17 @@ def run_engine_bench(
 
     Returns
     -------
-    ``completion_tokens_per_second`` over the wall time, prefill included;
-    ``prefill_tokens_per_second``, the computed prompt tokens over the time of the steps with any;
-    ``decode_tokens_per_second`` over the other steps; ``decode_shares``, the shares of the compiled
-    kernels' phases and of the rest in the time of those other steps, None without compiled kernels;
-    ``peak_memory_bytes`` of the process, on CUDA of the device.
+    ``completion_tokens_per_second`` over the wall time, including prefill;
+    ``prefill_tokens_per_second``, the number of prompt tokens computed, divided by the time of all
+    steps that compute prompt tokens; ``decode_tokens_per_second`` over the remaining steps;
+    ``decode_shares``, the share of each phase of the compiled kernels, and of everything else, in
+    the time of these remaining steps (None without compiled kernels); ``peak_memory_bytes`` of the
+    process or, on CUDA, of the device.
 
     Raises
     ------
     EngineError
-        There is no such device, or the workload does not fit.
+        The device does not exist, or the workload does not fit in memory.
     """
     shape = Workload(**workload)
     engine = load_engine(path, precision, device=device, model_id=model_id, keep_in=keep_in)
@@ -111,7 +112,7 @@ def _time(engine: Engine, requests: list[GenerationRequest]) -> dict[str, Any]:
 
 
 def _kernel_seconds(engine: Engine) -> Counter[str]:
-    """Return the seconds in compiled kernels so far, by phase; empty without such kernels."""
+    """Return the seconds spent in compiled kernels so far, by phase; empty without such kernels."""
     decoder = engine.decoder
     return Counter(decoder.seconds if isinstance(decoder, NativeDecoder) else {})
 

@@ -1,4 +1,4 @@
-"""Benchmark of the graph's overhead: time and memory per question with instant models."""
+"""Measure the graph's overhead: time and memory per question, with models that reply instantly."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from archon.graph.architecture import Architecture
 from archon.types import Question
 
 WARM_UP_SHARE = 0.1
-"""Share of the questions that warm up caches and the allocator before memory growth counts."""
+"""Share of the questions used to warm up caches and the allocator before memory is measured."""
 
 
 def run_graph_bench(
@@ -23,8 +23,9 @@ def run_graph_bench(
 
     Returns
     -------
-    The figures. Milliseconds are wall time, including the writing of traces. Memory growth is that
-    of the process's peak after the warm-up, None where the system does not report memory.
+    The figures. Milliseconds are wall time, including the time to write traces. Memory growth is
+    the growth of the process's peak memory after the warm-up; None if the system does not report
+    memory.
     """
     return asyncio.run(_bench(architecture, num_questions, num_concurrent))
 

@@ -1,4 +1,4 @@
-"""Description of this machine, and the memory of this process."""
+"""Describe this machine, and measure the memory of this process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 _CPUINFO, _MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 _PACKAGES = ("torch", "llama-cpp-python", "transformers")
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16")
-"""Instruction sets for numbers of low precision."""
+"""Instruction sets for low-precision arithmetic."""
 
 
 def num_cores() -> int:
@@ -24,7 +24,7 @@ def num_cores() -> int:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return CPU, cores, relevant instruction sets, system, versions of packages, and date."""
+    """Return the CPU, cores, relevant instruction sets, system, package versions, and date."""
     flags = (_field(_CPUINFO, "flags") or "").split()
     return {
         "cpu": _field(_CPUINFO, "model name") or platform.processor() or platform.machine(),
@@ -38,13 +38,13 @@ def describe_machine() -> dict[str, Any]:
 
 
 def available_memory_bytes() -> int | None:
-    """Return the memory available without swapping; None where the system does not report it."""
+    """Return the memory available without swapping; None if the system does not report it."""
     text = _field(_MEMINFO, "MemAvailable")
     return int(text.split()[0]) * 1024 if text else None
 
 
 def peak_memory_bytes() -> int | None:
-    """Return the peak memory of this process; None where the system does not report it."""
+    """Return the peak memory of this process; None if the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows has none

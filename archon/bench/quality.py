@@ -1,4 +1,4 @@
-"""Quality of the precisions: the perplexity of a text by the same weights in each of them."""
+"""Compare precisions: the perplexity of a text under the same weights at each precision."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def perplexities(
     num_tokens: int,
     window: int,
 ) -> Iterator[dict[str, Any]]:
-    """Compute the perplexity of a text in each precision.
+    """Compute the perplexity of a text at each precision.
 
     Parameters
     ----------
     text
-        A text file, or a ``.jsonl`` file with the text in its strings.
+        A text file, or a ``.jsonl`` file whose strings are the text.
     num_tokens
         Maximum number of tokens of the text.
     window

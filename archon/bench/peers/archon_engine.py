@@ -22,7 +22,7 @@ _WARM_UP_TOKENS = 4
 
 
 class ArchonEngine:
-    """Archon's engine, which gets all requests of the workload at the same time."""
+    """Archon's engine, to which all requests of the workload are submitted at the same time."""
 
     def __init__(self, task: PeerTask) -> None:
         torch.set_num_threads(task.threads)
@@ -52,9 +52,9 @@ class ArchonEngine:
         return self.task.workload.requests(self.task.vocab_size, seed)
 
     def _finish(self, requests: list[GenerationRequest]) -> float:
-        """Run requests to their end; return the time at which all samples had their first token.
+        """Run requests until they end; return the time at which all samples had their first token.
 
-        The time (``perf_counter``) is 0 unless only decoding is timed.
+        The time is a value of ``perf_counter``; it is 0 unless only decoding is timed.
         """
         first_token = 0.0
         started: set[tuple[int, int]] = set()

@@ -1,8 +1,8 @@
-"""A contender in a child process, which loads once and runs a round for each seed.
+"""Run a contender in a child process, which loads it once and runs a round for each seed.
 
-The parent's first message has the factory, the task and earlier settings. Each later message is the
-seed of a round. Between rounds the child waits for a line, and uses no CPU time while other
-contenders are measured.
+The parent's first message contains the factory, the task and earlier settings. Each later message
+is the seed of a round. Between rounds, the child waits for input, so it uses no CPU time while
+other contenders are measured.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from archon.errors import ArchonError
 
 
 class ContenderProcess:
-    """Handle of a contender in the parent. An interrupt of the terminal does not reach the child.
+    """The parent's handle of a contender's process. Ctrl-C does not reach the child.
 
     Parameters
     ----------
     factory
         ``module:function`` that loads the contender.
     settings
-        The settings of an earlier process of the same contender.
+        The settings from an earlier process of the same contender.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""llama.cpp through the low-level functions of llama-cpp-python, in its fastest configuration.
+"""Run llama.cpp in its fastest configuration, via the low-level API of llama-cpp-python.
 
-The shared prefix is computed once and copied to every sequence; each call decodes one token per
-sequence of the batch. A calibration before the first round finds the fastest attention, layout of
-the cache and batch size.
+The shared prefix is computed once and copied to every sequence. Each call decodes one token per
+sequence of the batch. A calibration before the first round finds the fastest attention, cache
+layout and batch size.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class LlamaCpp:
         choices = candidate_rows(self.task)
         if choices[-1] >= _MAX_SEQUENCES:
             raise UsageError(
-                f"llama.cpp decodes at most {_MAX_SEQUENCES - 1} samples of a prompt together; "
+                f"llama.cpp decodes at most {_MAX_SEQUENCES - 1} samples per prompt at once; "
                 "lower --samples-per-prompt"
             )
         medium = middle_of(choices)
@@ -87,7 +87,7 @@ class LlamaCpp:
         }
 
     def _rate(self, rows: int, layout: Layout) -> float:
-        """Return the tokens per second of the best of a few steps half-way through decoding."""
+        """Return the best tokens per second among a few steps halfway through decoding."""
         session = LlamaSession(self.lib, self.model, self.task, rows, layout)
         try:
             w = self.task.workload
@@ -108,7 +108,7 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def load(task: PeerTask, settings: Mapping[str, Any] | None) -> LlamaCpp:
-    """Load the file unchanged."""
+    """Load the weights as they are in the file."""
     return _load(task, settings)
 
 

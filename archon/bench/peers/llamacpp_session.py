@@ -1,6 +1,6 @@
-"""A batch of sequences in one llama.cpp context: a shared prefix, prompts, then decoding steps.
+"""A batch of sequences in a llama.cpp context, with a shared prefix, prompts and decoding steps.
 
-The functions and structures are those of llama.cpp's ``llama.h`` in llama-cpp-python.
+The functions and structures are from llama.cpp's ``llama.h``, as exposed by llama-cpp-python.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _MICRO_BATCH = 512
 _CELLS_MULTIPLE = 256
 _TOP_K, _TEMPERATURE, _SEED = 40, 0.8, 1
 _PREFIX = 0
-"""The sequence with the shared prefix; decoding sequences are 1, 2, …"""
+"""Id of the sequence with the shared prefix; decoding sequences have the ids 1, 2, …"""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Context options: flash attention, and whether sequences share one KV buffer."""
+    """Context options: whether to use flash attention, and whether to share one KV buffer."""
 
     flash_attention: bool
     kv_unified: bool
@@ -54,14 +54,14 @@ class LlamaSession:
         return len(self.tokens)
 
     def begin(self, shared_ids: Sequence[int]) -> None:
-        """Clear the context, and compute the prefix."""
+        """Clear the context, and compute the shared prefix."""
         self.lib.llama_memory_clear(self.memory, False)
         self.tokens = []
         if shared_ids:
             self._decode([(_PREFIX, at, token, False) for at, token in enumerate(shared_ids)])
 
     def start(self, prompts: Sequence[Sequence[int]]) -> None:
-        """Compute the rest of each prompt after the prefix, and sample all first tokens."""
+        """Compute the part of each prompt after the prefix, and sample all first tokens."""
         samples, shared = self.task.workload.samples_per_prompt, self.task.shared_tokens
         for sequence in range(1, self.rows + 1):
             self.lib.llama_memory_seq_rm(self.memory, sequence, -1, -1)
@@ -141,7 +141,7 @@ class LlamaSession:
         self.lib.llama_memory_seq_cp(self.memory, source, target, -1, -1)
 
     def _decode(self, entries: Sequence[tuple[int, int, int, bool]]) -> None:
-        """Compute entries of (sequence, position, token, True to keep the logits)."""
+        """Decode a batch; each entry is (sequence, position, token, whether to keep the logits)."""
         batch = self.batch
         for i, (sequence, position, token, keeps_logits) in enumerate(entries):
             batch.token[i], batch.pos[i] = token, position
@@ -155,7 +155,7 @@ class LlamaSession:
     def _sample(self, entries: Sequence[int]) -> list[int]:
         """Sample a token from the logits of each given entry of the last batch.
 
-        All sequences share a sampler: its buffer of the size of the vocabulary stays in the
+        All sequences share a sampler, so that its vocabulary-sized buffer is kept in the
         processor's cache.
         """
         sample = self.lib.llama_sampler_sample

@@ -1,8 +1,9 @@
-"""``generate`` of the transformers library on the same weights in bfloat16.
+"""Run ``generate`` of the transformers library on the same weights in bfloat16.
 
-The shared prefix is computed once, the rest of each prompt once, and the cache is repeated for the
-samples. Plain batched prompts run the same steps after much more prefill (each sample computes its
-complete prompt). They are slower at every batch size and are not tried.
+The shared prefix is computed once, the remainder of each prompt is computed once, and the cache is
+repeated for the samples. Plain batched prompts run the same steps after much more prefill, because
+the complete prompt is computed for each sample. They are slower at every batch size, so they are
+not tried.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class TransformersGenerate:
         return Round(len(prompts), num_sequences * w.new_tokens, end - start, once_seconds)
 
     def prefix_cache(self, prompt: Sequence[int]) -> Any:
-        """Compute the keys and values of the shared tokens, None if no tokens are shared."""
+        """Compute the keys and values of the shared tokens; return None if no tokens are shared."""
         shared = self.task.shared_tokens
         if not shared:
             return None
@@ -71,7 +72,7 @@ class TransformersGenerate:
     def generate(
         self, prompts: Sequence[Sequence[int]], prefix: Any, new_tokens: int, **how: Any
     ) -> Tensor:
-        """Sample all completions of some prompts in one batch.
+        """Sample all completions for some prompts in one batch.
 
         Returns
         -------
@@ -115,7 +116,7 @@ class TransformersGenerate:
         }
 
     def _rate(self, rows: int, prompts: Sequence[Sequence[int]], prefix: Any) -> float:
-        """Return the tokens per second of a few steps after the first."""
+        """Return the tokens per second of a few steps, excluding the first."""
         clock = _Clock()
         some = prompts[: max(1, rows // self.task.workload.samples_per_prompt)]
         steps = CALIBRATION_STEPS
@@ -131,16 +132,16 @@ class _Clock:
         self._num_calls = 0
 
     def put(self, value: Tensor) -> None:
-        """Receive the prompt at the first call of a streamer, a token at each later one."""
+        """Receive the prompt on the first call, and a token on each later call."""
         self._num_calls += 1
         if self._num_calls == 2:
             self.first_token = time.perf_counter()
 
     def end(self) -> None:
-        """Do nothing; the protocol of streamers has this method."""
+        """Do nothing. The streamer protocol requires this method."""
 
     def __call__(self, ids_BT: Tensor, scores: Any, **_: Any) -> Tensor:
-        """Stop no sequence; a stopping criterion is called after each token."""
+        """Record the time after each token, and never stop a sequence."""
         self.first_token = self.first_token or time.perf_counter()
         return torch.zeros(len(ids_BT), dtype=torch.bool)
 
@@ -152,7 +153,7 @@ def load(task: PeerTask, settings: Mapping[str, Any] | None) -> TransformersGene
 
 
 def load_model(path: Path, dtype: torch.dtype) -> Any:
-    """Load the model of a file, without tokens that end its sequences."""
+    """Load a file's model, without tokens that end sequences."""
     from archon.bench.peers.transformers_model import transformers_model
 
     model = transformers_model(weights_of(open_model(path)), dtype)

@@ -1,4 +1,4 @@
-"""A model of the transformers library with parameters that the engine reads."""
+"""Make a model of the transformers library from parameters that the engine reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from archon.engine.model.weights import WeightSource, layer_parameters
 
 
 def transformers_model(source: WeightSource, dtype: torch.dtype) -> Any:
-    """Make a causal LM of transformers from a source's parameters, rounded to ``dtype``."""
+    """Make a transformers causal LM from a source's parameters, rounded to ``dtype``."""
     import transformers
 
     config = source.config
@@ -39,7 +39,7 @@ def transformers_model(source: WeightSource, dtype: torch.dtype) -> Any:
 
 
 def state_dict(source: WeightSource, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the parameters by their names in transformers."""
+    """Return the parameters, keyed by their names in transformers."""
     embedding = source.embedding().to(dtype)
     head = source.head().to(dtype)
     layers = {name: parameter.to(dtype) for name, parameter in layer_parameters(source)}

@@ -1,4 +1,4 @@
-"""The overhead of serving: rounds of the engine alone, the server, and the server streaming."""
+"""Measure the overhead of serving: compare the engine alone with the server, in rounds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 NUM_ALONE = 8
-"""Requests of the single client in each of its turns, which time the first token."""
+"""Number of requests in each turn of the single client, which measures the time to first token."""
 GOALS = {"whole": 0.9, "streamed": 0.75}
-"""Minimum ratio to the engine's tokens per second, the clients' time deducted."""
+"""Minimum ratio to the engine's tokens per second, after deducting the clients' CPU time."""
 FIRST_TOKEN_GOAL = 1.3
-"""Maximum ratio to the engine's time to the first token with a single client."""
+"""Maximum ratio to the engine's time to first token, with a single client."""
 _NAMES = {"engine": "engine alone", "whole": "served", "streamed": "served, streamed"}
 
 
@@ -36,17 +36,17 @@ class AskEngine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """Sizes of a measurement. A turn is one load of one round."""
+    """Sizes of a measurement. Each round consists of several turns with one load each."""
 
     questions: Questions
     num_clients: int
     times: int
-    """Requests per question."""
+    """Number of requests per question."""
     seconds: float
-    """Time of each turn after which no request starts."""
+    """Time in each turn after which no request starts."""
     rounds: int
     max_requests: int
-    """Upper bound of the requests of each turn."""
+    """Maximum number of requests in each turn."""
     cores: int
 
 
@@ -59,13 +59,13 @@ class Overhead:
     alone: dict[str, LoadTally]
     num_checked: int = 0
     num_same: int = 0
-    """Checked texts of the server that equal the engine's."""
+    """Number of the server's texts that were checked and equal the engine's."""
     rounds: int = 0
-    """Finished rounds."""
+    """Number of finished rounds."""
     interrupted: bool = False
 
     def result(self, memory: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-        """Return all figures; ``memory`` is the server's."""
+        """Return all figures; ``memory`` is the server's memory over time."""
         return {
             "rounds": self.rounds,
             "interrupted": self.interrupted,
@@ -79,7 +79,7 @@ class Overhead:
 def measure_overhead(
     plan: LoadPlan, engine: AskEngine, server: MeasuredServer, report: Callable[[str], None]
 ) -> Overhead:
-    """Warm up engine and server, and compare their texts; then run the rounds.
+    """Warm up the engine and the server, compare their texts, and run the rounds.
 
     After an interrupt, the finished rounds are kept.
     """
@@ -119,7 +119,7 @@ def _round(
     engine: AskEngine,
     server: MeasuredServer,
 ) -> str:
-    """Run all turns of a round; return a text with their rates."""
+    """Run all turns of a round; return a line of text with their rates."""
     plan, first = comparison.plan, 1 + 5 * number
     asks = [plan.questions.asks(first + k, plan.max_requests, plan.times) for k in range(3)]
     settings: dict[str, Any] = {"num_clients": plan.num_clients, "seconds": plan.seconds}
@@ -150,7 +150,7 @@ class LoadTally(Answers):
     """Totals of several turns, without their texts."""
 
     model_cpu_seconds: float | None = 0.0
-    """None if any turn does not report it."""
+    """None if it is unknown for any turn."""
 
     def add(self, answers: Answers) -> None:
         """Add a turn."""
@@ -166,18 +166,18 @@ class LoadTally(Answers):
         self.failures += answers.failures
 
     def rate(self, num_cores: int | None = None) -> float | None:
-        """Return the tokens per second, without the clients' share of the time if cores are given.
+        """Return the tokens per second; if ``num_cores`` is given, deduct the clients' CPU time.
 
-        That share is ``client_cpu_seconds / (seconds × num_cores)``.
+        The share of time deducted is ``client_cpu_seconds / (seconds × num_cores)``.
         """
         deducted = 0.0 if num_cores is None else self.client_cpu_seconds / num_cores
         seconds = self.seconds - deducted
         return self.completion_tokens / seconds if seconds > 0 else None
 
     def cpu_per_token(self) -> float | None:
-        """Return the CPU seconds per token, the clients' excluded; None if unknown.
+        """Return the CPU seconds per token, excluding the clients; None if unknown.
 
-        Other programs on the machine hardly affect this figure.
+        This figure is hardly affected by other programs on the machine.
         """
         if self.model_cpu_seconds is None or not self.completion_tokens:
             return None
@@ -185,7 +185,7 @@ class LoadTally(Answers):
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """Return the smallest value that at least this share of the values does not exceed.
+    """Return the smallest value that is at least as large as this share of the values.
 
     >>> quantile([4.0, 1.0, 3.0, 2.0], 0.5), quantile([], 0.5)
     (2.0, None)
@@ -199,14 +199,14 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 def summary(
     loads: Mapping[str, LoadTally], alone: Mapping[str, LoadTally], cores: int
 ) -> dict[str, Any]:
-    """Return the figures of the engine and the server, with ratios to the engine's.
+    """Return the figures of the engine and the server, with ratios to the engine's figures.
 
     Parameters
     ----------
     loads
-        ``engine``, ``whole`` and ``streamed`` with all clients.
+        The totals of ``engine``, ``whole`` and ``streamed`` with all clients.
     alone
-        ``engine`` and ``streamed`` with a single client.
+        The totals of ``engine`` and ``streamed`` with a single client.
     """
     engine_rate, engine_cpu = loads["engine"].rate(), loads["engine"].cpu_per_token()
     rows: dict[str, Any] = {}
@@ -234,7 +234,7 @@ def summary(
 
 
 def _first_tokens(engine: LoadTally, served: LoadTally) -> dict[str, Any]:
-    """Return quantiles of the seconds to the first token of both, and their ratio."""
+    """Return quantiles of the time to first token for both, and their ratio."""
     result: dict[str, Any] = {}
     for name, share in (("p50", 0.5), ("p95", 0.95)):
         base = quantile(engine.first_token_seconds, share)
