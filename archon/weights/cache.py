@@ -1,4 +1,4 @@
-"""The cache folder of pulled weights, with a record of what was verified.
+"""The cache folder of pulled weights, with records of verified models.
 
 ::
 
@@ -10,7 +10,7 @@
     <cache>/draws.sqlite3                 the pool of samples (``archon.lm.pool``)
 
 The folder is ``ARCHON_CACHE``, by default Archon's folder in the user's cache. Files from the hub
-stay in the hub's own cache, and the user's files stay where they are; the record has their path.
+are kept in the hub's own cache, and the user's files are not moved; the record contains their path.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ RECORD_NAME = "verified.json"
 
 
 def cache_dir() -> Path:
-    """Return Archon's cache folder, whose files can all be fetched or computed again."""
+    """Return Archon's cache folder. All of its files can be fetched or computed again."""
     chosen = os.environ.get("ARCHON_CACHE")
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("archon")
 
 
 def model_dir(name: str) -> Path:
-    """Return the folder of a card's weights, named like the card.
+    """Return the folder of a card's weights, which has the card's name.
 
     If the name is not a safe file name, unsafe characters are replaced and a digest is appended.
     """
@@ -52,7 +52,7 @@ def model_dir(name: str) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class VerifiedModel:
-    """Record of a verified model. Its size and modification time reveal later changes."""
+    """Record of a verified model, with size and modification time to detect later changes."""
 
     path: str
     sha256: str
@@ -73,7 +73,7 @@ class VerifiedModel:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Return size and modification time, summed over the files of a model."""
+    """Return the total size and the sum of modification times of a model's files."""
     stats = [file.stat() for file in files_of(path)]
     return sum(s.st_size for s in stats), sum(s.st_mtime_ns for s in stats)
 
@@ -112,9 +112,9 @@ def resolve(source: PathSource, base_dir: Path) -> Path:
 
 
 def find(card: LocalCard, base_dir: Path) -> Path | None:
-    """Return the path of the card's weights if they are present and verified, else None.
+    """Return the path of the card's weights; None if they are missing or not verified.
 
-    Weights of a path without a digest need not be verified. Nothing is downloaded.
+    Weights given by a path without a digest are not verified. Nothing is downloaded.
     """
     record = read_record(card.name)
     if record is not None and not record.is_current():
@@ -134,7 +134,7 @@ def find(card: LocalCard, base_dir: Path) -> Path | None:
 
 
 def same_weights(card: LocalCard) -> VerifiedModel | None:
-    """Return a current record of the card's weights from any card; None if there is none."""
+    """Return a current record of the card's weights from any card; None if no card has one."""
     wanted = {source.sha256 for source in card.sources if not isinstance(source, PathSource)}
     for path in sorted((cache_dir() / "models").glob(f"*/{RECORD_NAME}")):
         record = _read(path)
@@ -144,7 +144,7 @@ def same_weights(card: LocalCard) -> VerifiedModel | None:
 
 
 def find_anywhere(card: LocalCard, base_dir: Path) -> Path | None:
-    """Return what ``find`` returns; if that is None, look for the same weights of another card."""
+    """Return the result of ``find``; if it is None, find the same weights under another card."""
     path = find(card, base_dir)
     if path is not None:
         return path
@@ -153,7 +153,7 @@ def find_anywhere(card: LocalCard, base_dir: Path) -> Path | None:
 
 
 def remove(card: LocalCard) -> int:
-    """Delete the files of a card in Archon's cache; keep the user's files and the hub's cache.
+    """Delete a card's files from Archon's cache; keep the user's files and the hub's cache.
 
     Returns
     -------
@@ -180,5 +180,5 @@ def remove(card: LocalCard) -> int:
 
 
 def packed_files(digest: str) -> list[Path]:
-    """Return the files of packed weights with this digest, one per precision."""
+    """Return the packed files of the weights with this digest, one per precision."""
     return sorted((cache_dir() / "packed").glob(f"{digest[:32]}-*"))

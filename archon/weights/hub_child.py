@@ -1,4 +1,4 @@
-"""A script that calls one function of the hub's client.
+"""A script that calls a single function of the hub's client.
 
 Its argument is ``[function, arguments]`` as JSON. It prints the path that the function returns. If
 the function fails, it prints the error and its causes as JSON. It does not import Archon, so that
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def describe(error: BaseException) -> list[dict[str, Any]]:
-    """Return an error and all its causes as plain data, the error itself first.
+    """Return an error and all its causes as plain data, starting with the error itself.
 
     Suppressed causes are included: the client and the ``datasets`` library suppress the hub's own
     message when they raise an error of another type.
