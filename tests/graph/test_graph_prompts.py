@@ -139,7 +139,7 @@ def test_custom_texts_are_filled_in() -> None:
         (
             "generator",
             {"template": "program", "shots": 2},
-            "'program' allows no shots, because it asks for a program and worked examples",
+            "'program' template allows no shots, because it asks for a program, and worked",
         ),
         ("critic", {"template": "cot"}, "no template 'cot' for a critic"),
         ("generator", {"text": "{qestion} {question}"}, "did you mean 'question'?"),

@@ -51,7 +51,7 @@ def test_a_study_is_continued_only_with_resume(url: str) -> None:
 def test_two_spaces_under_one_name_are_refused(url: str) -> None:
     with opened(url):
         pass
-    differs = r"(?s)searches something else.*\$.space.name: 'a' stored, 'b' now"
+    differs = r"(?s)is of a different search.*\$.space.name: 'a' stored, 'b' now"
     with pytest.raises(UsageError, match=differs), opened(url, {"space": {"name": "b"}}):
         pass
 
@@ -115,7 +115,7 @@ def test_an_existing_study_is_reported_without_the_password() -> None:
     _identify(study, url, identity, resume=False)
     for other, reason in (
         (identity, "already exists"),
-        ({"space": "b"}, "searches something else"),
+        ({"space": "b"}, "is of a different search"),
     ):
         with pytest.raises(UsageError, match=reason) as caught:
             _identify(study, url, other, resume=False)

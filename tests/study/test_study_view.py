@@ -201,14 +201,18 @@ def foreign(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "name", "reason"),
     [
-        (lambda path: None, None, "no such file or folder"),
+        (lambda path: None, None, "the path does not exist"),
         (lambda path: path.mkdir(), None, "neither a run nor a study's study.db"),
         (lambda path: path.write_text("not a database, but long enough"), None, "cannot open"),
         (lambda path: path.touch(), None, "none of Optuna's tables"),
         (foreign, None, "none of Optuna's tables"),
         (lambda path: database(path, "one"), None, "not made by archon search"),
-        (lambda path: database(path, "one", "two", archon=IDENTITY), None, "holds 2 studies"),
-        (lambda path: database(path, "one", archon=IDENTITY), "on", "no study 'on'.*mean 'one'"),
+        (lambda path: database(path, "one", "two", archon=IDENTITY), None, "contains 2 studies"),
+        (
+            lambda path: database(path, "one", archon=IDENTITY),
+            "on",
+            "has no study 'on'.*mean 'one'",
+        ),
     ],
 )
 def test_a_missing_study_is_reported(
