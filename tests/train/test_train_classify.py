@@ -194,7 +194,7 @@ def test_pairs_are_read(tmp_path: Path) -> None:
         ({"held_out": 120}, "no texts are left for training"),
         ({"checkpoint_layers": True}, "for decoders"),
         ({"body": "half"}, "$.body"),
-        ({"good": 1}, "$.good: a good class needs"),
+        ({"good": 1}, "$.good: 'good' requires lines"),
         ({"good": "1"}, "no line has the label '1', which 'good'"),
         ({"good": True}, "$.good"),
     ],
