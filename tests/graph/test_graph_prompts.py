@@ -252,7 +252,7 @@ def test_a_pool_is_read_from_rows_in_the_format_of_gsm8k(tmp_path: Path) -> None
         ('{"question": "1 + 1?", "answer": "It is 2. ####"}', "does not end in '#### '"),
         ('{"question": "1 + 1?", "anwser": "#### 2"}', "did you mean 'answer'"),
         ('{"question": "1 + 1?", "answer": 2}', r"\$\.answer"),
-        ("[]", "every line of JSON Lines must be one object"),
+        ("[]", "every line of a JSON Lines file must be an object"),
     ],
 )
 def test_a_wrong_row_of_a_pool_is_named_by_file_and_line(

@@ -70,7 +70,7 @@ GOOD = {"prompt": "q", "completion": "a", "correct": True}
         ),
         ({"messages": [], "completion": "", "correct": True}, r"2: \$\.messages"),
         (GOOD | {"value": "5"}, "either all lines or no line must have"),
-        ([], "every line of JSON Lines must be one object"),
+        ([], "every line of a JSON Lines file must be an object"),
     ],
 )
 def test_a_malformed_line_is_rejected(row: object, reason: str, tmp_path: Path) -> None:

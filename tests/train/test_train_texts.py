@@ -47,7 +47,7 @@ def test_prompts_and_messages_become_dialogues(tmp_path: Path) -> None:
             r"\$\.messages\[0\]\.role: must be .*, not 'bot'",
         ),
         ({"messages": [{"role": "assistant", "content": "x"}]}, "the first message must not be"),
-        ([1], "every line of JSON Lines must be one object"),
+        ([1], "every line of a JSON Lines file must be an object"),
     ],
 )
 def test_an_error_names_a_malformed_line(tmp_path: Path, row: object, reason: str) -> None:
