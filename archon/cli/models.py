@@ -42,7 +42,7 @@ def ls(as_json: bool) -> None:
 def pull(name: str, as_json: bool) -> None:
     """Download a model's weights and verify their SHA-256 digest.
 
-    NAME is a catalogue name or a path. Weights that are already on this machine are verified again.
+    NAME is a catalogue name or a path. Weights that are already on this machine are only verified.
     """
     from archon.weights.cache import read_record
     from archon.weights.digest import digest_of

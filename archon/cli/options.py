@@ -1,4 +1,4 @@
-"""Options and checks that several commands use."""
+"""Options and checks shared by several commands."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Command(click.Command):
 
 
 def _takes_one_value(parameter: click.Parameter) -> bool:
-    """Return whether an option takes one value, which a repetition would overwrite."""
+    """Return True if an option accepts exactly one value, which a repetition would overwrite."""
     if not isinstance(parameter, click.Option) or parameter.multiple or parameter.count:
         return False
     return not parameter.is_flag or bool(parameter.secondary_opts)
 
 
 def command(function: Callable[..., int | None], kind: type[Command] = Command) -> click.Command:
-    """Make a command with the options ``--json`` and ``--log-level``."""
+    """Turn a function into a command that also has the ``--json`` and ``--log-level`` options."""
     with_level = click.option(
         "--log-level",
         type=click.Choice(LEVELS),
@@ -76,7 +76,7 @@ def require_optuna() -> None:
 
 
 def output_file(given: str | None) -> Path | None:
-    """Return the path given with ``--output`` after checks; None without the option.
+    """Check and return the path given with ``--output``; return None if it is not given.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def output_file(given: str | None) -> Path | None:
 
 
 def write_file(path: Path, parts: Iterable[str]) -> None:
-    """Write the parts of a text to a file.
+    """Write the concatenated parts to a file.
 
     Raises
     ------
@@ -119,14 +119,11 @@ models_option = click.option(
     help="Use the model NAME, a catalogue name or a path, for the role ROLE. Can be repeated.",
 )
 
-seed_option = click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Random seed for sampling.",
-)
+
+def seed_option(text: str = "Random seed for sampling.") -> Callable[[Any], Any]:
+    """Return the ``--seed`` option with this help text."""
+    return click.option("--seed", type=int, default=0, show_default=True, metavar="N", help=text)
+
 
 data_option = click.option(
     "--data",
@@ -161,6 +158,6 @@ def models_by_role(given: Sequence[str]) -> dict[str, Any]:
         if not (role and separator and name):
             raise UsageError(f"--model must be ROLE=NAME, not {text!r}")
         if role in models:
-            raise UsageError(f"--model names the role {role!r} twice")
+            raise UsageError(f"--model sets the role {role!r} twice; remove one of them")
         models[role] = name
     return models
