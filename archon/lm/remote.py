@@ -1,4 +1,4 @@
-"""Opening of a model on a server: reads keys from the environment and checks the addresses."""
+"""Open a model on a server: read keys from the environment, and check the addresses."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from archon.spec.model import FromVariable, OpenAICard
 
 
 def open_remote(card: OpenAICard, base_dir: Path | None = None) -> RemoteLM:
-    """Open the model of a card, with the keys from the environment variables that the card names.
+    """Open a card's model, with the API keys from the environment variables that the card names.
 
     Raises
     ------
     UsageError
-        A variable is not set or its value is not a key; an address is invalid or contains a
-        password; or the certificates that the environment names cannot be read.
+        A variable is not set, or its value is not an API key. An address is invalid or contains a
+        password. Certificates set in the environment cannot be read.
     """
     for number, url in enumerate(card.base_urls):
         if not _is_plain_address(url):

@@ -90,7 +90,7 @@ async def test_an_invalid_no_proxy_is_reported(value: str, monkeypatch: pytest.M
     with pytest.raises(RefusedError, match=r'NO_PROXY is invalid.*"trust_env" to false'):
         await text_of(remote("http://model.invalid/v1"))
     monkeypatch.setenv("HTTPS_PROXY", "ftp://me:secret@proxy")
-    with pytest.raises(RefusedError, match="HTTPS_PROXY is not a valid address"):
+    with pytest.raises(RefusedError, match="HTTPS_PROXY must be a valid proxy address"):
         await text_of(remote("http://model.invalid/v1"))
 
 
@@ -141,7 +141,7 @@ async def test_an_unknown_certificate_authority_is_an_error_that_names_the_varia
             RefusedError, match='ignored because the card sets "trust_env" to false'
         ):
             await text_of(remote(url, trust_env=False))
-        with pytest.raises(RefusedError, match="use the name in the certificate"):
+        with pytest.raises(RefusedError, match="use the host name of the certificate"):
             await text_of(remote(url.replace("localhost", "127.0.0.1")))
 
 

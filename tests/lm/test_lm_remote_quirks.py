@@ -83,7 +83,7 @@ async def test_a_reply_with_an_empty_finish_reason_is_complete_with_a_note(
         ({"content": None, "tool_calls": [{"id": "1"}]}, "called a tool"),
         ({"content": [{"type": "image_url"}]}, "a part of the type 'image_url'"),
         ({"content": [{"type": ["text"], "text": "x"}]}, "a part of the type"),
-        ({"content": {"text": "x"}}, "neither text nor a list"),
+        ({"content": {"text": "x"}}, "must be a string or a list"),
     ],
 )
 async def test_a_message_without_text_is_refused(values: dict[str, Any], words: str) -> None:

@@ -18,13 +18,12 @@ from archon.lm.local.tokenizer.added_tokens import AddedTokenFinder, AddedTokenM
 from archon.lm.local.tokenizer.config import TokenizerConfig
 
 LONG_TEXT = 50_000
-"""Length in characters above which encoding takes tens of milliseconds.
-
-Longer texts are encoded without blocking the event loop."""
+"""Text length in characters above which encoding is slow, so it runs in a thread.
+"""
 
 
 class TextTokenizer:
-    """Tokenizer of one model: encodes text to token ids and decodes them."""
+    """Tokenizer of one model, which encodes text to token ids and decodes them."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         self.tokens = config.tokens
@@ -35,7 +34,7 @@ class TextTokenizer:
         self._plain_ids = frozenset(config.special_ids.values()) - config.control_ids
 
     def encode(self, text: str) -> list[int]:
-        """Encode text; the name of a control token in it is encoded as ordinary text.
+        """Encode text. The name of a control token is encoded as ordinary text.
 
         Other added tokens are matched.
         """
@@ -47,7 +46,7 @@ class TextTokenizer:
         return ids + self.encode_pieces(text[at:])
 
     def encode_pieces(self, text: str) -> list[int]:
-        """Encode text by byte-pair encoding alone, without matching added tokens."""
+        """Encode text with byte-pair encoding only, without matching added tokens."""
         if not text:
             return []
         if len(text) > LONG_TEXT:  # unlike a single text, a batch lets other threads run
@@ -63,9 +62,9 @@ class TextTokenizer:
         Parameters
         ----------
         masked
-            The same text, with the content of messages replaced by a mask of equal length, so that
-            control tokens are found only in the template's own text. By default control tokens are
-            found everywhere in ``rendered``.
+            The same text, with message content replaced with a mask of equal length. Control tokens
+            are then found only in the template's own text. By default, they are found everywhere in
+            ``rendered``.
         """
         ids, at = list[int](), 0
         for match in self.control_matches(rendered if masked is None else masked):
@@ -116,9 +115,9 @@ class TextTokenizer:
 
 
 def _byte_letters() -> dict[str, int]:
-    """Return the inverse of GPT-2's map from the 256 bytes to printable letters.
+    """Return the inverse of GPT-2's mapping from the 256 bytes to printable letters.
 
-    GPT-2 maps printable bytes to themselves, and the others to the letters from U+0100.
+    GPT-2 maps printable bytes to themselves, and other bytes to letters from U+0100 upwards.
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in set(printable)]

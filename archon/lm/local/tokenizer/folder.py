@@ -1,9 +1,9 @@
-"""Reader of ``TokenizerConfig`` from ``tokenizer.json`` and related files of a model folder.
+"""Read ``TokenizerConfig`` from ``tokenizer.json`` and related files in a model folder.
 
 ``tokenizer.json`` defines how text is split and merged, and lists the *added* tokens. The
-``tokenizers`` library would match them anywhere in a text, but the content of a message must not
-produce control tokens. The tokenizer is therefore built without added tokens, and
-``added_tokens`` matches them.
+``tokenizers`` library would match them anywhere in a text, but message content must not produce
+control tokens. The tokenizer is therefore built without added tokens, and ``added_tokens`` matches
+them.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def tokenizer_config_of_folder(folder: ModelFolder) -> TokenizerConfig:
 
 
 def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
-    """Read tokenizer_config.json; in older folders, add the keys of special_tokens_map.json."""
+    """Read tokenizer_config.json. For older folders, add the keys of special_tokens_map.json."""
     config = folder.json(_TOKENIZER_CONFIG) or {}
     if "added_tokens_decoder" in config:
         return config
@@ -75,7 +75,7 @@ def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
 
 
 def _template_tokens(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the special tokens that are variables of the chat template: name → text."""
+    """Return the special tokens that are chat-template variables: name → text."""
     more = config.get("extra_special_tokens")
     stated = {name: value for name, value in config.items() if name.endswith("_token")}
     stated |= more if isinstance(more, dict) else {}
@@ -92,13 +92,13 @@ def _added_tokens(
     """Read the added tokens of tokenizer.json and of tokenizer_config.json, which takes precedence.
 
     A token is a control token if the files call it special, name its role (such as ``eos_token``)
-    or let it end a text, or if it looks like a marker (``is_marker``).
+    or list it as an end token, or if ``is_marker`` is true of it.
     """
     listed = stated.get("added_tokens") or []
     rows = listed if isinstance(listed, list) else [listed]
     decoder = config.get("added_tokens_decoder") or {}
     if not isinstance(decoder, dict):
-        raise _error(folder, "added_tokens_decoder is not an object", _TOKENIZER_CONFIG)
+        raise _error(folder, "added_tokens_decoder must be an object", _TOKENIZER_CONFIG)
     more = [config.get(key) for key in _MORE_TOKENS]
     control = {
         *template_tokens.values(),
@@ -126,16 +126,16 @@ def _added_token(
             flags = {flag: bool(rest.get(flag)) for flag in _FLAGS}
             return AddedToken(text, id_, is_control, **flags)
         case _:
-            raise _error(folder, f"added token {row!r} has no id or no text", file)
+            raise _error(folder, f"added token {row!r} lacks a valid id or text", file)
 
 
 def _named_in_vocabulary(
     stated: Mapping[str, Any], names: Collection[str]
 ) -> Iterator[tuple[str, int]]:
-    """Yield text and id of those ``names`` that the vocabulary contains as special tokens.
+    """Yield the text and id of each of ``names`` that is a special token in the vocabulary.
 
-    Single letters and the results of merges are excluded: they are ordinary text, even if a file
-    names them, for example, as padding.
+    Single letters and merge results are excluded. They are ordinary text, even if a file names
+    them, for example as padding.
     """
     model = stated.get("model")
     words = model.get("vocab") if isinstance(model, dict) else None
@@ -150,14 +150,14 @@ def _named_in_vocabulary(
 def _without_added_tokens(
     folder: ModelFolder, stated: Mapping[str, Any], added: Collection[str]
 ) -> tuple[Tokenizer, dict[str, int]]:
-    """Build the tokenizer of ordinary text; return it and its vocabulary (token → id)."""
+    """Build the tokenizer for ordinary text; return it with its vocabulary (token → id)."""
     model = stated.get("model")
     kind = model.get("type", "BPE") if isinstance(model, dict) else None
     if not isinstance(model, dict) or kind != "BPE" or model.get("byte_fallback"):
         reason = f"tokenizer model {kind!r} is not supported; only byte-level BPE is"
         raise _error(folder, reason)
     if not isinstance(model.get("merges"), list | None):
-        raise _error(folder, "merges is not a list")
+        raise _error(folder, "merges must be a list")
     if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
         reason = "continuing_subword_prefix and end_of_word_suffix are not supported"
         raise _error(folder, reason)
@@ -166,11 +166,11 @@ def _without_added_tokens(
         raise _error(folder, reason)
     words = model.get("vocab")
     if not isinstance(words, dict) or not all(_is_id(i) for i in words.values()):
-        raise _error(folder, "vocab is missing or does not map tokens to ids")
+        raise _error(folder, "vocab must be an object that maps tokens to ids")
     vocabulary = {token: i for token, i in words.items() if token not in added}
     merges = [m.split(" ") if isinstance(m, str) else m for m in model.get("merges") or ()]
     if not all(_is_pair(merge) for merge in merges):
-        raise _error(folder, "merges has values other than pairs of tokens")
+        raise _error(folder, "merges must contain only pairs of tokens")
     if (invalid := invalid_merge(merges, vocabulary)) is not None:
         reason = f"damaged tokenizer: the result of the merge {invalid!r} is not in the vocabulary"
         raise _error(folder, reason)
@@ -188,7 +188,7 @@ def _without_added_tokens(
 
 
 def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the tokens in the order of their ids, with an empty string for each unused id."""
+    """Return the tokens in id order, with an empty string for each unused id."""
     tokens = [""] * (max(ids.values(), default=-1) + 1)
     for token, i in ids.items():
         tokens[i] = token
@@ -196,7 +196,7 @@ def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def _end_ids(folder: ModelFolder) -> Iterator[int]:
-    """Yield the ids under ``eos_token_id`` in generation_config.json, or else in config.json."""
+    """Yield the ids under ``eos_token_id`` in generation_config.json, otherwise in config.json."""
     generation = folder.json(_GENERATION_CONFIG) or {}
     report_not_applied(folder.path / _GENERATION_CONFIG, generation)
     name = _GENERATION_CONFIG if generation.get("eos_token_id") is not None else CONFIG
@@ -205,14 +205,15 @@ def _end_ids(folder: ModelFolder) -> Iterator[int]:
         if _is_id(token):
             yield token
         elif token is not None:
-            raise ModelFileError(f"{folder.path / name}: eos_token_id is {value!r}, not a token id")
+            raise ModelFileError(
+                f"{folder.path / name}: eos_token_id must be a token id, not {value!r}"
+            )
 
 
 def _chat_template(folder: ModelFolder, config: Mapping[str, Any]) -> str | None:
-    """Return the chat template from its file, or else from tokenizer_config.json.
+    """Return the chat template from its file, or otherwise from tokenizer_config.json.
 
-    Its key ``chat_template`` may contain several templates with names; the one named ``default``
-    is used.
+    The ``chat_template`` key may contain several named templates. The ``default`` template is used.
     """
     template: object = next(filter(None, map(folder.text, _TEMPLATES)), None)
     template = template or config.get("chat_template")
@@ -225,7 +226,7 @@ def _chat_template(folder: ModelFolder, config: Mapping[str, Any]) -> str | None
 
 
 def _first_special(post_processor: object) -> str:
-    """Return the special token that the post-processor inserts before a text; empty if none."""
+    """Return the special token that the post-processor inserts before a text, or "" if none."""
     if not isinstance(post_processor, dict):
         return ""
     for part in post_processor.get("processors") or []:

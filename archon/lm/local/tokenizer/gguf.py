@@ -1,8 +1,8 @@
-"""Reader of ``TokenizerConfig`` from the ``tokenizer.ggml.*`` keys of a GGUF file.
+"""Read ``TokenizerConfig`` from the ``tokenizer.ggml.*`` keys of a GGUF file.
 
-The file contains the vocabulary and the merges. It does not define the pre-tokenizer, which splits
-text before merging, but only names it (``tokenizer.ggml.pre``, see ``pretokenizers``). Old files
-lack this name or the types of the tokens. Both are then inferred from other keys where possible.
+The file contains the vocabulary and the merges. The pre-tokenizer, which splits text before
+merging, is not defined but only named (``tokenizer.ggml.pre``, see ``pretokenizers``). Old files
+lack this name or the token types. These are inferred from other keys, if possible.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _NAMED = {
     "bos_token": "bos", "eos_token": "eos", "eot_token": "eot", "unk_token": "unknown",
     "sep_token": "seperator", "pad_token": "padding", "cls_token": "cls", "mask_token": "mask",
 }  # fmt: skip
-"""Variable of a chat template → the token's name in GGUF keys. GGUF misspells "separator"."""
+"""Chat-template variable → the token's name in GGUF keys. GGUF misspells "separator"."""
 _NO_TEXT = (_UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED)
 _TAG = re.compile(r"</?\w[\w-]*>")
 """Pattern of added tokens that are not control tokens, such as ``<think>``."""
@@ -59,7 +59,7 @@ TOKENIZER_RULES = KeyRules(
     },
     irrelevant_names=re.compile(r".*_token_ids?"),  # tokens that Archon does not use
 )  # fmt: skip
-"""Which ``tokenizer.ggml.*`` keys of a GGUF file are read, ignored or refused."""
+"""The ``tokenizer.ggml.*`` keys of a GGUF file that are read, ignored or rejected."""
 
 
 def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
@@ -108,7 +108,9 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
     stated_ends = {named[name] for name in ("eos_token", "eot_token") if name in named}
     adds_bos = keys.boolean("add_bos_token", rule.adds_bos)
     if adds_bos and "bos_token" not in named and keys.has("add_bos_token"):
-        raise keys.error("tokenizer.ggml.add_bos_token is true, but bos_token_id is not a token id")
+        raise keys.error(
+            "tokenizer.ggml.bos_token_id must be a token id because add_bos_token is true"
+        )
     return TokenizerConfig(
         path=file.path,
         tokens=tuple(tokens),
@@ -123,9 +125,9 @@ def tokenizer_config_of_gguf(file: GGUFFile) -> TokenizerConfig:
 
 
 def _chat_template(file: GGUFFile) -> str | None:
-    """Return the file's default chat template; None if the file has no templates.
+    """Return the file's default chat template, or None if the file has no templates.
 
-    The key of any other template ends with its name: ``tokenizer.chat_template.NAME``.
+    The key of a named template is ``tokenizer.chat_template.NAME``.
     """
     key = "tokenizer.chat_template"
     named = {
@@ -141,21 +143,21 @@ def _chat_template(file: GGUFFile) -> str | None:
 def _pre_tokenizer_rule(
     keys: _TokenizerKeys, architecture: object, vocabulary: Mapping[str, int]
 ) -> PreTokenizerRule:
-    """Return the pre-tokenizer that the file names, or else that of its model family."""
+    """Return the pre-tokenizer that the file names, or the default of its model family."""
     name = keys.get("pre", str) if keys.has("pre") else "default"
     rule = rule_of_name(name)
     if rule is not None:
         return rule
     if name != "default":
-        raise keys.error(f"pre-tokenizer {name!r} is not supported; supported are {known_names()}")
+        raise keys.error(f"pre-tokenizer {name!r} is not supported; supported: {known_names()}")
     family = FAMILIES.get(str(architecture))
     if family is not None and family.gguf_tokenizer:
         return RULES[family.gguf_tokenizer]
     if "<|begin_of_text|>" in vocabulary and "<|end_of_text|>" in vocabulary:
         return RULES["llama-bpe"]
     raise keys.error(
-        "tokenizer.ggml.pre is missing, and the file does not show which pre-tokenizer it needs. "
-        "Convert the model again with a newer llama.cpp, or use its folder of safetensors files"
+        "tokenizer.ggml.pre is missing, and the pre-tokenizer cannot be inferred from the file; "
+        "convert the model again with a newer llama.cpp, or use its folder of safetensors files"
     )
 
 
@@ -173,10 +175,10 @@ def _merges(keys: _TokenizerKeys, vocabulary: Mapping[str, int]) -> Merges:
 
 
 def _inferred_types(tokens: Sequence[str], merges: Merges) -> list[int]:
-    """Infer the types of the tokens for a file without ``tokenizer.ggml.token_type``.
+    """Infer the token types for a file without ``tokenizer.ggml.token_type``.
 
-    Single letters and the results of merges are ordinary tokens. Other tokens are classified by
-    their spelling: padding is unused, markers are control tokens, and tags are added tokens.
+    Single letters and merge results are ordinary tokens. Other tokens are classified by their
+    spelling: padding is unused, markers are control tokens, and tags are added tokens.
     """
     ordinary = {left + right for left, right in merges}
 
@@ -199,7 +201,7 @@ def _tokenizer(
     merges: Merges,
     added: Collection[str],
 ) -> Tokenizer:
-    """Build the tokenizer of ordinary text, without added tokens."""
+    """Build the tokenizer for ordinary text, without added tokens."""
     words = {token: i for token, i in vocabulary.items() if token not in added}
     try:
         model = BPE(vocab=words, merges=merges, ignore_merges=rule.whole_pieces)
@@ -216,7 +218,7 @@ _PREFIX = "tokenizer.ggml."
 
 
 class _TokenizerKeys:
-    """Reader of a file's ``tokenizer.ggml.*`` keys, which checks the type of each value."""
+    """Reads a file's ``tokenizer.ggml.*`` keys and checks the type of each value."""
 
     def __init__(self, file: GGUFFile) -> None:
         self._file = file
@@ -233,23 +235,23 @@ class _TokenizerKeys:
     def boolean(self, name: str, usual: bool) -> bool:
         value = self._file.metadata.get(_PREFIX + name, usual)
         if not isinstance(value, bool):
-            raise self.error(f"{_PREFIX}{name} is {value!r}, not true or false")
+            raise self.error(f"{_PREFIX}{name} must be true or false, not {value!r}")
         return value
 
     def get(self, name: str, kind: type) -> Any:
         value = self._file.metadata.get(_PREFIX + name)
         if not isinstance(value, kind):
-            raise self.error(f"{_PREFIX}{name} is missing or not a {kind.__name__}")
+            raise self.error(f"{_PREFIX}{name} must be a {kind.__name__}")
         return value
 
     def strings(self, name: str) -> list[str]:
         values: list[str] = self.get(name, list)
         if not all(isinstance(value, str) for value in values):
-            raise self.error(f"{_PREFIX}{name} has values other than strings")
+            raise self.error(f"{_PREFIX}{name} must contain only strings")
         return values
 
     def token(self, name: str, num_tokens: int) -> int | None:
-        """Return the token id under a key; None if it is missing or not below ``num_tokens``."""
+        """Return the token id under a key, or None if it is missing or not below ``num_tokens``."""
         value = self._file.metadata.get(_PREFIX + name)
         return value if isinstance(value, int) and 0 <= value < num_tokens else None
 

@@ -1,8 +1,7 @@
 """Pre-tokenizers: rules that split text into pieces before byte-pair encoding.
 
-A GGUF file names its pre-tokenizer (``tokenizer.ggml.pre``). The names are those of llama.cpp,
-which has one for each model family, so a pre-tokenizer that several families share has several
-names.
+A GGUF file names its pre-tokenizer (``tokenizer.ggml.pre``). The names are defined by llama.cpp,
+with one name per model family, so a pre-tokenizer that several families share has several names.
 """
 
 from __future__ import annotations
@@ -15,18 +14,18 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 
 @dataclass(frozen=True, slots=True)
 class PreTokenizerRule:
-    """A pre-tokenizer, and related settings of the model families that use it."""
+    """A pre-tokenizer, with related settings of the model families that use it."""
 
     pieces: Callable[[], pre_tokenizers.PreTokenizer]
-    """Create the pre-tokenizer of the ``tokenizers`` library."""
+    """Creates the ``tokenizers`` library's pre-tokenizer."""
     names: tuple[str, ...]
     """Names of the pre-tokenizer in GGUF files."""
     normalizer: Callable[[], normalizers.Normalizer] | None = None
-    """Create the normalizer of the ``tokenizers`` library."""
+    """Creates the ``tokenizers`` library's normalizer."""
     whole_pieces: bool = False
-    """True if a piece that is in the vocabulary becomes one token, regardless of the merges."""
+    """Whether a piece that is in the vocabulary becomes one token, regardless of the merges."""
     adds_bos: bool = False
-    """True if texts begin with the beginning-of-text token, unless the file states otherwise."""
+    """Whether texts begin with the beginning-of-text token, unless the file states otherwise."""
 
 
 def _pieces(pattern: str) -> pre_tokenizers.PreTokenizer:
@@ -78,7 +77,7 @@ RULES: dict[str, PreTokenizerRule] = {
 
 
 def rule_of_name(name: str) -> PreTokenizerRule | None:
-    """Return the pre-tokenizer with the given GGUF name; None if it is not supported."""
+    """Return the pre-tokenizer with the given GGUF name, or None if it is not supported."""
     return next((rule for rule in RULES.values() if name in rule.names), None)
 
 
