@@ -74,8 +74,8 @@ class GymTask(StrictModel):
     def _listed(cls, task: object) -> object:
         if isinstance(task, str) and task not in _TASKS:
             raise ValueError(
-                f"reasoning-gym's {shown(task)} task is not supported; only tasks whose answer is a "
-                "single exact number are supported"
+                f"reasoning-gym's {shown(task)} task is not supported; only tasks whose answer is "
+                "a single exact number are supported"
                 f"{suggestion(task, _TASKS)}"
             )
         return task

@@ -344,8 +344,8 @@ class OpenAICard(_Card):
                 continue
             if name.lower() in SECRET_HEADERS or looks_like_key(value):
                 raise ValueError(
-                    f"the {name!r} header contains a secret; put it in an environment variable, and "
-                    'name the variable as {"env": "NAME"}'
+                    f"the {name!r} header contains a secret; put it in an environment variable, "
+                    'and name the variable as {"env": "NAME"}'
                 )
             if not (value.isascii() and value.isprintable()):
                 raise ValueError(f"the header {name!r} must be printable ASCII")

@@ -68,7 +68,7 @@ async def test_a_proxy_that_cannot_be_reached_is_named_as_a_cause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    with pytest.raises(LMError, match=r'names a proxy.*NO_PROXY.*"trust_env"'):
+    with pytest.raises(LMError, match=r'sets a proxy.*NO_PROXY.*"trust_env"'):
         await text_of(remote("http://model.invalid/v1"))
     with pytest.raises(LMError) as caught:
         await text_of(remote("http://127.0.0.1:9/v1", trust_env=False))
@@ -79,7 +79,7 @@ async def test_an_invalid_proxy_is_an_error_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "ftp://me:secret@proxy")
-    with pytest.raises(RefusedError, match=r'_PROXY is not.*"trust_env" to false') as caught:
+    with pytest.raises(RefusedError, match=r'_PROXY must be.*"trust_env" to false') as caught:
         await text_of(remote("http://model.invalid/v1"))
     assert "secret" not in str(caught.value)
 

@@ -156,7 +156,7 @@ def test_a_llama_file_without_a_name_is_llama_3_or_refused(tmp_path: Path) -> No
     path = tmp_path / "llama.gguf"
     nameless: dict[str, Any] = {"tokenizer.ggml.pre": None}
     write_gguf(path, TinyModel("llama", metadata=nameless))
-    with pytest.raises(ModelError, match=r"tokenizer\.ggml\.pre is missing.*Convert"):
+    with pytest.raises(ModelError, match=r"tokenizer\.ggml\.pre is missing.*convert"):
         read_tokenizer_config(GGUFFile(path))
     tokens = [*VOCABULARY.tokens]
     tokens[-2:] = ["<|begin_of_text|>", "<|end_of_text|>"]

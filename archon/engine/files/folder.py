@@ -33,7 +33,7 @@ _POSITION_IDS = "embeddings.position_ids"
 
 
 def read_text(path: Path) -> str | None:
-    """Read a text file; return None if it does not exist.
+    """Read a text file, or return None if it does not exist.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def read_text(path: Path) -> str | None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Read the JSON object in a file; return None if the file does not exist.
+    """Read the JSON object in a file, or return None if the file does not exist.
 
     Raises
     ------
@@ -114,11 +114,11 @@ class ModelFolder:
         return stored.to(torch.float32)
 
     def json(self, name: str) -> dict[str, Any] | None:
-        """Read the JSON object in a file of the folder; return None if it does not exist."""
+        """Read the JSON object in a file of the folder, or return None if it does not exist."""
         return read_json(self.path / name)
 
     def text(self, name: str) -> str | None:
-        """Read a text file of the folder; return None if it does not exist."""
+        """Read a text file of the folder, or return None if it does not exist."""
         return read_text(self.path / name)
 
     def _shards(self) -> dict[str, set[str]]:

@@ -265,7 +265,7 @@ def _refuse_sliding_window(shape: DecoderConfig, keys: CheckedKeys) -> None:
 def shape_keys(config: DecoderConfig) -> dict[str, Any]:
     """Return a decoder's sizes and ``rms_norm_eps`` as keys of ``config.json``.
 
-    The rotary base is not included, since its key depends on the version of the format.
+    The rotary base is not included, because its key depends on the format version.
     """
     sizes = {key: getattr(config, field) for field, key in _HF_SIZES.items()}
     return {**sizes, "rms_norm_eps": config.norm_epsilon}

@@ -117,7 +117,7 @@ class _StoredWeights(Generic[Store]):
     """Base class of the parameters in a file or folder."""
 
     _has_biases: bool
-    """True if queries, keys and values have biases."""
+    """Whether queries, keys and values have biases."""
 
     def __init__(self, file: Store, config: DecoderConfig) -> None:
         self.file: Store = file

@@ -76,14 +76,15 @@ class FamilyTraits:
     biases: Mapping[str, TensorName]
     """``BIASES`` if q, k and v can have biases, else empty."""
     always_biased: bool = False
-    """True if q, k and v always have biases. If False, they have biases if ``attention_bias`` is
-    true in a folder's ``config.json``, or if a GGUF file has the tensors."""
+    """Whether q, k and v always have biases. If not, they have biases if ``attention_bias`` is true
+    in a folder's ``config.json``, or if a GGUF file has the tensors.
+    """
     gguf_interleaves_rope: bool = False
-    """True if GGUF files store the two halves of each head of q and k interleaved."""
+    """Whether GGUF files store the two halves of each q and k head interleaved."""
     requires_head_dim: bool = False
-    """True if ``config.json`` must have ``head_dim``. Otherwise it defaults to E / H."""
+    """Whether ``config.json`` must contain ``head_dim``. Otherwise, it defaults to E / H."""
     window_is_opt_in: bool = False
-    """True if ``sliding_window`` applies only if ``use_sliding_window`` is true."""
+    """Whether ``sliding_window`` applies only if ``use_sliding_window`` is true."""
     gguf_tokenizer: str = ""
     """Default of ``tokenizer.ggml.pre`` in GGUF files; "" for none."""
     config_rules: KeyRules = CONFIG_RULES
