@@ -358,7 +358,7 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
     try:
         body = decode_json(content, max_bytes=len(content))
     except SpecError as error:
-        raise BadRequestError(f"the body is not valid JSON: {error}") from None
+        raise BadRequestError(f"cannot read the body: {error}") from None
     ignored = Ignored(is_strict)
     try:
         chat = ChatRequest.model_validate(_without_unused_tools(body, ignored), context=ignored)

@@ -171,7 +171,7 @@ def _parse_text(text: str, file: str | None) -> Any:
 def _syntax_error(error: json.JSONDecodeError) -> str:
     message = "more text after the value" if error.msg == "Extra data" else error.msg
     message = message[0].lower() + message[1:].removesuffix(" at")
-    return f"is not JSON: {message} at line {error.lineno} column {error.colno}"
+    return f"invalid JSON: {message} at line {error.lineno} column {error.colno}"
 
 
 def _errors(data: Any, file: str | None) -> Iterator[SpecError]:

@@ -221,9 +221,9 @@ BIAS, ONE, NAN = torch.zeros(1), torch.ones(1), float("nan")
 BAD: dict[str, tuple[Any, str]] = {
     "no configuration": (lambda p: (p / CONFIG_NAME).unlink(), "the file reward_conf"),
     "no tensors": (lambda p: (p / TENSORS_NAME).unlink(), "the file reward_head"),
-    "no JSON": (lambda p: (p / CONFIG_NAME).write_text("{"), "is not JSON"),
-    "no object": (lambda p: (p / CONFIG_NAME).write_text("[]"), "is not a JSON object"),
-    "deep JSON": (lambda p: (p / CONFIG_NAME).write_text("[" * 99999), "is not JSON"),
+    "no JSON": (lambda p: (p / CONFIG_NAME).write_text("{"), "is not valid JSON"),
+    "no object": (lambda p: (p / CONFIG_NAME).write_text("[]"), "must be a JSON object"),
+    "deep JSON": (lambda p: (p / CONFIG_NAME).write_text("[" * 99999), "is not valid JSON"),
     "another goal": (spoilt(goal="beauty"), "goal is 'beauty', not one of outcome, preference"),
     "no base": (spoilt(base_model=7), "base_model is 7, not a string"),
     "cut tensors": (lambda p: (p / TENSORS_NAME).write_bytes(b"\x08"), "is damaged"),

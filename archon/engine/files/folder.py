@@ -62,9 +62,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path}: is not JSON: {error}") from None
+        raise ModelFileError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
-        raise ModelFileError(f"{path}: is not a JSON object")
+        raise ModelFileError(f"{path} must be a JSON object")
     return value
 
 
