@@ -105,7 +105,7 @@ def expanded(scale: Tensor, shape: tuple[int, ...], block: Collection[int] = ())
         raise mismatch
     for dim, size in zip((-2, -1), block or (0, 0), strict=True):
         count, length = scale.shape[dim], shape[dim]
-        if count in (1, length):
+        if not size and count in (1, length):
             continue
         repeats = size or length // count
         if -(-length // max(repeats, 1)) != count or (not size and length % count):
