@@ -264,7 +264,7 @@ def test_a_damaged_vocabulary_is_refused(
     ("name", "key", "value", "reason"),
     [
         ("generation_config.json", "eos_token_id", "end", r"generation_config\.json: eos_token_id"),
-        ("generation_config.json", "eos_token_id", [1, None, "x"], "not a token's id"),
+        ("generation_config.json", "eos_token_id", [1, None, "x"], "not a token id"),
         ("tokenizer_config.json", "chat_template", 3, "chat_template is not text"),
     ],
 )

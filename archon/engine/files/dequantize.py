@@ -1,4 +1,4 @@
-"""Dequantization: the number formats of GGUF files → float32.
+"""Dequantization of GGUF's number formats to float32.
 
 A quantized tensor is a sequence of blocks. A block has small integers q and the parameters that
 turn them into real numbers: a scale d, and in some formats a minimum m, so that x = d·q or
@@ -24,7 +24,7 @@ from torch import Tensor
 
 SUPER_BLOCK = 256
 _ELEMENTS_PER_PART = 1 << 20
-"""Elements that are decoded together."""
+"""Maximum number of elements that are decoded together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,11 @@ def _scales_and_minima(packed: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _halves_of_chunks(packed: Tensor) -> Tensor:
-    """Split 128 bytes into the low, then the high halves of each 32 bytes: (blocks, 8, 32)."""
+    """Split 128 bytes into 4-bit numbers: (blocks, 128) → (blocks, 8, 32).
+
+    The low halves of bytes 0 to 31 come first, then their high halves, then those of bytes 32 to
+    63, and so on.
+    """
     chunks = packed.view(-1, 4, 1, 32)
     return torch.cat([chunks & 0x0F, chunks >> 4], dim=2).view(-1, 8, 32)
 

@@ -1,7 +1,7 @@
 """Model folders in the format of Hugging Face's libraries: JSON files and safetensors::
 
     config.json                     shape of the model
-    generation_config.json          tokens that end a text
+    generation_config.json          ids of the tokens that end a completion
     tokenizer.json, tokenizer_config.json, chat_template.jinja
     model.safetensors               the tensors; a large model has shards instead, and
     model.safetensors.index.json    the shard of each tensor
@@ -35,11 +35,11 @@ _QUANTIZATION_FILES = {"quantize_config.json": "gptq", "quant_config.json": "awq
 _MAX_NAMED = 5
 """Maximum files that an error names."""
 _POSITION_IDS = "embeddings.position_ids"
-"""Tensor of older encoders with the numbers 0, 1, 2, … instead of parameters."""
+"""Name of a tensor in older encoders' files: the numbers 0, 1, 2, …, which are no parameters."""
 
 
 def read_text(path: Path) -> str | None:
-    """Read a text file; return None if there is no such file.
+    """Read a text file; return None if it does not exist.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def read_text(path: Path) -> str | None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Read the JSON object in a file; return None if there is no such file.
+    """Read the JSON object in a file; return None if the file does not exist.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 class ModelFolder:
-    """An open model folder: ``config`` and ``tensors``.
+    """An open model folder: its configuration (``config``) and tensors (``tensors``).
 
     Quantized weights appear as the tensors that they represent (``quantization``), and ``config``
     does not mention the quantization.
@@ -127,11 +127,11 @@ class ModelFolder:
         return found[start:stop]
 
     def json(self, name: str) -> dict[str, Any] | None:
-        """Read the JSON object in a file of the folder; return None if there is no such file."""
+        """Read the JSON object in a file of the folder; return None if it does not exist."""
         return read_json(self.path / name)
 
     def text(self, name: str) -> str | None:
-        """Read a text file of the folder; return None if there is no such file."""
+        """Read a text file of the folder; return None if it does not exist."""
         return read_text(self.path / name)
 
     def _shards(self) -> dict[str, set[str]]:
@@ -209,7 +209,7 @@ def _indexed(folder: ModelFolder, name: str) -> dict[str, set[str]]:
 
 def _open(path: Path) -> dict[str, StoredTensor]:
     if not path.is_file():
-        raise ModelFileError(f"{path}: the shard is missing")
+        raise ModelFileError(f"{path}: the weight file is missing")
     try:
         shard = safe_open(path, framework="pt")
         names = [name for name in shard.keys() if not name.endswith(_POSITION_IDS)]  # noqa: SIM118

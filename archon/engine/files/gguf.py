@@ -4,7 +4,8 @@ The file is mapped into memory; a tensor is read when it is needed. The file is 
 declared size is checked against the file's length before it is used.
 
 A large model may be split into several files, ``NAME-00001-of-00003.gguf`` and so on. Opening any
-of them opens the model: each part has its number, and the first one has the model's keys.
+of these parts opens the whole model. Each part stores its number, and the first one has the model's
+keys.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -33,9 +34,9 @@ _INCOMPLETE = "if the download is incomplete, download the file again"
 _MAX_PARTS = 99_999
 """Largest number of parts: names have five digits."""
 _MAX_NAMED = 20
-"""Maximum missing parts that an error names."""
+"""Maximum number of missing parts that an error names."""
 _SPLIT_DEFAULTS = (("no", 0), ("count", 1))
-"""Keys ``split.…``, and their defaults, for a file that is not split."""
+"""Keys ``split.no`` and ``split.count``, with their defaults for a file that is not split."""
 
 _SCALARS: dict[int, str] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q",
@@ -46,7 +47,7 @@ _STRING, _ARRAY = 8, 9
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """Shape, number format and offset of a tensor."""
+    """Name, shape, number format and offset of a tensor."""
 
     name: str
     shape: tuple[int, ...]
@@ -65,7 +66,7 @@ class TensorInfo:
 
 
 class GGUFFile:
-    """An open GGUF model: ``metadata`` and ``tensors``.
+    """An open GGUF model: its keys (``metadata``) and tensors (``tensors``).
 
     Parameters
     ----------
@@ -75,8 +76,8 @@ class GGUFFile:
     Raises
     ------
     ModelFileError
-        A file cannot be read, is not a GGUF file, is damaged or has unsupported types; or parts are
-        missing or do not match.
+        A file cannot be read, is not a GGUF file, is damaged or has unsupported types; or parts of
+        the model are missing or do not belong together.
     """
 
     def __init__(self, path: Path) -> None:
@@ -143,7 +144,7 @@ class GGUFFile:
 
 
 class GGUFPart:
-    """One open file: its keys and its tensors."""
+    """One open file of a GGUF model: its keys (``metadata``) and tensors (``tensors``)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -165,18 +166,18 @@ class GGUFPart:
 
     def release(self, info: TensorInfo) -> None:
         """Drop the pages of a tensor from memory; they are read again if needed."""
-        if hasattr(self._bytes, "madvise"):  # Windows has none
+        if hasattr(self._bytes, "madvise"):  # not on Windows
             start = info.start // mmap.PAGESIZE * mmap.PAGESIZE
             length = info.start - start + info.num_bytes
             self._bytes.madvise(mmap.MADV_DONTNEED, start, length)
 
     def siblings(self) -> list[GGUFPart]:
-        """Open all parts of the model; return them in order, this one included.
+        """Open all parts of the model; return them in order, including this one.
 
         Raises
         ------
         ModelFileError
-            Parts are missing, or do not match their names.
+            Parts are missing, or a part's number differs from the one in its name.
         """
         index, count = self._split()
         if count == 1:
@@ -202,7 +203,8 @@ class GGUFPart:
             if part._split() != (expected, count):
                 index, count = part._split()
                 raise ModelFileError(
-                    f"{part.path}: according to its keys, it is part {index + 1} of {count}"
+                    f"{part.path}: its name does not match its keys, which say that it is part "
+                    f"{index + 1} of {count}"
                 )
         return parts
 
@@ -210,9 +212,11 @@ class GGUFPart:
         """Return the index of this part, from 0, and the number of parts."""
         index, count = (self.metadata.get(f"split.{key}", value) for key, value in _SPLIT_DEFAULTS)
         if not isinstance(count, int) or not isinstance(index, int):
-            raise self._fail(f"split.no is {index!r}, split.count {count!r}")
+            raise self._fail(
+                f"split.no is {index!r} and split.count is {count!r}; both must be integers"
+            )
         if not 0 <= index < max(count, 1) <= _MAX_PARTS:
-            raise self._fail(f"split.no is {index}, split.count {count}")
+            raise self._fail(f"split.no is {index}, but split.count is {count}")
         return index, max(count, 1)
 
     # ------------------------------------------------------------------ the header, bottom up
@@ -223,7 +227,7 @@ class GGUFPart:
     def _take(self, count: int) -> bytes:
         if count > len(self._bytes) - self._at:
             left = len(self._bytes) - self._at
-            raise self._fail(f"{count} bytes declared, {left} left; {_INCOMPLETE}")
+            raise self._fail(f"{count} bytes are declared, but only {left} are left; {_INCOMPLETE}")
         self._at += count
         return self._bytes[self._at - count : self._at]
 
@@ -237,7 +241,7 @@ class GGUFPart:
             raise self._fail("a string is not UTF-8") from None
 
     def _strings(self, count: int) -> list[str]:
-        """Read ``count`` strings in a tight loop, since vocabularies have hundreds of thousands."""
+        """Read ``count`` strings in a tight loop, since a vocabulary can have 100,000s of them."""
         data, at, end = self._bytes, self._at, len(self._bytes)
         read_length = struct.Struct("<Q").unpack_from
         strings: list[bytes] = []
@@ -266,7 +270,7 @@ class GGUFPart:
         kind, length = self._scalar("<I"), self._scalar("<Q")
         if kind == _STRING:
             if length > (len(self._bytes) - self._at) // 8:
-                raise self._fail(f"an array of {length} strings does not fit the file")
+                raise self._fail(f"an array of {length} strings is longer than the file")
             return self._strings(length)
         if kind not in _SCALARS:
             raise self._fail(f"arrays of type {kind} are not supported")
@@ -295,7 +299,10 @@ class GGUFPart:
             )
         num_tensors, num_pairs = self._scalar("<Q"), self._scalar("<Q")
         if max(num_tensors, num_pairs) > MAX_ENTRIES:
-            raise self._fail(f"{num_tensors} tensors and {num_pairs} keys declared")
+            raise self._fail(
+                f"{num_tensors} tensors and {num_pairs} keys are declared; at most {MAX_ENTRIES} "
+                "of each are supported"
+            )
         for _ in range(num_pairs):
             key = self._string()
             if key in self.metadata:
@@ -308,7 +315,9 @@ class GGUFPart:
         name = self._string()
         num_dimensions = self._scalar("<I")
         if not 1 <= num_dimensions <= MAX_DIMENSIONS:
-            raise self._fail(f"tensor {name!r} has {num_dimensions} dimensions")
+            raise self._fail(
+                f"tensor {name!r} has {num_dimensions} dimensions, not 1 to {MAX_DIMENSIONS}"
+            )
         shape = tuple(self._scalar("<Q") for _ in range(num_dimensions))[::-1]
         type_id, offset = self._scalar("<I"), self._scalar("<Q")
         try:
@@ -320,13 +329,16 @@ class GGUFPart:
         """Turn offsets in the data section into offsets in the file, and check them."""
         alignment = self.metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
-            raise self._fail(f"alignment {alignment!r}")
+            raise self._fail(f"general.alignment is {alignment!r}, not an integer from 1 to 2^20")
         data_start = -(-self._at // alignment) * alignment
         for info in infos:
             if info.name in self.tensors:
                 raise self._fail(f"tensor {info.name!r} occurs twice")
             if info.num_elements < 1 or info.shape[-1] % info.format.elements:
-                raise self._fail(f"tensor {info.name!r} has shape {info.shape}")
+                raise self._fail(
+                    f"tensor {info.name!r} has shape {info.shape}, which is invalid for type "
+                    f"{info.format.name}"
+                )
             start = data_start + info.start
             if start + info.num_bytes > len(self._bytes):
                 raise self._fail(

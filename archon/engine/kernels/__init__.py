@@ -3,6 +3,7 @@
 Reading order: ``simd.h`` (vectors in AVX-512 or AVX2), ``rows.h``, ``int8.h``, ``int4.h`` and
 ``product.h`` (products), ``attention.h`` (softmax over the blocks of the cache), ``step.cpp`` (all
 layers of a step), ``sample.cpp`` (sampling of tokens). In Python, ``packing`` converts weights to
-the kernels' layout, ``native`` calls the kernels, and ``build`` compiles them at first use. This
-needs a C++ compiler and a CPU with AVX-512 VNNI or AVX2; otherwise torch computes.
+the kernels' layout, ``native`` calls the kernels, and ``build`` compiles them at first use. The
+kernels need a C++ compiler and a CPU with AVX-512 VNNI or AVX2; without them, the engine computes
+in torch.
 """

@@ -48,7 +48,7 @@ def tokenizer_config_of_folder(folder: ModelFolder) -> TokenizerConfig:
     Raises
     ------
     ModelFileError
-        There is no tokenizer, it is damaged, or its kind is not supported.
+        The folder has no tokenizer, or its tokenizer is damaged or of an unsupported type.
     """
     config = _tokenizer_config(folder)
     stated = _tokenizer_json(folder, config)
@@ -113,7 +113,7 @@ def _of_sentence_pieces(folder: ModelFolder, config: Mapping[str, Any]) -> dict[
 
 
 def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
-    """Read tokenizer_config.json, with the special tokens of older folders from another file."""
+    """Read tokenizer_config.json; in older folders, add the keys of special_tokens_map.json."""
     config = folder.json(_TOKENIZER_CONFIG) or {}
     if "added_tokens_decoder" in config:
         return config
@@ -121,7 +121,7 @@ def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
 
 
 def _template_tokens(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the special tokens that chat templates get as variables."""
+    """Return the special tokens that are variables of the chat template: name → text."""
     more = config.get("extra_special_tokens")
     stated = {name: value for name, value in config.items() if name.endswith("_token")}
     stated |= more if isinstance(more, dict) else {}
@@ -135,9 +135,10 @@ def _added_tokens(
     template_tokens: Mapping[str, str],
     end_ids: Collection[int],
 ) -> tuple[AddedToken, ...]:
-    """Read the added tokens of tokenizer.json and tokenizer_config.json, which takes precedence.
+    """Read the added tokens of tokenizer.json and of tokenizer_config.json, which takes precedence.
 
-    Tokens that have a role, end a text, or look like markers are control tokens.
+    A token is a control token if the files call it special, name its role (such as ``eos_token``)
+    or let it end a text, or if it looks like a marker (``is_marker``).
     """
     listed = stated.get("added_tokens") or []
     rows = listed if isinstance(listed, list) else [listed]
@@ -177,9 +178,10 @@ def _added_token(
 def _named_in_vocabulary(
     stated: Mapping[str, Any], names: Collection[str]
 ) -> Iterator[tuple[str, int]]:
-    """Yield control tokens in the vocabulary that no list of added tokens contains.
+    """Yield text and id of those ``names`` that the vocabulary contains as special tokens.
 
-    Results of merges and single letters are ordinary text, even if they also have a role.
+    Single letters and the results of merges are excluded: they are ordinary text, even if a file
+    names them, for example, as padding.
     """
     words = vocabulary_of(stated["model"]) if _has_vocabulary(stated["model"]) else {}
     names = [name for name in names if len(name) > 1 and _is_id(words.get(name))]
@@ -227,7 +229,7 @@ def _has_vocabulary(model: Mapping[str, Any]) -> bool:
 
 
 def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
-    """List tokens in the order of their ids; an unused id has an empty text."""
+    """Return the tokens in the order of their ids, with an empty string for each unused id."""
     tokens = [""] * (max(ids.values(), default=-1) + 1)
     for token, i in ids.items():
         tokens[i] = token
@@ -235,7 +237,7 @@ def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def _end_ids(folder: ModelFolder) -> Iterator[int]:
-    """Yield the end tokens of generation_config.json, or else of config.json."""
+    """Yield the ids under ``eos_token_id`` in generation_config.json, or else in config.json."""
     generation = folder.json(_GENERATION_CONFIG) or {}
     report_not_applied(folder.path / _GENERATION_CONFIG, generation)
     name = _GENERATION_CONFIG if generation.get("eos_token_id") is not None else CONFIG
@@ -244,13 +246,15 @@ def _end_ids(folder: ModelFolder) -> Iterator[int]:
         if _is_id(token):
             yield token
         elif token is not None:
-            raise ModelFileError(
-                f"{folder.path / name}: eos_token_id is {value!r}, not a token's id"
-            )
+            raise ModelFileError(f"{folder.path / name}: eos_token_id is {value!r}, not a token id")
 
 
 def _chat_template(folder: ModelFolder, config: Mapping[str, Any]) -> str | None:
-    """Read the template file, or else the key, which may have several templates by name."""
+    """Return the chat template from its file, or else from tokenizer_config.json.
+
+    Its key ``chat_template`` may contain several templates with names; the one named ``default``
+    is used.
+    """
     template: object = next(filter(None, map(folder.text, _TEMPLATES)), None)
     template = template or config.get("chat_template")
     if template is None:
@@ -262,7 +266,7 @@ def _chat_template(folder: ModelFolder, config: Mapping[str, Any]) -> str | None
 
 
 def _first_special(post_processor: object) -> str:
-    """Return the token that the post-processor puts before a text; "" for none."""
+    """Return the special token that the post-processor inserts before a text; empty if none."""
     if not isinstance(post_processor, dict):
         return ""
     for part in post_processor.get("processors") or []:
@@ -274,7 +278,10 @@ def _first_special(post_processor: object) -> str:
 
 
 def _token_text(value: object) -> str:
-    """Return the text of a special token, which may be in an object."""
+    """Return the text of a special token, given as a string or as ``{"content": text}``.
+
+    Returns an empty string for any other value.
+    """
     if isinstance(value, dict):
         value = value.get("content")
     return value if isinstance(value, str) else ""

@@ -74,7 +74,7 @@ _NO_VARIABLES = ("eot_token", "eom_token")
 """Names that chat templates do not know."""
 _NO_TEXT = (UNKNOWN, CONTROL, USER_DEFINED, UNUSED)
 _TAG = re.compile(r"</?\w[\w-]*>")
-"""Pattern of other added tokens, such as ``<think>``."""
+"""Pattern of added tokens that are not control tokens, such as ``<think>``."""
 _PADDING = re.compile(r"\[PAD\d*\]|<dummy\d+>|<\|reserved_special_token_\d+\|>|<unused_?\d+>")
 Merges = Sequence[tuple[str, str]]
 _CURE = "Use the model's folder of safetensors, or a server that runs it, such as llama.cpp's"
@@ -172,7 +172,9 @@ def _vocabulary(keys: _TokenizerKeys, algorithm: _Algorithm) -> _Vocabulary:
     stated = keys.get("token_type", list) if keys.has("token_type") else None
     ids = {token: i for i, token in enumerate(tokens)}
     if len(ids) != len(tokens) or (stated is not None and len(stated) != len(tokens)):
-        raise keys.error("the tokens are not unique, or token_type has another length")
+        raise keys.error(
+            "tokenizer.ggml.tokens has duplicates, or token_type has a different number of values"
+        )
     merges = _merges(keys) if algorithm.needs_merges else []
     merged = {left + right for left, right in merges}
     if not merged <= ids.keys() and (invalid := invalid_merge(merges, ids)) is not None:
@@ -244,7 +246,10 @@ def _begin_ids(keys: _TokenizerKeys, usual: bool, named: Mapping[str, int]) -> t
 
 
 def _chat_template(file: GGUFFile) -> str | None:
-    """Read the file's template; the keys of additional ones end with their names."""
+    """Return the file's default chat template; None if the file has no templates.
+
+    The key of any other template ends with its name: ``tokenizer.chat_template.NAME``.
+    """
     key = "tokenizer.chat_template"
     named = {
         name.removeprefix(f"{key}."): value
@@ -264,8 +269,8 @@ def _merges(keys: _TokenizerKeys) -> Merges:
 def _inferred_types(tokens: Sequence[str], merged: Set[str]) -> list[int]:
     """Infer the types of tokens where the file lacks them.
 
-    Ordinary tokens are single letters and the results of merges. Any other token that looks like a
-    marker was added to the vocabulary.
+    Single letters and the results of merges are ordinary tokens. Other tokens are classified by
+    their spelling: padding is unused, markers are control tokens, and tags are added tokens.
     """
 
     def type_of(token: str) -> int:
@@ -427,7 +432,7 @@ _PREFIX = "tokenizer.ggml."
 
 
 class _TokenizerKeys:
-    """The ``tokenizer.ggml.*`` keys of a file, each checked when it is read."""
+    """Reader of a file's ``tokenizer.ggml.*`` keys, which checks the type of each value."""
 
     def __init__(self, file: GGUFFile) -> None:
         self._file = file
