@@ -25,6 +25,7 @@ from archon.graph.trace import Trace
 from archon.graph.validation.build import Graph, build
 from archon.lm.base import LM
 from archon.lm.embedding import EMBED, Embedder
+from archon.lm.lazy import LazyLM
 from archon.reasoning import split_reasoning
 from archon.spec.architecture import ArchitectureSpec, AskingNode
 from archon.spec.common import PromptSpec
@@ -114,8 +115,9 @@ class Architecture:
     ) -> dict[str, Any]:
         """Return everything but question and seed that answers depend on, as plain data.
 
-        All names are resolved: cards, nested architectures, texts of prompts. A custom model is
-        null, because its settings are unknown.
+        All names are resolved: cards, nested architectures, texts of prompts. A server is asked
+        for the name of its model if the card has none. A custom model is null, because its settings
+        are unknown.
 
         Parameters
         ----------
@@ -126,7 +128,7 @@ class Architecture:
         """
         models: dict[str, Any] = {}
         for role, lm in self._lms.items():
-            card = self.cards.get(role)
+            card = lm.settled_card() if isinstance(lm, LazyLM) else self.cards.get(role)
             if isinstance(lm, NestedLM):
                 models[role] = lm.specification(answer, examples)
             else:
