@@ -26,6 +26,9 @@ from archon.engine.model.weights import WeightSource, weights_of
 from archon.engine.process import claim_process
 from archon.errors import EngineError
 
+ROTATED_PRECISIONS = ("int8", "int4")
+"""Precisions whose decoders run outlier-rotated weights."""
+
 
 def open_model(path: Path) -> ModelFile:
     """Open a GGUF file, or a folder of safetensors.
@@ -110,7 +113,7 @@ def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
 
 def has_outlier_rotation(decoder: SpanDecoder) -> bool:
     """Return True if a decoder loaded by this module runs outlier-rotated weights."""
-    return decoder.precision in ("int8", "int4")
+    return decoder.precision in ROTATED_PRECISIONS
 
 
 def head_in_engine_basis(
@@ -155,6 +158,8 @@ def load_decoder(
 ) -> SpanDecoder:
     """Load a decoder in a precision; int8 and int4 use outlier-rotated weights.
 
+    In ``native``, weights are those of the file, which are not rotated.
+
     Parameters
     ----------
     model_id
@@ -164,18 +169,19 @@ def load_decoder(
     native
         Use the compiled kernels if this machine and the model's shape allow it.
     """
-    if precision not in ("int8", "int4"):
+    if precision in ("float32", "bf16"):
         return Decoder(source, precision, device)
     kernels = None
     if native and device.type == "cpu" and can_pack(source.config):
         kernels = load_kernels(keep_in and keep_in / "kernels")
-    rotated = OutlierRotatedWeights(source)
+    if precision in ROTATED_PRECISIONS:
+        source = OutlierRotatedWeights(source)
     if kernels is None:
-        return Decoder(rotated, precision, device)
+        return Decoder(source, precision, device)
     cache_file = None
     if keep_in is not None and model_id:
         cache_file = keep_in / "packed" / f"{model_id[:32]}-{precision}.safetensors"
-    packed = load_packed(rotated, precision, cache_file)
+    packed = load_packed(source, precision, cache_file)
     return NativeDecoder(source.config, packed, kernels, precision)
 
 

@@ -17,12 +17,12 @@ logger = logging.getLogger("archon.engine")
 
 _UNITS = ("step.cpp", "sample.cpp")
 _HEADERS = (
-    "simd.h", "simd_avx512.h", "simd_avx2.h", "rows.h", "int8.h", "int4.h", "product.h",
-    "attention.h",
+    "simd.h", "simd_avx512.h", "simd_avx2.h", "rows.h", "int8.h", "int4.h", "blocks.h",
+    "product.h", "attention.h",
 )  # fmt: skip
 _AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "fma", "f16c")
 _AVX512_IF_PRESENT = ("avx512_bf16",)
-_AVX2 = ("avx2", "fma")
+_AVX2 = ("avx2", "fma", "f16c")
 _FLAGS = ("-O3", "-std=c++17", "-ffp-contract=off", "-fopenmp", "-shared", "-fPIC", "-mtune=native")
 
 

@@ -8,7 +8,6 @@
 
 #include "int8.h"
 
-constexpr int GROUP_INPUTS = 32;
 constexpr int HALF_TILE_ROWS = TILE_ROWS / 2;  // a row needs four registers
 
 #ifdef __AVX512F__

@@ -14,6 +14,18 @@ using bf16 = uint16_t;
 
 constexpr int LANES = 16;  // 32-bit numbers in a vector
 
+// Sixteen bytes.
+using Sixteen = __m128i;
+
+static inline Sixteen load_16(const uint8_t* x) { return _mm_loadu_si128((const __m128i*)x); }
+// The bits of `mask` in all bytes, after a shift to the left by SHIFT or to the right by -SHIFT.
+template <int SHIFT>
+static inline Sixteen bits_of(Sixteen x, uint8_t mask) {
+  if constexpr (SHIFT > 0) x = _mm_slli_epi16(x, SHIFT);
+  if constexpr (SHIFT < 0) x = _mm_srli_epi16(x, -SHIFT);
+  return _mm_and_si128(x, _mm_set1_epi8((char)mask));
+}
+
 #ifdef __AVX512F__
 #include "simd_avx512.h"
 #else

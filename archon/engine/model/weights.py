@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from archon.engine.files.dequantize import BlockFormat, dequantize
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.model.config import ROPE_FACTORS, DecoderConfig, ModelFile, config_of
@@ -177,6 +178,19 @@ class _StoredWeights(Generic[Store]):
 _BIAS = re.compile(r"\.attn_[qkv]\.bias$")
 
 
+@dataclass(frozen=True, slots=True)
+class StoredBlocks:
+    """A weight in the number format of its file."""
+
+    format: BlockFormat
+    rows: Tensor
+    """uint8, (O, bytes of a row), in the order of the float32 weight."""
+
+    def dequantize(self) -> Tensor:
+        """Return the weight in float32: (O, I)."""
+        return dequantize(self.rows.flatten(), self.format).view(len(self.rows), -1)
+
+
 class GGUFWeights(_StoredWeights[GGUFFile]):
     """Parameters in a GGUF file.
 
@@ -198,10 +212,24 @@ class GGUFWeights(_StoredWeights[GGUFFile]):
         return name.gguf if layer is None else f"blk.{layer}.{name.gguf}"
 
     def _layer_tensor(self, field: str, index: int) -> Tensor:
-        tensor = super()._layer_tensor(field, index)
+        return self._rope_order(field, super()._layer_tensor(field, index))
+
+    def stored_name(self, field: str, index: int | None) -> str:
+        """Return the name of a weight's tensor (``stored_blocks``)."""
+        if index is not None:
+            return self._name(self._tensors[field], index)
+        return self._name(EMBEDDING if field == "embedding" or self.is_tied else HEAD)
+
+    def blocks(self, field: str, index: int | None) -> StoredBlocks:
+        """Return a weight as it is stored (``stored_blocks``)."""
+        name = self.stored_name(field, index)
+        rows = self._rope_order(field, self.file.blocks(name))
+        return StoredBlocks(self.file.tensors[name].format, rows)
+
+    def _rope_order(self, field: str, rows: Tensor) -> Tensor:
         if self.config.traits.gguf_interleaves_rope and field in ("q", "k", "q_bias", "k_bias"):
-            return rope_halves_order(tensor, self.config.head_width)
-        return tensor
+            return rope_halves_order(rows, self.config.head_width)
+        return rows
 
 
 class FolderWeights(_StoredWeights[ModelFolder]):
@@ -258,6 +286,32 @@ def weights_of(file: ModelFile) -> WeightSource:
     if isinstance(file, GGUFFile):
         return GGUFWeights(file, config)
     return FolderWeights(file, config)
+
+
+def stored_format(source: WeightSource, field: str, index: int | None) -> str | None:
+    """Return the name of the number format in which a weight is stored; None if unknown.
+
+    Parameters
+    ----------
+    field
+        Field of ``LayerWeights``; or ``embedding`` or ``head``.
+    index
+        Layer; None for the embedding and the head.
+    """
+    if not isinstance(source, GGUFWeights):
+        return None
+    info = source.file.tensors.get(source.stored_name(field, index))
+    return None if info is None else info.format.name
+
+
+def stored_blocks(source: WeightSource, field: str, index: int | None) -> StoredBlocks | None:
+    """Return a weight in the number format of its file; None if that is unknown.
+
+    The parameters are those of ``stored_format``.
+    """
+    if not isinstance(source, GGUFWeights) or stored_format(source, field, index) is None:
+        return None
+    return source.blocks(field, index)
 
 
 def rope_halves_order(weight: Tensor, head_width: int) -> Tensor:
