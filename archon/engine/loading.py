@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from archon.engine.model.reward_head import RewardHead, check_reward_head
 from archon.engine.model.weights import WeightSource, weights_of
 from archon.engine.process import claim_process
 from archon.errors import EngineError
+
+logger = logging.getLogger("archon.engine")
 
 ROTATED_PRECISIONS = ("int8", "int4")
 """Precisions whose decoders run outlier-rotated weights."""
@@ -177,6 +180,8 @@ def load_decoder(
     if precision in ROTATED_PRECISIONS:
         source = OutlierRotatedWeights(source)
     if kernels is None:
+        if precision == "native":
+            logger.warning("precision native needs the compiled kernels: computing in bf16 instead")
         return Decoder(source, precision, device)
     cache_file = None
     if keep_in is not None and model_id:

@@ -1,4 +1,4 @@
-"""In int8 and int4 on the CPU, samples are equal to the bit regardless of all other work."""
+"""In the compiled kernels, samples are equal to the bit regardless of all other work."""
 
 from __future__ import annotations
 
@@ -17,19 +17,27 @@ from engine_doubles import (
     tiny_config,
     tiny_engine,
 )
+from model_doubles import model_of_blocks, weights_of
+from tiny_models import write_gguf
 
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.loading import load_decoder
-from archon.engine.model.weights import RandomWeights
+from archon.engine.model.weights import RandomWeights, WeightSource
 from archon.engine.sampling.request import GenerationRequest
 from archon.engine.scheduling.choices import score_request
 from archon.engine.scheduling.sequence import Prompt
 
 
-@pytest.fixture(scope="module", params=["int8", "int4"])
-def decoder(request: pytest.FixtureRequest) -> NativeDecoder:
-    shape = tiny_config(width=64, ffn_width=64, head_width=16)
-    decoder = load_decoder(RandomWeights(shape), request.param, CPU)
+@pytest.fixture(scope="module", params=["int8", "int4", "native"])
+def decoder(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> NativeDecoder:
+    source: WeightSource = RandomWeights(tiny_config(width=64, ffn_width=64, head_width=16))
+    if request.param == "native":
+        path = tmp_path_factory.mktemp("blocks") / "model.gguf"
+        write_gguf(path, model_of_blocks("qwen2", V))
+        source = weights_of(path)
+    decoder = load_decoder(source, request.param, CPU)
     if not isinstance(decoder, NativeDecoder):
         pytest.skip("the kernels need AVX-512 VNNI and a C++ compiler")
     return decoder

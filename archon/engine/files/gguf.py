@@ -111,7 +111,6 @@ class GGUFFile:
         part.release(info)
         return tensor
 
-
     def blocks(self, name: str) -> Tensor:
         """Read the blocks of a tensor as they are stored: uint8, (…, bytes of a row)."""
         info, part = self.tensors[name], self._parts[name]

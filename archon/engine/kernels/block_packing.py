@@ -292,13 +292,16 @@ def pack_blocks_around_layers(source: WeightSource) -> dict[str, Tensor]:
 
 def log_rounded_weights(source: WeightSource) -> None:
     """Log in one line which weights the kernels cannot compute from their blocks."""
-    weights = [("head", None), *((f, i) for i in range(source.config.num_layers) for f in _LAYER_FIELDS)]
-    rounded = [stored_format(source, *w) or "float" for w in weights if not _is_supported(source, *w)]
+    layers = range(source.config.num_layers)
+    weights = [("head", None), *((field, index) for index in layers for field in _LAYER_FIELDS)]
+    formats = [stored_format(source, *weight) or "floats" for weight in weights]
+    rounded = Counter(name for name in formats if name not in STRIP_FORMATS)
     if rounded:
-        counts = ", ".join(f"{count} in {name}" for name, count in Counter(rounded).items())
+        counts = ", ".join(f"{count} in {name}" for name, count in rounded.items())
         logger.warning(
             "precision native: %d of %d weights are not in a format that the kernels compute "
-            "(%s); they are rounded to int8 in blocks of 32", len(rounded), len(weights), counts,
+            "(%s); they are rounded to int8 in blocks of 32",
+            rounded.total(), len(weights), counts,
         )  # fmt: skip
 
 
