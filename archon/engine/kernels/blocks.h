@@ -153,6 +153,49 @@ static inline Ints zero_products(const int16_t* halves, Zero zero) {
   return (Ints)_mm512_madd_epi16(_mm512_set1_epi32(pair), zero);
 }
 
+#elif defined(__aarch64__)
+
+constexpr int BLOCK_ROWS = 4;
+constexpr int BYTE_ZERO = 0;
+
+struct Scale {
+  Ints values;
+  bool is_one;
+};
+static inline Scale one() { return {splat_int(1), true}; }
+static inline Scale scale_of(Ints values) { return {values, false}; }
+
+template <class Codes, int FIRST, int COUNT, int ROWS>
+static inline void add_dots(const uint8_t* p, const int8_t* x, Scale scale, Ints* sums) {
+  RowSums<ROWS> rows;
+  each_constant<0, COUNT / 2>([&](auto pair) __attribute__((always_inline)) {
+    constexpr int i = FIRST + 2 * pair;
+    const Bytes first = Codes::template vector<i>(p), last = Codes::template vector<i + 1>(p);
+    int8x16_t weights[4], next[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+      weights[j] = vreinterpretq_s8_u8(first.of[j]);
+      next[j] = vreinterpretq_s8_u8(last.of[j]);
+    }
+    const int8_t* at = x + 4 * i * TILE_ROWS;
+    rows.add(vld1q_s8(at), weights, vld1q_s8(at + 4 * TILE_ROWS), next);
+  });
+#pragma GCC unroll 4
+  for (int r = 0; r < ROWS; r++)
+    sums[r] = sums[r] + (scale.is_one ? rows.of(r) : rows.of(r) * scale.values);
+}
+
+struct Zero {
+  Ints first, last;
+};
+static inline Zero zero_of(int number) { return {splat_int(number), splat_int(number)}; }
+static inline Zero zero_of(Scale first, Scale last) {
+  return {first.values * splat_int(32), last.values * splat_int(32)};
+}
+static inline Ints zero_products(const int16_t* halves, Zero zero) {
+  return zero.first * splat_int(halves[0]) + zero.last * splat_int(halves[1]);
+}
+
 #else
 
 constexpr int BLOCK_ROWS = 4;

@@ -389,7 +389,7 @@ class Run {
         stream(to + LANES, right);
       });
     });
-    _mm_sfence();
+    finish_streams();
     lap(HEAD);
   }
 
