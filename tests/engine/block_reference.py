@@ -1,4 +1,6 @@
-"""Products with the blocks of GGUF files, in torch, in the order of operations of ``blocks.h``.
+"""Random blocks of GGUF files, and products with them in torch.
+
+The products have the order of operations of ``blocks.h``.
 
 The integers of a block are read by the gguf package: from a copy whose scale is 1 and whose minimum
 is 0, or the other way round.
@@ -12,8 +14,12 @@ import gguf
 import numpy as np
 import torch
 from gguf import GGMLQuantizationType as TensorType
+from tiny_models import random_blocks
 from torch import Tensor
 
+from archon.engine.kernels.block_packing import STRIP_FORMATS, pack_strip_linear, strips_of
+
+INPUTS = 768
 GROUP = 32
 SCALE_AT = {"Q6_K": 208}
 MINIMUM_AT = {"Q4_1": 2, "Q5_1": 2, "Q4_K": 2, "Q5_K": 2}
@@ -94,3 +100,26 @@ def reference_product(name: str, blocks: np.ndarray, x_NI: Tensor) -> Tensor:
             if w.minimum_OB is not None:
                 y -= w.minimum_OB[:, block] * minima
     return y
+
+
+def some_blocks(name: str, outputs: int, inputs: int = INPUTS) -> np.ndarray:
+    """Random blocks, (O, blocks, bytes), with every byte that the format allows."""
+    elements, size = gguf.GGML_QUANT_SIZES[TensorType[name]]
+    rng = np.random.default_rng(outputs)
+    blocks = random_blocks(TensorType[name], outputs * inputs // elements, rng)
+    if name == "MXFP4":
+        blocks[:, 0] = rng.integers(100, 128, len(blocks))
+    return blocks.reshape(outputs, -1, size)
+
+
+def packed_linear(*weights: tuple[str, np.ndarray]) -> dict[str, Tensor]:
+    strips = []
+    for name, blocks in weights:
+        rows = torch.from_numpy(blocks.reshape(len(blocks), -1))
+        strips += strips_of(STRIP_FORMATS[name], rows)
+    return pack_strip_linear("linear", strips)
+
+
+def some_rows(count: int, inputs: int = INPUTS) -> Tensor:
+    x = torch.randn(count, inputs, generator=torch.Generator().manual_seed(0))
+    return x * torch.logspace(-3, 3, count).unsqueeze(1)

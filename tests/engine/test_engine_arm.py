@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from block_reference import reference_product
+from block_reference import packed_linear, reference_product, some_blocks, some_rows
 from engine_doubles import CPU, tiny_config
-from test_engine_blocks import packed_linear, some_blocks, some_rows
 from test_engine_linear import normal, random_grouped_weight
 from test_engine_native import NUM_BLOCKS, Keys, expected_attention
 

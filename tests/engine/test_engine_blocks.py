@@ -10,47 +10,32 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from block_reference import quantize_groups, reference_product
+from block_reference import (
+    INPUTS,
+    packed_linear,
+    quantize_groups,
+    reference_product,
+    some_blocks,
+    some_rows,
+)
 from engine_doubles import CPU, native_kernels, prompt_of
 from gguf import GGMLQuantizationType as TensorType
 from model_doubles import VOCABULARY_SIZE, model_of_blocks, our_logits, weights_of
-from tiny_models import random_blocks, write_gguf
+from tiny_models import write_gguf
 from torch import Tensor
 
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.kernels.block_packing import (
     Q8_0,
     STRIP_FORMATS,
-    pack_strip_linear,
     pack_strips,
     round_to_q8_0,
-    strips_of,
 )
 from archon.engine.kernels.native import NativeLinear
 from archon.engine.kernels.packing import load_packed
 from archon.engine.loading import load_decoder
 from archon.engine.model.families import FAMILIES
 from archon.engine.model.weights import GGUFWeights
-
-INPUTS = 768
-
-
-def some_blocks(name: str, outputs: int, inputs: int = INPUTS) -> np.ndarray:
-    """Random blocks, (O, blocks, bytes), with every byte that the format allows."""
-    elements, size = gguf.GGML_QUANT_SIZES[TensorType[name]]
-    rng = np.random.default_rng(outputs)
-    blocks = random_blocks(TensorType[name], outputs * inputs // elements, rng)
-    if name == "MXFP4":
-        blocks[:, 0] = rng.integers(100, 128, len(blocks))
-    return blocks.reshape(outputs, -1, size)
-
-
-def packed_linear(*weights: tuple[str, np.ndarray]) -> dict[str, Tensor]:
-    strips = []
-    for name, blocks in weights:
-        rows = torch.from_numpy(blocks.reshape(len(blocks), -1))
-        strips += strips_of(STRIP_FORMATS[name], rows)
-    return pack_strip_linear("linear", strips)
 
 
 def by_kernel(packed: dict[str, Tensor], x: Tensor, outputs: int) -> Tensor:
@@ -61,11 +46,6 @@ def by_kernel(packed: dict[str, Tensor], x: Tensor, outputs: int) -> Tensor:
         ctypes.byref(linear), x.data_ptr(), len(x), y.data_ptr(), torch.get_num_threads()
     )
     return y[:, :outputs]
-
-
-def some_rows(count: int, inputs: int = INPUTS) -> Tensor:
-    x = torch.randn(count, inputs, generator=torch.Generator().manual_seed(0))
-    return x * torch.logspace(-3, 3, count).unsqueeze(1)
 
 
 @pytest.mark.usefixtures("instructions")
