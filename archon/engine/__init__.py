@@ -14,7 +14,7 @@ Reading order:
    in ``scheduling``, ``lora``, ``outlier_rotation`` and ``reward_head`` in ``model``,
    ``perplexity``.
 
-Faster decoders: ``kernels`` (int8 and int4 on a CPU, in compiled code), ``cuda`` (replayed steps on
+Faster decoders: ``kernels`` (compiled code for int8, int4 and native on a CPU), ``cuda`` (replayed steps on
 a GPU). Other transformers: ``encoders`` (BERT and T5).
 
 A module may import from the lines below its own, never from those above; an import contract checks
