@@ -65,7 +65,9 @@ def test_hidden_states_match_transformers(family: Any, length: int, tmp_path: Pa
     assert_close_logits(ours, found.hidden_states[-1][0, -1])
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.03), ("int8", 0.08), ("int4", 0.2)])
+@pytest.mark.parametrize(
+    ("precision", "bound"), [("bf16", 0.03), ("int8", 0.08), ("int4", 0.2), ("native", 0.08)]
+)
 @pytest.mark.parametrize("native", [False, True])
 def test_lower_precisions_stay_near_float32(
     precision: Precision, bound: float, native: bool, tmp_path: Path
@@ -102,7 +104,7 @@ def test_hidden_states_are_rotated_back(family: Any, tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------- its company
 
 
-@pytest.fixture(scope="module", params=["int8", "int4"])
+@pytest.fixture(scope="module", params=["int8", "int4", "native"])
 def kernels(request: pytest.FixtureRequest) -> NativeDecoder:
     native_kernels()
     shape = tiny_config(width=64, ffn_width=64, head_width=16)

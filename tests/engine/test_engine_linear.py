@@ -24,7 +24,9 @@ from archon.engine.model.linear import (
 )
 from archon.engine.model.outlier_rotation import HadamardRotation, hadamard
 
-BOUNDS: dict[Precision, float] = {"float32": 1e-6, "bf16": 0.01, "int8": 0.02, "int4": 0.12}
+BOUNDS: dict[Precision, float] = {
+    "float32": 1e-6, "bf16": 0.01, "int8": 0.02, "int4": 0.12, "native": 0.01
+}  # fmt: skip
 """RMS of the error relative to the RMS of the output."""
 
 

@@ -70,7 +70,9 @@ def test_a_rotated_basis_changes_no_logit(name: str, tmp_path: Path) -> None:
     assert_close_logits(rotated, plain)
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.02), ("int8", 0.05), ("int4", 0.12)])
+@pytest.mark.parametrize(
+    ("precision", "bound"), [("bf16", 0.02), ("int8", 0.05), ("int4", 0.12), ("native", 0.05)]
+)
 @pytest.mark.parametrize("name", FAMILY_SAMPLE)
 def test_lower_precisions_stay_near_float32(
     name: str, precision: Precision, bound: float, tmp_path: Path

@@ -15,6 +15,7 @@ from engine_doubles import CPU, FAMILY_SAMPLE, native_kernels, prompt_of, tiny_c
 from torch import Tensor
 
 from archon.engine.cache.kv_cache import BLOCK_SIZE
+from archon.engine.kernels import packing
 from archon.engine.kernels.native import NativeCache, _Layer, _Model, _Step
 from archon.engine.kernels.packing import load_packed, pack
 from archon.engine.loading import load_decoder
@@ -154,13 +155,15 @@ def test_a_step_matches_the_torch_decoder(family: str) -> None:
 # ---------------------------------------------------------------------------- packed weights
 
 
-@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize("precision", ["int8", "int4", "native"])
 def test_packed_weights_are_read_back_unchanged(precision: Precision, tmp_path: Path) -> None:
     kept = tmp_path / "folder" / "model-int8.safetensors"
     source = OutlierRotatedWeights(RandomWeights(tiny_config(head_width=16)))
     made = pack(source, precision)
     first = load_packed(source, precision, kept)
-    second = load_packed(None, precision, kept)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "pack", lambda *_: pytest.fail("packed once more"))
+        second = load_packed(source, precision, kept)
     for packed in (first, second):
         assert packed.keys() == made.keys()
         assert all(torch.equal(packed[name], made[name]) for name in made)

@@ -63,6 +63,7 @@ struct Model {
   const float* norm;
   const Layer* layers;
   Linear head;
+  Linear embedding_blocks;  // if `embedding` is null
 };
 
 // Input and output of one step; `NativeDecoder` is the Python side.
@@ -118,9 +119,31 @@ struct Buffer {
   }
 };
 
+// Memory for quantized rows.
+struct QuantizedRows {
+  Buffer inputs, scales, sums, halves;
+
+  // Rows of up to `size` inputs, in groups if the weight consists of blocks.
+  Rows get(int64_t rows, int64_t size, const Linear& weight) {
+    const int64_t padded = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+    const int64_t groups = padded * (size / GROUP_INPUTS);
+    if (!weight.strip_format)
+      return {inputs.get<Input>(padded * size), scales.get<float>(padded), {}};
+    return {nullptr, nullptr, {inputs.get<int8_t>(padded * size), scales.get<float>(groups),
+                               sums.get<float>(groups), halves.get<int16_t>(2 * groups)}};
+  }
+};
+
+// Quantize row `n` of `size` floats as the product with a weight needs it.
+void quantize_for(const Linear& weight, const float* x, int64_t size, int64_t n, Rows rows) {
+  if (weight.strip_format) quantize_groups(x, size, n, rows.groups);
+  else quantize_row(x, size, n, rows);
+}
+
 // Intermediate results of a step, and its plan of attention; reused by the next step.
 struct Workspace {
-  Buffer stream, qkv, queries, attended, hidden, inputs, scales, low, added;
+  Buffer stream, qkv, queries, attended, hidden, low, added;
+  QuantizedRows rows;
   std::vector<Segment> segments;
   std::vector<int32_t> chunks;  // index of each chunk's first segment
 };
@@ -133,14 +156,12 @@ class Run {
         D(m.head_width), per_group(H / G), tiles_per_group((per_group + MAX_ROWS - 1) / MAX_ROWS),
         rows_per_tile((per_group + tiles_per_group - 1) / tiles_per_group) {
     const int64_t rows = std::max(N, s.num_logits);
-    const int64_t padded = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
     x = w.stream.get<float>(N * E);
     qkv = w.qkv.get<float>(N * (H + 2 * G) * D);
     q = w.queries.get<bf16>(N * H * D);
     attended = w.attended.get<float>(N * H * D);
     hidden = w.hidden.get<float>(N * F);
-    rows_in.inputs = w.inputs.get<Input>(padded * std::max({E, F, H * D}));
-    rows_in.scale = w.scales.get<float>(padded);
+    rows_in = w.rows.get(rows, std::max({E, F, H * D}), m.head);
     low = w.low.get<float>(s.adapter ? rows * s.max_rank : 1);
     added = w.added.get<float>(m.layers && m.layers->attention_post_norm ? N * E : 1);
     plan_segments();
@@ -228,9 +249,14 @@ class Run {
     clock = std::chrono::steady_clock::now();
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < N; n++) {
-      const bf16* from = m.embedding + (int64_t)s.token[n] * E;
-      for (int64_t i = 0; i < E; i += LANES) store(x + n * E + i, load_bf16(from + i));
-      if (m.embedding_scale != 1) scale_row(x + n * E, E, m.embedding_scale);
+      float* row = x + n * E;
+      if (m.embedding) {
+        const bf16* from = m.embedding + (int64_t)s.token[n] * E;
+        for (int64_t i = 0; i < E; i += LANES) store(row + i, load_bf16(from + i));
+      } else {
+        weight_row(m.embedding_blocks, s.token[n], row);
+      }
+      if (m.embedding_scale != 1) scale_row(row, E, m.embedding_scale);
     }
     lap(REST);
   }
@@ -242,7 +268,7 @@ class Run {
       alignas(64) float normed[16384];
       const float* from = x + (rows ? rows[n] : n) * E;
       rms_norm(from, weight, E, normed);
-      quantize_row(normed, E, n, rows_in);
+      quantize_for(m.head, normed, E, n, rows_in);
       change.read(n, normed, E);
     }
     lap(REST);
@@ -257,7 +283,7 @@ class Run {
   void quantize(const float* from, int64_t size, const Change& change) {
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < N; n++) {
-      quantize_row(from + n * size, size, n, rows_in);
+      quantize_for(m.head, from + n * size, size, n, rows_in);
       change.read(n, from + n * size, size);
     }
     lap(REST);
@@ -401,7 +427,7 @@ class Run {
         stream(to + LANES, right);
       });
     });
-    _mm_sfence();
+    finish_streams();
     lap(HEAD);
   }
 
@@ -592,14 +618,13 @@ void archon_workspace_free(Workspace* workspace) { delete workspace; }
 
 // One product, for tests and timings: x is (rows, I), y is (rows, O).
 void archon_product(const Linear* linear, const float* x, int64_t rows, float* y, int64_t threads) {
-  static thread_local Buffer inputs, scales;
-  const int64_t padded = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
-  const Rows quantized{inputs.get<Input>(padded * linear->inputs), scales.get<float>(padded)};
+  static thread_local QuantizedRows memory;
+  const Rows quantized = memory.get(rows, linear->inputs, *linear);
 #pragma omp parallel num_threads(threads)
   {
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < rows; n++)
-      quantize_row(x + n * linear->inputs, linear->inputs, n, quantized);
+      quantize_for(*linear, x + n * linear->inputs, linear->inputs, n, quantized);
     product(quantized, rows, *linear, threads, y,
             [](int64_t, int64_t, Floats&, Floats&) {});
   }

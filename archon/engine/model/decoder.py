@@ -52,8 +52,8 @@ class Decoder:
             for index in range(self.config.num_layers)
         ]
         self.norm_E = source.output_norm().to(device)
-        # In float32 and bf16 a tied head is the embedding: one copy of V × E weights in memory.
-        shares = source.is_tied and precision in ("float32", "bf16")
+        # A tied head is the embedding, except in int8 and int4: one copy of V × E weights.
+        shares = source.is_tied and precision in ("float32", "bf16", "native")
         head_VE = self.embedding_VE if shares else source.head()
         self.head = make_linear(head_VE, None, layer_precision("head", precision), device)
         self.adapters: dict[str, LowRank | None] = {}
