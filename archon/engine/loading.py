@@ -181,7 +181,7 @@ def load_decoder(
         kernels = load_kernels(keep_in and keep_in / "kernels")
     rotated = OutlierRotatedWeights(source)
     if kernels is None:
-        return Decoder(rotated, precision, device)
+        return Decoder(rotated, precision, device, rotated.input_rotation)
     cache_file = None
     if keep_in is not None and model_id:
         cache_file = keep_in / "packed" / f"{model_id[:32]}-{precision}.safetensors"

@@ -136,7 +136,7 @@ class _Model(ctypes.Structure):
             "norms_projections", "rope_width", "is_gelu",
         ),
         *((name, ctypes.c_float) for name in _NUMBERS), *_pointers("embedding", "norm", "layers"),
-        ("head", NativeLinear),
+        ("head", NativeLinear), *_pointers("rotation_sign", "rotation_mix"),
     )  # fmt: skip
 
 
@@ -210,7 +210,8 @@ class NativeDecoder:
         )  # fmt: skip
         outer = _pointer(packed["embedding"]), _pointer(packed["norm"])
         layers, head = ctypes.addressof(self._layers), NativeLinear.of(packed, "head")
-        self._model = _Model(*sizes, *numbers, *outer, layers, head)
+        rotation = (_pointer(packed.get(f"rotation.{name}")) for name in ("sign", "mix"))
+        self._model = _Model(*sizes, *numbers, *outer, layers, head, *rotation)
         self._logits = torch.empty(0, self._model.head.outputs)
         self._seconds = np.zeros(len(_PHASES))
         self.adapters: dict[str, _NativeAdapter] = {}
