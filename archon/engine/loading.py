@@ -187,12 +187,14 @@ def load_decoder(
     kernels = None
     if native and device.type == "cpu" and can_pack(source.config):
         kernels = load_kernels(keep_in and keep_in / "kernels")
+    rotation = None
     if precision in ROTATED_PRECISIONS:
-        source = OutlierRotatedWeights(source)
+        source = rotated = OutlierRotatedWeights(source)
+        rotation = rotated.input_rotation
     if kernels is None:
         if precision == "native":
             logger.warning("precision native needs the compiled kernels: computing in bf16 instead")
-        return Decoder(source, precision, device)
+        return Decoder(source, precision, device, rotation)
     cache_file = None
     if keep_in is not None and model_id:
         cache_file = keep_in / "packed" / f"{model_id[:32]}-{precision}.safetensors"

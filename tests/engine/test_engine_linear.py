@@ -9,6 +9,7 @@ from engine_doubles import CPU, native_kernels
 from archon.engine.kernels.native import NativeLinear
 from archon.engine.kernels.packing import Packed, pack_int4_linear, pack_linear
 from archon.engine.model import linear as linear_module
+from archon.engine.model.hadamard import HadamardRotation, hadamard
 from archon.engine.model.linear import (
     GROUP_INPUTS,
     PRECISIONS,
@@ -22,7 +23,6 @@ from archon.engine.model.linear import (
     quantize_rows,
     quantize_weight,
 )
-from archon.engine.model.outlier_rotation import HadamardRotation, hadamard
 
 BOUNDS: dict[Precision, float] = {
     "float32": 1e-6, "bf16": 0.01, "int8": 0.02, "int4": 0.12, "native": 0.01

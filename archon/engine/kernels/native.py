@@ -143,6 +143,7 @@ class _Model(ctypes.Structure):
         ),
         *((name, ctypes.c_float) for name in _NUMBERS), *_pointers("embedding", "norm", "layers"),
         ("head", NativeLinear), ("embedding_blocks", NativeLinear),
+        *_pointers("rotation_sign", "rotation_mix"),
     )  # fmt: skip
 
 
@@ -220,6 +221,8 @@ class NativeDecoder:
         if "embedding" not in packed:
             own = "embedding" if "embedding.weight" in packed else "head"
             self._model.embedding_blocks = NativeLinear.of(packed, own)
+        self._model.rotation_sign = _pointer(packed.get("rotation.sign"))
+        self._model.rotation_mix = _pointer(packed.get("rotation.mix"))
         self._logits = torch.empty(0, self._model.head.outputs)
         self._seconds = np.zeros(len(_PHASES))
         self.adapters: dict[str, _NativeAdapter] = {}

@@ -39,9 +39,10 @@ from archon.engine.model.config import DecoderConfig
 from archon.engine.model.families.traits import FamilyTraits
 from archon.engine.model.linear import GroupedWeight, Precision, quantize_groups, quantize_weight
 from archon.engine.model.lora import LowRank
+from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import LayerWeights, WeightSource
 
-_LAYOUT = "2"
+_LAYOUT = "3"
 """Version of the layout. Increase it when the layout or the packed tensors change."""
 _ALIGNMENT = 64
 _INT4_SHIFT = 8
@@ -77,6 +78,9 @@ def pack(source: WeightSource, precision: Precision) -> Packed:
         packed = {"embedding": source.embedding().bfloat16()}
         packed |= pack_linear("head", source.head(), None)
     packed["norm"] = source.output_norm()
+    if isinstance(source, OutlierRotatedWeights) and source.input_rotation is not None:
+        rotation = source.input_rotation
+        packed |= {"rotation.sign": rotation.sign, "rotation.mix": rotation.mix}
     for index in range(source.config.num_layers):
         w, at = source.layer(index), f"layers.{index}."
         norms = {

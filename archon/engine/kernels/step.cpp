@@ -64,6 +64,9 @@ struct Model {
   const Layer* layers;
   Linear head;
   Linear embedding_blocks;  // if `embedding` is null
+  // Rotation of the inputs of sublayers and of the head (`outlier_rotation.py`), or null: signs of
+  // the channels, and the (blocks, blocks) matrix that mixes the blocks of a Hadamard transform.
+  const float *rotation_sign, *rotation_mix;
 };
 
 // Input and output of one step; `NativeDecoder` is the Python side.
@@ -261,13 +264,15 @@ class Run {
     lap(REST);
   }
 
-  // x / √(mean(x²) + ε) · weight, rounded to bytes.
+  // x / √(mean(x²) + ε) · weight, rotated if the weights expect it, and rounded to bytes.
   void normalize(const float* weight, const int64_t* rows, int64_t count, const Change& change) {
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < count; n++) {
       alignas(64) float normed[16384];
       const float* from = x + (rows ? rows[n] : n) * E;
-      rms_norm(from, weight, E, normed);
+      if (weight) rms_norm(from, weight, E, normed);
+      else memcpy(normed, from, E * sizeof(float));
+      if (m.rotation_sign) rotate(normed);
       quantize_for(m.head, normed, E, n, rows_in);
       change.read(n, normed, E);
     }
@@ -276,7 +281,7 @@ class Run {
 
   // Input of a sublayer: the stream, normalised if the family has a norm here.
   void read_stream(const float* norm, const Change& change) {
-    if (norm) normalize(norm, nullptr, N, change);
+    if (norm || m.rotation_sign) normalize(norm, nullptr, N, change);
     else quantize(x, E, change);
   }
 
@@ -447,6 +452,28 @@ class Run {
 
   void rms_norm(const float* from, const float* weight, int64_t size, float* to) const {
     rms_norm(from, weight, size, to, m.epsilon);
+  }
+
+  // Rotate a row: signs, a Hadamard transform of each block, and a product that mixes the blocks.
+  void rotate(float* row) const {
+    alignas(64) float blocks[16384];
+    const int64_t size = std::min<int64_t>(E & -E, 128), count = E / size;
+    for (int64_t i = 0; i < E; i++) row[i] *= m.rotation_sign[i];
+    for (int64_t half = 1; half < size; half *= 2)
+      for (int64_t start = 0; start < E; start += 2 * half)
+        for (int64_t i = start; i < start + half; i++) {
+          const float a = row[i], b = row[i + half];
+          row[i] = a + b;
+          row[i + half] = a - b;
+        }
+    const float scale = 1.0f / std::sqrt((float)size);
+    std::fill_n(blocks, E, 0.0f);
+    for (int64_t to = 0; to < count; to++)
+      for (int64_t from = 0; from < count; from++) {
+        const float share = scale * m.rotation_mix[from * count + to];
+        for (int64_t i = 0; i < size; i++) blocks[to * size + i] += share * row[from * size + i];
+      }
+    memcpy(row, blocks, E * sizeof(float));
   }
 
   static void scale_row(float* row, int64_t size, float scale) {

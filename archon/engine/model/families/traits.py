@@ -174,7 +174,7 @@ class FamilyTraits:
     """In GGUF files with a window, every layer but each n-th has it; 0 for every layer, None if a
     window is not supported."""
     local_rope_base: float | None = None
-    """Base of the rotary frequencies in layers with a window, where it has one of its own."""
+    """Base of the rotary frequencies in layers with a window, if it differs from the others'."""
     partial_rope: bool = False
     """True if RoPE may rotate only the first channels of a head."""
     rope_types: Mapping[str, str] = field(default_factory=dict)
