@@ -7,8 +7,8 @@
     answer = archon.load("self-consistency").run("What is 17 * 23?")
     print(answer.text, answer.value, answer.cost_tokens)
 
-``__all__`` is the public API. Its names are imported at first use: ``import archon`` is fast and
-needs no optional package.
+``__all__`` lists the public API. Each name is imported when it is first used, so ``import archon``
+is fast and needs no optional package.
 """
 
 from __future__ import annotations
@@ -146,9 +146,14 @@ _NAMES_BY_MODULE = {
 
 
 def lm(model: Reference | Architecture) -> LM:
-    """Return the language model of a card (name, path or dict), or an architecture as one.
+    """Return the language model of a card, or an architecture as a language model.
 
-    The function hides the package ``archon.lm``; import modules of it by their full names.
+    This function hides the package ``archon.lm``. To import its modules, use their full names.
+
+    Parameters
+    ----------
+    model
+        Name, path or dict of a model card; or an architecture.
 
     Raises
     ------

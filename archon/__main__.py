@@ -1,4 +1,4 @@
-"""``python -m archon`` is the ``archon`` command."""
+"""Entry point of ``python -m archon``, which runs the command ``archon``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The public functions load, lm, evaluate and search, which the commands use, too."""
+"""The public functions ``load``, ``lm``, ``evaluate`` and ``search``, which commands also use."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from archon.evals.runner import Evaluation, OnProgress
 from archon.graph.architecture import Architecture
 from archon.graph.event_loop import run_sync
 from archon.graph.lm import ArchitectureLM
-from archon.graph.loading import Loader, ModelChoice
+from archon.graph.loading import Loader, ModelChoice, of_roles
 from archon.lm.base import LM
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
+from archon.spec.model_strings import ALL_ROLES
 from archon.spec.reader import Reference, load_benchmark
 from archon.study.objectives import SearchLimits, parse_objectives
 from archon.study.search_config import OnStudyEvent, SearchConfig, SearchListeners
@@ -37,15 +38,16 @@ BenchmarkChoice = Reference | PythonReference
 """The name, path or dict of a benchmark card, or a benchmark written in Python."""
 
 
-def load(ref: Reference, models: Mapping[str, ModelChoice] | None = None) -> Architecture:
+def load(ref: Reference, models: Mapping[str, ModelChoice] | str | None = None) -> Architecture:
     """Load and check an architecture.
 
     Parameters
     ----------
     ref
-        A name in the catalogue, the path of a file, or its contents as a dict.
+        A name in the catalogue, the path of a file, or the contents of a file as a dict.
     models
-        Role → the model that replaces the file's.
+        Role → the model that replaces the file's; or one model string for all roles that write
+        text (``archon.spec.model_strings``).
 
     Raises
     ------
@@ -56,23 +58,30 @@ def load(ref: Reference, models: Mapping[str, ModelChoice] | None = None) -> Arc
     UsageError
         ``models`` names a role that the architecture does not have.
     """
-    return Loader().architecture(ref, models)
+    return Loader().architecture(ref, _by_role(models))
+
+
+def _by_role(models: Mapping[str, ModelChoice] | str | None) -> Mapping[str, ModelChoice]:
+    return {ALL_ROLES: models} if isinstance(models, str) else models or {}
 
 
 def check_space(space: Space, models: Mapping[str, ModelChoice] | None = None) -> SpaceCheck:
-    """Load all architectures of a space, or a thousand random ones if it has more.
+    """Check the architectures of a search space: all, or a thousand random ones if it has more.
 
     Raises
     ------
     SpecError, GraphError
-        A configuration that satisfies all constraints is not a valid architecture.
+        A configuration that ``$forbid`` does not exclude is not a valid architecture.
     """
     loader = Loader()
     return check(space, lambda spec: loader.of_spec(spec, space.base_dir, models))
 
 
 def lm(model: Reference | Architecture) -> LM:
-    """Return the language model of a card (name, path or dict), or an architecture as one.
+    """Return the language model of a card, or an architecture as one.
+
+    A card is a name, a path, a dict, or a string such as ``hf:Qwen/Qwen3-0.6B``, ``openai:NAME`` or
+    ``http://localhost:8080/v1`` (``archon.spec.model_strings``).
 
     Raises
     ------
@@ -97,12 +106,15 @@ def benchmark(
     Parameters
     ----------
     ref
-        A name in the catalogue, the path of a file, its contents as a dict, or a benchmark written
-        in Python: a function, ``file.py:function`` or ``package.module:function``.
+        A name in the catalogue, the path of a file, the contents of a file as a dict, or a
+        benchmark written in Python: a function, ``file.py:function`` or
+        ``package.module:function``.
+    limit
+        Maximum number of items; None for all.
     data
-        A JSONL file that replaces the card's source of items.
+        A JSONL file with the items to use instead of the card's.
     scorer
-        The name of a scorer that replaces the benchmark's.
+        Name of the scorer to use instead of the benchmark's.
 
     Raises
     ------
@@ -141,35 +153,39 @@ def evaluate(
     ----------
     architecture
         An architecture, or its name, path or dict (see ``load``).
+    benchmark_ref
+        A benchmark (see ``benchmark``).
     limit, split, data, scorer
-        The items and their scorer; see ``benchmark``.
+        Selection of the items, and their scorer (see ``benchmark``).
     seed
-        Changes samples, never items.
+        Seed of the samples. The items do not depend on it.
     epochs
-        Number of times that each item is asked, with new samples.
+        Number of times to answer each item, with new samples.
     output
-        The run's folder; by default a new one in ``runs``.
+        Folder of the run; by default a new folder in ``runs``.
     resume
-        Continue the run in ``output``, if there is one. Failed items are asked again.
+        Whether to continue a run that exists in ``output``. Failed items are answered again.
     keep_errors
-        With ``resume``, do not ask failed items again.
+        With ``resume``, do not answer failed items again.
     max_errors
-        The number (int) or share (float) of answers that may fail before the evaluation stops. By
+        Number (int) or share (float) of answers that may fail before the evaluation stops. By
         default it stops after ten consecutive failures with the same cause.
     cache
-        Reuse samples from the pool on disk, and add new ones to it.
+        Whether to reuse samples from the pool on disk, and to store new ones in it.
+    on_progress
+        Function that is called with the progress of the evaluation.
 
     Raises
     ------
     SpecError
         A file is missing or invalid.
     UsageError
-        A number is invalid; the folder has a run and ``resume`` is not set; or the folder has
-        another run.
+        A number is invalid, the folder contains a different run, or it contains a run and
+        ``resume`` is not set.
     TooManyErrorsError
-        Too many answers failed; the folder has the finished ones.
+        Too many answers failed. The folder contains those that succeeded.
     StorageError
-        The disk cannot store the results.
+        The results cannot be stored on the disk.
     """
     if not isinstance(architecture, Architecture):
         architecture = load(architecture)
@@ -191,18 +207,18 @@ def evaluate(
 
 
 def run_folder(path: Path | None, name: str, *, resume: bool) -> RunFolder:
-    """Create the folder of a new run, or open that of a run to resume.
+    """Create the folder of a new run, or open the folder of a run to resume.
 
     Raises
     ------
     UsageError
-        The folder cannot be created; it has a run and ``resume`` is not set; or ``resume`` is set
-        without a path.
+        The folder cannot be created, it contains a run and ``resume`` is not set, or ``resume`` is
+        set without a path.
     """
     if not resume:
         return RunFolder.create(path, name)
     if path is None:
-        raise UsageError("to resume a run, name its folder as the output")
+        raise UsageError("to resume a run, give its folder as the output")
     return RunFolder.resume(path)
 
 
@@ -222,7 +238,7 @@ def search(
     max_seconds: float | None = None,
     stops_early: bool = True,
     warm_start: Sequence[Reference] = (),
-    models: Mapping[str, ModelChoice] | None = None,
+    models: Mapping[str, ModelChoice] | str | None = None,
     data: str | os.PathLike[str] | None = None,
     scorer: str | None = None,
     storage: str | None = None,
@@ -237,49 +253,53 @@ def search(
     Parameters
     ----------
     space
-        A name in the catalogue, the path of a file, its contents as a dict, or a ``Space``.
+        A name in the catalogue, the path of a file, the contents of a file as a dict, or a
+        ``Space``.
+    benchmark
+        A benchmark (see the function ``benchmark``).
     trials
         Number of architectures to try, including those of earlier sessions and other workers.
     objective
         ``accuracy``, ``tokens``, ``seconds``, or several of them. The first one ranks the
         finalists.
     sampler
-        ``tpe``, ``gp``, ``nsga2``, ``random`` or ``exhaustive``.
+        Search algorithm: ``tpe``, ``gp``, ``nsga2``, ``random`` or ``exhaustive``.
     seed
-        Changes samples and the sampler's proposals, never items.
+        Seed of the samples and of the search algorithm. The items do not depend on it.
     limit, final_limit
-        Number of items of the *search* split, and of *select* and *test*.
+        Number of items of the *search* split, and of the splits *select* and *test*.
     finalists
-        Number of trials that are evaluated on *select*; 0 omits *select* and *test*.
+        Number of trials to evaluate on *select*. With 0, *select* and *test* are not used.
     max_tokens, max_calls, max_seconds
-        Limits of the mean per answer. Architectures that are expected to exceed the limit of tokens
-        or calls are not run.
+        Upper bounds for the mean per answer. Architectures that are expected to exceed
+        ``max_tokens`` or ``max_calls`` are not evaluated.
     stops_early
-        Stop hopeless trials.
+        Whether to stop trials that are unlikely to be among the best.
     warm_start
         Architectures of the space to try first.
     models, data, scorer
-        Replace the space's models, the benchmark's items and its scorer; see ``load`` and
-        ``benchmark``.
+        Models to use instead of the space's, and items and scorer to use instead of the
+        benchmark's; see ``load`` and ``benchmark``.
     storage
         URL of a database; by default a SQLite file in the study's folder, ``runs/STUDY``.
     study
-        Name of the study; by default a new one from space, benchmark and time.
+        Name of the study; by default a new name from space, benchmark and time.
     resume
-        Continue the study, if there is one.
+        Whether to continue the study if it exists.
     cache
-        Reuse samples from the pool on disk, and add new ones to it.
+        Whether to reuse samples from the pool on disk, and to store new ones in it.
     output
-        The winner's file; by default ``best.json`` in the study's folder.
+        File for the best architecture; by default ``best.json`` in the study's folder.
     on_event
-        Called when a trial starts and when it finishes.
+        Function that is called when a trial starts and when it finishes.
 
     Raises
     ------
     SpecError, GraphError
         A file is invalid, or a configuration of the space is not a valid architecture.
     UsageError
-        A number is invalid, the study exists and ``resume`` is not set, or it is another study.
+        A number is invalid, the study exists and ``resume`` is not set, or the existing study is
+        for a different search.
     MissingExtraError
         Optuna is not installed (the extra ``search``).
     """
@@ -295,7 +315,7 @@ def search(
         final_limit=final_limit,
         finalists=finalists,
         warm_start=warm_start,
-        models=models or {},
+        models=_by_role(models),
         data=data,
         scorer=scorer,
         study=study,
@@ -312,9 +332,9 @@ def search(
 def prepare_search(
     space: Reference | Space, benchmark_ref: BenchmarkChoice, config: SearchConfig
 ) -> tuple[SearchSession, Loader]:
-    """Check a search and return its session and the loader of its models.
+    """Check the arguments of a search; return its session and the loader of its models.
 
-    Raises the errors of ``search``.
+    It raises the same errors as ``search``.
     """
     from archon.study.session import prepare
 
@@ -322,8 +342,7 @@ def prepare_search(
     loader = Loader()
 
     def load(spec: ArchitectureSpec) -> Architecture:
-        chosen = {role: model for role, model in config.models.items() if role in spec.models}
-        return loader.of_spec(spec, space.base_dir, chosen)
+        return loader.of_spec(spec, space.base_dir, of_roles(config.models, spec.models))
 
     def open_split(split: str, limit: int | None) -> Benchmark:
         return benchmark(

@@ -4,25 +4,26 @@
 
     ArchonError
     ├── FileError               a file is invalid
-    │   ├── SpecError           it is unreadable or breaks its schema (file, JSON path, reason)
-    │   └── GraphError          its nodes do not form a valid graph (file, node, rule)
+    │   ├── SpecError           it cannot be read or does not match its schema
+    │   └── GraphError          its nodes do not form a valid graph
     ├── ModelError              weights are unavailable
     │   └── ModelFileError      a file of weights is damaged or its format is not supported
     ├── EngineError             the engine rejects a request or fails
-    │   └── ContextLengthError  prompt and new tokens do not fit the model's context or the cache
-    ├── LMError                 a language model did not answer (retryable or not)
-    │   ├── RefusedError        the server refuses every request: key, address or name is wrong
-    │   └── UnsupportedError    the model lacks an ability that the request needs
-    ├── NodeError               a node failed while it answered a question (node, cause)
-    ├── SandboxError            a model's program cannot be started
-    ├── BudgetError             tokens, calls or seconds are used up before there is an answer
+    │   └── ContextLengthError  prompt and new tokens do not fit into the context or the cache
+    ├── LMError                 a language model did not answer
+    │   ├── RefusedError        the server refuses all requests: key, address or name is wrong
+    │   └── UnsupportedError    the model lacks a capability that the request needs
+    ├── NodeError               a node failed while it answered a question
+    ├── SandboxError            a program that a model wrote cannot be started
+    ├── BudgetError             the budget is used up before there is an answer
     ├── ScoringError            an answer or a target cannot be scored
     ├── TooManyErrorsError      an evaluation stopped because too many answers failed
     ├── StorageError            reading from or writing to the disk failed
     ├── UsageError              an argument of a command or a call is invalid
     └── MissingExtraError       an optional dependency is not installed (names the extra)
 
-Mistakes of users raise these errors; internal invariants are assertions.
+Mistakes of users and failures of the environment raise these errors. Internal invariants are
+assertions.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class ArchonError(Exception):
-    """Base class; the text of every error can be shown to users unchanged."""
+    """Base class of all errors. The text of an error is meant to be shown to users."""
 
 
 class UsageError(ArchonError):
@@ -47,21 +48,21 @@ class UsageError(ArchonError):
 
 
 class FileError(ArchonError):
-    """A file is invalid; one error can list several faults.
+    """A file is invalid. One exception can contain several errors.
 
     Parameters
     ----------
     reason
         What is wrong, in one sentence.
     file
-        The file's path as the user wrote it, or None for data given from Python.
+        Path of the file, as the user wrote it; None for data passed from Python.
     path
-        The JSON path of the fault, such as ``$.nodes.draft.samples``.
+        JSON path of the invalid value, such as ``$.nodes.draft.samples``.
     references
-        The locations that reference the file, such as an architecture that names a card; the
-        nearest first.
+        Locations that reference the file, such as the place where an architecture names a model
+        card; the nearest first.
     others
-        Further errors of the same pass. The text has one line per error.
+        Further errors that were found at the same time. The text has one line per error.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class FileError(ArchonError):
 
     @property
     def errors(self) -> tuple[FileError, ...]:
-        """Every error without its ``others``; this one first."""
+        """All errors, each without ``others``. The first one is this error."""
         return (self._copy_with(others=()), *self.others)
 
     def _copy_with(self, **changes: Any) -> Self:
@@ -108,7 +109,7 @@ class FileError(ArchonError):
         return type(self)(self.reason, **{name: getattr(self, name) for name in names} | changes)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return every error as JSON data."""
+        """Return all errors as JSON data."""
         return [
             {
                 "file": error.file,
@@ -120,9 +121,9 @@ class FileError(ArchonError):
         ]
 
     def referenced_by(self, file: str | None, path: str) -> Self:
-        """Return the errors with ``path`` of ``file`` added as the location of the reference.
+        """Return a copy with the location (file, path) added to the references of all errors.
 
-        An error without a file becomes an error at that location.
+        An error without a file gets the location as its own instead.
         """
         return self._map_errors(
             lambda error: (
@@ -133,7 +134,7 @@ class FileError(ArchonError):
         )
 
     def in_file(self, file: str | None) -> Self:
-        """Return the errors with ``file`` filled in where an error or a reference has no file."""
+        """Return a copy in which errors and references without a file get this one."""
         return self._map_errors(
             lambda error: error._copy_with(
                 file=error.file or file,
@@ -148,15 +149,15 @@ class FileError(ArchonError):
 
 
 Place = tuple[str | None, str]
-"""A file, or None for data from Python, and a JSON path in it."""
+"""A location: a file (None for data passed from Python) and a JSON path in it."""
 MAX_REPORTED = 100
-"""Maximum number of errors that a text lists; the others are counted."""
+"""Maximum number of errors that the text of an exception lists. It counts the other errors."""
 MAX_COLLECTED = 1_000
-"""Maximum number of errors that are collected from one file, which could have millions."""
+"""Maximum number of errors to collect from one file, which could have millions."""
 
 
 def together(errors: Sequence[FileError]) -> FileError:
-    """Combine errors into one error of the first one's type, without duplicates."""
+    """Combine errors into one exception, without duplicates; it has the type of the first one."""
     unique = {str(one): one for error in errors for one in error.errors}
     first, *others = unique.values()
     return first._copy_with(others=others)
@@ -164,7 +165,7 @@ def together(errors: Sequence[FileError]) -> FileError:
 
 @contextmanager
 def reference_at(file: str | None, path: str) -> Iterator[None]:
-    """Add ``path`` of ``file`` as the location of the reference to all errors of the block."""
+    """Add the location (file, path) to the references of a ``FileError`` that the block raises."""
     try:
         yield
     except FileError as error:
@@ -172,11 +173,11 @@ def reference_at(file: str | None, path: str) -> Iterator[None]:
 
 
 class SpecError(FileError):
-    """A JSON file is unreadable or breaks its schema; ``errors`` has all faults."""
+    """A JSON file cannot be read or does not match its schema. ``errors`` lists all errors."""
 
 
 class GraphError(FileError):
-    """The nodes of an architecture do not form a valid graph; ``errors`` has all faults.
+    """The nodes of an architecture do not form a valid graph. ``errors`` lists all errors.
 
     ``rule`` is the name of the violated rule (see ``archon.graph.validation.checks``).
     """
@@ -202,10 +203,10 @@ class GraphError(FileError):
 
 
 class ModelError(ArchonError):
-    """Weights are unavailable: no source has the expected bytes."""
+    """Weights are unavailable, because no source provides the expected file."""
 
     def name_card(self, card: str) -> None:
-        """Prepend the model card's file, and the places that reference it, to the text."""
+        """Prepend the model card's file, with the locations that reference it, to the text."""
         self.args = (f"{card}: {self}",)
 
 
@@ -218,14 +219,14 @@ class EngineError(ArchonError):
 
 
 class ContextLengthError(EngineError):
-    """Prompt and new tokens do not fit the model's context or the cache."""
+    """The prompt and the new tokens do not fit into the model's context or the cache."""
 
 
 class LMError(ArchonError):
     """A language model did not answer.
 
-    ``retryable`` is set if the same call may succeed later. ``retry_after_seconds`` is the wait
-    that the server requested, if any.
+    ``retryable`` is true if the same call may succeed later. ``retry_after_seconds`` is the delay
+    that the server requests, or None.
     """
 
     def __init__(
@@ -237,13 +238,13 @@ class LMError(ArchonError):
 
 
 class UnsupportedError(LMError):
-    """The model lacks an ability that the request needs; a retry does not help."""
+    """The model lacks a capability that the request needs, so a retry would fail, too."""
 
 
 class RefusedError(LMError):
-    """The server refuses every request: its key, address or name is wrong.
+    """The server refuses all requests, because the key, the address or the model's name is wrong.
 
-    ``status`` is the HTTP status of its reply, if there was one.
+    ``status`` is the HTTP status of the reply; None if there was no reply.
     """
 
     def __init__(self, reason: str, *, status: int | None = None) -> None:
@@ -252,7 +253,7 @@ class RefusedError(LMError):
 
 
 class NodeError(ArchonError):
-    """A node failed while it answered a question; the reason is the error's ``__cause__``."""
+    """A node failed while it answered a question. ``__cause__`` is the error of the node."""
 
     def __init__(self, node: str, cause: BaseException) -> None:
         self.node = node
@@ -260,11 +261,11 @@ class NodeError(ArchonError):
 
 
 class SandboxError(ArchonError):
-    """The sandbox cannot start a program. The failure of a started program is its outcome."""
+    """The sandbox cannot start a program. The failure of a running program is not an exception."""
 
 
 class BudgetError(ArchonError):
-    """A question has used up its tokens, calls or seconds; ``limit`` names which."""
+    """The budget of a question is used up. ``limit`` is ``tokens``, ``calls`` or ``seconds``."""
 
     def __init__(self, reason: str, limit: Limit = "calls") -> None:
         self.limit: Limit = limit
@@ -272,13 +273,14 @@ class BudgetError(ArchonError):
 
 
 class ScoringError(ArchonError):
-    """An answer or a target cannot be scored."""
+    """An answer cannot be scored, or the correct answer of an item is invalid."""
 
 
 class TooManyErrorsError(ArchonError):
-    """An evaluation stopped because too many answers failed; ``cause`` is the last error.
+    """An evaluation stopped because too many answers failed.
 
-    The run's folder keeps what is finished, and the run can be resumed.
+    ``cause`` is the text of the last error. Finished answers are stored, and the run can be
+    resumed.
     """
 
     def __init__(self, reason: str, *, cause: str) -> None:
@@ -301,12 +303,12 @@ class MissingExtraError(ArchonError):
 
 
 def require(package: str, extra: str) -> ModuleType:
-    """Import an optional dependency, or name the extra that installs it.
+    """Import and return an optional dependency.
 
     Raises
     ------
     MissingExtraError
-        The package is not installed.
+        The package is not installed. The error names the extra that installs it.
     """
     try:
         return importlib.import_module(package)
@@ -317,5 +319,5 @@ def require(package: str, extra: str) -> ModuleType:
 
 
 def os_reason(error: OSError) -> str:
-    """Return the reason that the operating system gives, without the name of the file."""
+    """Return the operating system's message, such as ``Permission denied``, without a file name."""
     return os.strerror(error.errno) if error.errno else str(error)

@@ -1,4 +1,4 @@
-"""Lazy imports: names of a package that are imported from their modules at first use."""
+"""Lazy imports: a package imports its public names from their modules when they are first used."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 
 def lazy_exports(namespace: dict[str, Any], modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a package's ``__getattr__`` (PEP 562).
+    """Return a function ``__getattr__`` for a package (PEP 562).
 
-    It imports a name once and stores it in the package.
+    It imports a name at its first use and stores it in the package.
 
     Parameters
     ----------
     namespace
         The ``globals()`` of the package.
     modules
-        Name → the module that defines it.
+        Public name → name of the module that defines it.
     """
 
     def import_name(name: str) -> Any:

@@ -1,9 +1,9 @@
 """Separation of a model's reasoning from its answer.
 
-Reasoning ends with a marker that the model was trained to write. The text after the last end marker
-is the answer. Text after a start marker without an end marker is reasoning that was cut off, and
-there is no answer. ``PUBLISHED_MARKERS`` lists the markers of published models; a model card may
-name others.
+Reasoning ends with a marker that the model was trained to write, such as ``</think>``. The text
+after the last end marker is the answer. If a start marker has no end marker, the text after it is
+reasoning that was cut off, and there is no answer. ``PUBLISHED_MARKERS`` are the markers of
+published models; a model card may name others.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from itertools import groupby
 
 @dataclass(frozen=True, slots=True)
 class ReasoningMarkers:
-    """The strings around a model's reasoning."""
+    """The strings before and after a model's reasoning."""
 
     start: str
-    """Starts the reasoning. A chat template may write it into the prompt; the reply then has only
-    the end marker. If empty, every reply begins within the reasoning."""
+    """String before the reasoning. If it is empty, every reply begins within the reasoning.
+
+    A chat template may write it at the end of the prompt; the reply then has only the end marker.
+    """
     end: str
-    """Ends the reasoning."""
+    """String after the reasoning."""
     lead: str = ""
-    """May follow the end marker; not part of the answer."""
+    """String that may follow the end marker and is not part of the answer."""
     closing: str = ""
-    """The text to insert to end reasoning early; by default the end marker on a separate line."""
+    """Text to insert to end reasoning early; by default the end marker on a separate line."""
 
     @property
     def inserted(self) -> str:
-        """The text that ends reasoning early."""
+        """Text to insert to end reasoning early."""
         return self.closing or f"\n{self.end}\n\n"
 
 
@@ -68,20 +70,20 @@ PUBLISHED_MARKERS = (
     ReasoningMarkers("<unused94>", "<unused95>"),  # MedGemma
 )
 _ENDS_ALONE = ("[BEGIN FINAL RESPONSE]",)  # Apriel
-"""Published end markers of models that start to reason without a marker."""
+"""End markers of published models whose reasoning begins without a marker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A model's text, split in two; the parts joined are the complete text."""
+    """A model's text, split into ``reasoning + answer``."""
 
     reasoning: str
-    """Everything before the answer, including the last end marker and the white space after it; all
-    of the text if the reasoning was cut off."""
+    """The text before the answer, including the last end marker and the white space after it. It is
+    the complete text if the reasoning was cut off."""
     answer: str
-    """The rest; empty if the reasoning was cut off."""
+    """The text after the reasoning; empty if the reasoning was cut off."""
     is_cut_off: bool = False
-    """The reasoning did not end."""
+    """True if the reasoning has no end marker, so that there is no answer."""
 
 
 def split_reasoning(
@@ -95,10 +97,10 @@ def split_reasoning(
     Parameters
     ----------
     markers
-        The markers that the model may use.
+        Markers that the model may use.
     is_open
-        The prompt ends within reasoning, as after a start marker from the chat template; by default
-        True if some start marker is empty.
+        True if the prompt ends within reasoning, for example with a start marker from the chat
+        template. By default it is True if some start marker is empty.
 
     >>> split_reasoning("<think>2 * 9</think>18").answer
     '18'
@@ -120,13 +122,13 @@ def split_reasoning(
 def opened_by(
     prompt: str, markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS
 ) -> ReasoningMarkers | None:
-    """Return the markers whose start marker ends the prompt, or None."""
+    """Return the markers with whose start marker the prompt ends; None if it ends with none."""
     prompt = prompt.rstrip()
     return next((m for m in markers if m.start and prompt.endswith(m.start)), None)
 
 
 def cut_off_notice(num_cut_off: int, num_completions: int) -> str:
-    """Report the completions that have no answer because they ended within their reasoning.
+    """Return a message about completions that have no answer because their reasoning was cut off.
 
     >>> print(cut_off_notice(2, 16))
     2 of 16 completions ended within their reasoning; raise max_tokens or set max_thinking_tokens
@@ -139,19 +141,19 @@ def cut_off_notice(num_cut_off: int, num_completions: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a reply."""
+    """A piece of a streamed reply, which is either reasoning or answer."""
 
     text: str
     is_reasoning: bool
 
 
 class ReasoningStream:
-    """Splits a reply into reasoning and answer while it arrives.
+    """Splitter of a reply into reasoning and answer while it is received.
 
-    The joined parts equal the result of ``split_reasoning``, however the text is cut into pieces,
-    with two exceptions. Text before an end marker without a start marker, in the reply or announced
-    by ``is_open``, has already been returned as the answer. So has the answer before a second start
-    marker.
+    The joined parts equal the result of ``split_reasoning``, regardless of how the reply is cut
+    into pieces. There are two exceptions, because text that has been returned as the answer cannot
+    become reasoning later: text before an end marker that has no start marker (in the reply or by
+    ``is_open``), and the answer before a second start marker.
     """
 
     def __init__(
@@ -161,22 +163,22 @@ class ReasoningStream:
         is_open: bool | None = None,
     ) -> None:
         self.is_reasoning = _is_open(markers, is_open)
-        """The text so far ends within reasoning."""
+        """True if the text so far ends within reasoning."""
         self._patterns = _compiled(tuple(markers))
         self._pending = ""
-        """Text that may be part of a marker and has not been returned."""
+        """Text that has not been returned because it may be part of a marker."""
         self._leading_space = ""
-        """White space at the beginning of the reply; it becomes part of the text after it."""
+        """White space at the beginning of the reply, to be returned together with the next text."""
         self._has_answer = not markers
-        """Some of the answer has been returned."""
+        """True if some of the answer has been returned."""
         self._follows_end = False
-        """Only white space has arrived since an end marker."""
+        """True if only white space has been received since an end marker."""
         self._begins_line = True
-        """The current line of the answer is blank so far."""
+        """True if the current line of the answer is blank so far."""
         self._is_finished = False
 
     def feed(self, text: str) -> list[Part]:
-        """Add text; return the text that is known to be reasoning or answer."""
+        """Add text; return the text that is now certain to be reasoning or answer."""
         parts: list[Part] = []
         is_inside = self.is_reasoning or not (self._follows_end or self._begins_line)
         if text and is_inside and not self._pending and not self._patterns.relevant.search(text):
@@ -191,7 +193,7 @@ class ReasoningStream:
         return _joined(parts)
 
     def finish(self) -> list[Part]:
-        """Return the rest of a reply that has ended."""
+        """End the reply, and return the text that ``feed`` has not returned yet."""
         self._is_finished = True
         rest = self.feed("")
         if self._leading_space:
@@ -199,7 +201,10 @@ class ReasoningStream:
         return rest
 
     def _read_reasoning(self, text: str, start: int, parts: list[Part]) -> int:
-        """Add reasoning from ``start`` up to an end marker; return where pending text begins."""
+        """Append reasoning from ``start`` up to an end marker to ``parts``.
+
+        Return the position up to which the text has been read.
+        """
         stop = self._before_partial_end(text, start)
         end = self._patterns.ends.pattern.search(text, start)
         if end is None or end.start() >= stop:
@@ -210,7 +215,10 @@ class ReasoningStream:
         return end.end()
 
     def _read_answer(self, text: str, start: int, parts: list[Part]) -> int:
-        """Add the answer from ``start`` up to a marker; return where pending text begins."""
+        """Append the answer from ``start`` up to a marker to ``parts``.
+
+        Return the position up to which the text has been read.
+        """
         if self._follows_end:
             start = self._skip_to_answer(text, start, parts)
             if self._follows_end:
@@ -227,7 +235,7 @@ class ReasoningStream:
                 stop = self._patterns.before_partial_start(text, start, stop, self._begins_line)
             self._add(text[start:stop], False, parts)
             return stop
-        # The text that has not been returned turns out to be reasoning.
+        # If no answer has been returned yet, the text before the marker is reasoning, too.
         self._add(text[start : marker.start()], not self._has_answer, parts)
         self._add(marker[0], True, parts)
         if marker["start"]:
@@ -237,7 +245,10 @@ class ReasoningStream:
         return marker.end()
 
     def _skip_to_answer(self, text: str, start: int, parts: list[Part]) -> int:
-        """Add the text between an end marker and the answer; return where the answer begins."""
+        """Append the text between an end marker and the answer to ``parts``, as reasoning.
+
+        Return the position at which the answer begins.
+        """
         end = self._patterns.after_end(text, start)
         self._add(text[start:end], True, parts)
         num_left = len(text) - end
@@ -249,7 +260,7 @@ class ReasoningStream:
         self.is_reasoning, self._follows_end, self._begins_line = False, True, True
 
     def _before_partial_end(self, text: str, start: int) -> int:
-        """Return where a suffix begins that may become an end marker."""
+        """Return the position of the longest suffix that may become an end marker."""
         partial = 0 if self._is_finished else self._patterns.ends.partial_length(text, start)
         return len(text) - partial
 
@@ -266,15 +277,17 @@ class ReasoningStream:
 
 
 _LEAD_IN = "(?:(?:\ufeff|<s>|>)[ \\t]{0,3}){0,3}"
-"""May precede a start marker on its line: a byte-order mark, the token that begins a text, or a
-quotation mark. It is short, so that little text is pending because of it."""
+"""Pattern of what may precede a start marker on its line.
+
+This is a byte-order mark, the beginning-of-text token ``<s>``, or the mark ``>`` of a quotation.
+The pattern matches only short texts, so that little text is kept back because of it."""
 _ONLY_LEAD_IN = re.compile(_LEAD_IN)
 _LONGEST_LEAD_IN = 3 * (len("<s>") + 3)
 _PARTIAL_LEAD_INS = ("<", "<s")
 
 
 class _Strings:
-    """Strings to find in a growing text, ignoring case."""
+    """Strings to find in a growing text, regardless of case."""
 
     def __init__(self, strings: Iterable[str]) -> None:
         self.strings = tuple(dict.fromkeys(filter(None, strings)))
@@ -287,7 +300,10 @@ class _Strings:
         self.longest = max(map(len, self.strings), default=0)
 
     def partial_length(self, text: str, start: int) -> int:
-        """Return the length of the longest suffix of ``text[start:]`` that is a proper prefix."""
+        """Return the length of the longest end of ``text[start:]`` with which a string begins.
+
+        A complete string does not count.
+        """
         for length in range(min(self.longest - 1, len(text) - start), 0, -1):
             if text[-length:].lower() in self.prefixes:
                 return length
@@ -295,7 +311,7 @@ class _Strings:
 
 
 class _Patterns:
-    """Compiled patterns of the markers."""
+    """Compiled regular expressions for a set of markers."""
 
     def __init__(self, markers: Sequence[ReasoningMarkers]) -> None:
         alone = _ENDS_ALONE if markers == PUBLISHED_MARKERS else ()
@@ -308,21 +324,24 @@ class _Patterns:
         )
         start = rf"[ \t]*+{_LEAD_IN}(?!{ends})(?P<start>{self._starts.alternatives})"
         self.start_in_line = re.compile(start)
-        """A start marker, matched from the beginning of a line."""
+        """Matches a start marker, from the beginning of its line."""
         self.marker = re.compile(rf"(?<=\n){start}|(?:{ends})")
-        """A start marker at the beginning of a line, or an end marker."""
+        """Matches a start marker at the beginning of a line, or an end marker anywhere."""
         self._between = re.compile(rf"(?:\s++|{self.leads.alternatives})*+")
         first = {re.escape(marker[0]) for marker in self.ends.strings + self._starts.strings}
         self.relevant = re.compile(rf"\n|(?ai:{'|'.join(sorted(first))})" if first else r"\n")
-        """Matches in every text that contains or starts a marker or begins a line."""
+        """Matches in every text that contains the beginning of a marker or of a line."""
 
     def after_end(self, text: str, start: int = 0) -> int:
-        """Return where the answer begins in a text with an end marker before ``start``."""
+        """Return the position of the answer in a text whose last end marker ends at ``start``."""
         between = self._between.match(text, start)
         return between.end() if between else start
 
     def before_partial_start(self, text: str, start: int, stop: int, begins_line: bool) -> int:
-        """Return where a last line begins that may become a start marker; at most ``stop``."""
+        """Return the position of the last line if it may become a start marker; otherwise ``stop``.
+
+        The result is at most ``stop``.
+        """
         line_end = text.rfind("\n", start)
         if line_end < 0 and not begins_line:
             return stop
@@ -330,7 +349,7 @@ class _Patterns:
         return min(stop, len(text) - len(line)) if self._may_start(line) else stop
 
     def _may_start(self, line: str) -> bool:
-        """Return True if the line, once complete, could begin with a start marker."""
+        """Return True if an incomplete line may turn out to begin with a start marker."""
         if not self._starts.strings or len(line) > self._starts.longest + _LONGEST_LEAD_IN:
             return False
         return any(
@@ -350,7 +369,7 @@ def _is_open(markers: Sequence[ReasoningMarkers], is_open: bool | None) -> bool:
 
 
 def _joined(parts: list[Part]) -> list[Part]:
-    """Merge neighbouring parts of the same kind."""
+    """Merge neighbouring parts that are both reasoning or both answer."""
     return [
         Part("".join(part.text for part in neighbours), is_reasoning)
         for is_reasoning, neighbours in groupby(parts, key=lambda part: part.is_reasoning)

@@ -1,6 +1,6 @@
-"""Types that all packages share: requests, completions, events, questions and candidates.
+"""Types that all packages use: requests, completions, events, questions and candidates.
 
-All except ``Hold`` are immutable. Times are in seconds, log-probabilities in nats.
+All types except ``Hold`` are immutable. Times are in seconds, and log-probabilities in nats.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ AnswerKind = Literal["number", "text", "code"]
 FinishReason = Literal["stop", "length", "choices", "cancelled", "error"]
 VerdictKind = Literal["pass", "fail", "abstain"]
 Limit = Literal["tokens", "calls", "seconds"]
-"""A resource that a budget limits."""
+"""A resource that a question's budget limits."""
 UnitTestMethod = Literal["reason", "program"]
-"""``reason``: a statement that a correct answer satisfies; ``program``: Python assertions."""
+"""Type of a unit test.
+
+``reason``: a statement that a correct answer satisfies. ``program``: Python assertions."""
 
 # ------------------------------------------------------------------------------------- requests
 
@@ -32,23 +34,25 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParameter:
-    """The declaration of a field of ``SamplingParams``.
+    """Declaration of a sampling parameter, which is a field of ``SamplingParams``.
 
-    The schema of files, the fields of served requests and of requests to servers, the engine's
-    ``SamplingRule`` and the keys of samples derive from it.
+    The schema of files, the request fields of ``archon serve``, the fields of requests to servers,
+    the engine's ``SamplingRule`` and the keys of stored samples are derived from it.
     """
 
     help: str
-    """Its description in the schema of files."""
+    """Description of the parameter in the schema of files."""
     default: Any
-    """The value where no request, node or card sets one. All values have its type."""
+    """Value if neither the request nor the node nor the card sets the parameter. It also determines
+    the type of the parameter."""
     is_neutral: bool = True
-    """The default has no effect and is therefore not sent to servers."""
+    """True if the default has no effect, so that it is not sent to servers."""
     is_sampler: bool = False
-    """The parameter changes the distribution of each token and is part of the engine's
-    ``SamplingRule``."""
+    """True if the parameter changes the distribution of each token. It is then a field of the
+    engine's ``SamplingRule``."""
     is_openai: bool = False
-    """OpenAI's protocol has the parameter. Servers are sent these parameters and all samplers."""
+    """True if OpenAI's protocol has the parameter. These parameters and all samplers are sent to
+    servers."""
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
@@ -56,64 +60,74 @@ class SamplingParameter:
     """Maximum length of a tuple."""
 
     def has_effect(self, value: object) -> bool:
-        """Return True if the value is set and changes something."""
+        """Return True if the value is set and is not the neutral default."""
         return value is not None and not (self.is_neutral and value == self.default)
 
 
 def _parameter(help: str, default: object, **declaration: Any) -> Any:
-    """Declare a field of ``SamplingParams``, whose value is None until it is set."""
+    """Declare a field of ``SamplingParams``. Its value is None unless it is set."""
     parameter = SamplingParameter(help=help, default=default, **declaration)
     return field(default=None, metadata={"parameter": parameter})
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """Parameters of sampling; None leaves a value open.
+    """Sampling parameters. A parameter that is None is not set.
 
-    A node's values take precedence over its model card's, a card's over ``DEFAULT_SAMPLING``.
+    A node's values override those of its model card, which override ``DEFAULT_SAMPLING``.
     """
 
     temperature: float | None = _parameter(
-        "0 decodes greedily.", 0.7, ge=0, le=10, is_neutral=False, is_sampler=True, is_openai=True
+        "Temperature, by which logits are divided; 0 for greedy decoding.",
+        0.7,
+        ge=0,
+        le=10,
+        is_neutral=False,
+        is_sampler=True,
+        is_openai=True,
     )
-    """0 is greedy; otherwise logits are divided by it."""
+    """Divide the logits by this number; 0 for greedy decoding."""
     top_k: int | None = _parameter(
         "Keep the k most probable tokens; 0 keeps all.", 0, ge=0, le=1_000_000, is_sampler=True
     )
     """Keep the k most probable tokens; 0 keeps all."""
     top_p: float | None = _parameter(
-        "Keep the fewest tokens whose total probability reaches p; 1 keeps all.",
+        "Keep the smallest set of tokens whose total probability is at least p; 1 keeps all.",
         1.0,
         gt=0,
         le=1,
         is_sampler=True,
         is_openai=True,
     )
-    """Keep the fewest tokens whose total probability reaches p; 1 keeps all."""
+    """Keep the smallest set of tokens whose total probability is at least p; 1 keeps all."""
     min_p: float | None = _parameter(
-        "Drop tokens that are less probable than this share of the most probable; 0 keeps all.",
+        "Drop tokens whose probability, relative to the most probable token, is below this number; "
+        "0 keeps all.",
         0.0,
         ge=0,
         le=1,
         is_sampler=True,
     )
-    """Keep tokens at least this share as probable as the most probable; 0 keeps all."""
+    """Drop tokens whose probability, relative to the most probable token, is below this number; 0
+    keeps all."""
     max_tokens: int | None = _parameter(
         "Maximum number of new tokens.", 512, ge=1, le=1_000_000, is_neutral=False, is_openai=True
     )
     """Maximum number of new tokens."""
     stop: tuple[str, ...] | None = _parameter(
-        "The text ends before the first of these strings.", (), max_length=16, is_openai=True
+        "Strings before which the text ends.", (), max_length=16, is_openai=True
     )
-    """The text ends before the first occurrence of any of these."""
+    """Strings before which the text ends."""
     beams: int | None = _parameter(
-        "Width of a beam search for the likeliest texts; 0 samples.", 0, ge=0, le=256
+        "Width of a beam search for the most likely texts; 0 for random sampling.", 0, ge=0, le=256
     )
-    """0 samples at random; a larger number is the width of a beam search for the likeliest texts.
-    Sample k is then the (k modulo ``beams``)-th best, and sampler parameters have no effect."""
+    """Width of a beam search for the most likely texts; 0 for random sampling.
+
+    With a beam search, sample k is the text of rank k modulo ``beams``, and sampler parameters have
+    no effect."""
 
     def over(self, base: SamplingParams) -> SamplingParams:
-        """Return these values where they are set, and those of ``base`` elsewhere."""
+        """Return the parameters, with values from ``base`` for those that are not set."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(base, **{name: value for name, value in values.items() if value is not None})
 
@@ -122,22 +136,27 @@ SAMPLING_PARAMETERS: Mapping[str, SamplingParameter] = {
     f.name: f.metadata["parameter"] for f in fields(SamplingParams)
 }
 EXTRA_SAMPLERS = {n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_sampler and not p.is_openai}
-"""Samplers that are not in OpenAI's protocol."""
+"""Sampler parameters that OpenAI's protocol does not have."""
 SAMPLER_PARAMETERS = {
     n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_sampler and p.is_openai
 } | EXTRA_SAMPLERS
-"""Parameters that change the distribution of each token, OpenAI's first."""
+"""Parameters that change the distribution of each token. Those of OpenAI's protocol come first."""
 SENT_PARAMETERS = SAMPLER_PARAMETERS | {n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_openai}
 """Parameters that are sent to servers."""
 _FIRST_PARAMETERS = {"temperature", "top_k", "top_p", "min_p", "max_tokens", "stop", "beams"}
 LATER_PARAMETERS = frozenset(SAMPLING_PARAMETERS.keys() - _FIRST_PARAMETERS)
-"""Parameters that are newer than the oldest stored samples and runs. Keys and files contain them
-only where they have an effect, so that older files stay valid."""
+"""Parameters that Archon's first version did not have.
+
+The keys of samples and the files of runs contain them only if they have an effect, so that older
+ones stay valid."""
 DEFAULT_SAMPLING = SamplingParams(**{n: p.default for n, p in SAMPLING_PARAMETERS.items()})
 
 
 def sampling_values(sampling: SamplingParams) -> dict[str, Any]:
-    """Return the values by name, as traces and sample keys contain them."""
+    """Return the values by name, in the form of traces and sample keys.
+
+    ``LATER_PARAMETERS`` without effect are omitted.
+    """
     values = {name: getattr(sampling, name) for name in SAMPLING_PARAMETERS}
     return {
         name: value
@@ -148,22 +167,25 @@ def sampling_values(sampling: SamplingParams) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """Reasoning before the answer: on or off, and its length.
+    """Thinking parameters: whether a model reasons before it answers, and for how long.
 
-    None leaves a value open; a node's values take precedence over its model card's.
+    A parameter that is None is not set. A node's values override those of its model card.
     """
 
     enabled: bool | Literal["auto"] | None = None
-    """True requests reasoning, False requests none; "auto" requests neither, regardless of the
-    card."""
+    """True turns thinking on, False turns it off. "auto" leaves it to the model, even if the card
+    turns it on or off."""
     template_variables: Mapping[str, object] | None = None
-    """Variables of the chat template, in addition to those that every template gets."""
+    """Variables for the chat template, in addition to those that Archon sets."""
     max_tokens: int | None = None
-    """Maximum tokens of reasoning. At the limit the end marker is inserted, and the model
-    answers."""
+    """Maximum number of reasoning tokens. At the limit the end marker is inserted, so that the
+    model answers."""
 
     def over(self, base: Thinking) -> Thinking:
-        """Return these values where set, ``base``'s elsewhere; variables are merged by name."""
+        """Return the parameters, with values from ``base`` for those that are not set.
+
+        Template variables are merged by name.
+        """
         variables = {**(base.template_variables or {}), **(self.template_variables or {})}
         return Thinking(
             base.enabled if self.enabled is None else self.enabled,
@@ -173,12 +195,12 @@ class Thinking:
 
     @property
     def wanted(self) -> bool | None:
-        """True if reasoning is requested, False if none is; None leaves it to the model."""
+        """True to turn thinking on, False to turn it off, None to leave it to the model."""
         return None if self.enabled == "auto" else self.enabled
 
     @property
     def key(self) -> str | None:
-        """Part of a sample's key, equal for equal values; None if nothing is requested."""
+        """Thinking parameters as a part of a sample's key; None if all have their defaults."""
         if self.wanted is None and not self.template_variables and self.max_tokens is None:
             return None
         variables = self.template_variables or {}
@@ -187,48 +209,48 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class FreeText:
-    """Unconstrained text before a constrained last line, such as an argument before its verdict.
+    """Free text before a constrained last line, such as an argument before a verdict.
 
-    The last line consists of ``label``, a space and the constrained text. The model may write the
-    label itself. Otherwise the label is inserted when the model ends its text, or when only
-    ``room`` tokens remain.
+    The last line consists of ``label``, a space and the constrained text. If the model does not
+    write the label itself, the label is inserted when the model ends its text or when only ``room``
+    tokens remain.
     """
 
     label: str
     room: int
-    """Tokens of ``max_tokens`` that are reserved for the last line. The line's length in bytes,
-    with the line break before it, is always enough."""
+    """Number of tokens of ``max_tokens`` that are reserved for the last line. The length of the
+    line in bytes, with the line break before it, is always enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """A grammar for the generated text: exactly one of the first three fields is set."""
+    """A constraint on the generated text. Exactly one of the first three fields must be set."""
 
     json_schema: Mapping[str, object] | None = None
     regex: str | None = None
     order_of: tuple[str, ...] | None = None
-    """All of these items (at most 64) in any order, separated by " > "."""
+    """Items (at most 64) that the text must list in any order, separated by " > "."""
     after: FreeText | None = None
-    """Unconstrained text before the constrained one; None constrains the complete text."""
+    """Free text before the constrained line; None if the complete text is constrained."""
 
     @property
     def num_forms(self) -> int:
-        """The number of grammars that are set; 1 in a valid constraint."""
+        """The number of the first three fields that are set; 1 in a valid constraint."""
         grammars = (self.json_schema, self.regex, self.order_of)
         return sum(grammar is not None for grammar in grammars)
 
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """A pin on cached prompts, which will be needed again until it is released.
+    """A pin on cached prompts that will be needed again, until it is released.
 
-    It is a hint: a cache keeps pinned prompts longer than others while it has capacity for both.
+    It is only a hint: a cache removes other prompts before pinned ones.
     """
 
     released: bool = False
 
     def release(self) -> None:
-        """Remove the pin; any thread may call this, also repeatedly."""
+        """Remove the pin. Any thread may call this, even repeatedly."""
         self.released = True
 
 
@@ -236,8 +258,8 @@ class Hold:
 class Request:
     """A request for ``n`` samples of a language model.
 
-    Sample k depends only on seed, model and precision, prompt tokens, sampling, constraint and k.
-    The requested samples are numbered ``first_draw`` to ``first_draw + n - 1``.
+    The samples have the numbers ``first_draw`` to ``first_draw + n - 1``. Sample k depends only on
+    the seed, the model and its precision, the prompt, the parameters of the request, and k.
     """
 
     messages: tuple[Message, ...]
@@ -246,15 +268,15 @@ class Request:
     seed: int = 0
     sampling: SamplingParams = SamplingParams()
     choices: tuple[str, ...] | None = None
-    """Score these continuations and generate nothing."""
+    """Continuations to score instead of generating text."""
     constraint: Constraint | None = None
     logprobs: bool = False
-    """Return the log-probability of every generated token."""
+    """Whether to return the log-probability of every generated token."""
     answer: AnswerKind | None = None
-    """The kind of answer that is expected."""
+    """Type of the expected answer."""
     thinking: Thinking = Thinking()
     hold: Hold | None = field(default=None, compare=False, repr=False)
-    """Pins the prompt in caches; samples do not depend on it."""
+    """Pin for the prompt in caches. Samples do not depend on it."""
 
 
 # ---------------------------------------------------------------------------------- completions
@@ -262,20 +284,27 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counts of tokens and calls. A call is one completion and counts its complete prompt."""
+    """Numbers of tokens and calls. A call is one completion, and counts its complete prompt."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
-    """Prompt tokens that came from a cache or a pool and were not computed again."""
+    """Prompt tokens that were found in a cache or a pool, so that they were not computed."""
     completion_tokens: int = 0
     generated_tokens: int = 0
-    """Completion tokens that were decoded, excluding samples found in a pool."""
+    """Completion tokens that were generated, without those of samples from a pool."""
     choice_tokens: int = 0
     """Tokens of scored choices."""
     calls: int = 0
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.generated_tokens + other.generated_tokens,
+            self.choice_tokens + other.choice_tokens,
+            self.calls + other.calls,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,42 +316,45 @@ class Completion:
     finish_reason: FinishReason
     usage: Usage
     prompts: Mapping[str, int]
-    """Digest of (model, prompt tokens) → number of tokens, for each distinct prompt. The cost of an
-    answer counts each digest once. A model has one prompt, an architecture those of its nodes."""
+    """Digest of model and prompt → number of tokens of the prompt.
+
+    A model has one prompt; an architecture has the distinct prompts of all its nodes. The cost of
+    an answer counts each digest once."""
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
-    """Log-probability of each token of ``token_ids`` under the model itself (temperature 1)."""
+    """Log-probability of each generated token under the model at temperature 1."""
     tokens: tuple[bytes, ...] | None = field(default=None, compare=False, repr=False)
-    """The bytes of each token, empty for control tokens, if log-probabilities were requested. They
-    follow from ``token_ids``, so pools do not store them."""
+    """Bytes of each token if log-probabilities are requested; empty for control tokens. Pools do
+    not store them, since they follow from ``token_ids``."""
     reasoning: str = ""
-    """The reasoning before the answer, markers included; ``text`` begins after it. Token ids,
-    log-probabilities and usage cover both."""
+    """Reasoning before the answer, including its markers. ``text`` is only the answer, but token
+    ids, log-probabilities and usage include the reasoning."""
     is_reasoning_cut_off: bool = False
-    """The reasoning did not end, so there is no answer and ``text`` is empty."""
+    """True if the reasoning did not end, so that there is no answer and ``text`` is empty."""
     notes: tuple[str, ...] = ()
-    """Remarks on how the request was processed, for readers of the trace, such as on a system
-    message that was moved into the user's message."""
+    """Notes for readers of the trace on how the request was processed, such as "the chat template
+    omits the system message"."""
     score: float | None = None
-    """The rank criterion of a beam search: the mean log-probability of the tokens."""
+    """With a beam search, the mean log-probability of the tokens, by which texts are ranked."""
     choice_logprobs: Mapping[str, float] | None = None
-    """Log-probability of each choice that the request listed."""
+    """Each choice of the request → its log-probability."""
     error: str | None = None
-    """The reason why this sample failed while others of its request succeeded; ``text`` is then
-    empty and ``finish_reason`` is "error"."""
+    """Reason why this sample failed although other samples of its request succeeded; ``text`` is
+    then empty, and ``finish_reason`` is "error"."""
     trace: object | None = field(default=None, compare=False, repr=False)
-    """The trace of the architecture that wrote the text (``archon.graph.trace.Trace``)."""
+    """Trace of the architecture that generated the text (``archon.graph.trace.Trace``)."""
 
 
 def total_usage(completions: Iterable[Completion]) -> Usage:
-    """Return the sum of the completions' usage."""
+    """Return the sum of the usage of all completions."""
     return sum((completion.usage for completion in completions), Usage())
 
 
 def cost_tokens(completions: Iterable[Completion]) -> int:
-    """Count completion tokens, each distinct prompt once, and tokens of scored choices.
+    """Return the cost of completions in tokens.
 
-    Cost measures what was requested: tokens found in caches and pools are not deducted.
+    The cost includes completion tokens, each distinct prompt once, and the tokens of scored
+    choices. Tokens from caches and pools also count, so the cost does not depend on what is cached.
     """
     completions = list(completions)
     prompts: dict[str, int] = {}
@@ -337,25 +369,25 @@ def cost_tokens(completions: Iterable[Completion]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TokenDelta:
-    """More text of one sample. ``node`` is empty if a plain model wrote it."""
+    """New text of one sample. ``node`` is the node that generates it; empty for a plain model."""
 
     draw: int
     text: str
     node: str = ""
     is_reasoning: bool = False
-    """The text belongs to the reasoning before the answer (``Completion.reasoning``)."""
+    """True if the text is reasoning before the answer (``Completion.reasoning``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStarted:
-    """A node has all its inputs and starts."""
+    """Event: a node has received all its inputs and starts."""
 
     node: str
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFinished:
-    """A node has finished; ``candidates`` is the number of candidates that it passes on."""
+    """Event: a node has finished. ``candidates`` is the number of candidates that it passes on."""
 
     node: str
     candidates: int
@@ -363,7 +395,7 @@ class NodeFinished:
     seconds: float
     bypassed: bool = False
     cut: Limit | None = None
-    """The exhausted resource of the budget, if the node made fewer calls than configured."""
+    """The exhausted resource if the node made fewer calls because of the budget; otherwise None."""
 
 
 Event = TokenDelta | NodeStarted | NodeFinished
@@ -372,20 +404,20 @@ OnEvent = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class ModelStatus:
-    """The current activity of a model, for progress displays."""
+    """Current activity of a model, for progress displays."""
 
     doing: Literal["loading", "decoding", "calling"]
-    """Loading weights, decoding in the local engine, or calling a server."""
+    """Whether the model loads weights, decodes in the local engine, or calls a server."""
     num_running: int = 0
-    """Sequences that are decoded, or calls in progress."""
+    """Number of sequences that are being decoded, or of calls in progress."""
     num_waiting: int = 0
-    """Prompts that are not computed yet, or calls that wait for a free slot."""
+    """Number of prompts that have not been computed, or of calls that wait for a free slot."""
     generated_tokens: int = 0
-    """Tokens generated since the model was opened."""
+    """Number of tokens generated since the model was opened."""
     cache_used: float | None = None
     """Share of the engine's cache that running sequences use."""
     cached_prompt_share: float | None = None
-    """Share of the prompts' tokens that were in the cache when the prompts arrived."""
+    """Share of all prompt tokens that were in the cache when their prompt was received."""
 
 
 # ---------------------------------------------------------------------- questions and candidates
@@ -393,7 +425,7 @@ class ModelStatus:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One worked example of an exemplar pool: a question, its reasoning, its answer."""
+    """A worked example: a question with its reasoning and its answer."""
 
     question: str
     reasoning: str
@@ -406,15 +438,15 @@ class Question:
 
     text: str
     history: tuple[Message, ...] = ()
-    """Earlier messages; they precede, unchanged, the messages of every node."""
+    """Earlier messages of the conversation. They precede the messages of every node, unchanged."""
     answer: AnswerKind = "number"
     examples: tuple[Example, ...] | None = None
-    """The benchmark's exemplar pool; None means the shipped arithmetic pool."""
+    """Worked examples of the benchmark; None for the shipped arithmetic examples."""
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateId:
-    """The origin of a candidate: a node, and the number of its sample."""
+    """Identifier of a candidate: the node that generated it, and the number of its sample."""
 
     node: str
     draw: int
@@ -422,7 +454,10 @@ class CandidateId:
 
 @dataclass(frozen=True, slots=True)
 class UnitTest:
-    """A test that correct answers to the question pass, with the node that wrote it."""
+    """A test that correct answers to the question pass.
+
+    ``node`` is the node that wrote the test.
+    """
 
     node: str
     text: str
@@ -434,47 +469,48 @@ AnnotationKind = Literal["critique", "verdict", "score", "mark"]
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A node's judgement of a candidate."""
+    """A judgement that a node has added to a candidate."""
 
     node: str
     kind: AnnotationKind
     value: str | float
-    """The text of a critique, a ``VerdictKind``, a score, or a mark such as ``unverified``."""
+    """The judgement: the text of a critique, a ``VerdictKind``, a score, or a mark such as
+    ``unverified``."""
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An answer on its path through a graph."""
+    """An answer that nodes of a graph pass on and judge."""
 
     id: CandidateId
     text: str
     value: str | None
-    """The answer read from the text, in canonical form (``archon.answers``); None if there is
-    none."""
+    """The answer extracted from the text, in canonical form (``archon.answers``); None if the text
+    contains none."""
     parents: tuple[CandidateId, ...] = ()
     annotations: tuple[Annotation, ...] = ()
     mean_logprob: float | None = None
-    """Mean log-probability of the tokens under the model that wrote them, in nats; None if it was
-    not requested or the text has no tokens."""
+    """Mean log-probability of the tokens under the model that generated them, in nats; None if
+    log-probabilities are not requested or the text has no tokens."""
     messages: tuple[Message, ...] = field(default=(), compare=False, repr=False)
-    """The conversation that the text answers, as its model read it."""
+    """Messages of the prompt to which the model replied with the text."""
 
     def annotated(self, *annotations: Annotation) -> Candidate:
-        """Return the candidate with more annotations."""
+        """Return a copy of the candidate with additional annotations."""
         return replace(self, annotations=self.annotations + annotations)
 
     def latest(self, kind: AnnotationKind) -> Annotation | None:
-        """Return the newest annotation of a kind, or None."""
+        """Return the latest annotation of a kind; None if there is none."""
         return next((a for a in reversed(self.annotations) if a.kind == kind), None)
 
     @property
     def score(self) -> float | None:
-        """The latest score, or None if there is none."""
+        """The latest score; None if there is none."""
         annotation = self.latest("score")
         return None if annotation is None else float(annotation.value)
 
     @property
     def critiques(self) -> tuple[Annotation, ...]:
-        """Every critique, oldest first."""
+        """All critiques, from the oldest to the newest."""
         return tuple(a for a in self.annotations if a.kind == "critique")

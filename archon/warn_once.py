@@ -1,4 +1,4 @@
-"""Warnings that a process logs only once."""
+"""Warnings that are logged only once per process."""
 
 from __future__ import annotations
 

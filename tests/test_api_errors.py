@@ -242,7 +242,10 @@ def test_a_missing_adapter_is_an_error_that_names_card_and_architecture(
     write("a.json", architecture(SINGLE, models={"solver": "./card.json"}))
     assert main(["run", "./a.json", "What is 2 + 3?"]) == 1
     told = capsys.readouterr().err
-    assert "./card.json (referenced by ./a.json, $.models.solver): no source of 'c'" in told
+    assert (
+        "./card.json (referenced by ./a.json, $.models.solver): no source of the model card 'c'"
+        in told
+    )
 
 
 def test_validate_reports_all_errors_of_all_files(

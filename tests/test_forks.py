@@ -86,7 +86,7 @@ def test_an_open_local_model_is_an_error_in_the_child(tiny_chat_file: Path) -> N
     used = architecture(local(tiny_chat_file))
     used.run(QUESTION)
     told = in_child(lambda: used.run(QUESTION).text)
-    assert "forked from one that had loaded a local model" in told
+    assert "forked from one that had already loaded a local model" in told
     assert "spawn" in told
 
 

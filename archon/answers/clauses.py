@@ -1,4 +1,4 @@
-"""Classification of a single clause: a number, not numeric, a letter, or no answer."""
+"""Classification of the clause after a mark such as "the answer is": which answer it states."""
 
 from __future__ import annotations
 
@@ -12,24 +12,25 @@ from archon.answers.numerals import Literal, literal_at, literals_in, number_of_
 
 
 class StatementKind(Enum):
-    """The kind of answer that a clause states."""
+    """The kind of answer that a clause states (see ``statements.py``)."""
 
     NUMBER = "number"
     NOT_NUMERIC = "not numeric"
     LETTER = "letter"
     CONDITIONAL = "conditional"
-    """A number under a condition: "If she had 20, the answer would be 25." """
+    """A number that depends on a condition: "If she had 20, the answer would be 25." """
     MENTION = "mention"
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerStatement:
-    """One clause read as a statement of the answer."""
+    """The answer that one clause states."""
 
     kind: StatementKind
     value: str | None = None
+    """The canonical number; None unless the kind is ``NUMBER`` or ``CONDITIONAL``."""
     span: Span | None = None
-    """The sentence of a mention. Its numbers are not the answer."""
+    """The sentence, if it mentions the answer but does not state it. Its numbers do not count."""
 
 
 NOT_NUMERIC = AnswerStatement(StatementKind.NOT_NUMERIC)
@@ -82,7 +83,7 @@ _AFTER_ONE = re.compile(r"[ ](?:of|that|which|way|possible|where|whose|for|can|s
 
 
 def clause_start(text: str, start: int, end: int | None = None) -> int:
-    """Return the start of a clause's content, after signs, quotes, ``x =`` and hedging words."""
+    """Return the position after signs, quotes, ``x =`` and hedges ("about") at the start."""
     for pattern in (_DECORATION, _HEDGES, _CHOICE, _SIGNS):
         if prefix := pattern.match(text, start):
             start = prefix.end()
@@ -96,7 +97,10 @@ def number_statement(value: str) -> AnswerStatement:
 def leading_statement(
     text: str, start: int, end: int, *, is_heading: bool = False
 ) -> AnswerStatement | None:
-    """Return the statement at the beginning of a clause; None if it begins with other words."""
+    """Return the answer that a clause states at its beginning; None if it begins with other words.
+
+    With ``is_heading``, words count as an answer only if they are the whole clause.
+    """
     literal = literal_at(text, start)
     if literal is not None:
         return _literal_statement(text, literal, end)
@@ -120,7 +124,7 @@ def leading_statement(
 
 
 def _number_word_statement(text: str, start: int, end: int) -> AnswerStatement | None:
-    """Return the number in words at the start of a clause; digits in parentheses may repeat it."""
+    """Return the answer if a clause begins with a number in words, such as ``twelve (12)``."""
     sign = _SIGN_WORD.match(text, start)
     begin = sign.end() if sign else start
     words = number_of_words(text, begin)
@@ -193,7 +197,7 @@ _TUPLE = re.compile(rf"[ ]?[,;][ ]?-?(?:[0-9]|[A-Za-z](?![A-Za-z])|[{OPAQUE}∞]
 
 
 def _literal_statement(text: str, literal: Literal, end: int) -> AnswerStatement:
-    """Return the statement of a clause that begins with a literal."""
+    """Return the answer that a clause states if it begins with a number literal."""
     result = _result(text, literal.end, end)
     statement = _complete_number(text, literal, end)
     if result is None or (result is NOT_NUMERIC and statement is not NOT_NUMERIC):
@@ -202,7 +206,7 @@ def _literal_statement(text: str, literal: Literal, end: int) -> AnswerStatement
 
 
 def _complete_number(text: str, literal: Literal, end: int) -> AnswerStatement:
-    """Return a literal's number, unless it is an operand or one of several answers."""
+    """Return a literal as the answer; ``NOT_NUMERIC`` if it is an operand or one of several."""
     if literal.value is None or _is_operand_or_one_of_several(text, literal, end):
         return NOT_NUMERIC
     return number_statement(literal.value)
@@ -215,7 +219,10 @@ def _is_operand_or_one_of_several(text: str, literal: Literal, end: int) -> bool
 
 
 def _result(text: str, start: int, end: int) -> AnswerStatement | None:
-    """Return the number after the last equals sign of a clause; None if a calculation follows."""
+    """Return the number after the last equals sign of a clause, unless a calculation follows it.
+
+    Return None if there is no such number.
+    """
     aside = _ASIDE.search(text, start, end)
     result = None
     for equals in _EQUALS.finditer(text, start, aside.start() if aside else end):
@@ -226,7 +233,7 @@ def _result(text: str, start: int, end: int) -> AnswerStatement | None:
 
 
 def phrased_value(text: str, start: int, end: int) -> str | None:
-    """Return the last number of a clause if a phrase marks it as the result: ``…, which is 7``."""
+    """Return the last number of a clause if it is marked as the result, as in ``…, which is 7``."""
     literals = list(literals_in(text, start, end))
     if not literals:
         return None
@@ -238,7 +245,7 @@ def phrased_value(text: str, start: int, end: int) -> str | None:
 
 
 def sole_value(text: str, start: int, end: int) -> str | None:
-    """Return the only number of a clause that has no formula."""
+    """Return the number in a clause with exactly one number and no formula, or None."""
     literals = list(literals_in(text, start, end))
     if len(literals) != 1 or _FORMULA.search(text, start, end):
         return None

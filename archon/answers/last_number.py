@@ -1,4 +1,4 @@
-"""The last number of a text that states no answer."""
+"""Search for the last number of a text, which is the answer if the text states none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archon.answers.numerals import Literal, literals_in
 Span = tuple[int, int]
 
 LIST_ITEM = re.compile(r"[.):]\s{1,20}\S")
-"""Follows the number of a list item."""
+"""Matches after the number of a list item."""
 _REMARK = re.compile(r"[%$*_]{0,4}(?:[ ]?[^\W\d_]{1,20}){0,2}[。.]?[ ]?\([^()\n]{0,200}\)")
 _STEP = re.compile(
     r"\b(?:step|equation|eq|line|case|example|problem|question|part)[ .#]{0,2}\Z", re.I
@@ -35,26 +35,27 @@ _METADATA = re.compile(
     r"[*_]{0,2}[ ]?:",
     re.I,
 )
-"""A line that rates the answer."""
+"""Matches the beginning of a line that rates the answer, such as ``Confidence: 95%``."""
 _CHECK = re.compile(
     r"\n(?!\n)[ \t]{0,4}[*_(\[>#]{0,4}[ ]?(?:References?|Sources?|Check|Verification)[*_]{0,2}"
     r"[ ]?(?::|\n)",
     re.I,
 )
-"""A heading above evidence for the answer."""
+"""Matches a heading above evidence for the answer, such as ``Verification:``."""
 _CITATION = re.compile(r"[.!?][ ]?\[\Z")
 
 
 def last_number(text: str, mentions: Sequence[Span] = ()) -> str | None:
-    """Return the last number of a text; None if there is none or it cannot be read completely.
+    """Return the last number of a text; None if there is none, or it cannot be read completely.
 
-    Numbers of steps and list items, remarks in parentheses after a number, decimal places, and
-    notes after the answer do not count. The text is searched in blocks of lines from the end.
+    Numbers of steps and list items, in parentheses after another number, of decimal places, and in
+    notes after the answer do not count. The text is searched from the end, in blocks of lines.
 
     Parameters
     ----------
     mentions
-        Sentences that mention the answer without stating it, in order.
+        Spans of sentences that mention the answer but do not state it, in order. Numbers in them do
+        not count.
     """
     text = text[: _metadata_start(text)]
     check, note = _CHECK.search(text), _NOTE.search(text)
@@ -69,7 +70,10 @@ def last_number(text: str, mentions: Sequence[Span] = ()) -> str | None:
 
 
 def _metadata_start(text: str) -> int:
-    """Return the start of final lines such as ``Confidence: 95%`` that follow a number."""
+    """Return the position where final lines such as ``Confidence: 95%`` begin.
+
+    Without such lines, or if no number precedes them, it is the end of the text.
+    """
     tail = max(0, len(text) - _MAX_TAIL)
     end = len(text)
     while end > tail:
@@ -81,7 +85,7 @@ def _metadata_start(text: str) -> int:
 
 
 def _last_before(text: str, end: int, mentions: Sequence[Span]) -> Literal | None:
-    """Return the last literal before ``end`` that counts, whether or not it has a value."""
+    """Return the last number literal before ``end`` that counts; it may have no value."""
     while end > 0:
         start = _block_start(text, end)
         last = _last_of_block(text, start, end, mentions)
@@ -92,7 +96,10 @@ def _last_before(text: str, end: int, mentions: Sequence[Span]) -> Literal | Non
 
 
 def _block_start(text: str, end: int) -> int:
-    """Return the start of the block of lines that ends at ``end``; long lines split at a space."""
+    """Return the start of a block of whole lines that ends at ``end``.
+
+    A line that is too long for a block is split at a space.
+    """
     start = max(0, end - _BLOCK_CHARS)
     if start == 0:
         return 0
@@ -104,7 +111,10 @@ def _block_start(text: str, end: int) -> int:
 
 
 def _last_of_block(text: str, start: int, end: int, mentions: Sequence[Span]) -> Literal | None:
-    """Return the last literal that is an answer, else the last that numbers a step or an item."""
+    """Return the last number literal of a block that may be an answer.
+
+    If there is none, return the last number of a step or a list item.
+    """
     last: Literal | None = None
     counter: Literal | None = None
     remark_end = 0
@@ -125,13 +135,13 @@ def _last_of_block(text: str, start: int, end: int, mentions: Sequence[Span]) ->
 
 
 def _is_within(position: int, spans: Sequence[Span]) -> bool:
-    """Return True if a span contains the position. Spans are ordered by start and by end."""
+    """Return True if one of the spans, which are sorted, contains the position."""
     index = bisect_right(spans, position, key=lambda span: span[0])
     return index > 0 and position < spans[index - 1][1]
 
 
 def _is_citation_or_struck_out(text: str, literal: Literal) -> bool:
-    """Return True for a citation, ``She has 18. [2]``, or a struck-out number, ``~~19~~``."""
+    """Return True for the 2 in ``She has 18. [2]`` and the 19 in ``~~19~~``."""
     start, end = literal.start, literal.end
     if text.startswith("~~", end) and text.startswith("~~", max(0, start - 2)):
         return True

@@ -1,7 +1,7 @@
-r"""Marks that introduce an answer, and the text stated after them.
+r"""Search for marks, which introduce an answer, and for the text after them.
 
-A mark is ``\boxed{…}``, ``#### …``, ``answer is …``, ``Answer: …``, or a JSON key or XML element
-named "answer".
+Marks are ``\boxed{…}``, ``#### …``, ``answer is …``, ``Answer: …``, and a JSON key or an XML
+element with the name "answer".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from archon.answers.clauses import clause_start
 from archon.answers.last_number import Span
 
 MAX_STATEMENT = 300
-"""Length limit of a statement, in characters."""
+"""Maximum characters of the text after a mark."""
 _MAX_MARKS = 200
 # Every alternative begins with a character of one small set, so that the search is fast.
 _MARK = re.compile(
@@ -41,19 +41,22 @@ _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm)\s?\{([^{}]{0,300})\}")
 
 
 def find_marks(text: str) -> Iterator[re.Match[str]]:
-    """Return the marks of a text, the last one first."""
+    """Return the marks in a text, from the last to the first."""
     return reversed(deque(_MARK.finditer(text), maxlen=_MAX_MARKS))
 
 
 def sentence_end(text: str, start: int) -> int:
-    """Return the end of the sentence that begins at ``start``, within ``MAX_STATEMENT``."""
+    """Return the end of the sentence that begins at ``start``, at most ``MAX_STATEMENT`` later."""
     limit = min(len(text), start + MAX_STATEMENT)
     end = _SENTENCE_END.search(text, start, limit)
     return end.start() if end else limit
 
 
 def closing_brace(text: str, start: int) -> int:
-    """Return the end of the group opened just before ``start``, within ``MAX_STATEMENT``."""
+    """Return the position of the ``}`` that closes the group whose content begins at ``start``.
+
+    If it is not within ``MAX_STATEMENT`` characters, return the end of these.
+    """
     depth = 1
     limit = min(len(text), start + MAX_STATEMENT)
     for position in range(start, limit):
@@ -64,7 +67,7 @@ def closing_brace(text: str, start: int) -> int:
 
 
 def _text_end(text: str, start: int) -> int:
-    """Return the end of a sentence like ``sentence_end``, but not after a title or an initial."""
+    """Return the end of a sentence like ``sentence_end``, but not at an abbreviation ("Dr.")."""
     limit = min(len(text), start + MAX_STATEMENT)
     for end in _SENTENCE_END.finditer(text, start, limit):
         if end.group() != "." or not _is_abbreviated(text, start, end.start()):
@@ -90,7 +93,10 @@ def _is_abbreviated(text: str, start: int, stop: int) -> bool:
 
 
 def stated_texts(text: str) -> Iterator[str]:
-    """Yield the text stated after each mark, the last first; "" if no statement follows."""
+    """Yield the text after each mark, from the last mark to the first.
+
+    If a mark such as "answer" is not followed by a verb or a colon, the text is "".
+    """
     return (_stated_text(text, mark) for mark in find_marks(text))
 
 
@@ -119,9 +125,9 @@ _TAG = re.compile(r"(</?)(?:final_)?\Z")
 
 
 def structured_span(text: str, mark: re.Match[str]) -> Span | None:
-    """Return the span of a JSON value or XML element named "answer"; None at any other mark.
+    """Return the span of the JSON value or the content of the XML element with the name "answer".
 
-    After a closing tag the span is empty.
+    Return None if the mark is neither a JSON key nor a tag. For a closing tag, the span is empty.
     """
     start = mark.end()
     before = text[max(0, mark.start() - 16) : mark.start()]

@@ -1,4 +1,4 @@
-"""Extraction of the answer from a model's text, and comparison of answers."""
+"""The public functions that extract an answer from a model's text and compare answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from archon.reasoning import split_reasoning
 from archon.types import AnswerKind
 
 READING_VERSION = 3
-"""Version of the extraction rules. A run is resumed only under the version that started it."""
+"""Version of the extraction rules. A run can be resumed only with the version that started it."""
 
 _MAX_TEXT = 100_000
 _BEFORE_TEXT = re.compile(r"\A(?:[\s*_`\"'“”\u2018\u2019$:!,;]|\\[(\[]|\.(?![0-9]))*+")
@@ -26,19 +26,20 @@ _LATEX_END = re.compile(r"\\[)\]]\Z")
 def read_answer(text: str, kind: AnswerKind, *, is_truncated: bool = False) -> str | None:
     r"""Return the canonical value of the answer in a text, or None if there is none.
 
-    Reasoning is not part of the answer. A text that ends within its reasoning has no answer.
+    Reasoning is not part of the answer. A text that ends during its reasoning has no answer.
 
-    - ``number``: an exact rational: ``1000``, ``0.75``, ``-4``, else ``p/q`` in lowest terms.
-      Percent signs, currencies and units are dropped: ``25%`` is 25.
-    - ``text``: the stated answer, else the first 100,000 characters of the text. Letter case,
-      character width, white space and surrounding punctuation are ignored.
-    - ``code``: the last fenced code block, else the complete text.
+    - ``number``: an exact rational number: ``1000``, ``0.75``, ``-4`` or, without a finite decimal
+      expansion, ``p/q`` in lowest terms. Percent signs, currencies and units are dropped, so
+      ``25%`` is 25.
+    - ``text``: the stated answer or, without one, the first 100,000 characters of the text. Letter
+      case, character width, white space and surrounding punctuation are ignored.
+    - ``code``: the last fenced code block or, without one, the complete text.
 
     Parameters
     ----------
     is_truncated
-        The text was cut off. A number at its very end may lack digits and is not read. If no
-        answer is stated, only complete sentences count.
+        True if the text was cut off. A number at its very end may lack digits and is not read. If
+        the text states no answer, only complete sentences are searched.
 
     >>> read_answer("She pays 2 * 9 = 18 dollars (see step 3).", "number")
     '18'
@@ -56,7 +57,7 @@ def read_answer(text: str, kind: AnswerKind, *, is_truncated: bool = False) -> s
 
 
 def read_stated(text: str, kind: AnswerKind) -> str | None:
-    """Return the value that a text explicitly states as its answer, or None.
+    """Return the value that a text states as its answer, as in "The answer is 18.", or None.
 
     >>> read_stated("The answer is 18. Step 2 gave 9.", "number"), read_stated("9 + 9", "number")
     ('18', None)
@@ -70,9 +71,9 @@ def read_stated(text: str, kind: AnswerKind) -> str | None:
 def read_program(text: str) -> str | None:
     """Return the Python program in a text, or None.
 
-    The first of these that exists: the last Python block that defines ``solution``; the last
-    Python block; a program at the beginning of the text, up to the next fence; the last block
-    without a language.
+    The first of these that the text contains is returned: the last Python block that defines
+    ``solution``; the last Python block; a program at the beginning of the text, up to the next
+    fence; the last code block without a language.
 
     >>> read_program("def solution():\\n    return 18\\n```\\nThis adds 9 and 9.")
     'def solution():\\n    return 18'
@@ -81,10 +82,10 @@ def read_program(text: str) -> str | None:
 
 
 def read_target(text: str, kind: AnswerKind) -> str | None:
-    """Return the canonical value of a data set's reference answer, or None.
+    """Return the canonical value of a data set's reference answer (target), or None.
 
-    A number must be the entire target, apart from a currency or a unit, or the stated answer of a
-    worked solution. No number is picked out of anything else.
+    For the kind *number*, the target must be a number, with or without a currency or a unit, or a
+    worked solution that states one as its answer. Numbers in other texts are not read.
 
     >>> read_target("$1,234", "number"), read_target("(2,3)", "number")
     ('1234', None)
@@ -96,7 +97,7 @@ def read_target(text: str, kind: AnswerKind) -> str | None:
 
 
 def same_value(a: str | None, b: str | None) -> bool:
-    """Return True if both values exist and are equal as strings, which canonical values allow."""
+    """Return True if two canonical values are equal; None equals nothing, not even None."""
     return a is not None and a == b
 
 
@@ -107,11 +108,11 @@ _SENTENCE_ENDS = (". ", ".\n", "! ", "? ", "\n")
 
 
 def _read_number(text: str, *, is_truncated: bool) -> str | None:
-    """Return the number in the model's turn, for a normalized text.
+    """Return the number in the model's turn, given a normalized text.
 
-    The turn ends where the model begins another one, provided that an answer precedes it. After a
-    number that is not explicitly stated, a line such as ``Question: …`` may still belong to the
-    answer. Then there is a value only if both readings agree.
+    The turn ends at the first turn end that has an answer before it. If that answer is not stated
+    explicitly, a line such as ``Question: …`` may be part of the turn. In this case, the value is
+    None unless the text with and without the line has the same number.
     """
     value_of_all, _ = _number_of(text, is_truncated=is_truncated)
     for turn_end in turns.ends(text):
@@ -124,7 +125,7 @@ def _read_number(text: str, *, is_truncated: bool) -> str | None:
 
 
 def _number_of(text: str, *, is_truncated: bool = False) -> tuple[str | None, bool]:
-    """Return the number in a text, ignoring turns, and whether the text states it explicitly."""
+    """Return (the number in a text, whether the text states it explicitly); turns are ignored."""
     found = statements.stated_number(text + OPAQUE if is_truncated else text)
     if found.is_stated:
         return found.value, True

@@ -1,15 +1,16 @@
-r"""The number that a text states as its answer.
+r"""Search for the number that a text states as its answer.
 
-A mark (``marks.py``) is followed by one of these statements (``clauses.py``):
+The clause after a mark (``marks.py``) is one of these (``clauses.py``):
 
-- a *number*, directly after the mark (except for words such as "approximately") or after the last
+- a *number*: directly after the mark, apart from words such as "approximately", or after the last
   equals sign of the clause;
-- *not numeric*: the answer is not a number, or not a single one: ``unknown``, ``(2, 3)``, ``5x``,
-  ``3 or 4``;
+- *not numeric*: an answer that is not a number, or not a single one, such as ``unknown``,
+  ``(2, 3)``, ``5x`` and ``3 or 4``;
+- *conditional*: a number that depends on a condition ("If she had 20, the answer would be 25.");
 - a *letter*, which may be a variable or a placeholder;
-- a *mention* of the answer that does not state it: "The answer is in dollars".
+- a *mention* of the answer that does not state it, such as "The answer is in dollars".
 
-The last number counts, unless a later statement is not numeric.
+The last clause that is a number or not numeric decides.
 """
 
 from __future__ import annotations
@@ -44,17 +45,17 @@ from archon.answers.numerals import literal_at, literals_in
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The stated answer of a text."""
+    """The result of a search for the stated answer of a text."""
 
     value: str | None = None
     is_stated: bool = False
-    """The text states an answer. Without a value, the answer is not a single number."""
+    """True if the text states an answer. If the value is None, it is not a single number."""
     mentions: list[Span] = field(default_factory=list)
-    """Sentences that mention the answer without stating it."""
+    """Spans of the sentences that mention the answer but do not state it."""
 
 
 def stated_number(text: str) -> Found:
-    """Return the number that a normalized text states as its answer."""
+    """Search a normalized text for the number that it states as its answer."""
     mentions: list[Span] = []
     conditional: str | None = None
     is_letter = False
@@ -87,7 +88,7 @@ _ANOTHER_BOX = re.compile(r"\}[\s$.)]{0,4}(?:,|;|&|\band\b|\bor\b)[\s$(]{0,4}\Z"
 
 
 def _statement(text: str, mark: re.Match[str]) -> AnswerStatement:
-    """Return the statement after a mark."""
+    """Return the answer that the text after a mark states."""
     start = mark.end()
     if mark.group().endswith("{"):
         if _ANOTHER_BOX.search(text, max(0, mark.start() - 16), mark.start()):
@@ -141,7 +142,7 @@ def _after_verb(text: str, start: int) -> AnswerStatement:
 
 
 def _boxed(text: str, start: int, end: int) -> AnswerStatement:
-    """Return the statement in a box, which contains nothing but the answer."""
+    r"""Return the answer in a ``\boxed{…}``, all of whose content is the answer."""
     if not text[start:end].strip(" $?._{}"):
         return MENTION
     if _UNSOLVED.match(text, start, end) and text.count("=", start, end) == 1:
@@ -156,13 +157,16 @@ def _boxed(text: str, start: int, end: int) -> AnswerStatement:
 
 
 def _has_rows(text: str, start: int, end: int) -> bool:
-    r"""Return True for numbers in rows, such as ``1 \\\\ 2``, but not for steps of an equation."""
+    """Return True if several lines have numbers and there is no equals sign.
+
+    Such lines are the rows of a table or vector, and not the steps of a calculation.
+    """
     rows = text[start:end].split("\n")
     return "=" not in text[start:end] and sum(any(map(str.isdigit, row)) for row in rows) > 1
 
 
 def _enclosed(text: str, start: int, end: int) -> AnswerStatement:
-    """Return the statement in an element or a JSON value; several numbers are not an answer."""
+    """Return the answer in an XML element or a JSON value; several numbers are not an answer."""
     statement = _boxed(text, start, end)
     if statement.kind is StatementKind.NUMBER:
         first = sentence_end(text, clause_start(text, start, end))
@@ -175,11 +179,11 @@ _UNSOLVED = re.compile(
     r"[-$ (]{0,3}(?:[0-9.]{1,10}[A-Za-z](?![A-Za-z])[^=]{0,40}|[A-Za-z][ ]?\^[^=]{1,20}"
     r"|\|[^=|]{0,10}[A-Za-z][^=|]{0,20}\|[ ]?)="
 )
-"""An unsolved equation: ``2x = 4``, ``x^2 = 4``, ``|x| = 2``."""
+"""An equation that is not solved, such as ``2x = 4``, ``x^2 = 4`` or ``|x| = 2``."""
 
 
 def _headed(text: str, start: int) -> AnswerStatement:
-    """Return the statement after ``####``, which may also be a heading."""
+    """Return the answer after ``####``, which may also be the mark of a Markdown heading."""
     begin = clause_start(text, start)
     end = sentence_end(text, begin)
     if _is_item(text, begin):
@@ -188,7 +192,7 @@ def _headed(text: str, start: int) -> AnswerStatement:
 
 
 def _labelled(text: str, start: int) -> AnswerStatement:
-    """Return the statement after ``Answer:``, unless an argument follows instead of an answer."""
+    """Return the answer after ``Answer:``; ``MENTION`` if a longer argument follows instead."""
     begin = clause_start(text, start)
     end = sentence_end(text, begin)
     below = "\n" in text[start - 1 : begin]
@@ -229,15 +233,15 @@ _VERB = re.compile(
 
 
 def _explained(text: str, start: int) -> str | None:
-    """Return the last number of a sentence that is followed by an explanation or a check."""
+    """Return the last number before a heading such as ``Explanation``; None without a heading."""
     explanation = _EXPLANATION.search(text, start, start + MAX_STATEMENT)
     return last_number(text[start : explanation.start()]) if explanation else None
 
 
 def _is_quantity(text: str, start: int, end: int) -> bool:
-    """Return True if number, unit and preposition are the whole answer: ``12 days for 6 men``.
+    """Return True if a sentence is only a quantity, such as ``12 days for 6 men``.
 
-    A sentence with a verb, or with numbers after it in the same paragraph, may be an argument.
+    If it has a verb, or if numbers follow in the same paragraph, it may be part of an argument.
     """
     if not _QUANTITY.match(text, start, end) or _VERB.search(text, start, end):
         return False
@@ -246,12 +250,12 @@ def _is_quantity(text: str, start: int, end: int) -> bool:
 
 
 def _has_more_numbers(text: str, end: int) -> bool:
-    """Return True if numbers follow a sentence: it may be the first step of an argument."""
+    """Return True if there are numbers after a sentence, which may thus be part of an argument."""
     return any(literals_in(text, end, end + MAX_STATEMENT))
 
 
 def _is_item(text: str, start: int) -> bool:
-    """Return True at the number of a list item."""
+    """Return True if the number of a list item begins at ``start``."""
     literal = literal_at(text, start)
     return literal is not None and LIST_ITEM.match(text, literal.end) is not None
 

@@ -1,4 +1,4 @@
-"""The end of the model's turn: base models continue with the next question."""
+"""Search for the end of the model's turn, after which base models write another question."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ class TurnEnd:
 
     position: int
     is_certain: bool
-    """True at a marker that only begins or ends turns, and at a heading such as ``Question:`` after
-    a blank line. A numbered heading is uncertain: it may number the parts of an answer."""
+    """True at a marker that can only begin or end a turn, and at a heading such as ``Question:``
+    after a blank line. A heading with a number is uncertain, because it may be part of an answer.
+    """
 
 
 def ends(text: str) -> Iterator[TurnEnd]:
-    """Yield the positions where the model's turn may end, the earliest first.
+    """Yield the positions where the model's turn may end, from the earliest.
 
-    A text that begins with such a marker yields none: it recites questions, and its last answer is
-    the model's answer.
+    If the text begins with such a marker, there are none: the model first repeats questions, and
+    the last answer is its own.
     """
     for count, mark in enumerate(_MARK.finditer(f"\n{text}")):
         position = mark.end() - 1 if mark["final"] else mark.start() - 1

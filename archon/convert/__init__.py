@@ -1,11 +1,12 @@
 """Conversion of layered files of the original Archon project to architectures.
 
-``layers`` reads a file leniently. ``paper_rules`` checks it against the paper, and ``pruning``
-removes components that cannot be part of a graph. ``graph_writer`` writes the architecture, with
-``component_keys`` for the keys of a component and ``servers`` for its model. ``conversion_log``
-collects losses and remarks.
+``layers`` reads a file leniently. ``paper_rules`` checks it against the paper's rules, and
+``pruning`` removes components that cannot be part of a graph. ``graph_writer`` builds the
+architecture; it uses ``component_keys`` for the keys of a component and ``servers`` for its model.
+``conversion_log`` collects losses and remarks.
 
-Nothing is lost silently: every key of the file is in the architecture or listed as a ``Loss``.
+Nothing is lost silently: every key of the file is either in the architecture or reported as a
+``Loss``.
 """
 
 from archon.convert.conversion_log import Loss, Remark

@@ -1,14 +1,15 @@
 """Conversion of the keys of a component.
 
-A key is *carried* to a key of the node, or has a *neutral* value, which has no effect here, or is
-lost for a stated reason. In the original:
+A key is *carried* over to a key of the node, or has a *neutral* value, which has no effect in
+Archon, or is lost for a stated reason. In the original:
 
-- ``samples`` of a judge is the number of sampled replies, of which it reads the first.
+- ``samples`` of a judge is the number of sampled replies, of which the judge reads only the first.
 - ``top_k`` of a ranker or a test evaluator is the number of candidates that it keeps; other
   components do not read it. It is unrelated to top-k sampling.
-- ``first_k`` of a verifier stops it after that number of passes, and it keeps these candidates.
-- ``first_k`` of a test evaluator (formerly ``first_pass``) stops it after that number of candidates
-  that pass every test.
+- ``first_k`` of a verifier makes it stop after that number of candidates have passed, and keep only
+  these.
+- ``first_k`` of a test evaluator (formerly ``first_pass``) makes it stop after that number of
+  candidates have passed every test.
 - ``ranker_batch_size`` is read only for the reward model PairRM.
 - ``length_control`` of a fuser forbids an answer longer than the longest candidate.
 """
@@ -36,22 +37,22 @@ NODE_CLASSES: Mapping[str, type[BaseModel]] = {
     get_args(node_class.model_fields["type"].annotation)[0]: node_class
     for node_class in get_args(get_args(AnyNode)[0])
 }
-"""Node classes of Archon by type."""
+"""Archon's node classes by node type."""
 
 NodePath = tuple[str, ...]
-"""Path of a value in a node: one key, or two if the first is that of an object."""
+"""Path of a value in a node: one key, or two for a value in an object such as ``sampling``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """Conversion of the keys of one type of component, except for type, model and server."""
+    """Rules for converting the keys of one component type, except type, model and server."""
 
     carried: Mapping[str, NodePath]
     """Key → path of its value in the node."""
     neutral: Mapping[str, Any]
     """Key → the value that has no effect."""
     lost: Mapping[str, str]
-    """Key → the reason why any other value is lost."""
+    """Key → the reason why a value that is not neutral is lost."""
 
 
 _SAMPLING: Mapping[str, NodePath] = {
@@ -60,10 +61,10 @@ _SAMPLING: Mapping[str, NodePath] = {
 }
 _PLAIN = {"no_system": False}
 _ONE_REPLY = {**_PLAIN, "samples": 1}
-_WHY_LOST = {"no_system": "a system message that comes with the question is always kept"}
-_FIRST_REPLY = {**_WHY_LOST, "samples": "only the first reply would be read, so one is sampled"}
+_WHY_LOST = {"no_system": "Archon always keeps a system message that comes with the question"}
+_FIRST_REPLY = {**_WHY_LOST, "samples": "Archon samples only one reply, the one that is read"}
 _BATCHES = {"ranker_batch_size": "the model's server decides how requests are batched"}
-_EVERY_TEST = "here every candidate is judged and kept, those that pass most tests first"
+_EVERY_TEST = "Archon tests and keeps every candidate, and puts those that pass most tests first"
 
 TREATMENTS: Mapping[str, Treatment] = {
     "generator": Treatment({**_SAMPLING, "samples": ("samples",)}, _PLAIN, _WHY_LOST),
@@ -89,23 +90,23 @@ TREATMENTS: Mapping[str, Treatment] = {
             **_FIRST_REPLY,
             "first_k": _EVERY_TEST,
             "first_pass": _EVERY_TEST,
-            "unit_test_cap": "the test generator sets the number of tests",
-            "remove_unit_tests_from_prompt": "here the question never contains the tests",
+            "unit_test_cap": "the test generator determines the number of tests",
+            "remove_unit_tests_from_prompt": "in Archon, the question never contains the tests",
         },
     ),
 }
-"""Treatments by type of component."""
+"""Treatments by component type."""
 
 _IDENTITY = frozenset({"type", "model", "model_type"})
 ALL_KEYS: frozenset[str] = _IDENTITY.union(
     {"length_control"},
     *({*t.carried, *t.neutral, *t.lost} for t in TREATMENTS.values()),
 )
-"""All keys that a component of the original may have."""
+"""All keys that a component of the original can have."""
 
 
 def write_keys(component: Component, node: dict[str, Any], log: ConversionLog) -> None:
-    """Write the keys of a component to its node; log those that are lost."""
+    """Write the keys of a component to ``node``; log those that are lost."""
     treatment = TREATMENTS[component.type]
     for key, value in component.data.items():
         if key in _IDENTITY:
@@ -118,7 +119,7 @@ def write_keys(component: Component, node: dict[str, Any], log: ConversionLog) -
 def _write(
     node_type: str, treatment: Treatment, key: str, value: Any, node: dict[str, Any]
 ) -> str | None:
-    """Write one key to the node, or return the reason why it is lost."""
+    """Write one key to ``node`` if it can be converted, else return the reason why it is lost."""
     if key == "length_control" and node_type == "fuser" and value is True:
         node["prompt"] = {"system": _LENGTH_LIMIT}
         return None
@@ -132,7 +133,7 @@ def _write(
     if key in treatment.neutral or (key == "length_control" and node_type == "fuser"):
         return f"must be true or false, not {shown(value)}"
     if key in ALL_KEYS:
-        return f"the original reads no {shown(key)} of a {node_type}"
+        return f"the original does not read {shown(key)} of a {node_type}"
     return f"unknown key{_near_key(key)}"
 
 
@@ -152,7 +153,7 @@ def _carry(node_type: str, path: NodePath, value: Any, node: dict[str, Any]) -> 
 
 @cache
 def _accepted_type(node_type: str, path: NodePath) -> TypeAdapter[Any] | None:
-    """Return the type of the values at a path of a node; None if there is no such path."""
+    """Return the type of the values at a path of a node; None if the node has no such key."""
     parent = SamplingSpec if path[0] == "sampling" else NODE_CLASSES.get(node_type)
     if parent is None:
         return TypeAdapter(Count)

@@ -11,14 +11,14 @@ from archon.spec.strict_json import JsonPath
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A key or value of the original file that the architecture lacks."""
+    """A key or value of the original file that is not in the architecture, and why."""
 
     path: JsonPath
     reason: str
 
     @property
     def key(self) -> str:
-        """The lost key: the last name on the path."""
+        """The lost key: the last name in the path."""
         return next((step for step in reversed(self.path) if isinstance(step, str)), "")
 
     def to_json(self) -> dict[str, str]:
@@ -27,7 +27,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A broken rule of the paper, or another thing to check, with the name of the rule."""
+    """A note for the user: a rule of the paper that the file breaks, or something else to check."""
 
     rule: str
     path: JsonPath
@@ -52,7 +52,7 @@ class ConversionLog:
 
 
 def near_miss(name: object, valid: Iterable[str]) -> str:
-    """Suggest the nearest valid name, as the end of a sentence; "" if none is near.
+    """Return the end of a sentence that suggests the most similar valid name; "" if there is none.
 
     >>> near_miss("temprature", ["temperature", "samples"]), near_miss("zzz", ["samples"])
     ("; did you mean 'temperature'?", '')

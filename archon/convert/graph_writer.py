@@ -23,8 +23,8 @@ from archon.convert.servers import PAIR_RM, Roles
 from archon.errors import SpecError
 
 _MAX_EDGES = 10_000
-"""Maximum number between two layers. Wider layers are joined first: the number of edges is the
-product of their widths."""
+"""Maximum number of edges between two layers, which is the product of their widths. If it would be
+exceeded, one node first joins the candidates of the first layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ def convert(data: Any, file: str | None = None, default_name: str = "converted")
     Parameters
     ----------
     data
-        The file's data.
+        The parsed content of the file.
     file
-        Its name in errors.
+        Name of the file in error messages.
     default_name
-        The architecture's name if the file has none.
+        Name of the architecture if the file has none.
 
     Raises
     ------
@@ -69,25 +69,25 @@ def convert(data: Any, file: str | None = None, default_name: str = "converted")
 
 @dataclass(slots=True)
 class _Writer:
-    """Writer of nodes, layer by layer."""
+    """Writer of an architecture's nodes, layer by layer."""
 
     log: ConversionLog
     roles: Roles = field(default_factory=Roles)
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     candidates: list[str] = field(default_factory=list)
-    """Nodes whose output is the candidates of the previous layer."""
+    """Ids of the nodes that output the candidates of the previous layer."""
     num_candidates: int = 0
-    """Upper bound of their number."""
+    """Maximum number of these candidates."""
     tests: list[str] = field(default_factory=list)
-    """The latest test generators."""
+    """Ids of the latest test generators."""
     passes_critiques: set[str] = field(default_factory=set)
-    """Nodes whose output has critiques."""
+    """Ids of the nodes whose output has critiques."""
 
     def write(self, layered: LayeredFile, layers: Sequence[Layer]) -> dict[str, Any]:
         for layer in layers:
             self._write_layer(layer)
         if self.num_candidates > 1:
-            reason = "the original chooses one of several last answers at random, here the first"
+            reason = "the original returns a random one of the last answers, Archon the first"
             self.log.remark("one_answer", layers[-1].path, reason)
         if len(self.candidates) > 1:
             self._join("answer")
@@ -136,14 +136,14 @@ class _Writer:
         has_critiques = not self.passes_critiques.isdisjoint(inputs)
         if node.get("use_critiques") and not has_critiques:
             del node["use_critiques"]
-            reason = "no critic's critiques arrive at this component"
+            reason = "this component receives no critiques from a critic"
             self.log.lose((*component.path, "use_critiques"), reason)
         if component.type == "critic" or (has_critiques and component.type != "fuser"):
             self.passes_critiques.add(node_id)
         self.nodes[node_id] = node
 
     def _count(self, layer: list[dict[str, Any]]) -> int:
-        """Upper bound of the candidates that the nodes of a layer pass on."""
+        """Return the maximum number of candidates that the nodes of a layer output."""
         new = kept = 0
         for node in layer:
             if node["type"] in ("generator", "fuser"):
@@ -154,7 +154,7 @@ class _Writer:
         return new + min(kept, self.num_candidates)
 
     def _join(self, node_id: str) -> None:
-        """Add a node that joins all candidates."""
+        """Add a node that joins all current candidates, and read only that node from now on."""
         self.nodes[node_id] = {"type": "join", "inputs": self.candidates}
         if not self.passes_critiques.isdisjoint(self.candidates):
             self.passes_critiques.add(node_id)
@@ -162,7 +162,8 @@ class _Writer:
 
 
 def _named(layer: Layer) -> Iterator[tuple[str, Component]]:
-    """Pair the components with node ids: type and layer, and a number if there are several."""
+    """Yield each component with its node id: type and layer, and a number if it is not the only one
+    of its type, as in ``generator_1_2``."""
     total, seen = Counter(layer.types()), Counter[str]()
     for component in layer.components:
         seen[component.type] += 1

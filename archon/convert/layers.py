@@ -3,8 +3,8 @@
 A file is ``{"name": …, "layers": […]}``. A layer is a list of components, or in an older format
 ``{"branches": 1, "models": [components]}``. A component is an object with a ``type``.
 
-A single layer or component instead of a list is read as a list of one. A list of layers without a
-file object is read as the ``layers`` of a file. Both are logged as remarks.
+A single layer or component instead of a list is read as a list with one element. A file that
+consists only of a list of layers is read as the ``layers`` of a file. Both are logged as remarks.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from archon.spec.strict_json import JsonPath
 
 TEST_WRITER, TEST_READER = "unit_test_generator", "unit_test_evaluator"
 TYPES = ("generator", "critic", "ranker", "fuser", "verifier", TEST_WRITER, TEST_READER)
-"""Types of components."""
+"""Component types of the original."""
 FORMER_TYPES = {"model": "generator"}
-"""Type names in earlier versions of the original → today's."""
+"""Type names of earlier versions of the original → current names."""
 
 _FILE_KEYS = ("name", "layers", "custom")
 _LAYER_KEYS = ("branches", "models")
@@ -32,7 +32,7 @@ _MAX_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A component of the original, of a known type."""
+    """A component of a layered file, with a known type."""
 
     path: JsonPath
     type: str
@@ -41,7 +41,7 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The readable components of one layer; never empty."""
+    """The readable components of one layer, at least one."""
 
     number: int
     """Position in the file, from 1."""
@@ -54,14 +54,14 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class LayeredFile:
-    """The readable part of a file."""
+    """The readable layers of a file, and its name."""
 
     name: str
     layers: tuple[Layer, ...]
 
 
 def read_layers(data: Any, log: ConversionLog, file: str | None, default_name: str) -> LayeredFile:
-    """Read the layers of a file; log what cannot be read.
+    """Return the readable layers of a file; log everything that cannot be read.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def read_layers(data: Any, log: ConversionLog, file: str | None, default_name: s
         The data has no layers.
     """
     if isinstance(data, list) and any(isinstance(layer, list | dict) for layer in data):
-        log.remark("no_file_object", (), "is a list; it is read as the layers of a file")
+        log.remark("no_file_object", (), "the file is a list, which is read as its layers")
         return LayeredFile(default_name, tuple(_read_layers(data, (), log)))
     if not isinstance(data, dict):
         raise SpecError(f"must be an object with layers, not {shown(data)}", file=file)
@@ -92,7 +92,7 @@ def read_layers(data: Any, log: ConversionLog, file: str | None, default_name: s
             log.lose((key,), "components and servers written in Python are not converted")
     name = _name(data, log, default_name)
     if is_one_layer:
-        log.remark(_LIST_OF_ONE, path, "a single layer instead of a list is read as a list of one")
+        log.remark(_LIST_OF_ONE, path, "a single layer is read as a list with one layer")
         return LayeredFile(name, tuple(_read_layer(layers, 1, path, log)))
     return LayeredFile(name, tuple(_read_layers(layers, path, log)))
 
@@ -103,7 +103,7 @@ def _name(data: dict[str, Any], log: ConversionLog, default: str) -> str:
         log.lose(("name",), f"must be a string, not {shown(name)}")
         return default
     if len(name) > _MAX_NAME:
-        log.lose(("name",), f"is cut to {_MAX_NAME} characters")
+        log.lose(("name",), f"is longer than {_MAX_NAME} characters and was truncated")
     return name[:_MAX_NAME]
 
 
@@ -113,7 +113,7 @@ def _read_layers(layers: list[Any], path: JsonPath, log: ConversionLog) -> Itera
 
 
 def _read_layer(value: Any, number: int, path: JsonPath, log: ConversionLog) -> Iterator[Layer]:
-    """Yield the layer if any of its components is readable."""
+    """Yield the layer if at least one of its components is readable, else nothing."""
     read = [_component(member, place, log) for member, place in _members(value, path, log)]
     components = tuple(component for component in read if component is not None)
     if components:
@@ -128,10 +128,10 @@ def _members(value: Any, path: JsonPath, log: ConversionLog) -> list[tuple[Any, 
                 log.lose((*path, key), _unknown(key, _LAYER_KEYS))
         branches = value.get("branches", 1)
         if type(branches) is not int or branches != 1:
-            log.lose((*path, "branches"), "the original runs every layer once, for any value")
+            log.lose((*path, "branches"), "the original runs every layer once, whatever the value")
         value, path = value["models"], (*path, "models")
     if _is_component(value):
-        reason = "a single component instead of a list is read as a list of one"
+        reason = "a single component is read as a list with one component"
         log.remark(_LIST_OF_ONE, path, reason)
         return [(value, path)]
     if not isinstance(value, list):
@@ -146,7 +146,7 @@ def _members(value: Any, path: JsonPath, log: ConversionLog) -> list[tuple[Any, 
 def _is_component(value: Any) -> bool:
     """Return True if a value is a component rather than a layer.
 
-    It has the type of a component, or any type and no ``models``.
+    A component has a known ``type``, or any ``type`` and no ``models``.
     """
     if not isinstance(value, dict) or "type" not in value:
         return False
@@ -164,7 +164,7 @@ def _component(value: Any, path: JsonPath, log: ConversionLog) -> Component | No
     if name in TYPES:
         return Component(path, name, _with_one_model(value, path, log))
     if "type" in value:
-        reason = f"omitted: {shown(kind)} is not a type of component{near_miss(kind, TYPES)}"
+        reason = f"omitted: {shown(kind)} is not a component type{near_miss(kind, TYPES)}"
     else:
         reason = f"omitted: the component has no 'type'{near_miss('type', value)}"
     lose_all(value, path, reason, log)
@@ -172,9 +172,9 @@ def _component(value: Any, path: JsonPath, log: ConversionLog) -> Component | No
 
 
 def _with_one_model(data: dict[str, Any], path: JsonPath, log: ConversionLog) -> dict[str, Any]:
-    """Return the component with the name of its model under ``model``.
+    """Return the component's data with the name of its model under ``model``.
 
-    Some files call the key ``models``, or have a list with one name.
+    Some files call this key ``models``, or its value is a list with one name.
     """
     key = "models" if "model" not in data and "models" in data else "model"
     value = data.get(key)
@@ -186,7 +186,7 @@ def _with_one_model(data: dict[str, Any], path: JsonPath, log: ConversionLog) ->
 
 
 def lose_all(value: Any, path: JsonPath, reason: str, log: ConversionLog) -> None:
-    """Log the loss of a value: every key of an object, or one loss for anything else."""
+    """Log the loss of a value: one loss per key of an object, one loss for any other value."""
     if isinstance(value, dict) and value:
         for key in value:
             log.lose((*path, key), reason)

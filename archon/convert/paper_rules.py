@@ -1,4 +1,4 @@
-"""The paper's rules for layered architectures (arXiv 2409.15254), checked as remarks on a file.
+"""The paper's rules for layered architectures (arXiv 2409.15254). Broken rules become remarks.
 
 ===============================  ================================================================
 one_type_a_layer                 all components of a layer have the same type
@@ -53,14 +53,14 @@ def critic_before_reader(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Comp
     for layer in layers:
         for component in layer.components:
             if component.data.get("use_critiques") is True and not has_critiques:
-                yield component, f"no critic before a {component.type} that reads critiques"
+                yield component, f"the {component.type} reads critiques, but no critic precedes it"
         types = layer.types()
         if "ranker" in types or "fuser" in types:
             unread.clear()
         unread += [component for component in layer.components if component.type == "critic"]
         has_critiques = "critic" in types or (has_critiques and set(types) != {"fuser"})
     for critic in unread:
-        yield critic, "no ranker or fuser after it reads its critiques"
+        yield critic, "no later ranker or fuser reads its critiques"
 
 
 def test_generator_before_evaluator(
@@ -71,10 +71,12 @@ def test_generator_before_evaluator(
         following = layers[position + 1].types() if position + 1 < len(layers) else []
         for component in layer.components:
             if component.type == TEST_WRITER and TEST_READER not in following:
-                effect = "in the original all later components see its tests, here only evaluators"
-                yield component, f"no {TEST_READER} directly after it; {effect}"
+                effect = (
+                    "in the original all later components see its tests, in Archon only evaluators"
+                )
+                yield component, f"the next layer has no {TEST_READER}; {effect}"
             if component.type == TEST_READER and TEST_WRITER not in previous:
-                yield component, f"no {TEST_WRITER} directly before it"
+                yield component, f"the previous layer has no {TEST_WRITER}"
 
 
 RULES: tuple[Rule, ...] = (
@@ -87,7 +89,7 @@ RULES: tuple[Rule, ...] = (
 
 
 def broken_rules(layers: Sequence[Layer]) -> Iterator[Remark]:
-    """Check the rules one after another; each remark has the path of a layer or component."""
+    """Yield a remark for each layer or component that breaks a rule, one rule after another."""
     for rule in RULES:
         for broken, reason in rule(layers):
             yield Remark(rule.__name__, broken.path, reason)

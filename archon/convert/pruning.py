@@ -1,4 +1,4 @@
-"""Removal of components that would fail in the original, or whose output nothing reads."""
+"""Removal of components that would fail in the original, or whose output is never read."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from archon.convert.layers import TEST_READER, TEST_WRITER, Component, Layer, lo
 from archon.spec.strict_json import JsonPath
 
 Reasons = dict[JsonPath, str]
-"""Path of a removed component → the reason."""
+"""Path of each component to remove → the reason."""
 
 
 def prune(layers: Sequence[Layer], log: ConversionLog) -> list[Layer]:
-    """Return the layers without such components, and log the keys of those as lost."""
+    """Return the layers without the components to remove, whose keys are logged as lost."""
     reasons = {**_without_candidates(layers), **_without_tests(layers)}
     reasons.update(_unread_tests(layers, reasons))
     kept_layers = []
@@ -48,7 +48,7 @@ def _without_tests(layers: Sequence[Layer]) -> Reasons:
 
 
 def _up_to(layers: Sequence[Layer], name: str) -> Iterator[Layer]:
-    """Yield the layers up to and including the first with a component of this type."""
+    """Yield the layers up to and including the first one that has a component of this type."""
     for layer in layers:
         yield layer
         if name in layer.types():
@@ -56,7 +56,8 @@ def _up_to(layers: Sequence[Layer], name: str) -> Iterator[Layer]:
 
 
 def _unread_tests(layers: Sequence[Layer], removed: Reasons) -> Reasons:
-    """Find test generators whose tests no evaluator reads before other tests replace them."""
+    """Find test generators whose tests are never read: other tests replace them before the next
+    evaluator, or no evaluator follows."""
     reasons: Reasons = {}
     is_read = False
     for layer in reversed(layers):

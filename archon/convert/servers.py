@@ -9,8 +9,8 @@ Together_API   https://api.together.xyz/v1
 Anthropic_API  https://api.anthropic.com/v1, Anthropic's own compatible endpoint
 Groq_API       https://api.groq.com/openai/v1
 Google_API     https://generativelanguage.googleapis.com/v1beta/openai, Google's own
-vLLM           http://localhost:8000/v1; the original loads the model into its own process, here
-               it must be served first (``vllm serve MODEL``)
+vLLM           http://localhost:8000/v1; the original loads the model into its own process; for
+               Archon, it must be served (``vllm serve MODEL``)
 tgi            the address in ``model``; the server calls its model ``tgi``
 Bedrock_API    http://localhost:4000/v1, the usual address of a LiteLLM proxy
 =============  =====================================================================
@@ -27,7 +27,7 @@ from archon.convert.layers import Component
 from archon.spec.messages import shown
 
 PAIR_RM = "llm-blender/PairRM"
-"""A reward model that the original's ranker may name: it compares two texts and generates none."""
+"""A reward model that the original's ranker can use. It compares two texts and cannot generate."""
 
 _LOCAL = "http://localhost:8000/v1"
 _MAX_NAME = 200
@@ -37,7 +37,7 @@ _NO_MODEL = "model-not-named"
 
 @dataclass(frozen=True, slots=True)
 class ApiServer:
-    """Address of a kind of server."""
+    """Address and API key of one type of server."""
 
     base_url: str
     api_key_env: str | None = None
@@ -57,14 +57,14 @@ SERVERS = {
     "tgi": ApiServer("http://localhost:8080/v1"),
     "Bedrock_API": ApiServer(
         "http://localhost:4000/v1",
-        caveat="Bedrock is reached through a proxy; the card names LiteLLM's usual address",
+        caveat="Bedrock needs a proxy; the card has the usual address of LiteLLM",
     ),
 }
 
 
 @dataclass(slots=True)
 class Roles:
-    """One role per pair of model and kind of server, in the order of the file."""
+    """Model roles of an architecture: one per model and server type, in the order of the file."""
 
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
     _names: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -109,15 +109,15 @@ def _model(component: Component, log: ConversionLog) -> str:
     model = component.data.get("model")
     if isinstance(model, str) and 0 < len(model) <= _MAX_NAME:
         if model == PAIR_RM:
-            reason = f"no chat server has {PAIR_RM}; choose another model with --model"
+            reason = f"a chat server cannot run {PAIR_RM}; choose another model with --model"
             log.lose(path, reason)
         elif component.data.get("model_type") == "tgi" and not re.match(r"https?://", model):
-            reason = "is not the address of a tgi server; the card names the usual local one"
+            reason = "is not the address of a tgi server; the card has the usual local address"
             log.lose(path, reason)
         return model
     if "model" in component.data:
         log.lose(path, f"must be the name of a model, not {shown(model)}")
-    reason = "names no model; choose one with --model"
+    reason = "the component names no model; choose one with --model"
     log.remark("model_named", component.path, reason)
     return _NO_MODEL
 
@@ -133,10 +133,10 @@ def _server(component: Component, log: ConversionLog) -> ApiServer:
     if component.data.get("model") == PAIR_RM and kind == "":
         return ApiServer(_LOCAL)  # as the original's own files write it
     if "model_type" in component.data:
-        reason = f"{shown(kind)} is not a known kind of server"
-        hint = near_miss(kind, SERVERS) or f"; the card names {_LOCAL}"
+        reason = f"{shown(kind)} is not a known type of server"
+        hint = near_miss(kind, SERVERS) or f"; the card has the address {_LOCAL}"
         log.lose(path, reason + hint)
     else:
-        reason = f"names no kind of server; the card names {_LOCAL}"
+        reason = f"the component names no type of server; the card has the address {_LOCAL}"
         log.remark("server_named", component.path, reason)
     return ApiServer(_LOCAL)

@@ -1,4 +1,4 @@
-"""The engine: token ids in, token ids and log-probabilities out. Text is the caller's business.
+"""The engine: token ids in, token ids and log-probabilities out. The caller tokenizes text.
 
 Reading order:
 
@@ -9,16 +9,17 @@ Reading order:
 3. the KV cache: ``cache`` (``kv_cache``, ``block_pool``, ``prefix_tree``);
 4. one step, *schedule, compute, postprocess*: ``span``, ``scheduling`` (``sequence``,
    ``block_manager``, ``scheduler``), ``decoder_protocol``, ``sampling`` (``request``, ``sampler``),
-   ``engine``, and ``worker``, the thread that steps; ``loading`` builds an engine from a file;
+   ``engine``, and ``worker``, the thread that runs the steps; ``loading`` builds an engine from a
+   file;
 5. further features: constraints and beam search in ``sampling``, ``choices`` and ``hidden_state``
    in ``scheduling``, ``lora``, ``outlier_rotation`` and ``reward_head`` in ``model``,
    ``perplexity``.
 
-Faster decoders: ``kernels`` (compiled code for int8, int4 and native on a CPU), ``cuda`` (replayed steps on
-a GPU). Other transformers: ``encoders`` (BERT and T5).
+Faster decoders: ``kernels`` (compiled code for int8, int4 and native on a CPU), ``cuda`` (steps
+recorded as CUDA graphs). Other transformers: ``encoders`` (BERT and T5).
 
-A module may import from the lines below its own, never from those above; an import contract checks
-it::
+A module may import from the lines below its own, but not from those above. An import contract
+checks this::
 
     loading, worker
     engine, perplexity, encoders

@@ -17,7 +17,7 @@ from archon.engine.span import Span
 
 
 class SpanDecoder(Protocol):
-    """A model that computes spans, by torch, compiled kernels or CUDA graphs."""
+    """A model that computes spans with torch, compiled kernels or CUDA graphs."""
 
     @property
     def config(self) -> DecoderConfig: ...
@@ -39,11 +39,11 @@ class SpanDecoder(Protocol):
         ...
 
     def add_adapter(self, adapter: Adapter) -> None:
-        """Add an adapter that is in the basis of the decoder's weights."""
+        """Add an adapter, whose parameters are in the basis of the decoder's weights."""
         ...
 
     def drop_adapter(self, digest: str) -> None:
-        """Remove an adapter."""
+        """Remove the adapter with this digest."""
         ...
 
     def new_cache(self, num_blocks: int) -> BlockStorage:
@@ -51,9 +51,9 @@ class SpanDecoder(Protocol):
         ...
 
     def __call__(self, spans: Sequence[Span], cache: Any) -> Tensor:
-        """Run one step: write keys and values to the cache, return logits (rows, V) in float32.
+        """Run one step: write keys and values to the cache, and return float32 logits (rows, V).
 
-        There is a row for each token that needs logits, in the order of the spans; the next call
+        There is a row for each token that needs logits, in the order of the spans. The next call
         may overwrite the rows. Hidden states are written to the tensors in the spans.
 
         Parameters

@@ -1,7 +1,8 @@
-"""The engine: schedule, compute and postprocess, step by step.
+"""The engine, which runs steps: each schedules work, computes it and postprocesses the results.
 
-``Engine`` is synchronous and belongs to one thread; ``archon.engine.worker`` offers it to asyncio.
-``add`` queues a request, and the ``step`` that finishes its last sequence returns its results.
+``Engine`` is synchronous and must be used from one thread; ``archon.engine.worker`` wraps it for
+asyncio. ``add`` queues a request, and the ``step`` that finishes the request's last sequence
+returns its results.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from archon.types import ModelStatus
 
 _T = TypeVar("_T")
 Row = tuple[Sequence, int]
-"""The sequence of a row of logits, and the index of the token that they predict in its sample."""
+"""Sequence to which a row of logits belongs, and the index, within its sample, of the token that
+the row predicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,11 @@ class EngineOptions:
     """Limits of an engine."""
 
     cache_bytes: int = 2 << 30
-    """Memory for keys and values."""
+    """Memory for the cached keys and values, in bytes."""
     max_sequences: int = 512
-    """Maximum sequences that decode at the same time."""
+    """Maximum number of sequences that decode at the same time."""
     max_step_tokens: int = 1024
-    """Maximum tokens of one step."""
+    """Maximum number of tokens in one step."""
 
 
 class Engine:
@@ -50,9 +52,9 @@ class Engine:
     decoder
         The model.
     model_id
-        Digest of the weights; it is part of every sample's key.
+        Digest of the weights, which is part of every sample's key.
     context_length
-        Maximum tokens of prompt and completion together; by default the model's.
+        Maximum number of tokens of prompt and completion together; by default the model's.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Engine:
         self.scheduler = Scheduler(self.cache, options.max_sequences, max_step_tokens)
         self._finished: dict[Prompt, list[Generation | None]] = {}
         self.failed: dict[Prompt, EngineError] = {}
-        """Requests that failed in a step, and why; the caller removes them."""
+        """Requests that failed in a step → their errors; the caller removes the entries."""
         self._searches: dict[Prompt, BeamSearch] = {}
         self._num_sampled = 0
 
@@ -80,7 +82,10 @@ class Engine:
         return self.scheduler.has_work
 
     def status(self) -> ModelStatus:
-        """Return current counts. Other threads may call it; the counts lag by at most one step."""
+        """Return the current counts; any thread may call this.
+
+        Called from another thread, the counts may be one step old.
+        """
         scheduler = self.scheduler
         num_prompt_tokens = scheduler.num_prompt_tokens
         return ModelStatus(
@@ -95,16 +100,16 @@ class Engine:
         )
 
     def add(self, request: GenerationRequest) -> Prompt:
-        """Queue a request; the returned prompt is its handle.
+        """Queue a request; return a handle for ``cancel`` and for the results of ``step``.
 
         Raises
         ------
         ContextLengthError
-            The request does not fit the model's context, or the cache.
+            The request does not fit the model's context or the cache.
         EngineError
             The request is invalid.
         """
-        prompt = Prompt(request)
+        prompt = Prompt(request, self.decoder.config.long_after)
         self._validate(prompt)
         self._finished[prompt] = [None] * len(request.draws)
         if request.beams:
@@ -127,23 +132,25 @@ class Engine:
             self.scheduler.cancel(prompt)
 
     def drop_adapter(self, digest: str) -> None:
-        """Remove an adapter and the prefixes computed with it.
+        """Remove an adapter, and the cached prefixes that were computed with it.
 
         Raises
         ------
         EngineError
-            The engine has no such adapter, or an unfinished request uses it.
+            The engine does not have the adapter, or an unfinished request uses it.
         """
         if digest not in self.decoder.adapters:
             raise EngineError(f"the engine has no adapter {digest!r}")
         if any(prompt.request.adapter == digest for prompt in self._finished):
-            raise EngineError(f"the adapter {digest!r} is in use")
+            raise EngineError(
+                f"the adapter {digest!r} cannot be removed, since an unfinished request uses it"
+            )
         self.scheduler.memory.drop_adapter(digest)
         self.decoder.drop_adapter(digest)
 
     @torch.inference_mode()
     def step(self) -> dict[Prompt, list[Generation]]:
-        """Compute one step; return the requests that it finished."""
+        """Compute one step; return the results of the requests that it finished."""
         batch = self.scheduler.schedule()
         finished: dict[Prompt, list[Generation]] = {}
         rows: list[Row] = []
@@ -165,17 +172,21 @@ class Engine:
         can_finish = request.max_tokens >= 1 or request.hidden
         if not request.prompt_ids or not request.draws or not can_finish:
             raise EngineError(
-                "a request needs at least one prompt token, one sample and max_tokens of 1"
+                "a request needs at least one prompt token, at least one sample and a max_tokens "
+                "of at least 1"
             )
         vocab_size = self.decoder.config.vocab_size
         if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocab_size:
-            raise EngineError("the prompt has a token id that is not in the vocabulary")
+            raise EngineError(
+                f"a token id of the prompt is not in the vocabulary of {vocab_size} tokens"
+            )
         if request.adapter and request.adapter not in self.decoder.adapters:
             raise EngineError(f"the engine has no adapter {request.adapter!r}")
         limit = self.scheduler.max_sequences
         if request.beams and not len(request.draws) <= request.beams <= limit:
             raise EngineError(
-                f"a beam search needs a beam for each sample and at most {limit} beams"
+                f"a beam search with {request.beams} beams cannot return {len(request.draws)} "
+                f"samples: use at least one beam per sample and at most {limit} beams"
             )
         if request.beams and request.constraint is not None:
             raise EngineError("a beam search cannot have a constraint")
@@ -187,11 +198,13 @@ class Engine:
             )
         needed = prompt.num_shared_blocks + 1 + prompt.max_own_blocks
         if needed > self.cache.num_blocks:
-            raise ContextLengthError(f"{tokens} do not fit the cache; give it more memory")
+            raise ContextLengthError(
+                f"{tokens} do not fit the cache; increase cache_bytes or reduce max_tokens"
+            )
 
     @staticmethod
     def _split_logits(batch: Batch, logits_BV: Tensor) -> tuple[list[Row], list[Tensor]]:
-        """Split logits into rows (V,): return those of sequences, store those of prompts."""
+        """Split logits into rows (V,); return those of sequences, and store those of prompts."""
         rows: list[Row] = []
         logits: list[Tensor] = []
         all_logits = iter(logits_BV.unbind())
@@ -206,7 +219,7 @@ class Engine:
 
     @staticmethod
     def _first_logits(started: list[Sequence]) -> list[Tensor]:
-        """Return the logits after its prompt for each sequence that starts: (V,) each."""
+        """Return the logits (V,) after the prompt of each sequence that starts."""
         rows: list[Tensor] = []
         for sequence in started:
             prompt = sequence.prompt
@@ -261,7 +274,7 @@ class Engine:
                 self._guard(sequence, partial(sequence.add_sampled, token))
 
     def _guard(self, sequence: Sequence, action: Callable[[], _T]) -> _T | None:
-        """Run an action of a sequence's constraint; if it raises, fail the request."""
+        """Call a sequence's constraint; if it raises ``EngineError``, fail the request."""
         prompt = sequence.prompt
         if prompt not in self._finished:  # failed earlier in this step
             return None
@@ -298,7 +311,7 @@ class Engine:
         logits_BV: Tensor,
         finished: dict[Prompt, list[Generation]],
     ) -> None:
-        """Extend the beams of a search by one token, or end the search."""
+        """Extend the beams of a search by one token, or finish a search that is over."""
         search, num_cached = self._searches[prompt], beams[0].num_cached
         running = search.advance(beams, logits_BV)
         self._num_sampled += len(running)

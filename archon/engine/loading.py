@@ -20,7 +20,7 @@ from archon.engine.kernels.packing import can_pack, load_packed
 from archon.engine.model.config import ModelFile
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.linear import Precision
-from archon.engine.model.lora import Adapter, check_adapter
+from archon.engine.model.lora import Adapter, check_adapter, split_fused
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.reward_head import RewardHead, check_reward_head
 from archon.engine.model.weights import WeightSource, weights_of
@@ -63,11 +63,11 @@ def load_engine(
     precision
         Precision of the linear layers (``archon.engine.model.linear``).
     model_id
-        Digest of the weights; it is part of every sample's key.
+        Digest of the weights, which is part of every sample's key.
     device
         ``cpu`` or ``cuda``; by default CUDA if it is available.
     context_length
-        Maximum tokens of prompt and completion together; by default the model's.
+        Maximum number of tokens of prompt and completion together; by default the model's.
     keep_in
         Folder that caches compiled kernels and packed weights (see ``load_decoder``).
 
@@ -82,6 +82,12 @@ def load_engine(
     if isinstance(file, Path):
         file = open_model(file)
     source = weights_of(file)
+    config = source.config
+    if config.dynamic_rope and (context_length or 0) > config.context_length:
+        raise EngineError(
+            f"{file.path}: a context of {context_length} tokens is longer than the model's "
+            f"{config.context_length}, and its dynamic rotary scaling is not supported beyond them"
+        )
     decoder = load_decoder(
         source, precision, choose_device(device), model_id=model_id, keep_in=keep_in
     )
@@ -96,8 +102,8 @@ def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
     Parameters
     ----------
     source
-        Parameters of the engine's model. To add several adapters, pass one
-        ``OutlierRotatedWeights`` of these parameters each time; it caches the norms that it reads.
+        Parameters of the engine's model. To add several adapters faster, pass the same
+        ``OutlierRotatedWeights`` of these parameters each time: it caches the norms that it reads.
 
     Raises
     ------
@@ -107,6 +113,7 @@ def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
     if adapter.digest in engine.decoder.adapters:
         return
     check_adapter(adapter, source.config)
+    adapter = split_fused(adapter, source.config)
     if has_outlier_rotation(engine.decoder):
         if not isinstance(source, OutlierRotatedWeights):
             source = OutlierRotatedWeights(source)
@@ -129,12 +136,12 @@ def head_in_engine_basis(
     file
         The engine's model.
     adapter
-        Digest of the adapter that hidden states are computed with; "" for none.
+        Digest of the adapter with which the hidden states are computed; "" for none.
 
     Raises
     ------
     ModelFileError
-        The head is for another model, or for another adapter.
+        The head was trained with another model or another adapter.
     """
     model_digest = engine.model_id.split(":")[0]
     check_reward_head(head, engine.decoder.config.width, model_digest, adapter)
@@ -144,7 +151,10 @@ def head_in_engine_basis(
 
 
 def hidden_in_file_basis(engine: Engine, file: ModelFile, hidden_NE: Tensor) -> Tensor:
-    """Return an engine's hidden states in the basis of its file, in which heads are stored."""
+    """Convert an engine's hidden states, (N, E), to the basis of its model file.
+
+    Reward heads are stored in this basis.
+    """
     if not has_outlier_rotation(engine.decoder):
         return hidden_NE
     return OutlierRotatedWeights(weights_of(file)).hidden(hidden_NE)
@@ -159,18 +169,18 @@ def load_decoder(
     keep_in: Path | None = None,
     native: bool = True,
 ) -> SpanDecoder:
-    """Load a decoder in a precision; int8 and int4 use outlier-rotated weights.
+    """Load a decoder with this precision; int8 and int4 use outlier-rotated weights.
 
     In ``native``, weights are those of the file, which are not rotated.
 
     Parameters
     ----------
     model_id
-        Digest of the weights, which names the file of packed weights.
+        Digest of the weights, which is part of the name of the file of packed weights.
     keep_in
         Folder that caches compiled kernels and packed weights; None caches nothing.
     native
-        Use the compiled kernels if this machine and the model's shape allow it.
+        True to use the compiled kernels if the machine and the model's shape allow it.
     """
     if precision in ("float32", "bf16"):
         return Decoder(source, precision, device)
@@ -206,5 +216,5 @@ def choose_device(name: str | None = None) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise EngineError(f"device {name!r} is not supported; use cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise EngineError("no CUDA device is available")
+        raise EngineError(f"device {name!r} is not available: torch finds no CUDA device; use cpu")
     return device

@@ -1,7 +1,7 @@
 """Perplexity of a text: a measure of how well a model predicts it.
 
-Perplexity is exp(−mean log p(token | tokens before it)): 1 for a perfect prediction, V for a
-uniform one. Comparing it between precisions shows how much quality a lower precision costs.
+Perplexity is exp(−mean log p(token | tokens before it)). It is 1 for a perfect prediction and V for
+a uniform one. Comparing it between precisions shows how much quality a lower precision costs.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from archon.engine.span import Span
 
 
 def perplexity(decoder: SpanDecoder, token_ids: Sequence[int], window: int = 512) -> float:
-    """Return the perplexity of a text that is read in independent windows.
+    """Return the perplexity of a text, which is split into independent windows.
 
     Parameters
     ----------
     token_ids
-        The text; a last window of fewer than two tokens is ignored.
+        The text. If its last window has fewer than two tokens, the window is ignored.
     window
-        Tokens per window; the first token of each window is not predicted.
+        Number of tokens per window. The first token of each window is not predicted.
     """
     cache = decoder.new_cache(num_blocks_for(window))
     total, count = 0.0, 0
@@ -43,7 +43,9 @@ def perplexity(decoder: SpanDecoder, token_ids: Sequence[int], window: int = 512
 
 
 def window_logits(decoder: SpanDecoder, cache: BlockStorage, token_ids: Sequence[int]) -> Tensor:
-    """Return next-token logits after every token of one text: (T, V). The cache is overwritten."""
+    """Return the next-token logits after every token of one text, (T, V); overwrite the cache."""
     assert cache.num_blocks * BLOCK_SIZE >= len(token_ids)
     blocks = array("i", range(num_blocks_for(len(token_ids))))
-    return decoder([Span(token_ids, 0, blocks, 0, len(token_ids))], cache)
+    long_after = decoder.config.long_after
+    is_long = long_after is not None and len(token_ids) > long_after
+    return decoder([Span(token_ids, 0, blocks, 0, len(token_ids), is_long=is_long)], cache)

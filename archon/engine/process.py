@@ -1,7 +1,8 @@
 """Check that no engine is used after a fork.
 
-A forked child lacks the engine's thread and the threads of OpenMP's pool; the first parallel loop
-would wait for them forever. So a child of a process that has loaded a model gets an error instead.
+A forked child has neither the engine's thread nor the threads of OpenMP's pool, and its first
+parallel loop would wait for them forever. So a child of a process that has loaded a model gets an
+error instead.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ def claim_process() -> None:
         _owner = os.getpid()
     elif _owner != os.getpid():
         raise EngineError(
-            "this process was forked from one that had loaded a local model, and an engine does "
-            "not survive a fork. Start processes with the 'spawn' method "
-            "(multiprocessing.get_context('spawn')), or load local models after the fork only "
+            "this process was forked from one that had already loaded a local model, and an engine "
+            "does not survive a fork. Start processes with the 'spawn' method "
+            "(multiprocessing.get_context('spawn')), or load local models only after the fork "
             "(gunicorn: without --preload)"
         )

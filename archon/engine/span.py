@@ -1,4 +1,4 @@
-"""A span: consecutive tokens of one text that one step computes."""
+"""Spans: consecutive tokens of one prompt or sequence that one step computes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ class Span:
     """Consecutive tokens of one prompt or sequence, to be computed in one step."""
 
     token_ids: Sequence[int]
-    """One token of a decoding sequence; several of a prompt or of a recomputed sequence."""
+    """One token if a sequence is decoding; several if a prompt or a sequence is (re)computed."""
     start: int
     """Position of the first token; keys and values of all earlier positions are in the cache."""
     blocks: array[int]
     """Block table, ``array("i")``: at least the blocks of the span and of all earlier positions."""
     num_shared_blocks: int
-    """Leading blocks that are full blocks of the prompt. They depend on this prompt alone, not on
-    other prompts."""
+    """Number of leading blocks that contain only prompt tokens, which all samples of the prompt
+    share. It depends only on this prompt, not on other ones."""
     num_logits: int
-    """Number of last tokens that need logits."""
+    """Number of tokens at the end of the span that need logits."""
     adapter: str = ""
     """Digest of the adapter to compute with; "" for none."""
+    is_long: bool = False
+    """True if the text is longer than ``Rope.long_after``."""
     hidden_E: Tensor | None = None
-    """Receives the last layer's normalised output for the last token, in float32 and in the basis
-    of the decoder's weights; None if not needed."""
+    """Tensor to which the step writes the last layer's normalised output for the last token, in
+    float32 and in the basis of the decoder's weights; None if it is not needed."""
 
     @property
     def stop(self) -> int:

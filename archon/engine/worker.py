@@ -1,4 +1,4 @@
-"""The thread that steps an engine, and its asyncio interface."""
+"""The thread that runs an engine's steps, and its asyncio interface."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from archon.errors import ArchonError, EngineError
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """A request that a caller awaits."""
+    """A request and the future on which its caller waits."""
 
     request: GenerationRequest
     loop: asyncio.AbstractEventLoop
@@ -27,7 +27,7 @@ class _Call:
     prompt: Prompt | None = None
 
     def resolve(self, result: list[Generation] | BaseException) -> None:
-        """Pass the result to the caller's event loop; a closed loop has no caller left."""
+        """Pass the result to the caller's event loop; if the loop is closed, drop the result."""
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self._set, result)
 
@@ -61,8 +61,8 @@ class EngineWorker:
         Raises
         ------
         EngineError
-            The engine rejects the request, fails or is closed, or this process was forked from
-            the one that has the engine's thread.
+            The engine rejects the request, fails or is closed; or this process was forked from
+            the process that runs the engine.
         """
         claim_process()
         loop = asyncio.get_running_loop()
@@ -78,7 +78,7 @@ class EngineWorker:
     def close(self) -> None:
         """Stop the thread; pending calls fail with ``EngineError``."""
         if os.getpid() != self._owner:
-            return  # a forked child lacks the thread, and its copy of the lock may stay locked
+            return  # a forked child has no thread to stop, and its copy of the lock may be locked
         with self._wake:
             self._closed = True
             self._wake.notify()

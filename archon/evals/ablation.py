@@ -1,7 +1,7 @@
-"""Ablation: the gain and cost of each node, from runs that bypass it.
+"""Ablation: the gain and cost of each node, measured by runs that bypass it.
 
-A sample depends on its prompt and its index, but not on the nodes around it. So the runs with and
-without a node use the same samples, and are compared in pairs, item by item.
+A sample depends on its prompt and its index, but not on other nodes. The runs with and without a
+node therefore use the same samples where they can, and are compared item by item.
 """
 
 from __future__ import annotations
@@ -20,12 +20,19 @@ from archon.graph.architecture import Architecture
 def ablations(
     evaluation: Evaluation, architecture: Architecture
 ) -> tuple[dict[str, Evaluation], dict[str, str]]:
-    """Return node → the evaluation without it, and node → the reason if it cannot be bypassed.
+    """Return the evaluations that bypass one node each, and the nodes that cannot be bypassed.
 
     Parameters
     ----------
     architecture
         The architecture of ``evaluation``.
+
+    Returns
+    -------
+    evaluations
+        Node → the evaluation of the architecture without it.
+    reasons
+        Node → the reason why it cannot be bypassed.
     """
     possible: dict[str, Evaluation] = {}
     refused: dict[str, str] = {}
@@ -38,11 +45,11 @@ def ablations(
 
 
 def ablation_rows(run: Run) -> list[dict[str, Any]]:
-    """Return a row for each bypassed node with its gain and cost.
+    """Return a row of figures for each node that an ablation of ``run`` bypassed.
 
     ``accuracy`` and ``cost_tokens`` are those of the architecture without the node. ``difference``
-    is the accuracy that the node adds, ``interval`` its 95 % interval, ``extra_cost_tokens`` the
-    tokens per answer that it adds; ``p_value_adjusted`` is Holm's for all nodes.
+    is the accuracy that the node adds, with its 95 % ``interval``. ``extra_cost_tokens`` is the
+    cost per answer that the node adds. ``p_value_adjusted`` is Holm's p-value over all nodes.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Calibration of a verifier's threshold, from the scores and right answers of a run.
+"""Calibration of a verifier's threshold from a run in which it scored right and wrong answers.
 
 ::
 
@@ -7,7 +7,7 @@
     judged = judged_candidates(archon.read_run("runs/mine"), "check")
     print(calibrate(judged).threshold)      # for "threshold" of the node "check"
 
-A threshold is tuned like a parameter of a search, so only the search split may be used.
+Choosing a threshold is a kind of search, so only the split *search* may be used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from archon.spec.messages import shown, suggestion
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A candidate's score, and whether its answer is right."""
+    """A verifier's score of one candidate, and whether the candidate's answer is right."""
 
     score: float
     is_right: bool
@@ -31,35 +31,41 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The threshold that separates right answers from wrong ones best, and its error rates.
+    """The threshold that best separates right answers from wrong ones, and its error rates.
 
-    It maximizes Youden's J: the share of right answers that pass minus the share of wrong ones that
-    pass. Unlike accuracy, J does not reward a judge that rejects everything if most is wrong.
+    It maximizes Youden's J, the share of right answers that pass minus the share of wrong ones that
+    pass. Unlike accuracy, J does not reward a verifier that rejects every answer because most
+    answers are wrong.
     """
 
     threshold: float
     num_right: int
     num_wrong: int
     right_passed: float
-    """Share of the right answers that score at least the threshold."""
+    """Share of the right answers whose score is at least the threshold."""
     wrong_passed: float
+    """Share of the wrong answers whose score is at least the threshold."""
     auc: float
-    """Probability that a right answer outscores a wrong one, ties counting one half; 0.5 means
-    uninformative scores."""
+    """Probability that a right answer has a higher score than a wrong one, where a tie counts one
+    half. 0.5 means that the scores are uninformative."""
 
 
 def calibrate(judged: Sequence[Judged]) -> Calibration:
-    """Find the best threshold: midway between the scores that it separates; of equals the lowest.
+    """Find the best threshold for these candidates.
+
+    It is midway between the two scores that it separates. If several are equally good, it is the
+    lowest.
 
     Raises
     ------
     UsageError
-        There are no right answers, or no wrong ones.
+        No answer is right, or no answer is wrong.
     """
     num_right = sum(j.is_right for j in judged)
     num_wrong = len(judged) - num_right
     if not num_right or not num_wrong:
-        raise UsageError("calibrating a threshold needs both right and wrong answers")
+        reason = "to calibrate a threshold, a run must have both right and wrong answers"
+        raise UsageError(f"{reason}; it has {num_right} right and {num_wrong} wrong ones")
     scores = sorted({j.score for j in judged}, reverse=True)
     right = dict.fromkeys(scores, 0)
     wrong = dict.fromkeys(scores, 0)
@@ -87,19 +93,19 @@ def calibrate(judged: Sequence[Judged]) -> Calibration:
 
 
 def judged_candidates(run: Run, node: str) -> list[Judged]:
-    """Return every candidate that a node of a run has scored, dropped ones included.
+    """Return every candidate that a node of a run has scored, including those that it dropped.
 
     Raises
     ------
     UsageError
-        The run is not of the search split, or its architecture has no such node.
+        The run used another split than *search*, or its architecture has no node of this name.
     StorageError
         The journal cannot be read.
     """
     split = run.description["items"]["split"]
     if split != "search":
-        reason = f"the run {run.path} is of the split {shown(split)}"
-        raise UsageError(f"{reason}; calibrate a threshold on a run of the split 'search'")
+        reason = f"the run {run.path} used the split {shown(split)}"
+        raise UsageError(f"{reason}; calibrate a threshold on a run with the split 'search'")
     nodes = run.description["specification"]["architecture"]["nodes"]
     if node not in nodes:
         raise UsageError(f"the run has no node {shown(node)}{suggestion(node, nodes)}")

@@ -1,4 +1,4 @@
-"""Comparison of several runs: accuracy and cost of each, and tests of every pair."""
+"""Comparison of several runs: accuracy and cost of each, and a statistical test of every pair."""
 
 from __future__ import annotations
 
@@ -17,35 +17,38 @@ from archon.evals.statistics import holm, paired_interval, paired_p_value
 
 NamedTally = tuple[str, Tally]
 FRONTS = {"cost_tokens": "on_cost_front", "seconds": "on_seconds_front"}
-"""Column of a report → the key that marks runs on its Pareto front with the accuracy."""
+"""Column of a report → key of a row that is true for runs on the Pareto front of this column and
+accuracy."""
 
 
 def compare(
     reports: Sequence[Mapping[str, Any]], records: Sequence[Iterable[Record]]
 ) -> dict[str, Any]:
-    """Compare several runs, every pair of them on the items that both have.
+    """Compare several runs. Each pair is compared on the items that both runs have.
 
     Parameters
     ----------
     reports
-        A run's report as plain data, for each run.
+        The report of each run, as plain data.
     records
-        Its records.
+        The records of each run, in the same order.
 
-    Returns plain data:
-
-    ``rows`` : for each run its report; ``name`` (the architecture, numbered if it has several
-    runs); ``seconds`` (as in ``Report``); ``on_cost_front`` and ``on_seconds_front``: whether no
-    other run dominates it in the unrounded means.
-
-    ``pairs`` : for every pair the names ``a`` and ``b``; ``num_items`` of both; ``difference``, the
-    accuracy of a minus that of b on these, with its 95 % ``interval``; ``p_value`` of the exact
-    paired test and ``p_value_adjusted``, Holm's for all pairs; ``detectable_difference`` and
-    ``items_needed`` (see ``PairPower``); ``mean_score_difference`` with its
-    ``mean_score_interval`` and ``mean_score_p_value``, which equal those of the accuracy if every
-    score is 0 or 1.
-
-    ``warnings`` : a sentence for each pair that the items do not separate.
+    Returns
+    -------
+    rows
+        A row for each run: the columns of its report, its ``name`` (that of the architecture, with
+        a number if it has several runs), and ``seconds`` (as in ``Report``). ``on_cost_front`` and
+        ``on_seconds_front`` are true if no other run is at least as good in both accuracy and cost
+        (or time) and better in one of them.
+    pairs
+        A row for each pair of runs: their names ``a`` and ``b``, and the number ``num_items`` of
+        common items. ``difference`` is the accuracy of a minus that of b on these items. It has a
+        95 % ``interval``, the ``p_value`` of a paired test, and ``p_value_adjusted``, which is
+        Holm's over all pairs. ``PairPower`` has ``detectable_difference`` and ``items_needed``.
+        ``mean_score_difference``, ``mean_score_interval`` and ``mean_score_p_value`` compare the
+        scores; they equal those of the accuracy if every score is 0 or 1.
+    warnings
+        A sentence for each pair for which the items do not show which run is better.
 
     Raises
     ------
@@ -86,7 +89,10 @@ def _rows(reports: Sequence[Mapping[str, Any]], runs: Sequence[NamedTally]) -> l
 
 
 def _on_front(accuracies: Sequence[float | None], prices: Sequence[float | None]) -> list[bool]:
-    """Return for each run whether it has both values, and no other such run dominates it."""
+    """Return for each run whether it is on the Pareto front of accuracy and price.
+
+    A run without accuracy or price is not. ``prices`` has the cost or the time of each run.
+    """
     points = list(zip(accuracies, prices, strict=True))
 
     def dominates(other: tuple[float | None, float | None], accuracy: float, price: float) -> bool:
@@ -103,12 +109,15 @@ def _on_front(accuracies: Sequence[float | None], prices: Sequence[float | None]
 
 
 def _pair(run_a: NamedTally, run_b: NamedTally) -> tuple[dict[str, Any], str | None]:
-    """Compare two runs; return the pair, and a warning if the items cannot tell them apart."""
+    """Compare two runs; return the pair's row, and a warning if neither is shown to be better."""
     (name_a, a), (name_b, b) = run_a, run_b
     means_a, means_b = a.item_means, b.item_means
     shared = [item for item in means_a if item in means_b]
     if not shared:
-        raise UsageError(f"the runs of {name_a} and {name_b} have no item in common")
+        raise UsageError(
+            f"the runs of {name_a} and {name_b} have no item in common; compare runs of the same "
+            "benchmark and split"
+        )
     differences = [means_a[item] - means_b[item] for item in shared]
     interval = paired_interval(differences)
     power = pair_power(differences)

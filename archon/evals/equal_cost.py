@@ -1,9 +1,9 @@
-"""Comparison of runs with a plain vote at equal cost.
+"""Comparison of runs with a plain vote that costs the same.
 
-An architecture that makes more calls should beat the simplest use of them: more samples and a vote.
-If one of the runs is such a vote over n samples, these determine the accuracy of a vote over any k
-of them (``archon.evals.pass_at_k``), item by item, and the usage of the run determines the cost of
-k samples. So every other run is compared with the number of samples that its cost would buy.
+An architecture should be better than the simplest way to spend the same tokens: more samples of one
+generator, and a vote. If one of the runs is such a vote over n samples, it also determines the
+accuracy and the cost of a vote over any k ≤ n samples (``archon.evals.pass_at_k``). Every other run
+is compared with the vote over the number of samples that its cost would pay for.
 """
 
 from __future__ import annotations
@@ -21,34 +21,33 @@ from archon.evals.statistics import paired_interval, paired_p_value
 
 @dataclass(frozen=True)
 class PlainVote:
-    """A run of one generator and a vote over its samples."""
+    """A run of an architecture that consists of one generator and a vote over its samples."""
 
     name: str
     num_samples: int
+    """Smallest number of samples of an answer."""
     sets: Mapping[str, Sequence[DrawSet | None]]
-    """Item → the samples of each epoch; None for a failure."""
+    """Item → the samples of each epoch; None for an epoch that failed."""
     prompt_tokens: float
-    """Mean cost of an answer's prompt."""
+    """Mean tokens of the prompt of an answer."""
     sample_tokens: float
-    """Mean cost of one sample."""
+    """Mean tokens of one sample."""
 
     def affordable(self, cost_tokens: float) -> int:
-        """Return the number of samples for this cost: at least one, at most ``num_samples``."""
+        """Return how many samples this cost pays for, from 1 to ``num_samples``."""
         samples = (cost_tokens - self.prompt_tokens) / self.sample_tokens + 1e-9
         return max(1, min(self.num_samples, int(samples)))
 
     def item_means(self, k: int) -> dict[str, float]:
-        """Return item → share of votes over k samples that are right."""
+        """Return item → share of the votes over k of its samples that are right."""
         return {
             item: fmean(0.0 if samples is None else samples.votes_at([k])[0] for samples in sets)
             for item, sets in self.sets.items()
         }
 
 
-def plain_vote(
-    name: str, architecture: Mapping[str, Any], records: Sequence[Record]
-) -> PlainVote | None:
-    """Read a run as a plain vote; return None if its architecture is not one.
+def is_plain_vote(architecture: Mapping[str, Any]) -> bool:
+    """Return whether an architecture is one generator and an unconditional vote by count.
 
     Parameters
     ----------
@@ -58,10 +57,24 @@ def plain_vote(
     nodes = architecture["nodes"]
     vote = nodes[architecture["output"]]
     if len(nodes) != 2 or vote["type"] != "vote" or vote["weight"] != "count":
-        return None
+        return False
     (node,) = vote["inputs"]
-    if nodes[node]["type"] != "generator" or vote["when"] is not None:
+    return bool(nodes[node]["type"] == "generator" and vote["when"] is None)
+
+
+def plain_vote(
+    name: str, architecture: Mapping[str, Any], records: Sequence[Record]
+) -> PlainVote | None:
+    """Convert a run to a ``PlainVote``; return None if its architecture is not a plain vote.
+
+    Parameters
+    ----------
+    architecture
+        The architecture of the run, as plain data.
+    """
+    if not is_plain_vote(architecture):
         return None
+    (node,) = architecture["nodes"][architecture["output"]]["inputs"]
     answers = [record for record in records if record.error is None]
     num_samples = min((len(record.draws.get(node, ())) for record in answers), default=0)
     completion_tokens = sum(record.usage.completion_tokens for record in answers)
@@ -86,12 +99,13 @@ def equal_cost(
     architectures: Sequence[Mapping[str, Any]],
     records: Sequence[Sequence[Record]],
 ) -> list[dict[str, Any]]:
-    """Compare every other run with a plain vote over the samples that its cost buys.
+    """Compare each run with a plain vote over the number of samples that its cost pays for.
 
-    The vote is that of the run with the most samples; without one the list is empty. ``drafts`` is
-    the number of samples that the run's cost buys, ``difference`` the accuracy of the run minus
-    that of the vote over them, on the items of both. ``is_enough`` is False if the run costs more
-    than all samples.
+    If several runs are plain votes, the one with the most samples is used. If none is, the result
+    is empty. Otherwise it has a row for each other run: ``drafts`` is the number of samples that
+    the run's cost pays for, and ``difference`` is the accuracy of the run minus that of the vote
+    over these samples, on the items of both. ``is_enough`` is False if the run costs more than a
+    vote over all samples.
 
     Raises
     ------
@@ -108,7 +122,7 @@ def equal_cost(
 
 
 def against(vote: PlainVote, name: str, records: Sequence[Record]) -> dict[str, Any]:
-    """Compare one run with a plain vote; the fields are those of ``equal_cost``."""
+    """Compare one run with a plain vote; return a row of ``equal_cost``."""
     answers = [record for record in records if record.error is None]
     cost_tokens = fmean(record.cost_tokens for record in answers) if answers else 0.0
     num_samples = vote.affordable(cost_tokens)

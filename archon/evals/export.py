@@ -1,4 +1,4 @@
-"""Export of a run as JSON Lines or CSV."""
+"""Export of the answers of a run as JSON Lines or CSV."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ _NESTED = ("usage", "draws")
 
 
 def json_row(entry: Entry, *, traces: bool = False) -> dict[str, Any]:
-    """Return an answer as plain data: the record, and with ``traces`` its trace.
+    """Return an answer's record as plain data, with its trace if ``traces`` is true.
 
-    Keys of times contain ``seconds``; no key names the run or its folder.
+    The keys of all times contain ``seconds``. The data do not name the run or its folder.
     """
     row = entry.record.to_json()
     return row | {"trace": entry.trace} if traces else row
 
 
 def json_lines(entries: Iterable[Entry], *, traces: bool = False) -> Iterator[str]:
-    """Yield a line for each answer; see ``json_row``."""
+    """Yield one line of JSON for each answer; see ``json_row``."""
     return (json.dumps(json_row(entry, traces=traces)) + "\n" for entry in entries)
 
 
 def csv_lines(records: Iterable[Record]) -> Iterator[str]:
-    """Yield a header line, and a line for each answer; each count of tokens has its own column.
+    """Yield a header line, and a line for each answer.
 
-    ``score`` is the answer's score, partial credit included. A node's samples become two columns:
-    their number, and the number of right ones.
+    The columns are those of the record, with one column for each figure of ``usage``. A node's
+    samples become two columns: their number, and the number of right ones.
     """
     rows = [_flat(record) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -55,7 +55,7 @@ def _flat(record: Record) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
-    """Escape a text so that a spreadsheet does not run it as a formula or fail on a surrogate."""
+    """Escape a text for spreadsheets: prevent formulas, and replace unpaired surrogates."""
     if isinstance(value, str):
         text = value.encode("utf-8", "replace").decode()
         return f"'{text}" if text.startswith(("=", "+", "@", "\t", "\r")) else text

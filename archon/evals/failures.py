@@ -1,4 +1,4 @@
-"""Failed answers: grouped by cause, and the limit at which an evaluation stops."""
+"""Grouping of failed answers by cause, and the number of failures that stops an evaluation."""
 
 from __future__ import annotations
 
@@ -14,34 +14,37 @@ from archon.errors import TooManyErrorsError, UsageError
 from archon.spec.messages import shown
 
 CONSECUTIVE = 10
-"""By default an evaluation stops after this many failures of one cause without a success."""
+"""An evaluation without ``max_errors`` stops if this many answers in a row fail for one cause."""
 
 MaxErrors = int | float | None
-"""Failures before an evaluation stops: an integer is a number of answers, a float a share of all
-answers; None stops after ``CONSECUTIVE`` failures of one cause in a row."""
+"""Number of failed answers (int), or their share of all answers (float), above which an evaluation
+stops. None stops it if ``CONSECUTIVE`` answers in a row fail for the same cause."""
 
 _WHERE = re.compile(
     r"^(?:NodeError: |(ScoringError: ))?(?:(?:node|item) (?:'[^']*'|\"[^\"]*\"): )+"
 )
-"""The place of a failure, in front of its reason."""
+"""Matches the part of a message before its reason, such as ``NodeError: node 'solve': ``."""
 _VARYING = re.compile(
     r"\b(?:req|request|chatcmpl|cmpl|resp|msg|run|call|trace|span|id)[-_][a-z0-9_-]{6,}"
     r"|(?<![a-z0-9])(?=[a-z]*[0-9])[a-z0-9_-]{16,}(?![a-z0-9])|0x[0-9a-f]+|(?<![a-z0-9])(?=[a-z]*[0-9])[0-9a-f]{8,}(?:-[0-9a-f]{4,})*(?![a-z0-9])|\d+(?:\.\d+)*",
     re.IGNORECASE,
 )
-"""Memory addresses, digests and other ids, numbers."""
+"""Matches parts of a message that vary: numbers, memory addresses, digests and other ids."""
 
 
 class Cause(TypedDict):
-    """Failures of one cause."""
+    """A group of failures with the same cause."""
 
     cause: str
-    """The message of one of them."""
+    """The message of one of these failures."""
     count: int
+    """Number of failures."""
 
 
 def same_cause(message: str) -> str:
-    """Normalize a message: remove node and item, and replace numbers, ids and addresses.
+    """Return a message without what varies between failures of one cause.
+
+    The names of node and item are removed; numbers, ids and addresses are replaced by ``#``.
 
     >>> same_cause("NodeError: node 'solve': LMError: no answer in 30.5 s (sample 3)")
     'LMError: no answer in # s (sample #)'
@@ -52,12 +55,12 @@ def same_cause(message: str) -> str:
 
 
 def causes(messages: Mapping[str, int]) -> list[Cause]:
-    """Group failures by cause, the most frequent first.
+    """Group failures by cause; return the groups, the largest first.
 
     Parameters
     ----------
     messages
-        Message → number of occurrences.
+        Message → number of answers that failed with it.
     """
     groups: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for message, number in messages.items():
@@ -80,12 +83,14 @@ def causes_text(found: Iterable[Cause]) -> str:
 
 
 def parse_max_errors(text: str) -> int | float:
-    """Parse ``--max-errors``: ``20`` is a number of answers, ``0.1`` and ``10%`` are shares.
+    """Parse the value of ``--max-errors``.
+
+    A whole number such as ``20`` is a number of answers; ``0.1`` and ``10%`` are shares.
 
     Raises
     ------
     UsageError
-        The text is neither.
+        The text is neither a number of answers nor a share from 0 to 1.
     """
     stripped = text.strip()
     limit: int | float = -1
@@ -96,8 +101,8 @@ def parse_max_errors(text: str) -> int | float:
             limit = int(stripped) if re.fullmatch(r"[+-]?\d+", stripped) else float(stripped)
     if not _is_limit(limit):
         raise UsageError(
-            "--max-errors takes a number of answers such as 20, or a share of all answers such as "
-            f"0.1 or 10%, not {shown(text)}"
+            "--max-errors takes a number of answers, such as 20, or a share of all answers, such "
+            f"as 0.1 or 10%, not {shown(text)}"
         )
     return limit
 
@@ -112,20 +117,20 @@ def _is_limit(given: object) -> bool:
 
 @dataclass
 class ErrorLimit:
-    """Stops an evaluation with too many failures in this session.
+    """Counter of the failures in one session, which stops an evaluation with too many of them.
 
     Raises
     ------
     UsageError
-        ``max_errors`` is neither a number nor a share.
+        ``max_errors`` is neither a number of answers nor a share from 0 to 1.
     """
 
     max_errors: MaxErrors
     num_runs: int
-    """All requested answers, of which ``max_errors`` may be a share."""
+    """Number of all answers of the run; a ``max_errors`` that is a share refers to it."""
     _num_failed: int = 0
     _since_success: Counter[str] = field(default_factory=Counter)
-    """Cause → failures since the last success."""
+    """Cause → number of failures since the last success."""
 
     def __post_init__(self) -> None:
         if self.max_errors is not None and not _is_limit(self.max_errors):
@@ -135,17 +140,17 @@ class ErrorLimit:
             )
 
     def note(self, error: str | None) -> None:
-        """Count a finished answer; call this in the order of completion.
+        """Count one answer. Call this for all answers in the order in which they end.
 
         Parameters
         ----------
         error
-            Why it failed; None for a success.
+            The message of the failure; None for a success.
 
         Raises
         ------
         TooManyErrorsError
-            The limit is exceeded.
+            Too many answers have failed.
         """
         if error is None:
             self._since_success.clear()
@@ -156,7 +161,7 @@ class ErrorLimit:
         message = error.removeprefix("NodeError: ")
         if self.max_errors is None:
             if self._since_success[cause] >= CONSECUTIVE:
-                reason = f"{CONSECUTIVE} answers in a row failed with the same cause"
+                reason = f"{CONSECUTIVE} answers in a row failed for the same cause"
                 raise TooManyErrorsError(f"{reason}: {message}", cause=error)
         elif self._num_failed > self._allowed:
             answers = "1 answer" if self._num_failed == 1 else f"{self._num_failed} answers"

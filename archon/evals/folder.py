@@ -2,10 +2,10 @@
 
 ::
 
-    run.json        architecture, benchmark, items and machine
+    run.json        the description of the run: architecture, benchmark, items, machine
     journal         every finished answer with its trace (``archon.evals.journal``)
-    report.json     the result so far, computed from the other two
-    ablations/      with ``--ablate``: such a folder for each bypassed node
+    report.json     the result, which can be computed from the other two files
+    ablations/      with ``--ablate``: a folder like this one for each bypassed node
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class RunFolder(BaseRunFolder):
         Parameters
         ----------
         path
-            The folder; None creates one in ``runs``, named by the time and ``name``.
+            The folder. None creates a folder in ``runs`` whose name has the time and ``name``.
 
         Raises
         ------
         UsageError
-            The folder holds a run already, or cannot be created.
+            The folder cannot be created, or already contains a run or other files.
         """
         if path is None:
             return cls(_new_folder(Path("runs"), name), has_default_name=True)
@@ -62,72 +62,81 @@ class RunFolder(BaseRunFolder):
         Raises
         ------
         UsageError
-            The folder cannot be created, or holds files but no run.
+            The folder cannot be created, or contains other files and no run.
         """
         cls.make(path)
         return cls(path)
 
     def discard_unused(self) -> None:
-        """Remove the folder if ``create`` named it and it is empty."""
+        """Remove the folder if it is empty and ``create`` chose its name."""
         if self._has_default_name:
             with contextlib.suppress(OSError):  # it is not empty
                 self.path.rmdir()
 
     @property
     def journal(self) -> Path:
-        """The journal's path."""
+        """The path of the journal."""
         return self.path / JOURNAL
 
     def ablation(self, node: str) -> RunFolder:
-        """Open the folder of the run without a node; create it if it does not exist."""
+        """Open the folder of the run that bypasses ``node``; create it if it does not exist."""
         return self.resume(self.path / ABLATIONS / node)
 
     def check_identity(self, wanted: Mapping[str, Any], parts: Sequence[str]) -> None:
-        """Refuse to resume a run whose description differs in one of these parts.
+        """Check that the run in the folder is the wanted one, so that it can be resumed.
+
+        Parameters
+        ----------
+        wanted
+            The description of the wanted run.
+        parts
+            The keys of the description that must be equal.
 
         Raises
         ------
         UsageError
-            Lists the differences.
+            The descriptions differ; the error lists the differences.
         """
         stored = self.read_description()
         self.check_same({p: stored.get(p) for p in parts}, {p: wanted[p] for p in parts})
 
     def write_report(self, data: Mapping[str, Any]) -> None:
-        """Write the result of the run."""
+        """Write the report of the run to ``report.json``."""
         write_json(self.path / REPORT, data)
 
 
 def check_comparison_folder(path: Path, names: Sequence[str], *, resume: bool) -> None:
-    """Check that the folder of a comparison is new, empty, or holds this comparison to be resumed.
+    """Check that a comparison can be written to a folder.
+
+    The folder must be missing or empty or, with ``resume``, contain this comparison.
 
     Parameters
     ----------
     names
-        The folders in it, one per run.
+        The names of the runs' folders in it.
 
     Raises
     ------
     UsageError
-        The folder is none of these.
+        The folder contains other files, or a comparison that is not to be resumed.
     """
     found = names_in(path)
     if not found:
         return
     if found.isdisjoint(names):
         raise UsageError(
-            f"{path} is not empty and holds no such comparison (it has {shown(min(found))}); "
-            "choose a new or an empty folder for the output"
+            f"{path} is not empty and does not contain this comparison (it contains "
+            f"{shown(min(found))}); choose a new or an empty folder for the output"
         )
     if not resume:
         raise UsageError(
-            f"{path} already holds a comparison; choose another folder, or continue it with "
+            f"{path} already contains a comparison; choose another folder, or continue it with "
             "--resume"
         )
 
 
 def _new_folder(root: Path, name: str) -> Path:
-    """Create a folder named by the time in UTC and ``name``, with characters safe in file names."""
+    """Create a folder whose name is the time in UTC and ``name``, without special characters."""
     safe = re.sub(r"[^A-Za-z0-9._]+", "-", name)[:100].strip("-.")
     stem = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{safe}"
     number = 1

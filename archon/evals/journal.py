@@ -1,17 +1,17 @@
-"""The journal of a run: finished answers on disk, which survive the end of the process.
+"""The journal of a run: a file of finished answers, from which an interrupted run can be resumed.
 
 One line per entry::
 
     LENGTH CRC32 STAMP⇥RECORD⇥TRACE
 
-LENGTH is the number of bytes after the second space, CRC32 their checksum in eight hex digits. The
-three parts are JSON, in which tabs and line ends are escaped. STAMP has the session in which the
-answer was finished and the time in it, TRACE every prompt and completion of the answer (``null``
-for a failure). An incomplete line, or one that does not match its checksum, is skipped. An item
-that failed and is asked again gets another entry, which replaces the failure.
+LENGTH is the number of bytes after the second space, and CRC32 is their checksum in eight hex
+digits. The three parts are JSON, in which tabs and line ends are escaped. STAMP has the number of
+the session that finished the answer, and the time since its start. TRACE has every prompt and
+completion of the answer; it is ``null`` for a failure. Readers skip a line that is incomplete or
+does not match its checksum. If a failed item is asked again, its new entry replaces the old one.
 
-Only one process writes, from one thread. An entry is written once the disk has it; entries that
-arrive during a flush share the next one.
+Only one process writes, from one thread. Each write is flushed to the disk (fsync); entries that
+arrive during a flush are written together by the next one.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from archon.storage.atomic import sync_folder
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One finished answer."""
+    """One entry of a journal: the record of a finished or failed answer, and its trace."""
 
     session: int
-    """Number of the session; a run that was resumed has several, the first is 1."""
+    """Number of the session, from 1. A run that was resumed has several sessions."""
     session_seconds: float
     """Time from the start of the session to the end of the answer."""
     record: Record
@@ -50,33 +50,34 @@ class Entry:
         Raises
         ------
         StorageError
-            The trace is damaged, although its checksum is right.
+            The trace is not valid, although the line has the right checksum.
         """
         try:
             trace = json.loads(self.trace_json)
         except (ValueError, RecursionError) as error:
-            raise StorageError(f"the trace of item {self.record.item!r}: {error}") from None
+            reason = f"the trace of item {self.record.item!r} is not valid JSON: {error}"
+            raise StorageError(reason) from None
         if not isinstance(trace, dict | None):
-            raise StorageError(f"the trace of item {self.record.item!r} is not an object")
+            raise StorageError(f"the trace of item {self.record.item!r} is not a JSON object")
         return trace
 
 
 def encode(
     session: int, session_seconds: float, record: Record, trace: Mapping[str, Any] | None
 ) -> bytes:
-    """Return the line of an entry."""
+    """Return the line of the journal for an entry."""
     stamp = {"sitting": session, "sitting_seconds": round(session_seconds, 3)}
     payload = b"\t".join(json.dumps(part).encode() for part in (stamp, record.to_json(), trace))
     return b"%d %08x %b\n" % (len(payload), zlib.crc32(payload), payload)
 
 
 def decode(line: bytes) -> Entry | None:
-    """Return the entry of a line; None if the line is incomplete or damaged.
+    """Return the entry in a line of the journal; None if the line is incomplete or damaged.
 
     Raises
     ------
     ValueError
-        The line is complete, but of an unknown version or format.
+        The line has the right checksum, but an unknown version or format.
     """
     length, _, rest = line.partition(b" ")
     checksum, _, payload = rest.partition(b" ")
@@ -96,11 +97,11 @@ def decode(line: bytes) -> Entry | None:
 
 
 def read_entries(path: Path) -> Iterator[Entry]:
-    """Yield the entries of a journal, one per identity, in the order in which they were finished.
+    """Yield the entries of a journal in the order in which they were written.
 
-    A resumed run asks failed items again, and the earlier failures stay in the file: the first
-    entry that did not fail counts, or else the newest. Incomplete and damaged lines are skipped;
-    ``evaluate`` asks their items again.
+    A resumed run asks failed items again, and the earlier failures stay in the file. If an identity
+    has several entries, only the first one that did not fail is yielded or, if all failed, the
+    last. Incomplete and damaged lines are skipped; ``evaluate`` asks their items again.
 
     Raises
     ------
@@ -123,7 +124,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
 
 
 def _numbered_entries(path: Path) -> Iterator[tuple[int, Entry]]:
-    """Yield every entry with the number of its line; one is in memory at a time, not the file."""
+    """Yield (line number, entry) for every valid line; only one line is in memory at a time."""
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines):
@@ -135,13 +136,15 @@ def _numbered_entries(path: Path) -> Iterator[tuple[int, Entry]]:
 
 
 class JournalWriter:
-    """Appends entries, after removing an incomplete last line of an earlier session.
+    """Writer that appends entries to a journal in a background thread.
+
+    If an earlier session left an incomplete last line, it is removed first.
 
     Raises
     ------
     StorageError
-        The file cannot be opened or written, for example because the disk is full. Earlier entries
-        stay, and no part of the failed one does.
+        The file cannot be opened. If a later write fails, for example because the disk is full, the
+        future of ``append`` has this error, and no part of the entry stays in the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -159,7 +162,7 @@ class JournalWriter:
         self._thread.start()
 
     def append(self, line: bytes) -> Future[None]:
-        """Write a line of ``encode``; the future is done when the disk has it."""
+        """Write a line made by ``encode``; the future is done when it is flushed to the disk."""
         written: Future[None] = Future()
         # A running future cannot be cancelled by its waiter.
         written.set_running_or_notify_cancel()
@@ -167,7 +170,7 @@ class JournalWriter:
         return written
 
     def close(self) -> None:
-        """Wait until every line is on the disk or has failed, and close the file."""
+        """Wait until all lines are written or have failed, and close the file."""
         self._lines.put(None)
         self._thread.join()
         os.close(self._file)
@@ -212,7 +215,7 @@ _BLOCK = 1 << 16
 
 
 def _end_of_last_line(file: int) -> int:
-    """Return the number of bytes of a file up to its last line end."""
+    """Return the position in a file just after its last line end; 0 without one."""
     end = os.lseek(file, 0, os.SEEK_END)
     while end > 0:
         start = max(0, end - _BLOCK)

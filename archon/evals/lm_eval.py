@@ -1,9 +1,9 @@
-r"""Answer extraction of lm-evaluation-harness for its GSM8K tasks.
+r"""Answer extraction as in lm-evaluation-harness (lm-eval) for its GSM8K tasks.
 
 Its filters use the first or the last match of a pattern, and its metric removes commas, dollar
-signs and one trailing full stop before it compares. All quirks are kept, so that the same text has
-the same result: a recited exemplar is the first match and wins, ``The answer is 42`` at the end of
-a text is 4, ``5.00`` is not 5, and ``..`` alone is a number.
+signs and one trailing full stop before it compares. All quirks are reproduced, so that a text gets
+the same score: if a text repeats an exemplar, the exemplar's answer is the first match and counts;
+``The answer is 42`` at the end of a text is read as 4; ``5.00`` is not 5; ``..`` is a number.
 
 The patterns are those of lm-eval 0.4.13, whose tasks have version 3.0. Time is linear in the text.
 """
@@ -20,7 +20,9 @@ _NUMBER = re.compile(r"[-$0-9.,](?:(?<=-)(?:[$0-9.,]{2,}|[0-9]+)|(?<!-)[$0-9.,]+
 
 
 def strict_match(text: str) -> str | None:
-    """Extract the answer like ``strict-match`` of the task ``gsm8k``; None without a match.
+    """Extract the answer like the filter ``strict-match`` of the task ``gsm8k``.
+
+    Return None without a match.
 
     >>> strict_match("2 * 9 = 18\\n#### 18"), strict_match("#### $18")
     ('18', None)
@@ -32,6 +34,8 @@ def strict_match(text: str) -> str | None:
 def cot_strict_match(text: str) -> str | None:
     """Extract the answer like ``strict-match`` of ``gsm8k_cot`` and ``gsm8k_cot_zeroshot``.
 
+    Return None without a match.
+
     >>> cot_strict_match("The answer is 1,042."), cot_strict_match("The answer is 1,042")
     ('1042', '104')
     """
@@ -40,7 +44,9 @@ def cot_strict_match(text: str) -> str | None:
 
 
 def flexible_extract(text: str) -> str | None:
-    """Extract the answer like ``flexible-extract`` of all these tasks.
+    """Extract the answer like the filter ``flexible-extract`` of all these tasks.
+
+    Return None without a match.
 
     >>> flexible_extract("She pays $1,042.00."), flexible_extract("She pays 18 dollars...")
     ('1042.00', '..')

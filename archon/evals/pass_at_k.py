@@ -1,9 +1,9 @@
 """pass@k and vote@k of a node, estimated from all its samples.
 
-pass@k is the probability that one of k samples is right, vote@k that their vote is. Both are means
-over the subsets of k samples of an item, so that every sample counts for every k: pass@k in closed
-form (M. Chen et al., arXiv 2107.03374, 2021), vote@k by counting the subsets in which a right value
-wins.
+pass@k is the probability that at least one of k samples is right. vote@k is the probability that a
+vote over k samples is right. Both are means over all subsets of k of an item's samples, so that
+every sample counts. pass@k has a closed form (M. Chen et al., arXiv 2107.03374, 2021); for vote@k,
+the subsets in which a right value wins are counted.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from archon.evals.records import Draw, Record
 from archon.evals.statistics import Interval, mean_interval
 
 MOST_EXACT = 128
-"""Votes over more samples than this are estimated."""
+"""Up to this number of samples, vote@k is computed exactly; for more, it is estimated."""
 ORDERS = 100
-"""Number of random orders for the estimate."""
+"""Number of random orders of the samples from which vote@k is estimated."""
 
 CurvePoint = TypedDict(
     "CurvePoint",
@@ -36,7 +36,7 @@ CurvePoint = TypedDict(
         "vote_interval": Interval,
     },
 )
-"""Means over items and their 95 % intervals, for one number of samples."""
+"""pass@k and vote@k for one k: means over the items, with their 95 % intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,13 @@ class DrawSet:
     """The samples of a node for one item in one epoch, without their texts."""
 
     values: tuple[int | None, ...]
-    """For each sample, the index of the first one with its value; None without a value."""
+    """For each sample, the index of the first sample with the same value; None without a value."""
     right: tuple[bool, ...]
+    """For each sample, whether it is right."""
 
     @classmethod
     def of(cls, draws: Sequence[Draw]) -> Self:
-        """Make a set of samples in their order."""
+        """Make a set of the samples of a record, in their order."""
         first: dict[str, int] = {}
         values = (
             None if draw.value is None else first.setdefault(draw.value, index)
@@ -61,41 +62,42 @@ class DrawSet:
         return len(self.values)
 
     def pass_at(self, k: int) -> float:
-        """Compute the share of subsets of k samples with a right one."""
+        """Compute pass@k: the share of the subsets of k samples that contain a right one."""
         wrong = len(self) - sum(self.right)
         return 1 - math.comb(wrong, k) / math.comb(len(self), k)
 
     def votes_at(self, ks: Sequence[int]) -> list[float]:
-        """Compute for each k the share of subsets of k samples whose vote is right.
+        """Compute vote@k for each k: the share of the subsets of k samples whose vote is right.
 
-        The vote is that of the node ``vote``: ties go to the value of the earlier sample, samples
-        without a value do not vote, and if none has a value the first sample is the answer. The
-        result is exact up to 128 samples; with more, only for one sample and for all.
+        The rules are those of a node ``vote``: ties go to the value of the earlier sample, samples
+        without a value do not vote, and if no sample has a value, the first one is the answer. Up
+        to ``MOST_EXACT`` samples, the result is exact. For more, it is an estimate, except for one
+        sample and for all samples.
         """
         return _exact_votes(self, ks) if len(self) <= MOST_EXACT else _estimated_votes(self, ks)
 
 
 @dataclass
 class NodeDraws:
-    """The samples of a run, collected from its records."""
+    """The samples of all nodes in a run, collected from its records."""
 
     sets: dict[str, dict[str, list[DrawSet]]] = field(default_factory=dict)
-    """Node → item → one set per epoch."""
+    """Node → item → its samples, one set per epoch."""
     failures: Counter[str] = field(default_factory=Counter)
-    """Item → number of failed runs; their samples count as wrong."""
+    """Item → number of epochs that failed; their samples count as wrong."""
 
     def add(self, record: Record) -> None:
-        """Add the samples of one finished run of an item."""
+        """Add the samples in one record."""
         self.failures.update([record.item] if record.error is not None else [])
         for node, draws in record.draws.items():
             self.sets.setdefault(node, {}).setdefault(record.item, []).append(DrawSet.of(draws))
 
     def curves(self) -> dict[str, list[CurvePoint]]:
-        """Return node → its curve, for every node with at least two samples in every run of it.
+        """Return node → its curve, for every node that always made at least two samples.
 
-        A curve covers the items for which the node ran, up to its smallest number of samples for
-        an item. If the node stops early (``stop_when``), this number is small, and the items that
-        stop early are not a random selection: the curve is only an indication.
+        A curve covers the items for which the node ran. Its largest k is the smallest number of
+        samples that the node made. For a node that stops early (``stop_when``), this number is
+        small, and the number of samples depends on the item, so the curve is only a rough estimate.
         """
         lengths = {node: _fewest(by_item) for node, by_item in self.sets.items()}
         return {
@@ -106,7 +108,7 @@ class NodeDraws:
 
 
 def curves(records: Iterable[Record]) -> dict[str, list[CurvePoint]]:
-    """Compute pass@k and vote@k of nodes with several samples; see ``NodeDraws.curves``."""
+    """Compute pass@k and vote@k of each node with several samples; see ``NodeDraws.curves``."""
     draws = NodeDraws()
     for record in records:
         draws.add(record)
@@ -114,7 +116,7 @@ def curves(records: Iterable[Record]) -> dict[str, list[CurvePoint]]:
 
 
 def ks_up_to(most: int) -> list[int]:
-    """Return every k up to 16, larger powers of two, and the last.
+    """Return the values of k for a curve: up to 16 every k, then powers of two, and ``most``.
 
     >>> ks_up_to(40)[14:]
     [15, 16, 32, 40]
@@ -192,17 +194,24 @@ def _wins(
 ) -> int:
     """Count the subsets in which a value wins and its earliest sample is right.
 
+    Suppose that a subset has ``votes`` samples of the value, of which the earliest has the position
+    ``place``. The value wins if every other value has fewer votes, or the same number of votes and
+    a later earliest sample.
+
     Parameters
     ----------
     own
-        The places of the value's samples.
+        The positions of the value's samples.
     others
-        The places of each other value's samples.
+        The positions of the samples of each other value.
     num_blank
         Number of samples without a value.
+    right
+        For each position, whether the sample is right.
 
-    The value wins with ``votes`` of its samples, the earliest at ``place``, if every other value
-    has fewer votes, or the same number and all of them later.
+    Returns
+    -------
+    The number of subsets of each size, as a polynomial (see the comment above).
     """
     wins = 0
     for votes in range(1, len(own) + 1):
@@ -222,13 +231,13 @@ def _wins(
 
 @lru_cache(maxsize=4096)
 def _any_of(count: int, bits: int) -> int:
-    """Count the subsets of ``count`` samples: (1 + x)^count."""
+    """Return the polynomial of all subsets of ``count`` samples: (1 + x)^count."""
     return int((1 + (1 << bits)) ** count)
 
 
 @lru_cache(maxsize=4096)
 def _fewer_than(votes: int, count: int, bits: int) -> int:
-    """Count the subsets of ``count`` samples with fewer than ``votes`` samples."""
+    """Return the polynomial of the subsets with fewer than ``votes`` of ``count`` samples."""
     return sum(math.comb(count, chosen) << bits * chosen for chosen in range(votes))
 
 
@@ -244,7 +253,7 @@ def _estimated_votes(draws: DrawSet, ks: Sequence[int]) -> list[float]:
 
 
 def _count_right(draws: DrawSet, order: Sequence[int], wanted: dict[int, int]) -> None:
-    """Add 1 to each k for which the first k samples of ``order`` vote for a right value."""
+    """Add 1 to ``wanted[k]`` for each k for which the first k samples of ``order`` vote right."""
     support: Counter[int] = Counter()
     earliest: dict[int, int] = {}
     first = len(draws)
@@ -266,6 +275,9 @@ def _count_right(draws: DrawSet, order: Sequence[int], wanted: dict[int, int]) -
 
 @lru_cache(maxsize=4)
 def _orders(count: int) -> list[list[int]]:
-    """Return random orders, the same for every item: samples of different items are independent."""
+    """Return ``ORDERS`` random orders of ``count`` samples.
+
+    All items use the same orders, which does no harm, because their samples are independent.
+    """
     generator = random.Random(0)
     return [generator.sample(range(count), count) for _ in range(ORDERS)]

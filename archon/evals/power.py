@@ -1,6 +1,7 @@
-"""Statistical power: the differences that the items can detect, and the items that are needed.
+"""Statistical power of a comparison, and warnings about runs with too few items.
 
-Normal approximations, as usual for planning: J. Cohen, Statistical Power Analysis (1988).
+Normal approximations are used, as is common for planning (J. Cohen, Statistical Power Analysis,
+1988).
 """
 
 from __future__ import annotations
@@ -21,30 +22,32 @@ from archon.evals.statistics import (
 
 POWER = 0.8
 WIDE = 0.10
-"""Half the width of an accuracy's interval above which there is a warning."""
+"""An accuracy whose interval is wider than plus or minus this causes a warning."""
 WANTED = 0.05
-"""Half the width that the warning recommends."""
+"""The warning says how many items would make the interval plus or minus this."""
 
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 _Z_POWER = NormalDist().inv_cdf(POWER)
 _ROUNDING = 1e-12
-"""Upper bound of the rounding error of sums of fractions."""
+"""Upper bound on the rounding error of a mean of differences."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairPower:
-    """The power of a paired comparison."""
+    """The statistical power of a paired comparison."""
 
     detectable_difference: float
-    """The difference that the items detect with 80 % probability; at most 1."""
+    """The smallest difference that the items detect with a probability of 80 %; at most 1."""
     items_needed: int | None
-    """Items that detect the observed difference with this probability; None if it is 0."""
+    """The number of items that detect the observed difference with a probability of 80 %; None if
+    the observed difference is 0."""
 
 
 def pair_power(differences: Sequence[float]) -> PairPower:
-    """Compute the power of a paired comparison from its differences.
+    """Compute the power of a paired comparison, given the difference for each item.
 
-    The variance is that of ``paired_interval``, so that it is above 0 even if no item differs.
+    As in ``paired_interval``, two differences are added, so that the variance is above 0 even if
+    all differences are 0.
     """
     spread = (_Z + _Z_POWER) * math.sqrt(pvariance(with_two_added(differences)))
     difference = fmean(differences)
@@ -55,7 +58,10 @@ def pair_power(differences: Sequence[float]) -> PairPower:
 def pair_warning(
     a: str, b: str, differences: Sequence[float], interval: Interval, power: PairPower
 ) -> str | None:
-    """Return a warning if the items cannot tell ``a`` and ``b`` apart: 0 is in the interval."""
+    """Return a warning if the interval of the difference contains 0; otherwise None.
+
+    The items then do not show which of the runs ``a`` and ``b`` is better.
+    """
     low, high = interval
     if low > _ROUNDING or high < -_ROUNDING:
         return None
@@ -68,14 +74,16 @@ def pair_warning(
     if power.items_needed is None:
         return warning
     observed = percent(abs(fmean(differences)))
-    return f"{warning}; the observed {observed} need about {_about(power.items_needed):,} items"
+    needed = f"{_about(power.items_needed):,} items"
+    return f"{warning}; to detect the observed {observed} points, about {needed} are needed"
 
 
 def accuracy_warning(item_means: Sequence[float], runs: int) -> str | None:
-    """Return a warning if the interval of the mean is wider than ±10 points.
+    """Return a warning if the interval of the mean is wider than ±10 points; otherwise None.
 
-    The parameters are those of ``mean_interval``. The recommended number of items, for ±5, assumes
-    an accuracy in the middle of the interval and the same number of runs per item.
+    The parameters are those of ``mean_interval``. The warning recommends a number of items for ±5
+    points. It assumes that the accuracy is in the middle of the interval, and that each item has
+    the same number of runs as now.
     """
     trials = effective_trials(item_means, runs)
     low, high = wilson_interval(fmean(item_means), trials)
@@ -91,7 +99,7 @@ def accuracy_warning(item_means: Sequence[float], runs: int) -> str | None:
 
 
 def _about(number: float) -> int:
-    """Round up to two digits.
+    """Round up to two significant digits.
 
     >>> _about(1234), _about(96)
     (1300, 96)

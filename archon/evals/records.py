@@ -1,4 +1,4 @@
-"""Records: the result of one item in one epoch, and its JSON form."""
+"""Records of a run: each has the result of one item in one epoch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from archon.spec.messages import json_path
 from archon.types import Limit, Usage
 
 VERSION = 1
-"""Version of the format of records."""
+"""Version of the JSON format of records."""
 Points = Annotated[int | float, Field(ge=0, le=1, allow_inf_nan=False)]
-"""From 0 to 1. Only 1 is right; partial scores count in the mean score only."""
+"""A score from 0 to 1. Only 1 counts as right; other scores count only in the mean score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One sample of a node, scored as if it were the answer."""
+    """One sample of a node, scored as if it were the architecture's answer."""
 
     value: str | None
     score: Points
@@ -35,13 +35,13 @@ class Record:
     """The result of one item in one epoch."""
 
     specification: str
-    """Digest of everything that determines the answer, except item and epoch."""
+    """Digest of everything that determines an answer, except item and epoch."""
     item: str
     epoch: int
     question: str
     target: str
     text: str | None
-    """The architecture's answer; None if it failed."""
+    """The text of the architecture's answer; None if it failed."""
     value: str | None
     score: Points
     explanation: str
@@ -49,19 +49,19 @@ class Record:
     usage: Usage
     seconds: float
     error: str | None
-    """Why it failed; None if there is an answer."""
+    """The message of the error because of which there is no answer; None if there is an answer."""
     draws: Mapping[str, tuple[Draw, ...]] = field(default_factory=dict)
-    """Node → its samples in order, for every node that writes candidates."""
+    """Node → its samples in order, for every node that wrote candidates."""
     samples: int = 0
-    """Requested samples, failed ones included; 0 if they were not counted."""
+    """Number of requested samples, including failed ones; 0 if they were not counted."""
     failed_samples: int = 0
-    """Failed samples; the answer uses the others."""
+    """Number of failed samples; the answer is based on the others."""
     limited_by: Limit | None = None
-    """The budget that cut the answer short, if any."""
+    """The limit of the budget that cut the answer short, or None."""
     notes: tuple[str, ...] = ()
     """Notes on how the answer was chosen, for example that no candidate states a number."""
     num_reasoning_cut_off: int = 0
-    """Completions without an answer, as they ended within their reasoning."""
+    """Number of completions without an answer, because they ended during their reasoning."""
     version: int = VERSION
 
     @property
@@ -71,26 +71,26 @@ class Record:
 
     @property
     def has_no_value(self) -> bool:
-        """True if there is an answer from which no value could be read."""
+        """True if there is an answer, but no value could be read from it."""
         return self.error is None and self.value is None
 
     @property
     def identity(self) -> tuple[str, str, int]:
-        """Specification, item and epoch: unique in a run."""
+        """Specification, item and epoch, which together identify an answer."""
         return (self.specification, self.item, self.epoch)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data; keys of times contain ``seconds``."""
+        """Return the record as plain data. The keys of all times contain ``seconds``."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Record:
-        """Make a record of the data of ``to_json``.
+        """Make a record from the data that ``to_json`` returned.
 
         Raises
         ------
         ValueError
-            The data has another format, or an unknown version.
+            The data have another format or an unknown version.
         """
         try:
             if data["version"] != VERSION:

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF009 - functions that return fields make the columns of a report
-"""Reports: the columns of a run's result, computed from its records."""
+"""Reports: the result of a run, computed from its records. A figure of a report is a column."""
 
 from __future__ import annotations
 
@@ -19,31 +19,32 @@ from archon.types import Usage
 
 
 def total(each: Callable[[Record], Any], *, start: Any = 0, default: Any = MISSING) -> Any:
-    """Make a column that adds up a figure of every record.
+    """Declare a column of ``Report`` that is a sum over all records.
 
     Parameters
     ----------
     each
-        The figure of a record.
+        Record → its summand.
     start
-        The sum of no records.
+        The sum for a run without records.
     default
-        The value in reports of versions without the column.
+        The value for a stored report that was written before the column existed.
     """
     return field(default=default, metadata={"each": each, "start": start})
 
 
 def result(of: Callable[[Tally], Any], *, heading: str = "", decimals: int = 0) -> Any:
-    """Make a column that follows from all records.
+    """Declare a column of ``Report`` that is computed from the tally of all records.
 
     Parameters
     ----------
     of
-        Computes it from their tally.
+        Tally → value of the column.
     heading
-        Of the column in the table of ``archon compare``, which omits columns without one.
+        The column's heading in the table of ``archon compare``. The table omits columns without a
+        heading.
     decimals
-        Decimals in the table.
+        Number of decimals in that table.
     """
     return field(metadata={"of": of, "heading": heading, "decimals": decimals})
 
@@ -52,7 +53,7 @@ def result(of: Callable[[Tally], Any], *, heading: str = "", decimals: int = 0) 
 class Report:
     """The result of evaluating one architecture on the items of one benchmark.
 
-    This is the only definition of each column: its computation, and its format in tables.
+    Each field is a column. Its declaration also says how it is computed and shown in tables.
     """
 
     architecture: str
@@ -60,57 +61,60 @@ class Report:
     split: str
     scorer: str
     answer: str
-    """The kind of answer: number, text or code."""
+    """The kind of answer: ``number``, ``text`` or ``code``."""
     limit: int | None
     epochs: int
     seed: int
     models: Mapping[str, str | None]
-    """Role → name of the model; None for a model that a program passed as an object."""
+    """Role → name of the model; None for a custom model, which was passed as an object."""
     num_items: int = result(lambda tally: len(tally.runs))
-    """Items with at least one finished run, failed ones included."""
+    """Number of items with at least one answer or failure."""
     num_runs: int = result(lambda tally: tally.num_runs)
-    """Finished runs of items; ``num_items`` times ``epochs`` unless interrupted."""
+    """Number of answers and failures. It is ``num_items`` times ``epochs`` for a complete run."""
     num_errors: int = total(lambda record: record.error is not None)
-    """Runs that failed; they count as wrong answers."""
+    """Number of failures; they count as wrong answers."""
     errors: Sequence[Cause] = result(lambda tally: causes(tally.errors))
-    """Each cause of failures with their number, the most frequent first."""
+    """The causes of the failures, the most frequent first."""
     num_without_value: int = total(lambda record: record.has_no_value)
-    """Runs with an answer from which no value could be read."""
+    """Number of answers from which no value could be read."""
     num_failed_samples: int = total(lambda record: record.failed_samples)
-    """Failed samples in runs with an answer, which uses the others."""
+    """Number of failed samples of all answers; these are based on the other samples."""
     num_limited: int = total(lambda record: record.limited_by is not None)
-    """Runs with an answer that the budget cut short."""
+    """Number of answers that the budget cut short."""
     accuracy: float | None = result(lambda tally: tally.accuracy)
-    """Mean over items of the share of right answers; None without finished runs."""
+    """Mean over the items of the share of right answers; None for an empty run."""
     accuracy_interval: Interval | None = result(lambda tally: tally.accuracy_interval)
-    """95 % interval of ``accuracy``; items are the independent units."""
+    """95 % confidence interval of ``accuracy``."""
     mean_score: float | None = result(lambda tally: tally.mean_score)
-    """Mean over items of the scores; equal to ``accuracy`` if every score is 0 or 1."""
+    """Mean over the items of their mean score; equal to ``accuracy`` if every score is 0 or 1."""
     mean_score_interval: Interval | None = result(lambda tally: tally.mean_score_interval)
-    """95 % interval of ``mean_score``; items are the independent units."""
+    """95 % confidence interval of ``mean_score``."""
     cost_tokens: float | None = result(lambda tally: tally.mean_cost_tokens, heading="cost")
-    """Mean cost per answer in tokens, over the runs with an answer."""
+    """Mean cost of an answer in tokens; None if there are no answers."""
     total_cost_tokens: int = total(lambda record: record.cost_tokens)
+    """Cost of all answers in tokens."""
     seconds: float | None = result(lambda tally: tally.mean_seconds, heading="seconds", decimals=1)
-    """Mean time per answer, over the runs with an answer. It includes the time spent waiting for
-    other questions: compare it only between runs with equal concurrency."""
+    """Mean time of an answer. It includes the time spent waiting while other questions are
+    computed, so compare it only between runs with the same concurrency."""
     usage: Usage = total(lambda record: record.usage, start=Usage())
-    """Sum over all runs with an answer."""
+    """Total usage of all answers."""
     wall_seconds: float = result(lambda tally: tally.wall_seconds)
+    """Duration of all sessions of the run."""
     tokens_per_second: float = result(lambda tally: tally.tokens_per_second, heading="tokens/s")
-    """Tokens decoded (``usage.generated_tokens``) per second of ``wall_seconds``."""
+    """Generated tokens (``usage.generated_tokens``) per second of ``wall_seconds``."""
     curves: Mapping[str, Sequence[CurvePoint]] = result(lambda tally: tally.draws.curves())
-    """Node → its pass@k and vote@k, for nodes with several samples."""
+    """Node → its pass@k and vote@k, for nodes that make several samples."""
     warnings: Sequence[str] = result(lambda tally: tally.warnings)
-    """Reasons to distrust the result."""
+    """Reasons why the result may be unreliable."""
     run: str
-    """The run's folder."""
+    """The path of the run's folder."""
     interrupted: bool = False
+    """True if some items have no answer or failure yet."""
     num_reasoning_cut_off: int = total(lambda record: record.num_reasoning_cut_off, default=0)
-    """Completions of all runs that ended within their reasoning, without an answer."""
+    """Number of completions without an answer, because they ended during their reasoning."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data, as ``archon eval --json`` prints it."""
+        """Return the report as plain data, as printed by ``archon eval --json``."""
         return asdict(self)
 
 
@@ -119,35 +123,37 @@ TABLE_COLUMNS = {
     for column in fields(Report)
     if column.metadata.get("heading")
 }
-"""Column of a table → its heading and decimals."""
+"""Column of ``Report`` that tables show → (heading, number of decimals)."""
 _RESULTS = {column.name: column.metadata for column in fields(Report) if "of" in column.metadata}
 _TOTALS = {column.name: column.metadata for column in fields(Report) if "each" in column.metadata}
 
 
 @dataclass
 class Tally:
-    """Sums over the records of a run; texts are not kept."""
+    """Running totals over the records of a run, from which reports are computed."""
 
     right: Counter[str] = field(default_factory=Counter)
+    """Item → number of its right answers."""
     runs: Counter[str] = field(default_factory=Counter)
+    """Item → number of its answers and failures."""
     scores: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    """Item → the scores of its runs."""
+    """Item → the scores of its answers; 0 for a failure."""
     totals: dict[str, Any] = field(
         default_factory=lambda: {name: column["start"] for name, column in _TOTALS.items()}
     )
-    """Column of a report → its sum so far."""
+    """Column of a report that is a sum → its value so far."""
     errors: Counter[str] = field(default_factory=Counter)
-    """Message → number of runs that failed with it."""
+    """Message → number of failures with this message."""
     has_partial_scores: bool = False
-    """Whether any score is strictly between 0 and 1."""
+    """True if a score is strictly between 0 and 1."""
     num_samples: int = 0
     answer_seconds: float = 0.0
-    """Of all runs with an answer."""
+    """Total time of all answers."""
     draws: NodeDraws = field(default_factory=NodeDraws)
     wall_seconds: float = 0.0
 
     def add(self, record: Record) -> None:
-        """Count one finished run of an item."""
+        """Add one record to all totals."""
         self.right[record.item] += record.is_right
         self.runs[record.item] += 1
         self.scores[record.item].append(record.score)
@@ -163,7 +169,7 @@ class Tally:
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Tally:
-        """Add up records."""
+        """Return the tally of these records."""
         tally = cls()
         for record in records:
             tally.add(record)
@@ -171,75 +177,75 @@ class Tally:
 
     @property
     def num_errors(self) -> int:
-        """Failed runs."""
+        """Number of failures."""
         return self.errors.total()
 
     @property
     def cost_tokens(self) -> int:
-        """Cost of all runs."""
+        """Cost of all answers in tokens."""
         return int(self.totals["total_cost_tokens"])
 
     @property
     def usage(self) -> Usage:
-        """Usage of all runs."""
+        """Total usage of all answers."""
         usage: Usage = self.totals["usage"]
         return usage
 
     @property
     def num_runs(self) -> int:
-        """Finished runs."""
+        """Number of answers and failures."""
         return self.runs.total()
 
     @property
     def item_means(self) -> dict[str, float]:
-        """Item → share of its runs that were right."""
+        """Item → share of right answers; failures count as wrong."""
         return {item: self.right[item] / runs for item, runs in self.runs.items()}
 
     @property
     def item_scores(self) -> dict[str, float]:
-        """Item → mean score of its runs."""
+        """Item → mean score; failures count as 0."""
         return {item: fmean(scores) for item, scores in self.scores.items()}
 
     @property
     def num_answers(self) -> int:
-        """Finished runs with an answer."""
+        """Number of answers, without failures."""
         return self.num_runs - self.num_errors
 
     @property
     def mean_cost_tokens(self) -> float | None:
-        """Mean cost per answer; None without answers."""
+        """Mean cost of an answer in tokens; None if there are no answers."""
         return self.cost_tokens / self.num_answers if self.num_answers else None
 
     @property
     def mean_seconds(self) -> float | None:
-        """Mean time per answer; None without answers."""
+        """Mean time of an answer in seconds; None if there are no answers."""
         return self.answer_seconds / self.num_answers if self.num_answers else None
 
     @property
     def accuracy(self) -> float | None:
-        """Mean over items of the share of right answers; None without finished runs."""
+        """Mean of ``item_means``; None if there are no answers or failures."""
         return fmean(self.item_means.values()) if self.runs else None
 
     @property
     def accuracy_interval(self) -> Interval | None:
-        """95 % interval of ``accuracy``; items are the independent units."""
+        """95 % confidence interval of ``accuracy``."""
         return mean_interval(list(self.item_means.values()), self.num_runs) if self.runs else None
 
     @property
     def mean_score(self) -> float | None:
-        """Mean over items of the scores; None without finished runs."""
+        """Mean of ``item_scores``; None if there are no answers or failures."""
         return fmean(self.item_scores.values()) if self.has_partial_scores else self.accuracy
 
     @property
     def mean_score_interval(self) -> Interval | None:
-        """95 % interval of ``mean_score``; items are the independent units."""
+        """95 % confidence interval of ``mean_score``."""
         if not self.has_partial_scores:
             return self.accuracy_interval
         return score_interval(list(self.item_scores.values()))
 
     @property
     def warnings(self) -> list[str]:
-        """Reasons to distrust the result."""
+        """Reasons why the result may be unreliable."""
         if not self.runs:
             return []
         warning = accuracy_warning(list(self.item_means.values()), self.num_runs)
@@ -248,25 +254,25 @@ class Tally:
             warnings.append(cut_off_notice(cut_off, self.usage.calls))
         if failed := self.totals["num_failed_samples"]:
             failures = f"{failed} of {self.num_samples} samples failed"
-            warnings.append(f"{failures}; their items were answered from the others")
+            warnings.append(f"{failures}; the answers are based on the other samples")
         return warnings
 
     @property
     def tokens_per_second(self) -> float:
-        """Decoded tokens per second of wall time."""
+        """Generated tokens per second of ``wall_seconds``; 0 if that is unknown."""
         return self.usage.generated_tokens / self.wall_seconds if self.wall_seconds else 0
 
     def value(self, column: str) -> Any:
-        """Compute a column of a ``Report`` from the records."""
+        """Compute one column of a ``Report``."""
         return self.totals[column] if column in _TOTALS else _RESULTS[column]["of"](self)
 
     def results(self, wall_seconds: float) -> dict[str, Any]:
-        """Compute all columns of a ``Report`` that follow from the records.
+        """Compute all columns of a ``Report`` that depend on the records.
 
         Parameters
         ----------
         wall_seconds
-            Duration of all sessions of the run.
+            Duration of all sessions of the run together.
         """
         tally = replace(self, wall_seconds=wall_seconds)
         return {name: tally.value(name) for name in (*_RESULTS, *_TOTALS)}

@@ -1,8 +1,8 @@
-"""Rounding of figures, the same in commands and on pages.
+"""Rounding of figures, with the same results in commands and on HTML pages.
 
-The decimal notation of a number is rounded, a half away from zero: 0.0125 is 1.3 %, and −0.0125 is
-−1.3 %. Neither Python's formats (half to even, of the binary value) nor the browser's ``toFixed``
-do that. ``view/static/format.js`` has the same rule for pages.
+Numbers are rounded by their decimal notation, and halves away from zero: 0.0125 becomes 1.3 %, and
+−0.0125 becomes −1.3 %. Python's formats would round the binary value, and halves to even. The
+browser's ``toFixed`` also differs, so pages use the same rule from ``view/static/format.js``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 
 def decimal(value: float, digits: int = 0, *, shift: int = 0) -> str:
-    """Format a number with ``digits`` decimals, after multiplying it by 10 to the ``shift``.
+    """Format ``value`` · 10^``shift`` with ``digits`` decimals.
 
     >>> decimal(0.0305, 1, shift=2), decimal(-1.25, 1), decimal(-0.001, 1)
     ('3.1', '-1.3', '0.0')
@@ -22,7 +22,7 @@ def decimal(value: float, digits: int = 0, *, shift: int = 0) -> str:
 
 
 def signed(value: float, digits: int = 0, *, shift: int = 0) -> str:
-    """Format like ``decimal``, with a sign unless the result is zero.
+    """Format like ``decimal``, with a plus or minus sign unless the result is zero.
 
     >>> signed(0.125, 1, shift=2), signed(-0.0125, 1, shift=2), signed(0.0, 1)
     ('+12.5', '-1.3', '0.0')
@@ -32,7 +32,7 @@ def signed(value: float, digits: int = 0, *, shift: int = 0) -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """Format a share in percent, without the percent sign.
+    """Format a share as a percentage, without the percent sign.
 
     >>> percent(0.285), percent(1.0, 0)
     ('28.5', '100')

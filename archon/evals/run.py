@@ -1,4 +1,4 @@
-"""Stored runs, finished or not: the description, every answer, and the result."""
+"""Reading of stored runs, finished or not: the description, every answer, and the report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archon.evals.run_spec import fault, headings
 
 @dataclass(frozen=True)
 class Run:
-    """A stored run.
+    """A run that is stored in a folder.
 
     ::
 
@@ -28,17 +28,17 @@ class Run:
 
     path: Path
     description: dict[str, Any]
-    """Architecture, benchmark, items, machine (``run.json``)."""
+    """The contents of ``run.json``: architecture, benchmark, items and machine."""
 
     def entries(self) -> Iterator[Entry]:
-        """Yield every finished answer with its trace, in the order in which they were finished.
+        """Yield every answer and failure with its trace, in the order in which they ended.
 
         Raises
         ------
         StorageError
             The journal cannot be read.
         SpecError
-            The journal is of an unknown version.
+            The journal has an unknown version.
         """
         journal = RunFolder(self.path).journal
         if not journal.exists():  # stopped before the first answer
@@ -49,7 +49,7 @@ class Run:
             raise SpecError(str(error), file=str(journal)) from None
 
     def sorted_entries(self) -> list[Entry]:
-        """Return the entries, sorted by item and epoch; traces are decoded on access."""
+        """Return the entries, sorted by item and epoch."""
         return sorted(self.entries(), key=lambda entry: (entry.record.item, entry.record.epoch))
 
     def records(self) -> list[Record]:
@@ -57,7 +57,7 @@ class Run:
         return [entry.record for entry in self.sorted_entries()]
 
     def report(self) -> Report:
-        """Compute the result so far."""
+        """Compute the report on the answers that are in the journal."""
         tally = Tally()
         seconds: dict[int, float] = {}
         for entry in self.entries():
@@ -72,23 +72,23 @@ class Run:
 
     @property
     def num_runs(self) -> int:
-        """Answers of the finished run: items times epochs."""
+        """Number of answers of the complete run: items times epochs."""
         return int(self.description["items"]["count"] * self.description["epochs"])
 
     def ablations(self) -> dict[str, Run]:
-        """Return node → the run without it, for a run with ``--ablate``."""
+        """Return node → the run that bypasses it; empty unless the run used ``--ablate``."""
         nodes = self.description["specification"]["architecture"]["nodes"]
         folders = {node: self.path / ABLATIONS / node for node in nodes}
         return {node: read_run(path) for node, path in folders.items() if RunFolder(path).holds_run}
 
 
 def read_run(path: Path | str) -> Run:
-    """Read the run in a folder, finished or not.
+    """Open the run in a folder, finished or not.
 
     Raises
     ------
     UsageError
-        The folder holds no run, or the description of the run is damaged.
+        The folder does not contain a run, or its ``run.json`` is damaged.
     """
     path = Path(path)
     description = RunFolder(path).read_description()

@@ -23,11 +23,11 @@ VERSION = 1
 """Version of the format of ``run.json``."""
 
 IDENTITY = ("version", "specification", "items", "epochs")
-"""The parts of a description that must not change when a run is resumed."""
+"""The keys of a description that must be equal for a run to be resumed."""
 
 
 class Answerer(Protocol):
-    """The object of an evaluation: an ``Architecture``, or a fake of one."""
+    """The interface of an ``Architecture`` that evaluations need; tests implement it by fakes."""
 
     @property
     def name(self) -> str: ...
@@ -35,7 +35,7 @@ class Answerer(Protocol):
     def specification(
         self, answer: AnswerKind, examples: tuple[Example, ...] | None
     ) -> Mapping[str, Any]:
-        """Return the resolved nodes, models and prompts as plain data."""
+        """Return nodes, models and prompts as plain data (``Architecture.specification``)."""
         ...
 
     async def answer(self, question: Question, *, seed: int = 0, run: int = 0) -> Answer: ...
@@ -50,10 +50,10 @@ def description(
     epochs: int,
     examples: tuple[Example, ...] | None,
 ) -> dict[str, Any]:
-    """Describe a run as plain data for ``run.json``.
+    """Return the description of a run, as plain data for ``run.json``.
 
-    ``specification`` has everything that determines an answer, except item and epoch. Its digest is
-    part of the identity of every record.
+    Its key ``specification`` has everything that determines an answer, except item and epoch. The
+    digest of the specification is part of every record's identity.
     """
     specification = {
         **architecture.specification(selection.card.answer, examples),
@@ -78,7 +78,7 @@ def description(
 
 
 def headings(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of a ``Report`` that follow from the description of a run."""
+    """Return the columns of a ``Report`` that depend only on the description of the run."""
     specification = run["specification"]
     benchmark = specification["benchmark"]
     return {
@@ -95,7 +95,7 @@ def headings(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name(model: Mapping[str, Any] | None) -> str | None:
-    """Return the name of a card, or of an architecture that serves as a model."""
+    """Return the name of a model: of its card, or of the architecture that is the model."""
     if model is None:
         return None
     return str(model["name"] if "name" in model else model["architecture"]["name"])
@@ -106,7 +106,7 @@ def _digest(data: Any) -> str:
 
 
 def _circumstances() -> dict[str, Any]:
-    """Return the start time, the versions and the machine of a run."""
+    """Return the present time, the versions of packages, and facts about the machine."""
     packages = ("archon-inference", "torch", "reasoning-gym", "datasets")
     return {
         "start_time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -173,7 +173,7 @@ class _Run(_Part):
 
 
 def fault(data: object) -> str | None:
-    """Return path and reason of the first error in a description; None if it is valid."""
+    """Return the first error in a description, as ``JSON PATH: REASON``; None if it is valid."""
     try:
         _Run.model_validate(data)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Evaluation: concurrent questions, and a journal of every finished answer."""
+"""Evaluation, which asks the items of a benchmark concurrently and stores each answer."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ DEFAULT_CONCURRENT_QUESTIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class EvalProgress:
-    """The progress of an evaluation."""
+    """The progress of an evaluation. All counts include earlier sessions."""
 
     num_done: int
-    """Finished runs of items, earlier sessions included."""
+    """Number of answers and failures."""
     num_runs: int
-    """Items times epochs."""
+    """Number of answers of the complete run: items times epochs."""
     num_right: int
     num_errors: int
     generated_tokens: int
     seconds: float
-    """Since the start of this session."""
+    """Time since the start of this session."""
     tally: Tally
-    """The tally of the records; it continues to count."""
+    """The tally of the records. The evaluation keeps adding to this object."""
     num_kept: int = 0
-    """Those of ``num_done`` that earlier sessions finished."""
+    """Number of answers, among ``num_done``, that are from earlier sessions."""
 
 
 OnProgress = Callable[[EvalProgress], None]
@@ -55,28 +55,31 @@ OnProgress = Callable[[EvalProgress], None]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An architecture, the items that it is asked, and their scorer.
+    """The definition of an evaluation: an architecture, the items to ask, and the scorer.
 
     Raises
     ------
     UsageError
-        There are no items or no epochs.
+        There are no items, or less than one epoch.
     """
 
     architecture: Answerer
     items: Sequence[Item]
     scorer: Scorer
     selection: Selection
-    """The source of the items."""
+    """The benchmark from which the items were selected."""
     seed: int = 0
     epochs: int = 1
     examples: tuple[Example, ...] | None = None
-    """The benchmark's exemplar pool; None uses that of the architecture."""
+    """The benchmark's exemplars; None uses the pool that a prompt names, or the default pool."""
     description: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or not self.items:
-            raise UsageError("an evaluation needs items and at least one epoch")
+            raise UsageError(
+                "an evaluation needs at least one item and one epoch, not "
+                f"{len(self.items)} items and {self.epochs} epochs"
+            )
         data = description(
             self.architecture,
             self.selection,
@@ -91,31 +94,31 @@ class Evaluation:
     def of(
         cls, architecture: Architecture, benchmark: Benchmark, *, seed: int = 0, epochs: int = 1
     ) -> Evaluation:
-        """Build the evaluation of an architecture on the items of a benchmark.
+        """Define the evaluation of an architecture on the items of a benchmark.
 
         Raises
         ------
         UsageError
-            There are no items or no epochs.
+            There are no items, or less than one epoch.
         GraphError
-            The benchmark's exemplar pool is too small for the shots of a node.
+            The benchmark's exemplar pool has fewer examples than a node's ``shots``.
         """
         architecture.check_examples(benchmark.examples)
         items, scorer, selection = benchmark.items, benchmark.scorer, benchmark.selection
         return cls(architecture, items, scorer, selection, seed, epochs, benchmark.examples)
 
     def is_finished_in(self, folder: RunFolder, *, keep_errors: bool = False) -> bool:
-        """Return whether the folder holds this run, and the run is finished.
+        """Return whether the folder contains a complete run of this evaluation.
 
         Parameters
         ----------
         keep_errors
-            Count failed answers as finished.
+            True counts failures as finished; False treats them as not yet answered.
 
         Raises
         ------
         UsageError
-            The folder holds another run; lists the differences.
+            The folder contains another run; the error lists the differences.
         """
         if not folder.holds_run:
             return False
@@ -135,36 +138,38 @@ async def evaluate(
     max_errors: MaxErrors = None,
     on_progress: OnProgress | None = None,
 ) -> Report:
-    """Ask the items that the folder has no answer to, and report the accuracy of the run.
+    """Ask all items for which the folder has no answer, and return the report of the run.
 
-    An item that fails is recorded with its error and counts as wrong. If the evaluation stops, the
-    same call continues from the folder: it asks the missing items, and the failed ones again. A
-    new record of an item replaces the failed one once it is on the disk.
+    If an item fails, its error is recorded, and it counts as wrong. If the evaluation is
+    interrupted, call this again with the same folder: it asks the missing items, and the failed
+    ones again. The new record of an item then replaces the record of its failure.
 
     Parameters
     ----------
     pool
-        The pool of earlier samples; None generates all.
+        The pool of stored samples to reuse; None generates all samples.
     num_items
-        Ask the first ``num_items`` items only; another call continues from there.
+        Ask only the first ``num_items`` items. A later call can ask more.
     keep_errors
         Do not ask failed items again.
     max_errors
-        Answers that may fail before the evaluation stops.
+        Number or share of failed answers above which the evaluation stops (``MaxErrors``).
     on_progress
-        Called after each finished run, in the event loop's thread.
+        Called in the event loop's thread after each answer or failure.
 
     Raises
     ------
     UsageError
-        The folder holds another run, or another process is writing it.
+        The folder contains another run, or another process is writing to it.
     TooManyErrorsError
         Too many answers failed.
     StorageError
-        The disk rejects the results.
+        An answer cannot be written to the disk.
     """
     if max_concurrent_questions < 1:
-        raise UsageError("max_concurrent_questions must be at least 1")
+        raise UsageError(
+            f"max_concurrent_questions must be at least 1, not {max_concurrent_questions}"
+        )
     with folder.locked():
         if folder.holds_run:
             folder.check_identity(evaluation.description, IDENTITY)
@@ -184,7 +189,7 @@ async def evaluate(
 
 
 class _EvalSession:
-    """One session of work on a run: asks the remaining items, and writes their answers."""
+    """One session of an evaluation: asks the remaining items, and stores their answers."""
 
     def __init__(
         self,
@@ -209,7 +214,7 @@ class _EvalSession:
         self._todo = [(i, epoch) for epoch in epochs for i in items if (i.id, epoch) not in done]
 
     async def run(self, max_concurrent_questions: int, max_errors: MaxErrors) -> None:
-        """Ask the remaining items, up to ``max_concurrent_questions`` at the same time."""
+        """Ask the remaining items, at most ``max_concurrent_questions`` at the same time."""
         error_limit = ErrorLimit(max_errors, self._num_runs)
         if not self._todo:
             return
@@ -238,7 +243,7 @@ class _EvalSession:
             writer.close()
 
     async def _ask(self, item: Item, epoch: int) -> tuple[Record, Mapping[str, Any] | None]:
-        """Ask an item once; return its record, and the trace if there is an answer."""
+        """Ask one item; return its record, and its trace (None for a failure)."""
         evaluation, started = self._evaluation, time.perf_counter()
         answer: Answer | None = None
         kind = evaluation.selection.card.answer
@@ -283,12 +288,12 @@ class _EvalSession:
 
 
 def _scored_answer(answer: Answer, scorer: Scorer, item: Item) -> dict[str, Any]:
-    """Score an answer and every node's samples; return the fields of a record.
+    """Score an answer and the samples of all nodes; return the fields of its record.
 
     Raises
     ------
     ScoringError
-        The scorer fails or gives no score; the error names the item.
+        The scorer fails or returns an invalid score; the error names the item.
     """
     text = _text(answer.candidates[0], scorer) if answer.candidates else answer.text
     try:
@@ -311,7 +316,7 @@ def _scored_answer(answer: Answer, scorer: Scorer, item: Item) -> dict[str, Any]
 
 
 def _failure(error: BaseException, seconds: float) -> dict[str, Any]:
-    """Return the fields of the record of a failed item."""
+    """Return the fields of the record of a failure."""
     error = _first(error)
     return {
         "text": None,
@@ -326,7 +331,7 @@ def _failure(error: BaseException, seconds: float) -> dict[str, Any]:
 
 
 def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw, ...]]:
-    """Score the samples of each node as answers; programs are scored by their results."""
+    """Score the samples of each node as if they were the answer; programs by their results."""
     ran = {
         c.id: c
         for node in answer.trace.nodes.values()
@@ -343,14 +348,17 @@ def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw,
 
 
 def _text(candidate: Candidate, scorer: Scorer) -> str:
-    """Return the text to score: empty if the graph read no value from it, so that numbers in a
-    program without a result do not count."""
+    """Return the text to score.
+
+    It is empty if the candidate has no value, and its program was run or the scorer is
+    ``number_exact``. Otherwise the scorer might find a number in a program that failed.
+    """
     has_none = has_run(candidate) or scorer is number_exact
     return "" if candidate.value is None and has_none else candidate.text
 
 
 def _is_done(record: Record, keep_errors: bool) -> bool:
-    """Return whether a recorded item need not be asked again."""
+    """Return True if the item of a record need not be asked again."""
     return keep_errors or record.error is None
 
 

@@ -1,4 +1,4 @@
-"""Scorers of answers. Benchmark cards name them; ``SCORERS`` registers them."""
+"""Scorers, which compare an answer with the target. ``SCORERS`` has those that cards can name."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from archon.types import AnswerKind
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A scorer's judgement of one answer."""
+    """The score of one answer, with an explanation."""
 
     value: float
-    """From 0 to 1. Only 1 counts as right; partial scores count in the mean score."""
+    """The score, from 0 to 1. Only 1 counts as right; other scores count only in the mean score."""
     answer: str | None
-    """The judged value; None if the answer has none."""
+    """The value that was compared with the target; None if the answer states none."""
     explanation: str
 
 
 Scorer = Callable[[str | None, str, str], Score]
-"""(value, text, target) → score. A value of None is read from the text; the target is a canonical
-value, or for a custom scorer the text in the row."""
+"""(value of the answer, its text, target) → score. If the value is None, the scorer reads it from
+the text. The target is a canonical value or, for a custom scorer, the text in the row."""
 
 
 # ---------------------------------------------------------------------------------- exact values
 
 
 def number_exact(value: str | None, text: str, target: str) -> Score:
-    """Score 1 for exactly the number of the target: 0.5 equals 1/2, but 0.3333 is not 1/3.
+    """Score 1 if the answer equals the target exactly: 0.5 equals 1/2, but 0.3333 is not 1/3.
 
     >>> number_exact(None, "So she pays $1,000.00.", "1000").value
     1
@@ -46,7 +46,7 @@ def number_exact(value: str | None, text: str, target: str) -> Score:
 
 
 def text_exact(value: str | None, text: str, target: str) -> Score:
-    """Score 1 for the text of the target, ignoring case and surrounding spaces and punctuation."""
+    """Score 1 if the answer is the target's text, ignoring case and surrounding punctuation."""
     return _exact(value, text, target, "text")
 
 
@@ -71,17 +71,17 @@ def _compare(answer: str | None, target: str, none: str) -> Score:
 
 
 def lm_eval_strict_match(value: str | None, text: str, target: str) -> Score:
-    """Score by ``strict-match`` of lm-eval's task ``gsm8k``: the first ``#### N``."""
+    """Score the number in the first ``#### N``, as ``strict-match`` of lm-eval's task ``gsm8k``."""
     return _compare(lm_eval.strict_match(text), target, "no '#### N' in the text")
 
 
 def lm_eval_cot_strict_match(value: str | None, text: str, target: str) -> Score:
-    """Score by ``strict-match`` of ``gsm8k_cot*``: the first ``The answer is N.``"""
+    """Score the number in the first "The answer is N.", as lm-eval's ``gsm8k_cot`` does."""
     return _compare(lm_eval.cot_strict_match(text), target, "no 'The answer is N.' in the text")
 
 
 def lm_eval_flexible_extract(value: str | None, text: str, target: str) -> Score:
-    """Score by ``flexible-extract`` of lm-eval's GSM8K tasks: the last number."""
+    """Score the last number, as ``flexible-extract`` of lm-eval's GSM8K tasks does."""
     return _compare(lm_eval.flexible_extract(text), target, "no number in the text")
 
 
@@ -89,11 +89,11 @@ def lm_eval_flexible_extract(value: str | None, text: str, target: str) -> Score
 
 
 def custom_scorer(function: Callable[[str, str], float], kind: AnswerKind) -> Scorer:
-    """Make a scorer of a user's function of an answer's text and the row's target.
+    """Make a scorer from a user's function: (text of the answer, target in the row) → score.
 
-    A score between 0 and 1 is partial credit: it counts in the mean score, but the answer is not
-    right. The scorer raises ``ScoringError`` if the function fails or does not return a number from
-    0 to 1; True and False are 1 and 0. Output of the function goes to standard error.
+    The function returns a number from 0 to 1, or True or False. Only an answer with 1 is right;
+    other scores count only in the mean score. The scorer raises ``ScoringError`` if the function
+    fails or returns anything else. What the function prints goes to standard error.
     """
 
     def score(value: str | None, text: str, target: str) -> Score:
@@ -107,7 +107,7 @@ def custom_scorer(function: Callable[[str, str], float], kind: AnswerKind) -> Sc
         points = _points(given)
         if points is None:
             raise ScoringError(
-                f"{label(function)} returns {shown(given)}, not a number from 0 to 1"
+                f"{label(function)} must return a number from 0 to 1, not {shown(given)}"
             )
         return Score(points, answer, f"scored {points:g}; 1 is right")
 
@@ -115,7 +115,7 @@ def custom_scorer(function: Callable[[str, str], float], kind: AnswerKind) -> Sc
 
 
 def _points(given: Any) -> float | None:
-    """Return a score as a number, 0 and 1 as integers; None if it is not from 0 to 1."""
+    """Convert a score to a number from 0 to 1 (0 and 1 as integers); None if it is invalid."""
     try:
         points = float(given)
     except (TypeError, ValueError, OverflowError):
@@ -136,7 +136,7 @@ def scored(scorer: Scorer, value: str | None, text: str, target: str) -> Score:
     score = scorer(value, text, target)
     points = _points(score.value)
     if points is None:
-        reason = f"{label(scorer)} returns {shown(score.value)}, not a number from 0 to 1"
+        reason = f"{label(scorer)} must return a score from 0 to 1, not {shown(score.value)}"
         raise ScoringError(reason)
     return replace(score, value=points)
 
@@ -157,31 +157,31 @@ KINDS: dict[str, AnswerKind] = {
     "lm-eval-cot-strict-match": "number",
     "lm-eval-flexible-extract": "number",
 }
-"""The kind of answer that each scorer judges."""
+"""Scorer → the kind of answer that it judges."""
 
 
 def find_scorer(card: BenchmarkBase, file: str | None = None, name: str | None = None) -> Scorer:
-    """Return the scorer that a benchmark card names, or the one that the user names instead.
+    """Return the scorer that a benchmark card names, or ``name`` if that is given.
 
     Parameters
     ----------
     file
         The card's file, for errors.
     name
-        The user's scorer.
+        The name of the scorer that the user chose; None uses that of the card.
 
     Raises
     ------
     SpecError
-        The card's scorer does not exist, or judges another kind of answer than the card's.
+        The card's scorer does not exist, or judges another kind of answer than the card has.
     UsageError
-        The same of the user's scorer.
+        The scorer ``name`` does not exist, or judges another kind of answer.
     """
     wanted = card.score if name is None else name
     if wanted not in SCORERS:
         reason = f"unknown scorer {shown(wanted)}{suggestion(wanted, SCORERS)}"
     elif KINDS[wanted] != card.answer:
-        reason = f"{wanted} judges a {KINDS[wanted]}, and the card's 'answer' is {card.answer!r}"
+        reason = f"{wanted} judges a {KINDS[wanted]}, but the card's 'answer' is {card.answer!r}"
     else:
         return SCORERS[wanted]
     if name is not None:

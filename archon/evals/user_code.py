@@ -1,6 +1,7 @@
-"""Custom Python code: imported, run, and its errors reported with file and line.
+"""Import and execution of users' Python code, with errors that name its file and line.
 
-Only code that a user names on the command line or passes from a program is run; no file names code.
+Only code that a user names on the command line or passes to a function is run. JSON files cannot
+refer to code.
 """
 
 from __future__ import annotations
@@ -29,23 +30,24 @@ _NOT_USER_CODE = (
 
 
 def names_code(ref: object) -> bool:
-    """Return whether a reference has the form ``file.py:name`` or ``package.module:name``."""
+    """Return whether a string refers to code: ``file.py:name`` or ``package.module:name``."""
     return isinstance(ref, str) and (ref.endswith(".py") or _REF.fullmatch(ref) is not None)
 
 
 def import_named(ref: str) -> Any:
-    """Import the object that ``file.py:name`` or ``package.module:name`` names.
+    """Return the object to which ``file.py:name`` or ``package.module:name`` refers.
 
-    During the import, modules next to the file or in the working folder can be imported too.
+    The code can import modules next to its file or, for a module, in the working folder.
 
     Raises
     ------
     SpecError
-        The file or the name does not exist, or the code fails; names the file and the line.
+        The file or the name does not exist, or the code fails. The error names the file, and the
+        line of a failure.
     """
     match = _REF.fullmatch(ref)
     if match is None:
-        raise SpecError("does not name a function; write it as file.py:function", file=ref)
+        raise SpecError("does not name a function; write file.py:function", file=ref)
     code, name = match["code"], match["name"]
     module = _module_of_file(Path(code)) if code.endswith(".py") else _module(code)
     if not hasattr(module, name):
@@ -85,12 +87,12 @@ def _importable(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def user_errors(file: str) -> Iterator[None]:
-    """Turn errors of user code into ``SpecError``s; its output goes to standard error.
+    """Convert exceptions of user code to ``SpecError``; send its output to standard error.
 
     Raises
     ------
     SpecError
-        The code failed; names its file and line, or ``file`` if no line of it ran.
+        The code failed. The error names the file and line, or ``file`` if the line is unknown.
     """
     try:
         with redirect_stdout(sys.stderr):
@@ -102,13 +104,16 @@ def user_errors(file: str) -> Iterator[None]:
 
 
 def summary(error: BaseException) -> str:
-    """Describe an exception in one line."""
+    """Return the type and the first line of the message of an exception."""
     text = str(error.msg if isinstance(error, SyntaxError) else error).strip().split("\n")[0]
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 def place(error: BaseException) -> str | None:
-    """Return file and line of the user code that raised an exception; None if there is none."""
+    """Return ``FILE:LINE`` of the user code that caused an exception, or None.
+
+    If the user's code called a library that raised the exception, this is the line of the call.
+    """
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{error.filename}:{error.lineno}"
     frames = [
@@ -124,14 +129,17 @@ def place(error: BaseException) -> str | None:
 
 
 def label(code: object) -> str:
-    """Return the label of a function: ``file.py:name``, or ``module:name`` without a file."""
+    """Return a function's name for messages, such as ``file.py:name``.
+
+    For a function without a file it is ``module:name``.
+    """
     name = getattr(code, "__qualname__", type(code).__qualname__)
     file = _file(code)
     return f"{getattr(code, '__module__', None) if file is None else file.name}:{name}"
 
 
 def folder(code: object) -> Path:
-    """Return the folder of a function's file; the working folder if it has no file."""
+    """Return the folder of the file that defines a function, or the working folder."""
     file = _file(code)
     return Path.cwd() if file is None else file.absolute().parent
 

@@ -1,4 +1,4 @@
-"""References to files that mean the same in any folder, for files that are written elsewhere."""
+"""Conversion of relative paths to absolute ones, for specs that are saved in another folder."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ from pathlib import Path
 from typing import Any
 
 from archon.graph.exemplars import with_absolute_pool
+from archon.spec import model_strings
 from archon.spec.architecture import ArchitectureRef, RoleModel
 from archon.spec.catalog import is_path
 from archon.spec.model import LocalCard, ModelCard, PathSource
 
 
 def absolute(ref: str, base_dir: Path) -> str:
-    """Return a reference with its path, which starts at ``base_dir``, made absolute."""
+    """Return a path, relative to ``base_dir``, as an absolute path; return a name unchanged."""
     return str((base_dir / ref).absolute()) if is_path(ref) else ref
 
 
 def absolute_card(card: ModelCard, base_dir: Path) -> ModelCard:
-    """Return a model card with absolute paths of weights, add-ons and exemplar pool."""
+    """Return a copy of a model card with absolute paths.
+
+    These are the paths of the weights, the adapter, the reward head and the exemplar pool.
+    """
     changes: dict[str, Any] = {}
     if card.prompt is not None:
         changes["prompt"] = with_absolute_pool(card.prompt, base_dir)
     if isinstance(card, LocalCard):
         changes["sources"] = [
-            source.model_copy(update={"path": str((base_dir / source.path).absolute())})
+            source.model_copy(
+                update={"path": str((base_dir / Path(source.path).expanduser()).absolute())}
+            )
             if isinstance(source, PathSource)
             else source
             for source in card.sources
@@ -34,9 +40,11 @@ def absolute_card(card: ModelCard, base_dir: Path) -> ModelCard:
 
 
 def absolute_model(model: RoleModel, base_dir: Path) -> RoleModel:
-    """Return the model of a role with absolute paths."""
+    """Return an entry of ``models`` (name, path, card or architecture) with absolute paths."""
     if isinstance(model, str):
-        return absolute(model, base_dir)
+        if not model_strings.is_path(model, base_dir):
+            return model
+        return str((base_dir / Path(model).expanduser()).absolute())
     if isinstance(model, ArchitectureRef):
         return model.model_copy(update={"architecture": absolute(model.architecture, base_dir)})
     return absolute_card(model, base_dir)

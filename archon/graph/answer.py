@@ -1,6 +1,6 @@
 """The answer of an architecture, and its HTML for notebooks.
 
-The HTML escapes all text of models and users. It has no scripts and no external addresses.
+All text from models and users is escaped. The HTML has no scripts and no links to other sites.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from archon.graph.trace import Trace
 from archon.types import Candidate, Limit, Usage
 
 _MAX_LENGTH = 300
-"""Characters of a candidate's text in the table; the answer itself is not shortened."""
+"""Maximum characters of a candidate's text in the table; the answer itself is not shortened."""
 _MAX_CANDIDATES = 20
 _WRAPPED = "white-space:pre-wrap;text-align:left"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer of an architecture: the first candidate of its output node, with its trace."""
+    """The answer of an architecture: its output node's first candidate, and the run's trace."""
 
     text: str
     value: str | None
@@ -31,21 +31,21 @@ class Answer:
     seconds: float
     trace: Trace
     limited_by: Limit | None = None
-    """The limit of the budget that cut the run short; None if no limit did."""
+    """The limit of the budget that cut the run short (``"tokens"``, for example), or None."""
     notes: tuple[str, ...] = ()
-    """Remarks on the choice of the answer, such as that no candidate states a number."""
+    """Remarks on how the answer was chosen, for example that no candidate states a number."""
     num_samples: int = 0
-    """Samples that the nodes requested."""
+    """Number of samples that the nodes requested."""
     num_failed_samples: int = 0
-    """Samples that failed; the answer comes from the others."""
+    """Number of samples that failed; the answer is based on the others."""
 
     def _repr_html_(self) -> str:
-        """Return HTML for notebooks: the answer, and folded tables of candidates and nodes."""
+        """Return HTML for notebooks: the answer, and collapsed tables of candidates and nodes."""
         return _html(self)
 
 
 def answer_from(candidates: tuple[Candidate, ...], trace: Trace) -> Answer:
-    """Return the answer of a run that ended with these candidates."""
+    """Return the answer of a finished run: the first of the output node's candidates."""
     return Answer(
         text=candidates[0].text if candidates else "",
         value=candidates[0].value if candidates else None,

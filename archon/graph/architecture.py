@@ -1,4 +1,4 @@
-"""Architectures that are ready to answer: a graph with its models and prompts."""
+"""Runnable architectures: a graph with the models and prompts of its nodes."""
 
 from __future__ import annotations
 
@@ -55,16 +55,18 @@ class Architecture:
     lms
         Role → model, for every role that a node names.
     cards
-        Role → the model's card; None for a custom model and for an architecture.
+        Role → the model's card; None if the model is a custom one or an architecture.
     base_dir
-        The folder at which relative paths of exemplar pools start; by default the working folder.
+        The folder to which paths of exemplar pools are relative; by default the working folder.
 
     Raises
     ------
     GraphError
-        A prompt or a node's sampling is invalid; names its JSON path.
+        A prompt or a node's sampling is invalid; the error names its JSON path.
     SpecError
-        An exemplar pool cannot be read. Both errors also list those of other prompts.
+        An exemplar pool cannot be read.
+
+    If several prompts are invalid, the error lists all of their errors.
     """
 
     def __init__(
@@ -86,43 +88,43 @@ class Architecture:
                 embedder = _embedder(name, lms[node.role])
             self._nodes[name] = method.make(Setup(name, node, self._prompts.get(name), embedder))
         self.cards = dict(cards)
-        """Role → the card of its model; None for a custom model and for an architecture."""
+        """Role → the card of its model; None if the model is a custom one or an architecture."""
         self.models = Models(graph, lms, cards, self._prompts)
         self._uses = self.models.uses(SamplingParams())
 
     @property
     def name(self) -> str:
-        """The name in its file."""
+        """The architecture's name, from its file."""
         return self._graph.spec.name
 
     @property
     def graph(self) -> Graph:
-        """The checked graph."""
+        """The validated graph."""
         return self._graph
 
     @property
     def spec(self) -> ArchitectureSpec:
-        """The contents of its file."""
+        """The parsed contents of the architecture's file."""
         return self._graph.spec
 
     def prompt(self, node: str) -> Prompt:
-        """Return the prompt of a node that asks a model."""
+        """Return the prompt of a node that asks a model for text."""
         return self._prompts[node]
 
     def specification(
         self, answer: AnswerKind, examples: tuple[Example, ...] | None
     ) -> dict[str, Any]:
-        """Return everything but question and seed that answers depend on, as plain data.
+        """Return everything that determines an answer, except question and seed, as plain data.
 
-        All names are resolved: cards, nested architectures, texts of prompts. A custom model is
-        null, because its settings are unknown.
+        Names are replaced by what they refer to: model cards, nested architectures and the texts of
+        prompts. A custom model is None, because its settings are unknown.
 
         Parameters
         ----------
         answer
-            The kind of answer that is expected.
+            The kind of answer that the question asks for.
         examples
-            The benchmark's exemplar pool, if it has its own.
+            The exemplars of the benchmark; None if it names no pool.
         """
         models: dict[str, Any] = {}
         for role, lm in self._lms.items():
@@ -141,12 +143,12 @@ class Architecture:
         }
 
     def without(self, node: str) -> Architecture:
-        """Return the architecture with a node bypassed (``archon.graph.bypass``).
+        """Return a copy of the architecture with one node bypassed (``archon.graph.bypass``).
 
         Raises
         ------
         GraphError
-            There is no such node, or the remaining graph is invalid.
+            The architecture has no node of this name, or the remaining graph is invalid.
         """
         spec = bypass(self.spec, node)
         capabilities = {role: lm.capabilities for role, lm in self._lms.items()}
@@ -155,12 +157,12 @@ class Architecture:
         )
 
     def check_examples(self, examples: tuple[Example, ...] | None) -> None:
-        """Check that a benchmark's exemplar pool has enough examples for every node's shots.
+        """Check that a benchmark's exemplar pool has enough examples for every node's ``shots``.
 
         Raises
         ------
         GraphError
-            The pool is too small; names the node and both numbers.
+            The pool is too small. The error names the node, its ``shots`` and the pool's size.
         """
         for name, prompt in self._prompts.items():
             try:
@@ -184,23 +186,25 @@ class Architecture:
         Parameters
         ----------
         seed
-            Selects the samples.
+            Random seed of the samples.
         run
-            The number of the run or epoch; each has fresh samples.
+            Number of the run, or epoch; each run uses new samples.
         on_event
-            Called with events of tokens and nodes during the run, in the event loop's thread.
-        uses, constraint
-            The nodes' models and sampling, and the constraint on the output node's text, where a
-            request to the architecture as an LM changes them.
+            Called in the event loop's thread when a node starts or finishes and for new tokens.
+        uses
+            Models and sampling of the nodes, if a request to the architecture as an LM changes
+            them.
+        constraint
+            The constraint on the output node's text, from such a request.
         around
-            The meter of the graph in which this architecture is a node's model.
+            The meter of the outer graph, if this architecture is a node's model.
 
         Raises
         ------
         NodeError
             A node failed.
         BudgetError
-            Tokens, calls or seconds ran out before there was any candidate.
+            Tokens, calls or seconds ran out before any node produced a candidate.
         """
         spec, start = self._graph.spec, perf_counter()
         trace = Trace(spec.name, _normalized(question), seed, run, spec.output)
@@ -212,17 +216,20 @@ class Architecture:
         return answer_from(candidates, trace)
 
     async def arun(self, question: str | Question, *, seed: int = 0) -> Answer:
-        """Answer a question, which is a text or a ``Question`` with history and examples."""
+        """Answer a question: a string, or a ``Question`` with history and examples."""
         return await self.answer(self._question(question), seed=seed)
 
     def run(self, question: str | Question, *, seed: int = 0) -> Answer:
-        """Call ``arun`` from synchronous code; a running event loop is blocked meanwhile."""
+        """Run ``arun`` from synchronous code, and wait for its answer.
+
+        If the caller runs in an event loop, that loop is blocked until then.
+        """
         return run_sync(self.arun(question, seed=seed))
 
     async def astream(
         self, question: str | Question, *, seed: int = 0
     ) -> AsyncIterator[Event | Answer]:
-        """Yield the events of a run as they happen, then the answer.
+        """Yield the events of a run as they happen, then the ``Answer``.
 
         Closing the iterator early cancels the run.
         """
@@ -253,9 +260,9 @@ def _embedder(name: str, lm: LM) -> Embedder:
 
 
 def _normalized(question: Question) -> Question:
-    """Remove byte-order marks, which files may contain, and the reasoning of earlier turns.
+    """Remove byte-order marks, and the reasoning in the assistant's earlier turns.
 
-    Chat templates remove that reasoning from assistant turns, but not from a judge's prompt.
+    Chat templates remove the reasoning too, but not if a judge's prompt quotes those turns.
     """
     history = tuple(
         replace(
@@ -275,9 +282,9 @@ def build_prompts(
     cards: Mapping[str, ModelCard | None],
     base_dir: Path | None,
 ) -> tuple[dict[str, Prompt], list[FileError]]:
-    """Return the prompts of the nodes that ask a model, and the errors of invalid prompts.
+    """Return the prompts of the nodes that ask a model, and an error for each invalid prompt.
 
-    ``lms`` and ``cards`` lack models that cannot be loaded.
+    Roles whose model could not be loaded may be missing from ``lms`` and ``cards``.
     """
     prompts: dict[str, Prompt] = {}
     errors: list[FileError] = []
@@ -296,9 +303,10 @@ def build_prompts(
 def _prompt_spec(
     node: AskingNode, kind: PromptKind, card: ModelCard | None, is_nested: bool
 ) -> PromptSpec:
-    """Return the node's prompt, else its card's if the prompt asks the question, else the default.
+    """Return the spec of a node's prompt: its own, else that of its model's card, else the default.
 
-    A nested architecture gets the bare question, for which its nodes have their own prompts.
+    A card's prompt is for answering the question, so judges do not use it. A nested architecture
+    gets the bare question by default, because its nodes have their own prompts.
     """
     own = node.prompt
     if not kind.puts_question:
@@ -309,9 +317,10 @@ def _prompt_spec(
 
 
 def generator_prompt(own: PromptSpec | None, card: ModelCard | None) -> PromptSpec:
-    """Return the prompt for a card's model: ``own``, else the card's, else the default.
+    """Return a generator's prompt: ``own``, else that of its model's card, else the default.
 
-    If ``own`` has no wording, for example only shots, the card's wording is used.
+    If ``own`` has neither ``template`` nor ``text``, for example only ``shots``, the card's
+    wording is used.
     """
     of_card = (card and card.prompt) or _DEFAULT_PROMPT
     if own is None:

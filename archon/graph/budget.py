@@ -1,10 +1,10 @@
-"""Budget of one question: capacity is reserved before a call and settled after it.
+"""The budget of one question: tokens and calls are reserved before a call and settled after it.
 
-A budget is hard: no question ever costs more. A call reserves the most tokens that it can use:
-``max_tokens`` for each reply, and its prompt. A model with a tokenizer counts the tokens of the
-prompt; otherwise its bytes are the bound. Unused capacity is returned when the call ends. Capacity
-of a call that was cut off stays reserved, because its usage is unknown. So a question may end with
-some tokens left.
+A budget is a hard limit: no question ever exceeds it. A call reserves the most tokens that it can
+use: ``max_tokens`` for each reply, and its prompt. If the model has a tokenizer, it counts the
+tokens of the prompt; otherwise the prompt's bytes are an upper bound. When the call ends, unused
+tokens are returned. The tokens of an interrupted call stay reserved, because its usage is unknown,
+so a question may end with some tokens left.
 """
 
 from __future__ import annotations
@@ -22,42 +22,46 @@ _UNLIMITED = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class CallSize:
-    """Upper bound on the tokens of one request's completions."""
+    """Upper bounds on the tokens of one request: of its prompt, and of each completion."""
 
     key: Hashable
-    """Equal for equal prompts of one model."""
+    """Identifies model and prompt: two calls with the same key pay for the prompt once."""
     tokens_each: int = 0
+    """Upper bound on the tokens of one completion."""
     prompts: Mapping[str, int] | None = None
-    """Digest → tokens of the prompt; None if the model cannot count them."""
+    """Digest of a prompt → its tokens; None if the model cannot count them."""
     prompt_bound: int = 0
-    """Upper bound on the tokens of a prompt that cannot be counted."""
+    """Upper bound on the prompt's tokens; used if ``prompts`` is None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Capacity that is reserved for ``count`` calls."""
+    """Tokens and calls that are reserved for ``count`` calls of equal size."""
 
     count: int
     size: CallSize
     meters: tuple[tuple[Meter, int], ...] = field(repr=False)
-    """Each meter with the tokens that it reserved for a prompt of unknown length."""
+    """(meter, tokens that it reserved for a prompt of unknown length), innermost graph first."""
 
     def settle(self, completions: Iterable[Completion]) -> None:
-        """Record the usage of the completions; capacity of missing ones stays reserved."""
+        """Charge what the completions used, and return the remainder of their reservations.
+
+        If there are fewer completions than granted calls, the others stay reserved.
+        """
         completions = list(completions)
         for meter, prompt_bound in self.meters:
             meter.settle(self.size, prompt_bound, completions)
 
 
 class Meter:
-    """Usage of one question, limited by its own budget and those of the graphs outer it.
+    """Usage of one question, limited by the architecture's budget and those of all outer graphs.
 
-    Construct it inside the running event loop when the question is asked: seconds count from then.
+    Construct it in the running event loop when the question is asked: the time limit starts then.
 
     Parameters
     ----------
     outer
-        The meter of the graph in which this architecture is a node's model.
+        The meter of the outer graph, if this architecture is the model of one of its nodes.
     """
 
     def __init__(self, budget: Budget | None, outer: Meter | None = None) -> None:
@@ -67,19 +71,19 @@ class Meter:
         own = None if seconds is None else asyncio.get_running_loop().time() + seconds
         deadlines = [t for t in (own, outer.deadline if outer else None) if t is not None]
         self.deadline: float | None = min(deadlines, default=None)
-        """On the event loop's clock; None for no deadline."""
+        """The earliest deadline, on the event loop's clock; None if no budget limits seconds."""
         self.counts_tokens = any(m._budget.max_tokens is not None for m in self._chain)
         self._calls = self._tokens = 0
         self._prompts: set[str] = set()
         self._read: set[Hashable] = set()
 
     def grant(self, count: int, size: CallSize) -> Grant:
-        """Reserve capacity for up to ``count`` calls.
+        """Reserve tokens and calls for ``count`` calls, or for fewer if the budget is too small.
 
         Raises
         ------
         BudgetError
-            The budget does not allow a single call.
+            The budget does not allow even one call.
         """
         if self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline:
             raise self.out_of_time()
@@ -91,24 +95,24 @@ class Meter:
         return Grant(count, size, tuple((m, m._reserve(count, size)) for m in self._chain))
 
     def require_calls(self, count: int) -> None:
-        """Check that ``count`` calls are left, before a node makes the first of them.
+        """Check, before a node starts, that the budget has the ``count`` calls that it needs.
 
         Raises
         ------
         BudgetError
-            Fewer calls are left.
+            Fewer than ``count`` calls are left.
         """
         for meter in self._chain:
             if meter._calls_left() < count:
                 raise meter._used_up("calls")
 
     def out_of_time(self) -> BudgetError:
-        """Return the error that reports the deadline."""
+        """Return the error for a missed deadline; it names the budget that has the earliest one."""
         timed = (m for m in self._chain if m._budget.max_seconds is not None)
         return min(timed, key=lambda meter: meter.deadline or 0)._used_up("seconds")
 
     def settle(self, size: CallSize, prompt_bound: int, completions: list[Completion]) -> None:
-        """Replace the tokens and calls reserved for the completions by their usage."""
+        """Charge what the completions used, in place of what was reserved for them."""
         if not completions:
             return
         self._read.add(size.key)
@@ -130,7 +134,7 @@ class Meter:
         return _UNLIMITED if limit is None else max(0, limit - self._calls)
 
     def _capacities(self, size: CallSize) -> Iterable[tuple[int, Limit]]:
-        """Yield the number of calls of a size that each limit allows."""
+        """Yield, for each limit, how many calls of this size it still allows."""
         yield self._calls_left(), "calls"
         if self._budget.max_tokens is not None:
             new, bound = self._prompt_tokens(size)
@@ -138,7 +142,7 @@ class Meter:
             yield max(0, left // max(1, size.tokens_each)), "tokens"
 
     def _reserve(self, count: int, size: CallSize) -> int:
-        """Reserve calls of the largest size; return the tokens for a prompt of unknown length."""
+        """Reserve ``count`` calls; return the tokens reserved for a prompt of unknown length."""
         _, bound = self._prompt_tokens(size)
         self._add_prompts(size.prompts or {})
         self._calls += count
@@ -146,7 +150,10 @@ class Meter:
         return bound
 
     def _prompt_tokens(self, size: CallSize) -> tuple[int, int]:
-        """Return the tokens of new prompts of known length and the bound of an unknown one."""
+        """Return the tokens that this call's prompt adds: exact ones, and an upper bound.
+
+        One of the two is 0. A prompt that an earlier call has paid for adds nothing.
+        """
         if size.prompts is not None:
             return sum(t for d, t in size.prompts.items() if d not in self._prompts), 0
         return 0, 0 if size.key in self._read else size.prompt_bound
@@ -159,7 +166,10 @@ class Meter:
 
 
 def most_tokens(request: Request) -> int:
-    """Return the largest number of tokens of one completion: of its text or of its choices."""
+    """Return an upper bound on the tokens of one completion.
+
+    It is ``max_tokens``, or for a request that scores ``choices`` the bytes of all choices.
+    """
     if request.choices is not None:
         return sum(len(choice.encode("utf-8", "surrogatepass")) + 1 for choice in request.choices)
     assert request.sampling.max_tokens is not None

@@ -1,8 +1,8 @@
 """Removal of one node from an architecture, for ablations.
 
-The node's inputs replace it in the inputs of its readers. A node without inputs is just removed. If
-the node is the output and has one input, that becomes the output. If it has several, the node
-becomes a ``join``, so that the architecture keeps one output and can be saved as an ordinary file.
+Nodes that read the removed node read its inputs instead. A node without inputs is just removed. If
+the output node is removed and has one input, that input becomes the output. If it has several, the
+node becomes a ``join``, because an architecture has exactly one output node.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from archon.spec.messages import shown, suggestion
 
 
 def bypass(spec: ArchitectureSpec, node_id: str) -> ArchitectureSpec:
-    """Return ``spec`` with the node replaced by its inputs.
+    """Return ``spec`` without the node; its readers read its inputs instead.
 
-    The result is not checked. Pass it to ``archon.graph.validation.build.build``, which refuses,
-    for instance, a fuser that has lost its only input.
+    The result is not validated. ``archon.graph.validation.build.build`` does that; it rejects, for
+    example, a fuser that has lost its only input.
 
     Raises
     ------
     GraphError
-        There is no such node, or no node is left for the output.
+        ``spec`` has no node ``node_id``, or the node is the output and has no inputs.
     """
     if node_id not in spec.nodes:
         hint = suggestion(node_id, spec.nodes)
-        raise GraphError(f"no node {shown(node_id)} to bypass{hint}", path="$.nodes")
+        raise GraphError(f"there is no node {shown(node_id)} to bypass{hint}", path="$.nodes")
     inputs = spec.nodes[node_id].inputs
     if node_id != spec.output:
         return spec.model_copy(update={"nodes": _without(spec, node_id)})
     match inputs:
         case []:
-            reason = f"without {shown(node_id)} there is no output"
+            reason = f"cannot bypass the output {shown(node_id)}: it has no inputs to replace it"
             raise GraphError(reason, rule="output_exists", path="$.output")
         case [only]:
             return spec.model_copy(update={"nodes": _without(spec, node_id), "output": only})
@@ -43,7 +43,7 @@ def bypass(spec: ArchitectureSpec, node_id: str) -> ArchitectureSpec:
 
 
 def _without(spec: ArchitectureSpec, node_id: str) -> dict[str, AnyNode]:
-    """Return the other nodes; the node's inputs replace it in theirs."""
+    """Return all nodes except ``node_id``; those that read it read its inputs instead."""
     inputs = spec.nodes[node_id].inputs
     return {
         other_id: other.model_copy(update={"inputs": _replaced(other.inputs, node_id, inputs)})
@@ -55,6 +55,6 @@ def _without(spec: ArchitectureSpec, node_id: str) -> dict[str, AnyNode]:
 
 
 def _replaced(inputs: list[str], node_id: str, replacements: list[str]) -> list[str]:
-    """Return ``inputs`` with ``replacements`` for ``node_id``, without repetitions."""
+    """Replace ``node_id`` in ``inputs`` by ``replacements``; drop repeated names."""
     names = (replacements if source == node_id else [source] for source in inputs)
     return list(dict.fromkeys(chain.from_iterable(names)))

@@ -1,4 +1,4 @@
-"""Candidates and unit tests: construction from completions, and joining where edges meet."""
+"""Construction of candidates from completions, and merging of the inputs of a node."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def from_completions(
     parents: tuple[CandidateId, ...] = (),
     messages: tuple[Message, ...] = (),
 ) -> list[Candidate]:
-    """Return one candidate per successful completion of the messages.
+    """Return one candidate for each completion of ``messages`` that did not fail.
 
-    Its value is read from the text as an answer of the kind ``answer``. A completion whose
-    reasoning was cut off has no value and gets ``CUT_OFF_MARK``.
+    A candidate's value is the answer of kind ``answer`` that its text states. A candidate whose
+    reasoning was cut off has no value and gets the mark ``CUT_OFF_MARK``.
     """
     cut_off = (Annotation(node, "mark", CUT_OFF_MARK),)
     return [
@@ -56,19 +56,19 @@ def _value(completion: Completion, answer: AnswerKind) -> str | None:
 
 
 CUT_OFF_MARK = "reasoning cut off"
-"""Marks a candidate whose reasoning was cut off, so that it has no answer."""
+"""The mark of a candidate whose reasoning was cut off before it stated an answer."""
 
 
 def is_cut_off(candidate: Candidate) -> bool:
-    """Return True if the candidate's reasoning was cut off, so that it has no answer."""
+    """Return True if the candidate's reasoning was cut off before it stated an answer."""
     return any(a.kind == "mark" and a.value == CUT_OFF_MARK for a in candidate.annotations)
 
 
 def join(groups: Sequence[Sequence[Candidate]]) -> list[Candidate]:
-    """Return the union of the groups by identity, in the order in which candidates first appear.
+    """Merge the candidates of several inputs, in the order in which they first appear.
 
-    A candidate that arrives on several paths has the annotations of all of them, each once. If its
-    program was run on one path, it has the value of that path.
+    Candidates with the same id become one, with the annotations of all inputs, each once. If its
+    program was run on one path through the graph, the value from that path is used.
     """
     if len(groups) == 1:
         return list(groups[0])
@@ -90,11 +90,14 @@ def _merged(known: Candidate, other: Candidate) -> Candidate:
 
 
 PROGRAM_MARK = "program: "
-"""Beginning of every mark that records how a candidate's program ended."""
+"""Prefix of the marks that record how a candidate's program ended."""
 
 
 def has_run(candidate: Candidate) -> bool:
-    """Return True if the candidate's program was run; its value is then the result, or None."""
+    """Return True if the candidate's program was run.
+
+    Its value is then the program's result, or None if there is no valid result.
+    """
     return any(map(_is_program_mark, candidate.annotations))
 
 
@@ -103,16 +106,16 @@ def _is_program_mark(annotation: Annotation) -> bool:
 
 
 def reply_text(candidate: Candidate, kind: AnswerKind) -> str:
-    """Return a candidate's text, with the result of its program if one was run."""
+    """Return a candidate's text; if its program was run, add the result as the answer."""
     if candidate.value is None or kind == "code" or not has_run(candidate):
         return candidate.text
     return f"{candidate.text}\n\nThe answer is {candidate.value}."
 
 
 def join_tests(groups: Iterable[Iterable[UnitTest]]) -> tuple[UnitTest, ...]:
-    """Return the union of the groups, in the order in which tests first appear.
+    """Merge the unit tests of several inputs, in the order in which they first appear.
 
-    Tests of equal method and text are one test, regardless of their writers.
+    Tests with the same method and text become one, even if different nodes wrote them.
     """
     joined: dict[tuple[UnitTestMethod, str], UnitTest] = {}
     for group in groups:

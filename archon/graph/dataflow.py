@@ -1,6 +1,7 @@
-"""Dataflow along the edges of a graph, computed from its spec alone.
+"""Static dataflow analysis: what can arrive along each edge of a graph, from its spec alone.
 
-Validation, model bindings, the cost estimate and, through it, the server's token limit use it.
+Validation, the model bindings and the cost estimate use it. The server's token limit uses the cost
+estimate.
 """
 
 from __future__ import annotations
@@ -16,33 +17,34 @@ from archon.spec.architecture import AnyNode, ArchitectureSpec
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Candidates on an edge, with their critiques, tests and scores."""
+    """Number of candidates on an edge, by writer, and the annotations and tests with them."""
 
     counts: Mapping[str, float] = field(default_factory=dict)
-    """Writer → largest number of its candidates."""
+    """Node → number of its candidates on the edge: the largest, or the expected one."""
     limit: float = math.inf
+    """Upper bound on the candidates of all nodes together."""
     critics: frozenset[str] = frozenset()
-    """Nodes whose critiques may be present."""
+    """Nodes whose critiques the candidates may have."""
     has_critiques: bool = False
-    """True if critiques are present when every condition is true."""
+    """True if the candidates have critiques when every ``when`` is true."""
     testers: frozenset[str] = frozenset()
-    """Nodes whose unit tests are present."""
+    """Nodes whose unit tests may arrive with the candidates."""
     is_scored: bool = False
-    """True if every candidate has a score in any case."""
+    """True if every candidate has a score, whether or not conditions are true."""
     has_support: bool = False
     """True if a candidate's latest score may be the support of a vote."""
 
     @property
     def total(self) -> float:
-        """The largest number of candidates."""
+        """The number of candidates of all nodes together: the largest, or the expected one."""
         return min(self.limit, sum(self.counts.values()))
 
     @classmethod
     def joined(cls, flows: Sequence[Flow], written: Mapping[str, float]) -> Flow:
-        """Return the union of flows by identity of their candidates.
+        """Merge the flows of a node's inputs.
 
-        Two edges may have the same or different candidates of one writer; ``written`` is the number
-        that each writer has written.
+        Two edges may carry the same or different candidates of one node. The merged flow therefore
+        has the sum of both counts, but at most ``written[node]``, the number that the node writes.
         """
         if len(flows) == 1:
             return flows[0]
@@ -58,9 +60,10 @@ class Flow:
         )
 
     def either(self, other: Flow, *, is_mean: bool) -> Flow:
-        """Return an upper bound of this flow and ``other``, or their mean.
+        """Combine this flow, the output of a node, with ``other``, the node's input.
 
-        These are the output and the input of a node that may pass on its input.
+        Such a node passes on either of the two, because of ``when`` or of a budget. The counts are
+        the larger ones or, with ``is_mean``, the means.
         """
 
         def combined(a: float, b: float) -> float:
@@ -78,7 +81,7 @@ class Flow:
         )
 
     def at_most(self, count: int | None) -> Flow:
-        """Return the flow limited to ``count`` candidates."""
+        """Return the flow with at most ``count`` candidates; None is no limit."""
         if count is None or self.total <= count:
             return self
         return replace(self, counts={w: min(c, count) for w, c in self.counts.items()}, limit=count)
@@ -86,12 +89,14 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Dataflow:
-    """The flows into and out of all nodes."""
+    """The flows through a graph."""
 
     arriving: Mapping[str, Flow]
+    """Node → the merged flow of its inputs."""
     leaving: Mapping[str, Flow]
+    """Node → the flow that it passes on."""
     written: Mapping[str, float]
-    """Writer → number of candidates that it writes."""
+    """Node → number of candidates that it writes, for every node that writes any."""
 
 
 def dataflow(
@@ -106,12 +111,13 @@ def dataflow(
     Parameters
     ----------
     order
-        The nodes, each after its inputs.
+        The names of the nodes, each after its inputs.
     agreement
-        The share of samples that agree, for the expected flow, where conditions are true half of
-        the time. None for the largest flow: every node runs, writes and keeps all it can.
+        The assumed share of samples with the most frequent value, to compute the expected flow;
+        conditions are then assumed to be true half of the time. None computes the largest flow:
+        every node runs, writes the most candidates and drops the fewest.
     may_be_cut
-        A budget may make any node pass on its inputs.
+        True if a budget may stop any node, which then passes on its inputs.
     """
     is_mean = agreement is not None
     arriving: dict[str, Flow] = {}
@@ -131,9 +137,9 @@ def dataflow(
 
 
 def num_calls(calls: Calls, agreement: float | None) -> float:
-    """Return the expected number of calls for a share of samples that agree.
+    """Return the expected number of calls, given the share of samples that agree.
 
-    Without a share, return the largest number.
+    If ``agreement`` is None, return the largest number of calls.
     """
     if agreement is None or calls.expected is None:
         return calls.count
@@ -143,7 +149,7 @@ def num_calls(calls: Calls, agreement: float | None) -> float:
 def _passed_on(
     name: str, node: AnyNode, flow: Flow, written: Mapping[str, float], is_mean: bool
 ) -> Flow:
-    """Return the part of a flow that a node passes on if it runs, with the node's effects."""
+    """Return what a node passes on if it runs: its input flow, changed by the type's effects."""
     effects = NODE_TYPES[node.type].effects
     if effects.replaces:
         flow = Flow(testers=flow.testers)

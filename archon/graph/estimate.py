@@ -1,13 +1,13 @@
-"""Cost estimates of an architecture before it runs: worst case and expected.
+"""Estimates of an architecture's cost before it runs: the worst case and the expected cost.
 
-Worst case: every ``when`` is true, every sample is made, every reply has ``max_tokens``, and every
-judge reads all candidates that can reach it. No run makes more calls. No run uses more tokens
-either, as far as prompts can be bounded without a tokenizer: one token per byte of the wording, the
-worked examples and the question, and ``max_tokens`` for each candidate in a prompt.
+The worst case assumes that every ``when`` is true, every sample is made, every reply has
+``max_tokens`` tokens, and every judge reads all candidates that can reach it. No run makes more
+calls or uses more tokens. Prompts are bounded without a tokenizer: one token per byte of the
+wording, the worked examples and the question, and ``max_tokens`` for each candidate.
 
-Expected: a reply has a share of ``max_tokens``, a token has 3.5 characters, half of the conditions
-are true, a verifier or a vote passes on half of the candidates, and samples agree to the degree
-that ``Expectation`` assumes.
+The expected cost assumes that a reply has a share of ``max_tokens``, a token has 3.5 characters, a
+condition is true half of the time, and a verifier or a vote passes on half of the candidates.
+``Expectation`` has the other assumptions, such as how many samples agree.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SENTENCE_TOKENS = 40
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """Calls and tokens."""
+    """A number of calls and of tokens."""
 
     calls: float = 0
     prompt_tokens: float = 0
@@ -63,17 +63,17 @@ class Expectation:
     """Assumptions about a typical question."""
 
     question: Question = Question("?" * 300)  # noqa: RUF009 - immutable
-    """A question of typical length; the worst case is valid for questions up to this length."""
+    """A question of typical length. The worst case is computed for it; a longer one costs more."""
     completion_tokens: float | None = None
-    """Tokens of a reply; None for ``completion_share`` of ``max_tokens``."""
+    """Expected tokens of a reply; None assumes ``completion_share`` times ``max_tokens``."""
     completion_share: float = 0.4
     agreement: float = 0.6
-    """The share of samples with the leading value; it decides how soon a generator stops."""
+    """Share of samples with the most frequent value, on which ``stop_when`` depends."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeEstimate:
-    """The cost of one node that asks a model."""
+    """The cost of one node that asks a model for text."""
 
     worst: Amount
     expected: Amount
@@ -81,15 +81,17 @@ class NodeEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The cost of a question. Prompts that several nodes share count once in the totals."""
+    """The cost of answering one question. The totals count a prompt that nodes share only once."""
 
     nodes: Mapping[str, NodeEstimate]
     worst: Amount
-    """Limited by the budget."""
+    """Total of the worst case, limited by the architecture's budget."""
     expected: Amount
+    """Expected total, limited by the architecture's budget."""
     longest_answer: float
-    """Tokens of the longest text that can be a candidate of the output."""
+    """Largest number of tokens of a candidate of the output node."""
     usual_answer: float
+    """Expected number of tokens of a candidate of the output node."""
 
 
 def estimate(
@@ -99,14 +101,16 @@ def estimate(
     *,
     may_be_cut: bool = False,
 ) -> Estimate:
-    """Estimate calls and tokens of a question, per node and in total, without asking any model.
+    """Estimate the calls and tokens of a question, per node and in total; no model is asked.
 
     Parameters
     ----------
+    expectation
+        The assumptions behind the expected cost; None uses the defaults.
     sampling
-        The sampling of a request to the architecture.
+        Sampling parameters of a request, which replace those of the nodes; None changes nothing.
     may_be_cut
-        The budget of an outer graph may make its nodes pass on their inputs.
+        True if the budget of an outer graph may stop nodes, which then pass on their inputs.
     """
     budget = architecture.spec.budget
     worst, usual = (
@@ -127,7 +131,7 @@ def estimate(
 
 
 def _within(amount: Amount, budget: Budget | None) -> Amount:
-    """Limit an amount to a budget."""
+    """Reduce an amount to the calls and tokens that a budget allows."""
     if budget is None:
         return amount
     calls = amount.calls if budget.max_calls is None else min(amount.calls, budget.max_calls)
@@ -137,7 +141,7 @@ def _within(amount: Amount, budget: Budget | None) -> Amount:
 
 
 class _Pass:
-    """One pass over the graph that adds up the cost of every node: worst case or expected."""
+    """A pass over the graph that adds up the worst-case or the expected cost of all nodes."""
 
     def __init__(
         self,
@@ -164,7 +168,7 @@ class _Pass:
         self.answer_tokens = max((self._reply[writer] for writer in writers), default=0.0)
 
     def _visit(self, name: str, flow: Flow) -> None:
-        """Add the cost of a node that reads ``flow``."""
+        """Add the cost of one node, which reads the candidates of ``flow``."""
         node = self._architecture.spec.nodes[name]
         method = method_of(node)
         if method.prompt is not None:
@@ -176,14 +180,20 @@ class _Pass:
             self._reply[name] = flow.total * self._sentence_tokens(flow)
 
     def _sentence_tokens(self, flow: Flow) -> float:
-        """Return the tokens of a critique without a model: up to the candidate's text twice."""
+        """Return the tokens of a critique that no model writes.
+
+        It quotes calculations of the candidate, so it has at most twice the tokens of its text.
+        """
         if not self._is_worst:
             return _SENTENCE_TOKENS
         longest = max((self._reply[writer] for writer in flow.counts), default=0.0)
         return 2 * longest + _SENTENCE_TOKENS
 
     def _cost_of_calls(self, name: str, flow: Flow) -> tuple[Amount, float]:
-        """Return the cost of a node's calls, and the prompt tokens that an equal prompt covers."""
+        """Return the cost of a node's calls, and the prompt tokens to subtract from the total.
+
+        These are the tokens of a prompt that an earlier node already has.
+        """
         node, use = self._architecture.spec.nodes[name], self._uses[name]
         method = method_of(node)
         calls = method.calls(node, math.ceil(flow.total))
@@ -213,7 +223,7 @@ class _Pass:
         )
 
     def _prompt(self, name: str, flow: Flow, num_shown: int) -> tuple[tuple[Message, ...], float]:
-        """Return the messages of a node without candidates' texts, and the tokens with them."""
+        """Return a node's messages with empty candidates, and the tokens with their texts."""
         node = self._architecture.spec.nodes[name]
         reads, max_tests = reads_of(node), NODE_TYPES[node.type].effects.max_tests(node)
         listed = [Candidate(CandidateId("", i), "", None) for i in range(num_shown)]
@@ -235,7 +245,7 @@ class _Pass:
         return messages, tokens
 
     def _shown_tokens(self, shows: Shows, flow: Flow, num_shown: int) -> float:
-        """Return the tokens of ``num_shown`` candidates in a prompt."""
+        """Return the tokens that the texts of ``num_shown`` candidates add to a prompt."""
         replies = [(count, self._reply[writer]) for writer, count in flow.counts.items()]
         written = sum(count * reply for count, reply in replies)
         if not self._is_worst:
@@ -248,7 +258,7 @@ class _Pass:
         return min(num_shown * largest, written) + num_shown * ANSWER_BYTES * has_results
 
     def _tests_tokens(self, tester: str) -> float:
-        """Return the tokens of a list of all tests that a node writes."""
+        """Return the tokens that the unit tests of one node add to a prompt."""
         node = self._architecture.spec.nodes[tester]
         num_tests = NODE_TYPES[node.type].effects.max_tests(node) if self._is_worst else 1
         return self._reply[tester] + MESSAGE_TOKENS * num_tests

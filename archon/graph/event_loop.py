@@ -1,7 +1,7 @@
-"""Execution of coroutines from synchronous code, even inside a running event loop.
+"""Execution of coroutines from synchronous code, even if the caller runs in an event loop.
 
-All coroutines run in one loop in a dedicated thread, which lives as long as the process, because
-connections of language models belong to the loop in which they were first used.
+All coroutines run in one event loop. Its thread lives as long as the process, because connections
+of language models can only be used in the loop in which they were opened.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class LoopThread:
-    """An event loop in a daemon thread, started when it is first needed."""
+    """An event loop in a daemon thread, which the first ``run`` starts."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -27,25 +27,26 @@ class LoopThread:
         self._loops_of_parents: list[asyncio.AbstractEventLoop | None] = []
 
     def reset(self) -> None:
-        """Reset the state in a forked child, where the thread is missing and the lock may be held.
+        """Forget thread and lock in a forked child process.
 
-        The parent's loop is kept, because deleting it would warn about its unfinished tasks.
+        A child does not have the parent's thread, and the copied lock may be locked forever. The
+        parent's loop is not deleted, because asyncio would warn about its unfinished tasks.
         """
         self._loops_of_parents.append(self._loop)
         self._lock = threading.Lock()
         self._loop = self._thread = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Wait for the coroutine's result. An interrupt of the waiting thread cancels it.
+        """Run a coroutine in the loop and return its result; an interrupt (Ctrl-C) cancels it.
 
         Raises
         ------
         UsageError
-            The calling thread is the loop's thread, which would wait for itself.
+            This was called in the loop's thread, which would wait for itself forever.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
-            raise UsageError("run cannot be called from a model or a node; await arun instead")
+            raise UsageError("run() cannot be called inside a model or node; await arun() instead")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._running_loop())
         try:
             return future.result()
@@ -66,7 +67,7 @@ class LoopThread:
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     """Run the loop forever, even if a task, such as a user's function, calls ``sys.exit``.
 
-    asyncio raises the exception in the code that awaits the task, and here as well.
+    asyncio raises ``SystemExit`` twice: where the task is awaited, and here.
     """
     while True:
         try:
@@ -80,5 +81,5 @@ reset_in_child(_shared.reset)
 
 
 def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in the shared loop and return its result; see ``LoopThread.run``."""
+    """Run a coroutine in the process-wide loop and return its result; see ``LoopThread.run``."""
     return _shared.run(coroutine)

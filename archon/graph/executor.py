@@ -1,4 +1,4 @@
-"""Execution of a graph on one question. Each node is a task that waits for its inputs."""
+"""Execution of a graph on one question. Each node is an asyncio task that awaits its inputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from archon.errors import BudgetError, LMError, NodeError, UnsupportedError
 from archon.graph.budget import CallSize, Grant, Meter, most_tokens
 from archon.graph.candidates import join, join_tests
 from archon.graph.conditions import holds
-from archon.graph.model_bindings import ModelUse, NestedLM
+from archon.graph.model_bindings import ModelUse
 from archon.graph.nodes.base import GraphNode
 from archon.graph.nodes.registry import method_of
 from archon.graph.trace import CallTrace, NodeTrace, Trace
@@ -47,43 +47,43 @@ _DEFAULT_LIMIT = SamplingParams(max_tokens=DEFAULT_SAMPLING.max_tokens)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """State that the nodes share while one question is answered."""
+    """State that all nodes share during one run, which answers one question."""
 
     uses: Mapping[str, ModelUse]
     constraint: Constraint | None
-    """The constraint on the output node's text."""
+    """The constraint on the text of the output node; other nodes ignore it."""
     on_event: OnEvent | None
     meter: Meter
     trace: Trace
-    """It has the question, the seed and the number of the run."""
+    """Records the run; it also has the question, the seed and the run's number."""
     started: float
     hold: Hold = field(default_factory=Hold)
-    """Pins the question's prompts in the models while nodes may read them again."""
+    """Keeps the question's prompts in the models' caches until no node can read them again."""
     refusals: list[BudgetError] = field(default_factory=list)
-    """Calls that the budget did not allow, in order."""
+    """Errors of the calls that the budget did not allow, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeData:
-    """The data that a node passes along its outgoing edges."""
+    """The data that a node passes to the nodes that read it."""
 
     candidates: list[Candidate]
     tests: tuple[UnitTest, ...] = ()
-    """Unit tests of all upstream nodes."""
+    """Unit tests of this node and of all nodes upstream of it."""
 
 
 async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> list[Candidate]:
     """Run all nodes and return the candidates of the output node.
 
-    When the budget runs out, nodes make fewer calls, or none and pass on their inputs. So the
-    output has a candidate if any node has one.
+    After the budget has run out, a node makes fewer calls, or makes none and passes on its inputs.
+    The output node therefore has candidates if any reached it.
 
     Raises
     ------
     NodeError
         A node failed; the others were cancelled.
     BudgetError
-        Tokens, calls or seconds ran out before there was any candidate.
+        Tokens, calls or seconds ran out before any node produced a candidate.
     """
     loop = asyncio.get_running_loop()
     passed_on: dict[str, asyncio.Future[EdgeData]] = {
@@ -124,7 +124,7 @@ async def _run_node(
             run.on_event(NodeStarted(name))
         try:
             use = run.uses.get(name)
-            if use is not None and not isinstance(use.lm, NestedLM):
+            if use is not None and use.nested is None:
                 calls = method_of(spec).calls(spec, len(candidates))
                 run.meter.require_calls(calls.minimum)
             context = Context(run, trace, tests, is_output=name == graph.spec.output)
@@ -144,7 +144,7 @@ async def _run_node(
 
 
 class Context:
-    """A node's view of a run; implements ``archon.graph.nodes.base.NodeContext``."""
+    """The access of one node to a run; implements ``archon.graph.nodes.base.NodeContext``."""
 
     def __init__(
         self, run: Run, trace: NodeTrace, tests: tuple[UnitTest, ...], *, is_output: bool
@@ -155,9 +155,14 @@ class Context:
         self._on_event = None if run.on_event is None else self._relay
         self._failures = Failures()
 
+    @property
+    def _use(self) -> ModelUse:
+        """The node's model; only nodes that use one ask for it."""
+        return self._run.uses[self._node]
+
     def can(self, capability: str) -> bool:
         """See ``NodeContext.can``."""
-        return capability in self._run.uses[self._node].lm.capabilities
+        return capability in self._use.lm.capabilities
 
     async def ask(
         self,
@@ -175,7 +180,7 @@ class Context:
         LMError
             The model did not answer.
         """
-        use = self._run.uses[self._node]
+        use = self._use
         if constraint and (use.sampling.beams or not supports(use.lm.capabilities, constraint)):
             constraint = None
         request = replace(
@@ -194,8 +199,8 @@ class Context:
     ) -> list[Completion]:
         """See ``NodeContext.sample``.
 
-        A call may use less of the budget than was reserved for it. The rest goes to samples that
-        did not fit before.
+        If the budget does not allow ``n`` samples together, this makes those that it allows. They
+        may use fewer tokens than were reserved, so it then tries the remaining ones.
 
         Raises
         ------
@@ -225,7 +230,7 @@ class Context:
         return completions
 
     def _request(self, messages: tuple[Message, ...], answer: AnswerKind) -> Request:
-        run, use = self._run, self._run.uses[self._node]
+        run, use = self._run, self._use
         return Request(
             messages=messages,
             first_draw=use.sample_range.start(run.trace.run),
@@ -239,13 +244,15 @@ class Context:
         )
 
     async def _granted(self, request: Request) -> tuple[LM, Request, Grant | None]:
-        """Return the model, the request with the samples that the budget allows, and the grant.
+        """Reserve budget for a request; return its model, the request and the reservation.
 
-        An architecture needs no grant: its nodes request their own.
+        The request is reduced to the number of samples that the budget allows. Nothing is reserved
+        for an architecture, because its nodes reserve budget for their calls.
         """
-        lm, meter = self._run.uses[self._node].lm, self._run.meter
-        if isinstance(lm, NestedLM):
-            return lm.with_meter(meter), request, None
+        use, meter = self._use, self._run.meter
+        if use.nested is not None:
+            return use.nested.with_meter(meter), request, None
+        lm = use.lm
         size = CallSize((id(lm), request.messages, request.thinking.key))
         if meter.counts_tokens:
             if request.sampling.max_tokens is None:  # without a card, the default is unknown
@@ -257,13 +264,13 @@ class Context:
         return lm, replace(request, n=grant.count), grant
 
     async def _send_samples(self, lm: LM, request: Request) -> list[Completion]:
-        """Return the samples, failed ones with their errors.
+        """Send a request for samples; return them, failed ones with their errors.
 
-        If time or a nested budget may end a sample, each is sent alone, so that the others are
-        kept.
+        If a deadline or a nested architecture's budget can stop a sample, each sample is a separate
+        request, so that the finished ones are kept.
         """
         indices = range(request.first_draw, request.first_draw + request.n)
-        if self._run.meter.deadline is None and not isinstance(lm, NestedLM):
+        if self._run.meter.deadline is None and self._use.nested is None:
             return await self._failures.catch(lambda: self._send(lm, request), indices)
 
         async def send(index: int) -> list[Completion]:
@@ -279,9 +286,13 @@ class Context:
         return [c for completions in await run_all(map(send, indices)) for c in completions]
 
     async def _send(self, lm: LM, request: Request) -> list[Completion]:
-        """Return the completions by the deadline, which an architecture enforces itself."""
+        """Send a request; return its completions, or raise ``BudgetError`` at the deadline.
+
+        A nested architecture enforces the deadline itself.
+        """
         call = generate_answers(lm, request, self._on_event)
-        completions = await (call if isinstance(lm, NestedLM) else self._before_deadline(call))
+        is_nested = self._use.nested is not None
+        completions = await (call if is_nested else self._before_deadline(call))
         if len(completions) != request.n:
             raise LMError(
                 f"the model returned {len(completions)} completions instead of {request.n}"
@@ -308,7 +319,7 @@ class Context:
     def _record(
         self, request: Request, grant: Grant | None, completions: list[Completion], start: float
     ) -> None:
-        """Record a call in budget and trace."""
+        """Record a call in the budget and in the trace."""
         if grant is not None:  # the usage of a failed sample is unknown
             grant.settle([c for c in completions if c.error is None])
         if not completions:
@@ -337,9 +348,9 @@ class Context:
         Raises
         ------
         LMError
-            The model returned no rewards.
+            The model did not return a reward for each text.
         """
-        lm = self._run.uses[self._node].lm
+        lm = self._use.lm
         if not isinstance(lm, RewardModel):
             raise UnsupportedError("the node's model is not a reward model")
         return await lm.score(messages, texts)
@@ -353,7 +364,7 @@ class Context:
         self._trace.tests += tuple(tests)
 
     def _relay(self, event: Event) -> None:
-        """Relay an event of the model under the name of this node."""
+        """Pass on an event of the node's model, with the node's name in it."""
         assert self._run.on_event is not None
         if isinstance(event, TokenDelta):
             event = replace(event, node=self._node)

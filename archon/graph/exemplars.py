@@ -1,9 +1,9 @@
-"""Exemplar pools: worked examples that generators show before the question.
+"""Exemplar pools: worked examples that prompts of generators contain before the question.
 
 A pool is a JSON file ``{"version": 1, "name": …, "examples": [{"question", "reasoning", "answer"},
 …]}``, or a JSONL file of rows ``{"question", "answer"}`` in the format of GSM8K, where an answer is
-the reasoning, ``####`` and the final answer. A file names a pool by its path or, if the package
-ships it, by its name.
+the reasoning, ``####`` and the final answer. Architectures and benchmarks refer to a pool by its
+path, or by its name if it is part of this package.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from archon.spec.validation import parse
 from archon.types import Example
 
 DEFAULT_POOL = "arithmetic"
-"""The pool of a benchmark that names none."""
+"""The pool that is used if neither the prompt nor the benchmark names one."""
 _SHIPPED = Path(__file__).parent / "prompts" / "examples"
 
 Text = Annotated[str, Field(min_length=1)]
@@ -39,28 +39,32 @@ class ExampleSpec(StrictModel):
 
 
 class ExampleRow(StrictModel):
-    """One worked example as a row of GSM8K."""
+    """One worked example in a JSONL file, in the format of GSM8K."""
 
     question: Text
     answer: Text
 
 
 class ExemplarPool(StrictModel):
-    """The file of a pool."""
+    """The contents of a pool's JSON file."""
 
     version: Version
     name: Name
     description: str = ""
-    examples: list[ExampleSpec] = Field(min_length=1, description="Shown in this order.")
+    examples: list[ExampleSpec] = Field(
+        min_length=1, description="Worked examples, in the order of the prompt."
+    )
 
 
 def load_pool(ref: str, base_dir: Path | None = None) -> tuple[Example, ...]:
-    """Return the examples of a shipped pool, or of a file; a relative path starts at ``base_dir``.
+    """Return the examples of a pool, given the name of a built-in pool or the path of a file.
+
+    A relative path starts at ``base_dir``.
 
     Raises
     ------
     SpecError
-        There is no such pool, or its file breaks the schema.
+        The pool does not exist, or its file is invalid.
     """
     path = Path(base_dir or ".") / ref
     if ref.endswith(".jsonl"):
@@ -68,25 +72,25 @@ def load_pool(ref: str, base_dir: Path | None = None) -> tuple[Example, ...]:
     if _is_path(ref):
         return _read(path, ref)
     if ref not in pool_names():
-        reason = f"no exemplar pool {shown(ref)} is shipped{suggestion(ref, pool_names())}"
-        raise SpecError(f"{reason} (a path ends in .json or .jsonl, or contains '/')")
+        reason = f"there is no built-in exemplar pool {shown(ref)}{suggestion(ref, pool_names())}"
+        raise SpecError(f"{reason} (a path must end in .json or .jsonl, or contain '/')")
     return _shipped(ref)
 
 
 def with_absolute_pool(prompt: PromptSpec, base_dir: Path) -> PromptSpec:
-    """Return the prompt with an absolute path of its pool, for use in other folders."""
+    """Return the prompt with the path of its pool made absolute; a pool's name is unchanged."""
     if prompt.examples is None or not _is_path(prompt.examples):
         return prompt
     return prompt.model_copy(update={"examples": str((base_dir / prompt.examples).absolute())})
 
 
 def default_pool() -> tuple[Example, ...]:
-    """Return the pool for nodes and benchmarks that name none; always the same object."""
+    """Return the examples of ``DEFAULT_POOL``, always as the same object."""
     return _shipped(DEFAULT_POOL)
 
 
 def pool_names() -> list[str]:
-    """Return the sorted names of the shipped pools."""
+    """Return the sorted names of the built-in pools."""
     return sorted(path.stem for path in _SHIPPED.glob("*.json"))
 
 
@@ -117,6 +121,6 @@ def _example(row: dict[str, Any], place: str) -> Example:
     spec = parse(ExampleRow, row, place)
     reasoning, mark, answer = without_marks(spec.answer).rpartition("####")
     if not mark or not answer.strip():
-        reason = f"the answer {shown(spec.answer)} does not end in '#### ' and the final answer"
+        reason = f"the answer {shown(spec.answer)} does not end in '#### ' plus the final answer"
         raise SpecError(reason, file=place, path="$.answer")
     return Example(without_marks(spec.question).strip(), reasoning.strip(), answer.strip())

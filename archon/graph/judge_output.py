@@ -1,9 +1,9 @@
-"""Replies of judges: the constraint on the last line, and the reader that parses it.
+"""Output formats of judges: constraints on the last line of a reply, and parsers of replies.
 
-A model with the capability ``constraint`` argues freely and ends with a line that the constraint
-allows; the default templates ask for the same line in words. Other models often deviate from the
-format. So each reader tries the format first, then a few common deviations, and has a result for an
-unreadable reply. All readers run in time linear in the text.
+The default templates ask for a last line such as ``Verdict: correct``. A model with the capability
+``constraint`` argues freely and is then forced to write such a line. Other models often deviate
+from the format, so each parser also accepts a few common deviations. For a reply that it cannot
+read, it returns a neutral result, such as *abstain*. All parsers run in time linear in the text.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from archon.types import Constraint, FreeText, UnitTestMethod, VerdictKind
 
 _MAX_RANKED = 64
-"""Largest number of items in a constrained order."""
+"""Maximum number of candidates in a ranking that a constraint enforces."""
 _MAX_TESTS = 64
-"""Largest number of tests that a constraint can count."""
+"""Maximum number of tests that a constraint enforces."""
 _MAX_TEST_LENGTH = 300
-"""Largest number of characters of one test."""
+"""Maximum number of characters of one test."""
 
 # Prompts number candidates from 1, and these functions return indices from 0. A number of more
 # than five digits cannot be a candidate, because a count is at most 10,000.
@@ -26,7 +26,10 @@ _NUMBER = r"\d{1,5}(?!\d)"
 
 
 def _free_text(label: str, longest: str) -> FreeText:
-    """Return free text up to a label; it reserves one token per byte of the constrained line."""
+    """Let the model write freely up to ``label``, which begins the constrained last line.
+
+    One token per byte of the longest such line is reserved within ``max_tokens``.
+    """
     return FreeText(label, room=len(f"\n{label} {longest}".encode()))
 
 
@@ -47,7 +50,10 @@ def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 
 def ranking_constraint(count: int) -> Constraint | None:
-    """Allow ``Ranking: [2] > [1]``, each candidate once; None for more than ``_MAX_RANKED``."""
+    """Constrain the last line to ``Ranking: [2] > [1]``, in which each candidate occurs once.
+
+    Return None, for no constraint, if there are more than ``_MAX_RANKED`` candidates.
+    """
     if count > _MAX_RANKED:
         return None
     labels = tuple(f"[{number}]" for number in range(1, count + 1))
@@ -63,12 +69,13 @@ _DIGITS = re.compile(r"\d+")
 
 
 def read_ranking(text: str, count: int) -> list[int] | None:
-    """Return the order of ``count`` candidates, best first, as indices from 0; None without one.
+    """Return the ranking of ``count`` candidates as indices from 0, best first, or None.
 
-    It is read from, in this order: the last chain ``[2] > [1]``; the last line, or end of a line
-    after a colon, that is ``2 > 1``, else ``[2], [1]``; a numbered list ``1. [2]``; a text of
-    numbers alone, ``2, 1``. Unknown numbers and repetitions are ignored. Candidates that the text
-    does not mention follow in their original order.
+    The first of these formats that the text contains is used: the last chain ``[2] > [1]``; the
+    last line, or part of a line after a colon, with only ``2 > 1``; the last one with only
+    ``[2], [1]``; a numbered list ``1. [2]``; a text of numbers alone, ``2, 1``. Unknown numbers and
+    repetitions are ignored. Candidates that the text does not mention follow in their original
+    order.
     """
     order = list(dict.fromkeys(i for i in _ranked_numbers(text, count) if 0 <= i < count))
     if not order:
@@ -95,7 +102,7 @@ def _indices(text: str) -> list[int]:
 # ------------------------------------------------------------------------------------ verdicts
 
 VERDICT_CONSTRAINT = _choice("Verdict:", ("correct", "incorrect"))
-"""``Verdict: correct`` or ``Verdict: incorrect``."""
+"""Constrains the last line to ``Verdict: correct`` or ``Verdict: incorrect``."""
 
 _WORDS: dict[VerdictKind, tuple[str, ...]] = {
     "pass": ("pass", "passes", "correct", "right", "true", "yes"),
@@ -120,10 +127,11 @@ _STATED = re.compile(
 
 
 def read_verdict(text: str) -> VerdictKind:
-    """Return a judge's verdict; *abstain* if none can be read.
+    """Return the verdict that a judge's reply states, or *abstain* if it states none.
 
-    It is read from, in this order: the last ``Verdict: correct`` (or a synonym); a last line that
-    is such a word alone; the last statement like "the answer is incorrect".
+    The first of these formats that the text contains is used: the last ``Verdict: correct`` (or a
+    synonym of *correct* or *incorrect*); such a word alone on the last line; the last statement
+    like "the answer is incorrect".
     """
     labelled = _last(_LABELLED, text)
     if labelled is not None:
@@ -147,16 +155,16 @@ def _decision(match: re.Match[str]) -> VerdictKind:
 # --------------------------------------------------------------------------------- preferences
 
 PREFERENCE_CONSTRAINT = _choice("Better:", ("[1]", "[2]"))
-"""``Better: [1]`` or ``Better: [2]``."""
+"""Constrains the last line to ``Better: [1]`` or ``Better: [2]``."""
 
 _PREFERRED = re.compile(r"\bbetter\b[ \t*_]*+:[ \t*_]*+\[?([12])(?!\d)", re.I)
 _BARE_PREFERENCE = re.compile(r"\[?([12])\]?")
 
 
 def read_preference(text: str) -> int | None:
-    """Return the index of the candidate that a judge prefers, 0 or 1; None without a preference.
+    """Return the index, 0 or 1, of the candidate that a judge's reply prefers, or None.
 
-    It is read from the last ``Better: [2]``, else from a last line that is the number alone.
+    The last ``Better: [2]`` is used or, if there is none, a last line with only the number.
     """
     labelled = _last(_PREFERRED, text)
     if labelled is None:
@@ -181,10 +189,10 @@ _ASSERTION = re.compile(rf"^[ \t]*+(?:{_ITEM})?`?(assert\b[^\n]*+)$", re.MULTILI
 
 
 def read_tests(text: str, method: UnitTestMethod, max_tests: int) -> list[str]:
-    """Return the first ``max_tests`` distinct tests of a reply.
+    """Return the first ``max_tests`` distinct unit tests that a reply lists.
 
-    Statements are the items of a list, numbered or with bullets. Assertions are the lines that
-    begin with ``assert``, as items of a list or in a code block.
+    With the method *reason*, tests are the items of a list, numbered or with bullets. With
+    *program*, they are the lines that begin with ``assert``, in a list or a code block.
 
     >>> read_tests("Tests:\\n1. It is even.\\n2. It is even.\\n- It is **large**.", "reason", 5)
     ['It is even.', 'It is **large**.']
@@ -200,7 +208,10 @@ def read_tests(text: str, method: UnitTestMethod, max_tests: int) -> list[str]:
 
 
 def results_constraint(num_tests: int) -> Constraint | None:
-    """Allow ``Tests: [1] pass, [2] fail``, a verdict for each; None for over ``_MAX_TESTS``."""
+    """Constrain the last line to ``Tests: [1] pass, [2] fail``, with a verdict for each test.
+
+    Return None, for no constraint, if there are more than ``_MAX_TESTS`` tests.
+    """
     if num_tests > _MAX_TESTS:
         return None
     numbers = range(1, num_tests + 1)
@@ -214,10 +225,10 @@ _RESULT = re.compile(rf"\[({_NUMBER})\][ \t*:=-]*+(pass|fail)", re.I)
 
 
 def read_results(text: str, count: int) -> list[VerdictKind]:
-    """Return a judge's verdict on each of ``count`` tests; *abstain* if none can be read.
+    """Return a judge's verdict on each of ``count`` tests; *abstain* for tests without one.
 
-    Verdicts are read from the last line ``Tests: [1] pass, [2] fail``, else from every ``[1] pass``
-    in the text. The last one of a number counts.
+    Verdicts are read from the last line ``Tests: [1] pass, [2] fail`` or, if there is none, from
+    the complete text. If a test has several verdicts, the last one counts.
     """
     line = _last(_RESULTS, text)
     results: list[VerdictKind] = ["abstain"] * count
@@ -242,11 +253,11 @@ _HEADINGS = (
 
 
 def read_critiques(text: str, count: int) -> dict[int, str]:
-    """Return the part of the text about each candidate, by index from 0.
+    """Split a critic's reply: return candidate index (from 0) → its part of the text.
 
-    Parts begin at lines with the heading ``[2]``, else ``Candidate 2``, else ``2.``; several parts
-    about one candidate are joined. The result lacks candidates without a part. It is empty for a
-    text without such headings.
+    A part begins at a line that starts with ``[2]``. If no line does, ``Candidate 2`` and then
+    ``2.`` are tried. Several parts about one candidate are joined. A candidate without a part is
+    missing from the result.
     """
     for heading in _HEADINGS:
         parts = _sections(text, list(heading.finditer(text)), count)

@@ -1,4 +1,4 @@
-"""An architecture as a language model."""
+"""``ArchitectureLM``, which makes an architecture usable as a language model."""
 
 from __future__ import annotations
 
@@ -32,24 +32,30 @@ from archon.types import (
 
 _MAX_CACHED = 64
 _PASSED_ON = frozenset({"constraint", "schema", "regex", "closing", "logprobs"})
-"""Capabilities of the output node's model that the architecture has, too."""
+"""Capabilities that the architecture has if the output node's model has them."""
 
 
 class ArchitectureLM:
     """A language model whose samples are runs of an architecture: sample k is run k.
 
     The last message, from the user, is the question; the messages before it are the history. The
-    request's sampling applies to ``sampled_nodes``. Every answer ends before the request's stop
-    strings, regardless of the node that wrote it. ``constraint`` and ``logprobs`` go to an output
-    node that writes the answer, and are refused if it chooses one. An output node that writes
-    streams its tokens; one that chooses sends its text as one delta. Events of the nodes are passed
-    on.
+    request's sampling parameters apply to the nodes in ``sampled_nodes``. Every answer ends before
+    the request's stop strings, no matter which node wrote it.
 
-    ``plan`` comes from the outer graph if the architecture is a node's model (``with_plan``).
+    If the output node writes the answer, it gets the request's ``constraint`` and ``logprobs``, and
+    its tokens are streamed. If it chooses among candidates, such requests are refused, and the
+    answer is streamed as one delta. Events of the nodes are passed on in both cases.
+
+    Parameters
+    ----------
+    architecture
+        The architecture to run.
+    plan
+        Sample indices of the nodes, from the outer graph if the architecture is a node's model.
     """
 
     reasoning_markers: tuple[ReasoningMarkers, ...] = ()
-    """Empty: the models of its nodes separate reasoning from answers."""
+    """Empty, because the models of the nodes have already separated reasoning from answers."""
 
     def __init__(self, architecture: Architecture, plan: SamplePlan | None = None) -> None:
         self.architecture = architecture
@@ -62,7 +68,7 @@ class ArchitectureLM:
         self._uses: dict[tuple[SamplingParams, bool], dict[str, ModelUse]] = {}
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Make ``n`` independent runs at the same time.
+        """Run the architecture ``request.n`` times, concurrently; return one completion per run.
 
         Raises
         ------
@@ -71,7 +77,7 @@ class ArchitectureLM:
         NodeError
             A node failed.
         BudgetError
-            A run used up its budget before it had any candidate.
+            A run used up its budget before any node produced a candidate.
         """
         check_request(request, self.capabilities, self.architecture.name)
         self.check_sampling(request.sampling)
@@ -81,12 +87,12 @@ class ArchitectureLM:
         return await run_all(self._run(request, question, uses, run, on_event) for run in runs)
 
     def check_sampling(self, sampling: SamplingParams) -> None:
-        """Check that all parameters can be passed on to the nodes.
+        """Check that the nodes can apply all parameters.
 
         Raises
         ------
         UnsupportedError
-            Names the parameters that cannot.
+            Some parameters can be set only in the nodes; the error names them.
         """
         refused = [n for n, p in EXTRA_SAMPLERS.items() if p.has_effect(getattr(sampling, n))]
         if refused:
@@ -194,10 +200,10 @@ class ArchitectureLM:
 
 
 class _Stream:
-    """Converter of the events of a run to the events of one sample.
+    """Event handler that turns the events of a run into the events of one sample of the LM.
 
-    It passes on only the token deltas of the answer: those of sample ``answer_index`` of the output
-    node. If that is None, it passes on none.
+    Of the token deltas, it passes on only those of the answer, which is sample ``answer_index`` of
+    the output node. If ``answer_index`` is None, it passes on no token deltas.
     """
 
     def __init__(self, output: str, answer_index: int | None, run: int, on_event: OnEvent) -> None:
@@ -214,19 +220,19 @@ class _Stream:
             self._on_event(TokenDelta(self._run, event.text, is_reasoning=event.is_reasoning))
 
     def finish(self, text: str, reasoning: str) -> None:
-        """Send the answer and its reasoning as one delta each, unless they have been streamed."""
+        """Send the answer and its reasoning as one delta each, unless they were streamed before."""
         if reasoning and not (self._has_reasoning or self._has_text):
             self._on_event(TokenDelta(self._run, reasoning, is_reasoning=True))
         if text and not self._has_text:
             self._on_event(TokenDelta(self._run, text))
 
     def check(self, answer: Answer) -> None:
-        """Check that the streamed sample is the answer.
+        """Check that the sample that was streamed did not fail afterwards.
 
         Raises
         ------
         LMError
-            The streamed sample failed later; its text cannot be withdrawn.
+            It failed. Its text has already been sent and cannot be replaced.
         """
         if not self._has_text:
             return
@@ -241,7 +247,7 @@ def _before(text: str, stops: tuple[str, ...]) -> str:
 
 
 def _completion_of(answer: Answer) -> Completion | None:
-    """Return the completion whose text became the answer."""
+    """Return the completion whose text is the answer; None without an answer."""
     if answer.candidates:
         identity = answer.candidates[0].id
         for completion in answer.trace.nodes[identity.node].completions():

@@ -1,4 +1,4 @@
-"""Mermaid flowcharts of graphs; GitHub and many editors render them."""
+"""Export of a graph as a Mermaid flowchart, which GitHub and many editors render."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MARKUP = frozenset('"#&;<>`\\')
 
 
 def mermaid(graph: Graph) -> str:
-    """Return a flowchart of the question, the nodes with their main parameters and the answer."""
+    """Return the source of a flowchart from the question through all nodes to the answer."""
     names = {node_id: f"n{i}" for i, node_id in enumerate(graph.spec.nodes)}
     lines = ["flowchart TD", '    question(["question"])']
     for node_id, node in graph.spec.nodes.items():
@@ -28,7 +28,7 @@ def mermaid(graph: Graph) -> str:
 
 
 def _label(node_id: str, node: AnyNode) -> Iterator[str]:
-    """Yield the lines of a node's label: id, type and role, parameters in the file, condition."""
+    """Yield the lines of a node's label: id, type and role, parameters, and condition."""
     yield node_id
     yield f"{node.type} · {node.role}" if node.role else node.type
     if parameters := ", ".join(NODE_TYPES[node.type].label(node)):
@@ -44,7 +44,7 @@ def _condition(when: When) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return one printable line with its markup characters as Mermaid's ``#code;``."""
+    """Shorten a line and replace characters with a meaning in Mermaid by ``#code;``."""
     line = "".join(char if char.isprintable() else " " for char in text)
     short = line if len(line) <= _MAX_LABEL else line[:_MAX_LABEL] + "…"
     return "".join(f"#{ord(char)};" if char in _MARKUP else char for char in short)

@@ -1,4 +1,4 @@
-"""The model, sampling and sample indices of each node."""
+"""Model bindings: the model, sampling parameters and sample indices of each node."""
 
 from __future__ import annotations
 
@@ -27,35 +27,37 @@ from archon.types import DEFAULT_SAMPLING, AnswerKind, Example, SamplingParams, 
 
 @dataclass(frozen=True, slots=True)
 class ModelUse:
-    """A node's model with the settings of its requests."""
+    """The model of a node, and the settings of the node's requests to it."""
 
     lm: LM
     sampling: SamplingParams
     sample_range: SampleRange
     logprobs: bool = False
-    """True if a later node reads the likelihood of its texts."""
+    """Request log-probabilities, because a later node reads the likelihood of these texts."""
     thinking: Thinking = NO_THINKING
+    nested: NestedLM | None = None
+    """``lm`` if it is an architecture."""
 
 
 @runtime_checkable
-class NestedLM(Protocol):
-    """An architecture as the model of a node (``archon.graph.lm``)."""
+class NestedLM(LM, Protocol):
+    """An architecture that is the model of a node (``archon.graph.lm.ArchitectureLM``)."""
 
     generates: bool
-    """True if its output node writes the answer, rather than choosing one."""
+    """True if the output node writes the answer, False if it chooses among candidates."""
     sampled_nodes: frozenset[str]
-    """Its nodes that a request's sampling applies to."""
+    """The nodes to which a request's sampling parameters apply."""
 
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
-        """Return its nodes as members of sample groups, for requests with this sampling."""
+        """Return its nodes as members of sample groups, for requests with these parameters."""
         ...
 
-    def with_plan(self, plan: SamplePlan) -> LM:
-        """Return the model with the sample indices that the outer graph's plan assigns to it."""
+    def with_plan(self, plan: SamplePlan) -> NestedLM:
+        """Return a copy that uses the sample indices of ``plan``, made by the outer graph."""
         ...
 
     def with_meter(self, meter: Meter) -> LM:
-        """Return the model for one question of the outer graph, whose budget its nodes share."""
+        """Return a copy for one question, whose nodes also use the budget of the outer graph."""
         ...
 
     def specification(
@@ -65,33 +67,35 @@ class NestedLM(Protocol):
         ...
 
     def check_sampling(self, sampling: SamplingParams) -> None:
-        """Raise ``UnsupportedError`` for parameters that it cannot pass on to its nodes."""
+        """Raise ``UnsupportedError`` if there are parameters that its nodes cannot apply."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Binding:
-    """A node that uses a model, with its resolved settings."""
+    """A node that uses a model, its model, and its settings with defaults filled in."""
 
     node: AskingNode
     lm: LM
     sampling: SamplingParams
     thinking: Thinking
     group: Hashable
-    """Equal for nodes of one sample group, if they also share a sampling."""
+    """Equal for nodes that form a sample group if their sampling parameters are equal, too."""
+    nested: NestedLM | None
+    """The model if it is an architecture."""
 
 
 class Models:
-    """The models of an architecture's nodes.
+    """The models of an architecture's nodes, with the settings of their requests.
 
-    A request to the architecture may have its own sampling, which applies to ``sampled_nodes``. Its
-    temperature, top-p and ``max_tokens`` replace a node's. Its stop strings are added to the
-    node's, which may mark the end of a format that the prompt asks for.
+    A request to the architecture may have its own sampling parameters, which apply to
+    ``sampled_nodes``. Its temperature, top-p and ``max_tokens`` replace those of the node. Its stop
+    strings are added to the node's, which may mark the end of a format that the prompt asks for.
 
     Raises
     ------
     GraphError
-        A node's sampling has parameters that its model, an architecture, does not support.
+        A node's sampling parameters or limit on reasoning cannot be applied by its model.
     """
 
     def __init__(
@@ -103,73 +107,77 @@ class Models:
     ) -> None:
         self._spec = graph.spec
         self.sampled_nodes = _sampled_nodes(graph.spec)
-        """The nodes that a request's sampling applies to."""
+        """The nodes to which a request's sampling parameters apply."""
         self._writers_with_logprobs = _writers_with_logprobs(graph)
         self._bindings: dict[str, _Binding] = {}
         for name, node, role in graph.spec.asking_nodes():
             card, lm, thinking = cards.get(role), lms[role], node.thinking_params()
             sampling = _own_sampling(node, card)
             _check_thinking(name, thinking, sampling)
-            if isinstance(lm, NestedLM):
-                _check_nested(name, lm, sampling)
+            nested = lm if isinstance(lm, NestedLM) else None
+            if nested is not None:
+                _check_nested(name, nested, sampling)
             if card is not None:
                 thinking = thinking.over(card.thinking_params())
             model = id(lm) if card is None else card.model_dump_json()
             method = NODE_TYPES[node.type].method_name(node)
             group = (node.type, method, model, prompts[name].key, thinking.key)
-            self._bindings[name] = _Binding(node, lm, sampling, thinking, group)
+            self._bindings[name] = _Binding(node, lm, sampling, thinking, group, nested)
 
     @property
     def generates(self) -> bool:
-        """True if the output node writes the answer, rather than choosing one."""
+        """True if the output node writes the answer, False if it chooses among candidates."""
         node = self._spec.nodes[self._spec.output]
         effects = NODE_TYPES[node.type].effects
         if not effects.writes or (node.inputs and not effects.replaces):
             return False  # a generator that reads candidates passes them on before its own
-        lm = self._bindings[self._spec.output].lm
-        return lm.generates if isinstance(lm, NestedLM) else True
+        nested = self._bindings[self._spec.output].nested
+        return True if nested is None else nested.generates
 
     @property
     def output_capabilities(self) -> frozenset[str]:
-        """The capabilities of the output node's model, if that node writes the answer."""
+        """The capabilities of the output node's model; none if that node does not write."""
         return self._bindings[self._spec.output].lm.capabilities if self.generates else frozenset()
 
     def uses(self, sampling: SamplingParams, plan: SamplePlan | None = None) -> dict[str, ModelUse]:
-        """Return each node's model and settings for a request with this sampling.
+        """Return node → its model and settings, for a request with these sampling parameters.
 
-        ``plan`` comes from the outer graph of a nested architecture; by default the architecture
-        makes its own.
+        ``plan`` has the sample indices of the nodes. It is made here by default, and by the outer
+        graph for a nested architecture.
         """
         if plan is None:
             plan = plan_samples(self.members(sampling))
         uses: dict[str, ModelUse] = {}
         for name, binding in self._bindings.items():
-            lm = binding.lm
+            nested = binding.nested
+            if nested is not None:
+                nested = nested.with_plan(nested_plan(plan, name))
             uses[name] = ModelUse(
-                lm.with_plan(nested_plan(plan, name)) if isinstance(lm, NestedLM) else lm,
+                nested or binding.lm,
                 self._requested_sampling(name, sampling),
                 plan[(name,)],
                 name in self._writers_with_logprobs,
                 binding.thinking,
+                nested,
             )
         return uses
 
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
-        """Return the nodes as members of sample groups, in the order of declaration."""
+        """Return the nodes as members of sample groups, in the order of the file."""
         return tuple(
             self._member(name, binding, sampling) for name, binding in self._bindings.items()
         )
 
     def _member(self, name: str, binding: _Binding, requested: SamplingParams) -> Member:
         sampling = self._requested_sampling(name, requested)
-        node, lm = binding.node, binding.lm
+        node, nested = binding.node, binding.nested
         writes = NODE_TYPES[node.type].effects.writes
         count = method_of(node).calls(node, 1).count if writes else 1
-        nested = lm.members(sampling) if isinstance(lm, NestedLM) else None
-        return Member(name, (binding.group, sampling), count, nested)
+        members = None if nested is None else nested.members(sampling)
+        return Member(name, (binding.group, sampling), count, members)
 
     def _requested_sampling(self, name: str, requested: SamplingParams) -> SamplingParams:
-        """Return a node's sampling, changed by the request where it applies."""
+        """Return a node's sampling parameters, changed by a request if it applies to the node."""
         own = self._bindings[name].sampling
         if name not in self.sampled_nodes:
             return own
@@ -183,10 +191,10 @@ class Models:
 
 
 def _sampled_nodes(spec: ArchitectureSpec) -> frozenset[str]:
-    """Return the nodes that a request's sampling applies to.
+    """Return the nodes to which a request's sampling parameters apply.
 
-    By default these are the generators, which read the question, and the output node if it writes
-    text. The file may choose one of the two, or none.
+    By default these are the generators, and the output node if it writes text. With the key
+    ``serve.request_sampling``, a file chooses only the generators, only the output node, or none.
     """
     effects = {name: NODE_TYPES[node.type].effects for name, node in spec.nodes.items()}
     writers = {name for name, effect in effects.items() if effect.writes}
@@ -204,15 +212,16 @@ def _sampled_nodes(spec: ArchitectureSpec) -> frozenset[str]:
 
 
 def _writers_with_logprobs(graph: Graph) -> frozenset[str]:
-    """Return the nodes that must return log-probabilities with their texts."""
+    """Return the nodes that must request log-probabilities, because a later node reads them."""
     readers = [name for name, node in graph.spec.nodes.items() if reads_of(node).likelihoods]
     return frozenset(writer for reader in readers for writer in graph.flow.arriving[reader].counts)
 
 
 def _own_sampling(node: AskingNode, card: ModelCard | None) -> SamplingParams:
-    """Return the node's values over its card's over the default; without a card, the node's alone.
+    """Return a node's sampling parameters.
 
-    A custom LM or an architecture chooses the parameters that are left open.
+    Parameters that the node does not set have the values of its model's card, else the defaults. If
+    the model has no card (a custom LM or an architecture), they stay unset, and the model chooses.
     """
     own = SamplingParams() if node.sampling is None else node.sampling.params()
     if card is None:
@@ -222,7 +231,7 @@ def _own_sampling(node: AskingNode, card: ModelCard | None) -> SamplingParams:
 
 
 def _check_thinking(name: str, thinking: Thinking, sampling: SamplingParams) -> None:
-    """Raise ``GraphError`` for a limit on reasoning that cannot be applied."""
+    """Raise ``GraphError`` if a node's ``max_thinking_tokens`` cannot be applied."""
     most = thinking.max_tokens
     if most is None:
         return
@@ -231,8 +240,8 @@ def _check_thinking(name: str, thinking: Thinking, sampling: SamplingParams) -> 
         raise GraphError("a beam search cannot limit the tokens of its reasoning", path=path)
     if sampling.max_tokens is not None and most >= sampling.max_tokens:
         reason = (
-            f"{most} tokens of reasoning leave none for an answer: max_tokens, which limits both "
-            f"together, is {sampling.max_tokens}"
+            f"{most} tokens of reasoning leave none for an answer, because max_tokens limits both "
+            f"together to {sampling.max_tokens}; set this lower, or max_tokens higher"
         )
         raise GraphError(reason, path=path)
 
@@ -244,6 +253,6 @@ def _check_nested(name: str, lm: NestedLM, sampling: SamplingParams) -> None:
     except UnsupportedError as error:
         raise GraphError(error.reason, path=path) from None
     if sampling != SamplingParams() and not lm.sampled_nodes:
-        reason = "this node's model is an architecture that ignores the sampling of requests"
+        reason = "this node's model is an architecture that ignores requests' sampling parameters"
         hint = "remove this key, or change serve.request_sampling in that architecture"
         raise GraphError(f"{reason}; {hint}", path=path)

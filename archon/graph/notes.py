@@ -1,4 +1,4 @@
-"""Notes on an answer, from the marks that nodes put on its candidate."""
+"""Notes on how an answer was chosen, from the marks in its candidate's annotations."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from archon.types import Annotation, AnswerKind, Candidate
 
 NO_VALUE = "no_value"
-"""The mark of a candidate that stands for a choice among candidates without a value."""
+"""The mark of a candidate that a node chose although no candidate had a value."""
 UNVERIFIED = "unverified"
-"""The mark of a failed candidate that a verifier passes on."""
+"""The mark of the candidates that a verifier passes on although all of them failed."""
 
 _LACKING: dict[AnswerKind, str] = {
     "number": "states a number",
@@ -19,17 +19,17 @@ _LACKING: dict[AnswerKind, str] = {
 
 
 def no_value_mark(node: str, outcome: str) -> Annotation:
-    """Return the mark of a node whose candidates have no value; ``outcome`` is its choice."""
+    """Return the mark of a node whose candidates have no value; ``outcome`` says what it did."""
     return Annotation(node, "mark", NO_VALUE, outcome)
 
 
 def unverified_mark(node: str) -> Annotation:
-    """Return the mark of a verifier that passes on failed candidates."""
+    """Return the mark of a verifier that passes on all candidates, because all of them failed."""
     return Annotation(node, "mark", UNVERIFIED, "no candidate passes the verifier; all are kept")
 
 
 def notes(candidates: Sequence[Candidate], answer: AnswerKind) -> tuple[str, ...]:
-    """Return the notes on the answer, which is the first candidate of the output node."""
+    """Return the notes on the answer, which is the first of the output node's candidates."""
     if not candidates:
         return ("no candidate reached the output",)
     marks = (mark for mark in candidates[0].annotations if mark.kind == "mark")

@@ -1,13 +1,14 @@
 """Allocation of sample indices to nodes.
 
-A sample is a function of (seed, model, prompt, sampling, k), not of a node's name: two nodes with
-the same request and the same k get the same text. So nodes equal in type, method, model, prompt and
-sampling form a *group*. Its members get consecutive ranges of k, in the order of declaration; run j
-of an architecture adds j times the group's total. Ten equal generators then give ten different
-texts, and two architectures that ask for the same samples get the same texts.
+A sample depends on (seed, model, prompt, sampling parameters, k) and not on the node's name: two
+nodes with the same request and the same sample index k get the same text. Nodes with the same type,
+method, model, prompt and sampling parameters therefore form a *group*, whose members get
+consecutive ranges of k, in the order of the file. Run j of an architecture adds j times the total
+of the group. Ten equal generators thus write ten different texts, and two architectures that
+request the same samples get the same texts.
 
-The nodes of a nested architecture belong to the same groups as the outer nodes. They take the
-position of the node whose model the architecture is, once for each sample of that node.
+The nodes of a nested architecture belong to the same groups as the outer nodes. Their ranges come
+where the node that contains the architecture is declared, once for each sample of that node.
 """
 
 from __future__ import annotations
@@ -16,38 +17,38 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 Path = tuple[str, ...]
-"""The names of the outer nodes, then the node's name."""
+"""The names of the nodes around a nested node, outermost first, then its own name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A node as a member of its group."""
+    """A node as a member of a sample group."""
 
     node: str
     group: Hashable
     """Equal for nodes of one group."""
     count: int
-    """Samples of one run; 1 for a judge."""
+    """Number of samples that the node makes in one run; 1 for a judge."""
     nested: tuple[Member, ...] | None = None
     """The members of the architecture that is this node's model, if any."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRange:
-    """The sample indices of one node, which start at ``start(run)``."""
+    """The sample indices of one node; ``start(run)`` is the first one of a run."""
 
     first: int
-    """The start of run 0."""
+    """The first index of run 0."""
     total: int
-    """Distance between the starts of outermost runs: the samples of the group in one run."""
+    """Step from one run of the outermost architecture to the next: the samples of the group."""
     steps: tuple[tuple[int, int], ...] = ()
-    """For a nested node, innermost first: (samples of the outer node, step for each)."""
+    """For each outer node, innermost first: (its samples, step from one sample to the next)."""
 
     def start(self, run: int) -> int:
-        """Return the first sample index of a run of the node's own architecture.
+        """Return the node's first sample index in a run of the architecture that contains it.
 
-        The runs of a nested architecture are numbered consecutively: an outer node with m samples
-        asks in its run j for the runs j·m to j·m + m - 1.
+        The runs of a nested architecture are numbered consecutively: if the outer node makes m
+        samples, its run j consists of the runs j·m to j·m + m - 1 of the nested architecture.
         """
         start = self.first
         for samples, step in self.steps:
@@ -60,20 +61,20 @@ SamplePlan = Mapping[Path, SampleRange]
 
 
 def plan_samples(members: Sequence[Member]) -> SamplePlan:
-    """Return the sample indices of every node, including nested ones."""
+    """Return path → sample indices of every node, including nested ones."""
     ranges, totals = _ranges(members)
     return {path: replace(span, total=totals[group]) for path, (group, span) in ranges.items()}
 
 
 def nested_plan(plan: SamplePlan, node: str) -> SamplePlan:
-    """Return the part of a plan for the architecture that is the model of ``node``."""
+    """Return the plan of the architecture that is the model of ``node``, from the outer plan."""
     return {path[1:]: span for path, span in plan.items() if len(path) > 1 and path[0] == node}
 
 
 def _ranges(
     members: Sequence[Member],
 ) -> tuple[dict[Path, tuple[Hashable, SampleRange]], dict[Hashable, int]]:
-    """Return each node's group and range in one run, and the samples of each group in one run."""
+    """Return path → (group, range in one run), and group → its number of samples in one run."""
     ranges: dict[Path, tuple[Hashable, SampleRange]] = {}
     totals: dict[Hashable, int] = {}
 

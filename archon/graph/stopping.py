@@ -1,11 +1,10 @@
 """Early stopping of a generator whose samples vote: ``stop_when``.
 
-Adaptive-Consistency (Aggarwal et al. 2023, arXiv 2305.11860): let a and b be the votes of the two
-most frequent values. The posterior of the first value's share of the two, under a uniform prior, is
-Beta(a + 1, b + 1). The first value is the more frequent one in the long run with the probability
-that this share is above one half. By the identity of the incomplete beta function and the binomial
-sum (Abramowitz and Stegun, 26.5.24) this is P(X ≤ a) for X ~ Binomial(a + b + 1, 1/2), which
-integer arithmetic computes.
+This is Adaptive-Consistency (Aggarwal et al. 2023, arXiv 2305.11860). Let the two most frequent
+values have a and b votes. Under a uniform prior, the share of the first value among these votes has
+the posterior Beta(a + 1, b + 1). The first value wins in the long run if its share is above one
+half. The probability of that equals P(X ≤ a) for X ~ Binomial(a + b + 1, 1/2) (Abramowitz and
+Stegun, 26.5.24), which is computed in integer arithmetic.
 """
 
 from __future__ import annotations
@@ -20,10 +19,11 @@ from archon.spec.architecture import StopWhen
 
 
 def is_settled(rule: StopWhen, values: Sequence[str | None], num_left: int) -> bool:
-    """Return True if a vote on ``values`` needs none of the ``num_left`` remaining samples.
+    """Return True if the remaining ``num_left`` samples are not needed to decide the vote.
 
-    A sample without a value has no vote. With a confidence of 1 the rule is exact: the remaining
-    samples cannot change the winner. The value that came first wins a tie.
+    With a confidence of 1, this means that they cannot change the winner. Otherwise, the leading
+    value is the more frequent one with at least that probability. Values of None do not vote. The
+    value that came first wins a tie.
     """
     votes = Counter(value for value in values if value is not None)
     if not votes:
@@ -41,7 +41,7 @@ def is_settled(rule: StopWhen, values: Sequence[str | None], num_left: int) -> b
 
 @lru_cache(maxsize=4096)
 def probability_of_lead(votes: int, next_votes: int) -> float:
-    """Return the probability that the value with ``votes`` is the more frequent of the two."""
+    """Return the probability that a value with ``votes`` beats the next in the long run."""
     trials = votes + next_votes + 1
     # Sum the shorter tail. Divide integers, because both may overflow a float.
     ways, tail = 1, 0
@@ -52,10 +52,11 @@ def probability_of_lead(votes: int, next_votes: int) -> float:
 
 
 def expected_samples(rule: StopWhen, samples: int, agreement: float) -> float:
-    """Return the expected number of samples if a share ``agreement`` of them gives one value.
+    """Return the expected number of samples until ``rule`` stops, out of at most ``samples``.
 
-    All others are assumed to agree on one other value. More than ``_MAX_ROUNDS`` rounds are
-    approximated by longer ones, which overestimates the number.
+    A sample has the leading value with probability ``agreement``; all other samples are assumed to
+    have one common value. If there are more than ``_MAX_ROUNDS`` rounds, fewer and longer ones are
+    assumed, which overestimates the number.
     """
     step = max(rule.round, -(-samples // _MAX_ROUNDS))
     open_states = {(0, 0): 1.0}  # votes of both values, unsettled → probability
@@ -86,7 +87,7 @@ _NEGLIGIBLE = 1e-6
 
 
 def _binomial(trials: int, k: int, share: float) -> float:
-    """Return P(X = k) for X ~ Binomial(trials, share), by logarithms: the factors may overflow."""
+    """Return P(X = k) for X ~ Binomial(trials, share), by logarithms to avoid an overflow."""
     if share in (0, 1):
         return float(k == trials * share)
     ways = lgamma(trials + 1) - lgamma(k + 1) - lgamma(trials - k + 1)
@@ -94,7 +95,10 @@ def _binomial(trials: int, k: int, share: float) -> float:
 
 
 def _lead_needed(rule: StopWhen, num_sampled: int, num_left: int) -> int:
-    """Return the fewest votes that settle the lead of a value over the only other one."""
+    """Return the smallest number of votes with which a value beats the only other one for good.
+
+    ``num_sampled`` samples have voted for one of the two values; ``num_left`` are left.
+    """
 
     def settles(votes: int) -> bool:
         if rule.confidence < 1:

@@ -1,7 +1,7 @@
-"""Order and reachability in a graph, given as node → the nodes that it reads.
+"""Topological order and reachability of a graph, given as node → the nodes that it reads.
 
-Every command that reads an architecture runs this module, so it avoids networkx, which is slow to
-import. Only the search for a cycle uses networkx.
+Every command that loads an architecture uses this module, so it does not import networkx, which is
+slow to import. Only the search for a cycle does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ Edges = Mapping[str, Sequence[str]]
 
 
 def topological_order(edges: Edges) -> list[str]:
-    """Return every node after the nodes it reads; among ready ones, in the order of ``edges``.
+    """Return the nodes in an order in which each comes after the nodes that it reads.
+
+    If several nodes could be next, the one that comes first in ``edges`` is chosen.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def reversed_edges(edges: Edges) -> dict[str, list[str]]:
 
 
 def reachable(edges: Edges, starts: Iterable[str]) -> set[str]:
-    """Return the nodes and all nodes that can be reached from them along the edges."""
+    """Return ``starts`` and all nodes that can be reached from them along ``edges``."""
     found: set[str] = set()
     ahead = list(starts)
     while ahead:

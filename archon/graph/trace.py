@@ -1,6 +1,6 @@
 """Trace of a run: the inputs, calls and outputs of every node.
 
-All times are in seconds. Start times count from the start of the run.
+All times are in seconds. Start times are measured from the start of the run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VERSION = 1
 
 @dataclass(slots=True)
 class CallTrace:
-    """One request to a model, with all completions."""
+    """One request to a model, with all of its completions."""
 
     messages: tuple[Message, ...]
     sampling: SamplingParams
@@ -53,30 +53,30 @@ class NodeTrace:
     calls: list[CallTrace] = field(default_factory=list)
     outputs: tuple[Candidate, ...] = ()
     dropped: tuple[Candidate, ...] = ()
-    """Candidates that it judged and did not pass on, with its judgement."""
+    """Candidates that the node judged and did not pass on, with the annotations that it made."""
     tests: tuple[UnitTest, ...] = ()
-    """Unit tests that it wrote."""
+    """Unit tests that the node wrote."""
     seconds: float = 0.0
     bypassed: bool = False
-    """Its ``when`` was false, so its inputs were passed on."""
+    """True if the node did not run, because its ``when`` was false, and passed on its inputs."""
     cut: Limit | None = None
-    """The limit of the budget that was reached. A generator or fuser then made fewer samples; any
-    other node passed on its inputs."""
+    """The limit of the budget that the node reached, or None. A generator or fuser that reaches a
+    limit makes fewer samples; any other node passes on its inputs."""
 
     @property
     def usage(self) -> Usage:
-        """The usage of all its calls."""
+        """The total usage of the node's calls."""
         return total_usage(self.completions())
 
     @property
     def num_samples(self) -> int:
-        """Samples that it requested; 0 for a node that writes no candidates."""
+        """Number of samples that the node requested; 0 for a node that writes no candidates."""
         writes = NODE_TYPES[self.type].effects.writes
         return sum(1 for _ in self.completions()) if writes else 0
 
     @property
     def num_failed_samples(self) -> int:
-        """Samples that failed while others of the node succeeded."""
+        """Number of samples that failed, while other samples of the node succeeded."""
         return sum(completion.error is not None for completion in self.completions())
 
     def completions(self) -> Iterator[Completion]:
@@ -86,7 +86,7 @@ class NodeTrace:
 
 @dataclass(slots=True)
 class Trace:
-    """One run of an architecture on one question."""
+    """The record of one run: an architecture's work on one question."""
 
     architecture: str
     question: Question
@@ -94,12 +94,12 @@ class Trace:
     run: int
     output: str
     nodes: dict[str, NodeTrace] = field(default_factory=dict)
-    """In the order in which the nodes started."""
+    """Node → its trace, in the order in which the nodes started."""
     seconds: float = 0.0
 
     @property
     def usage(self) -> Usage:
-        """The usage of all nodes."""
+        """The total usage of all nodes."""
         return total_usage(self.completions())
 
     @property
@@ -109,43 +109,46 @@ class Trace:
 
     @property
     def num_reasoning_cut_off(self) -> int:
-        """Completions whose reasoning was cut off, including those of nested architectures."""
+        """Number of completions whose reasoning was cut off, also in nested architectures."""
         return sum(map(_num_cut_off, self.completions()))
 
     @property
     def limited_by(self) -> Limit | None:
-        """The first limit of the budget that cut a node short; None if no limit did."""
+        """The limit of the budget that cut the run short (``"tokens"``, for example), or None.
+
+        If nodes reached several limits, this is that of the node that started first.
+        """
         return next((node.cut for node in self.nodes.values() if node.cut is not None), None)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Remarks on the choice of the answer (``archon.graph.notes``)."""
+        """Remarks on how the answer was chosen (``archon.graph.notes``)."""
         output = self.nodes.get(self.output)
         return () if output is None else notes(output.outputs, self.question.answer)
 
     @property
     def num_samples(self) -> int:
-        """Samples that the nodes requested, including those of nested architectures."""
+        """Number of samples that the nodes requested, including nested architectures."""
         return sum(node.num_samples for node in self.nodes.values()) + sum(
             trace.num_samples for trace in self._nested()
         )
 
     @property
     def num_failed_samples(self) -> int:
-        """Samples that failed, including those of nested architectures."""
+        """Number of samples that failed, including nested architectures."""
         return sum(node.num_failed_samples for node in self.nodes.values()) + sum(
             trace.num_failed_samples for trace in self._nested()
         )
 
     def _nested(self) -> Iterator[Trace]:
-        """Yield the traces of nested architectures."""
+        """Yield the traces of the nested architectures' runs."""
         for completion in self.completions():
             if isinstance(completion.trace, Trace):
                 yield completion.trace
 
     @property
     def prompts(self) -> dict[str, int]:
-        """Digest → tokens of every distinct prompt."""
+        """Digest of each distinct prompt → its number of tokens."""
         return {d: tokens for c in self.completions() for d, tokens in c.prompts.items()}
 
     def completions(self) -> Iterator[Completion]:
@@ -153,7 +156,7 @@ class Trace:
         return (completion for node in self.nodes.values() for completion in node.completions())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the trace as plain data."""
+        """Return the trace as JSON-serializable data."""
         question = self.question
         return {
             "version": VERSION,
@@ -177,7 +180,7 @@ class Trace:
 
 
 def candidate_json(candidate: Candidate) -> dict[str, Any]:
-    """Return a candidate as plain data."""
+    """Return a candidate as JSON-serializable data."""
     return {
         "id": _fields(candidate.id),
         "text": candidate.text,

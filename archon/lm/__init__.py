@@ -1,7 +1,7 @@
 """Language models: the interface, its implementations, and lazy opening.
 
-Read ``base`` (the interface), ``factory`` and ``lazy`` (a card becomes a model), then the
-implementations: ``openai`` (servers), ``local`` (the engine), ``scripted`` (no weights). ``pool``
-stores samples on disk. ``openai`` and ``local``, which import httpx and torch, are imported only if
-a card needs them.
+``base`` defines the interface. ``factory`` and ``lazy`` open the model that a card describes:
+``openai`` (a model on a server), ``local`` (a model in the local engine) or ``scripted`` (a fake
+model without weights). ``pool`` stores samples on disk. ``openai`` imports httpx and ``local``
+imports torch, so both are imported only when a card needs them.
 """

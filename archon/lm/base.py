@@ -1,7 +1,7 @@
-"""The language-model interface and its optional abilities.
+"""The language-model interface (``LM``) and optional extensions of it.
 
-Everything that answers a request is an ``LM``: the scripted model, a remote server, the local
-engine and an architecture. The ``Supports…`` protocols are optional.
+Scripted models, models on servers, models in the local engine, and architectures implement ``LM``.
+A model may also implement some of the other protocols, such as ``SupportsStatus``.
 """
 
 from __future__ import annotations
@@ -26,42 +26,46 @@ from archon.types import (
 CAPABILITIES: dict[str, str] = {
     "chat": "reads turns of a conversation through a chat template",
     "logprobs": "returns the log-probability of each generated token",
-    "choices": "scores given continuations without generating",
-    "constraint": "satisfies any constraint, also after free text",
+    "choices": "scores given continuations without generating text",
+    "constraint": "satisfies any constraint on the text or on its end",
     "schema": "satisfies a JSON schema on the complete text; `constraint` includes it",
     "regex": "satisfies a regular expression on the complete text; `constraint` includes it",
     "closing": "satisfies a constraint on its last line after free text; `constraint` includes it",
     "stream": "sends token deltas while it generates",
-    "beams": "finds the likeliest texts by beam search",
-    "thinking": "turns thinking on or off as requested, and takes `template_variables`",
+    "beams": "finds the most likely texts by beam search",
+    "thinking": "turns thinking on or off as requested, and accepts `template_variables`",
     "thinking_budget": "reasons for at most `max_thinking_tokens` tokens",
-    "reward": "scores texts and generates none (``archon.lm.reward``)",
-    "embed": "embeds texts and generates none (``archon.lm.embedding``)",
+    "reward": "scores texts but generates none (``archon.lm.reward``)",
+    "embed": "embeds texts but generates none (``archon.lm.embedding``)",
 }
+"""Name of each capability → its meaning, for errors."""
 NO_THINKING = Thinking()
-"""No request about thinking: the model decides."""
+"""Thinking parameters that leave everything to the model's defaults."""
 LM_CAPABILITIES = frozenset(CAPABILITIES) - {"reward", "embed"}
-"""Possible capabilities of a model that generates text."""
+"""All capabilities that a model that generates text may have."""
 MAX_CLOSING_ITEMS = 5
-"""Maximum length of an order after free text that ``closing`` supports. A request to a server lists
-all orders: 120 for 5 items."""
+"""Maximum number of items in a ranking (``Constraint.order_of``) that ``closing`` supports.
+
+A request to a server lists all orders of the items: 120 for 5 items."""
 TEMPLATE_TOKENS = 256
+"""Upper bound for the tokens that a chat template adds to a prompt, for ``most_prompt_tokens``."""
 MESSAGE_TOKENS = 16
+"""Upper bound for the tokens that a chat template adds to each message."""
 
 
 @runtime_checkable
 class LM(Protocol):
     """A language model, or a program with the same interface.
 
-    ``generate`` returns ``request.n`` completions in the order of their samples, which are numbered
-    from ``request.first_draw``. A sample that failed has its ``error`` set; at least one succeeded.
-    The call may be cancelled at any await, and none of its work continues after that. ``on_event``
-    is called in the event loop's thread.
+    ``generate`` returns ``request.n`` completions in the order of their sample numbers, which start
+    at ``request.first_draw``. If some samples fail, they are returned with their ``error`` set. The
+    call may be cancelled at any await; all its work then stops. ``on_event`` is called in the event
+    loop's thread.
 
     Raises
     ------
     LMError
-        No sample succeeded, or the model lacks a capability that the request needs.
+        Every sample failed, or the model lacks a capability that the request needs.
     """
 
     capabilities: frozenset[str]
@@ -78,8 +82,8 @@ class SupportsDrawKey(Protocol):
     def draw_key(self, request: Request) -> str | None:
         """Return a key for everything that a request's samples depend on, except their numbers.
 
-        Return None if a sample also depends on something else, such as the other samples of the
-        request.
+        Return None if no key can identify the samples, for example because each of them also
+        depends on the other samples of the request.
 
         Raises
         ------
@@ -91,18 +95,18 @@ class SupportsDrawKey(Protocol):
 
 @runtime_checkable
 class SupportsPromptCount(Protocol):
-    """An LM that can count the tokens of a prompt in advance."""
+    """An LM that can count the tokens of a prompt before it generates."""
 
     async def prompts_of(
         self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
     ) -> Mapping[str, int] | None:
-        """Return digest → tokens of the prompt; see the function ``prompts_of``."""
+        """Return the prompt's digest and number of tokens; see the function ``prompts_of``."""
         ...
 
 
 @runtime_checkable
 class SupportsStatus(Protocol):
-    """An LM that reports what it is doing."""
+    """An LM that reports its status, such as how many requests are running."""
 
     def status(self) -> ModelStatus | None:
         """Return the current status; any thread may call this at any time."""
@@ -124,17 +128,17 @@ class SplitsReasoning(Protocol):
 
     @property
     def reasoning_markers(self) -> tuple[ReasoningMarkers, ...]:
-        """The markers around its reasoning."""
+        """The markers around the model's reasoning."""
         ...
 
 
 def check_request(request: Request, capabilities: frozenset[str], model: str) -> None:
-    """Refuse a request that is invalid or needs a capability that the model lacks.
+    """Check that a request is valid and needs only capabilities that the model has.
 
     Raises
     ------
     UnsupportedError
-        Names the model and the fault, such as the missing capability.
+        The request is invalid, or the model lacks a capability. The error names ``model``.
     """
     if request.n < 1 or request.first_draw < 0:
         raise UnsupportedError(f"{model}: n must be at least 1 and first_draw at least 0")
@@ -157,7 +161,7 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
 
 
 def supports(capabilities: frozenset[str], constraint: Constraint) -> bool:
-    """Return True if a model with these capabilities supports the constraint."""
+    """Return True if a model with these capabilities can satisfy the constraint."""
     if "constraint" in capabilities:
         return True
     is_schema, items = constraint.json_schema is not None, constraint.order_of
@@ -169,7 +173,7 @@ def supports(capabilities: frozenset[str], constraint: Constraint) -> bool:
 def with_defaults(
     request: Request, sampling: SamplingParams, thinking: Thinking = NO_THINKING
 ) -> Request:
-    """Return the request with a model's defaults for the values that it does not set."""
+    """Return the request, with a model's defaults for the parameters that it does not set."""
     return replace(
         request,
         sampling=request.sampling.over(sampling),
@@ -184,17 +188,19 @@ async def close(model: object) -> None:
 
 
 def status_of(lm: LM) -> ModelStatus | None:
-    """Return the status of an LM; None if it reports none."""
+    """Return the status of an LM; None if it does not report its status."""
     return lm.status() if isinstance(lm, SupportsStatus) else None
 
 
 async def prompts_of(
     lm: LM, messages: Sequence[Message], thinking: Thinking = NO_THINKING
 ) -> Mapping[str, int] | None:
-    """Return digest → number of tokens of the messages' prompt, as in ``Completion.prompts``.
+    """Count the tokens of the prompt that ``messages`` result in, without generating.
 
-    The chat template may also read ``thinking``. Return None if the LM cannot count in advance,
-    such as a server with an unknown tokenizer; ``most_prompt_tokens`` is then an upper bound.
+    Returns
+    -------
+    Digest of the prompt → its number of tokens, as in ``Completion.prompts``. None if the LM cannot
+    count them, such as a server with an unknown tokenizer; use ``most_prompt_tokens`` instead.
     """
     if not isinstance(lm, SupportsPromptCount):
         return None
@@ -204,10 +210,10 @@ async def prompts_of(
 
 
 def most_prompt_tokens(messages: Sequence[Message]) -> int:
-    """Return an upper bound on a prompt's tokens: one per byte, and some for the chat template.
+    """Return an upper bound for the number of tokens in a prompt.
 
-    A token of a byte-level vocabulary has at least one byte. A template adds a few tokens around
-    each message, and some templates add a system message.
+    It assumes one token per byte, plus a fixed number for the chat template: a template adds a few
+    tokens around each message, and some templates add a system message.
     """
     num_bytes = sum(len(m.content.encode("utf-8", "surrogatepass")) for m in messages)
     return num_bytes + TEMPLATE_TOKENS + MESSAGE_TOKENS * len(messages)

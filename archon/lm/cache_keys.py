@@ -1,4 +1,4 @@
-"""Digests of prompts and of requests, and hashes of samples."""
+"""Keys of the sample pool: digests of prompts and requests; and hashes that seed samples."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from archon.types import Message, Request, sampling_values
 
 
 def prompt_digest(model: str, messages: Sequence[Message]) -> str:
-    """Return the digest of a prompt for a model whose tokens are unknown: 32 hex digits."""
+    """Return the digest of a prompt's text, for a model whose tokens are unknown.
+
+    It has 32 hex digits.
+    """
     parts = [model]
     for message in messages:
         parts += (message.role, message.content)
-    # Lengths distinguish different splits of the same text.
+    # The lengths distinguish messages that only split the same text differently.
     text = f"{list(map(len, parts))}{''.join(parts)}"
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
@@ -33,11 +36,11 @@ def request_digest(
     Parameters
     ----------
     model
-        Identifies the model and its settings; must be JSON data.
+        JSON data that identify the model and its settings.
     prompt
         Digest of the prompt.
     request
-        A request with every value of its sampling set.
+        A request whose sampling parameters are all set.
     markers
         The markers around the model's reasoning.
     """
@@ -47,10 +50,10 @@ def request_digest(
         model,
         prompt,
         request.seed,
-        # As floats, since 1 and 1.0 sample alike.
+        # As floats, since 1 and 1.0 have the same effect.
         {k: float(v) if isinstance(v, int) else v for k, v in sampling.items()},
         request.choices,
-        # Keys of a schema are not sorted: a model writes them in the schema's order.
+        # The keys of a schema are not sorted, since a model writes them in the schema's order.
         None
         if constraint is None
         else [constraint.json_schema, constraint.regex, constraint.order_of],
@@ -65,6 +68,9 @@ def request_digest(
 
 
 def sample_hash(prompt: str, seed: int, sample: int, *, bits: int) -> int:
-    """Return a hash of prompt, seed and sample below 2 ** ``bits``, where ``bits`` ≤ 64."""
+    """Return a hash of the prompt's digest, the seed and the sample's number.
+
+    It is at least 0 and less than 2 ** ``bits``; ``bits`` is at most 64.
+    """
     digest = blake2b(f"{prompt}/{seed}/{sample}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> (64 - bits)

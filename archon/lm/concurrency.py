@@ -1,4 +1,4 @@
-"""Helpers for asyncio: values per event loop, a gauge, and concurrent calls."""
+"""Helpers for asyncio: one value per event loop, a thread-safe gauge, and concurrent calls."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """One value per event loop, created at its first use in the loop.
+    """A separate value for each event loop, created by ``make`` when the loop first needs it.
 
-    Semaphores and connections work only in the loop that first used them, but a language model may
-    be called from several loops: each ``asyncio.run`` creates one.
+    Semaphores and connections work only in the event loop that first used them. A language model
+    may be called from several loops, since each ``asyncio.run`` creates a new one.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
@@ -36,20 +36,20 @@ class PerLoop(Generic[T]):
 
 
 class Gauge:
-    """A thread-safe counter that can decrease."""
+    """A thread-safe counter that can go up and down."""
 
     def __init__(self) -> None:
         self.value = 0
         self._lock = threading.Lock()
 
     def add(self, amount: int) -> None:
-        """Change the value."""
+        """Add ``amount``, which may be negative."""
         with self._lock:
             self.value += amount
 
     @contextmanager
     def one_more(self) -> Iterator[None]:
-        """Add 1 while the block runs."""
+        """Count one more while the ``with`` block runs."""
         self.add(1)
         try:
             yield
@@ -60,7 +60,7 @@ class Gauge:
 async def run_all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run calls concurrently and return their results in order.
 
-    The first failure cancels the rest and is raised directly, not within an exception group.
+    The first error cancels the remaining calls. It is raised itself, not in an exception group.
     """
     try:
         async with asyncio.TaskGroup() as group:

@@ -1,4 +1,4 @@
-"""API keys and secret headers from environment variables; never stored, never printed."""
+"""API keys and secret headers from environment variables. They are never stored or printed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from archon.spec.secrets import check_variable
 
 
 def key_from(variable: str) -> str:
-    """Read a key from an environment variable.
+    """Read an API key from an environment variable.
 
     Raises
     ------
     UsageError
-        The name is invalid, for example because it is a key; the variable is not set; or its value
-        is not a key.
+        ``variable`` is not a valid name (it may be the key itself by mistake), the variable is not
+        set, or its value cannot be an API key.
     """
     try:
         check_variable(variable)
@@ -23,15 +23,15 @@ def key_from(variable: str) -> str:
         raise UsageError(f"the value for the API key's variable {error}") from None
     key = os.environ.get(variable, "").strip()
     if not key:
-        raise UsageError(f"the environment variable {variable} is not set; set it to the key")
+        raise UsageError(f"the environment variable {variable} is not set; set it to the API key")
     if not (key.isascii() and key.isprintable()) or " " in key:
-        reason = f"the environment variable {variable} is not a key"
+        reason = f"the value of the environment variable {variable} is not an API key"
         raise UsageError(f"{reason}: it contains spaces or characters other than printable ASCII")
     return key
 
 
 def header_from(variable: str) -> str:
-    """Read the value of an HTTP header from an environment variable; it may have spaces.
+    """Read the value of an HTTP header from an environment variable. The value may contain spaces.
 
     Raises
     ------
@@ -43,6 +43,6 @@ def header_from(variable: str) -> str:
         reason = f"the environment variable {variable} is not set"
         raise UsageError(f"{reason}; set it to the value of the header")
     if not (value.isascii() and value.isprintable()):
-        reason = f"the environment variable {variable} is not the value of an HTTP header"
+        reason = f"the value of the environment variable {variable} is not valid in an HTTP header"
         raise UsageError(f"{reason}: it contains characters other than printable ASCII")
     return value

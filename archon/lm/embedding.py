@@ -1,7 +1,7 @@
-"""Sentence encoders: texts with similar meanings get similar vectors.
+"""Sentence encoders, which map texts with similar meanings to similar vectors.
 
-``Embedder`` is the interface. ``EmbeddingLM`` wraps one as a role's model with the single
-capability ``embed``. As with reward models, usage and cost do not include its tokens.
+``Embedder`` is the interface. ``EmbeddingLM`` wraps an embedder so that a role can name it as its
+model; its only capability is ``embed``. Its tokens do not count in usage and cost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from archon.lm.base import close
 from archon.types import Completion, OnEvent, Request
 
 EMBED = frozenset({"embed"})
-"""The capabilities of a model that embeds texts and generates none."""
+"""Capabilities of a model that embeds texts but generates none."""
 Vector = Sequence[float]
 
 
@@ -23,17 +23,17 @@ class Embedder(Protocol):
     """A model that embeds texts."""
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
-        """Return a vector of length 1 per text; the dot product of two is their similarity."""
+        """Return a unit vector per text. The dot product of two vectors is their similarity."""
         ...
 
 
 class EmbeddingLM:
-    """A sentence encoder as a role's model.
+    """A sentence encoder that a role can name as its model.
 
     Parameters
     ----------
     name
-        The model's name, for errors.
+        Name of the model in errors.
     """
 
     capabilities = EMBED
@@ -46,14 +46,14 @@ class EmbeddingLM:
         return await self._model.embed(texts)
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Refuse every request.
+        """Refuse every request, since a sentence encoder generates no text.
 
         Raises
         ------
         UnsupportedError
-            Names the model.
+            Always.
         """
-        raise UnsupportedError(f"{self._name} embeds texts and generates none")
+        raise UnsupportedError(f"{self._name} embeds texts but cannot generate any")
 
     async def aclose(self) -> None:
         """Close the sentence encoder."""

@@ -1,4 +1,7 @@
-"""Opening of a card's language model; a backend is imported only if a card needs it."""
+"""Opening of the model that a card describes.
+
+A backend is imported only when a card needs it.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +28,15 @@ OPENERS: dict[str, str] = {
     "openai": "archon.lm.remote:open_remote",
     "scripted": "archon.lm.scripted.lm:open_scripted",
 }
-"""Backend → ``module:function`` with the arguments (card, base_dir)."""
+"""Backend → ``module:function`` that opens its cards; called with (card, base_dir)."""
 LOCAL_CAPABILITIES = LM_CAPABILITIES - {"schema", "regex", "closing"}
-"""The capabilities of a decoder in the local engine; ``constraint`` includes the other three."""
+"""Capabilities of a decoder in the local engine.
+
+``schema``, ``regex`` and ``closing`` are not listed because ``constraint`` includes them."""
 
 
 def capabilities(card: ModelCard) -> frozenset[str]:
-    """Return the capabilities of the card's model, without opening it."""
+    """Return the capabilities of a card's model without opening the model."""
     match card:
         case LocalCard(transformer="encoder-decoder"):
             return TRANSLATOR_CAPABILITIES
@@ -62,14 +67,19 @@ def _server_capabilities(card: OpenAICard) -> frozenset[str]:
 
 
 def open_lm(card: ModelCard, base_dir: Path | None = None) -> LM:
-    """Open the card's model; relative paths in the card start at ``base_dir``.
+    """Open the model of a card.
+
+    Parameters
+    ----------
+    base_dir
+        Folder that relative paths in the card start from.
 
     Raises
     ------
     ModelError
         The weights are unavailable or cannot be run.
     UsageError
-        Something that the card names, such as a key in the environment, is missing.
+        Something that the card names, such as the environment variable with a key, is missing.
     MissingExtraError
         The backend needs a package that is not installed.
     """

@@ -1,4 +1,4 @@
-"""Models that are opened at their first request, so that checking files needs no weights."""
+"""Models that are opened at their first request. Checking a file therefore needs no weights."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class LazyLM:
     Parameters
     ----------
     base_dir
-        The folder at which relative paths in the card start.
+        Folder that relative paths in the card start from.
     """
 
     def __init__(self, card: ModelCard, base_dir: Path) -> None:
         self.card, self.base_dir = card, base_dir
         self.origin = ""
-        """The card's file and what references it, for errors; empty for a shipped card, which its
-        name identifies."""
+        """The card's file and the file that names it, for errors. Empty for a shipped card, which
+        its name identifies."""
         self.capabilities = factory.capabilities(card)
         self.reasoning_markers = card.markers()
         self._thinking = card.thinking_params()
@@ -56,7 +56,7 @@ class LazyLM:
         _ALL.add(self)
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Open the model in a thread if needed, and forward the request.
+        """Forward a request to the model, which is opened in a thread if necessary.
 
         Within ``archon.lm.pool.pooling``, only samples that the pool lacks are generated.
         """
@@ -100,7 +100,7 @@ class LazyLM:
     async def prompts_of(
         self, messages: Sequence[Message], thinking: Thinking = NO_THINKING
     ) -> Mapping[str, int] | None:
-        """Open the model if needed; see ``archon.lm.base.prompts_of``."""
+        """Count the tokens of a prompt with the model; see ``archon.lm.base.prompts_of``."""
         return await prompts_of(await self._opened(), messages, thinking)
 
     async def _opened(self) -> LM:
@@ -108,14 +108,14 @@ class LazyLM:
         return await asyncio.to_thread(self.open) if lm is None else lm
 
     def open(self) -> LM:
-        """Open the model in this thread if it is not open.
+        """Return the model, after opening it in this thread if it is not open.
 
         Raises
         ------
         ModelError
             The weights are unavailable or cannot be run.
         UsageError
-            Something that the card names, such as a key in the environment, is missing.
+            Something that the card names, such as the environment variable with a key, is missing.
         MissingExtraError
             The backend needs a package that is not installed.
         """
@@ -126,20 +126,21 @@ class LazyLM:
             return self._lm
 
     def forget(self) -> None:
-        """Abandon the open model in a forked child; the next request opens it again.
+        """Abandon the open model in a forked child process. The next request opens it again.
 
-        Its locks may stay locked, its connections belong to the parent, and an engine's thread is
-        missing (opening it again reports that). A reference is kept so that nothing is closed.
+        In the child the model's locks may be locked forever, its connections belong to the parent,
+        and an engine has no thread (opening an engine in a forked child is an error). A reference
+        to the model is kept so that the child does not close it.
         """
         self._abandoned, self._lm = self._lm, None
         self._lock = threading.Lock()
 
     @contextmanager
     def naming_card(self) -> Iterator[None]:
-        """Add the card's file, and what references it, to errors about its weights or adapter."""
+        """Add ``origin`` to errors of the block that are about the card's weights or adapter."""
         try:
             yield
-        except FileError as error:  # such as an unknown name of a shipped adapter
+        except FileError as error:  # for example, no shipped adapter has the card's name for it
             raise error.in_file(self.origin or None) from None
         except ModelError as error:
             if self.origin:
@@ -147,14 +148,14 @@ class LazyLM:
             raise
 
     def status(self) -> ModelStatus | None:
-        """See ``archon.lm.base.SupportsStatus``; "loading" while the model is being opened."""
+        """See ``archon.lm.base.SupportsStatus``. The status is "loading" while the model opens."""
         lm = self._lm
         if lm is not None:
             return status_of(lm)
         return ModelStatus("loading") if self._lock.locked() else None
 
     async def aclose(self) -> None:
-        """Close the model; the next request opens it again."""
+        """Close the model. The next request opens it again."""
         with self._lock:
             lm, self._lm = self._lm, None
         if lm is not None:
@@ -165,7 +166,10 @@ _SHARED: WeakValueDictionary[str, LazyLM] = WeakValueDictionary()
 
 
 def shared_lm(card: ModelCard, base_dir: Path) -> LazyLM:
-    """Return the single model of equal cards, so that architectures share weights and batches."""
+    """Return the model of a card; equal cards get the same object.
+
+    Architectures with equal cards therefore share weights and batches.
+    """
     key = json.dumps([card.model_dump_json(), str(base_dir) if _has_paths(card) else ""])
     return _SHARED.setdefault(key, LazyLM(card, base_dir))
 

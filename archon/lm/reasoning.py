@@ -1,7 +1,8 @@
-"""Separation of the reasoning of completions from their answers.
+"""Separation of reasoning and answer in completions.
 
-All models of Archon use ``generate_separated``; for custom models, a graph does it. After that,
-``Completion.text`` is the answer, and ``Completion.reasoning`` is the reasoning.
+Archon's models use ``generate_separated``; for custom models, the graph does it
+(``generate_answers``). ``Completion.text`` is then the answer, and ``Completion.reasoning`` the
+reasoning.
 """
 
 from __future__ import annotations
@@ -31,24 +32,25 @@ async def generate_separated(
     hides_start: bool = False,
     splits_constrained: bool = False,
 ) -> list[Completion]:
-    """Generate, and separate reasoning from answers in completions and events.
+    """Generate completions, and separate reasoning from answers in them and in their events.
 
-    Scored choices and completely constrained texts have no reasoning. Reasoning that the model
-    itself reports, such as in a field of a server's reply, is kept; the text is searched for more.
+    Scored choices and completely constrained texts are returned unchanged. Reasoning that the model
+    itself reports, for example in a field of a server's reply, is kept, and the text is searched
+    for further reasoning.
 
     Parameters
     ----------
     generate
-        The model.
+        Method of the model that generates completions with reasoning in their texts.
     markers
-        The model's markers. An empty start marker means that every reply begins within the
-        reasoning, unless the request turns thinking off.
+        Markers around the model's reasoning. An empty start marker means that every reply begins
+        with reasoning, unless the request turns thinking off.
     hides_start
-        The start marker may be in a prompt that is unknown here. With thinking on, a reply that
-        ended at ``max_tokens`` without any marker is then reasoning.
+        True if the prompt may end with a start marker that is not visible here. If the request
+        turns thinking on, a reply that was cut off without any marker then counts as reasoning.
     splits_constrained
-        The model may reason before a constrained text, as servers may. Its completions are already
-        split; its events are split here.
+        True if the model may reason before a completely constrained text, and separates the
+        reasoning in its completions itself. Only its events are then separated here.
     """
     is_constrained = constrains_whole_text(request.constraint)
     has_no_reasoning = request.choices is not None or (is_constrained and not splits_constrained)
@@ -77,7 +79,7 @@ async def generate_separated(
 async def generate_answers(
     lm: LM, request: Request, on_event: OnEvent | None = None
 ) -> list[Completion]:
-    """Generate with any LM, and separate reasoning from answers if the LM does not."""
+    """Generate with any LM; separate reasoning from answers unless the LM does it itself."""
     if isinstance(lm, SplitsReasoning):
         return await lm.generate(request, on_event)
     return await generate_separated(lm.generate, request, on_event)
@@ -88,7 +90,15 @@ def separate(
     markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
     is_open: bool | None = None,
 ) -> Completion:
-    """Separate the reasoning of a completion from its answer; has no effect the second time."""
+    """Return a completion with its reasoning separated from its answer.
+
+    A completion that is already separated does not change.
+
+    Parameters
+    ----------
+    is_open
+        True if the text begins within reasoning, False if it does not, None if that is unknown.
+    """
     if completion.is_reasoning_cut_off or completion.finish_reason in ("choices", "error"):
         return completion
     if completion.reasoning:  # the text does not begin within reasoning
@@ -105,7 +115,7 @@ def separate(
 
 
 def send_completion(completion: Completion, on_event: OnEvent) -> None:
-    """Send a complete sample as events: its reasoning, then its answer."""
+    """Send a completion as events: one for its reasoning, then one for its answer."""
     if completion.reasoning:
         on_event(TokenDelta(completion.draw, completion.reasoning, is_reasoning=True))
     if completion.text:
@@ -113,12 +123,12 @@ def send_completion(completion: Completion, on_event: OnEvent) -> None:
 
 
 def constrains_whole_text(constraint: Constraint | None) -> bool:
-    """Return True if a constraint applies to the complete text."""
+    """Return True if a constraint applies to the complete text, not only after free text."""
     return constraint is not None and constraint.after is None
 
 
 class _Events:
-    """Listener that splits the token deltas of each sample and forwards all other events."""
+    """Event listener that separates reasoning in token deltas and forwards all other events."""
 
     def __init__(
         self,
@@ -132,11 +142,11 @@ class _Events:
         self._streams: dict[int, ReasoningStream] = {}
         self._may_be_json = may_be_json
         self._started: set[int] = set()
-        """Samples that have text."""
+        """Numbers of the samples that have some text."""
         self._json: set[int] = set()
-        """Samples in JSON, whose strings may contain markers."""
+        """Numbers of the samples that are JSON, so that markers in their strings are text."""
         self._has_reasoning: set[int] = set()
-        """Samples with reasoning that the model itself reports."""
+        """Numbers of the samples whose reasoning the model itself reports."""
 
     def __call__(self, event: Event) -> None:
         if not isinstance(event, TokenDelta):
@@ -153,7 +163,7 @@ class _Events:
             self._send(event, self._streams[event.draw].feed(event.text))
 
     def _is_json(self, event: TokenDelta) -> bool:
-        """Return True if the sample's text starts like a JSON object."""
+        """Return True if the text of the event's sample begins with ``{``."""
         if self._may_be_json and event.draw not in self._started and event.text.strip():
             self._started.add(event.draw)
             if event.text.lstrip().startswith("{"):
@@ -161,7 +171,7 @@ class _Events:
         return event.draw in self._json
 
     def finish(self) -> None:
-        """Send the pending text of all samples."""
+        """Send the text of all samples that was kept back as a possible marker."""
         for draw, stream in self._streams.items():
             self._send(TokenDelta(draw, ""), stream.finish())
 

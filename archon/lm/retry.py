@@ -1,7 +1,7 @@
-"""Retries: exponential backoff with full jitter, Retry-After, and a deadline.
+"""Retries with a deadline, exponential backoff with full jitter, and support for Retry-After.
 
-Full jitter samples each wait uniformly between 0 and a growing bound, so that clients that fail
-together do not retry together (Brooker, "Exponential Backoff and Jitter", 2015).
+Full jitter samples each delay uniformly between 0 and a growing bound, so that clients that fail at
+the same time do not retry at the same time (Brooker, "Exponential Backoff and Jitter", 2015).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Time and randomness, which tests replace."""
+    """Functions for time and randomness, which tests replace."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -31,16 +31,16 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Number of attempts, and the waits between them."""
+    """Number of attempts, and the delays between them."""
 
     max_attempts: int = 6
     base_seconds: float = 0.5
-    """Upper bound of the first wait. The bound doubles with each failure."""
+    """Upper bound of the first delay. The bound doubles with each failure."""
     max_seconds: float = 30.0
-    """Maximum of the bound."""
+    """Maximum of the bound, after any number of failures."""
 
     def wait_seconds(self, num_failures: int, retry_after: float | None, clock: Clock) -> float:
-        """Return the wait after this number of failures; at least ``retry_after`` if it is set."""
+        """Return the delay after ``num_failures`` failures; at least ``retry_after`` if given."""
         bound = min(self.max_seconds, self.base_seconds * 2 ** (num_failures - 1))
         if retry_after is None:
             return clock.uniform(0, bound)
@@ -55,12 +55,17 @@ async def retrying(
     backoff: Backoff,
     clock: Clock,
 ) -> T:
-    """Retry until an attempt succeeds, and return its result; errors start with ``name``.
+    """Make attempts until one succeeds, and return its result.
+
+    Parameters
+    ----------
+    name
+        Name of the model in the error about the timeout.
 
     Raises
     ------
     LMError
-        An error is not retryable; all attempts failed; or the attempts and waits would take longer
+        An error is not retryable, all attempts failed, or the attempts and delays would take longer
         than ``timeout_seconds``.
     """
     deadline = clock.monotonic() + timeout_seconds
@@ -92,7 +97,17 @@ def _timed_out(name: str, timeout_seconds: float, failure: LMError | None) -> LM
 
 
 def retry_after_seconds(value: str | None, clock: Clock) -> float | None:
-    """Return the wait of a Retry-After header, in seconds or as a date; None if it is invalid."""
+    """Return the delay in seconds that a Retry-After header requests.
+
+    Parameters
+    ----------
+    value
+        The header, which contains seconds or a date.
+
+    Returns
+    -------
+    None if the header is missing or invalid.
+    """
     if value is None:
         return None
     value = value.strip()

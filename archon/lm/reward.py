@@ -1,7 +1,7 @@
-"""Reward models: they read a conversation and a reply, and score the reply.
+"""Reward models, which read a conversation and a reply and score the reply.
 
-``RewardModel`` is the interface. ``RewardLM`` wraps one as a role's model with the single
-capability ``reward``. The interface reports no tokens, so usage and cost do not include them.
+``RewardModel`` is the interface. ``RewardLM`` wraps a reward model so that a role can name it as
+its model; its only capability is ``reward``. Its tokens do not count in usage and cost.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from archon.lm.base import close
 from archon.types import Completion, Message, OnEvent, Request
 
 REWARD = frozenset({"reward"})
-"""The capabilities of a model that scores texts and generates none."""
+"""Capabilities of a model that scores texts but generates none."""
 
 
 @runtime_checkable
@@ -23,21 +23,24 @@ class RewardModel(Protocol):
     """A model that scores replies."""
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """Return one reward per text as a reply to the messages: finite, and higher is better.
+        """Score each text as a reply to the messages.
 
-        The rewards of a card's model are probabilities that the reply is correct or preferred to an
-        average one. A verifier's threshold is therefore 0.5, and votes may use them as weights.
+        Returns
+        -------
+        One finite number per text; higher is better. A model that a card describes returns the
+        probability that the reply is correct, or better than an average reply. Verifiers therefore
+        use the threshold 0.5, and votes can use the rewards as weights.
         """
         ...
 
 
 class RewardLM:
-    """A reward model as a role's model.
+    """A reward model that a role can name as its model.
 
     Parameters
     ----------
     name
-        The model's name, for errors.
+        Name of the model in errors.
     """
 
     capabilities = REWARD
@@ -46,12 +49,12 @@ class RewardLM:
         self._model, self._name = model, name
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """Score texts with the model.
+        """Score texts with the model; see ``RewardModel``.
 
         Raises
         ------
         LMError
-            The model returned something other than one finite number per text.
+            The model does not return one finite number per text.
         """
         rewards = [float(reward) for reward in await self._model.score(messages, texts)]
         if len(rewards) != len(texts):
@@ -61,14 +64,14 @@ class RewardLM:
         return rewards
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Refuse every request.
+        """Refuse every request, since a reward model generates no text.
 
         Raises
         ------
         UnsupportedError
-            Names the model.
+            Always.
         """
-        raise UnsupportedError(f"{self._name} scores texts and generates none")
+        raise UnsupportedError(f"{self._name} scores texts but cannot generate any")
 
     async def aclose(self) -> None:
         """Close the reward model."""
@@ -76,12 +79,12 @@ class RewardLM:
 
 
 class ScriptedRewardModel:
-    """A reward model that follows a script; it needs no weights.
+    """A fake reward model without weights, which returns the rewards of a function.
 
     Parameters
     ----------
     script
-        (messages, text) → reward.
+        Function (messages, text) → reward.
     """
 
     def __init__(self, script: Callable[[tuple[Message, ...], str], float]) -> None:

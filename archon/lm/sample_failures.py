@@ -1,4 +1,4 @@
-"""Failed samples: one bad reply fails one sample of a request, not the others."""
+"""Failed samples: an error of one sample does not affect the other samples of a request."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from archon.errors import LMError, NodeError, RefusedError, UnsupportedError
 from archon.types import Completion, Usage
 
 _STATUSES_OF_ONE_SAMPLE = frozenset({403, 404})
-"""HTTP statuses that may affect one sample only: its prompt was refused, or a worker was lost."""
+"""HTTP statuses that may affect one sample only.
+
+A server uses them, for example, if it refuses a prompt or has lost a worker."""
 
 
 def failed_sample(index: int, error: Exception) -> Completion:
-    """Return the placeholder of a failed sample; it counts no tokens and no call."""
+    """Return a placeholder for a failed sample, with its error and without any usage."""
     return Completion("", index, "error", Usage(), {}, error=str(error))
 
 
 class Failures:
-    """Collects failures of single samples, and raises the first one if every sample failed.
+    """Collect the errors of single samples, and raise the first one if every sample fails.
 
     >>> import asyncio
     >>> async def fails() -> list[Completion]:
@@ -37,9 +39,9 @@ class Failures:
     async def catch(
         self, call: Callable[[], Awaitable[list[Completion]]], indices: range
     ) -> list[Completion]:
-        """Return the completions of a call, or failed samples if it fails.
+        """Return the completions of a call; if it fails, a failed sample for each of ``indices``.
 
-        An error that affects every sample, such as a wrong key, is raised.
+        An error that affects every sample, such as a wrong API key, is raised.
         """
         try:
             return await call()
@@ -56,12 +58,12 @@ class Failures:
 
 
 def require_all(completions: list[Completion]) -> list[Completion]:
-    """Return the completions if none failed.
+    """Return the completions unchanged if none failed.
 
     Raises
     ------
     LMError
-        A completion failed.
+        A completion failed. The error is that of the first one.
     """
     for completion in completions:
         if completion.error is not None:

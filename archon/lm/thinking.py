@@ -1,4 +1,4 @@
-"""Thinking parameters as variables of chat templates and as fields of server requests."""
+"""Conversion of thinking parameters to chat-template variables and to request fields."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from archon.spec.model import ThinkingField
 from archon.types import Thinking
 
 SWITCH = "enable_thinking"
-"""The variable of most chat templates that turns thinking on or off."""
+"""The chat-template variable that turns thinking on or off in most models."""
 
 _SWITCHES = (SWITCH, "thinking")
-"""The variables of Qwen3 and most other models, and of DeepSeek-V3.1 and Granite."""
+"""The variable of Qwen3 and most other models, and the variable of DeepSeek-V3.1 and Granite."""
 
 
 def switches(template: str) -> tuple[str, ...]:
@@ -22,7 +22,9 @@ def switches(template: str) -> tuple[str, ...]:
 def template_variables(
     thinking: Thinking, switches: tuple[str, ...] = (SWITCH,)
 ) -> dict[str, object]:
-    """Return variables for a chat template; explicit ones override the switches.
+    """Return the chat-template variables for these thinking parameters.
+
+    Explicit ``template_variables`` override the switches.
 
     Parameters
     ----------
@@ -36,7 +38,13 @@ def template_variables(
 
 
 def server_fields(field: ThinkingField, thinking: Thinking) -> dict[str, object]:
-    """Return the fields of a server request; empty if nothing about thinking is requested."""
+    """Return the request fields for these thinking parameters; empty if all are defaults.
+
+    Parameters
+    ----------
+    field
+        The card's ``thinking_field``.
+    """
     fields: dict[str, object] = {}
     wanted, most = thinking.wanted, thinking.max_tokens
     switches = (SWITCH,) if field == "chat_template_kwargs" else ()

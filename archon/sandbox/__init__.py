@@ -1,13 +1,13 @@
-"""Sandbox for Python code written by a language model, which may be wrong, endless or hostile.
+"""Sandbox for Python code written by a language model, which may be wrong, hostile, or run forever.
 
 Programs run in ``pydantic-monty``, an interpreter for a subset of Python without access to files,
 network, environment or processes. Every program has its own process, with an empty environment and
-limits on time, memory and output. The process ends with the program, or is killed. The clock is
+limits on time, memory and output. The process ends with the program or is killed. The clock is
 frozen and random numbers have a fixed seed, so a program's value depends only on the program.
 
 ``sandbox.py`` has the public class, ``outcome.py`` its limits and results. ``program_session.py``
-controls one process, ``worker_process.py`` limits it by the kernel, and ``program_tests.py`` runs
-tests that a program cannot cheat.
+controls one process, ``worker_process.py`` sets the operating system's limits for it, and
+``program_tests.py`` runs tests that a program cannot cheat.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from typing import Literal
 from archon.sandbox.values import Json
 
 Kind = Literal["ok", "error", "timeout", "memory", "output", "killed"]
-"""End of a run. ``error`` is an error of the program; ``killed`` means that its process died."""
+"""End of a run: ``error`` is an error of the program; ``timeout``, ``memory`` and ``output`` are
+exceeded limits; ``killed`` means that the process died."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +17,13 @@ class SandboxLimits:
     """Limits of one program."""
 
     seconds: float = 5.0
-    """Running time, without the start of the process."""
+    """Maximum running time, excluding the start of the process."""
     memory_bytes: int = 64 << 20
-    """Memory in use at any time; at least 1 MiB."""
+    """Maximum memory in use at any time; at least 1 MiB."""
     output_bytes: int = 64 << 10
-    """Size of the printed text, and separately of the value."""
+    """Maximum size of the printed text; the same limit applies separately to the value."""
     code_bytes: int = 64 << 10
-    """Size of the program's text."""
+    """Maximum size of the program's source code."""
 
     def __post_init__(self) -> None:
         assert self.seconds > 0
@@ -33,7 +34,7 @@ class SandboxLimits:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Outcome of one run."""
+    """Outcome of one run of a program."""
 
     kind: Kind
     value: Json = None
@@ -43,15 +44,15 @@ class Outcome:
     error: str | None = None
     """Type, message and line of the error, or the exceeded limit; None if ``kind`` is ok."""
     seconds: float = 0.0
-    """Time from the start of the process to its end."""
+    """Time from the start of the session to this outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Outcomes of a program and of each of its tests; a passed test is ``ok``."""
+    """Outcomes of a program and of each of its tests; a passed test has the kind ``ok``."""
 
     program: Outcome
-    """Outcome without tests. If it is a failure, it is also the outcome of every test."""
+    """Outcome without tests. If the program failed, this is also the outcome of every test."""
     tests: tuple[Outcome, ...]
 
     @property

@@ -1,7 +1,7 @@
-"""Session of one program: a worker process that runs the pieces of its code.
+"""Session of one program: a worker process that runs pieces of code one after another.
 
 The interpreter stops a program at its limits. If it cannot, for example within one long operation,
-one of three timers kills the process: that of the pool, that of this module, or that of the kernel
+one of three timers kills the process: the pool's, this module's, or the operating system's
 (``worker_process.py``), which also ends a worker after its parent has died. Cancelling a call kills
 its process immediately.
 """
@@ -32,13 +32,13 @@ from archon.sandbox.outcome import Kind, Outcome, SandboxLimits
 from archon.sandbox.values import UnfitValueError, as_json
 
 GRACE_SECONDS = 0.5
-"""Time between the limit, at which the interpreter should stop the program, and the kill."""
+"""Time from the limit, at which the interpreter should stop the program, until it is killed."""
 
 _MAX_PROCESSES = 1 << 20
-"""The pool's limit, never reached: ``Sandbox`` counts its programs itself. A call that waits in the
-pool could not be cancelled without leaving a process behind."""
+"""The pool's limit, which is never reached, since ``Sandbox`` itself limits the number of programs.
+A call that waits in the pool could not be cancelled without leaving a process behind."""
 _PROGRAM_FILE = "<python-input-0>"
-"""The interpreter's name of the first piece of a session, which is the program."""
+"""The interpreter's file name for the first piece of a session, which is the program."""
 _MAX_ERROR = 500
 _POLICY: OSPolicy = {
     "datetime": datetime(2000, 1, 1),
@@ -65,12 +65,12 @@ class StepResult:
 
 
 class Workers:
-    """Pool of worker processes, each for one session.
+    """Pool of worker processes, each of which runs one session.
 
     Raises
     ------
     MissingExtraError
-        The interpreter's program file is not installed.
+        The interpreter's executable is not installed.
     """
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Workers:
 
     @asynccontextmanager
     async def session(self, limits: SandboxLimits) -> AsyncIterator[ProgramSession]:
-        """Start a process for one program; it has ended when the context ends.
+        """Start a process for one program; the end of the context ends the process.
 
         Raises
         ------
@@ -120,13 +120,14 @@ class Workers:
             await self._pool.__aenter__()
             await _await_despite_cancellation(checkout.__aenter__())
         except (MontyError, RuntimeError, OSError) as error:
-            raise SandboxError(f"cannot start a process for a program: {error}") from None
+            raise SandboxError(f"cannot start a sandbox process for a program: {error}") from None
 
 
 async def _await_despite_cancellation(call: Awaitable[object]) -> None:
-    """Await a call to its end even if the caller is cancelled, and only then raise.
+    """Await a call; if the caller is cancelled, still wait for the end of the call, then raise.
 
-    A process whose start is interrupted would have no owner. A start takes milliseconds.
+    If the start of a process were interrupted, nothing would end the process. A start takes
+    milliseconds.
     """
     task = asyncio.ensure_future(call)
     try:
@@ -139,7 +140,7 @@ async def _await_despite_cancellation(call: Awaitable[object]) -> None:
 
 
 class ProgramSession:
-    """One program in its process. Its pieces of code share variables, time and output."""
+    """One program in its process. Its pieces of code share variables and the limits."""
 
     def __init__(self, checkout: AsyncMontySession, limits: SandboxLimits) -> None:
         self._checkout, self._limits = checkout, limits
@@ -153,7 +154,7 @@ class ProgramSession:
         Parameters
         ----------
         inputs
-            Variables that are set first.
+            Variables that are defined before the code runs.
         """
         return self._too_long(code) or await self.attempt(
             lambda: self._checkout.feed_run(
@@ -162,16 +163,16 @@ class ProgramSession:
         )
 
     async def start(self, code: str) -> StepResult:
-        """Run a piece of code up to the first undefined name.
+        """Run a piece of code until it uses an undefined name.
 
-        The value is a snapshot of ``pydantic_monty``, or a ``MontyComplete``.
+        The value is a snapshot of ``pydantic_monty``, or a ``MontyComplete`` if the code ended.
         """
         return self._too_long(code) or await self.attempt(
             lambda: self._checkout.feed_start(code, print_callback=self._printed)
         )
 
     async def attempt(self, call: Callable[[], Awaitable[Any]]) -> StepResult:
-        """Call the interpreter within the remaining limits."""
+        """Call the interpreter within the remaining limits; convert errors to results."""
         loop = asyncio.get_running_loop()
         try:
             task = asyncio.ensure_future(call())
@@ -197,7 +198,7 @@ class ProgramSession:
         return self._exceeded("output") if self._printed.full else result
 
     def outcome(self, result: StepResult) -> Outcome:
-        """Convert a result to an outcome, with everything that the session has printed."""
+        """Convert a result to an outcome with everything that the session has printed so far."""
         kind, error, value = result.kind, result.error, None
         if kind == "ok":
             try:
@@ -239,7 +240,7 @@ class ProgramSession:
 
 
 class _Printed:
-    """Collector of printed text; a thread of the interpreter's library calls it."""
+    """Collector of printed text, called in a thread of the interpreter's library."""
 
     def __init__(self, max_bytes: int) -> None:
         self._parts: list[str] = []

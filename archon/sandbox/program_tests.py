@@ -1,9 +1,9 @@
 """Tests of a program that the program cannot cheat.
 
-A test runs in its own process, which has never contained the program. Where the test calls a
-function of the program or reads one of its variables, its process stops. The call is made in the
-program's process, and the result is copied back as plain Python types. So the program cannot
-influence comparisons, ``assert``, or anything else that decides the test.
+A test runs in its own process, which has never contained the program. When the test calls a
+function of the program or reads one of its variables, the test's process is suspended. The call is
+made in the program's process, and the result is copied back as plain Python types. So the program
+cannot influence comparisons, ``assert``, or anything else that decides the test.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _ARGUMENTS, _KEYWORDS = "archon_arguments", "archon_keywords"
 async def run_test(test: str, program: ProgramSession, tester: ProgramSession) -> StepResult:
     """Run a test in ``tester`` against the definitions in ``program``.
 
-    The test passes if it reaches its end, has used the program, and is not an expression whose
-    value is false. If the program exceeds a limit, the test ends and cannot catch it.
+    The test passes if it runs to its end, has used the program, and is not an expression with the
+    value False. If the program exceeds a limit, the test ends; it cannot catch this error.
     """
     has_used_program = False
     result = await tester.start(test)
@@ -51,7 +51,7 @@ async def run_test(test: str, program: ProgramSession, tester: ProgramSession) -
 async def _call(
     step: AsyncFunctionSnapshot, program: ProgramSession, tester: ProgramSession
 ) -> StepResult:
-    """Make the test's call in the program, and resume the test with the result or exception."""
+    """Call the function in the program's process; resume the test with its result or exception."""
     name = str(step.function_name)
     assert name.isidentifier()
     if not is_plain(step.args) or not is_plain(step.kwargs):
@@ -75,7 +75,7 @@ async def _refuse(step: AsyncFunctionSnapshot, tester: ProgramSession, reason: s
 async def _look_up(
     step: AsyncNameLookupSnapshot, program: ProgramSession, tester: ProgramSession
 ) -> StepResult:
-    """Resume the test with the program's value of a name; a stand-in replaces a function."""
+    """Resume the test with the value of a name in the program; replace a function by a stand-in."""
     found = await program.feed(step.variable_name)
     if found.kind == "error":
         return await tester.attempt(step.resume)
@@ -89,7 +89,7 @@ async def _look_up(
 
 
 def _stand_in(name: str) -> Callable[..., Any]:
-    """Return a function of this name. The test's process stops when the test calls it."""
+    """Return a function with this name. When the test calls it, the test's process is suspended."""
 
     def stand_in() -> None:
         raise AssertionError

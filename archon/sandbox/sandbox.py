@@ -1,4 +1,4 @@
-"""The class ``Sandbox``, which runs programs and tests, a bounded number at a time."""
+"""The class ``Sandbox``, which runs a limited number of programs and tests in parallel."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMITS = SandboxLimits()
 _DEFINED = ("ok", "output")
-"""Outcomes after which the functions of a program are defined; its last value may be too large."""
+"""Kinds of outcome after which the functions of a program are defined. If the kind is ``output``,
+the value or the printed text is too large."""
 _SOLUTION_START = re.compile(r"^(?:async )?def solution\b", re.MULTILINE)
 _NEXT_STATEMENT = re.compile(r"^(?![\s)\]}#])", re.MULTILINE)
-"""The start of an unindented line, unless that closes the parameter list or is a comment."""
+"""Start of an unindented line that is no comment and does not close a parameter list."""
 
 
 class Sandbox:
-    """A sandbox that runs each program in its own process; an idle sandbox has no process.
+    """A sandbox that runs each program in its own process; an idle sandbox has no processes.
 
-    Methods may be called from any number of event loops. Cancelling a call kills its processes
+    Methods may be called from several event loops. Cancelling a call kills its processes
     immediately.
 
     Parameters
     ----------
     max_programs
-        Maximum number of programs and tests at a time, by default one per processor; others wait.
-        A test has two processes.
+        Maximum number of programs and tests that run at the same time, by default one per
+        processor; others wait. A test has two processes.
 
     Raises
     ------
@@ -64,7 +65,7 @@ class Sandbox:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Reject new programs; running ones continue to their end or limit."""
+        """Reject new programs; running programs continue until they end or reach a limit."""
         self._closed = True
 
     async def run(
@@ -79,7 +80,7 @@ class Sandbox:
         Parameters
         ----------
         inputs
-            Variables that are set first.
+            Variables that are defined before the program runs.
 
         Raises
         ------
@@ -90,18 +91,18 @@ class Sandbox:
             return session.outcome(await session.feed(code, inputs))
 
     async def run_program(self, code: str, *, limits: SandboxLimits = DEFAULT_LIMITS) -> Outcome:
-        """Run a program that answers a question; its value is the answer.
+        """Run a program that answers a question; the value of the outcome is the answer.
 
         The answer is the first of these that exists and is not None:
 
-        1. the result of ``solution()``, if the program defines a function of that name that can be
-           called without arguments;
+        1. the result of ``solution()``, if the program defines a function with this name that can
+           be called without arguments;
         2. the value of the last statement, if that is an expression;
         3. the variable ``answer``;
         4. the last non-empty line of the printed text.
 
-        If the program fails, it is run again without the code after ``solution``, since a failure
-        of tests that the model made up does not show that the function is wrong.
+        If the program fails, it is run again without the code after ``solution``. This code is
+        often a test that the model made up, whose failure does not show that the function is wrong.
 
         Raises
         ------
@@ -124,7 +125,7 @@ class Sandbox:
     async def check(
         self, code: str, tests: Sequence[str], *, limits: SandboxLimits = DEFAULT_LIMITS
     ) -> Checked:
-        """Run tests against a program: pieces of code such as ``assert solution(3) == 9``.
+        """Run tests, such as ``assert solution(3) == 9``, against a program.
 
         For each test, the program runs in a new process, and the test in another one
         (``archon.sandbox.program_tests``). The limits apply to each run. If the program fails, it
@@ -170,7 +171,7 @@ class Sandbox:
 
 
 async def _answer(session: ProgramSession, run: StepResult) -> StepResult:
-    """Find the answer of a program that has run to its end."""
+    """Return the answer of a program that has run to its end (see ``Sandbox.run_program``)."""
     solution = await session.feed("solution")
     if is_function(solution.value):
         called = await session.feed("solution()")
@@ -187,7 +188,7 @@ async def _answer(session: ProgramSession, run: StepResult) -> StepResult:
 
 
 def _up_to_solution(code: str) -> str | None:
-    """Return a program up to the end of its function ``solution``; None if it defines none.
+    """Return a program up to the end of its function ``solution``; None if it has none.
 
     Models often append tests with invented results. Only lines are matched, not Python's grammar,
     because the text is often truncated.

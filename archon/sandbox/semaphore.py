@@ -1,4 +1,4 @@
-"""A semaphore for tasks of different event loops."""
+"""A semaphore for tasks in different event loops."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from types import TracebackType
 
 
 class SharedSemaphore:
-    """A first-come, first-served semaphore that tasks of different event loops may share.
+    """A first-come, first-served semaphore that tasks in different event loops can share.
 
-    ``asyncio.Semaphore`` belongs to the first loop that waits for it.
+    An ``asyncio.Semaphore`` can be used only in the first event loop that waits for it.
     """
 
     def __init__(self, count: int) -> None:
@@ -42,7 +42,7 @@ class SharedSemaphore:
         self._release()
 
     def _stop_waiting(self, turn: asyncio.Future[None]) -> bool:
-        """Leave the queue; return False if the slot has been handed over in the meantime."""
+        """Leave the queue; return False if a slot has already been given to this waiter."""
         with self._lock:
             if turn not in self._waiting:
                 return False

@@ -1,7 +1,8 @@
 """Values returned by the sandbox.
 
-The interpreter returns copies in Python's own types, never code of the program. They may be huge or
-deep, or contain the same list a million times, so every walk through them is bounded.
+The interpreter returns copies that have Python's built-in types and contain no code of the program.
+They may be huge, deeply nested, or contain the same list a million times, so every function that
+walks through them has a limit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 MAX_DEPTH = 100
 MAX_DIGITS = 4300
-"""Digits of an integer; Python itself prints no more (``sys.get_int_max_str_digits``)."""
+"""Maximum number of digits of an integer, which is Python's own limit for printing integers
+(``sys.get_int_max_str_digits``)."""
 
 _TIMES = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta)
 _PRINTABLE = (Decimal, bytes, complex, *_TIMES)
@@ -31,14 +33,15 @@ class UnfitValueError(Exception):
 def as_json(value: object, max_bytes: int) -> Json:
     """Convert a value to plain JSON data.
 
-    Tuples and sets become lists (sets sorted), and keys become strings. Numbers that JSON lacks
-    (``nan``, decimals, complex ones), dates and bytes become text. Any other value becomes the name
-    of its type in angle brackets.
+    Tuples become lists, sets become sorted lists, and keys become strings. Numbers that JSON lacks
+    (``nan``, decimal and complex numbers), dates and bytes become strings. Any other value becomes
+    its name, or the name of its type, in angle brackets.
 
     Raises
     ------
     UnfitValueError
-        It has more than ``max_bytes`` bytes, or more than ``MAX_DEPTH`` levels of nesting.
+        The value has more than ``max_bytes`` bytes, more than ``MAX_DEPTH`` levels of nesting, or
+        an integer with more than ``MAX_DIGITS`` digits.
     """
     return _Converter(max_bytes).convert(value, 0)
 
@@ -89,7 +92,7 @@ class _Converter:
 
 
 def _text_of(value: object) -> str:
-    """Return the text of a value that is not a container; reject a huge integer."""
+    """Return a value that is not a container as text; raise an error if it is a huge integer."""
     if isinstance(value, str):
         return value
     if isinstance(value, int) and value.bit_length() > MAX_DIGITS * math.log2(10):
@@ -108,9 +111,9 @@ def _sorted(items: list[Json]) -> list[Json]:
 
 
 def is_plain(value: object) -> bool:
-    """Return True if a value consists only of plain Python types, without subclasses.
+    """Return True if a value consists only of built-in Python types, without subclasses.
 
-    Such a value carries no behaviour of the program that created it.
+    Such a value contains no code of the program that created it.
     """
     seen: set[int] = set()
     waiting: list[Any] = [value]
@@ -128,5 +131,8 @@ def is_plain(value: object) -> bool:
 
 
 def is_function(value: object) -> bool:
-    """Return True if a value was a function in the sandbox, which returns only its text."""
+    """Return True if a value was a function in the sandbox.
+
+    The interpreter returns a function as the text ``<function …``.
+    """
     return isinstance(value, str) and value.startswith("<function ")

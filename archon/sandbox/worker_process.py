@@ -1,4 +1,4 @@
-"""Control of a worker process by its parent: kernel limits, kill and reaping."""
+"""Control of a worker process by its parent: limits of the operating system, killing, reaping."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from archon.sandbox.outcome import SandboxLimits
 from archon.warn_once import warn_once
 
 OVERHEAD_BYTES = 256 << 20
-"""Address space for the program file, the stacks of its threads and the allocator's reserves."""
+"""Address space for the interpreter's executable, its threads' stacks and reserved memory."""
 
 _NOT_LIMITED = (
     "the sandbox runs programs without {}, which this platform does not support; "
@@ -25,12 +25,12 @@ _running: set[int] = set()
 
 
 def limit_process(pid: int, limits: SandboxLimits) -> None:
-    """Limit a process's address space and processor time, and deny it new files and processes.
+    """Limit a process's memory and processor time; forbid it to open files or start processes.
 
-    These limits apply even if the interpreter is broken: a process that may not open files cannot
-    open sockets either. Only Linux lets one process limit another. Elsewhere, and where the system
-    refuses a limit, the interpreter's own limits and the parent's timer remain, and one warning is
-    logged.
+    These limits apply even if the interpreter is broken. A process that cannot open files cannot
+    open sockets either. Only on Linux can one process limit another. On other systems, or if the
+    system refuses a limit, the interpreter's own limits and the parent's timer still apply, and one
+    warning is logged.
     """
     _running.add(pid)
     try:
@@ -58,7 +58,7 @@ def limit_process(pid: int, limits: SandboxLimits) -> None:
 
 
 def _set_limit(resource: ModuleType, pid: int, name: str, bound: int) -> None:
-    """Set one limit, unless the process has a stricter one."""
+    """Set one limit, or keep the process's current limit if that is stricter."""
     which = getattr(resource, name)
     _, hard = resource.prlimit(pid, which)
     if hard != resource.RLIM_INFINITY:
@@ -69,7 +69,8 @@ def _set_limit(resource: ModuleType, pid: int, name: str, bound: int) -> None:
 async def end(pid: int) -> None:
     """Kill a process and wait for its end.
 
-    The interpreter's library kills its workers, but may leave a zombie until the next one starts.
+    The interpreter's library kills its workers, but may leave a zombie process until the next
+    worker starts.
     """
     _running.discard(pid)
     if sys.platform == "win32":
@@ -91,6 +92,6 @@ def _wait(pid: int) -> None:
 
 @atexit.register
 def _kill_all() -> None:
-    """Kill the workers of threads that nobody waits for, at the end of the Python process."""
+    """Kill the remaining workers, such as those of daemon threads, when Python exits."""
     for pid in list(_running):
         _kill(pid)

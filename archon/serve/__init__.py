@@ -1,4 +1,4 @@
-"""The OpenAI-compatible server over any language models. Needs the extra ``serve``."""
+"""OpenAI-compatible server for language models and architectures. Needs the extra ``serve``."""
 
 from archon.errors import require
 

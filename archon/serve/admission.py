@@ -1,4 +1,4 @@
-"""Admission control: requests run, wait in a queue, or are rejected."""
+"""Admission control, which runs requests, lets them wait in a queue, or rejects them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from time import monotonic
 
 _WEIGHT = 0.2
-"""Weight of the newest request in the moving average of the duration."""
+"""Weight of the newest request in the moving average of request durations."""
 _MAX_RETRY_SECONDS = 60
 
 
 class FullError(Exception):
-    """The queue is full; a slot is likely to be free after ``retry_after_seconds``."""
+    """The queue is full. It will probably have space after ``retry_after_seconds``."""
 
     def __init__(self, retry_after_seconds: int) -> None:
         self.retry_after_seconds = retry_after_seconds
@@ -22,9 +22,9 @@ class FullError(Exception):
 
 
 class Admission:
-    """Slots for ``max_running`` requests, and a first-in, first-out queue of ``max_waiting``.
+    """Slots for ``max_running`` requests, and a FIFO queue for ``max_waiting`` more.
 
-    An object belongs to one event loop.
+    An instance must be used in a single event loop.
     """
 
     def __init__(self, max_running: int, max_waiting: int) -> None:
@@ -36,7 +36,7 @@ class Admission:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Hold a slot while the block runs, after waiting until one is free.
+        """Wait for a free slot, and occupy it while the ``async with`` block runs.
 
         Raises
         ------
@@ -60,6 +60,6 @@ class Admission:
             self._mean_seconds += _WEIGHT * (monotonic() - start - self._mean_seconds)
 
     def _retry_after(self) -> int:
-        """Estimate the seconds until a slot is free for the last request in the queue."""
+        """Estimate after how many seconds a new request would get a slot."""
         turns = (self.waiting + 1) / self._max_running
         return min(_MAX_RETRY_SECONDS, max(1, math.ceil(turns * self._mean_seconds)))

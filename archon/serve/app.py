@@ -1,7 +1,7 @@
-"""The application, which serves language models and architectures over the OpenAI protocol.
+"""ASGI application that serves language models and architectures over the OpenAI protocol.
 
-The name in a request selects one of the models that the server was started with; nothing else in a
-request selects what runs. When a client disconnects, its call is cancelled.
+A request selects one of the served models by its name, and cannot run anything else. When a client
+disconnects, its call is cancelled.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OPERATIONS = {
     "chat": Operation(
         "POST",
         "/v1/chat/completions",
-        "Answer a conversation, as one object or as server-sent events.",
+        "Generate answers to a conversation, as one object or as server-sent events.",
         ChatCompletion,
         errors=ANY_ERROR,
         request=ChatRequest,
@@ -42,7 +42,9 @@ OPERATIONS = {
     "health": Operation(
         "GET", "/health", "Report that the server is running.", Health, errors=(), is_open=True
     ),
-    "metrics": Operation("GET", "/metrics", "Report metrics in Prometheus's text format.", None),
+    "metrics": Operation(
+        "GET", "/metrics", "Return metrics in the text format of Prometheus.", None
+    ),
 }
 """All routes except ``GET /openapi.json``, which describes them."""
 
@@ -51,11 +53,11 @@ Endpoint = Callable[[HttpRequest], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An ASGI application with a function that ends its requests."""
+    """An ASGI application, with a function that ends its requests."""
 
     app: ASGIApp
     cut_off: Callable[[], None]
-    """Ends every request with an error response. Must be called in the event loop's thread."""
+    """End all requests with an error response. Call it only in the event loop's thread."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
@@ -69,18 +71,20 @@ def create_app(
     api_key: str | None = None,
     host_names: Collection[str] | None = None,
 ) -> Application:
-    """Make the application that serves models by name; the caller closes the models.
+    """Create the application that serves models.
 
     Parameters
     ----------
+    lms
+        Name → the model to serve. The caller closes the models.
     limits
-        By default those of ``Limits``.
+        Limits on requests; by default ``Limits()``.
     is_strict
-        Reject fields of a request that would be ignored.
+        Whether to reject request fields that would be ignored.
     api_key
-        Required on every route except ``/health``; None for no key.
+        Key that clients need for every route except ``/health``. None requires no key.
     host_names
-        The host names that requests may use; None for any.
+        Host names that the Host header may contain. None allows all.
     """
     limits = limits or Limits()
     admission = Admission(limits.max_running, limits.max_waiting)
@@ -104,12 +108,12 @@ def create_app(
         routes=[*routes, Route("/openapi.json", openapi)],
         exception_handlers={HTTPException: _http_error},
     )
-    app.router.redirect_slashes = False  # it would send clients of a proxy to the wrong scheme
+    app.router.redirect_slashes = False  # behind a proxy, redirects would have the wrong scheme
     return Application(Authentication(app, api_key, host_names), chat.cut_off)
 
 
 def _information_endpoints(lms: Mapping[str, LM], metrics: Metrics) -> dict[str, Endpoint]:
-    """Make the endpoints of the operations that run no model."""
+    """Return the endpoints of the operations that do not run a model."""
 
     async def models(http: HttpRequest) -> Response:
         listed = ModelList(object="list", data=[model_object(name) for name in lms])
@@ -135,7 +139,7 @@ async def _http_error(http: HttpRequest, error: Exception) -> Response:
     reason = error.detail
     if error.status_code in (404, 405):
         route = f"{http.method} {http.url.path[:200]}"
-        reason = f"there is no route {route}; GET /openapi.json lists all routes"
+        reason = f"the route {route} does not exist; GET /openapi.json lists all routes"
     return _error_response(Failure(error.status_code, reason, headers=dict(error.headers or {})))
 
 

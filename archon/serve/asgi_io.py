@@ -1,4 +1,4 @@
-"""Read the body of a request; write a response of one JSON object or of events."""
+"""Input and output over ASGI: request bodies, JSON responses, and streams of events."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from archon.serve.fields import BadRequestError
 from archon.serve.responses import ResponseObject
 
 _BODY_SECONDS = 30
-"""Timeout for the complete body."""
+"""Timeout for receiving a complete body."""
 STALL_SECONDS = 60
-"""A client that reads no data of a stream for this time counts as disconnected."""
+"""Time after which a client that does not read its response counts as disconnected."""
 KEEP_ALIVE_SECONDS = 15
-"""A stream sends a comment after this time without an event, because proxies drop idle
-connections."""
+"""Time without an event after which a stream sends a comment: proxies close idle connections."""
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
@@ -35,7 +34,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     """
     headers = dict(scope["headers"])
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    # Some other types need no CORS preflight, so any web page could send them.
+    # Any web page could send some other types, since they need no CORS preflight.
     if kind != b"application/json":
         reason = "the body must have the content type application/json"
         raise BadRequestError(reason, status=415)
@@ -57,30 +56,31 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
 
 
 class ResponseWriter:
-    """Writer of one response: a JSON object, or events."""
+    """Writer of one response, which is either a JSON object or a stream of events."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.is_started = False
-        """True after status and ``headers`` were sent; only events can follow."""
+        """True if the status and the headers have been sent. Only events can follow."""
         self.headers: dict[str, str] = {}
+        """Additional headers to send."""
 
     async def send_json(
         self, body: ResponseObject, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
-        """Send a response of one JSON object."""
+        """Send a complete response with a JSON object as its body."""
         content = _encode(body.to_json())
         entity = {"content-type": "application/json", "content-length": str(len(content))}
         await self._start(status, entity | dict(headers or {}))
         await self._send({"type": "http.response.body", "body": content})
 
     async def write(self, content: bytes) -> None:
-        """Send more events.
+        """Send encoded events, after the status and the headers if they have not been sent.
 
         Raises
         ------
         DisconnectedError
-            The client does not read.
+            The client has not read the data for ``STALL_SECONDS``.
         """
         if not self.is_started:
             await self._start(
@@ -93,7 +93,7 @@ class ResponseWriter:
             raise DisconnectedError from None
 
     async def end(self) -> None:
-        """End the stream."""
+        """End the stream of events."""
         await self._send({"type": "http.response.body", "body": b""})
 
     async def _start(self, status: int, headers: Mapping[str, str]) -> None:
@@ -104,18 +104,18 @@ class ResponseWriter:
 
 
 def event(data: ResponseObject) -> bytes:
-    """Encode an event."""
+    """Encode a server-sent event."""
     return encode_event(_encode(data.to_json()))
 
 
 def comment(data: Mapping[str, Any]) -> bytes:
-    """Encode a comment, which clients skip."""
+    """Encode a comment of a stream of events, which clients skip."""
     return b": " + _encode(data) + b"\n\n"
 
 
 LAST_EVENT = encode_event(DONE)
 KEEP_ALIVE = b": keep-alive\n\n"
-"""An empty comment."""
+"""Comment that keeps a connection open."""
 
 
 def _encode(data: Mapping[str, Any]) -> bytes:

@@ -1,7 +1,7 @@
-"""Authentication, the check of the Host header, and the request id of every response.
+"""Authentication, a check of the Host header, and a request id for every response.
 
-A server without a key is meant for programs on the same machine. A web page could reach it through
-the user's browser under another host name (DNS rebinding), so the host name is checked.
+A server without an API key is meant for programs on the same machine. A web page in the user's
+browser could reach it under a different host name (DNS rebinding), so the host name is checked.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from archon.serve.asgi_io import ResponseWriter
 from archon.serve.errors import Failure, log_error
 
 OPEN_PATHS = frozenset({"/health"})
-"""Paths that need no key."""
+"""Paths that clients can request without an API key."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Authentication:
-    """ASGI middleware that forwards authenticated requests to an application.
+    """ASGI middleware that forwards only authenticated requests to the application.
 
     Parameters
     ----------
     api_key
-        The key that ``Authorization: Bearer …`` must contain; None for no key.
+        Key that the header ``Authorization: Bearer …`` must contain. None requires no key.
     host_names
-        The host names that requests may use; None for any.
+        Host names that the Host header may contain. None allows all.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Authentication:
 
 
 def _host_name(host: str) -> str | None:
-    """Return the name in a ``Host`` header without the port; None if the header is invalid."""
+    """Return the host name in a ``Host`` header, without the port; None if it is invalid."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:

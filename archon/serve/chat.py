@@ -1,11 +1,11 @@
-"""``POST /v1/chat/completions``: from the body of a request to its response.
+"""The endpoint ``POST /v1/chat/completions``, from the body of a request to its response.
 
 ::
 
-    read → validate → wait for a slot → run the model → send as one object or as a stream
+    read → validate → wait for a slot → run the model → send one object or a stream
 
-If the client disconnects, its call is cancelled. A stream without an event for some seconds sends a
-comment, even while its request waits in the queue.
+If the client disconnects, its call is cancelled. A stream sends a comment when it has had no event
+for some seconds, even while its request waits in the queue.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from archon.types import Completion, Event, Request, TokenDelta
 _MAX_LISTED = 20
 _CLIENT_CLOSED_REQUEST = 499  # for metrics only
 _LAST_EVENT_SECONDS = 1
-"""Timeout for sending the error at the end of a stream."""
+"""Timeout for sending an error at the end of a stream."""
 
 
 class ChatCompletions:
-    """Endpoint ``POST /v1/chat/completions`` as an ASGI application."""
+    """The endpoint ``POST /v1/chat/completions`` as an ASGI application."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ChatCompletions:
         self._is_cut_off = False
 
     def cut_off(self) -> None:
-        """End all running requests and reject new ones, each with an error response."""
+        """End all running requests and reject new ones, with the response ``SHUTTING_DOWN``."""
         self._is_cut_off = True
         now = asyncio.get_running_loop().time()
         for deadline in self._deadlines:
@@ -100,7 +100,7 @@ class ChatCompletions:
         metrics.model = chat.model
         request = chat.request()
         self._check(chat, request, lm)
-        if "thinking" not in lm.capabilities:  # an effort is a hint
+        if "thinking" not in lm.capabilities:  # reasoning_effort is only a hint
             request = replace(request, thinking=NO_THINKING)
             if chat.reasoning_effort is not None:
                 chat.ignored.add("reasoning_effort", "reasoning_effort")
@@ -121,12 +121,12 @@ class ChatCompletions:
             await writer.send_json(ResponseBuilder(chat).complete(completions))
 
     def _check(self, chat: ChatRequest, request: Request, lm: LM) -> None:
-        """Reject a request that the model does not support or that exceeds a limit.
+        """Check that the model supports a request and that the request exceeds no limit.
 
         Raises
         ------
         BadRequestError
-            Names the field at fault.
+            It does not. The error names the field at fault.
         """
         constraint = request.constraint
         unsupported = {
@@ -139,10 +139,10 @@ class ChatCompletions:
             if is_unsupported:
                 reason = f"{chat.model} does not support {param}"
                 if isinstance(lm, ArchitectureLM) and not lm.generates:
-                    reason += ": its output node selects a text and does not generate one"
+                    reason += ": its output node selects a text instead of generating one"
                 raise BadRequestError(reason, param=param, code="unsupported")
         if chat.wants_trace and not isinstance(lm, ArchitectureLM):
-            reason = f"{chat.model} is not an architecture and has no nodes to trace"
+            reason = f"{chat.model} is a model, and only architectures have traces"
             raise BadRequestError(reason, param="archon.trace", code="unsupported")
         limit = self._limits.max_messages
         if len(chat.messages) > limit:
@@ -152,8 +152,8 @@ class ChatCompletions:
         tokens = request.n * self._token_bounds[chat.model](request.sampling)
         if tokens > limit:
             reason = (
-                f"the request may generate {tokens} tokens in all nodes and answers; the limit is "
-                f"{limit} (--max-request-tokens): lower n or max_tokens"
+                f"the request may generate up to {tokens} tokens in all nodes and answers, but the "
+                f"limit is {limit} (--max-request-tokens); lower n or max_tokens"
             )
             raise BadRequestError(reason, param="n", code="too_many_tokens")
 
@@ -169,10 +169,10 @@ class ChatCompletions:
         writer: ResponseWriter,
         metrics: RequestMetrics,
     ) -> None:
-        """Send the answer as it arrives, without the end of the response.
+        """Stream the answers as they are generated; the caller ends the response.
 
-        The response starts with the model's first event; a request that fails earlier gets an error
-        status. If the first event takes long, the response starts with a keep-alive comment.
+        The response starts with the model's first event, so that an earlier failure results in an
+        error status. If the first event takes long, it starts with a keep-alive comment.
         """
         builder = ResponseBuilder(chat)
         with_text, with_reasoning = set[int](), set[int]()  # indices of answers
@@ -222,14 +222,14 @@ class ChatCompletions:
 
 
 def unknown_model(name: str, served: Iterable[str]) -> BadRequestError:
-    """Make the error for a name that is not served."""
+    """Return the error for a request that names a model that is not served."""
     listed = ", ".join(map(repr, itertools.islice(served, _MAX_LISTED)))
-    reason = f"there is no model {name[:200]!r}; GET /v1/models lists all: {listed}"
+    reason = f"the model {name[:200]!r} does not exist; GET /v1/models lists all models: {listed}"
     return BadRequestError(reason, param="model", code="model_not_found", status=404)
 
 
 async def _send_error(writer: ResponseWriter, error: Failure) -> None:
-    """Send an error as the response, or as the last event of a stream that has started."""
+    """Send an error as the response, or as the last event if the stream has already started."""
     if not writer.is_started:
         await writer.send_json(error.body(), error.status, error.headers)
         return

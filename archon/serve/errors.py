@@ -1,8 +1,9 @@
-"""Translation of exceptions into error responses and log lines.
+"""Conversion of exceptions to error responses and log lines.
 
-The client receives the reason if its request is at fault. Errors of the served models may contain
-addresses, file names and texts of clients, so that the client receives only a general message. The
-log (``archon.serve``) has the types of these errors and their place; level debug adds the details.
+If the request is at fault, the response contains the reason. Errors of the served models may
+contain addresses, file names and texts of other clients, so the response contains only a general
+message. The log (``archon.serve``) contains the types of these errors and where they were raised;
+at the level debug it also contains their messages.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from archon.serve.responses import Error, ErrorDetail
 _log = logging.getLogger("archon.serve")
 
 _NO_RETRY = {"x-should-retry": "false"}
-"""Header for OpenAI's clients: a second attempt would take as long as the first."""
+"""Header with which OpenAI's clients do not retry, since a retry would take as long again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error response."""
+    """The status, headers and error object of an error response."""
 
     status: int
     message: str
@@ -39,7 +40,7 @@ class Failure:
     headers: dict[str, str] = field(default_factory=dict)
 
     def body(self) -> Error:
-        """Return the JSON object of the response."""
+        """Return the JSON body of the response."""
         if self.status == 429:
             kind = "rate_limit_error"
         else:
@@ -50,7 +51,7 @@ class Failure:
 
 
 def failure(error: Exception) -> Failure:
-    """Return the response to an error; log what clients must not see."""
+    """Return the error response for an exception; log details that clients must not see."""
     cause = error
     while isinstance(cause, NodeError) and isinstance(cause.__cause__, Exception):
         cause = cause.__cause__
@@ -80,17 +81,27 @@ def failure(error: Exception) -> Failure:
 
 
 SHUTTING_DOWN = Failure(503, "the server is shutting down", code="shutting_down")
-"""The response to requests that are unfinished when the server must stop."""
+"""The response to requests that have not finished when the server stops."""
 
 
 def out_of_time(seconds: float) -> Failure:
-    """Return the response to a request that exceeded ``max_seconds``."""
+    """Return the response to a request that has taken more than ``max_seconds``."""
     reason = f"the answer took longer than {seconds:g} seconds (--max-seconds)"
     return Failure(504, reason, code="timeout", headers=_NO_RETRY)
 
 
 def log_error(what: str, error: BaseException, frames: list[str] | None = None) -> None:
-    """Log one line with the types of the error and its causes; the traceback at level debug."""
+    """Log a line with the types of an error and its causes.
+
+    At the level debug, the messages and the traceback are logged, too.
+
+    Parameters
+    ----------
+    what
+        Beginning of the line, such as ``a request failed``.
+    frames
+        Lines of a traceback to add.
+    """
     kinds = []
     cause: BaseException | None = error
     while cause is not None:

@@ -1,17 +1,16 @@
-"""Rules for fields of a request that have no effect or are not supported.
+"""Rules for request fields that have no effect or are not supported.
 
-The models in ``archon.serve.requests`` have the fields that are applied. Clients send many others,
-mostly with values that have no effect; such fields must not fail a request. Known fields have a
+``archon.serve.requests`` defines the fields that are applied. Clients send many others, mostly with
+values that have no effect, and a request must not fail because of them. Each known field has a
 rule:
 
-- a *label* never changes an answer; any value is accepted;
-- a *hint* is ignored; unless its value is neutral, the response's header ``x-archon-ignored`` names
-  it;
-- an *unsupported* field would change the answer; any value that is not neutral is rejected.
+- A *label* never changes an answer. Any value is accepted.
+- A *hint* is ignored. The response header ``x-archon-ignored`` names it, unless its value is
+  neutral.
+- An *unsupported* field would change the answer. It is rejected, unless its value is neutral.
 
-A field without a rule is also ignored and named in the header, unless it looks like a misspelling
-of a field that changes the answer; then it is rejected. ``--strict`` rejects all fields that the
-header would name.
+Unknown fields are ignored and named in the header. A field that looks like a misspelling of one
+that changes the answer is rejected. ``--strict`` rejects all fields that the header would name.
 """
 
 from __future__ import annotations
@@ -28,27 +27,27 @@ from urllib.parse import quote
 from archon.types import SAMPLER_PARAMETERS, SAMPLING_PARAMETERS
 
 IGNORED_HEADER = "x-archon-ignored"
-"""Response header that names the fields of a request that had no effect."""
+"""Response header that names the request fields that had no effect."""
 _MAX_REPORTED = 20
 _MAX_IGNORED = 100
-"""Limits the work: each field without a rule is compared with all known ones."""
+"""Maximum number of ignored fields, since each unknown field is compared with all known ones."""
 _MAX_KEY = 60
 _NEAR = 0.85
-"""Similarity (difflib) from which one name counts as a misspelling of another."""
+"""Minimum similarity (difflib) of two names for one to count as a misspelling of the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The treatment of a field that is not applied."""
+    """Treatment of a request field that is not applied."""
 
     kind: Literal["label", "hint", "unsupported"]
     neutral: tuple[object, ...] = ()
-    """Values without effect, in addition to null."""
+    """Values that have no effect, in addition to null."""
     advice: str = ""
-    """Error message for a rejected field: the reason, and what to do."""
+    """Error message if the field is rejected: the reason, and what to do instead."""
 
     def is_neutral(self, value: object) -> bool:
-        """Return whether the value has no effect."""
+        """Return True if the value has no effect."""
         return self.kind == "label" or any(
             isinstance(value, bool) == isinstance(neutral, bool) and value == neutral
             for neutral in self.neutral
@@ -197,7 +196,7 @@ _REQUEST: Rules = {
     "lora": _unsupported("adapters belong to a model card; leave it out", []),
 }
 REQUEST: Rules = {n: rule for n, rule in _REQUEST.items() if n not in SAMPLING_PARAMETERS}
-"""Fields of the body."""
+"""Rules for fields of the body."""
 
 MESSAGE: Rules = {
     **_labels(
@@ -214,23 +213,24 @@ MESSAGE: Rules = {
     "prefix": _unsupported("answers do not continue a message; leave it out", False),
     "partial": _unsupported("answers do not continue a message; leave it out", False),
 }
-"""Fields of a message."""
+"""Rules for fields of a message."""
 
 PART: Rules = _labels("id", "annotations", "cache_control", "prompt_cache_breakpoint")
-"""Fields of a part of a message's content."""
+"""Rules for fields of a part of a message's content."""
 
 STREAM_OPTIONS: Rules = {
     "include_obfuscation": _hint(False),
     "continuous_usage_stats": _hint(False),
 }
-"""Fields of ``stream_options``."""
+"""Rules for fields of ``stream_options``."""
 
 SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "stop")
-"""Fields that an architecture may ignore."""
+"""Sampling fields, which have no effect on an architecture that applies them to none of its nodes.
+"""
 
 
 class BadRequestError(Exception):
-    """An invalid or unsupported request; ``param`` is the field at fault."""
+    """A request is invalid or not supported. ``param`` is the field at fault, if any."""
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400
@@ -240,7 +240,7 @@ class BadRequestError(Exception):
 
 
 class FieldError(BadRequestError):
-    """Rejection of a field by its rule, or because it has none."""
+    """A request has a field that is not supported or unknown."""
 
     def __init__(self, key: str, reason: str, code: Literal["unsupported", "unknown_key"]) -> None:
         super().__init__(f"{key}: {reason}", param=key, code=code)
@@ -249,10 +249,10 @@ class FieldError(BadRequestError):
 
 @dataclass(slots=True)
 class Ignored:
-    """The ignored fields of one request that are reported to the client."""
+    """Ignored fields of one request, which are reported to the client."""
 
     is_strict: bool = False
-    """Reject such fields instead."""
+    """True to reject these fields instead."""
     _names: dict[str, None] = field(default_factory=dict)
 
     @property
@@ -263,14 +263,18 @@ class Ignored:
     def check(
         self, key: str, value: object, place: str, rules: Rules, known: Iterable[str]
     ) -> None:
-        """Apply the rule of a field.
+        """Apply the rule of a field: accept it, report it as ignored, or reject it.
 
         Parameters
         ----------
+        key, value
+            The field.
         place
-            Prefix of the key in the field's name, such as ``messages[].``.
+            Prefix that the field gets in the report, such as ``messages[].``.
+        rules
+            Rules of the fields that the object may have.
         known
-            The applied fields of the same object.
+            Names of the object's fields that are applied.
 
         Raises
         ------
@@ -300,7 +304,7 @@ class Ignored:
             The server is strict, or too many fields are ignored.
         """
         if self.is_strict:
-            reason = "the field has no effect, and the server runs with --strict; leave it out"
+            reason = "the field has no effect, which --strict does not allow; leave it out"
             raise FieldError(key, reason, "unknown_key")
         if len(self._names) >= _MAX_IGNORED:
             reason = f"the request has more than {_MAX_IGNORED} fields that have no effect"
@@ -309,7 +313,7 @@ class Ignored:
 
 
 def _nearest(key: str, names: Iterable[str]) -> str | None:
-    """Return the name that a key probably misspells, None if there is no such name."""
+    """Return the name of which ``key`` is probably a misspelling; None if there is none."""
     plain = {_plain(name): name for name in names}
     near = difflib.get_close_matches(_plain(key[:_MAX_KEY]), plain, n=1, cutoff=_NEAR)
     return plain[near[0]] if near else None
@@ -317,10 +321,10 @@ def _nearest(key: str, names: Iterable[str]) -> str | None:
 
 @lru_cache(1024)
 def _plain(name: str) -> str:
-    """Drop case and punctuation: ``maxTokens`` and ``max-tokens`` equal ``max_tokens``."""
+    """Remove case and punctuation: ``maxTokens`` and ``max-tokens`` become ``maxtokens``."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _shown(key: str) -> str:
-    """Escape a client's key for a header."""
+    """Shorten and escape a client's field name for a response header."""
     return quote(key[:_MAX_KEY], safe="", errors="replace")

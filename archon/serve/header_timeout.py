@@ -1,4 +1,4 @@
-"""Close connections that do not send the head of a request in time."""
+"""Timeout for the request line and the headers of a request."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import asyncio
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 30
-"""Timeout for the head of a request. uvicorn has none, and each connection is an open file."""
+"""Timeout in seconds for the request line and headers.
+
+uvicorn has no such timeout, and each open connection needs a file descriptor."""
 
 
 class TimedConnection(H11Protocol):
-    """Connection with a timeout for the head of a request.
+    """HTTP connection that is closed if the headers of a request do not arrive in time.
 
-    The timer starts when the client connects, and when it sends more after its response, such as
-    the rest of a rejected body. Between requests uvicorn's keep-alive timeout applies.
+    The timer starts when the client connects, and when it sends data after a response is complete,
+    such as the next request. Between requests uvicorn's keep-alive timeout applies.
     """
 
     _head_timer: asyncio.TimerHandle | None = None

@@ -1,4 +1,4 @@
-"""Limits on requests, and the upper bound of the tokens of an answer."""
+"""Limits on requests, and an upper bound for the number of tokens of an answer."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ from archon.types import DEFAULT_SAMPLING, SamplingParams
 
 _CACHE_SIZE = 256
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
-"""Upper bound of ``max_body_bytes``: memory holds several copies of a body while it is read."""
+"""Maximum of ``max_body_bytes``. While a body is read, several copies of it are in memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits on one request, and on all requests together."""
+    """Limits on a single request and on all requests together."""
 
     max_body_bytes: int = 4 * 1024 * 1024
-    """Size of the body of a request; at most ``LARGEST_BODY_BYTES``."""
+    """Maximum size of a request's body; at most ``LARGEST_BODY_BYTES``."""
     max_messages: int = 256
-    """Messages of one conversation."""
+    """Maximum number of messages in a conversation."""
     max_request_tokens: int = 200_000
-    """Upper bound of the completion tokens of a request: ``n`` times the bound of all nodes."""
+    """Maximum completion tokens that a request may generate: ``n`` times those of all nodes."""
     max_running: int = 64
-    """Requests that run at the same time; they share the engine's batch."""
+    """Maximum number of requests that run at the same time."""
     max_waiting: int = 256
-    """Requests in the queue; any further one gets status 429."""
+    """Maximum number of requests in the queue. Further requests get status 429."""
     max_seconds: float = 600.0
-    """Time from the first byte of a request to the last byte of its response, queueing included."""
+    """Maximum time from the start of a request to the end of its response, including queueing."""
 
 
 def token_bound(lm: LM) -> Callable[[SamplingParams], int]:
-    """Return a function from a request's sampling to the upper bound of an answer's new tokens.
+    """Return a function that computes the maximum number of new tokens of one answer.
 
-    For an architecture the bound is the sum over the samples of all nodes, none of which stops
-    early; for a plain model it is ``max_tokens``. Prompts and scored choices do not count.
+    The function takes a request's sampling parameters. For an architecture, it adds up the samples
+    of all nodes and assumes that none stops early. For a model, the maximum is ``max_tokens``. The
+    tokens of prompts and scored choices do not count.
     """
 
     def bound(sampling: SamplingParams) -> int:

@@ -1,4 +1,4 @@
-"""Metrics in the text format of Prometheus (``GET /metrics``)."""
+"""Metrics of the server, in the text format of Prometheus (``GET /metrics``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
 
 class Metrics:
-    """The metrics of one application."""
+    """The metrics of one server."""
 
     def __init__(self, admission: Admission) -> None:
         registry = self._registry = CollectorRegistry()
@@ -30,13 +30,13 @@ class Metrics:
         )
         self.tokens = Counter(
             "archon_tokens",
-            "Tokens of all nodes: of distinct prompts, of their cached part, and of completions.",
+            "Tokens of all nodes by kind: distinct prompts, cached prompt tokens, completions.",
             ["model", "kind"],
             registry=registry,
         )
         self.ignored_fields = Counter(
             "archon_ignored_fields",
-            "Request fields that were ignored although their value may have an effect elsewhere.",
+            "Request fields that were ignored although other servers may apply them.",
             ["model", "field"],
             registry=registry,
         )
@@ -49,7 +49,7 @@ class Metrics:
         )
         self.first_token_seconds = Histogram(
             "archon_first_token_seconds",
-            "Seconds from the start of a streamed request to the first text of its answer.",
+            "Seconds from the start of a streamed request to the first text of its response.",
             ["model"],
             buckets=_SECONDS,
             registry=registry,
@@ -60,35 +60,40 @@ class Metrics:
         waiting.set_function(lambda: admission.waiting)
 
     def text(self) -> bytes:
-        """Return all metrics in the text format."""
+        """Return all metrics in the text format of Prometheus."""
         return generate_latest(self._registry)
 
 
 class RequestMetrics:
-    """The metrics of one request, recorded when it ends."""
+    """Recorder of the metrics of one request."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics, self._start = metrics, monotonic()
         self._has_text = False
         self.model = ""
-        """Empty until the name is that of a served model: clients must not create labels."""
+        """Name of the served model; empty if the request names none.
+
+        Other names are not recorded, because clients must not be able to create labels."""
         self.status = 200
 
     def count_ignored(self, names: Iterable[str]) -> None:
-        """Count ignored fields. Unknown fields share one label: clients must not create labels."""
+        """Count ignored fields, with the label ``unknown`` for all unknown ones.
+
+        Clients must not be able to create labels.
+        """
         for name in names:
             label = name if name in _KNOWN_FIELDS else "unknown"
             self._metrics.ignored_fields.labels(self.model, label).inc()
 
     def note_first_token(self) -> None:
-        """Record the time of the first token; later calls have no effect."""
+        """Record the time until the first token. Only the first call has an effect."""
         if not self._has_text:
             self._has_text = True
             seconds = monotonic() - self._start
             self._metrics.first_token_seconds.labels(self.model).observe(seconds)
 
     def count_tokens(self, completions: Sequence[Completion]) -> None:
-        """Count the tokens of a finished answer."""
+        """Count the tokens of a finished request."""
         used = usage(completions)
         for kind, count in (
             ("prompt", used.prompt_tokens),

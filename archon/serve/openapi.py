@@ -1,4 +1,4 @@
-"""The OpenAPI document, generated from the routes and the models of requests and responses."""
+"""Generator of the OpenAPI document, from the routes and the types of requests and responses."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _TEMPLATE = "#/components/schemas/{model}"
 _ERRORS = {
     400: "The request is invalid or not supported.",
     401: "The API key is missing or wrong.",
-    404: "There is no such model.",
+    404: "The model does not exist.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The content type of the body is not application/json.",
     422: "The architecture used up its budget before it had an answer.",
-    429: "Too many requests are waiting; try again after the seconds in Retry-After.",
+    429: "Too many requests are waiting. Retry after the time in the header Retry-After.",
     500: "Internal error.",
     502: "The model failed.",
     503: "The model is busy, or the server is shutting down.",
@@ -31,11 +31,11 @@ _ERRORS = {
 }
 ANY_ERROR = tuple(_ERRORS)
 _EVENTS = (
-    "Server-sent events. The data of each is a ChatCompletionChunk; the data of the last is [DONE]."
+    "Server-sent events. The data of each event is a ChatCompletionChunk; that of the last, [DONE]."
 )
 _IGNORED = {
     IGNORED_HEADER: {
-        "description": "Fields of the request that had no effect.",
+        "description": "Names of the request fields that had no effect.",
         "schema": {"type": "string"},
     }
 }
@@ -43,14 +43,14 @@ _IGNORED = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """The description of one route in the document."""
+    """Description of one route for the OpenAPI document."""
 
     method: str
     path: str
-    """The path, with parameters in braces."""
+    """Path of the route, with parameters in braces."""
     summary: str
     response: type[ResponseObject] | None
-    """None for plain text."""
+    """Type of the response body; None for plain text."""
     errors: Sequence[int] = (401,)
     request: type[RequestObject] | None = None
     streams: bool = False
@@ -58,7 +58,7 @@ class Operation:
     """True if clients need no API key."""
 
     def describe(self) -> dict[str, Any]:
-        """Return the operation's object in the document."""
+        """Return the JSON object that describes the route in the OpenAPI document."""
         described: dict[str, Any] = {
             "summary": self.summary,
             "responses": {
@@ -92,14 +92,14 @@ class Operation:
 def document(
     operations: Sequence[Operation], limits: Limits, *, has_key: bool, is_strict: bool = False
 ) -> dict[str, Any]:
-    """Make the document (OpenAPI 3.1) of a server with these operations.
+    """Return the OpenAPI 3.1 document of a server with these operations.
 
     Parameters
     ----------
     has_key
-        Clients need an API key.
+        True if clients need an API key.
     is_strict
-        Fields without effect are rejected.
+        True if the server rejects fields without effect.
     """
     responses: set[type[BaseModel]] = {o.response for o in operations if o.response is not None}
     responses |= {ChatCompletionChunk, Error}
@@ -135,12 +135,12 @@ def _subclasses(base: type[RequestObject]) -> list[type[RequestObject]]:
 
 
 def _without_effect(model: type[RequestObject], *, is_strict: bool) -> dict[str, Any]:
-    """Return the schemas of an object's fields that are accepted but not applied."""
+    """Return the schemas of those fields of an object that are accepted but have no effect."""
     schemas: dict[str, Any] = {}
     for name, rule in model.rules.items():
         match rule.kind:
             case "label":
-                schemas[name] = {"description": "Accepted; has no effect on the answer."}
+                schemas[name] = {"description": "Accepted, without effect on the answer."}
             case "hint" if not is_strict:
                 schemas[name] = {"description": "Ignored."}
             case _:

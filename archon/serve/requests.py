@@ -1,7 +1,8 @@
-"""Requests of the chat-completions protocol, validated strictly.
+"""Parsing and strict validation of chat-completion requests.
 
-The fields of the models here are applied; ``archon.serve.fields`` has rules for all others. Beyond
-OpenAI's fields, ``archon`` and the sampler parameters of ``archon.types`` are applied.
+The pydantic models here have the fields that are applied: those of OpenAI's protocol, ``archon``,
+and the sampler parameters of ``archon.types``. ``archon.serve.fields`` has rules for all other
+fields.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ from archon.types import (
 MAX_SAMPLES = 128
 _MAX_INT64 = 2**63 - 1
 _MIN_TOP_P = 1e-9
-"""Replaces a top-p of 0; it keeps only the likeliest token."""
+"""Replacement for a ``top_p`` of 0; with either, only the most probable token is kept."""
 
 _MAX_STOP_CHARACTERS = 1000
-"""Limits the work: each new token is compared with every prefix of a stop string."""
+"""Maximum length of a stop string, since each new token is compared with all its prefixes."""
 StopString = Annotated[str, Field(min_length=1, max_length=_MAX_STOP_CHARACTERS)]
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "max_tokens": (-1,),
@@ -53,22 +54,22 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "stop": ("", []),
     "reasoning_effort": ("default",),
 }
-"""Values that count as an absent field."""
+"""Values with which a field counts as absent."""
 
 
 class RequestObject(BaseModel):
-    """A JSON object of a request. ``rules`` apply to the fields that the model does not have."""
+    """Base class of JSON objects in requests. ``rules`` apply to fields that a class lacks."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
 
     rules: ClassVar[fields.Rules] = {}
     place: ClassVar[str] = ""
-    """Prefix of the names of its fields, such as ``messages[].``."""
+    """Prefix of field names in the header of ignored fields, such as ``messages[].``."""
 
     @model_validator(mode="before")
     @classmethod
     def _only_known_fields(cls, data: Any, info: ValidationInfo) -> Any:
-        """Remove ignored fields and fields that are ``null``."""
+        """Remove fields that are ``null`` or ignored; raise an error for unsupported ones."""
         if not isinstance(data, dict):
             return data
         ignored = info.context if isinstance(info.context, Ignored) else Ignored()
@@ -89,7 +90,7 @@ class RequestObject(BaseModel):
 
 
 def _integral(value: Any) -> Any:
-    """Convert a float without a fraction into an integer; JSON does not distinguish them."""
+    """Convert an integral float such as 5.0 to an integer, since JSON does not distinguish them."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -111,7 +112,7 @@ def _role(value: Any) -> Any:
 
 
 class TextPart(RequestObject):
-    """A part of a message's content."""
+    """A part of a message's content, which must be text."""
 
     rules = fields.PART
     place = "messages[].content[]."
@@ -128,18 +129,19 @@ class ChatMessage(RequestObject):
 
     role: Annotated[Literal["system", "developer", "user", "assistant"], BeforeValidator(_role)]
     content: str | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)] = Field(
-        description="May be null if the role is `assistant`."
+        description="Text of the message, as a string or a list of text parts. It may be null if "
+        "the role is `assistant`."
     )
 
     @model_validator(mode="before")
     @classmethod
     def _text_of_assistant(cls, data: Any) -> Any:
-        """Replace the null content of an assistant by an empty text."""
+        """Replace null content in a message of the assistant by an empty text."""
         is_assistant = isinstance(data, dict) and data.get("role") == "assistant"
         return {**data, "content": ""} if is_assistant and data.get("content") is None else data
 
     def message(self) -> Message:
-        """Convert to a message of ``archon.types``."""
+        """Convert to ``archon.types.Message``."""
         text = self.content
         if isinstance(text, list):
             text = "".join(part.text for part in text)
@@ -157,7 +159,7 @@ class StreamOptions(RequestObject):
 
 
 class TextFormat(RequestObject):
-    """Text without a constraint."""
+    """Response format: text without a constraint."""
 
     place = "response_format."
 
@@ -165,7 +167,7 @@ class TextFormat(RequestObject):
 
 
 class JsonObjectFormat(RequestObject):
-    """Any JSON object."""
+    """Response format: any JSON object."""
 
     place = "response_format."
 
@@ -173,7 +175,7 @@ class JsonObjectFormat(RequestObject):
 
 
 class NamedSchema(RequestObject):
-    """A JSON Schema. Answers follow it exactly, regardless of ``strict``."""
+    """A JSON Schema. Answers always match it, whether or not ``strict`` is set."""
 
     place = "response_format.json_schema."
 
@@ -184,7 +186,7 @@ class NamedSchema(RequestObject):
 
 
 class JsonSchemaFormat(RequestObject):
-    """JSON that matches a schema."""
+    """Response format: JSON that matches a schema."""
 
     place = "response_format."
 
@@ -193,7 +195,7 @@ class JsonSchemaFormat(RequestObject):
 
 
 MaxTokens = Annotated[int, Field(ge=1, le=1_000_000), _INTEGRAL] | Annotated[Literal[-1], _INTEGRAL]
-"""-1 counts as an absent field."""
+"""Type of ``max_tokens``. With -1, the field counts as absent."""
 
 ResponseFormat = Annotated[
     TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
@@ -201,11 +203,13 @@ ResponseFormat = Annotated[
 
 
 class ArchonOptions(RequestObject):
-    """Details of the answer beyond OpenAI's protocol."""
+    """Options of Archon beyond OpenAI's protocol."""
 
     place = "archon."
 
-    trace: bool = Field(False, description="Return every node's prompts and completions.")
+    trace: bool = Field(
+        False, description="Return the trace, with the prompts and completions of every node."
+    )
 
 
 class _PromptFields(RequestObject):
@@ -222,10 +226,13 @@ class _PromptFields(RequestObject):
 
 
 def _sampler_field(parameter: SamplingParameter) -> tuple[Any, Any]:
-    """Return a field's type and default. Integers may be -1 instead of 0, as vLLM's ``top_k``."""
+    """Return the type and the field of a sampler parameter.
+
+    An integer may be -1 instead of 0, as vLLM's ``top_k``.
+    """
     if isinstance(parameter.default, int):
         kind = Annotated[int, Field(ge=-1, le=parameter.le), _INTEGRAL]
-        return kind | None, Field(None, description="0 and -1 keep every token.")
+        return kind | None, Field(None, description="With 0 or -1, all tokens are kept.")
     bounds = {name: getattr(parameter, name) for name in ("ge", "gt", "le")}
     return float | None, Field(None, **bounds)
 
@@ -273,7 +280,7 @@ class ChatRequest(_SamplerFields):
 
     @property
     def ignored(self) -> Ignored:
-        """The ignored fields of the body that are reported to the client."""
+        """Ignored fields of the body that are reported to the client."""
         return self._ignored
 
     @property
@@ -287,7 +294,7 @@ class ChatRequest(_SamplerFields):
         return self.stream_options is not None and self.stream_options.include_usage
 
     def request(self) -> Request:
-        """Convert to a request to a language model, with a random seed if there is none."""
+        """Convert to a request for a language model, with a random seed if ``seed`` is absent."""
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         return Request(
             messages=tuple(message.message() for message in self.messages),
@@ -310,9 +317,10 @@ class ChatRequest(_SamplerFields):
         return {n: max(v, 0) if isinstance(v, int) else v for n, v in values.items()}
 
     def _thinking(self) -> Thinking:
-        """Return the reasoning settings, from ``enable_thinking`` if given, else from the effort.
+        """Return the thinking parameters.
 
-        Any effort except the two lowest requests reasoning.
+        ``enable_thinking`` in ``chat_template_kwargs`` turns thinking on or off. Without it,
+        ``reasoning_effort`` does: ``none`` and ``minimal`` turn thinking off, and other values on.
         """
         variables = dict(self.chat_template_kwargs or {})
         is_wanted = None
@@ -333,12 +341,12 @@ class ChatRequest(_SamplerFields):
 
 
 def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest:
-    """Read the request in a body.
+    """Parse the body of a chat-completion request.
 
     Parameters
     ----------
     is_strict
-        Reject fields that would be ignored.
+        Whether to reject fields that would be ignored.
 
     Raises
     ------
@@ -363,13 +371,13 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
         reason = "stream_options needs stream to be true"
         raise BadRequestError(reason, param="stream_options", code="unsupported")
     if reserved := sorted({*(chat.chat_template_kwargs or ())} & {*RESERVED_VARIABLES}):
-        reason = f"these names are reserved: {', '.join(reserved)}; use other variables"
+        reason = f"these variables are reserved for the server: {', '.join(reserved)}; remove them"
         raise BadRequestError(reason, param="chat_template_kwargs", code="unsupported")
     return chat
 
 
 def _without_unused_tools(body: Any, ignored: Ignored) -> Any:
-    """Remove tools that the request forbids the model to call."""
+    """Remove ``tools`` and ``functions`` if the request forbids the model to call them."""
     if not isinstance(body, dict):
         return body
     unused = [
@@ -383,7 +391,10 @@ def _without_unused_tools(body: Any, ignored: Ignored) -> Any:
 
 
 def _bad_value(error: ValidationError, body: Any) -> BadRequestError:
-    """Report the first error; among those of the alternative types of a value, the deepest."""
+    """Convert pydantic's errors to one error, about the first invalid field.
+
+    If a value has several alternative types, the error that is nested most deeply is reported.
+    """
     errors = error.errors(include_url=False, include_input=False)
     paths = [_path(each, body) for each in errors]
     path = max((p for p in paths if p[:1] == paths[0][:1]), key=len)
@@ -397,7 +408,7 @@ def _bad_value(error: ValidationError, body: Any) -> BadRequestError:
 
 
 def _path(error: ErrorDetails, body: Any) -> tuple[str | int, ...]:
-    """Return the keys and indices of an error's location, without the types that it also names."""
+    """Return the keys and indices in an error's location, without the names of types in it."""
     path: list[str | int] = []
     value = body
     last = len(error["loc"]) - 1

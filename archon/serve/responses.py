@@ -1,6 +1,6 @@
-"""Response bodies as pydantic models, from which the OpenAPI document is generated.
+"""Types of response bodies, from which the OpenAPI document is generated.
 
-A field that is not set does not appear in the JSON. The names are OpenAI's.
+Names are those of OpenAI's protocol. A field that is not set is omitted from the JSON.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from archon.types import Completion, Event, FinishReason, NodeFinished, NodeStar
 
 
 class ResponseObject(BaseModel):
-    """A JSON object of a response."""
+    """Base class of JSON objects in responses."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields that are set as plain data."""
+        """Return the fields that are set, as JSON data."""
         return self.model_dump(exclude_unset=True)
 
 
 class ErrorDetail(ResponseObject):
-    """A description of the error; ``param`` is the field at fault."""
+    """Description of an error. ``param`` is the field at fault, if any."""
 
     message: str
     type: str
@@ -38,13 +38,13 @@ class ErrorDetail(ResponseObject):
 
 
 class Error(ResponseObject):
-    """The body of a response whose status is not 200."""
+    """Body of an error response."""
 
     error: ErrorDetail
 
 
 class Health(ResponseObject):
-    """The state of the server."""
+    """Health of the server."""
 
     status: Literal["ok"]
 
@@ -66,13 +66,13 @@ class ModelList(ResponseObject):
 
 
 class PromptTokensDetails(ResponseObject):
-    """Parts of the prompt tokens."""
+    """Details of the prompt tokens."""
 
     cached_tokens: int
 
 
 class Usage(ResponseObject):
-    """Tokens of all nodes. Each distinct prompt counts once, even with several samples."""
+    """Numbers of tokens in all nodes. Each distinct prompt counts once for several samples."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -81,23 +81,25 @@ class Usage(ResponseObject):
 
 
 class TokenLogprob(ResponseObject):
-    """A sampled token."""
+    """A sampled token and its log-probability."""
 
-    token: str = Field(description="The text, or `token_id:` and the id if the bytes are unknown.")
+    token: str = Field(
+        description="Text of the token, or `token_id:` and its id if its bytes are unknown."
+    )
     logprob: float
     bytes: list[int] | None
     top_logprobs: list[Any] = Field(max_length=0)
 
 
 class ChoiceLogprobs(ResponseObject):
-    """The sampled tokens of one answer."""
+    """Sampled tokens of one answer, with their log-probabilities."""
 
     content: list[TokenLogprob]
     refusal: None
 
 
 class AssistantMessage(ResponseObject):
-    """An answer, and the reasoning before it if there is any."""
+    """An answer, with the reasoning before it if there is any."""
 
     role: Literal["assistant"]
     content: str
@@ -106,7 +108,7 @@ class AssistantMessage(ResponseObject):
 
 
 class AnswerDetails(ResponseObject):
-    """Details of an architecture's answer, an extension of OpenAI's protocol."""
+    """Value and trace of an architecture's answer, an extension of OpenAI's protocol."""
 
     value: str | None
     trace: dict[str, Any]
@@ -125,7 +127,7 @@ class Choice(ResponseObject):
 
 
 class ChatCompletion(ResponseObject):
-    """The response to a conversation."""
+    """Response that is not streamed."""
 
     id: str
     object: Literal["chat.completion"]
@@ -136,7 +138,7 @@ class ChatCompletion(ResponseObject):
 
 
 class Delta(ResponseObject):
-    """The next part of an answer."""
+    """New text of an answer in a streamed response."""
 
     role: Literal["assistant"] = "assistant"
     content: str = ""
@@ -144,7 +146,7 @@ class Delta(ResponseObject):
 
 
 class ChunkChoice(ResponseObject):
-    """A part of one of ``n`` answers. The last has ``finish_reason`` and log-probabilities."""
+    """Part of one of ``n`` answers. The last part has ``finish_reason`` and log-probabilities."""
 
     index: int
     delta: Delta
@@ -156,7 +158,7 @@ class ChunkChoice(ResponseObject):
 
 
 class ChatCompletionChunk(ResponseObject):
-    """An event of a streamed response."""
+    """Data of an event in a streamed response."""
 
     id: str
     object: Literal["chat.completion.chunk"]
@@ -165,20 +167,21 @@ class ChatCompletionChunk(ResponseObject):
     choices: list[ChunkChoice]
     usage: Usage | None = Field(
         None,
-        description="Present if `stream_options.include_usage` is true; null except in the last.",
+        description="Present if `stream_options.include_usage` is true. It is null in all chunks "
+        "except the last.",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseBuilder:
-    """Builds the response to one request, or the chunks of its streamed response."""
+    """Builder of the response to one request, or of the chunks of its streamed response."""
 
     chat: ChatRequest
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
 
     def complete(self, completions: Sequence[Completion]) -> ChatCompletion:
-        """Build the response that is not streamed."""
+        """Build a response that is not streamed."""
         choices = [
             Choice(
                 index=index,
@@ -199,16 +202,16 @@ class ResponseBuilder:
         )
 
     def first(self, index: int) -> ChatCompletionChunk:
-        """Build the first chunk of an answer."""
+        """Build the first chunk of the answer ``index``, which has no text."""
         return self._part(index, Delta(role="assistant", content=""))
 
     def delta(self, index: int, text: str, *, is_reasoning: bool = False) -> ChatCompletionChunk:
-        """Build a chunk with more text of an answer, or of the reasoning before it."""
+        """Build a chunk with new text of the answer ``index``, or of the reasoning before it."""
         delta = Delta(reasoning_content=text) if is_reasoning else Delta(content=text)
         return self._part(index, delta)
 
     def last(self, index: int, completion: Completion) -> ChatCompletionChunk:
-        """Build the last chunk of an answer."""
+        """Build the last chunk of the answer ``index``, with the finish reason."""
         choice = ChunkChoice(
             index=index,
             delta=Delta(),
@@ -219,7 +222,7 @@ class ResponseBuilder:
         return self._chunk([choice])
 
     def usage_chunk(self, completions: Sequence[Completion]) -> ChatCompletionChunk:
-        """Build the chunk with the usage, which follows all answers."""
+        """Build the chunk with the usage, which is sent after all answers."""
         return self._chunk([], usage(completions))
 
     def _part(self, index: int, delta: Delta) -> ChatCompletionChunk:
@@ -246,7 +249,7 @@ class ResponseBuilder:
 
 
 def progress(event: Event) -> dict[str, Any] | None:
-    """Return the data of a progress comment; None for events that are not reported."""
+    """Return the data of a progress comment for an event; None if the event is not reported."""
     match event:
         case NodeStarted(node=node):
             return {"node": node, "event": "started"}
@@ -258,7 +261,7 @@ def progress(event: Event) -> dict[str, Any] | None:
 
 
 def usage(completions: Sequence[Completion]) -> Usage:
-    """Count the tokens of all nodes in OpenAI's terms."""
+    """Return the numbers of tokens in all nodes as OpenAI's ``usage`` object."""
     total = total_usage(completions)
     prompts = {digest: n for c in completions for digest, n in c.prompts.items()}
     prompt_tokens = sum(prompts.values())
@@ -273,7 +276,7 @@ def usage(completions: Sequence[Completion]) -> Usage:
 
 
 def model_object(name: str) -> Model:
-    """Build the description of a model."""
+    """Return OpenAI's ``model`` object for a served model."""
     return Model(id=name, object="model", created=0, owned_by="archon")
 
 
@@ -283,7 +286,10 @@ def _message(completion: Completion) -> AssistantMessage:
 
 
 def _logprobs(completion: Completion) -> ChoiceLogprobs | None:
-    """Return the tokens of the text without control tokens, such as the end of the text."""
+    """Return the log-probabilities of the tokens, without control tokens such as the end of text.
+
+    Returns None if the completion has no log-probabilities.
+    """
     if completion.logprobs is None:
         return None
     content: list[TokenLogprob] = []

@@ -1,7 +1,8 @@
-"""Run the application until a signal arrives.
+"""The server process: runs the application until a signal arrives.
 
-The first SIGINT or SIGTERM closes the listener and waits for running requests until a deadline; the
-second ends them immediately. Unfinished requests get an error response.
+After the first SIGINT or SIGTERM, the server accepts no more connections and waits for running
+requests until a deadline. A second signal ends them immediately. Requests that have not finished
+get an error response.
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ from archon.serve.header_timeout import TimedConnection
 
 DRAIN_SECONDS = 30.0
 _ERROR_RESPONSE_SECONDS = 5
-"""Timeout for sending the error responses; then connections are closed."""
+"""Time for sending error responses before connections are closed."""
 _KEEP_ALIVE_SECONDS = 75
-"""Longer than clients keep idle connections, so that none sends on a closing connection."""
+"""Time after which idle connections are closed.
+
+It is longer than clients keep idle connections. Otherwise a client could send a request on a
+connection that is being closed."""
 
 
 def run(
@@ -43,14 +47,14 @@ def run(
     Parameters
     ----------
     port
-        0 for a free port.
+        Port to listen on; 0 chooses a free port.
     on_ready
-        Called with the address, such as ``http://127.0.0.1:8000``, once the server is reachable; by
-        default the address is printed on standard error.
+        Function to call with the address, such as ``http://127.0.0.1:8000``, when the server is
+        ready. By default the address is printed on standard error.
     drain_seconds
-        Time for running requests after the first signal.
+        Time in seconds for running requests to finish after the first signal.
     on_end
-        Awaited in the server's event loop after the last request.
+        Function to await in the server's event loop after the last request.
 
     Raises
     ------
@@ -112,7 +116,7 @@ class _Server(uvicorn.Server):
                 await self._on_end()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop the server at the first signal; end running requests at any other."""
+        """Stop the server after the first signal; end running requests after later ones."""
         self.signals.append(sig)
         if self.should_exit and self._loop is not None:
             self._loop.call_soon_threadsafe(self._cut_off)
@@ -121,7 +125,7 @@ class _Server(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65_535:  # getaddrinfo would use it modulo 65,536
-        raise UsageError(f"a port is a number from 0 to 65535, not {port}")
+        raise UsageError(f"the port must be a number from 0 to 65535, not {port}")
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, kind, protocol, _, address = addresses[0]

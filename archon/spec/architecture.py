@@ -1,4 +1,4 @@
-"""Architecture files: nodes by id, with edges given by the names in ``inputs``."""
+"""Architecture files: graphs of nodes, each of which names the nodes that it reads."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from archon.spec.thinking import ThinkingKeys
 from archon.types import AnswerKind, UnitTestMethod
 
 Shows = Literal["text", "steps"]
-"""The part of a numeric candidate that a judge sees: the complete text, or only the checked
-calculations and the number."""
+"""The part of a numeric candidate that a judge sees.
+
+``text`` is the complete text; ``steps`` is only the checked calculations and the number."""
 SHOWS_BY_DEFAULT: Shows = "steps"
 _Shows = Annotated[
     Shows,
@@ -38,18 +39,20 @@ _LIMITS = SandboxLimits()
 
 
 class When(StrictModel):
-    """A condition on a node's joined inputs. If it is false, they bypass the node."""
+    """A condition on the candidates that a node reads. If it is false, they bypass the node."""
 
     agreement_below: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="True if the most frequent value has a smaller share of the candidates.",
+        description="Run the node only if the share of the candidates that have the most frequent "
+        "value is below this number.",
     )
     num_passed: int | None = Field(
         None,
         ge=0,
-        description="True if the latest verdict of exactly this number of candidates is a pass.",
+        description="Run the node only if exactly this number of candidates have passed their "
+        "latest verdict.",
     )
 
     @model_validator(mode="after")
@@ -60,32 +63,33 @@ class When(StrictModel):
 
 
 class Node(StrictModel):
-    """Keys of every node."""
+    """Keys that every node may have."""
 
     inputs: list[NodeId] = Field(
-        [], description="Nodes whose candidates this node reads, in order."
+        [], description="Ids of the nodes whose candidates this node reads, in order."
     )
     when: When | None = Field(None, description="Run the node only under this condition.")
 
     @property
     def role(self) -> str | None:
-        """The role of the model that the node uses; None without a model."""
+        """The role of the model that the node uses; None if it uses no model."""
         return None
 
 
 class ModelNode(ThinkingKeys, Node):
-    """Keys of every node that can use a model."""
+    """Keys of every node that can prompt a model."""
 
     model: Name | None = Field(
-        None, description="A role in `models`; omitted if the method uses no model."
+        None, description="Role in `models`. Omit it if the method uses no model."
     )
     prompt: PromptSpec | None = Field(
         None,
-        description="The prompt. By default generators, and nodes that score replies by likelihood "
-        "or reward, use the model card's prompt; other nodes use their default template.",
+        description="Prompt for the model. By default, generators and nodes that score texts by "
+        "their log-probability or reward use the model card's prompt; other nodes use their "
+        "default template.",
     )
     sampling: SamplingSpec | None = Field(
-        None, description="Sampling parameters; the model card has the defaults."
+        None, description="Sampling parameters. The defaults are those of the model card."
     )
 
     @property
@@ -95,13 +99,14 @@ class ModelNode(ThinkingKeys, Node):
 
 
 class StopWhen(StrictModel):
-    """Early stopping of a generator, which samples in rounds and counts votes after each one."""
+    """Early stopping of a generator, which samples in rounds and counts votes after each round."""
 
     confidence: float = Field(
         gt=0.5,
         le=1,
-        description="Stop when the leading value beats the second with this probability. 1: stop "
-        "when the remaining samples cannot change the leading value.",
+        description="Stop when the probability that the leading value is more frequent than the "
+        "second is at least this number. With 1, stop when the remaining samples cannot change the "
+        "leading value.",
     )
     round: Count = Field(4, description="Samples per round.")
 
@@ -110,10 +115,13 @@ class GeneratorNode(ModelNode):
     """Samples answers to the question."""
 
     type: Literal["generator"]
-    model: Name = Field(description="A role in `models`.")
-    samples: Count = Field(1, description="Number of answers; with `stop_when`, the maximum.")
+    model: Name = Field(description="Role in `models`.")
+    samples: Count = Field(
+        1, description="Number of answers to sample. With `stop_when`, the maximum number."
+    )
     stop_when: StopWhen | None = Field(
-        None, description="Stop before all samples are generated; by default never."
+        None,
+        description="Condition for stopping before all samples are generated; by default none.",
     )
 
 
@@ -123,8 +131,8 @@ class CriticNode(ModelNode):
     type: Literal["critic"]
     method: Literal["reason", "equations"] = Field(
         "reason",
-        description="`reason`: the model reviews all candidates. `equations`: names the first "
-        "wrong calculation of each candidate, without a model.",
+        description="`reason`: the model reviews all candidates. `equations`: the node names the "
+        "first wrong calculation of each candidate, without a model.",
     )
 
 
@@ -134,15 +142,18 @@ class RankerNode(ModelNode):
     type: Literal["ranker"]
     method: Literal["listwise", "pairwise", "logit", "likelihood", "reward"] = Field(
         "listwise",
-        description="`listwise`: orders all candidates in one reply. `pairwise`: compares two at a "
-        "time, in both orders. `logit`: the expected grade, from the model's log-probabilities. "
-        "`likelihood`: the likelihood of the text under `model`, or without `model` under the "
-        "model that wrote it. `reward`: the score of a reward model.",
+        description="`listwise`: the model orders all candidates in one reply. `pairwise`: the "
+        "model compares two candidates at a time, in both orders. The other methods order by a "
+        "score. `logit`: the expected grade, from the log-probabilities of the grades. "
+        "`likelihood`: the log-probability of the text under `model`, or, if `model` is omitted, "
+        "under the model that wrote the text. `reward`: the reward of a reward model.",
     )
     keep: Count | None = Field(None, description="Number of candidates to keep; by default all.")
     shows: _Shows = SHOWS_BY_DEFAULT
     use_critiques: bool | None = Field(
-        None, description="Show critiques to the model; by default if there are any."
+        None,
+        description="Whether the model sees critiques of the candidates. By default it sees them "
+        "if there are any.",
     )
 
 
@@ -150,44 +161,49 @@ class FuserNode(ModelNode):
     """Combines several candidates into one better answer."""
 
     type: Literal["fuser"]
-    model: Name = Field(description="A role in `models`.")
-    samples: Count = Field(1, description="Number of fused answers.")
+    model: Name = Field(description="Role in `models`.")
+    samples: Count = Field(1, description="Number of fused answers to sample.")
     use_critiques: bool | None = Field(
-        None, description="Show critiques to the model; by default if there are any."
+        None,
+        description="Whether the model sees critiques of the candidates. By default it sees them "
+        "if there are any.",
     )
 
 
 class VerifierNode(ModelNode):
-    """Judges candidates and drops the wrong ones."""
+    """Judges candidates and removes the wrong ones."""
 
     type: Literal["verifier"]
     method: Literal["reason", "logit", "reward", "equations", "program"] = Field(
         "reason",
-        description="`reason`: the model argues, then judges. `logit`: the probability that the "
-        "model says yes. `reward`: the score of a reward model. `equations`: checks every "
-        "calculation, without a model. `program`: runs the candidate's program, whose result must "
-        "equal the answer that its text states.",
+        description="`reason`: the model argues and then judges. `logit`: the score is the "
+        "probability that the model replies yes. `reward`: the score is the reward of a reward "
+        "model. `equations`: every calculation must be correct; no model is used. `program`: the "
+        "candidate's program is run, and its result must equal the answer that the text states.",
     )
     threshold: float | None = Field(
         None,
-        description="Minimum score to pass; by default 0.5. `logit`: a probability. `reward`: a "
-        "reward, which is a probability if the reward model is a card.",
+        description="Minimum score of a candidate that passes; by default 0.5. For `logit` it is a "
+        "probability. For `reward` it is a reward, which is a probability if a card describes the "
+        "reward model.",
     )
     keep_first: Count | None = Field(
-        None, description="Keep at most this number of candidates, the first ones; by default all."
+        None,
+        description="Maximum number of candidates to keep, the first ones of those that pass; by "
+        "default all.",
     )
     shows: _Shows = SHOWS_BY_DEFAULT
 
 
 class UnitTestGeneratorNode(ModelNode):
-    """Writes unit tests for the question, which are passed on with the candidates."""
+    """Writes unit tests for the question, and passes them on with the candidates."""
 
     type: Literal["unit_test_generator"]
-    model: Name = Field(description="A role in `models`.")
+    model: Name = Field(description="Role in `models`.")
     method: UnitTestMethod = Field(
         "reason",
-        description="`reason`: statements that a correct answer satisfies. `program`: Python "
-        "assertions that call the answer's program.",
+        description="`reason`: the tests are statements that a correct answer satisfies. "
+        "`program`: the tests are Python assertions that call the candidate's program.",
     )
     max_tests: Count = Field(5, description="Maximum number of tests.")
 
@@ -198,34 +214,41 @@ class UnitTestEvaluatorNode(ModelNode):
     type: Literal["unit_test_evaluator"]
     method: UnitTestMethod = Field(
         "reason",
-        description="The kind of tests to use. `reason`: the model judges each candidate by all "
-        "statements. `program`: the assertions run in the sandbox, without a model.",
+        description="Type of the tests. `reason`: the model judges which statements each candidate "
+        "satisfies. `program`: the assertions run in the sandbox, without a model.",
     )
     keep: Count | None = Field(None, description="Number of candidates to keep; by default all.")
     shows: _Shows = SHOWS_BY_DEFAULT
 
 
 class VoteNode(Node):
-    """Votes on the value: keeps the first candidate of each value, scored by its votes."""
+    """Counts votes for each value, and keeps the first candidate of each value.
+
+    The score of a kept candidate is the total weight of the votes for its value.
+    """
 
     type: Literal["vote"]
     weight: Literal["count", "score", "odds", "likelihood"] = Field(
         "count",
-        description="Weight of a candidate's vote. `count`: 1. `score`: its latest score p, at "
-        "least 0. `odds`: p / (1 - p), for p from 0 to 1. `likelihood`: the likelihood of its text "
-        "under the model that wrote it.",
+        description="Weight of a candidate's vote. `count`: 1. `score`: the candidate's latest "
+        "score p, which must not be negative. `odds`: p / (1 - p), for p from 0 to 1. "
+        "`likelihood`: the likelihood of the text under the model that wrote it.",
     )
     by: Literal["value", "meaning"] = Field(
         "value",
-        description="`value`: equal values vote together. `meaning`: values that `model`, a "
-        "sentence encoder, finds similar vote together.",
+        description="Which candidates vote together. `value`: candidates with equal values. "
+        "`meaning`: candidates whose values have a similar meaning according to `model`, a "
+        "sentence encoder.",
     )
-    model: Name | None = Field(None, description="A role in `models`; only for `meaning`.")
+    model: Name | None = Field(
+        None, description="Role in `models` of the sentence encoder; only for `meaning`."
+    )
     similarity: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="Minimum cosine similarity of values with the same meaning; by default 0.8.",
+        description="Minimum cosine similarity of values that vote together; by default 0.8. Only "
+        "for `meaning`.",
     )
 
     @property
@@ -235,9 +258,10 @@ class VoteNode(Node):
 
 
 class ProgramNode(Node):
-    """Runs the program of every candidate in the sandbox; its result becomes the value.
+    """Runs every candidate's program in the sandbox; the result becomes the candidate's value.
 
-    Programs of models run only in the sandbox, and only if a node of the architecture runs them.
+    Programs that models write run only in the sandbox, and only if an architecture has a node that
+    runs them.
     """
 
     type: Literal["program"]
@@ -254,15 +278,13 @@ class ProgramNode(Node):
         _LIMITS.output_bytes,
         ge=1,
         le=1 << 26,
-        description="Limit of a program's printed text, and separately of its result, in bytes.",
+        description="Maximum size of a program's printed text, and separately of its result, in "
+        "bytes.",
     )
 
 
 class JoinNode(Node):
-    """Joins its inputs and passes them on.
-
-    An output node that is bypassed and has several inputs becomes a join.
-    """
+    """Joins the candidates of its inputs and passes them on unchanged."""
 
     type: Literal["join"]
 
@@ -276,13 +298,13 @@ AskingNode = (
     | UnitTestGeneratorNode
     | UnitTestEvaluatorNode
 )
-"""Nodes that ask a model for text, at least by some of their methods."""
+"""Nodes that can prompt a model; some do so only with some of their methods."""
 
 AnyNode = Annotated[AskingNode | VoteNode | ProgramNode | JoinNode, Field(discriminator="type")]
 
 
 class ArchitectureRef(StrictModel):
-    """An architecture that is used as a model."""
+    """An architecture that a role uses as its model."""
 
     architecture: Name = Field(description="Name or path of the architecture.")
 
@@ -304,18 +326,19 @@ RoleModel = Annotated[
     Discriminator(
         _model_tag,
         "which_member",
-        'must be the name of a card, {"architecture": NAME}, or a card',
+        'must be the name of a model card, {"architecture": NAME}, or an inline model card',
     ),
 ]
 
 
 class Budget(StrictModel):
-    """Limits of one question. They are never exceeded; near a limit the graph makes fewer calls."""
+    """Limits for one question. They are never exceeded: near a limit, fewer calls are made."""
 
     max_tokens: int | None = Field(
         None,
         ge=1,
-        description="Maximum cost in tokens. A call is made only if its longest reply fits, too.",
+        description="Maximum cost in tokens. A call is made only if even its longest possible "
+        "reply stays within the limit.",
     )
     max_calls: int | None = Field(None, ge=1, description="Maximum number of completions.")
     max_seconds: float | None = Field(
@@ -331,9 +354,9 @@ class ServeSpec(StrictModel):
 
     request_sampling: Literal["generators", "output", "ignore"] | None = Field(
         None,
-        description="The nodes that a request's temperature, top_p, max_tokens and stop apply to. "
-        "By default the generators, and the output node if it writes text. `generators`: the "
-        "generators only. `output`: the output node only, if it writes text. `ignore`: none.",
+        description="Nodes that a request's temperature, top_p, max_tokens and stop apply to. "
+        "`generators`: the generators. `output`: the output node, if it writes text. `ignore`: no "
+        "node. By default, the generators and the output node, if it writes text.",
     )
 
 
@@ -346,18 +369,20 @@ class ArchitectureSpec(LaterKeys):
     name: Name
     description: str = ""
     models: dict[Name, RoleModel] = Field(
-        {}, description="Role → the name of a model card, an architecture, or an inline card."
+        {},
+        description="Role → a model string (a card's name, a path, `hf:owner/name`, `openai:name`, "
+        "…), an architecture, or an inline card.",
     )
     nodes: dict[NodeId, AnyNode] = Field(min_length=1)
-    output: NodeId = Field(description="The node whose first candidate is the answer.")
-    answer: AnswerKind = Field("number", description="The kind of answer.")
+    output: NodeId = Field(description="Id of the node whose first candidate is the answer.")
+    answer: AnswerKind = Field("number", description="Type of the answer.")
     budget: Budget | None = None
     serve: ServeSpec | None = Field(
         None, description="Settings for requests to the architecture as a language model."
     )
 
     def asking_nodes(self) -> Iterator[tuple[str, AskingNode, str]]:
-        """Yield id, spec and role of every node that asks a model for text, in file order."""
+        """Yield (id, node, role) for every node that prompts a model, in the order of the file."""
         for name, node in self.nodes.items():
             if isinstance(node, ModelNode) and node.model is not None:
                 yield name, node, node.model

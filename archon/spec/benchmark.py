@@ -1,4 +1,4 @@
-"""Benchmark cards: files that describe the source of the items and the scoring of answers."""
+"""Benchmark cards: files that describe where items come from and how answers are scored."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ ReasoningGymTask = Literal[
     "letter_counting", "maze", "products", "rectangle_count", "rotten_oranges", "self_reference",
     "simple_equations", "simple_geometry",
 ]  # fmt: skip
-"""Generators of reasoning-gym whose answer is one exact number, which Archon's scorers can judge.
+"""Generators of reasoning-gym that Archon supports: each answer is a single exact number.
 
-Generators that ask for a rounded number or for a certain notation are excluded.
+Generators that ask for a rounded number or for a particular notation are excluded.
 """
 _TASKS: tuple[str, ...] = get_args(ReasoningGymTask)
 
 
 class ItemFields(StrictModel):
-    """Names of the fields of a row that contain the parts of an item."""
+    """Names of the fields of a row that contain the question, the answer and the id of an item."""
 
     question: Name = "question"
     answer: Name = "answer"
     id: Name | None = Field(
-        default=None, description="By default an item's id is its line or row number."
+        default=None,
+        description="Field with the item's id. By default the id is the line or row number.",
     )
 
 
 class HubSplits(StrictModel):
-    """The split of a hub data set that each split of the benchmark is taken from.
+    """For each split of the benchmark, the split of the hub data set that it is taken from.
 
-    If several are taken from the same split, it is shuffled and divided among them in the
-    proportion search 3, select 3, test 4.
+    If several splits are taken from the same split of the data set, its rows are shuffled and
+    divided among them in the ratio 3 (search) : 3 (select) : 4 (test).
     """
 
     search: Name = "train"
@@ -53,17 +54,19 @@ class HubData(StrictModel):
     repo: Annotated[
         str, Field(pattern=r"^[^/\s]+/[^/\s]+$", description="Repository, as owner/name.")
     ]
-    config: Name | None = Field(None, description="Configuration of the data set, if it has any.")
+    config: Name | None = Field(
+        None, description="Configuration of the data set; needed if it has several."
+    )
     revision: Name = Field("main", description="Branch, tag or commit.")
     splits: HubSplits = HubSplits()
 
 
 class GymTask(StrictModel):
-    """A generator of reasoning-gym, and its share of the items."""
+    """A generator of reasoning-gym, and its share of the benchmark's items."""
 
     task: ReasoningGymTask
     weight: float = Field(
-        1, gt=0, le=1e6, description="Share of the items, relative to the others."
+        1, gt=0, le=1e6, description="Weight that determines the generator's share of the items."
     )
     params: dict[str, JsonValue] = Field({}, description="Parameters of the generator.")
 
@@ -72,27 +75,29 @@ class GymTask(StrictModel):
     def _listed(cls, task: object) -> object:
         if isinstance(task, str) and task not in _TASKS:
             raise ValueError(
-                f"{shown(task)} is not a supported task (a supported task has one exact number as "
-                "its answer; some scorers of reasoning-gym run the model's text as code)"
+                f"{shown(task)} is not a supported task of reasoning-gym; only tasks whose answer "
+                "is a single exact number are supported"
                 f"{suggestion(task, _TASKS)}"
             )
         return task
 
 
 class GymData(StrictModel):
-    """Items that reasoning-gym generates; equal settings always give the same items."""
+    """Items that reasoning-gym generates. The same settings always generate the same items."""
 
     tasks: list[GymTask] = Field(min_length=1, max_length=MAX_TASKS)
     seed: int = Field(0, ge=0, lt=2**32, strict=True, description="Seed of the items.")
-    items_per_split: Count = Field(1000, description="Number of items in each of the three splits.")
+    items_per_split: Count = Field(
+        1000, description="Number of items in each of the three splits (search, select and test)."
+    )
 
 
 class ItemSource(StrictModel):
-    """Source of the items: exactly one of the three keys."""
+    """Source of the items. Exactly one of the three keys must be given."""
 
     jsonl: Name | None = Field(
         None,
-        description="A file with one JSON object per line; a relative path starts at the card's "
+        description="File with one JSON object per line. A relative path starts at the card's "
         "folder.",
     )
     huggingface: HubData | None = None
@@ -106,7 +111,7 @@ class ItemSource(StrictModel):
 
 
 class BenchmarkBase(StrictModel):
-    """Keys of every benchmark, regardless of the source of its items."""
+    """Keys that every benchmark may have, regardless of the source of its items."""
 
     version: Version
     name: Name
@@ -114,38 +119,40 @@ class BenchmarkBase(StrictModel):
     fields: ItemFields = ItemFields()
     answer_after: Name | None = Field(
         None,
-        description="The target follows the last occurrence of this mark in the answer, such as "
-        "'####'. In a row without the mark, the answer must be the target alone.",
+        description="Mark, such as '####', after whose last occurrence in the answer field the "
+        "correct answer follows. In a row without the mark, the field must contain only the "
+        "correct answer. By default there is no mark.",
     )
-    answer: AnswerKind = Field("number", description="The kind of answer.")
+    answer: AnswerKind = Field("number", description="Type of the answers.")
     score: Name = Field("number-exact", description="Name of a scorer; see `archon ls scorers`.")
     examples: Name | None = Field(
         None,
-        description="Name of the pool of worked examples for few-shot prompts; by default the "
+        description="Name of the pool of worked examples for few-shot prompts. The default is the "
         "arithmetic pool.",
     )
 
 
 class BenchmarkCard(BenchmarkBase):
-    """A benchmark: questions with known answers, in three splits that share no item.
+    """A benchmark: questions with known answers, in three splits without common items.
 
-    *search* is for choosing an architecture, *select* for comparing a few, *test* for the final
-    test. The rows of a JSONL file are divided among them 30/30/40, in a fixed shuffle.
+    *search* is for searching an architecture, *select* for comparing the best ones, and *test* for
+    the final test. The rows of a JSONL file are shuffled in a fixed order, and divided into 30%
+    search, 30% select and 40% test.
     """
 
     source: ItemSource
 
 
 class PythonSource(StrictModel):
-    """Items from a Python program."""
+    """A Python function or module as the source of the items."""
 
-    python: str = Field(description="The function or module that generates the items.")
+    python: str = Field(description="Name of the function or module that generates the items.")
 
 
 class PythonCard(BenchmarkBase):
-    """Record of a benchmark written in Python, for a run's description.
+    """Description of a benchmark that is written in Python, stored with a run.
 
-    There is no file of this kind: reading a file never runs code.
+    It cannot be loaded from a file, because reading a file never runs code.
     """
 
     source: PythonSource

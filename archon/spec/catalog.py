@@ -1,6 +1,7 @@
-"""The catalogue: names of shipped architectures, models, benchmarks and trainings → JSON files.
+"""The catalogue of architectures, models, benchmarks and trainings that Archon ships.
 
-The wheel has the files under ``archon/data/``. In a checkout they are next to the package.
+An installed package has their JSON files under ``archon/data/``; in a checkout they are in folders
+next to the package.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ _PACKAGE = Path(__file__).parent.parent
 
 
 def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
-    """Return the file that a reference names.
+    """Return the path of the file that ``name_or_path`` refers to.
 
-    A ``Path``, or a string that ends in ``.json`` or contains a separator, is returned as a path,
-    whether or not the file exists. Anything else is a name in the catalogue.
+    A ``Path``, or a string that ends in ``.json`` or contains a separator, is a path; the file need
+    not exist. Any other string is a name in the catalogue.
 
     Raises
     ------
     SpecError
-        The catalogue has no such name.
+        The name is not in the catalogue.
     """
     ref = os.fspath(name_or_path)
     if is_path(name_or_path):
@@ -48,14 +49,19 @@ def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def find_adapter(name_or_path: str, base_dir: Path, kind: str = "adapter") -> Path:
-    """Return the folder of an adapter or reward head: a path from ``base_dir``, or a shipped name.
+    """Return the folder of an adapter or reward head.
 
-    ``kind`` names it in errors.
+    Parameters
+    ----------
+    name_or_path
+        A path with a separator, relative to ``base_dir``; or the name of one that Archon ships.
+    kind
+        ``adapter`` or ``reward head``, for the error.
 
     Raises
     ------
     SpecError
-        No such adapter is shipped.
+        Archon ships no adapter or reward head of this name.
     """
     if is_path(name_or_path):
         return base_dir / name_or_path
@@ -68,12 +74,12 @@ def find_adapter(name_or_path: str, base_dir: Path, kind: str = "adapter") -> Pa
 
 
 def names(kind: Kind) -> list[str]:
-    """Return the names in the catalogue, sorted."""
+    """Return the names of a kind of file in the catalogue, sorted."""
     return sorted(path.stem for path in _folder(kind).glob("*.json"))
 
 
 def is_path(ref: str | os.PathLike[str]) -> bool:
-    """Return True if ``find`` reads a reference as a path."""
+    """Return True if ``find`` treats ``ref`` as a path rather than a name."""
     if not isinstance(ref, str):
         return True
     return ref.endswith(".json") or "/" in ref or os.sep in ref

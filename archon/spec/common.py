@@ -1,4 +1,4 @@
-"""Models shared by all kinds of files: strict objects, sampling, prompts."""
+"""Parts of the schemas of all files: strict objects, sampling parameters, and prompts."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Version = Annotated[int, Field(ge=1, le=1, strict=True, description="Version of the format.")]
 
 DEFER_BUILD = ConfigDict(defer_build=True)
-"""Build a model's validator on first use: a command needs few of the models that it imports."""
+"""Build the validator of a model at its first use: a command uses few of the models it imports."""
 _PYDANTIC_ERROR_TYPES = frozenset(get_args(ErrorType))
 
 
 class StrictModel(BaseModel):
-    """A JSON object in which an unknown key is an error."""
+    """A JSON object with a fixed set of keys; any other key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, **DEFER_BUILD)
 
     @model_validator(mode="wrap")
     @classmethod
     def _known_keys(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
-        """Reject unknown keys and check the others.
+        """Report unknown keys with a suggestion, which ``extra="forbid"`` could not do.
 
-        ``extra="forbid"`` alone could not suggest the nearest key of this object.
+        The other keys are validated in any case, so that all errors are reported together.
         """
         unknown = [key for key in data if key not in cls.model_fields] if type(data) is dict else []
         if not unknown:
@@ -77,10 +77,10 @@ def _copied(detail: ErrorDetails) -> InitErrorDetails:
 
 
 class LaterKeys(StrictModel):
-    """A model that has gained keys since files were first stored.
+    """A file model with keys (``later_keys``) that earlier versions of Archon did not have.
 
-    A dump omits these keys while they have their default values, so that runs and studies stored
-    before the keys existed are still recognized and resumed.
+    A dump omits such a key if it has its default value. The dump is then the same as before the key
+    existed, so that stored runs and studies are recognized and can be resumed.
     """
 
     later_keys: ClassVar[frozenset[str]] = frozenset()
@@ -88,18 +88,30 @@ class LaterKeys(StrictModel):
     @model_serializer(mode="wrap")
     def _without_unused_later_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         data: dict[str, Any] = handler(self)
-        fields = type(self).model_fields
-        for key in self.later_keys & data.keys():
-            if getattr(self, key) == fields[key].get_default(call_default_factory=True):
-                del data[key]
+        for key in self.unused_later_keys() & data.keys():
+            del data[key]
         return data
+
+    def unused_later_keys(self) -> frozenset[str]:
+        """Return the later keys that have their default values."""
+        fields = type(self).model_fields
+        return frozenset(
+            key
+            for key in self.later_keys
+            if getattr(self, key) == fields[key].get_default(call_default_factory=True)
+        )
 
 
 def key_discriminator(keys: Mapping[str, type[BaseModel]]) -> Discriminator:
-    """Return a discriminator for union members that each have a key that no other member has.
+    """Return a discriminator that chooses a member of a union by the key that only it has.
 
-    Each member is tagged with its class name. An error is then about the intended member only; an
-    untagged union would report the errors of every member.
+    Errors are then about the intended member only. Without a discriminator, pydantic would report
+    the errors of every member.
+
+    Parameters
+    ----------
+    keys
+        Key → the model that has it. The tag of a model is its class name.
     """
 
     def tag(value: object) -> str | None:
@@ -113,12 +125,12 @@ def key_discriminator(keys: Mapping[str, type[BaseModel]]) -> Discriminator:
 
 
 class _SamplingBase(LaterKeys):
-    """Sampling parameters. A missing one comes from the model card, then from the default."""
+    """Sampling parameters. For a missing one, the model card's value or the default applies."""
 
     later_keys = LATER_PARAMETERS
 
     def params(self) -> SamplingParams:
-        """Return the parameters as a value of ``archon.types``."""
+        """Convert the keys to ``archon.types.SamplingParams``."""
         values: dict[str, Any] = {}
         for name in SAMPLING_PARAMETERS:
             value = getattr(self, name)
@@ -127,7 +139,7 @@ class _SamplingBase(LaterKeys):
 
 
 def _sampling_field(parameter: SamplingParameter) -> tuple[Any, Any]:
-    """Return the type and default of a key; None leaves the value open."""
+    """Return the type and the field of a key for a sampling parameter; its default is None."""
     kind: Any = type(parameter.default)
     if kind is tuple:
         kind = list[Annotated[str, Field(min_length=1)]]
@@ -150,7 +162,7 @@ else:
 
 
 class PromptSpec(StrictModel):
-    """A prompt: a named template or a custom text, with a system message and worked examples."""
+    """A prompt: a named template or custom text, with a system message and worked examples."""
 
     template: Name | None = Field(
         None, description="Name of a template; see `archon ls templates`."
@@ -158,15 +170,15 @@ class PromptSpec(StrictModel):
     text: str | None = Field(
         None,
         min_length=1,
-        description="Custom text with the placeholder {question}, and {candidates} for nodes with "
-        "inputs.",
+        description="Custom text of the prompt. It contains the placeholder {question} and, for "
+        "nodes with inputs, {candidates}.",
     )
     system: str | None = Field(None, description="System message.")
     shots: CountOrZero | None = Field(
         None, description="Number of worked examples before the question."
     )
     examples: Name | None = Field(
-        None, description="Name of the pool of worked examples; by default the benchmark's."
+        None, description="Name of the pool of worked examples. The default is the benchmark's."
     )
 
     @model_validator(mode="after")

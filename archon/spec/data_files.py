@@ -1,4 +1,4 @@
-"""Detection of data files that are passed instead of a card or an architecture."""
+"""Detection of data files that a user passes instead of a card or an architecture."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ DATA_SUFFIXES = {
     ".tsv": "TSV",
     ".parquet": "Parquet",
 }
-"""Suffix → format."""
+"""Suffix of a file name → name of the data format."""
 _MAX_LINE_BYTES = 1 << 20
 
 
 def data_format(path: Path) -> str | None:
-    """Return the format of a data file; None for any other file and for a missing one.
+    """Return the format of a data file; None if the file is not a data file or does not exist.
 
-    A data file has one of the suffixes, or its first two lines are complete JSON objects: a card is
-    a single object.
+    A data file has one of ``DATA_SUFFIXES``, or its first two lines are complete JSON objects. A
+    card is a single object, so it never has two.
     """
     try:
         if not path.is_file():

@@ -1,7 +1,7 @@
 """Decoding of users' files and of standard input.
 
-Text is UTF-8, with or without a byte-order mark. UTF-16 and UTF-32 need a byte-order mark, as
-Windows PowerShell writes it. The mark is never part of the text.
+Text without a byte-order mark is UTF-8. With one, it may also be UTF-16 or UTF-32, which Windows
+PowerShell writes. The mark is removed from the text.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ LONGEST_MARK = max(len(mark) for mark, _, _ in _ENCODINGS)
 
 
 def encoding_of(start: bytes) -> tuple[str, str]:
-    """Return the encoding of text that begins with ``start``: its display name and Python's name.
+    """Return the encoding of a text from its first bytes, as a display name and Python's name.
 
-    Without a byte-order mark it is UTF-8.
+    The result is ``("UTF-8", "utf-8")`` if there is no byte-order mark.
     """
     for mark, name, codec in _ENCODINGS:
         if start.startswith(mark):
@@ -39,12 +39,14 @@ def encoding_of(start: bytes) -> tuple[str, str]:
 
 
 def decode_text(content: bytes, file: str | None = None) -> str:
-    """Decode text by its byte-order mark, or as UTF-8 without one, and remove the mark.
+    """Decode text in the encoding of its byte-order mark, or as UTF-8 if it has none.
+
+    The mark is removed.
 
     Raises
     ------
     SpecError
-        A byte is invalid in the encoding. The error names ``file``, line and column.
+        A byte is invalid in the encoding. The error gives ``file``, line and column.
     """
     name, codec = encoding_of(content)
     try:
@@ -56,22 +58,27 @@ def decode_text(content: bytes, file: str | None = None) -> str:
 
 
 def without_marks(text: str) -> str:
-    """Remove all byte-order marks.
+    """Return the text without any byte-order marks.
 
-    Concatenated files have them within the text, too. As a character the mark has no width, and
-    Unicode has deprecated this use.
+    A text that was concatenated from several files may contain marks in the middle. Removing them
+    is safe: as a character the mark is invisible, and Unicode has deprecated that use.
     """
     return text.replace(MARK, "")
 
 
 def position_after(before: str) -> str:
-    """Return the line and column, from 1, of the character after ``before``."""
+    """Return the position after a text, such as ``line 3 column 1``; both numbers start at 1."""
     before = before.removeprefix(MARK)
     return f"line {before.count(chr(10)) + 1} column {len(before) - before.rfind(chr(10))}"
 
 
 def read_bytes(path: Path, file: str, limit: int = -1) -> bytes:
-    """Return the first ``limit`` bytes of a file; ``file`` is its name in errors.
+    """Return the first ``limit`` bytes of a file; by default all.
+
+    Parameters
+    ----------
+    file
+        Name of the file in errors.
 
     Raises
     ------
@@ -83,7 +90,12 @@ def read_bytes(path: Path, file: str, limit: int = -1) -> bytes:
 
 
 def read_text(path: Path, file: str | None = None) -> str:
-    """Return the text of a file; ``file`` is its name in errors, by default the path.
+    """Return the text of a file.
+
+    Parameters
+    ----------
+    file
+        Name of the file in errors; by default its path.
 
     Raises
     ------
@@ -96,12 +108,12 @@ def read_text(path: Path, file: str | None = None) -> str:
 
 @contextmanager
 def report_os_errors(path: Path, file: str) -> Iterator[None]:
-    """Turn errors of the system while a file is opened or read into errors of the file.
+    """Convert an ``OSError`` of the ``with`` block, which reads a file, to a ``SpecError``.
 
     Raises
     ------
     SpecError
-        The system cannot open or read the file; the reason says why.
+        The file cannot be opened or read. The error gives the reason.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""JSON Lines: a file with one strict JSON object per line."""
+"""Reader of JSON Lines files, which have one strict JSON object per line."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from archon.spec.strict_json import MAX_BYTES, decode_json
 
 
 def read_rows(path: Path, file: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the line number, from 1, and the object of every line; blank lines are skipped.
+    """Yield (line number, object) for every line that is not blank. Line numbers start at 1.
 
-    ``file`` is the file's name in errors, by default the path. A line may begin with a byte-order
-    mark, as in concatenated files.
+    A line may begin with a byte-order mark, as in concatenated files.
+
+    Parameters
+    ----------
+    file
+        Name of the file in errors; by default its path.
 
     Raises
     ------
@@ -39,7 +43,7 @@ def read_rows(path: Path, file: str | None = None) -> Iterator[tuple[int, dict[s
 
 
 def _lines(handle: io.BufferedReader) -> Iterator[bytes]:
-    """Yield the lines as UTF-8, each cut off just above the length limit."""
+    """Yield the lines, encoded as UTF-8. A line that is too long is cut off after the limit."""
     name, codec = encoding_of(handle.peek(LONGEST_MARK))
     if name == "UTF-8":
         while line := handle.readline(MAX_BYTES + 1):
@@ -57,7 +61,7 @@ def _row(line: bytes, place: str) -> dict[str, Any] | None:
     """Return the object on a line, or None if the line is blank."""
     name, _ = encoding_of(line)
     if name != "UTF-8":
-        reason = f"is {name} within a file of another encoding; save the whole file as UTF-8"
+        reason = f"is {name}, unlike the beginning of the file; save the complete file as UTF-8"
         raise SpecError(reason, file=place)
     line = line.strip().removeprefix(codecs.BOM_UTF8).strip()
     if not line:
@@ -65,10 +69,10 @@ def _row(line: bytes, place: str) -> dict[str, Any] | None:
     try:
         row = decode_json(line)
     except SpecError as error:
-        # The decoder reports on a whole file.
+        # ``decode_json`` words its errors for a complete file.
         reason = error.reason.replace("line 1 column", "column").replace("the file", "the line")
         raise SpecError(reason, file=place, path=error.path) from None
     if not isinstance(row, dict):
-        reason = f"is {shown(row)}; every line of JSON Lines must be one object like {{…}}"
+        reason = f"is {shown(row)}; every line of a JSON Lines file must be an object {{…}}"
         raise SpecError(reason, file=place)
     return row

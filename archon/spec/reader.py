@@ -1,20 +1,20 @@
-"""Loaders that read and check users' files, one for each kind of file.
+"""Loaders of users' files: architectures, search spaces, cards and training configurations.
 
-A reference is the name of a shipped file, a path, or the data itself as a dict. A relative path
-inside a file is relative to that file's folder, its ``base_dir``.
+A reference (``ref``) is the name of a shipped file, a path, or the data itself as a dict. Relative
+paths in a file start at the file's folder (``Loaded.base_dir``).
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, assert_never
 
 from pydantic import TypeAdapter
 
 from archon.errors import SpecError, UsageError
-from archon.spec import catalog
+from archon.spec import catalog, model_strings
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.common import DEFER_BUILD
 from archon.spec.data_files import data_format
@@ -52,13 +52,16 @@ _NOUNS: dict[catalog.Kind, str] = {
 
 @dataclass(frozen=True)
 class Loaded(Generic[T]):
-    """A spec and its origin."""
+    """A loaded file: its contents and where they come from."""
 
     spec: T
     file: str | None
-    """The name or path as the user wrote it; None for data passed from Python."""
+    """Name or path of the file, as the user wrote it; None for data passed from Python."""
     base_dir: Path
     """The folder that relative paths in the spec start at."""
+    origin: str = ""
+    """The file of a model card, or how its string was read, for errors about its weights; empty
+    where the card's name says it."""
 
 
 def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[ArchitectureSpec]:
@@ -67,7 +70,7 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
     Parameters
     ----------
     base_dir
-        The folder that a relative path ``ref`` starts at; by default the working folder.
+        Folder that ``ref`` starts from if it is a relative path; by default the working folder.
 
     Raises
     ------
@@ -79,8 +82,8 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
     path = _first_parameter(source.spec, source.file)
     if path is not None:
         reason = (
-            "is a search parameter, which only search spaces have; use `archon search`, or put a "
-            "value here"
+            "is a search parameter, which is allowed only in search spaces; use `archon search`, "
+            "or replace the parameter by a value"
         )
         raise SpecError(reason, file=source.file, path=json_path(path))
     return _validated("architecture", source)
@@ -89,7 +92,7 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
 def load_valid_parts(ref: Reference, base_dir: Path | None = None) -> Loaded[ValidParts] | None:
     """Load the valid parts of an architecture that ``load_architecture`` rejects.
 
-    Return None if the file cannot be read, is of another kind, or has no nodes.
+    Return None if the file cannot be read, is not an architecture, or has no nodes.
     """
     try:
         source = _read("architecture", ref, base_dir)
@@ -100,28 +103,46 @@ def load_valid_parts(ref: Reference, base_dir: Path | None = None) -> Loaded[Val
 
 
 def load_space(ref: Reference, base_dir: Path | None = None) -> Loaded[SpaceSpec]:
-    """Load the search space that ``ref`` names, like ``load_architecture``."""
+    """Load the search space that ``ref`` names; see ``load_architecture``."""
     source = _read("space", ref, base_dir)
     return Loaded(parse_space(source.spec, source.file), source.file, source.base_dir)
 
 
 def load_model_card(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyCard]:
-    """Load the model card that ``ref`` names, like ``load_architecture``.
+    """Load the model card that ``ref`` names; see ``load_architecture``.
 
-    A GGUF file or a folder of safetensors stands for a card with that source and default settings.
+    Strings of other forms, such as ``hf:owner/name``, stand for a card
+    (``archon.spec.model_strings``); a GGUF file or a folder of safetensors stands for a card with
+    that source and default settings.
     """
-    weights = _weights(ref, base_dir)
-    if weights is not None:
-        path = {"path": str(weights)}
-        ref = {"name": weights.stem, "backend": "local", "sources": [path]}
-    return _validated("model", _read("model", ref, base_dir))
+    folder = _folder(base_dir)
+    if isinstance(ref, dict):
+        return _validated("model", _read("model", ref, base_dir))
+    meaning = model_strings.read(ref, folder)
+    file = os.fspath(ref)
+    match meaning:
+        case model_strings.Shipped():
+            return _validated("model", _read("model", file, folder))
+        case model_strings.CardFile(path=path):
+            if not path.exists() and (near := model_strings.near_files(path)):
+                reason = f"no such file; did you mean {' or '.join(map(shown, near))}?"
+                raise SpecError(reason, file=file)
+            ref = Path(file).expanduser() if file.startswith("~") else ref
+            return replace(_validated("model", _read("model", ref, folder)), origin=file)
+        case model_strings.Weights(path=path):
+            data, origin = model_strings.weights_card(path), file
+        case model_strings.Resolved(card=data, note=note):
+            origin = f"{file} ({note})" if note else ""
+        case _:
+            assert_never(meaning)
+    return replace(_validated("model", Loaded(data, file, folder)), origin=origin)
 
 
 def is_model(ref: Reference, base_dir: Path | None = None) -> bool:
-    """Return True if ``ref`` names a model and not an architecture.
+    """Return True if ``ref`` names a model rather than an architecture.
 
-    Names of architectures take precedence over names of models. A path is judged by the file's
-    content.
+    If the catalogue has both a model and an architecture of this name, the architecture takes
+    precedence. If ``ref`` is a path, the contents of the file decide.
 
     Raises
     ------
@@ -130,63 +151,52 @@ def is_model(ref: Reference, base_dir: Path | None = None) -> bool:
     """
     if isinstance(ref, dict):
         return _kind_by_key(ref) == "model"
-    if _weights(ref, base_dir) is not None:
-        return True
-    if catalog.is_path(ref):
-        path = (base_dir or Path.cwd()) / ref
-        return _kind_by_key(read_json(path, os.fspath(ref))) == "model"
-    return ref in catalog.names("model") and ref not in catalog.names("architecture")
-
-
-def _weights(ref: Reference, base_dir: Path | None) -> Path | None:
-    """Return the path of the local weights that ``ref`` names, or None if it names none."""
-    if isinstance(ref, dict):
-        return None
-    path = (base_dir or Path.cwd()) / ref
-    is_found = catalog.is_path(ref) and ((path / "config.json").is_file() or _is_gguf(path))
-    # A .gguf path that is missing or not a GGUF file counts as weights, and fails as such later.
-    if not (is_found or path.suffix.lower() == ".gguf"):
-        return None
-    # Links to files are not followed: the parts of a split model refer to each other by name.
-    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
-
-
-def _is_gguf(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"GGUF"
-    except OSError:
+    if ref in catalog.names("architecture"):
         return False
+    folder = _folder(base_dir)
+    try:
+        meaning = model_strings.read(ref, folder)
+    except SpecError:
+        return False
+    if isinstance(meaning, model_strings.CardFile):
+        return _kind_by_key(read_json(meaning.path, os.fspath(ref))) == "model"
+    return True
+
+
+def _folder(base_dir: Path | None) -> Path:
+    return Path.cwd() if base_dir is None else base_dir.absolute()
 
 
 def load_benchmark(ref: Reference, base_dir: Path | None = None) -> Loaded[BenchmarkCard]:
-    """Load the benchmark card that ``ref`` names, like ``load_architecture``."""
+    """Load the benchmark card that ``ref`` names; see ``load_architecture``."""
     return _validated("benchmark", _read("benchmark", ref, base_dir))
 
 
 def load_training(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyTraining]:
-    """Load the training configuration that ``ref`` names, like ``load_architecture``."""
+    """Load the training configuration that ``ref`` names; see ``load_architecture``."""
     return _validated("training", _read("training", ref, base_dir))
 
 
 def kind_of(data: Any) -> catalog.Kind:
-    """Return the kind of file that ``data`` came from.
+    """Return the kind of file that ``data`` is.
 
-    ``"architecture"`` by its key ``nodes``, or ``"space"`` if it has search parameters; ``"model"``
-    by ``backend``, ``"benchmark"`` by ``source``, ``"training"`` by ``training``. Anything else
-    counts as an architecture.
+    The key ``backend`` identifies a ``"model"``, ``source`` a ``"benchmark"``, and ``training`` a
+    ``"training"``. Other data is a ``"space"`` if it has search parameters, and otherwise an
+    ``"architecture"``.
     """
     kind = _kind_by_key(data) or "architecture"
     return "space" if kind == "architecture" and _first_parameter(data) is not None else kind
 
 
 def names_space(ref: Reference) -> bool:
-    """Return True if ``ref`` names a search space: a shipped one, or data with search parameters.
+    """Return True if ``ref`` names a search space rather than an architecture.
+
+    A file or dict is a search space if it has search parameters.
 
     Raises
     ------
     SpecError
-        ``ref`` names a file that is missing or not strict JSON.
+        ``ref`` is the path of a file that is missing or not strict JSON.
     """
     if isinstance(ref, dict):
         return kind_of(ref) == "space"
@@ -210,14 +220,14 @@ def schema(kind: str) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        There is no such kind.
+        ``kind`` is none of these.
     """
     if kind == "space":
         from archon.spec.space_schema import space_schema
 
         return {"$schema": _DIALECT, **space_schema()}
     if kind not in _NOUNS:
-        raise UsageError(f"no schema for {shown(kind)}{suggestion(kind, _NOUNS)}")
+        raise UsageError(f"{shown(kind)} is not a kind of file{suggestion(kind, _NOUNS)}")
     return {"$schema": _DIALECT, **_adapter(kind).json_schema()}
 
 
@@ -244,7 +254,7 @@ def _validated(kind: catalog.Kind, source: Loaded[Any]) -> Loaded[Any]:
 
 def _read(kind: catalog.Kind, ref: Reference, base_dir: Path | None) -> Loaded[Any]:
     """Read the data that ``ref`` names and check only its kind and version."""
-    base_dir = Path.cwd() if base_dir is None else base_dir.absolute()
+    base_dir = _folder(base_dir)
     if isinstance(ref, dict):
         source: Loaded[Any] = Loaded(ref, None, base_dir)
     else:
@@ -258,7 +268,7 @@ def _read(kind: catalog.Kind, ref: Reference, base_dir: Path | None) -> Loaded[A
 
 
 def _reject_data_file(kind: catalog.Kind, path: Path, file: str) -> None:
-    """Reject a data file before it is parsed as JSON or looked up in the catalogue."""
+    """Raise a helpful error if a file is a data file rather than a card or an architecture."""
     found = data_format(path)
     if found is None:
         return
@@ -284,13 +294,13 @@ def _kind_by_key(data: Any) -> catalog.Kind | None:
 
 
 def _check_version(data: Any, file: str | None) -> None:
-    """Check the version before anything else, because other versions have other keys."""
+    """Check the version of the format first, because other versions may have different keys."""
     version = data.get("version", 1) if isinstance(data, dict) else 1
     if isinstance(version, int) and version != 1:
-        reason = f"version {shown(version)} of the format is unknown; use version 1"
+        reason = f"version {shown(version)} of the format is not supported; use version 1"
         raise SpecError(reason, file=file, path="$.version")
 
 
 def _first_parameter(data: Any, file: str | None = None) -> JsonPath | None:
-    """Return the path of the first search parameter, or None."""
+    """Return the path of the first search parameter in the data; None if it has none."""
     return next((path for path, value in walk(data, file) if is_parameter(value)), None)

@@ -1,6 +1,6 @@
-"""Protection of secrets: files name environment variables, and keys are never printed.
+"""Protection of secrets: files name environment variables instead, and keys are never printed.
 
-No error of this module quotes a value: whatever looks like a key may be one.
+No error of this module quotes a value, since any value may be a key.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from itertools import pairwise
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _MAX_VARIABLE = 200
 _MAX_RUN = 16
-"""A longer run of random letters and digits is not part of a variable's name."""
+"""Random letters and digits of at least this length are not part of a variable's name."""
 _KEY = re.compile(
     r"(?:\b|(?<=_))(?:sk|pk|rk|hf|gsk|ghp|gho|ghs|xai|r8|nvapi|pplx|glpat|github_pat|xox[abp])"
     r"[-_][A-Za-z0-9_-]{12,}"
     r"|\bAIza[A-Za-z0-9_-]{20,}|\bAKIA[A-Z0-9]{12,}|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9._-]+"
 )
-"""Keys with the prefixes of well-known services."""
+"""API keys of well-known services, which have known prefixes."""
 _WORD = re.compile(r"[A-Za-z0-9+=_~-]+")
 _SECRET_FIELDS = frozenset(
     {
@@ -28,7 +28,7 @@ _SECRET_FIELDS = frozenset(
 
 
 def mask_known_keys(text: str) -> str:
-    """Replace everything that looks like a key of a well-known service with ``[key]``.
+    """Replace every API key of a well-known service with ``[key]``.
 
     >>> mask_known_keys("must be a name, not 'sk-proj-0123456789abcdef'")
     "must be a name, not '[key]'"
@@ -37,15 +37,15 @@ def mask_known_keys(text: str) -> str:
 
 
 def has_known_key(text: str) -> bool:
-    """Return True if the text contains a key with the prefix of a well-known service."""
+    """Return True if the text contains an API key of a well-known service."""
     return _KEY.search(text) is not None
 
 
 def mask_secrets(text: str) -> str:
-    """Replace known keys and every word that ``looks_like_key`` with ``[key]``.
+    """Replace API keys of well-known services, and all words that look like keys, with ``[key]``.
 
-    Use it only for files that may contain keys of any service: digests and identifiers look the
-    same.
+    Digests and identifiers look like keys, too. Use this function only for files that may contain
+    a key of any service.
 
     >>> mask_secrets("must be a number, not '0123456789abcdef0123456789abcdef'")
     "must be a number, not '[key]'"
@@ -66,7 +66,7 @@ def is_secret_field(name: str) -> bool:
 
 
 def looks_like_key(value: str) -> bool:
-    """Return True if a value is more likely to be a key than the name of a variable.
+    """Return True if a value is probably a key rather than the name of an environment variable.
 
     >>> looks_like_key("OPENAI_API_KEY"), looks_like_key("hf_QwErTyUiOpAsDfGhJk")
     (False, True)
@@ -84,26 +84,26 @@ def check_variable(name: object) -> object:
     Raises
     ------
     ValueError
-        It cannot. The message does not quote it.
+        ``name`` cannot be the name of a variable. The message does not quote it.
     """
     if not isinstance(name, str):
         return name  # pydantic reports that it must be a string
     if looks_like_key(name):
         raise ValueError(
             "must be the name of an environment variable, such as OPENAI_API_KEY. This value looks "
-            "like a key and is not shown: put the key into an environment variable and write the "
-            "variable's name here"
+            "like a key, so it is not shown. Put the key into an environment variable and write "
+            "the variable's name here"
         )
     if _VARIABLE.match(name) is None or len(name) > _MAX_VARIABLE:
         raise ValueError(
-            "must be the name of an environment variable, such as OPENAI_API_KEY: letters, digits "
-            "and '_'. This value is not one, and is not shown because it may be a key"
+            "must be the name of an environment variable, which consists of letters, digits and "
+            "'_', such as OPENAI_API_KEY. The value is not shown because it may be a key"
         )
     return name
 
 
 def _is_random(run: str) -> bool:
-    """Return True if digits are scattered among letters, or if the case changes often."""
+    """Return True if letters and digits look random: they are mixed, or the case changes often."""
     if len(re.findall(r"[0-9](?=[A-Za-z])", run)) > 1:
         return True
     changes = sum(a.islower() != b.islower() for a, b in pairwise(run))

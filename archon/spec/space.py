@@ -2,21 +2,26 @@
 
 ::
 
-    {"$choice": [1, 4, 8]}                  one of a list
-    {"$choice": {"cheap": 1, "dear": 8}}    one of several labelled alternatives
-    {"$int": [1, 16], "$log": true}         an integer, both ends included
-    {"$float": [0.2, 1.2]}                  a number
+    {"$choice": [1, 4, 8]}                  one value of a list
+    {"$choice": {"cheap": 1, "dear": 8}}    one of several alternatives with labels
+    {"$int": [1, 16], "$log": true}         an integer from 1 to 16, on a logarithmic scale
+    {"$float": [0.2, 1.2]}                  a number from 0.2 to 1.2
 
 A parameter may replace any value. An alternative may be any JSON value and may contain further
-parameters, which exist only if it is chosen. Parameters with the same ``$name`` are a single
-choice: they must have the same range or the same labels. By default a parameter's name is its path.
+parameters, which exist only if the alternative is chosen. Parameters with the same ``$name`` always
+have the same value, so they must have the same range or the same labels. By default a parameter's
+name is its path.
 
-``$forbid``, next to ``nodes``, excludes configurations. It is a list of objects parameter → value;
-each excludes the configurations that match all its entries. A value is a label or number, a list of
-them, or ``{"not": …}``, ``{"above": …}`` or ``{"below": …}`` with a number; the last two also take
-the name of another parameter. An alternative without a label is identified by its value, such as
-``null`` or ``8``. ``above`` and ``below`` compare labels that are numbers as numbers. A parameter
-that does not exist in a configuration matches nothing.
+``$forbid``, next to ``nodes``, excludes configurations. It is a list of objects such as
+``{"samples": 8, "temperature": {"above": 1}}``, and each object excludes the configurations that
+match all its entries:
+
+- The key is the name of a parameter. If the parameter does not exist in a configuration, the entry
+  does not match.
+- The value is a label or number, a list of them, or ``{"not": …}`` with either.
+- It may also be ``{"above": …}`` or ``{"below": …}`` with a number or the name of another
+  parameter. Labels that are numbers are compared as numbers.
+- An alternative without a label is identified by its value, such as ``null`` or ``8``.
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.strict_json import JsonPath, walk
 
 PARAMETER_KEYS = ("$choice", "$int", "$float")
-"""The key that makes an object a parameter."""
+"""Keys of which each makes an object a parameter."""
 FORBID = "$forbid"
 _KEYS = {"$choice": {"$name"}, "$int": {"$name", "$log"}, "$float": {"$name", "$log"}}
 _TESTS = ("not", "above", "below")
@@ -41,7 +46,7 @@ _TESTS = ("not", "above", "below")
 Value = str | int | float
 """The value of a parameter: the label of an alternative, or a number."""
 Scalar = str | int | float | bool | None
-"""A value as constraints name and compare it."""
+"""A value in the form in which ``$forbid`` names it and compares it."""
 
 
 def is_parameter(value: object) -> bool:
@@ -51,39 +56,40 @@ def is_parameter(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Alternative:
-    """One member of a ``$choice``."""
+    """One alternative of a ``$choice``."""
 
     label: str
     is_labelled: bool
-    """The file has the label; otherwise it was generated."""
+    """True if the label is in the file, False if it was generated."""
     data: Any
+    """The JSON value of the alternative, which may contain further parameters."""
     path: JsonPath
     parameters: tuple[Parameter, ...]
-    """Parameters that exist if the alternative is chosen, without nested ones."""
+    """The outermost parameters in ``data``, which exist if the alternative is chosen."""
 
     @property
     def scalar(self) -> Scalar:
-        """The name in constraints: the label, or the value of a scalar without one in the file."""
+        """The alternative's name in ``$forbid``: its label, or its value if it has no label."""
         has_label = self.is_labelled or isinstance(self.data, dict | list)
         return self.label if has_label else self.data
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A position in the file where the search chooses a value."""
+    """A search parameter: a position in the file where the search chooses a value."""
 
     name: str
     path: JsonPath
     kind: Literal["choice", "int", "float"]
     alternatives: Mapping[str, Alternative]
-    """Label → alternative; empty for a number."""
+    """Label → alternative of a ``$choice``; empty for an ``$int`` or ``$float``."""
     low: float = 0
     high: float = 0
     is_log: bool = False
 
     @property
     def values(self) -> Sequence[Value] | None:
-        """The possible choices; None for a ``$float``, which has too many."""
+        """All possible values: labels or integers. None for a ``$float`` with several values."""
         match self.kind:
             case "choice":
                 return tuple(self.alternatives)
@@ -93,25 +99,31 @@ class Parameter:
                 return (self.low,) if self.low == self.high else None
 
     def scalar(self, value: Value) -> Scalar:
-        """Return the scalar that constraints compare for a chosen value."""
+        """Return the form of a chosen value that ``$forbid`` compares."""
         return self.alternatives[str(value)].scalar if self.kind == "choice" else value
 
     @property
     def choices(self) -> object:
-        """The range or labels. Parameters with the same name must agree on them."""
+        """The type, range and labels, which must be equal for parameters with the same name."""
         return (self.kind, tuple(self.alternatives), self.low, self.high, self.is_log)
 
 
 @dataclass(frozen=True)
 class Clause:
-    """The condition of a constraint on one parameter."""
+    """One entry of an object in ``$forbid``: a condition on one parameter."""
 
     parameter: str
     test: Literal["in", "not", "above", "below"]
     operand: tuple[Scalar, ...]
 
     def matches(self, scalars: Mapping[str, Scalar]) -> bool:
-        """Return True if a configuration (parameter → scalar) meets the condition."""
+        """Return True if a configuration meets the condition.
+
+        Parameters
+        ----------
+        scalars
+            Name of each parameter in the configuration → its value, as ``Parameter.scalar``.
+        """
         if self.parameter not in scalars:
             return False
         value = scalars[self.parameter]
@@ -128,30 +140,31 @@ class Clause:
 
 @dataclass(frozen=True)
 class SpaceSpec:
-    """A search space as its file declares it."""
+    """A parsed search space."""
 
     name: str
     description: str
     source: dict[str, Any]
-    """The complete file."""
+    """The complete data of the file."""
     data: dict[str, Any]
-    """The file with its parameters, without its constraints."""
+    """The data without ``$forbid``: an architecture with parameters."""
     parameters: tuple[Parameter, ...]
-    """Parameters that exist in every configuration, in file order."""
+    """Parameters that exist in every configuration, in the order of the file."""
     forbidden: tuple[tuple[Clause, ...], ...]
+    """The objects of ``$forbid``, each as its conditions."""
 
     def all_parameters(self) -> Iterator[Parameter]:
-        """Iterate over all parameters, each before the parameters in its alternatives."""
+        """Yield all parameters, each one before the parameters in its alternatives."""
         return _with_inner(self.parameters)
 
 
 def parse_space(data: Any, file: str | None = None) -> SpaceSpec:
-    """Parse the search space in plain data.
+    """Parse the data of a search space.
 
     Raises
     ------
     SpecError
-        Parameters or constraints are invalid; ``errors`` name file and JSON path.
+        A parameter or ``$forbid`` is invalid. The attribute ``errors`` lists all errors.
     """
     if not isinstance(data, dict):
         raise SpecError(f"must be an object, not {shown(data)}", file=file, path="$")
@@ -168,7 +181,7 @@ def parse_space(data: Any, file: str | None = None) -> SpaceSpec:
     parameters = reader.parameters(template, ())
     if not parameters and not reader.errors:
         raise SpecError("has no parameters, so there is nothing to search", file=file)
-    if not reader.errors:  # a constraint may name a parameter that cannot be read
+    if not reader.errors:  # otherwise ``$forbid`` may name a parameter that cannot be read
         reader.check_names(parameters)
         forbidden = reader.forbidden(data.get(FORBID, []), parameters)
     if reader.errors:
@@ -186,7 +199,7 @@ class _Reader:
         return SpecError(reason, file=self.file, path=json_path(path))
 
     def parameters(self, value: Any, path: JsonPath) -> tuple[Parameter, ...]:
-        """Return the outermost parameters in a value."""
+        """Return the parameters in a value, without those inside of other parameters."""
         if is_parameter(value):
             try:
                 return (self.parameter(value, path),)
@@ -257,7 +270,7 @@ class _Reader:
             known = first.setdefault(parameter.name, parameter)
             if parameter.choices != known.choices:
                 same_name = f"has the same name {shown(parameter.name)} as {json_path(known.path)}"
-                reason = f"{same_name}, but other values; rename one of them"
+                reason = f"{same_name}, but a different range or labels; rename one of them"
                 self.errors.append(self.wrong(reason, parameter.path))
 
     def forbidden(
@@ -300,7 +313,7 @@ class _Reader:
         return Clause(name, test, tuple(operand))
 
     def _check_scalars(self, parameter: Parameter, operand: Sequence[Any], path: JsonPath) -> None:
-        """Reject values that no alternative has: they would exclude nothing, so they are errors."""
+        """Reject values that the parameter cannot have: they would have no effect."""
         if parameter.kind != "choice":
             if not all(_is_number(one) for one in operand):
                 raise self.wrong("must be a number", path)
@@ -330,7 +343,7 @@ def _is_number(value: object) -> bool:
 
 
 def _number(value: object) -> float | None:
-    """Return a number, or the number that a label spells; None for any other value."""
+    """Return the value of a number, or of a label such as ``8``; None for any other value."""
     if isinstance(value, str):
         try:
             return float(value)

@@ -1,4 +1,4 @@
-"""JSON Schema of a search space: the schema of an architecture, with parameters as any value."""
+"""JSON Schema of search spaces: that of architectures, but any value may be a search parameter."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ _PARAMETER_REF = {"$ref": "#/$defs/Parameter"}
 _NAME = {
     "$name": {
         "type": "string",
-        "description": "Parameters with the same name have the same value.",
+        "description": "Name of the parameter. Parameters with the same name have the same value.",
         "minLength": 1,
     }
 }
-_LOG = {"$log": {"type": "boolean", "description": "The scale is logarithmic."}}
+_LOG = {"$log": {"type": "boolean", "description": "True for a logarithmic scale."}}
 
 
 def space_schema() -> dict[str, Any]:
-    """Return the schema. It does not check alternatives, so it accepts some invalid spaces."""
+    """Return the JSON Schema of search spaces.
+
+    It does not check the alternatives of a ``$choice``, so it accepts some invalid spaces.
+    """
     schema = TypeAdapter(ArchitectureSpec).json_schema()
     properties = _with_parameters(schema["properties"])
     properties |= {key: schema["properties"][key] for key in ("version", "name", "description")}
@@ -29,14 +32,14 @@ def space_schema() -> dict[str, Any]:
     return {
         **schema,
         "title": "Space",
-        "description": "A search space: an architecture with parameters to choose.",
+        "description": "A search space: an architecture with parameters whose values are searched.",
         "properties": {**properties, FORBID: _FORBID},
         "$defs": {**definitions, "Parameter": _PARAMETER},
     }
 
 
 def _with_parameters_inside(schema: Any) -> Any:
-    """Return a schema that allows parameters as values inside of the object or list."""
+    """Return a schema that also allows a search parameter as any value within the given schema."""
     if isinstance(schema, list):
         return [_with_parameters_inside(part) for part in schema]
     if not isinstance(schema, dict):

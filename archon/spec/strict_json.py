@@ -1,13 +1,14 @@
-"""Strict JSON: a parser from bytes to plain data whose errors name the position.
+"""Strict parser for JSON files, whose errors name the position in the file.
 
-In addition to the rules of ``json``, a file must not
+In addition to Python's ``json``, it rejects files that
 
-- be larger than ``MAX_BYTES``, or nested deeper than ``MAX_DEPTH`` levels;
-- be undecodable (``archon.spec.encoding``), or contain a NUL byte or an unpaired surrogate;
+- are larger than ``MAX_BYTES`` or nested deeper than ``MAX_DEPTH`` levels;
+- cannot be decoded (``archon.spec.encoding``), or contain a NUL byte or an unpaired surrogate;
 - repeat a key in an object;
 - contain ``NaN``, an infinity, or a number longer than ``MAX_DIGITS`` characters.
 
-Time is linear in the size of the file, and no function recurses in Python.
+Parsing takes time linear in the size of the file. No function is recursive, so deep nesting cannot
+overflow Python's stack.
 """
 
 from __future__ import annotations
@@ -32,15 +33,20 @@ MAX_DIGITS = 300
 
 JsonPath = tuple[str | int, ...]
 
-# A string, closed or not, is a single match. So brackets inside it are not counted, and no text is
-# scanned twice.
+# A string, even an unclosed one, is a single match. Brackets inside it are therefore not counted,
+# and no text is scanned twice.
 _STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_json(path: Path, file: str | None = None) -> Any:
-    """Return the data in a JSON file; ``file`` is its name in errors, by default the path.
+    """Return the data in a JSON file.
+
+    Parameters
+    ----------
+    file
+        Name of the file in errors; by default its path.
 
     Raises
     ------
@@ -52,7 +58,7 @@ def read_json(path: Path, file: str | None = None) -> Any:
 
 
 def decode_json(content: bytes, file: str | None = None, *, max_bytes: int = MAX_BYTES) -> Any:
-    """Return the data in the bytes of a JSON file.
+    """Return the data that the bytes of a JSON file represent.
 
     Raises
     ------
@@ -60,7 +66,7 @@ def decode_json(content: bytes, file: str | None = None, *, max_bytes: int = MAX
         The content is not strict JSON.
     """
     if len(content) > max_bytes:
-        raise SpecError(f"larger than {max_bytes // 2**20} MiB", file=file)
+        raise SpecError(f"is larger than {max_bytes // 2**20} MiB", file=file)
     text = decode_text(content, file)
     nul = text.find("\0")
     if nul >= 0:
@@ -74,12 +80,12 @@ def decode_json(content: bytes, file: str | None = None, *, max_bytes: int = MAX
 
 
 def walk(data: Any, file: str | None = None) -> Iterator[tuple[JsonPath, Any]]:
-    """Yield every value with its path, in the order of the file, containers before their content.
+    """Yield (path, value) for every value in nested data, in order; objects before their values.
 
     Raises
     ------
     SpecError
-        Data from Python is nested deeper than ``MAX_DEPTH``, or contains itself.
+        The data is nested deeper than ``MAX_DEPTH``, which includes data that contains itself.
     """
     stack: list[tuple[JsonPath, Any]] = [((), data)]
     while stack:
@@ -107,20 +113,24 @@ def _check_depth(text: str, file: str | None) -> None:
 
 
 def _too_deep(file: str | None, path: JsonPath | None = None, place: str = "") -> SpecError:
-    reason = f"nested deeper than {MAX_DEPTH} levels" + (f" at {place}" if place else "")
+    reason = f"is nested deeper than {MAX_DEPTH} levels" + (f" at {place}" if place else "")
     return SpecError(reason, file=file, path=None if path is None else json_path(path[:4]) + "…")
 
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """Placeholder for a rejected value until its path is known."""
+    """Placeholder for an invalid value in parsed data, until the path of the value is known."""
 
     reason: str
     key: str | None = None
 
 
 def _parse_text(text: str, file: str | None) -> Any:
-    """Parse JSON. The parser's hooks know no paths, so they put faults into the data."""
+    """Parse JSON.
+
+    The hooks of Python's parser do not know the path of a value, so they return a ``_Fault`` for an
+    invalid one. The paths of all faults are found afterwards.
+    """
     faults: list[_Fault] = []
 
     def fault(reason: str, key: str | None = None) -> _Fault:

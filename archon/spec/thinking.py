@@ -13,29 +13,31 @@ from archon.types import Thinking
 RESERVED_VARIABLES = (
     "messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token",
 )  # fmt: skip
-"""Variables of chat templates that are set for every prompt."""
+"""Chat-template variables that Archon sets for every prompt, so files must not set them."""
 
 
 class ThinkingKeys(LaterKeys):
-    """Keys shared by cards and nodes; a node's values take precedence over its model card's."""
+    """Keys for thinking that cards and nodes have. A node's value overrides its model card's."""
 
     later_keys = frozenset({"thinking", "template_variables", "max_thinking_tokens"})
 
     thinking: StrictBool | Literal["auto"] | None = Field(
         None,
-        description="Whether the model reasons before it answers. `true` and `false` are passed to "
-        "the chat template as `enable_thinking`, and to a server in the card's `thinking_field`. "
-        "`auto` passes nothing. By default the model card's value, then `auto`.",
+        description="Whether the model reasons before it answers. `true` and `false` set the "
+        "chat-template variable `enable_thinking`, or the card's `thinking_field` in requests to a "
+        "server. `auto` sets nothing, so the model's default applies. A node's default is its "
+        "model card's value; a card's default is `auto`.",
     )
     template_variables: dict[Name, JsonValue] | None = Field(
-        None, description="Variables of the model's chat template, by name."
+        None, description="Variables to set in the model's chat template: name → value."
     )
     max_thinking_tokens: int | None = Field(
         None,
         ge=0,
         le=1_000_000,
-        description="Maximum number of tokens of reasoning, which count towards `max_tokens`. At "
-        "the limit the end marker is inserted and the model answers.",
+        description="Maximum number of reasoning tokens, which also count towards `max_tokens`. At "
+        "the limit the end marker is inserted, so that the model answers. By default there is no "
+        "separate limit.",
     )
 
     @model_validator(mode="after")
@@ -43,46 +45,51 @@ class ThinkingKeys(LaterKeys):
         for name in self.thinking_params().template_variables or {}:
             if name in RESERVED_VARIABLES:
                 raise ValueError(
-                    f"the template variable {name!r} is reserved: every prompt sets it; remove it"
+                    f"the template variable {name!r} is reserved for Archon; remove it"
                 )
         return self
 
     def thinking_params(self) -> Thinking:
-        """Return the keys as a value of ``archon.types``."""
+        """Convert the keys to ``archon.types.Thinking``."""
         return Thinking(self.thinking, self.template_variables, self.max_thinking_tokens)
 
 
 class MarkersSpec(StrictModel):
-    """The strings around a model's reasoning."""
+    """Strings before and after a model's reasoning."""
 
     start: Annotated[str, Field(max_length=200)] = Field(
         "",
-        description="Begins the reasoning. If it is empty, every reply begins within the "
+        description="String before the reasoning. If it is empty, every reply begins within the "
         "reasoning, for example because the server's chat template writes the start marker. A "
         "reply without the end marker is then reasoning that was cut off.",
     )
-    end: Name = Field(description="Ends the reasoning; the answer follows the last occurrence.")
+    end: Name = Field(
+        description="String after the reasoning. The answer follows its last occurrence."
+    )
 
     def markers(self) -> ReasoningMarkers:
-        """Return the markers as a value of ``archon.reasoning``, complete for published ones."""
+        """Convert the keys to ``archon.reasoning.ReasoningMarkers``.
+
+        For published markers, the result has their additional fields, too.
+        """
         published = {(m.start, m.end): m for m in PUBLISHED_MARKERS}
         return published.get((self.start, self.end)) or ReasoningMarkers(self.start, self.end)
 
 
 class CardThinkingKeys(ThinkingKeys):
-    """Keys of every model card that control reasoning."""
+    """Keys for thinking that every model card may have."""
 
     later_keys = ThinkingKeys.later_keys | {"chat_template_kwargs", "reasoning_markers"}
 
     chat_template_kwargs: dict[Name, JsonValue] | None = Field(
-        None, description="Another name for `template_variables`, which servers use."
+        None, description="Alias of `template_variables`, the name that servers use for it."
     )
     reasoning_markers: (
         MarkersSpec | Annotated[list[MarkersSpec], Field(min_length=1, max_length=16)] | None
     ) = Field(
         None,
-        description="Markers around the model's reasoning; by default those of published models, "
-        "such as `<think>` and `</think>`.",
+        description="Markers around the model's reasoning. The default is those of published "
+        "models, such as `<think>` and `</think>`.",
     )
 
     @model_validator(mode="after")
@@ -92,12 +99,12 @@ class CardThinkingKeys(ThinkingKeys):
         return self
 
     def thinking_params(self) -> Thinking:
-        """Return the keys as a value of ``archon.types``."""
+        """Convert the keys to ``archon.types.Thinking``."""
         variables = self.template_variables or self.chat_template_kwargs
         return Thinking(self.thinking, variables, self.max_thinking_tokens)
 
     def markers(self) -> tuple[ReasoningMarkers, ...]:
-        """Return the markers to look for in the model's replies."""
+        """Return the reasoning markers to look for in the model's replies."""
         match self.reasoning_markers:
             case None:
                 return PUBLISHED_MARKERS

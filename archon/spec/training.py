@@ -1,7 +1,8 @@
-"""Training configurations: pretraining, fine-tuning, preferences, rewards and reinforcement.
+"""Training configurations: files that describe a training, with one class for each objective.
 
-The base classes of the specs are ``BaseTrainingSpec`` (steps and rows), ``TextTrainingSpec`` (given
-texts) and ``TunedSpec`` (an existing model). ``archon.train.objectives`` implements each kind.
+Their base classes are ``BaseTrainingSpec`` (steps and rows), ``TextTrainingSpec`` (training on
+given texts) and ``TunedSpec`` (training of an existing model). ``archon.train.objectives``
+implements the objectives.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from archon.spec.common import (
 
 
 def _warmup(most: int) -> Any:
-    """Return the field of a warm-up's steps.
+    """Return the field ``warmup_steps``.
 
-    The default is a share of all steps, so that the rate rises and falls in short trainings, too.
+    Its default is a tenth of all steps, at most ``most``. The warm-up is therefore short in a short
+    training, too.
     """
     return Field(
         default_factory=lambda known: min(known.get("steps", 0) // 10, most),
-        description="Steps in which the learning rate rises to its peak; by default a tenth of all "
-        f"steps, at most {most}.",
+        description="Number of steps in which the learning rate rises to its peak; by default a "
+        f"tenth of all steps, at most {most}.",
     )
 
 
@@ -59,8 +61,9 @@ class RuleData(StrictModel):
     """Texts that Archon generates by a rule."""
 
     rule: Literal["chain-sums", "sums"] = Field(
-        description="`chain-sums`: sums of several terms, worked digit by digit; none of them is "
-        "in a benchmark's select or test split. `sums`: a + b as plain text, for pretraining."
+        description="`chain-sums`: sums of several terms, solved digit by digit. None of them is "
+        "in the select or test split of a shipped benchmark. `sums`: sums of two numbers as plain "
+        "text, for pretraining."
     )
     items: int = Field(ge=1, le=10_000_000, description="Number of different texts.")
     seed: int = 0
@@ -76,21 +79,24 @@ class LoRASpec(StrictModel):
     """A low-rank adapter (Hu et al. 2021, arXiv 2106.09685)."""
 
     rank: Count = 16
-    alpha: float = Field(32, gt=0, description="The adapter's output is scaled by alpha / rank.")
+    alpha: float = Field(
+        32, gt=0, description="Scale of the adapter: its output is multiplied by alpha / rank."
+    )
     dropout: float = Field(
-        0, ge=0, lt=1, description="Share of the adapter's inputs that training sets to zero."
+        0, ge=0, lt=1, description="Share of the adapter's inputs that are set to zero in training."
     )
     targets: list[Name] = Field(
         ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         min_length=1,
-        description="Linear layers to adapt, by the ends of their names; lm_head is possible, too.",
+        description="Linear layers to adapt, by the ends of their names. `lm_head` is allowed.",
     )
 
 
 class DecoderShape(StrictModel):
-    """Shape of the decoder that pretraining creates."""
+    """Architecture and size of the decoder that pretraining creates."""
 
-    # The keys of archon.engine.model.families.FAMILIES, which would import torch; a test compares.
+    # The keys of archon.engine.model.families.FAMILIES, copied because that module imports torch. A
+    # test compares them.
     family: Literal["llama", "qwen2", "qwen3", "olmo2"] = "llama"
     num_layers: Count
     width: Count
@@ -104,66 +110,75 @@ class DecoderShape(StrictModel):
         258,
         ge=258,
         le=1_000_000,
-        description="Number of tokens: 256 bytes, two special tokens, and learned merges.",
+        description="Number of tokens in the vocabulary: 256 bytes, two special tokens, and merges "
+        "that are learned from the texts.",
     )
 
 
 class BaseTrainingSpec(StrictModel):
-    """Keys of all trainings in packed rows: data sizes, schedule, number format."""
+    """Keys of every objective except `reward`: data sizes, learning rate, number format."""
 
     version: Version = 1
     name: Name
     description: str = ""
     held_out: CountOrZero = Field(
-        100, description="Number of texts for measurements, which are not trained on."
+        100, description="Number of texts that are set aside for measuring the loss."
     )
     context: int = Field(
         512, ge=8, le=1_000_000, description="Length of a row of packed texts, in tokens."
     )
-    rows: Count = Field(8, description="Number of rows computed together.")
+    rows: Count = Field(8, description="Number of rows per batch.")
     steps: int = Field(ge=1, le=10_000_000)
     learning_rate: float = Field(gt=0, description="Peak learning rate, after the warm-up.")
     warmup_steps: CountOrZero = _warmup(100)
     weight_decay: float = Field(0.01, ge=0)
     max_gradient_norm: float = Field(
-        1, gt=0, description="Larger gradients are scaled down to this norm."
+        1, gt=0, description="Maximum norm of the gradient; larger gradients are scaled down to it."
     )
     dtype: DType = Field(
         "float32",
         description="Number format of matrix products. `bf16` is used only on devices where it is "
-        "faster. Trained parameters are kept in float32.",
+        "faster. Trained parameters are stored in float32.",
     )
     checkpoint_layers: bool = Field(
-        False, description="Compute each layer twice: needs less memory and more time."
+        False,
+        description="Compute the activations of each layer again in the backward pass, which saves "
+        "memory but takes more time.",
     )
-    save_every: Count = Field(100, description="Steps between saved states.")
+    save_every: Count = Field(
+        100, description="Number of steps after which the state of the training is saved."
+    )
     seed: int = 0
 
     _warmup_ends = model_validator(mode="after")(_check_warmup)
 
 
 class TextTrainingSpec(BaseTrainingSpec):
-    """Keys of all trainings on given texts."""
+    """Keys of the objectives that train on given texts: `pretrain` and `sft`."""
 
     data: Data
     samples: CountOrZero = Field(
-        3, description="Number of held-out texts that the model answers before and after training."
+        3,
+        description="Number of held-out prompts for which the model generates a sample before and "
+        "after training.",
     )
-    sample_tokens: Count = Field(128, description="Maximum number of tokens of such an answer.")
-    accumulate: Count = Field(1, description="Number of batches of `rows` rows per gradient.")
+    sample_tokens: Count = Field(128, description="Maximum number of tokens of such a sample.")
+    accumulate: Count = Field(1, description="Number of batches per gradient step.")
 
 
 class TunedSpec(BaseTrainingSpec):
-    """Keys of all trainings of an existing model: its card, and the parameters to train.
+    """Keys of the objectives that train an existing model.
 
     All parameters are trained unless `lora` or `last_layers` is given. If the card has an adapter,
-    training continues with it.
+    training continues with the adapter.
     """
 
-    model: Name = Field(description="A model card, by name or path.")
+    model: Name = Field(
+        description="A local model: a card's name, a path, or a string such as `hf:owner/name`."
+    )
     lora: LoRASpec | None = None
     last_layers: Count | None = Field(
-        None, description="Train only this number of last layers, and the final norm."
+        None, description="Number of last layers to train, together with the final norm."
     )
 
     @model_validator(mode="after")
@@ -181,31 +196,31 @@ class PretrainSpec(TextTrainingSpec):
 
 
 class SFTSpec(TunedSpec, TextTrainingSpec):
-    """Supervised fine-tuning: a model learns the completions, but not the prompts."""
+    """Supervised fine-tuning: a model is trained on completions; prompts are not trained on."""
 
     training: Literal["sft"]
 
 
 class ClassifySpec(BaseTrainingSpec):
-    """Classification: a new head on an encoder learns the classes of texts."""
+    """Classification: an encoder gets a new head that predicts the classes of texts."""
 
     training: Literal["classify"]
-    model: Name = Field(description="The card of an encoder, by name or path.")
+    model: Name = Field(description="Name or path of the model card of an encoder.")
     data: JsonlData = Field(
-        description="Each line is {text, label}, or for pairs of texts {prompt, completion, "
-        "label}. A label is a string or an integer; classes are ordered by label."
+        description="File of labelled texts. Each line is {text, label}, or {prompt, completion, "
+        "label} for pairs of texts. A label is a string or an integer. Classes are sorted by label."
     )
     context: int = Field(
         512,
         ge=8,
         le=1_000_000,
-        description="Maximum number of tokens of a text or pair; longer ones are truncated.",
+        description="Maximum number of tokens in a text or pair. Longer ones are truncated.",
     )
     good: StrictStr | StrictInt | None = Field(
         None,
-        description="For pairs of texts in two classes: the label of the good class, whose "
-        "probability is the reward. By default 1 if the labels are 0 and 1. Without a good class "
-        "the result is not a reward model.",
+        description="Label of the good class, for pairs of texts with two classes. The trained "
+        "model is then a reward model whose reward is the probability of this class. The default "
+        "is 1 if the labels are 0 and 1; otherwise the result is not a reward model.",
     )
     body: Literal["whole", "frozen"] = Field(
         "whole",
@@ -215,30 +230,29 @@ class ClassifySpec(BaseTrainingSpec):
     @model_validator(mode="after")
     def _no_checkpoints(self) -> ClassifySpec:
         if self.checkpoint_layers:
-            raise ValueError("'checkpoint_layers' is for decoders")
+            raise ValueError("'checkpoint_layers' is supported only for decoders")
         return self
 
 
 class RepliesFile(StrictModel):
-    """Replies from a JSONL file, with judgements or with preferences."""
+    """Replies in a JSONL file, with judgements or with preferences."""
 
     path: Name = Field(
-        description="Each line is {prompt, completion, correct}, or each line is {prompt, chosen, "
-        "rejected}, as `archon view` exports a reader's rankings. `messages` can replace `prompt`. "
-        "An optional `question` groups lines. An optional `value` of a judged reply is the value "
-        "that a vote counts. A relative path starts at the configuration's folder."
+        description="Either each line is a judgement {prompt, completion, correct}, or each line "
+        "is a preference {prompt, chosen, rejected}, which `archon view` exports from a reader's "
+        "rankings. `messages` can replace `prompt`. Lines with the same optional `question` belong "
+        "together. The optional `value` of a judged reply is the value that votes count. A "
+        "relative path starts at the configuration's folder."
     )
 
 
 class SampledReplies(StrictModel):
-    """Replies of an architecture to a benchmark's search split, judged by the scorer."""
+    """Replies that an architecture generates to a benchmark's questions, judged by its scorer."""
 
     benchmark: Name
     architecture: Name
-    items: Count = Field(description="Number of items, from the beginning of the split.")
-    epochs: Count = Field(
-        1, description="Number of times that each item is asked, with new samples."
-    )
+    items: Count = Field(description="Number of items, from the beginning of the search split.")
+    epochs: Count = Field(1, description="Number of times to answer each item, with new samples.")
     seed: int = 0
 
 
@@ -249,16 +263,18 @@ RepliesData = Annotated[
 
 
 class RewardLoRASpec(LoRASpec):
-    """An adapter that is trained together with the head.
+    """An adapter that is trained together with the reward head.
 
-    The head starts from the one that was fitted to the frozen body. If the replies were judged, a
-    tenth of the training questions is set aside, and the probabilities are fitted to it.
+    Training starts with the head that is fitted to the model without the adapter. If the replies
+    are judged, a tenth of the training questions is set aside for calibrating the probabilities.
     """
 
     context: int = Field(
         1024, ge=8, le=1_000_000, description="Length of a row of packed texts, in tokens."
     )
-    batch: Count = Field(16, description="Number of replies, or of pairs of replies, per gradient.")
+    batch: Count = Field(
+        16, description="Number of replies, or of pairs of replies, per gradient step."
+    )
     steps: int = Field(ge=1, le=10_000_000)
     learning_rate: float = Field(1e-4, gt=0)
     warmup_steps: CountOrZero = _warmup(20)
@@ -275,16 +291,17 @@ class RewardLoRASpec(LoRASpec):
     def _no_head(cls, targets: list[str]) -> list[str]:
         if "lm_head" in targets:
             raise ValueError(
-                "a reward reads the last layer, so 'lm_head' would learn nothing; leave it out"
+                "'targets' must not contain 'lm_head': a reward head reads the hidden state before "
+                "it, so it would learn nothing"
             )
         return targets
 
 
 class RewardSpec(StrictModel):
-    """A reward model: a head predicts the quality of a reply from the last hidden state.
+    """A reward model: a linear head predicts the quality of a reply from the last hidden state.
 
-    A linear head is fitted to hidden states that the engine computes, and the body does not change.
-    With `lora`, an adapter of the body is trained together with the head.
+    The head is fitted to hidden states that the engine computes; the model itself does not change.
+    With `lora`, an adapter of the model is trained together with the head.
     """
 
     training: Literal["reward"]
@@ -292,27 +309,28 @@ class RewardSpec(StrictModel):
     name: Name
     description: str = ""
     model: Name = Field(
-        description="A model card, by name or path; preferably that of the generator."
+        description="Name or path of the model card, preferably that of the model that generates "
+        "the replies to be scored."
     )
     data: RepliesData
     goal: Literal["outcome", "preference"] | None = Field(
         None,
-        description="The prediction of the head. `outcome`: whether a reply is right. "
-        "`preference`: which of two replies to a question is better. By default it follows from "
-        "the data, which has judgements or preferences. Judgements also allow `preference`, which "
-        "prefers right replies to wrong ones. Preferences do not allow `outcome`.",
+        description="What the head predicts. `outcome`: whether a reply is correct; needs "
+        "judgements. `preference`: which of two replies to a question is better; with judgements, "
+        "correct replies are better than wrong ones. The default is `outcome` for judgements and "
+        "`preference` for preferences.",
     )
     held_out: float = Field(
         0.2,
         gt=0,
         lt=1,
-        description="Share of the questions for measurements, which are not trained on.",
+        description="Share of the questions that are set aside for measuring the accuracy.",
     )
     penalties: list[Annotated[float, Field(gt=0)]] = Field(
         [0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30],
         min_length=1,
-        description="Penalties on the squares of the head's weights to try. Cross-validation over "
-        "the training questions chooses the best.",
+        description="L2 penalties to try on the weights of the head. Cross-validation on the "
+        "training questions chooses the best one.",
     )
     lora: RewardLoRASpec | None = None
     seed: int = 0
@@ -321,31 +339,32 @@ class RewardSpec(StrictModel):
 class DPOSpec(TunedSpec):
     """Direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290).
 
-    Chosen replies become more likely than rejected ones, without a reward model.
+    The model is trained to make chosen replies more likely than rejected ones. No reward model is
+    needed.
     """
 
     training: Literal["dpo"]
     data: RepliesData = Field(
-        description="If replies were judged, each right one is preferred to each wrong one of the "
-        "same question, up to 64 pairs per question."
+        description="Pairs of replies. From judged replies, each correct reply is paired with each "
+        "wrong reply to the same question, up to 64 pairs per question."
     )
     held_out: CountOrZero = Field(
-        100, description="Number of pairs for measurements, which are not trained on."
+        100, description="Number of pairs that are set aside for measuring the loss."
     )
-    pairs: Count = Field(16, description="Number of pairs per gradient.")
+    pairs: Count = Field(16, description="Number of pairs per gradient step.")
     beta: float = Field(
         0.1,
         gt=0,
-        description="A larger value keeps the model closer to the original: rewards are beta times "
-        "the change of a reply's log-probability.",
+        description="Factor of the implicit reward, which is beta times the change of a reply's "
+        "log-probability. A larger value keeps the model closer to the original.",
     )
 
 
 class BenchmarkData(StrictModel):
-    """Questions of a benchmark."""
+    """Questions of a benchmark's search split."""
 
     benchmark: Name = Field(
-        description="A benchmark card, by name or path. Only its search split is used."
+        description="Name or path of the benchmark card. Only its search split is used."
     )
 
 
@@ -358,15 +377,15 @@ Questions = Annotated[
 
 
 class ScorerReward(StrictModel):
-    """A reward of 1 for a right answer, and of 0 for any other."""
+    """Reward by a scorer: 1 for a correct answer, and 0 for any other answer."""
 
     score: Name = Field(description="Name of a scorer; see `archon ls scorers`.")
 
 
 class ModelReward(StrictModel):
-    """The reward of the reply by a reward model."""
+    """Reward by a reward model."""
 
-    model: Name = Field(description="The card of a reward model, by name or path.")
+    model: Name = Field(description="Name or path of the model card of a reward model.")
 
 
 Reward = Annotated[
@@ -382,16 +401,16 @@ class _ReinforcedSpec(TunedSpec):
     """
 
     data: Questions = Field(
-        description="The questions. In a file, the completion is the target of a scorer; lines may "
-        "omit it if the reward needs none."
+        description="Questions to train on. In a file, `completion` is the correct answer, which a "
+        "scorer compares with; it may be omitted if the reward comes from a reward model."
     )
     reward: Reward | None = Field(
-        None, description="Source of the rewards; by default the benchmark's scorer."
+        None, description="Source of the rewards. The default is the benchmark's scorer."
     )
     prompt: PromptSpec | None = Field(
         None,
-        description="Prompt of the questions. By default a benchmark is asked as by a generator "
-        "without `prompt`, and other questions are asked unchanged.",
+        description="Prompt for the questions. By default, questions of a benchmark get the same "
+        "prompt as in a generator node without `prompt`, and other questions are not changed.",
     )
     prompts: Count = Field(8, description="Number of questions per step.")
     group: Count = Field(8, description="Number of replies per question.")
@@ -399,40 +418,43 @@ class _ReinforcedSpec(TunedSpec):
     max_tokens: Count = Field(256, description="Maximum number of tokens of a reply.")
     rollout_precision: Literal["float32", "bf16", "int8", "int4"] | None = Field(
         None,
-        description="Precision in which the engine samples replies. By default the card's if an "
-        "adapter is trained; otherwise float32, since other formats would have to round the "
-        "weights again after each step.",
+        description="Precision in which the engine samples replies. The default is the card's "
+        "precision if an adapter is trained. Otherwise it is float32, since the weights would have "
+        "to be quantized again after each step.",
     )
     epochs: Count = Field(1, description="Number of passes over the replies of a step.")
-    minibatches: Count = Field(1, description="Number of updates per pass.")
+    minibatches: Count = Field(1, description="Number of parameter updates per pass.")
     clip: float = Field(
         0.2,
         gt=0,
         lt=1,
-        description="Clipping range: a step gains nothing from changing the probability of a token "
-        "by more than this share.",
+        description="Clipping range: the objective does not reward changing the probability of a "
+        "token by more than this share in one step.",
     )
     kl_coefficient: float = Field(
         0.02,
         ge=0,
-        description="Weight of the divergence from the original model; 0 needs no reference model.",
+        description="Weight of the KL divergence from the original model. With 0, no reference "
+        "model is needed.",
     )
     importance_cap: float = Field(
         2,
         ge=1,
-        description="Upper bound of a token's weight: its probability under the trainer, divided "
-        "by its probability under the engine.",
+        description="Maximum weight of a token in the loss. The weight is the token's probability "
+        "in training divided by its probability in the engine that sampled it.",
     )
     warmup_steps: CountOrZero = _warmup(5)
     weight_decay: float = Field(0, ge=0)
-    save_every: Count = Field(10, description="Steps between saved states.")
+    save_every: Count = Field(
+        10, description="Number of steps after which the state of the training is saved."
+    )
 
     @model_validator(mode="after")
     def _no_dropout(self) -> _ReinforcedSpec:
         if self.lora is not None and self.lora.dropout:
             raise ValueError(
-                "'lora.dropout' must be 0: the loss compares probabilities of a token, which "
-                "dropout changes at random"
+                "'lora.dropout' must be 0, because the loss compares probabilities of tokens, "
+                "which dropout would change at random"
             )
         return self
 
@@ -449,9 +471,9 @@ class GRPOSpec(_ReinforcedSpec):
     )
     divide_by_deviation: bool = Field(
         False,
-        description="Divide advantages by the group's standard deviation, as in the paper. Groups "
-        "that nearly always or nearly never succeed then weigh more (Liu et al., arXiv "
-        "2503.20783).",
+        description="Divide advantages by the standard deviation of the group's rewards, as in the "
+        "paper. Questions that the model nearly always or nearly never answers correctly then have "
+        "a larger weight (Liu et al., arXiv 2503.20783).",
     )
 
 
@@ -464,20 +486,21 @@ class PPOSpec(_ReinforcedSpec):
     training: Literal["ppo"]
     group: Count = Field(4, description="Number of replies per question.")
     epochs: Count = Field(2, description="Number of passes over the replies of a step.")
-    minibatches: Count = Field(2, description="Number of updates per pass.")
+    minibatches: Count = Field(2, description="Number of parameter updates per pass.")
     gamma: float = Field(1, gt=0, le=1, description="Discount factor per token.")
     gae_lambda: float = Field(
         0.95,
         ge=0,
         le=1,
-        description="λ of generalised advantage estimation: 0 relies on the value head, 1 on the "
-        "rewards alone.",
+        description="λ of generalised advantage estimation. 0 relies on the value head, 1 only on "
+        "the rewards.",
     )
     value_learning_rate: float = Field(1e-3, gt=0, description="Learning rate of the value head.")
     value_clip: float = Field(
         0.2,
         gt=0,
-        description="Clipping range: a step gains nothing from changing a value by more than this.",
+        description="Clipping range: the objective does not reward changing a value by more than "
+        "this in one step.",
     )
 
 

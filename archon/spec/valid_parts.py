@@ -1,8 +1,7 @@
-"""The valid parts of an architecture whose file breaks the schema.
+"""The valid parts of an architecture whose file does not match the schema.
 
-Its graph is still checked, so that a user sees all errors of a file at once: the names of nodes,
-roles and inputs are known wherever they are valid themselves. A generator with the same inputs and
-role replaces each node that breaks the schema.
+They make it possible to check the graph nevertheless, so that a user sees all errors of a file at
+once. A generator with the same inputs and role replaces each node that does not match the schema.
 """
 
 from __future__ import annotations
@@ -33,22 +32,22 @@ _MODEL: TypeAdapter[RoleModel] = TypeAdapter(RoleModel, config=DEFER_BUILD)
 
 @dataclass(frozen=True)
 class ValidParts:
-    """An architecture made of the valid parts of a file, with a list of the replaced parts."""
+    """An architecture that consists of the valid parts of a file, and a list of invalid parts."""
 
     spec: ArchitectureSpec
-    """Its output is empty if the file names no valid one."""
+    """The architecture. ``output`` is empty if the file's is invalid."""
     invalid_roles: frozenset[str]
-    """Roles whose model breaks the schema."""
+    """Roles whose model does not match the schema."""
     invalid_nodes: frozenset[str]
-    """Nodes that are replaced by a generator."""
+    """Ids of nodes that are replaced by a generator."""
     knows_roles: bool
-    """``models`` can be read, so a role that is not in it is missing."""
+    """True if ``models`` can be read, so that roles that are not in it are errors."""
     knows_edges: bool
-    """``output`` and the inputs of every node can be read."""
+    """True if ``output`` and the inputs of every node can be read."""
 
 
 def valid_parts(data: Any) -> ValidParts | None:
-    """Return the valid parts of an architecture's file, or None if it has no nodes."""
+    """Return the valid parts of an architecture's data; None if it has no node with a valid id."""
     if not isinstance(data, dict) or not isinstance(data.get("nodes"), dict):
         return None
     in_file = {key: node for key, node in data["nodes"].items() if _validated(_NODE_ID, key)}
@@ -90,7 +89,7 @@ def _replacement(node: Any) -> GeneratorNode:
 
 
 def _knows_inputs(node: Any) -> bool:
-    """Return True if the inputs of a node that breaks the schema are valid."""
+    """Return True if the ``inputs`` of an invalid node are valid, or missing but not misspelled."""
     if not isinstance(node, dict):
         return False
     if "inputs" not in node:
@@ -104,7 +103,7 @@ def _near(name: str, keys: Iterable[str]) -> bool:
 
 
 def _validated(adapter: TypeAdapter[T], value: Any) -> T | None:
-    """Return a valid value, which is never empty, or None if it breaks the schema."""
+    """Return the validated value; None if it does not match the schema."""
     try:
         return adapter.validate_python(value, strict=True)
     except ValidationError:

@@ -1,7 +1,8 @@
-"""Validation of plain data with pydantic, and rewording of its errors.
+"""Validation of data with pydantic, whose errors are converted to ``SpecError`` and reworded.
 
-pydantic locates an error by a tuple that mixes keys and indices with the tags of unions. The tuple
-is followed through the data, and every element that does not occur there was a tag.
+pydantic gives the location of an error as a tuple of keys and indices, mixed with the tags of
+unions. To get the JSON path, the tuple is followed through the data, and elements that do not occur
+there are dropped as tags.
 """
 
 from __future__ import annotations
@@ -20,25 +21,30 @@ from archon.spec.strict_json import walk
 
 T = TypeVar("T")
 Mask = Callable[[str], str]
-"""Hides text that must not be printed."""
+"""Function that replaces secrets in a text."""
 
 _MAX_READ = 4096
 _SERVER_CARD_KEYS = frozenset({"backend", "base_urls", "api_key_env", "api_key"})
 
 
 def parse(model_class: type[T], data: Any, file: str | None = None) -> T:
-    """Validate ``data`` as a value of a pydantic model; ``file`` is its name in errors.
+    """Validate data with a pydantic model, and return the model's value.
+
+    Parameters
+    ----------
+    file
+        Name of the file in errors.
 
     Raises
     ------
     SpecError
-        The data breaks the schema; ``errors`` lists all errors.
+        The data does not match the schema. The attribute ``errors`` lists all errors.
     """
     return validate(TypeAdapter(model_class), data, file)
 
 
 def validate(adapter: TypeAdapter[T], data: Any, file: str | None = None) -> T:
-    """Validate like ``parse``, for a type adapter, which a union needs."""
+    """Validate data with a type adapter, which is needed for unions; otherwise like ``parse``."""
     try:
         return adapter.validate_python(data, strict=True)
     except ValidationError as error:
@@ -53,7 +59,7 @@ def validate(adapter: TypeAdapter[T], data: Any, file: str | None = None) -> T:
 
 
 def _may_contain_secrets(data: Any) -> bool:
-    """Return True if the data contains a server's model card, into which a key may be pasted."""
+    """Return True if the data contains a model card of a server, where users may paste a key."""
     try:
         return any(
             isinstance(value, dict)
@@ -61,12 +67,12 @@ def _may_contain_secrets(data: Any) -> bool:
             and value.get("backend") not in ("local", "scripted")
             for _, value in walk(data)
         )
-    except SpecError:  # the data is nested too deep to be searched
+    except SpecError:  # the data is nested too deeply to be searched
         return True
 
 
 def _path(detail: ErrorDetails, data: Any, mask: Mask) -> str:
-    """Return the JSON path of an error: its location without the tags of unions."""
+    """Return the JSON path of an error, which is its location without the tags of unions."""
     location = detail["loc"]
     parts: list[object] = []
     here = data
@@ -121,12 +127,12 @@ def _reason(detail: ErrorDetails, mask: Mask) -> str:
 
 
 def _shown(value: object, mask: Mask) -> str:
-    # Mask before shortening: the beginning of a key no longer looks like a key.
+    # Mask before shortening, because the beginning of a key may not be recognized as a key.
     return shown(mask(value[:_MAX_READ]) if isinstance(value, str) else value)
 
 
 def _options(name: object, listed: str) -> str:
-    """Return a hint with the valid names, which pydantic lists in one string."""
+    """Return a hint with the valid names. ``listed`` is pydantic's list of them, as one string."""
     options = _quoted(listed)
     hint = suggestion(name, options)
     if len(options) > 1 and "did you mean" in hint:
@@ -139,7 +145,10 @@ def _quoted(text: str) -> list[str]:
 
 
 def _plain(message: str) -> str:
-    """Turn a sentence of pydantic into a predicate of the JSON path."""
+    """Reword a message of pydantic so that the JSON path is its subject.
+
+    For example, "Input should be a valid string" becomes "must be a string".
+    """
     for opening in ("Input should ", "String should ", "List should ", "Keys should "):
         if message.startswith(opening):
             rest = message.removeprefix(opening)

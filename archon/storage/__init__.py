@@ -1,1 +1,1 @@
-"""Atomic writes, locks, differences between data, and folders of runs."""
+"""Storage on disk: atomic writes, file locks, differences between data, and folders of runs."""

@@ -14,23 +14,23 @@ from archon.errors import StorageError, os_reason
 
 @contextlib.contextmanager
 def replacing(path: Path, *, concurrent: bool = False) -> Iterator[Path]:
-    """Yield a temporary file that replaces ``path`` when the block ends without an error.
+    """Yield the path of a temporary file, which replaces ``path`` after a block without an error.
 
-    The temporary file is in the same folder, so the replacement is atomic: readers see the old
-    content or the new, never a part of it. The file is flushed to the disk before it replaces
-    ``path``, the folder afterwards. If the block fails, ``path`` stays unchanged and the temporary
-    file is removed. A killed process leaves it behind.
+    The temporary file is in the same folder, so the replacement is atomic: readers see either the
+    old content or the new one, never a part of it. The file is flushed to the disk before it
+    replaces ``path``, and the folder is flushed afterwards. If the block fails, ``path`` is
+    unchanged and the temporary file is removed. A killed process leaves the temporary file behind.
 
     Parameters
     ----------
     concurrent
-        Several processes may write ``path`` at the same time. Each then uses its own temporary
-        file, ``NAME.PID.part`` instead of ``NAME.part``.
+        True if several processes may write ``path`` at the same time. Each of them then uses its
+        own temporary file, ``NAME.PID.part`` instead of ``NAME.part``.
 
     Raises
     ------
     OSError
-        The disk rejects the file.
+        The file cannot be written.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part" if concurrent else f"{path.name}.part")
     try:
@@ -46,12 +46,12 @@ def replacing(path: Path, *, concurrent: bool = False) -> Iterator[Path]:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write plain data as a JSON file; see ``replacing``.
+    """Write plain data to a JSON file atomically (see ``replacing``).
 
     Raises
     ------
     StorageError
-        The disk rejects the file.
+        The file cannot be written.
     """
     try:
         with replacing(path) as part:
@@ -61,7 +61,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def names_in(path: Path) -> set[str]:
-    """Return the names in a folder; an empty set if the folder cannot be listed."""
+    """Return the names of the files in a folder; an empty set if the folder cannot be listed."""
     try:
         return {entry.name for entry in path.iterdir()}
     except (OSError, ValueError):  # missing, not a folder, not readable, or a null byte

@@ -1,4 +1,4 @@
-"""Differences between two pieces of plain data, as text."""
+"""Differences between two JSON-like values, as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ABSENT = object()
 
 
 def differences(stored: Any, wanted: Any, path: str = "$") -> Iterator[str]:
-    """Describe each value that differs, named by its JSON path.
+    """Yield a line of text for each value that differs, with its JSON path.
 
     >>> list(differences({"a": {"b": 8}, "c": [1]}, {"a": {"b": 4}, "c": [1]}))
     ['$.a.b: 8 stored, 4 now']

@@ -1,4 +1,4 @@
-"""File locks, so that one process at a time writes a folder or a file."""
+"""File locks, with which only one process at a time can write a folder or a file."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ import filelock
 from archon.errors import StorageError, UsageError, os_reason
 
 LOCK = ".lock"
-"""The lock file of a folder."""
+"""Name of the lock file in a folder."""
 
 
 def acquire(path: Path, on_busy: Callable[[], None]) -> AbstractContextManager[Any]:
-    """Acquire the lock file ``path``. The end of a ``with`` block or of the process releases it.
+    """Acquire the lock file ``path``; return a context manager whose exit releases it.
+
+    The end of the process also releases it.
 
     Parameters
     ----------
     on_busy
-        Called if another process holds the lock. It may raise an error to give up; if it returns,
-        this call waits for the lock.
+        Called if another process has the lock. It can raise an error to give up; if it returns,
+        this function waits for the lock.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     Parameters
     ----------
     what
-        Name of the folder's content in the error message.
+        What the folder contains, for the error message, such as ``run``.
 
     Raises
     ------
@@ -55,7 +57,10 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     """
 
     def refuse() -> None:
-        raise UsageError(f"another process is writing the {what} {folder}")
+        raise UsageError(
+            f"another process is writing the {what} {folder}; wait until it has finished, or "
+            "choose another folder"
+        )
 
     try:
         lock = acquire(folder / LOCK, refuse)

@@ -1,4 +1,4 @@
-"""Folder of one run: a file describes the run, and a lock protects it while it is written."""
+"""The folder of one run: a file describes the run, and a lock protects the folder from others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_DIFFERENCES = 10
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents if they are missing.
+    """Create a folder and its parents, if they are missing.
 
     Raises
     ------
@@ -34,29 +34,30 @@ def make_folder(path: Path) -> None:
 
 
 class BaseRunFolder:
-    """The folder of one run. A subclass defines the kind of run.
+    """Base class for the folder of one run, such as an evaluation or a training.
 
-    Opening a folder never overwrites anything: ``make`` refuses a folder with other files, and
-    ``check_same`` refuses to resume a different run.
+    Opening a folder never overwrites anything: ``make`` raises an error if the folder has other
+    files, and ``check_same`` raises one before a different run is resumed.
     """
 
     kind: ClassVar[str]
-    """Name of the kind in messages: ``run`` or ``training``."""
+    """What the folder contains, for messages, such as ``run`` or ``training``."""
     description: ClassVar[str]
     """Name of the file that describes the run."""
     required_key: ClassVar[str]
-    """A key that every description has."""
+    """A key that every description must have."""
     marks: ClassVar[frozenset[str]]
-    """Files of which each one proves that a run has started."""
+    """Names of files, any of which shows that a run has started."""
     files: ClassVar[frozenset[str]]
-    """All files that a run may write. Without a mark, they belong to a run only next to a lock."""
+    """Names of all files that a run may write. If the folder has none of ``marks``, they are taken
+    for files of a run only if there is a lock file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @property
     def holds_run(self) -> bool:
-        """True if a run has started here."""
+        """True if a run has started in this folder."""
         return not names_in(self.path).isdisjoint(self.marks)
 
     @classmethod
@@ -66,7 +67,7 @@ class BaseRunFolder:
         Raises
         ------
         UsageError
-            The folder cannot be created, or has other files and no run.
+            The folder cannot be created, or it has other files and no run.
         """
         names = names_in(path)
         others = names - {LOCK} - {f"{name}.part" for name in cls.files}
@@ -74,13 +75,13 @@ class BaseRunFolder:
             others -= cls.files
         if others and names.isdisjoint(cls.marks):
             raise UsageError(
-                f"{path} is not empty and holds no {cls.kind} (it has {shown(min(others))}); "
-                "choose a new or an empty folder for the output"
+                f"{path} is not empty and does not contain a {cls.kind} (it has the file "
+                f"{shown(min(others))}); choose a new or an empty folder for the output"
             )
         make_folder(path)
 
     def check_new(self) -> None:
-        """Refuse a folder in which a run has started.
+        """Check that no run has started in this folder.
 
         Raises
         ------
@@ -89,8 +90,8 @@ class BaseRunFolder:
         """
         if self.holds_run:
             raise UsageError(
-                f"{self.path} holds a {self.kind} already; choose another folder for the output, "
-                "or continue it with --resume"
+                f"{self.path} already contains a {self.kind}; choose another folder for the "
+                "output, or continue it with --resume"
             )
 
     def locked(self) -> AbstractContextManager[None]:
@@ -103,20 +104,25 @@ class BaseRunFolder:
         Raises
         ------
         UsageError
-            The folder holds no run, or its description is damaged.
+            The folder does not contain a run, or the description is damaged.
         """
         path = self.path / self.description
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            reason = f"no {self.description} ({os_reason(error)})"
-            raise UsageError(f"{self.path} holds no {self.kind}: {reason}") from None
+            raise UsageError(
+                f"{self.path} does not contain a {self.kind}: {self.description} cannot be read "
+                f"({os_reason(error)})"
+            ) from None
         except ValueError as error:
             raise UsageError(f"{path} is damaged: {error}") from None
         except RecursionError:
-            raise UsageError(f"{path} is damaged: nested too deep") from None
+            raise UsageError(f"{path} is damaged: it is nested too deeply") from None
         if not isinstance(data, dict) or self.required_key not in data:
-            raise UsageError(f"{path} does not describe a {self.kind}")
+            raise UsageError(
+                f"{path} does not describe a {self.kind}: it is not an object with the key "
+                f"{self.required_key!r}"
+            )
         return data
 
     def write_description(self, data: Mapping[str, Any]) -> None:
@@ -124,14 +130,14 @@ class BaseRunFolder:
         write_json(self.path / self.description, data)
 
     def check_same(self, stored: Any, wanted: Any) -> None:
-        """Refuse to resume a different run.
+        """Check that the run to be resumed is the stored one.
 
         Parameters
         ----------
         stored
             The stored description, or a part of it.
         wanted
-            The description of the wanted run, or the same part of it.
+            The description of the run to be resumed, or the same part of it.
 
         Raises
         ------
@@ -143,6 +149,6 @@ class BaseRunFolder:
             more = len(found) - _MAX_DIFFERENCES
             lines = found[:_MAX_DIFFERENCES] + ([f"and {more} more"] if more > 0 else [])
             raise UsageError(
-                f"{self.path} holds another {self.kind}, which cannot be resumed as this one:\n  "
-                + "\n  ".join(lines)
+                f"{self.path} contains another {self.kind}, which cannot be resumed as this one:"
+                + "".join(f"\n  {line}" for line in lines)
             )

@@ -3,9 +3,9 @@
 Reading order:
 
 1. the loop: ``trainer`` runs an objective; ``loss_objective`` and ``optimization`` take steps that
-   minimize a loss; ``folder`` saves and resumes;
+   minimize a loss; ``folder`` saves and resumes a training;
 2. the model: ``decoder`` (the engine's transformer with gradients), ``lora``, ``mixed_precision``,
-   ``base_model`` (opened from a card);
+   ``base_model`` (opens the model of a card);
 3. texts: ``sft_data``, ``packing``, ``splits``; ``objectives.next_token``, which fine-tuning
    (``objectives.sft``) and pretraining (``objectives.pretrain``) share;
 4. rewards and preferences: ``reward_data``, ``probe`` and ``platt`` (fit of a reward head),

@@ -1,4 +1,4 @@
-"""Base model of a training: opens it from its card, makes it trainable, and saves it."""
+"""The base model of a training: opening it from its card, making it trainable, and saving it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, MODEL, Card
 from archon.train.lora import adapter_of, add_adapter, resume_adapter
 from archon.train.mixed_precision import SAVED_DTYPE, round_frozen
-from archon.train.model_folder import copy_tokenizer_files, save_decoder, save_tokenizer
+from archon.train.model_folder import can_save, copy_tokenizer_files, save_decoder, save_tokenizer
 from archon.weights import pull
 
 _INHERITED_KEYS = {
@@ -40,12 +40,12 @@ _INHERITED_KEYS = {
     "max_thinking_tokens",
     "reasoning_markers",
 }
-"""Keys that the card of a completely trained model copies from its base model's card."""
+"""Keys that the new card copies from the base model's card if no adapter is trained."""
 
 
 @dataclass(frozen=True)
 class Base:
-    """The decoder of a card: weights, tokenizer and chat template."""
+    """The decoder of a card, with its weights, tokenizer and chat template."""
 
     card: LocalCard
     card_dir: Path
@@ -59,24 +59,30 @@ class Base:
     """Token that ends a reply."""
 
     def trainable(self, spec: TunedSpec, device: torch.device) -> TrainableDecoder:
-        """Return the decoder on a device, with gradients for the parameters to train.
+        """Return the decoder on ``device``, with gradients for the parameters to train.
 
         Frozen matrices are rounded to the number format of the products (``round_frozen``).
 
         Raises
         ------
         UsageError
-            The configuration names layers that the model does not have, or a new adapter for a
-            model that has one.
+            The configuration names layers that the model does not have, or it selects parameters
+            although the model already has an adapter, which is trained.
         ModelFileError
             The card's adapter is for another model.
         """
+        if not (self.trains_adapter(spec) or can_save(self.source.config, self.file)):
+            raise UsageError(
+                f"{self.card.name}: all weights of a {self.source.config.family} model in a GGUF "
+                "file cannot be trained, since its configuration could not be saved; train an "
+                "adapter ('lora'), or start from the model's folder"
+            )
         model = decoder_of(self.source)
         if self.adapter is not None:
             if spec.lora is not None or spec.last_layers is not None:
                 raise UsageError(
-                    f"{self.card.name} already has an adapter, which this training continues; "
-                    "remove 'lora' and 'last_layers'"
+                    f"{self.card.name} already has an adapter, and this training would continue "
+                    "to train it; remove 'lora' and 'last_layers'"
                 )
             resume_adapter(model, self.adapter)
         elif spec.lora is not None:
@@ -97,20 +103,20 @@ class Base:
 
     @property
     def template_variables(self) -> dict[str, object]:
-        """Variables of the chat template that turn reasoning on or off, according to the card."""
+        """Variables with which the chat template turns reasoning on or off as the card says."""
         return template_variables(self.card.thinking_params(), switches(self.chat.template))
 
     def trains_adapter(self, spec: TunedSpec) -> bool:
-        """Return whether an adapter is trained while the model's own weights stay frozen."""
+        """Return True if an adapter is trained while the model's own weights stay frozen."""
         return spec.lora is not None or self.adapter is not None
 
     def save(self, model: TrainableDecoder, spec: TunedSpec, folder: Path, card: Card) -> Card:
-        """Write the trained parameters into a folder; return the card that runs them.
+        """Write the trained parameters to a folder; return a card for the trained model.
 
         Parameters
         ----------
         card
-            Card of a completely trained model. For an adapter, the base model's card is used
+            Card to complete if no adapter is trained. For an adapter, the base model's card is used
             instead.
         """
         dtype = SAVED_DTYPE[spec.dtype]
@@ -123,7 +129,8 @@ class Base:
             return base_card(self.card, self.card_dir) | {
                 "name": spec.name, "description": spec.description, "adapter": f"./{ADAPTER}",
             }  # fmt: skip
-        save_decoder(model, folder / MODEL, dtype)
+        source = self.file if isinstance(self.file, ModelFolder) else None
+        save_decoder(model, folder / MODEL, dtype, source)
         if isinstance(self.file, ModelFolder):
             copy_tokenizer_files(self.file, folder / MODEL)
         else:
@@ -138,7 +145,7 @@ def open_base(card: LocalCard, card_dir: Path) -> Base:
     Parameters
     ----------
     card_dir
-        Folder that relative paths in the card start from.
+        Folder against which relative paths in the card are resolved.
 
     Raises
     ------
@@ -166,6 +173,6 @@ def open_base(card: LocalCard, card_dir: Path) -> Base:
 
 
 def base_card(card: LocalCard, card_dir: Path) -> Card:
-    """Return the card as JSON data, with absolute paths."""
+    """Return a card as JSON data, with absolute paths."""
     data: Card = json.loads(absolute_card(card, card_dir).model_dump_json(exclude_none=True))
     return data

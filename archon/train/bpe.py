@@ -1,6 +1,7 @@
-"""Byte-pair encoding: learns the vocabulary of a tokenizer.
+"""Byte-pair encoding (BPE): learning of a tokenizer's vocabulary.
 
-Tokens are built from bytes, so every text can be encoded (Sennrich et al. 2016, arXiv 1508.07909).
+Tokens are sequences of bytes, so every text can be encoded (Sennrich et al. 2016, arXiv
+1508.07909).
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
 PADDING, END = "<pad>", "</s>"
-"""Padding, which is also the start token of an encoder-decoder, and the end of a text."""
+"""Special tokens: padding, which is also the start token of an encoder–decoder, and end of text."""
 PADDING_ID, END_ID = 0, 1
-"""Ids that the trainer gives the special tokens: the first ones, in their order, as in T5."""
+"""Ids of the special tokens. The trainer gives them the first ids, as in T5."""
 
 
 def learn_vocabulary(texts: Iterable[str], size: int) -> Tokenizer:
-    """Return a tokenizer of at most ``size`` tokens: every byte, and the most frequent merges."""
+    """Learn a tokenizer with at most ``size`` tokens: all bytes, and the most frequent merges."""
     tokenizer = Tokenizer(BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -35,7 +36,7 @@ def learn_vocabulary(texts: Iterable[str], size: int) -> Tokenizer:
 
 
 def save_vocabulary(tokenizer: Tokenizer, path: Path) -> None:
-    """Write ``tokenizer.json`` and ``tokenizer_config.json`` into a model folder."""
+    """Write ``tokenizer.json`` and ``tokenizer_config.json`` to a model folder."""
     path.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(path / "tokenizer.json"))
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": PADDING, "eos_token": END}

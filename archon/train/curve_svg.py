@@ -1,6 +1,6 @@
-"""Plot of a training's loss or reward as SVG: steps, running mean, held-out values.
+"""Plot of a training's loss or reward as SVG: value per step, running mean, held-out values.
 
-Lengths are in pixels. Colours follow the reader's preference for a light or a dark scheme.
+Lengths are in pixels. The colours adapt to the reader's light or dark colour scheme.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from html import escape
 WIDTH, HEIGHT = 760, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 64, 44
 _MAX_POINTS = 1000
-"""Maximum points of a line; longer curves are thinned."""
+"""Maximum number of points of a line; longer curves are thinned."""
 _STYLE = """
 .card{fill:#ffffff;stroke:#d0d7de}
 text{font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;fill:#1f2328}
@@ -37,9 +37,9 @@ def draw_curve(title: str, unit: str, curve: Sequence[float], held_out: Mapping[
     unit
         ``loss`` or ``reward``.
     curve
-        Value of every step.
+        Value of each step.
     held_out
-        Number of steps taken → value on held-out data.
+        Number of steps taken → value on held-out data at that time.
     """
     low, high = _range([*curve, *held_out.values()])
     steps = max(len(curve), *held_out, 1)
@@ -80,7 +80,7 @@ def draw_curve(title: str, unit: str, curve: Sequence[float], held_out: Mapping[
 
 
 def running_mean(curve: Sequence[float]) -> list[float]:
-    """Return the running mean after each value, with weights that decay exponentially.
+    """Return the running mean after each value; the weights of earlier values decay exponentially.
 
     >>> running_mean([4.0, 4.0, 4.0])
     [4.0, 4.0, 4.0]

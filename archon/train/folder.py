@@ -1,13 +1,13 @@
-"""Folder of a training.
+"""The folder of a training, with its configuration, state and results.
 
 ::
 
     training.json       configuration and results
     state.safetensors   state of an unfinished training, to resume it
-    loss.svg            loss of every step; in reinforcement learning reward.svg
+    loss.svg            plot of the loss; in reinforcement learning, reward.svg
     model/ or adapter/  trained weights
     reward/             trained reward head
-    card.json           model card that runs the trained model
+    card.json           model card of the trained model
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Card = dict[str, Any]
 
 
 def new_card(spec: BaseTrainingSpec, **keys: Any) -> Card:
-    """Return a card of the model in ``model/``, with the name of the training."""
+    """Return a card for the model in ``model/``, with the name and description of the training."""
     return {
         "version": 1,
         "name": spec.name,
@@ -50,20 +50,20 @@ def new_card(spec: BaseTrainingSpec, **keys: Any) -> Card:
 
 
 class TrainingFolder(BaseRunFolder):
-    """The folder of a new or a resumed training; created if it does not exist.
+    """The folder of a new or a resumed training; it is created if it does not exist.
 
     Parameters
     ----------
     spec
         Configuration of the training.
     resume
-        Continue the training in the folder, if there is one.
+        True to continue the training in the folder, if there is one.
 
     Raises
     ------
     UsageError
-        The folder has a training and ``resume`` is False, a training with another configuration,
-        or other files; or it cannot be created.
+        The folder contains a training although ``resume`` is False, a training with another
+        configuration, or other files; or it cannot be created.
     """
 
     kind, description, required_key = "training", RECORD, "spec"
@@ -90,7 +90,7 @@ class TrainingFolder(BaseRunFolder):
         Raises
         ------
         UsageError
-            Another process trains there, or the folder is refused (``TrainingFolder``).
+            Another process is training in the folder, or ``TrainingFolder`` rejects the folder.
         StorageError
             The folder cannot be locked.
         """
@@ -104,23 +104,23 @@ class TrainingFolder(BaseRunFolder):
         return "after" in self.record
 
     def check_data(self, data: object) -> None:
-        """Record a digest of the data, or compare it with the recorded one.
+        """Record a digest of the data; if one is recorded already, check that it is the same.
 
         Parameters
         ----------
         data
-            Its ``repr`` must contain everything that the training depends on.
+            Data of the training. Its ``repr`` must contain everything that the training depends on.
 
         Raises
         ------
         UsageError
-            The training began with other data, so it cannot be resumed with these.
+            The training was started with other data, so it cannot be resumed with this data.
         """
         digest = hashlib.sha256(repr(data).encode()).hexdigest()
         if self.record.setdefault("data_digest", digest) != digest:
             raise UsageError(
-                f"{self.path}: the training in this folder began with other data; choose another "
-                "folder with --output"
+                f"{self.path}: the training in this folder was started with other data; choose "
+                "another folder with --output"
             )
 
     def write_record(self) -> None:
@@ -133,7 +133,7 @@ class TrainingFolder(BaseRunFolder):
         Parameters
         ----------
         progress
-            JSON data that is stored with the tensors.
+            JSON data to store with the tensors.
 
         Raises
         ------
@@ -148,7 +148,7 @@ class TrainingFolder(BaseRunFolder):
             raise StorageError(f"cannot write {self.path / STATE}: {reason}") from None
 
     def read_state(self) -> tuple[dict[str, Tensor], Any] | None:
-        """Return the tensors and the progress that were saved last, or None if there are none.
+        """Return the tensors and the progress of the last ``save_state``; None if there are none.
 
         Raises
         ------
@@ -177,7 +177,7 @@ class TrainingFolder(BaseRunFolder):
         unit
             ``loss`` or ``reward``.
         curve
-            Value of every step.
+            Value of each step.
         """
         measured = f"held_out_{unit}"
         held_out = {

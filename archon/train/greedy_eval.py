@@ -1,4 +1,4 @@
-"""Greedy samples of a model in training: the engine continues held-out texts."""
+"""Evaluation of a model in training by greedy samples that continue held-out texts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Sample:
 
     token_ids: tuple[int, ...]
     is_exact: bool
-    """True if it equals the rest of the text, including the end-of-text token."""
+    """True if the sample equals the remaining text, including the end-of-text token."""
 
 
 def greedy_samples(
@@ -43,13 +43,13 @@ def greedy_samples(
     end
         The token that ends a text.
     max_tokens
-        Maximum tokens of a sample.
+        Maximum number of tokens of a sample.
     precision
-        Number format that the engine computes in.
+        Number format in which the engine computes.
 
     Returns
     -------
-    A sample per text; None where text and sample exceed the model's context.
+    A sample per text; None if the shown tokens and ``max_tokens`` exceed the model's context.
     """
     engine = Engine(Decoder(TrainedWeights(model), precision, device), options=_OPTIONS)
     prompts: dict[Prompt, int] = {}

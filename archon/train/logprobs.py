@@ -1,8 +1,9 @@
 """Log-probabilities and entropies of replies under a decoder's current weights.
 
-Layers are computed in the configuration's number format, the head always in float32. In bf16, a
-logit near 20 is rounded to a multiple of 0.125, and so is the difference of two log-probabilities.
-A loss that depends on the exponential of this difference would learn from rounding errors.
+Layers are computed in the configuration's number format, but the head always in float32. In bf16, a
+logit near 20 would be rounded to a multiple of 0.125, which is also the size of the errors in
+differences of log-probabilities. Training on the exponential of such a difference would be training
+on rounding errors.
 
 Shape suffixes: N tokens of all replies of a batch, C tokens of a chunk, E width, V vocabulary.
 """
@@ -25,11 +26,11 @@ from archon.train.packing import IGNORED, Packable, PackedBatch, make_batch, pac
 from archon.train.splits import chunks
 
 _CHUNK = 256
-"""Tokens whose logits, V numbers each, are in memory at the same time."""
+"""Number of tokens whose logits, V numbers each, are in memory at the same time."""
 
 
 class ReplyIds(Packable, Protocol):
-    """Token ids of a prompt and the reply to it."""
+    """Token ids of a prompt and the reply to it; ``reply_ids`` are those of the reply."""
 
     @property
     def reply_ids(self) -> tuple[int, ...]: ...
@@ -40,26 +41,26 @@ _R = TypeVar("_R", bound=ReplyIds)
 
 @dataclass(frozen=True, slots=True)
 class ReplyLogprobs:
-    """Values for each of the T tokens of one reply."""
+    """Log-probability, entropy and hidden state for each of the T tokens of one reply."""
 
     logprob_T: Tensor
     entropy_T: Tensor
-    """Entropy of the distribution that the token was sampled from, in nats."""
+    """Entropy of the model's distribution for each token, in nats."""
     hidden_TE: Tensor
-    """Hidden state that the token was predicted from; E is 0 unless ``keeps_hidden``."""
+    """Hidden state from which each token is predicted; E is 0 unless ``keeps_hidden`` is True."""
 
 
 @dataclass(frozen=True)
 class LogprobComputer:
-    """Computes log-probabilities of replies, packed in rows."""
+    """Computes log-probabilities of replies, which are packed in rows."""
 
     model: TrainableDecoder
     spec: BaseTrainingSpec
     device: torch.device
     temperature: float = 1
-    """Temperature that the replies were sampled at; it divides the logits."""
+    """Temperature at which the replies were sampled; the logits are divided by it."""
     keeps_hidden: bool = False
-    """True if results contain the hidden states, for a value head."""
+    """True if the results of ``compute`` contain the hidden states, which a value head needs."""
 
     @torch.no_grad()
     def compute(self, replies: Sequence[_R]) -> dict[_R, ReplyLogprobs]:
@@ -99,14 +100,14 @@ class LogprobComputer:
     def logprobs(self, batch: PackedBatch) -> Tensor:
         """Return the log-probability of each token of a batch's replies, with gradients: (N,).
 
-        The backward pass recomputes the logits of a chunk at a time (gradient checkpointing: Chen
-        et al. 2016, arXiv 1604.06174), so that they are never all in memory at the same time.
+        The backward pass recomputes the logits of one chunk after another (gradient checkpointing:
+        Chen et al. 2016, arXiv 1604.06174), so that they are never all in memory at the same time.
         """
         parts = self._chunks(self._hidden(batch), batch)
         return torch.cat([checkpoint(self._logprobs, *part, use_reentrant=False) for part in parts])
 
     def _hidden(self, batch: PackedBatch) -> Tensor:
-        """Return the hidden state that each token of the replies is predicted from: (N, E)."""
+        """Return the hidden state from which each token of the replies is predicted: (N, E)."""
         with autocast(self.spec.dtype, self.device):
             hidden_BTE = self.model(batch.token_BT, batch.position_BT, batch.text_BT)
         return hidden_BTE[batch.target_BT != IGNORED]

@@ -1,12 +1,13 @@
 """Low-rank adapters on a decoder with frozen weights (LoRA: Hu et al. 2021, arXiv 2106.09685).
 
-A linear layer with the weight W, (O, I), gets two matrices A, (R, I), and B, (O, R). The rank R is
-far smaller than I and O. Only A and B are trained, and (alpha / R)·B·A is added to W.
+A linear layer with the weight W, (O, I), gets two matrices A, (R, I), and B, (O, R), whose rank R
+is far smaller than I and O. Only A and B are trained; the layer uses W + (alpha / R)·B·A.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 import torch
@@ -15,12 +16,15 @@ from torch import Tensor, nn
 from archon.engine.model.lora import Adapter
 from archon.errors import ModelFileError, UsageError
 
+_IN_EXPERTS = re.compile(r"\.mlp\.(gate|experts\..*|shared_expert.*)$")
+"""Names of the linear layers of a mixture of experts."""
+
 
 class LoRALinear(nn.Module):
     """A linear layer with an adapter: y = x·Wᵀ + (alpha / R) · dropout(x)·Aᵀ·Bᵀ.
 
-    Shapes: x (…, I), y (…, O). ``add_adapter`` sets B to zero, so that training starts from the
-    unchanged model.
+    The shapes are (…, I) for x and (…, O) for y. ``add_adapter`` sets B to zero, so that training
+    starts from the unchanged model.
     """
 
     def __init__(self, base: nn.Linear, rank: int, alpha: float, dropout: float) -> None:
@@ -49,20 +53,27 @@ def add_adapter(
 ) -> None:
     """Add an adapter to every linear layer whose name ends in one of ``targets``.
 
-    All other parameters are frozen. A is uniform in ±1/√I, B zero.
+    All other parameters are frozen. A is uniformly random in ±1/√I, and B is zero. Routers and
+    experts get no adapter, since the engine cannot apply it.
 
     Raises
     ------
     UsageError
         A target matches no linear layer.
     """
-    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    linears = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not _IN_EXPERTS.search(name)
+    }
     selected: dict[str, nn.Linear] = {}
     for target in targets:
         found = {n: m for n, m in linears.items() if n == target or n.endswith(f".{target}")}
         if not found:
             known = ", ".join(sorted({name.rpartition(".")[2] for name in linears}))
-            raise UsageError(f"no linear layer is called {target!r}; the model has {known}")
+            raise UsageError(
+                f"the model has no linear layer {target!r}; choose targets among {known}"
+            )
         selected |= found
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
@@ -88,11 +99,14 @@ def resume_adapter(model: nn.Module, adapter: Adapter) -> None:
     for name, (a_RI, b_OR) in adapter.pairs.items():
         linear = modules.get(name)
         if not isinstance(linear, nn.Linear) or linear.weight.shape != (len(b_OR), a_RI.shape[1]):
-            raise ModelFileError(f"{adapter.path}: {name}: the adapter is for another model")
+            raise ModelFileError(
+                f"{adapter.path}: the model has no linear layer {name!r} of this shape: the "
+                "adapter is for another model"
+            )
         if len(a_RI) != adapter.rank:
             raise ModelFileError(
-                f"{adapter.path}: {name} is of rank {len(a_RI)}, not {adapter.rank}: training can "
-                "only resume an adapter whose layers all have the same rank (no rank_pattern)"
+                f"{adapter.path}: {name} has rank {len(a_RI)}, not {adapter.rank}: only an adapter "
+                "whose layers all have the same rank (no rank_pattern) can be trained further"
             )
         adapted = LoRALinear(linear, adapter.rank, adapter.scale * adapter.rank, 0)
         with torch.no_grad():
@@ -107,7 +121,7 @@ def _replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def adapter_of(model: nn.Module) -> Adapter:
-    """Return the adapter that is trained in a model."""
+    """Return the adapter of a model in training, with its current parameters."""
     found = {name: m for name, m in model.named_modules() if isinstance(m, LoRALinear)}
     first = next(iter(found.values()))
     rank = first.lora_A.out_features

@@ -25,10 +25,10 @@ class LossSteps:
     model
         The model, on the device that it is trained on.
     losses
-        Number of steps taken → iterator over the remaining steps, which yields the parts of each
-        step's loss.
+        Function from the number of steps taken to an iterator over the remaining steps. The
+        iterator yields the parts of the loss of each step.
     has_dropout
-        Train in PyTorch's training mode, which turns dropout on.
+        True to train in PyTorch's training mode, which turns dropout on.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class LossSteps:
 
     @property
     def thinned_curve(self) -> list[float]:
-        """About fifty losses, evenly spaced over the curve."""
+        """About fifty losses, at equal intervals of the curve."""
         return [round(loss, 4) for loss in self.curve[:: max(len(self.curve) // 50, 1)]]
 
     def take(self, step: int) -> float:
@@ -66,12 +66,13 @@ class LossSteps:
         if self._remaining is None:
             self._remaining = self._losses(len(self.curve))
             self._model.train(self._has_dropout)
-        # Dropout depends on the step alone, so a resumed training equals an uninterrupted one.
+        # Dropout depends only on the step, so a resumed training equals an uninterrupted one.
         torch.manual_seed(self._seed * 1_000_003 + step)
         loss = self.optimization.step(next(self._remaining))
         if not math.isfinite(loss):
             raise UsageError(
-                f"the loss of step {step + 1} is {loss}; choose a smaller learning_rate"
+                f"the loss of step {step + 1} is {loss}, so training cannot continue; choose a "
+                "smaller learning_rate"
             )
         return loss
 
@@ -107,19 +108,24 @@ class LossObjective(ABC):
 
     @abstractmethod
     def losses(self, num_taken: int) -> Iterator[Sequence[LossPart]]:
-        """Yield the parts of the loss of each step after the first ``num_taken`` ones."""
+        """Yield the parts of the loss of each step, starting after ``num_taken`` steps."""
 
     @abstractmethod
     def described(self) -> Mapping[str, Any]:
-        """Return facts about the data for the record."""
+        """Return entries for the record that describe the data, such as ``{"texts": 1200}``."""
 
     @abstractmethod
     def measure(self) -> Mapping[str, Any]:
-        """Return measurements on held-out data, taken before the first step and after the last."""
+        """Measure the model on held-out data; called before the first step and after the last.
+
+        Returns
+        -------
+        Measurements by name; empty if no data is held out.
+        """
 
     @abstractmethod
     def save(self) -> None:
-        """Write the trained model and its card into the folder."""
+        """Write the trained model and its card to the folder."""
 
     @property
     def curve(self) -> list[float]:

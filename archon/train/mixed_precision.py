@@ -1,4 +1,4 @@
-"""Mixed precision: products in bfloat16, trained parameters in float32."""
+"""Mixed precision: matrix products in bfloat16, trained parameters in float32."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ SAVED_DTYPE: dict[DType, torch.dtype] = {"float32": torch.float32, "bf16": torch
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Return whether products in bfloat16 are at least as fast as in float32.
+    """Return True if matrix products in bfloat16 are at least as fast as in float32.
 
-    On an x86 CPU without AVX-512, they take over four times as long.
+    On an x86 CPU without AVX-512, they take more than four times as long.
     """
     return device.type != "cpu" or torch.backends.cpu.get_cpu_capability() not in {
         "AVX2", "DEFAULT", "NO AVX",
@@ -22,18 +22,18 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 def autocast(dtype: DType, device: torch.device) -> torch.autocast:
-    """Return a context that computes products in ``dtype``.
+    """Return a context in which matrix products are computed in ``dtype``.
 
-    Products stay in float32 where bfloat16 would only be slower (``has_fast_bf16``).
+    If bfloat16 is slow on the device (``has_fast_bf16``), products stay in float32.
     """
     in_bf16 = dtype == "bf16" and has_fast_bf16(device)
     return torch.autocast(device.type, torch.bfloat16, enabled=in_bf16)
 
 
 def round_frozen(model: nn.Module, dtype: DType, device: torch.device) -> None:
-    """Round matrices that are not trained to ``dtype``.
+    """Round the matrices that are not trained to ``dtype``.
 
-    They are stored as bfloat16 where products are computed in it, and as float32 elsewhere.
+    They are stored as bfloat16 if products are computed in bfloat16, else as float32.
     """
     if dtype == "float32":
         return

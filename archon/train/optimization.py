@@ -15,22 +15,22 @@ from torch import Tensor, nn
 from archon.spec.training import BaseTrainingSpec, RewardLoRASpec
 
 LossPart = Callable[[], Tensor]
-"""Computes one part of a step's loss. The loss is the sum of the parts. Each part's gradient is
-computed before the next part, so that the activations of only one are in memory."""
+"""Function that computes one part of a step's loss, which is the sum of its parts. Each part's
+gradient is computed before the next part, so that only one part's activations are in memory."""
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Number and size of the steps."""
+    """Number of steps, learning rate, and other parameters of the optimizer."""
 
     num_steps: int
     learning_rate: float = 1e-3
-    """Peak rate, at the end of the warm-up."""
+    """Peak learning rate, reached at the end of the warm-up."""
     warmup_steps: int = 100
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
-    """Longer gradients are scaled down to this norm."""
+    """Maximum norm of the gradient; a longer gradient is scaled down to this norm."""
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step: a linear rise, then half a cosine down to zero."""
@@ -43,13 +43,13 @@ class Schedule:
 def schedule_of(
     spec: BaseTrainingSpec | RewardLoRASpec, learning_rate: float | None = None
 ) -> Schedule:
-    """Return the schedule of a configuration; ``learning_rate`` replaces its peak rate."""
+    """Return the schedule of a configuration; ``learning_rate``, if given, replaces its rate."""
     peak = learning_rate or spec.learning_rate
     return Schedule(spec.steps, peak, spec.warmup_steps, spec.weight_decay, spec.max_gradient_norm)
 
 
 class Optimization:
-    """A model's optimizer, and the loss of every step taken so far, in nats.
+    """Optimizer of a model, with the curve of its losses, in nats.
 
     Only parameters that require gradients are trained.
     """
@@ -58,7 +58,7 @@ class Optimization:
         self.model, self.schedule = model, schedule
         self.curve: list[float] = []
         self._trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        # Norms and biases do not decay: large ones are no sign of overfitting.
+        # Norms and biases have no weight decay: large values are not a sign of overfitting.
         decayed = [p for p in self._trained.values() if p.dim() > 1]
         others = [p for p in self._trained.values() if p.dim() <= 1]
         groups = [
@@ -78,12 +78,12 @@ class Optimization:
         return sum(parameter.numel() for parameter in self._trained.values())
 
     def step(self, parts: Sequence[LossPart], at: int | None = None) -> float:
-        """Take one step on the sum of the parts of a loss; return the sum.
+        """Take one step that minimizes the sum of the parts of a loss; return this sum.
 
         Parameters
         ----------
         at
-            Step of the schedule; by default the number of steps taken so far.
+            Index of the step in the schedule; by default the number of steps taken so far.
         """
         for group in self._optimizer.param_groups:
             group["lr"] = self.schedule.rate(self.num_steps if at is None else at)
@@ -112,9 +112,9 @@ class Optimization:
         Parameters
         ----------
         state
-            See ``state``. Parameters that never had a gradient have no moments.
+            Result of ``state``. Parameters that never had a gradient have no moments in it.
         curve
-            Loss of every step before the state was saved.
+            Loss of each step before the state was saved.
         """
         self.curve = list(curve)
         for name, parameter in self._trained.items():
@@ -138,13 +138,13 @@ def train(
     Parameters
     ----------
     losses
-        The loss of each step, a mean over its batch.
+        Functions that compute the loss of each step, a mean over its batch.
     on_step
-        Called with (step, loss) after each step.
+        Called with the index and the loss of each step after it.
 
     Returns
     -------
-    The loss of every step, in nats.
+    The loss of each step, in nats.
     """
     optimization = Optimization(model, schedule)
     model.train()

@@ -1,8 +1,8 @@
 """Packing: texts are concatenated in rows, so that batches need little padding.
 
-A token attends to its own text only (``archon.train.decoder``), so packing changes no gradient. A
-prefix that all texts of a row share, such as a system message, is stored once per row. All texts
-attend to it, like the samples of one prompt in the engine.
+A token attends only to its own text (``archon.train.decoder``), so packing does not change the
+gradient. A prefix that all texts of a row share, such as a system message, is stored once per row,
+and all texts attend to it, as the samples of one prompt do in the engine.
 
 Shape suffixes: B rows, T tokens of a row, N texts.
 """
@@ -20,13 +20,13 @@ from archon.train.decoder import TrainableDecoder
 from archon.train.splits import rounds
 
 IGNORED = -100
-"""Target of tokens without a loss; PyTorch's cross-entropy ignores it."""
+"""Target of tokens that have no loss; PyTorch's cross-entropy ignores it."""
 _MAX_OPEN_ROWS = 16
-"""Rows that are filled at the same time. With more open rows, fewer gaps remain."""
+"""Maximum number of rows that are filled at the same time. With more rows, less space is unused."""
 
 
 class Packable(Protocol):
-    """A text to be packed: token ids, of which the first ``num_given`` are read but not learned."""
+    """A text to pack: token ids, of which the first ``num_given`` are read but not learned."""
 
     @property
     def token_ids(self) -> tuple[int, ...]: ...
@@ -39,7 +39,7 @@ _T = TypeVar("_T", bound=Packable)
 
 
 class PackedBatch(NamedTuple):
-    """B rows of T tokens each."""
+    """Tensors of B packed rows of T tokens each."""
 
     token_BT: Tensor
     position_BT: Tensor
@@ -47,9 +47,9 @@ class PackedBatch(NamedTuple):
     text_BT: Tensor
     """Number of each token's text in its row, from 1; 0 for the shared prefix, −1 for padding."""
     target_BT: Tensor
-    """Token that should follow; ``IGNORED`` where it is given, and for padding."""
+    """The next token, if it is to be learned; else ``IGNORED``, as for padding."""
     end_N2: Tensor
-    """Row and column of the last token that is read of each text, row by row."""
+    """Row and column of each text's last token that is read, row by row."""
 
     @property
     def num_targets(self) -> int:
@@ -57,22 +57,22 @@ class PackedBatch(NamedTuple):
         return int((self.target_BT != IGNORED).sum())
 
     def to(self, device: torch.device) -> PackedBatch:
-        """Return the batch on a device."""
+        """Return the batch with its tensors on ``device``."""
         return PackedBatch(*(tensor.to(device) for tensor in self))
 
 
 def fits(text: Packable, context: int) -> bool:
-    """Return whether a text fits a row of ``context`` tokens.
+    """Return True if a text fits in a row of ``context`` tokens.
 
-    The last token is only a target, so it takes no space.
+    The last token is only a target, so it takes no space in the row.
     """
     return len(text.token_ids) - 1 <= context
 
 
 def shared_prefix(texts: Sequence[Packable]) -> int:
-    """Return the length of the prefix of all texts that a row can store once.
+    """Return the length of the common prefix of texts that a row can store once.
 
-    None of its tokens is a target, and each text keeps at least one given token after it.
+    The prefix contains no targets, and each text has at least one given token after it.
     """
     if len(texts) < 2:
         return 0
@@ -86,17 +86,17 @@ def shared_prefix(texts: Sequence[Packable]) -> int:
 
 
 def packed_rows(texts: Sequence[_T], context: int, seed: int) -> Iterator[list[_T]]:
-    """Yield packed rows without end; every round has each text once, in a new order."""
+    """Yield packed rows without end; each round contains every text once, in a new random order."""
     num_shared = shared_prefix(texts)
     for order in rounds(texts, f"packing/{seed}"):
         yield from pack(iter(order), context, num_shared)
 
 
 def pack(texts: Iterator[_T], context: int, num_shared: int = 0) -> Iterator[list[_T]]:
-    """Yield rows of at most ``context`` tokens that contain each text once.
+    """Yield rows of at most ``context`` tokens that together contain each text once.
 
-    A text goes into the fullest open row with enough space. If there is none, a new row is opened;
-    if too many rows are open, the fullest one is closed first.
+    A text is added to the fullest open row that has enough space. If there is none, a new row is
+    opened; if too many rows are open, the fullest one is yielded first.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def pack(texts: Iterator[_T], context: int, num_shared: int = 0) -> Iterator[lis
 
 
 def pack_once(texts: Sequence[_T], context: int) -> list[list[_T]]:
-    """Pack all texts, each once, with their shared prefix once per row."""
+    """Pack each text once; return the rows, which store the texts' shared prefix once."""
     return list(pack(iter(texts), context, shared_prefix(texts)))
 
 
@@ -155,8 +155,8 @@ def make_batch(rows: Sequence[Sequence[Packable]], context: int) -> PackedBatch:
 def batch_loss(model: TrainableDecoder, batch: PackedBatch, num_targets: int) -> Tensor:
     """Return the sum of the batch's cross-entropies divided by ``num_targets``: a scalar, in nats.
 
-    With the number of targets of a step, the losses of its batches add up to the mean over all of
-    the step's targets, however the texts are packed.
+    If ``num_targets`` is the number of targets in all batches of a step, the sum of their losses is
+    the mean over all targets of the step, regardless of how the texts are packed.
     """
     hidden_BTE = model(batch.token_BT, batch.position_BT, batch.text_BT)
     has_target_BT = batch.target_BT != IGNORED

@@ -1,7 +1,7 @@
-"""Platt scaling: turns logits into calibrated probabilities by a slope and a bias.
+"""Platt scaling: calibration of probabilities by a slope and a bias for the logits.
 
-They are fitted to replies that the model was not trained on (Platt 1999, "Probabilistic outputs for
-support vector machines and comparisons to regularized likelihood methods").
+The two are fitted to replies that the model was not trained on (Platt 1999, "Probabilistic outputs
+for support vector machines and comparisons to regularized likelihood methods").
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from archon.train.probe import minimize, outcome_loss
 def platt_scaling(logit_N: Tensor, correct: Sequence[bool]) -> tuple[float, float]:
     """Fit P(reply is right) = sigmoid(slope · logit + bias) by cross-entropy.
 
-    As in the paper, the targets are slightly above 0 and below 1: (n₊ + 1) / (n₊ + 2) for the n₊
-    right replies and 1 / (n₋ + 2) for the n₋ wrong ones. So the slope stays finite even if the
-    logits separate right from wrong replies perfectly.
+    The targets are not 1 and 0, but (n₊ + 1) / (n₊ + 2) for the n₊ right replies and 1 / (n₋ + 2)
+    for the n₋ wrong ones, as in the paper. So the slope stays finite even if the logits separate
+    right from wrong replies perfectly.
 
     Parameters
     ----------

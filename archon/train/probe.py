@@ -1,10 +1,10 @@
-"""Linear probe: fits a reward head to the hidden states of a frozen model.
+"""Linear probe: a reward head that is fitted to the hidden states of a frozen model.
 
-For judged replies the loss is that of logistic regression: −log P(judgement), where P(right) =
-sigmoid(w·h + b). For preferences it is that of Bradley and Terry (1952): −log P(chosen ≻ rejected),
-where P = sigmoid(w·h_chosen − w·h_rejected). To both, penalty / 2 · |w|² is added, with inputs
-standardised to mean 0 and standard deviation 1. Both problems are convex; at most 300 iterations of
-L-BFGS in float64 find the minimum.
+For judged replies, the loss is that of logistic regression: −log P(judgement), where P(right) =
+sigmoid(w·h + b). For preferences, it is that of Bradley and Terry (1952): −log P(chosen ≻
+rejected), where P = sigmoid(w·h_chosen − w·h_rejected). In both cases, penalty / 2 · |w|² is added,
+and the inputs are standardised to mean 0 and standard deviation 1. Both problems are convex. The
+minimum is found by at most 300 iterations of L-BFGS in float64.
 
 Shape suffixes: N replies, E width of the hidden states, P pairs.
 """
@@ -29,24 +29,30 @@ _FOLDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A fitted head, and the choice of its penalty."""
+    """A fitted head, with its penalty and the losses by which the penalty was chosen."""
 
     weight_E: Tensor
-    """In float64, for inputs that are not standardised."""
+    """float64, for inputs that are not standardised."""
     bias: float
     penalty: float
     fold_losses: tuple[float, ...]
-    """Cross-validated loss of each penalty; empty if there was only one, or no fold could be
-    measured."""
+    """Cross-validated loss of each penalty; empty if there was only one penalty, or if no fold
+    could be evaluated."""
 
 
 def head_logits(hidden_NE: Tensor, weight_E: Tensor, bias: float) -> Tensor:
-    """Return the logits of a head, computed in float64: (N,)."""
+    """Return the logits of a head for these hidden states, computed in float64: (N,)."""
     return hidden_NE.double() @ weight_E.double() + bias
 
 
 def outcome_loss(logit_N: Tensor, correct_N: Tensor) -> Tensor:
-    """Return the mean cross-entropy in nats of judgements, or of their probabilities: a scalar."""
+    """Return the mean cross-entropy of judgements, in nats: a scalar.
+
+    Parameters
+    ----------
+    correct_N
+        1 or True for each right reply, 0 or False for each wrong one; or probabilities.
+    """
     return functional.binary_cross_entropy_with_logits(logit_N, correct_N.to(logit_N.dtype))
 
 
@@ -62,7 +68,7 @@ def preference_loss(logit_N: Tensor, pair_P2: Tensor) -> Tensor:
 
 
 def loss_of(replies: ReplyDataset) -> Callable[[Tensor], Tensor]:
-    """Return the loss function of the replies' goal, from logits (N,) to a scalar."""
+    """Return the loss function for the replies' goal, which maps logits, (N,), to a scalar."""
     if replies.goal == "outcome":
         correct_N = torch.tensor(replies.correct)
         return lambda logit_N: outcome_loss(logit_N, correct_N.to(logit_N.device))
@@ -73,17 +79,17 @@ def loss_of(replies: ReplyDataset) -> Callable[[Tensor], Tensor]:
 def fit_probe(
     hidden_NE: Tensor, replies: ReplyDataset, penalties: Sequence[float], seed: int = 0
 ) -> Probe:
-    """Fit a head with the penalty of the lowest cross-validated loss.
+    """Fit a head with the penalty that has the lowest cross-validated loss.
 
-    The folds are made of questions. The greatest penalty is used if no fold can be measured, for
-    instance because all right replies answer one question.
+    All replies to a question are in the same fold. If no fold can be evaluated, for instance
+    because all right replies answer one question, the greatest penalty is used.
 
     Parameters
     ----------
     hidden_NE
         Hidden state of each reply.
     penalties
-        Penalties to choose from.
+        Penalties from which one is chosen.
 
     Raises
     ------
@@ -100,38 +106,42 @@ def fit_probe(
 
 
 def check_learnable(replies: ReplyDataset) -> None:
-    """Reject replies from which no head can learn.
+    """Check that a head can learn from these replies.
 
     Raises
     ------
     UsageError
-        There is only one question, all replies are right or all wrong, or none is preferred.
+        There are fewer than two questions, all replies are right, all are wrong, or no reply is
+        preferred to another.
     """
     if len(replies.questions) < 2:
-        raise UsageError("a reward model needs replies to at least two questions to learn from")
+        raise UsageError(
+            f"a reward model must learn from replies to at least two questions, not "
+            f"{len(replies.questions)}"
+        )
     if _has_contrast(replies):
         return
     if len(set(replies.correct)) < 2:
         judgement = "right" if replies.correct[0] else "wrong"
         raise UsageError(
-            f"all replies to learn from are {judgement}; a reward model needs both right and wrong "
-            "replies"
+            f"all replies in the training data are {judgement}; a reward model needs both right "
+            "and wrong replies"
         )
     raise UsageError(
-        "no question to learn from has both a right and a wrong reply, so no reply is preferred to "
-        "another"
+        "no question in the training data has both a right and a wrong reply, so no reply is "
+        "preferred to another"
     )
 
 
 def _has_contrast(replies: ReplyDataset) -> bool:
-    """Return whether one of the replies is better than another."""
+    """Return True if at least one reply is better than another."""
     return bool(replies.pairs) if replies.goal == "preference" else len(set(replies.correct)) == 2
 
 
 def _fold_losses(
     hidden_NE: Tensor, replies: ReplyDataset, penalties: Sequence[float], seed: int
 ) -> tuple[float, ...]:
-    """Return the cross-validated loss of each penalty; empty if no fold could be measured."""
+    """Return the cross-validated loss of each penalty; empty if no fold could be evaluated."""
     questions = replies.questions
     Random(f"folds/{seed}").shuffle(questions)
     num_folds = min(_FOLDS, len(questions))
@@ -153,7 +163,7 @@ def _fold_losses(
 
 
 def _fit(hidden_NE: Tensor, replies: ReplyDataset, penalty: float) -> tuple[Tensor, float]:
-    """Return the weight (E,) and the bias of least loss, in float64."""
+    """Return the weight, (E,), and the bias that minimize the loss, in float64."""
     x_NE = hidden_NE.double()
     mean_E, deviation_E = x_NE.mean(0), x_NE.std(0, correction=0)
     # Inputs that are constant up to rounding become 0, and so get no weight.
@@ -172,12 +182,12 @@ def _fit(hidden_NE: Tensor, replies: ReplyDataset, penalty: float) -> tuple[Tens
 
 
 def minimize(loss: Callable[[], Tensor], parameters: list[Tensor], **options: Any) -> None:
-    """Minimize a loss over parameters in place, by L-BFGS with a strong-Wolfe line search.
+    """Change parameters in place to minimize a loss, by L-BFGS with a strong-Wolfe line search.
 
     Parameters
     ----------
     loss
-        Computes the loss of the parameters' current values: a scalar.
+        Function that computes the loss, a scalar, of the parameters' current values.
     options
         Options of ``torch.optim.LBFGS``.
     """

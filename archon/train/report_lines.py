@@ -1,4 +1,4 @@
-"""Lines of a training's final report that several kinds share."""
+"""Lines of a training's final report that several kinds of training share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def headline(record: Mapping[str, Any], learned_from: str) -> Line:
 
 
 def left_out(record: Mapping[str, Any], what: str = "texts") -> Iterator[Line]:
-    """Yield a warning about data that was left out because it is too long, if any."""
+    """Yield a warning if data was left out because it is too long."""
     if record.get("too_long"):
         yield f"{record['too_long']:,} {what} are too long and were left out", "yellow"
 

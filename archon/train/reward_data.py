@@ -1,4 +1,4 @@
-"""Judged or compared replies: training data of reward models and DPO."""
+"""Training data of reward models and DPO: replies that were judged or compared."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from archon.types import Message
 _OUTCOME, _PREFERENCE = {"completion", "correct"}, {"chosen", "rejected"}
 _VALUED = _OUTCOME | {"value"}
 _MAX_PAIRS = 64
-"""Maximum pairs of one question."""
+"""Maximum number of pairs of one question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class TrainingReply:
     """A reply to a conversation."""
 
     question: str
-    """Key of the question. Its replies are either all learned from or all held out."""
+    """Key of the question. Either all replies to a question are learned from, or all are held
+    out."""
     messages: tuple[Message, ...]
     text: str
 
@@ -49,13 +50,13 @@ class ReplyDataset:
     goal: Goal
     replies: tuple[TrainingReply, ...]
     correct: tuple[bool, ...] = ()
-    """Judgement of each reply; empty if the replies were compared instead."""
+    """True for each right reply; empty if the replies were compared instead of judged."""
     pairs: tuple[tuple[int, int], ...] = ()
-    """For the goal ``preference``: indices of a chosen reply and of the rejected one."""
+    """For the goal ``preference``: indices of the chosen and the rejected reply of each pair."""
     reads_conversations: bool = False
     """True if the replies answer conversations, False if they answer single questions."""
     values: tuple[str | None, ...] = ()
-    """Answer that each judged reply gives, None if it gives none; empty if answers are unknown."""
+    """Answer in each judged reply, None if it has none; empty if the answers are unknown."""
 
     @property
     def questions(self) -> list[str]:
@@ -63,7 +64,7 @@ class ReplyDataset:
         return list(dict.fromkeys(reply.question for reply in self.replies))
 
     def subset(self, questions: Iterable[str]) -> ReplyDataset:
-        """Return the part of the dataset with these questions."""
+        """Return a dataset with only the replies to these questions."""
         wanted = frozenset(questions)
         kept = [i for i, reply in enumerate(self.replies) if reply.question in wanted]
         new_index = {old: new for new, old in enumerate(kept)}
@@ -77,13 +78,13 @@ class ReplyDataset:
 
 
 def with_goal(replies: ReplyDataset, goal: Goal | None, seed: int) -> ReplyDataset:
-    """Return the replies as training data for a goal; None keeps their own goal.
+    """Return the replies as training data for ``goal``; None keeps the goal of the replies.
 
     For the goal ``preference``, each right reply is preferred to each wrong reply to the same
-    question. A head could predict judgements from how hard a question is alone, but not
-    preferences, since both replies of a pair answer the same question. A question has at most 64
-    pairs, a random sample by ``seed``, so that questions with many samples do not outweigh the
-    others.
+    question. A head could predict judgements from the difficulty of the question alone. It cannot
+    predict preferences in this way, since both replies of a pair answer the same question. A
+    question has at most 64 pairs, a random sample by ``seed``, so that questions with many replies
+    do not outweigh the others.
 
     Raises
     ------
@@ -112,16 +113,23 @@ def with_goal(replies: ReplyDataset, goal: Goal | None, seed: int) -> ReplyDatas
 def split_questions(
     questions: Sequence[str], share: float, seed: int
 ) -> tuple[list[str], list[str]]:
-    """Split distinct questions at random into those to learn from and a held-out share.
+    """Split distinct questions at random into those to learn from and held-out ones.
 
-    At least one question is held out, and at least one remains.
+    At least one question is held out, and at least one remains to learn from.
+
+    Parameters
+    ----------
+    share
+        Share of the questions to hold out, from 0 to 1.
     """
     count = min(max(round(share * len(questions)), 1), len(questions) - 1)
     return hold_out(questions, count, seed, lambda question: question)
 
 
 def open_replies(data: RepliesFile | SampledReplies, start: Start) -> ReplyDataset:
-    """Return the replies of a file or of a sampling run, which is started or resumed if necessary.
+    """Return the replies in a file, or those of a run that samples them.
+
+    If the run is not complete, it is started or resumed.
 
     Raises
     ------
@@ -157,9 +165,12 @@ def read_replies(path: Path, file: str) -> ReplyDataset:
         place = f"{file}:{number}"
         row_goal, messages, question = _read_prompt(row, place)
         if goal is not None and row_goal != goal:
-            raise SpecError(f"is for {row_goal}, but the lines before are for {goal}", file=place)
+            raise SpecError(
+                f"has keys for the goal {row_goal!r}, but earlier lines have those for {goal!r}",
+                file=place,
+            )
         if goal is not None and ("value" in row) != bool(values):
-            raise SpecError("some lines have a 'value' and some do not", file=place)
+            raise SpecError("either all lines or no line must have a 'value'", file=place)
         goal, is_plain = row_goal, is_plain and "prompt" in row
         for key in ("completion",) if goal == "outcome" else ("chosen", "rejected"):
             if not isinstance(row[key], str):  # "" is a reply too
@@ -174,7 +185,7 @@ def read_replies(path: Path, file: str) -> ReplyDataset:
             reason = f"is {shown(row['correct'])}, not true or false"
             raise SpecError(reason, file=place, path="$.correct")
     if goal is None:
-        raise SpecError("has no lines; it needs at least one reply", file=file)
+        raise SpecError("is empty; it needs at least one line with a reply", file=file)
     return ReplyDataset(
         goal, tuple(replies), tuple(correct), tuple(pairs), not is_plain, tuple(values)
     )
@@ -192,8 +203,8 @@ def _read_prompt(row: Mapping[str, Any], place: str) -> tuple[Goal, tuple[Messag
     reply_keys = row.keys() - prompt_keys - {"question"}
     if len(prompt_keys) != 1 or reply_keys not in (_OUTCOME, _VALUED, _PREFERENCE):
         raise SpecError(
-            f"has the keys {', '.join(sorted(row))}; a line has 'prompt' or 'messages', and either "
-            "'completion' and 'correct' (and 'value'), or 'chosen' and 'rejected'",
+            f"has the keys {', '.join(sorted(row))}; a line needs 'prompt' or 'messages', and "
+            "either 'completion' and 'correct' (optionally 'value'), or 'chosen' and 'rejected'",
             file=place,
         )
     messages = (
@@ -213,19 +224,19 @@ def _read_prompt(row: Mapping[str, Any], place: str) -> tuple[Goal, tuple[Messag
 def replies_of_run(run: Run) -> ReplyDataset:
     """Return every answer that the nodes of a run generated, with its judgement.
 
-    Equal answers count once per sample.
+    Equal answers are not merged.
 
     Raises
     ------
     UsageError
-        The run is not of the search split, or generated no answers.
+        The run did not use the split ``search``, or it generated no answers.
     StorageError
         The journal cannot be read.
     """
     split = run.description["items"]["split"]
     if split != "search":
         raise UsageError(
-            f"training may only use the split 'search', but the run has {shown(split)}"
+            f"training may only use the split 'search', but the run {run.path} used {shown(split)}"
         )
     found = [judged for entry in run.sorted_entries() for judged in _judged(entry)]
     if not found:
@@ -251,7 +262,7 @@ def _judged(entry: Entry) -> Iterator[tuple[TrainingReply, bool, str | None]]:
 
 
 def write_replies(replies: ReplyDataset, path: Path) -> None:
-    """Write judged replies as a JSONL file for ``read_replies``."""
+    """Write judged replies to a JSONL file, which ``read_replies`` can read."""
     with replacing(path) as part, part.open("w", encoding="utf-8") as file:
         for i, reply in enumerate(replies.replies):
             row: dict[str, Any] = {
@@ -278,7 +289,7 @@ def tokenize_replies(
     end
         Token that ends a reply.
     context_length
-        Maximum tokens of a conversation and a reply together.
+        Maximum number of tokens of a conversation and a reply together.
 
     Raises
     ------
@@ -299,6 +310,6 @@ def tokenize_replies(
                     f"{place}: the conversation has {len(prompt_ids):,} tokens, which leaves no "
                     f"space for a reply in the model's context of {context_length:,}"
                 )
-        text_ids = tokenizer.encode(reply.text)
+        text_ids = tokenizer.encode_continuation(reply.text)
         found.append(reply_ids(prompts[reply.messages], text_ids, end, context_length))
     return found

@@ -1,6 +1,6 @@
 """Joint training of an adapter and a reward head.
 
-It starts with the head that was fitted to the frozen model. With a random head, the first gradients
+It starts with a head that was fitted to the frozen model. With a random head, the first gradients
 would distort the pretrained features (Kumar et al. 2022, arXiv 2202.10054).
 """
 
@@ -60,11 +60,11 @@ class RewardDecoder(nn.Module):
         texts
             Token ids of N texts.
         context
-            Tokens of a packed row.
+            Maximum number of tokens in a packed row.
         """
         device = self.head.weight.device
-        # Packing does not read the last token of a text, since it is only a target. An additional
-        # token makes it read all tokens of the text.
+        # The last token of a packed text is not read, since it is only a target. An additional
+        # token at the end ensures that all tokens of the text are read.
         packed = [Text((*ids, 0), len(ids) + 1, 0) for ids in texts]
         rows = pack_once(packed, context)
         batch = make_batch(rows, context).to(device)
@@ -78,7 +78,7 @@ class RewardDecoder(nn.Module):
 
 
 class AdapterSteps:
-    """Joint training of an adapter and a head; ``steps`` takes its steps.
+    """Joint training of an adapter and a head; its attribute ``steps`` takes the steps.
 
     A training unit is one reply if the replies were judged, and a pair if they were compared.
 
@@ -92,7 +92,7 @@ class AdapterSteps:
     Raises
     ------
     UsageError
-        No reply fits a row.
+        No training unit fits in rows of ``lora.context`` tokens.
     """
 
     def __init__(
@@ -116,7 +116,10 @@ class AdapterSteps:
         self._units = [unit for unit in units if all(fits[i] for i in unit)]
         self.num_left_out = len(units) - len(self._units)
         if not self._units:
-            raise UsageError(f"no reply fits {lora.context} tokens; choose a larger 'lora.context'")
+            raise UsageError(
+                f"no reply or pair of replies fits in {lora.context} tokens with its prompt; "
+                "choose a larger 'lora.context'"
+            )
         add_adapter(decoder, lora.targets, lora.rank, lora.alpha, lora.dropout, spec.seed)
         model = RewardDecoder(decoder, head.weight_E, head.bias, lora.dtype)
         round_frozen(model, lora.dtype, device)
@@ -125,7 +128,7 @@ class AdapterSteps:
         self.steps = LossSteps(self._model, schedule_of(lora), spec.seed, self._losses)
 
     def save(self, path: Path) -> RewardHead:
-        """Write the adapter into a folder; return its head."""
+        """Write the adapter to a folder; return the head that was trained with it."""
         self._model.eval()
         adapter, lora = adapter_of(self._model.decoder), self._lora
         dtype = SAVED_DTYPE[lora.dtype]
@@ -135,12 +138,12 @@ class AdapterSteps:
         return RewardHead(self._learn.goal, weight_E, bias, self._card_name)
 
     def _losses(self, num_taken: int) -> Iterator[list[LossPart]]:
-        """Yield the loss of each step after the first ``num_taken`` ones."""
+        """Yield the loss of each step, starting after ``num_taken`` steps."""
         order = batches(self._units, self._lora.batch, f"batches/{self._seed}", num_taken)
         return ([partial(self._loss, units)] for units in order)
 
     def _loss(self, units: Sequence[tuple[int, ...]]) -> Tensor:
-        """Return the mean loss of units: a scalar, in nats."""
+        """Return the mean loss of these training units: a scalar, in nats."""
         learn, indices = self._learn, list(chain.from_iterable(units))
         correct = tuple(learn.correct[i] for i in indices) if learn.correct else ()
         pairs = tuple((2 * i, 2 * i + 1) for i in range(len(units))) if learn.pairs else ()

@@ -16,12 +16,12 @@ _BINS = 10
 
 
 def reward_metrics(rewards: Sequence[float], replies: ReplyDataset) -> dict[str, Any]:
-    """Return quality measures of rewards in (0, 1).
+    """Return metrics of the quality of rewards.
 
     Parameters
     ----------
     rewards
-        One per reply.
+        Reward of each reply, in (0, 1).
 
     Returns
     -------
@@ -31,17 +31,19 @@ def reward_metrics(rewards: Sequence[float], replies: ReplyDataset) -> dict[str,
 
     - ``right``: share of right replies;
     - ``auc``: area under the ROC curve over all replies;
-    - ``within_questions``: how often a right reply outscores a wrong one to the same question. (The
-      ROC curve also compares replies to different questions, some of which are easier.)
-    - ``best_of_n``: how often the reply with the highest reward of a question is right, with
-      ``chance`` (a random reply) and ``oracle`` (any right reply) as bounds.
+    - ``within_questions``: how often a right reply has a higher reward than a wrong one to the same
+      question. (The ROC curve also compares replies to different questions, some of which are
+      easier.)
+    - ``best_of_n``: how often the reply with the highest reward of a question is right. For
+      comparison, ``chance`` is how often a random reply is right, and ``oracle`` how often at least
+      one reply is right.
 
     For the goal ``outcome``, whose rewards are probabilities, also: ``accuracy`` at the threshold
     0.5, ``brier`` (Brier score) and ``calibration_error``.
 
     If the replies' values are known, also how often a vote among a question's replies is right:
-    ``vote`` with equal weights, ``vote_by_score`` weighted by rewards, ``vote_by_odds`` by the odds
-    of the rewards.
+    ``vote`` with equal weights, ``vote_by_score`` with the rewards as weights, ``vote_by_odds``
+    with the odds of the rewards.
     """
     if not replies.correct:
         scores = [(rewards[a], rewards[b]) for a, b in replies.pairs]
@@ -119,7 +121,10 @@ def calibration_error(pairs: Sequence[tuple[float, bool]]) -> float:
 
 
 def _within(groups: Sequence[Sequence[tuple[float, bool]]]) -> float | None:
-    """Return how often a right reply outscores a wrong one in its group; ties count one half."""
+    """Return how often a right reply has a higher reward than a wrong one in its group.
+
+    Ties count one half. Without such pairs, return None.
+    """
     wins = [
         (right > wrong) + (right == wrong) / 2
         for group in groups

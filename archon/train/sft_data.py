@@ -1,4 +1,4 @@
-"""Supervised data: texts as token ids, of which only the completions are learned."""
+"""Data of supervised training: texts as token ids, of which only the completions are learned."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Dialogue:
 
     @property
     def opening(self) -> tuple[Message, ...]:
-        """Messages up to the first one of the user, which all turns of a conversation share."""
+        """Messages up to the user's first one, which all dialogues of a conversation share."""
         roles = [message.role for message in self.messages]
         return self.messages[: roles.index("user") + 1] if "user" in roles else self.messages
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Token ids of one text."""
+    """Token ids of one text, with the number of those that are not learned."""
 
     token_ids: tuple[int, ...]
     num_given: int
@@ -46,7 +46,7 @@ class Text:
     num_shown: int
     """Number of leading tokens that a greedy sample continues."""
     question: Hashable = None
-    """Key of the question. Its texts are either all learned from or all held out."""
+    """Key of the question. Either all texts of a question are learned from, or all are held out."""
 
     @property
     def reply_ids(self) -> tuple[int, ...]:
@@ -57,13 +57,13 @@ class Text:
 def dialogues(data: Data, base_dir: Path, *, allow_prompts: bool = False) -> Iterator[Dialogue]:
     """Yield the dialogues of a file or a rule.
 
-    A line with ``messages`` yields one dialogue per turn of the assistant, with all messages before
-    that turn.
+    A line with ``messages`` yields one dialogue per message of the assistant, which contains all
+    messages before it.
 
     Parameters
     ----------
     allow_prompts
-        Accept lines with a prompt alone; their completion is empty.
+        True to accept lines that have only a prompt; their completion is empty.
 
     Raises
     ------
@@ -90,9 +90,11 @@ def dialogues(data: Data, base_dir: Path, *, allow_prompts: bool = False) -> Ite
             yield from _turns(row["messages"], place)
         else:
             keys = ", ".join(sorted(row))
-            either = "'prompt' alone or with" if allow_prompts else "either 'prompt' and"
+            wanted = "'prompt' (with or without" if allow_prompts else "either 'prompt' and"
             raise SpecError(
-                f"has the keys {keys}; a line has {either} 'completion', or 'messages'", file=place
+                f"has the keys {keys}; a line has {wanted} 'completion'"
+                f"{')' if allow_prompts else ''}, or 'messages'",
+                file=place,
             )
 
 
@@ -122,7 +124,7 @@ def tokenize_dialogue(
     end: int,
     variables: Mapping[str, object] | None = None,
 ) -> Text:
-    """Return the tokens of the prompt as the engine reads it, of the completion, and the end token.
+    """Return the tokens of a dialogue: prompt as the engine reads it, completion and end token.
 
     Parameters
     ----------
@@ -140,15 +142,15 @@ def tokenize_dialogue(
         given = chat.encode(dialogue.messages, variables)
     except LMError as error:
         raise SpecError(str(error), file=dialogue.place) from None
-    token_ids = (*given, *tokenizer.encode(dialogue.completion), end)
+    token_ids = (*given, *tokenizer.encode_continuation(dialogue.completion), end)
     return Text(token_ids, len(given), len(given), dialogue.opening)
 
 
 def tokenize_plain_text(text: str, tokenizer: TextTokenizer, end: int) -> Text:
-    """Return the tokens of a plain text; all after the first are learned.
+    """Return the tokens of a plain text; all except the first one are learned.
 
-    A greedy sample continues the text from its last colon, after which an answer may follow, or
-    from its middle if it has no colon.
+    A greedy sample continues the text after its last colon, which an answer may follow. If the text
+    has no colon, the sample continues it from its middle.
     """
     token_ids = tokenizer.encode(text)
     num_shown = len(tokenizer.encode(text[: text.rindex(":") + 1])) if ":" in text else 0
@@ -161,24 +163,26 @@ def _turns(messages: Any, place: str) -> Iterator[Dialogue]:
         if message.role == "assistant":
             if not before:
                 path = f"$.messages[{index}]"
-                reason = "is the assistant's; a message of another role must come first"
+                reason = "is from the assistant; the first message must have another role"
                 raise SpecError(reason, file=place, path=path)
             yield Dialogue(tuple(before), message.content, place)
         before.append(message)
     if not any(message.role == "assistant" for message in before):
-        raise SpecError("has no assistant message to learn from", file=place, path="$.messages")
+        raise SpecError(
+            "has no message with the role 'assistant' to learn from", file=place, path="$.messages"
+        )
 
 
 def read_messages(messages: Any, place: str) -> tuple[Message, ...]:
-    """Return the value of ``messages`` in a line.
+    """Convert the value of ``messages`` in a line.
 
     Raises
     ------
     SpecError
-        It is empty, or not a list of objects with role and content.
+        The value is empty, or is not a list of objects with a role and content.
     """
     if not isinstance(messages, list) or not messages:
-        reason = "no message" if messages == [] else f"is {shown(messages)}, not a list"
+        reason = "is empty" if messages == [] else f"is {shown(messages)}, not a list"
         raise SpecError(reason, file=place, path="$.messages")
     found: list[Message] = []
     for index, message in enumerate(messages):
@@ -196,14 +200,15 @@ def read_messages(messages: Any, place: str) -> tuple[Message, ...]:
 
 
 def read_text(value: Any, place: str, key: str) -> str:
-    """Return the text of a key in a line.
+    """Return a text in a line, without byte order marks.
 
     Raises
     ------
     SpecError
-        The value is not a text, or blank.
+        The value is not a text, or is blank.
     """
     text = without_marks(value) if isinstance(value, str) else ""
     if not text.strip():
-        raise SpecError(f"is {shown(value)}, not a text", file=place, path=f"$.{key}")
+        reason = "is blank" if isinstance(value, str) else f"is {shown(value)}, not a text"
+        raise SpecError(reason, file=place, path=f"$.{key}")
     return text

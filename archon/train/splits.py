@@ -1,4 +1,4 @@
-"""Splits: held-out data, and the order and batches of the data to learn from."""
+"""Held-out data, and the random order and batches of the data to learn from."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def hold_out(
 ) -> tuple[list[_T], list[_T]]:
     """Split items at random into those to learn from and ``count`` held-out ones.
 
-    Other items with the ``question`` of a held-out item are dropped: a model that has learned them
-    would answer the held-out item from memory.
+    Other items with the same ``question`` as a held-out item are dropped, since a model that has
+    learned them could answer the held-out item from memory.
 
     >>> learned, held_out = hold_out("aabbcc", 1, 0, lambda letter: letter)
     >>> len(learned), len(held_out), set(learned) & set(held_out)
@@ -30,7 +30,7 @@ def hold_out(
 
 
 def rounds(items: Sequence[_T], seed: str) -> Iterator[list[_T]]:
-    """Yield all items in a new random order, without end."""
+    """Yield lists of all items without end, each in a new random order."""
     random = Random(seed)
     while True:
         yield random.sample(items, len(items))
@@ -39,7 +39,7 @@ def rounds(items: Sequence[_T], seed: str) -> Iterator[list[_T]]:
 def batches(items: Sequence[_T], size: int, seed: str, num_skipped: int = 0) -> Iterator[list[_T]]:
     """Yield batches of ``size`` items without end, after the first ``num_skipped`` batches.
 
-    The batches cut the sequence of ``rounds`` into pieces, so one of them may span two rounds.
+    The items are those of ``rounds`` in their order, so a batch may contain items of two rounds.
     """
     stream = islice(chain.from_iterable(rounds(items, seed)), num_skipped * size, None)
     while True:

@@ -1,7 +1,7 @@
-"""Training loop: measures, takes steps, saves, resumes, and stops on Ctrl-C.
+"""Training loop: it measures the model, takes steps, saves, resumes, and stops on Ctrl-C.
 
-Kinds of training differ in their ``Objective`` (``archon.train.objectives``): the data, the
-computation of a step, the measurements, and what is saved.
+Kinds of training differ in their ``Objective`` (``archon.train.objectives``), which defines the
+data, the computation of a step, the measurements, and what is saved.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from archon.spec.training import SampledReplies
 from archon.train.folder import TrainingFolder
 
 OnProgress = Callable[[str, int, int], None]
-"""Receives progress: (name of the task, amount done, total amount)."""
+"""Function that receives the progress: (name of the task, amount done, total amount)."""
 State = tuple[Mapping[str, Tensor], Any]
 """State of a training: tensors by name, and JSON data."""
 
@@ -34,13 +34,14 @@ class Start:
     """Environment of a training: folders, device, and access to models and runs."""
 
     base_dir: Path
-    """Folder that relative paths in the configuration start from."""
+    """Folder against which relative paths in the configuration are resolved."""
     folder: TrainingFolder
     device: torch.device
     pull_card: Callable[[str], tuple[LocalCard, Path]]
-    """Name or path of a model card → the card, its weights downloaded, and its folder."""
+    """Function that loads a model card by its name or path and downloads the weights. It returns
+    the card and the card's folder."""
     sample_replies: Callable[[SampledReplies], Run]
-    """Runs an architecture on a benchmark, in a folder inside the training's own."""
+    """Function that runs an architecture on a benchmark, in a subfolder of the training."""
 
 
 class Objective(Protocol):
@@ -57,16 +58,16 @@ class Objective(Protocol):
 
     num_steps: int
     save_every: int
-    """Steps between two saved states."""
+    """Number of steps between two saved states."""
     data: object
-    """Training data and held-out data in order. The ``repr`` must contain everything that the
-    training depends on: a training is never resumed with other data."""
+    """Training data and held-out data in order. Its ``repr`` must contain everything that the
+    training depends on, since it is used to check that a training is resumed with the same data."""
     unit: str
-    """Quantity that a step returns: ``loss`` or ``reward``."""
+    """What a step returns: ``loss`` or ``reward``."""
 
     @property
     def curve(self) -> Sequence[float]:
-        """Loss or reward of every step taken so far."""
+        """Loss or reward of each step taken so far."""
         ...
 
     def begin(self, on_progress: OnProgress) -> Mapping[str, Any]:
@@ -74,7 +75,7 @@ class Objective(Protocol):
 
         Returns
         -------
-        Entries for the record: facts about model and data, and the measurement as ``before``.
+        Entries for the record: facts about model and data, and the measurements as ``before``.
         """
         ...
 
@@ -87,12 +88,12 @@ class Objective(Protocol):
 
         Returns
         -------
-        Entries for the record, with the measurement as ``after``.
+        Entries for the record, with the measurements as ``after``.
         """
         ...
 
     def state(self) -> State:
-        """Return everything that ``restore`` needs to continue from the current step."""
+        """Return everything that ``restore`` needs to continue after the current step."""
         ...
 
     def restore(self, tensors: Mapping[str, Tensor], progress: Any) -> None:
@@ -115,10 +116,10 @@ class Trainer:
         Raises
         ------
         KeyboardInterrupt
-            Ctrl-C was pressed. The current step was completed and the state saved.
+            Ctrl-C was pressed. The current step was completed and the state was saved.
         UsageError
-            A loss is not finite, the data cannot be learned from, or they are not the data that the
-            training began with.
+            A loss is not finite, the data cannot be learned from, or it is not the data with which
+            the training was started.
         ScoringError, LMError
             A reply cannot be judged.
         StorageError
@@ -168,10 +169,10 @@ class Trainer:
 
 @contextmanager
 def delayed_interrupts() -> Iterator[Callable[[], bool]]:
-    """Delay the first Ctrl-C so that the block can save its work; a second one interrupts.
+    """Delay the first Ctrl-C so that the block can save its work; a second one interrupts it.
 
-    Yields a function that returns whether Ctrl-C was pressed. Only the main thread receives
-    signals; in other threads the function always returns False.
+    Yield a function that returns True once Ctrl-C has been pressed. Only the main thread receives
+    signals; in other threads, the function always returns False.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

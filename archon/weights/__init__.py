@@ -1,7 +1,7 @@
 """Fetch model files, verify them, and find them in the cache.
 
-``pull`` tries a card's sources in order, and returns a file or folder with the right digest.
-``find`` returns one that is already present, and does not use the network.
+``pull`` tries a card's sources in order and returns the path of a file or folder with the right
+digest. ``find`` returns the path of one that is already present; it does not use the network.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "remove",
 ]
 
-__getattr__ = lazy_exports(  # most commands use only the path of the cache
+__getattr__ = lazy_exports(  # most commands need only the path of the cache
     globals(),
     dict.fromkeys(__all__, "archon.weights.cache")
     | dict.fromkeys(("OnProgress", "PullProgress"), "archon.weights.progress")

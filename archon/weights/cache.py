@@ -5,51 +5,36 @@
     <cache>/models/<card>/<file>          weights extracted from wheels
     <cache>/models/<card>/verified.json   path and digest of the verified weights
     <cache>/models/<card>/wheels/         wheels of an unfinished pull
+    <cache>/hub/                          digests of the hub's models (``hub_records``)
     <cache>/packed/<digest>-<precision>…  weights packed for the engine's kernels
     <cache>/kernels/                      compiled kernels
     <cache>/draws.sqlite3                 the pool of samples (``archon.lm.pool``)
 
 The folder is ``ARCHON_CACHE``, by default Archon's folder in the user's cache. Files from the hub
-stay in the hub's own cache, and the user's files stay in place; the record has their path.
+stay in the hub's own cache, and the user's files stay where they are; the record has their path.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import platformdirs
-
 from archon.errors import ModelError, os_reason
-from archon.spec.model import LocalCard, PathSource
+from archon.spec.model import HubSource, LocalCard, PathSource, PypiSource
 from archon.storage.atomic import replacing
+from archon.weights.hub_records import expected_digest, recorded, write_hub_record
+from archon.weights.locations import cache_dir as cache_dir
+from archon.weights.locations import model_dir as model_dir
 from archon.weights.model_files import CONFIG_NAME, files_of
 
 RECORD_NAME = "verified.json"
 
 
-def cache_dir() -> Path:
-    """Return Archon's folder for files that can be fetched or computed again."""
-    chosen = os.environ.get("ARCHON_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("archon")
-
-
-def model_dir(name: str) -> Path:
-    """Return the folder of a card's weights; a name unsuitable for files gets a digest appended."""
-    folder = re.sub(r"[^A-Za-z0-9._-]", "_", name)
-    if folder != name or folder.startswith(".") or len(folder) > 100:
-        folder = f"{folder[:80].lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return cache_dir() / "models" / folder
-
-
 @dataclass(frozen=True, slots=True)
 class VerifiedModel:
-    """Record of a verified model. Size and modification time show later changes."""
+    """Record of a verified model. Its size and modification time reveal later changes."""
 
     path: str
     sha256: str
@@ -58,7 +43,7 @@ class VerifiedModel:
 
     @classmethod
     def of(cls, path: Path, sha256: str) -> VerifiedModel:
-        """Make the record of a model that was just verified."""
+        """Return the record of a model that was just verified."""
         return cls(str(path.absolute()), sha256, *_stamp(path))
 
     def is_current(self) -> bool:
@@ -76,12 +61,12 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def is_model(path: Path) -> bool:
-    """Return True for a file, and for a folder with a model's configuration."""
+    """Return True if ``path`` is a file, or a folder with a ``config.json``."""
     return path.is_file() or (path / CONFIG_NAME).is_file()
 
 
 def read_record(name: str) -> VerifiedModel | None:
-    """Return the record of a card; None if there is no readable one."""
+    """Return the record of a card; None if it is missing or damaged."""
     return _read(model_dir(name) / RECORD_NAME)
 
 
@@ -93,7 +78,7 @@ def _read(path: Path) -> VerifiedModel | None:
 
 
 def write_record(name: str, record: VerifiedModel | None) -> None:
-    """Write a record, or delete it if it is None; see ``replacing``."""
+    """Write the record of a card atomically; if ``record`` is None, delete the stored one."""
     path = model_dir(name) / RECORD_NAME
     if record is None:
         path.unlink(missing_ok=True)
@@ -104,12 +89,15 @@ def write_record(name: str, record: VerifiedModel | None) -> None:
 
 
 def resolve(source: PathSource, base_dir: Path) -> Path:
-    """Return the path of a source; a relative one starts at the card's folder."""
+    """Return the path of a source; a relative path is resolved against the card's folder."""
     return base_dir / Path(source.path).expanduser()
 
 
 def find(card: LocalCard, base_dir: Path) -> Path | None:
-    """Return the path of the card's weights if they are present and verified; download nothing."""
+    """Return the path of the card's weights if they are present and verified, else None.
+
+    Weights of a path without a digest need not be verified. Nothing is downloaded.
+    """
     record = read_record(card.name)
     if record is not None and not record.is_current():
         record = None
@@ -122,14 +110,19 @@ def find(card: LocalCard, base_dir: Path) -> Path | None:
                 continue
             if record is None or record.path != str(path.absolute()):
                 continue
-        if record is not None and record.sha256 == source.sha256:
+        if record is not None and record.sha256 == expected(source):
             return Path(record.path)
     return None
 
 
+def expected(source: HubSource | PypiSource | PathSource) -> str | None:
+    """Return the digest that a source's files must have; None if it is not known."""
+    return expected_digest(source) if isinstance(source, HubSource) else source.sha256
+
+
 def same_weights(card: LocalCard) -> VerifiedModel | None:
     """Return the record of another card with the same weights, if they are present."""
-    wanted = {source.sha256 for source in card.sources if not isinstance(source, PathSource)}
+    wanted = {expected(source) for source in card.sources if not isinstance(source, PathSource)}
     for path in sorted((cache_dir() / "models").glob(f"*/{RECORD_NAME}")):
         record = _read(path)
         if record is not None and record.sha256 in wanted and record.is_current():
@@ -138,7 +131,7 @@ def same_weights(card: LocalCard) -> VerifiedModel | None:
 
 
 def find_anywhere(card: LocalCard, base_dir: Path) -> Path | None:
-    """Like ``find``, but also find the same weights fetched for another card."""
+    """Return what ``find`` returns; if that is None, look for the same weights of another card."""
     path = find(card, base_dir)
     if path is not None:
         return path
@@ -147,7 +140,9 @@ def find_anywhere(card: LocalCard, base_dir: Path) -> Path | None:
 
 
 def remove(card: LocalCard) -> int:
-    """Delete Archon's files of a card; files of the user and of the hub's cache stay.
+    """Delete the files of a card in Archon's cache; keep the user's files and the hub's cache.
+
+    A digest that was recorded at the first download from the hub is forgotten, too.
 
     Returns
     -------
@@ -160,19 +155,23 @@ def remove(card: LocalCard) -> int:
     """
     folder, record = model_dir(card.name), read_record(card.name)
     packed = packed_files(record.sha256) if record is not None else []
-    if not folder.exists():
-        return 0
+    unpinned = [each for each in card.sources if isinstance(each, HubSource) and not each.sha256]
     try:
+        for source in unpinned:
+            if (first := recorded(source)) is not None:
+                packed += [path for path in packed_files(first.sha256) if path not in packed]
+            write_hub_record(source, None)
         files = [path for path in folder.rglob("*") if path.is_file()]
         freed = sum(path.stat().st_size for path in (*files, *packed))
         for path in packed:
             path.unlink()
-        shutil.rmtree(folder)
+        if folder.exists():
+            shutil.rmtree(folder)
     except OSError as error:
         raise ModelError(f"cannot delete {folder}: {os_reason(error)}") from error
     return freed
 
 
 def packed_files(digest: str) -> list[Path]:
-    """List the packed weights with this digest, one file per precision."""
+    """Return the files of packed weights with this digest, one per precision."""
     return sorted((cache_dir() / "packed").glob(f"{digest[:32]}-*"))

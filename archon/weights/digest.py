@@ -19,7 +19,7 @@ class DigestError(ModelError):
 
 
 def digest_of(path: Path, on_progress: OnProgress) -> str:
-    """Return the SHA-256 of a file, or the digest of all files of a model, as lower-case hex."""
+    """Return the SHA-256 of a file, or the common digest of a model's files, as lower-case hex."""
     files = files_of(path)
     total_bytes, done_bytes = sum(file.stat().st_size for file in files), 0
     digests = []
@@ -36,7 +36,7 @@ def digest_of(path: Path, on_progress: OnProgress) -> str:
 
 
 def check(found: str, expected: str, what: str) -> None:
-    """Compare a digest with the expected one.
+    """Check that a digest is the expected one; ``what`` names the data in the error message.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def check(found: str, expected: str, what: str) -> None:
         The digests differ.
     """
     if found != expected:
-        raise DigestError(f"{what} has the wrong digest: expected {expected}, found {found}")
+        raise DigestError(f"{what} has the wrong SHA-256: expected {expected}, found {found}")
 
 
 def write_verified(
@@ -54,12 +54,12 @@ def write_verified(
     on_progress: OnProgress,
     total_bytes: int | None,
 ) -> None:
-    """Write chunks to ``path``; the file appears only if all of it has the right digest.
+    """Write chunks to ``path``; the file appears only once it is complete and has this digest.
 
     Raises
     ------
     DigestError
-        The digest is wrong; no file remains.
+        The digest is wrong; no file is left behind.
     """
     running, done_bytes = hashlib.sha256(), 0
     with replacing(path) as part:

@@ -1,4 +1,4 @@
-"""Download in a child process: its files show the progress, and an interrupt ends it."""
+"""Download in a child process: the sizes of its files show the progress, an interrupt ends it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def run(
 ) -> str:
     """Run a command and return its standard output.
 
-    ``report`` is called repeatedly while the command runs. An exception in this call, such as an
-    interrupt, also ends the child.
+    ``report`` is called repeatedly while the command runs. If this function is interrupted, or
+    ``report`` raises an error, the child process is killed.
 
     Raises
     ------
     ModelError
-        The command failed; the text is the last error that it printed.
+        The command failed; the message is the last error that it printed.
     """
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
@@ -54,7 +54,7 @@ def run(
 
 
 def file_sizes(folder: Path, pattern: str = "*") -> Iterator[int]:
-    """Yield the size in bytes of each file below a folder; files may disappear meanwhile."""
+    """Yield the size in bytes of each file below a folder; skip files that are being deleted."""
     for path in folder.rglob(pattern):
         with suppress(FileNotFoundError):
             if path.is_file():

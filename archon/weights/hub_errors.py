@@ -1,7 +1,7 @@
-"""Explain errors of the hub: its own message, and what the user can do.
+"""Explanations of the hub's errors, with the hub's own message and what the user can do.
 
-The client wraps the hub's answer in other errors. ``archon.weights.hub_child.describe`` lists all
-errors of the chain as plain data. The explanation is that of the most specific error.
+The client wraps the hub's error in other errors. ``archon.weights.hub_child.describe`` returns all
+errors of the chain as plain data. The most specific error among them determines the explanation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Cause = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A request to the hub."""
+    """The repository, file and revision that were requested from the hub."""
 
     repository: str
     endpoint: str
@@ -31,19 +31,25 @@ class Wanted:
 
     @property
     def page(self) -> str:
-        """Address of the repository's page."""
+        """URL of the repository's page."""
         folder = "datasets/" if self.kind == "dataset" else ""
         return f"{self.endpoint.rstrip('/')}/{folder}{self.repository}"
 
 
 def explain(causes: Sequence[Cause], wanted: Wanted) -> str:
-    """Explain in one line what went wrong and what to do."""
+    """Return one line that says what went wrong and what to do.
+
+    Parameters
+    ----------
+    causes
+        The error and its causes, from ``hub_child.describe``.
+    """
     for matches, reason in _REASONS:
         for cause in causes:
             if matches(cause):
                 return reason(cause, wanted)
     first = causes[0]
-    # The client's own wrapper reports only that something went wrong.
+    # This wrapper of the client says only that something went wrong.
     if "LocalEntryNotFoundError" in first["types"] and len(causes) > 1:
         first = causes[1]
     return _hub_message(first) or _line(first["message"].split("\n")[0])
@@ -65,14 +71,14 @@ def _no_revision(cause: Cause, wanted: Wanted) -> str:
 
 
 def _no_file(cause: Cause, wanted: Wanted) -> str:
-    what = "such file" if wanted.file is None else f"file {wanted.file!r}"
-    reason = f"the repository has no {what} at the revision {wanted.revision!r}"
+    what = "the requested file" if wanted.file is None else f"the file {wanted.file!r}"
+    reason = f"the repository does not have {what} at the revision {wanted.revision!r}"
     return f"{reason}; see {wanted.page}/tree/{wanted.revision}" + _in_parentheses(cause)
 
 
 def _no_repository(cause: Cause, wanted: Wanted) -> str:
-    reason = f"the hub has no {wanted.kind} of this name, or it is private; check the name"
-    return f"{reason}, and for a private one set HF_TOKEN" + _in_parentheses(cause)
+    reason = f"the hub has no {wanted.kind} with this name, or it is private; check the name"
+    return f"{reason}, or set HF_TOKEN if it is private" + _in_parentheses(cause)
 
 
 def _rejected_token(cause: Cause, wanted: Wanted) -> str:
@@ -87,7 +93,10 @@ def _forbidden(cause: Cause, wanted: Wanted) -> str:
 
 def _missing(cause: Cause, wanted: Wanted) -> str:
     message = _hub_message(cause) or _line(cause["message"])
-    return f"the hub did not find it: {message}; check repository, file and revision"
+    return (
+        f"the hub did not find what was requested: {message}; check the repository, the file and "
+        "the revision"
+    )
 
 
 def _too_many(cause: Cause, wanted: Wanted) -> str:
@@ -103,7 +112,10 @@ def _server_error(cause: Cause, wanted: Wanted) -> str:
 
 
 def _offline(cause: Cause, wanted: Wanted) -> str:
-    return "HF_HUB_OFFLINE is set, and the hub's cache does not contain the file"
+    return (
+        "HF_HUB_OFFLINE is set, and the hub's cache does not contain the file; unset the variable "
+        "to download the file"
+    )
 
 
 def _disk_full(cause: Cause, wanted: Wanted) -> str:
@@ -115,7 +127,7 @@ def _not_writable(cause: Cause, wanted: Wanted) -> str:
 
 
 def connection_reason(message: str) -> str:
-    """Explain why a connection failed, and what to do."""
+    """Return why a connection failed and what to do, from the message of the error."""
     if _is_certificate_error(message):
         remedy = "with a proxy that inspects traffic, set SSL_CERT_FILE to the proxy's certificates"
         return f"its certificate is not trusted: {_line(message)}; {remedy}"
@@ -162,7 +174,7 @@ _REASONS: tuple[tuple[Callable[[Cause], bool], Callable[[Cause, Wanted], str]], 
         _unreachable,
     ),
 )
-"""Tests of an error in the chain, the most specific first, and their explanations."""
+"""Pairs of a test of an error and a function that explains it, the most specific ones first."""
 
 
 def _hub_message(cause: Cause) -> str:

@@ -1,4 +1,4 @@
-"""The files of a model, and their common digest.
+"""The files of a model, and the digest of all of them together.
 
 Other files of a folder, such as a README or weights in other formats, are neither downloaded nor
 part of the digest. A GGUF model may be split into several files; the name of any of them identifies
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,15 +19,22 @@ PATTERNS = (
     CONFIG_NAME, "generation_config.json", "tokenizer.json", "tokenizer_config.json",
     "chat_template.jinja", "model.safetensors.index.json", "*.safetensors",
 )  # fmt: skip
-"""The files of a folder that the engine may read."""
+"""Patterns of the names of files in a model folder that the engine may read."""
 POOLING_FILES = (
     "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json",
 )  # fmt: skip
 """Files about the pooling of a sentence encoder; downloaded, but not part of the digest."""
+TOKENIZER_FILES = (
+    "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json",
+    "special_tokens_map.json",
+)  # fmt: skip
+"""Files of tokenizers that predate ``tokenizer.json``; downloaded, but not part of the digest."""
+INDEX_NAME = "model.safetensors.index.json"
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
 def is_model_file(name: str) -> bool:
-    """Return True if the engine may read a folder's file of this name."""
+    """Return True if the engine may read a file of this name in a model folder."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in PATTERNS)
 
 
@@ -36,7 +44,7 @@ _PART = re.compile(
 
 
 def part_names(name: str) -> list[str]:
-    """List the names of all parts of a split model; for any other file, only its name.
+    """Return the names of all parts of a split model; for any other file, return only its name.
 
     >>> part_names("m-00002-of-00002.gguf")
     ['m-00001-of-00002.gguf', 'm-00002-of-00002.gguf']
@@ -50,10 +58,10 @@ def part_names(name: str) -> list[str]:
 
 
 def files_of(path: Path) -> list[Path]:
-    """List the files of a model.
+    """Return the files of a model, sorted by name.
 
-    These are the file, with the existing other parts of a split model, or the files of the folder
-    that the engine may read, sorted by name.
+    For a file, these are the file and the existing other parts of a split model. For a folder,
+    these are the files that the engine may read.
     """
     if not path.is_dir():
         parts = [path.with_name(name) for name in part_names(path.name)]
@@ -62,13 +70,27 @@ def files_of(path: Path) -> list[Path]:
     return [path / name for name in names if is_model_file(name)]
 
 
+def is_complete_folder(path: Path) -> bool:
+    """Return True for a folder with a configuration, a tokenizer, and all shards of its weights."""
+    names = {file.name for file in path.iterdir()} if path.is_dir() else set()
+    if CONFIG_NAME not in names or names.isdisjoint(_TOKENIZERS):
+        return False
+    if INDEX_NAME not in names:
+        return any(name.endswith(".safetensors") for name in names)
+    try:
+        index = json.loads((path / INDEX_NAME).read_text(encoding="utf-8"))
+        return names >= set(index["weight_map"].values())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
+
+
 def num_bytes_of(path: Path) -> int:
-    """Return the total size of a model's files."""
+    """Return the total size of a model's files, in bytes."""
     return sum(file.stat().st_size for file in files_of(path))
 
 
 def folder_digest(digests: Iterable[tuple[str, str]]) -> str:
-    """Compute the digest of several files from pairs of name and SHA-256.
+    """Return the common digest of several files, given as pairs of name and SHA-256.
 
     It is the SHA-256 of the lines that ``sha256sum`` prints for the files, sorted by name.
     """

@@ -1,4 +1,4 @@
-"""Progress of a pull, and listeners to it."""
+"""Progress of a pull, and functions that receive it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ Stage = Literal["waiting", "downloading", "verifying"]
 
 @dataclass(frozen=True, slots=True)
 class PullProgress:
-    """Progress of a pull; ``total_bytes`` is None if unknown."""
+    """Progress of a pull; ``total_bytes`` is None if it is unknown."""
 
     stage: Stage
-    """Waiting for another process that pulls the same model, downloading, or verifying."""
+    """``waiting`` for another process that pulls the same model, ``downloading`` or
+    ``verifying``."""
     done_bytes: int = 0
     total_bytes: int | None = None
 

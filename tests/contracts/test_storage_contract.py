@@ -159,7 +159,7 @@ class TestRunFolders:
     def test_a_run_is_not_overwritten(self, make: Callable[[], Kind], tmp_path: Path) -> None:
         kind = make()
         kind.open(tmp_path, 1, False)
-        with pytest.raises(UsageError, match=f"holds a {kind.folder.kind} already.*--resume"):
+        with pytest.raises(UsageError, match=f"already contains a {kind.folder.kind};.*--resume"):
             kind.open(tmp_path, 1, False)
 
     def test_the_same_run_is_resumed_and_another_is_refused(
@@ -175,7 +175,7 @@ class TestRunFolders:
         kind = make()
         (tmp_path / "notes.txt").write_text("mine")
         for resume in (False, True):
-            with pytest.raises(UsageError, match=r"not empty and holds no .*notes\.txt"):
+            with pytest.raises(UsageError, match=r"not empty and does not contain .*notes\.txt"):
                 kind.open(tmp_path, 1, resume)
         assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]
 

@@ -12,7 +12,7 @@ from archon.spec import catalog
 SCRIPTED_REWARD = Path(__file__).parent / "scripted_reward.json"
 
 
-MOST = {"--trials": 3, "--limit": 20, "--final-limit": 10}
+MOST = {"--trials": 2, "--limit": 5, "--final-limit": 5}
 """Option → its largest value in the tests."""
 
 

@@ -27,7 +27,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import command_server
 import pytest
+from docs_models import use_scripted_model
 from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown import SkipParser
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
@@ -37,27 +39,19 @@ from archon.spec import catalog
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r'(?P<language>\w*)(?: title="(?P<title>[^"]+)")?[^\n]*$\n', re.MULTILINE)
-SHIM = f"""#!{sys.executable}
-import sys
-sys.path[:0] = [{str(ROOT)!r}, {str(Path(__file__).parent)!r}]
-from docs_models import reduced, use_scripted_model
-from archon.cli import main
-use_scripted_model()
-sys.exit(main(reduced(sys.argv[1:])))
-"""
 SECONDS_TO_START = 60
 
 
 class Page:
     """The folder and the processes of one page."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, archon: str) -> None:
         self.folder = folder / "work"
         self.folder.mkdir()
         self.log = folder / "log"
         tools = folder / "bin"
         tools.mkdir()
-        (tools / "archon").write_text(SHIM)
+        (tools / "archon").write_text(archon)
         (tools / "archon").chmod(0o755)
         (tools / "python").symlink_to(sys.executable)
         self.environment = os.environ | {
@@ -142,11 +136,24 @@ def commands(source: str) -> str:
     return "\n".join(lines)
 
 
-@pytest.fixture
-def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
-    from docs_models import use_scripted_model
+@pytest.fixture(scope="module")
+def archon_program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The text of a program ``archon``, which sends its commands to a server."""
+    path = tmp_path_factory.mktemp("commands") / "socket"
+    command = [sys.executable, command_server.__file__, str(path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as server:
+        try:
+            assert server.stdout is not None
+            assert server.stdout.readline() == b"ready\n"
+            yield command_server.CLIENT.format(path=str(path))
+        finally:
+            server.kill()
 
-    page = Page(tmp_path)
+
+@pytest.fixture
+def page(tmp_path: Path, archon_program: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    page = Page(tmp_path, archon_program)
     monkeypatch.chdir(page.folder)
     monkeypatch.setattr(catalog, "find", catalog.find)  # restored afterwards
     use_scripted_model()

@@ -259,7 +259,7 @@ def test_the_callback_may_cut_a_found_text(decoder: Decoder) -> None:
 
 def test_an_invalid_search_is_rejected(decoder: Decoder) -> None:
     engine = tiny_engine(decoder, num_blocks=8, max_sequences=4)
-    with pytest.raises(EngineError, match="a beam for each sample"):
+    with pytest.raises(EngineError, match="at least one beam per sample"):
         engine.add(beams(prompt_of(5), 2, draws=(0, 1, 2)))
     with pytest.raises(EngineError, match="at most 4 beams"):
         engine.add(beams(prompt_of(5), 5))

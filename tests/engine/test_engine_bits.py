@@ -10,6 +10,8 @@ import torch
 from constraint_doubles import Script, V
 from engine_doubles import (
     CPU,
+    FEATURED,
+    PACKABLE,
     RecordingEngine,
     prompt_of,
     random_requests,
@@ -28,16 +30,28 @@ from archon.engine.scheduling.choices import score_request
 from archon.engine.scheduling.sequence import Prompt
 
 
-@pytest.fixture(scope="module", params=["int8", "int4", "native"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        ("qwen2", "int8"),
+        ("qwen2", "int4"),
+        ("qwen2", "native"),
+        ("gemma2", "int8"),
+        ("phi3", "int8"),
+    ],
+)
 def decoder(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> NativeDecoder:
-    source: WeightSource = RandomWeights(tiny_config(width=64, ffn_width=64, head_width=16))
-    if request.param == "native":
+    """Gemma 2 has windows and Phi-3 long texts, whose prompts are computed again."""
+    family, precision = request.param
+    shape = tiny_config(family=family, **PACKABLE | FEATURED.get(family, {}))
+    source: WeightSource = RandomWeights(shape)
+    if precision == "native":
         path = tmp_path_factory.mktemp("blocks") / "model.gguf"
-        write_gguf(path, model_of_blocks("qwen2", V))
+        write_gguf(path, model_of_blocks(family, V))
         source = weights_of(path)
-    decoder = load_decoder(source, request.param, CPU)
+    decoder = load_decoder(source, precision, CPU)
     if not isinstance(decoder, NativeDecoder):
         pytest.skip("the kernels need AVX-512 VNNI and a C++ compiler")
     return decoder

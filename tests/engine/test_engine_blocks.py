@@ -18,7 +18,7 @@ from block_reference import (
     some_blocks,
     some_rows,
 )
-from engine_doubles import CPU, native_kernels, prompt_of
+from engine_doubles import CPU, FAMILY_SAMPLE, native_kernels, prompt_of
 from gguf import GGMLQuantizationType as TensorType
 from model_doubles import VOCABULARY_SIZE, model_of_blocks, our_logits, weights_of
 from tiny_models import write_gguf
@@ -34,7 +34,6 @@ from archon.engine.kernels.block_packing import (
 from archon.engine.kernels.native import NativeLinear
 from archon.engine.kernels.packing import load_packed
 from archon.engine.loading import load_decoder
-from archon.engine.model.families import FAMILIES
 from archon.engine.model.weights import GGUFWeights
 
 
@@ -126,7 +125,7 @@ def rms(x: Tensor) -> Tensor:
 
 @pytest.mark.usefixtures("instructions")
 @pytest.mark.parametrize("tied", [False, True])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FAMILY_SAMPLE)
 def test_native_is_nearer_to_float32_than_int8(family: str, tied: bool, tmp_path: Path) -> None:
     native_kernels()
     write_gguf(tmp_path / "model.gguf", model_of_blocks(family, VOCABULARY_SIZE, tied))

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -188,17 +189,20 @@ def test_mutated_files_raise_only_model_errors(whole: bytes, tmp_path: Path) -> 
 HUGE = 1 << 62
 BAD_FILES: dict[str, tuple[bytes, str]] = {
     "not a GGUF file": (b"PK\x03\x04" + bytes(100), "not a GGUF file"),
-    "another byte order": (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "version"),
+    "another byte order": (
+        b"GGUF" + struct.pack(">IQQ", 3, 0, 0),
+        "big-endian, .*gguf-convert-endian",
+    ),
     "an old version": (header(version=1), "version 1 is not supported"),
     "more tensors than bytes": (header(num_tensors=1 << 19) + bytes(64), "damaged"),
     "absurdly many tensors": (header(num_tensors=HUGE), "tensors"),
     "absurdly many keys": (header(num_pairs=HUGE), "keys"),
-    "an endless key": (header((struct.pack("<Q", HUGE) + b"key",)), "bytes declared"),
+    "an endless key": (header((struct.pack("<Q", HUGE) + b"key",)), "bytes are declared"),
     "an endless string": (header((pair("k", STRING, struct.pack("<Q", HUGE)),)), "declared"),
     "an endless array": (header((pair("k", ARRAY, struct.pack("<IQ", U32, HUGE)),)), "declared"),
     "an endless array of strings": (
         header((pair("k", ARRAY, struct.pack("<IQ", STRING, HUGE)),)),
-        "does not fit",
+        "is longer than the file",
     ),
     "arrays of arrays": (
         header((pair("k", ARRAY, struct.pack("<IQ", ARRAY, 1) + bytes(64)),)),
@@ -224,8 +228,12 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
         "past the end",
     ),
     "an unsupported type of tensor": (
-        header((), (tensor("t", (32,), TensorType.IQ4_NL),)) + bytes(64),
-        "unsupported type 20",
+        header((), (tensor("t", (32,), 99),)) + bytes(64),
+        "tensor 't' has type 99, which is unknown. Use a file in one of F32",
+    ),
+    "a type that was removed": (
+        header((), (tensor("t", (32,), 31),)) + bytes(64),
+        "tensor 't' has the format Q4_0_4_4, which llama.cpp has removed. Use a file in Q4_0",
     ),
     "rows that are not whole blocks": (
         header((), (tensor("t", (33, 32), TensorType.Q8_0),)) + bytes(2048),
@@ -233,11 +241,11 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
     ),
     "an alignment of zero": (
         header((pair("general.alignment", U32, struct.pack("<I", 0)),)),
-        "alignment 0",
+        "alignment is 0",
     ),
     "an alignment that is no number": (
         header((pair("general.alignment", STRING, string("32")),)),
-        "alignment '32'",
+        "alignment is '32'",
     ),
     "an absurd alignment": (
         header((pair("general.alignment", U64, struct.pack("<Q", HUGE)),)),
@@ -276,16 +284,16 @@ def loaded(path: Path, **changes: Any) -> None:
         ("llama.block_count", 2.5, "not a whole number"),
         ("llama.embedding_length", float("nan"), "not a finite number"),
         ("llama.rope.freq_base", float("inf"), "not a finite number"),
-        ("llama.rope.freq_base", -1.0, "invalid sizes of a decoder"),
-        ("llama.attention.head_count", 0, "invalid sizes of a decoder"),
-        ("llama.attention.head_count", 1 << 31, "invalid sizes of a decoder"),
+        ("llama.rope.freq_base", -1.0, "invalid decoder: all sizes"),
+        ("llama.attention.head_count", 0, "invalid decoder: all sizes"),
+        ("llama.attention.head_count", 1 << 31, "invalid decoder: all sizes"),
         ("llama.attention.head_count_kv", 3, "cannot share"),
         ("llama.attention.head_count_kv", [2, 2], "not a number"),
         ("llama.feed_forward_length", 96, "expected"),
         ("llama.block_count", 3, "has no tensor 'blk.2."),
         ("llama.block_count", 1 << 31, "has no tensor 'blk.2."),
         ("llama.rope.dimension_count", 4, "part of each head"),
-        ("llama.rope.scaling.type", "yarn", "rotary scaling"),
+        ("llama.rope.scaling.type", "su", "rotary scaling"),
     ],
 )
 def test_an_unsupported_model_is_rejected(
@@ -329,3 +337,31 @@ def test_an_unavailable_device_is_an_engine_error() -> None:
     for name in ("tpu", "mps", "no device"):
         with pytest.raises(EngineError):
             choose_device(name)
+
+
+@pytest.mark.parametrize("kind", [TensorType.F32, TensorType.Q8_0, TensorType.Q4_0])
+def test_rows_of_a_fused_tensor_are_read_alone(kind: TensorType, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    fused = {"one": (64,), "two": (6, 64), "three": (4, 6, 64)}
+    stored = {
+        name: rng.standard_normal(shape).astype(np.float32)
+        if len(shape) == 1
+        else gguf.quants.quantize(rng.standard_normal(shape).astype(np.float32), kind)
+        for name, shape in fused.items()
+    }
+    extra = {name: value for name, value in stored.items() if value.dtype == np.float32}
+    path = tmp_path / "model.gguf"
+    writer = GGUFWriter(path, "llama")
+    for name, value in stored.items():
+        writer.add_tensor(name, value, raw_dtype=TensorType.F32 if name in extra else kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    file = GGUFFile(path)
+    for name in fused:
+        assert torch.equal(file.rows(name, 1, 3), file.tensor(name)[1:3])
+    with pytest.raises(ModelError, match=r"tensor 'two' of shape \(6, 64\) has no rows 5 to 7"):
+        file.rows("two", 5, 7)
+    with pytest.raises(ModelError, match="has no tensor 'four'"):
+        file.rows("four", 0, 1)

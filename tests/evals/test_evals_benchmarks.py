@@ -46,7 +46,7 @@ def test_a_card_has_exactly_one_source(source: dict[str, Any]) -> None:
 
 def test_tasks_that_our_scorers_cannot_judge_are_refused() -> None:
     with pytest.raises(
-        ValidationError, match=r"'n_queens' is not a supported task .* run the model's"
+        ValidationError, match=r"'n_queens' is not a supported task of reasoning-gym"
     ):
         card(source={"reasoning_gym": {"tasks": [{"task": "n_queens"}]}})
     with pytest.raises(ValidationError, match="did you mean 'chain_sum'"):
@@ -138,10 +138,13 @@ def test_the_target_is_after_the_mark_or_alone(answer: object, target: str) -> N
     [
         ({"question": "a", "anwser": "1"}, "no field 'answer'; did you mean 'anwser'"),
         ({"question": " ", "answer": "1"}, "'question' is empty"),
-        ({"question": ["a"], "answer": "1"}, "'question' is a list of 1, not a text"),
-        ({"question": "a", "answer": None}, "'answer' is null"),
-        ({"question": "a", "answer": True}, "'answer' is true"),
-        ({"question": "a", "answer": float("nan")}, "'answer' is nan"),
+        (
+            {"question": ["a"], "answer": "1"},
+            "'question' must be a text or a number, not a list of 1",
+        ),
+        ({"question": "a", "answer": None}, "'answer' must be a text or a number, not null"),
+        ({"question": "a", "answer": True}, "'answer' must be a text or a number, not true"),
+        ({"question": "a", "answer": float("nan")}, "'answer' must be a text or a number, not nan"),
         ({"question": "a", "answer": "yes"}, "no number can be read from 'yes'"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_report_counts_failed_samples(data: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
     report = archon.evaluate(architecture, "smoke", split="test", limit=3, data=data, output=output)
     assert (report.accuracy, report.num_errors, report.num_failed_samples) == (1.0, 0, 3)
-    assert "3 of 12 samples failed; their items were answered from the others" in report.warnings
+    assert "3 of 12 samples failed; the answers are based on the other samples" in report.warnings
     records = [entry.record for entry in read_run(output).entries()]
     assert [(r.samples, r.failed_samples, len(r.draws["draft"])) for r in records] == [
         (4, 1, 3)

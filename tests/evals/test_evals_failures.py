@@ -110,7 +110,7 @@ def test_a_limit_is_a_number_or_a_share(text: str, limit: float) -> None:
     "text", ["", "x", "-1", "-0.1", "1.5", "101%", "-1%", "%", "nan", "inf", "nan%", "1e3", "3,5"]
 )
 def test_a_limit_that_is_neither_is_refused_with_the_reason(text: str) -> None:
-    with pytest.raises(UsageError, match="a number of answers such as 20, or a share"):
+    with pytest.raises(UsageError, match="a number of answers, such as 20, or a share"):
         parse_max_errors(text)
 
 

@@ -40,7 +40,7 @@ def test_a_folder_that_holds_a_run_is_refused_unless_it_is_resumed(
     tmp_path: Path, name: str
 ) -> None:
     (tmp_path / name).write_text("{}", encoding="utf-8")
-    with pytest.raises(UsageError, match=r"holds a run already; .* --resume"):
+    with pytest.raises(UsageError, match=r"already contains a run; .* --resume"):
         RunFolder.create(tmp_path, "x")
     assert RunFolder.resume(tmp_path).holds_run
 
@@ -78,7 +78,9 @@ def test_a_folder_that_the_user_named_is_not_discarded(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_cannot_be_read(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "run.json").write_text(content, encoding="utf-8")
-    with pytest.raises(UsageError, match=r"holds no run|is damaged|does not describe a run"):
+    with pytest.raises(
+        UsageError, match=r"does not contain a run|is damaged|does not describe a run"
+    ):
         RunFolder(tmp_path).read_description()
 
 

@@ -175,8 +175,8 @@ def test_a_function_may_return_a_benchmark_with_a_scorer_and_a_pool(
             r"^\S+mine\.py:17: ValueError: no luck$",
         ),
         (":sms", r"mine\.py: there is no 'sms'; did you mean 'sums'\?"),
-        (":number", r"mine\.py:number: returns 7, not rows"),
-        ("", r"mine\.py: does not name a function; write it as file\.py:function"),
+        (":number", r"mine\.py:number: must return rows, not 7"),
+        ("", r"mine\.py: does not name a function; write file\.py:function"),
     ],
 )
 def test_an_error_in_a_file_is_reported_with_its_location(
@@ -193,10 +193,10 @@ def test_an_error_in_a_file_is_reported_with_its_location(
         ("import no_such_module", r"bad\.py:1: ModuleNotFoundError: No module named"),
         ("import sys\n\nsys.exit(3)", r"bad\.py:3: SystemExit: 3"),
         ("def f(split): ...", r"bad\.py:f: TypeError: f\(\) missing 1 required"),
-        ("async def f(): ...", r"bad\.py:f: returns a Python coroutine, not rows"),
+        ("async def f(): ...", r"bad\.py:f: must return rows, not a Python coroutine"),
         ("def f(): return []", r"bad\.py:f: returns no rows"),
-        ("def f(): return ['a']", r"bad\.py:f: row 1: is 'a', not a mapping"),
-        ("def f(): return {'question': 'a'}", "returns an object with 1 key, not rows"),
+        ("def f(): return ['a']", r"bad\.py:f: row 1: a row must be a mapping, not 'a'"),
+        ("def f(): return {'question': 'a'}", "must return rows, not an object with 1 key"),
         ("def f(): return [{'question': '1?'}]", r"row 1: there is no field 'answer'"),
         ("def f(): return [{'question': '1?', 'answer': 'x'}]", "row 1: no number can be read"),
     ],
@@ -220,7 +220,7 @@ def test_a_missing_file_or_module_is_reported() -> None:
     [
         ({"answer": "nubmer"}, r"\$\.answer: unknown value 'nubmer'; did you mean 'number'"),
         ({"score": "number-exat"}, r"\$\.score: unknown scorer .* did you mean"),
-        ({"score": "text-exact"}, "judges a text, and the card's 'answer' is 'number'"),
+        ({"score": "text-exact"}, "judges a text, but the card's 'answer' is 'number'"),
         ({"fields": {"qestion": "q"}}, "did you mean 'question'"),
         ({"examples": "gsm9k"}, "did you mean 'gsm8k'"),
     ],

@@ -61,7 +61,7 @@ def test_an_object_on_several_lines_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\n \n"])
 def test_a_file_without_items_is_refused(tmp_path: Path, content: bytes) -> None:
-    with pytest.raises(SpecError, match="holds no items"):
+    with pytest.raises(SpecError, match="has no items"):
         load(written(tmp_path, content), CARD)
 
 

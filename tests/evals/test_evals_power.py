@@ -59,8 +59,8 @@ def test_the_warning_of_a_pair_names_the_items_needed() -> None:
     text = warning(differences(40, 5, 3))
     assert text is not None
     assert text.startswith("a and b: 40 items do not show which is better; they detect ")
-    assert "; the observed 5.0 need about " in text
-    assert text.endswith(" items")
+    assert "; to detect the observed 5.0 points, about " in text
+    assert text.endswith(" items are needed")
     same = warning(differences(40, 3, 3))
     assert same is not None
     assert same.endswith("points with 80 % power")

@@ -103,7 +103,7 @@ def test_an_unknown_parameter_is_refused_with_the_nearest() -> None:
 
 @pytest.mark.parametrize("params", [{"min_terms": 9}, {"min_terms": "x"}, {"min_digits": 0}])
 def test_a_parameter_that_the_generator_rejects_is_an_error(params: dict[str, Any]) -> None:
-    with pytest.raises(SpecError, match="chain_sum rejects them"):
+    with pytest.raises(SpecError, match="chain_sum rejects the parameters"):
         source.load(gym({"task": "chain_sum", "params": params}), "test", None)
 
 

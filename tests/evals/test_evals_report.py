@@ -77,7 +77,7 @@ def test_failed_samples_are_counted_with_a_warning() -> None:
     results = Tally.of(records).results(1.0)
     assert results["num_failed_samples"] == 3
     assert results["warnings"][-1] == (
-        "3 of 160 samples failed; their items were answered from the others"
+        "3 of 160 samples failed; the answers are based on the other samples"
     )
     assert Record.from_json(records[1].to_json()) == records[1]
     old = records[0].to_json()

@@ -79,7 +79,7 @@ def test_a_journal_of_another_version_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_run_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no run"):
+    with pytest.raises(UsageError, match="does not contain a run"):
         archon.read_run(tmp_path)
 
 

@@ -239,7 +239,7 @@ async def test_an_error_outside_the_items_ends_the_run_unchanged(tmp_path: Path)
 def test_an_evaluation_of_nothing_is_refused(tmp_path: Path, options: dict[str, int]) -> None:
     options = {"count": 1, **options}
     with pytest.raises(
-        UsageError, match=r"an evaluation needs items|max_concurrent_questions must be"
+        UsageError, match=r"an evaluation needs at least|max_concurrent_questions must be"
     ):
         asyncio.run(run(FakeArchitecture(echo), path=tmp_path, **options))
     assert not list(tmp_path.iterdir())

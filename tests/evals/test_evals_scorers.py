@@ -63,7 +63,7 @@ def test_an_unknown_scorer_is_refused_with_the_nearest() -> None:
 
 
 def test_a_scorer_of_another_kind_of_answer_is_refused() -> None:
-    with pytest.raises(SpecError, match="judges a number, and the card's 'answer' is 'text'"):
+    with pytest.raises(SpecError, match="judges a number, but the card's 'answer' is 'text'"):
         find_scorer(card(answer="text"))
 
 
@@ -103,7 +103,9 @@ def test_a_score_that_is_not_a_number_from_0_to_1_is_an_error(given: Any) -> Non
     def judge(text: str, target: str) -> Any:
         return given
 
-    with pytest.raises(ScoringError, match=r"test_evals_scorers\.py:.*judge returns .*from 0 to 1"):
+    with pytest.raises(
+        ScoringError, match=r"test_evals_scorers\.py:.*judge must return .*from 0 to 1"
+    ):
         custom_scorer(judge, "number")(None, "", "")
 
 

@@ -89,7 +89,7 @@ def test_a_bypassed_output_with_several_inputs_becomes_their_join() -> None:
 
 
 def test_a_bypassed_output_without_inputs_is_an_error() -> None:
-    with pytest.raises(GraphError, match="without 'draft' there is no output"):
+    with pytest.raises(GraphError, match="cannot bypass the output 'draft': it has no inputs"):
         bypass(spec({"draft": NODES["draft"]}, "draft"), "draft")
 
 

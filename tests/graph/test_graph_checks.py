@@ -42,7 +42,7 @@ def judge(node_type: str, *inputs: str, **more: Any) -> dict[str, Any]:
             {"draft": DRAFT, "answer": {"type": "vote", "inputs": ["draft", "drafd"]}},
             "inputs_exist",
             "$.nodes.answer.inputs[1]",
-            "no node 'drafd'; did you mean 'draft'?",
+            "there is no node 'drafd'; did you mean 'draft'?",
         ),
         (
             {"draft": DRAFT, "answer": {"type": "vote", "inputs": ["draft", "answer"]}},
@@ -70,7 +70,7 @@ def judge(node_type: str, *inputs: str, **more: Any) -> dict[str, Any]:
             {"draft": DRAFT, "answr": VOTE},
             "output_exists",
             "$.output",
-            "no node 'answer'; did you mean 'answr'?",
+            "there is no node 'answer'; did you mean 'answr'?",
         ),
         (
             {"draft": DRAFT, "stray": judge("ranker", "draft"), "answer": VOTE},
@@ -82,13 +82,13 @@ def judge(node_type: str, *inputs: str, **more: Any) -> dict[str, Any]:
             {"answer": {"type": "generator", "model": "solvr"}},
             "model_exists",
             "$.nodes.answer.model",
-            "no role 'solvr' in models; did you mean 'solver'?",
+            "there is no role 'solvr' in models; did you mean 'solver'?",
         ),
         (
             {"answer": {"type": "generator", "model": "solver", "when": {"num_passed": 0}}},
             "when_has_inputs",
             "$.nodes.answer.when",
-            "a condition needs inputs",
+            "a node with a condition needs inputs",
         ),
     ],
 )
@@ -125,7 +125,7 @@ def test_a_model_that_cannot_do_what_a_method_asks_is_refused() -> None:
 def test_a_beam_search_needs_a_model_with_beam_search() -> None:
     graph = spec({"answer": {**DRAFT, "sampling": {"beams": 4}}})
     build(graph, {"solver": frozenset({"beams"})})
-    with pytest.raises(GraphError, match="'solver' has no beam search") as caught:
+    with pytest.raises(GraphError, match="'solver' does not support beam search") as caught:
         build(graph, {"solver": frozenset({"chat"})})
     assert caught.value.path == "$.nodes.answer.sampling.beams"
 
@@ -193,10 +193,10 @@ def test_a_critic_is_needed_only_if_critiques_are_required(use_critiques: bool |
     [
         ("{candidates}", "the text does not contain {question}"),
         ("{question}", "the text does not contain {candidates}"),
-        ("{question} {candidates} {answr}", "no field {answr} is available here"),
+        ("{question} {candidates} {answr}", "the field {answr} is not available here"),
         (
             "{question} {candidates} {critique}",
-            "no field {critique} is available here; did you mean 'critiq",
+            "the field {critique} is not available here; did you mean 'critiq",
         ),
         ("{{question}} {candidates}", "the text does not contain {question}"),
     ],
@@ -210,7 +210,7 @@ def test_a_users_text_has_the_fields_that_the_node_fills(text: str, reason: str)
 def test_a_text_for_candidates_needs_a_node_with_inputs() -> None:
     prompt = {"text": "{question} {candidates}"}
     error = refusal({"answer": {**DRAFT, "prompt": prompt}})
-    assert error.reason.startswith("no field {candidates} is available here")
+    assert error.reason.startswith("the field {candidates} is not available here")
 
 
 @pytest.mark.parametrize("text", [r"{question} \boxed{}", '{question} {"a": 1}', "{question}{{x}}"])
@@ -226,7 +226,7 @@ def test_a_generator_with_inputs_need_not_show_them() -> None:
 def test_an_unknown_template_is_an_error_with_a_suggestion() -> None:
     error = refusal({"answer": {**DRAFT, "prompt": {"template": "coot"}}})
     assert (error.rule, error.path) == ("template_exists", "$.nodes.answer.prompt.template")
-    assert error.reason == "no template 'coot' for a generator; did you mean 'cot'?"
+    assert error.reason == "there is no template 'coot' for a generator; did you mean 'cot'?"
 
 
 # --------------------------------------------------------------------------------- the rule book

@@ -107,7 +107,7 @@ async def test_certainty_has_finite_odds_and_a_non_probability_is_an_error() -> 
     assert out.score is not None
     assert 1e15 < out.score < math.inf
     for score, reason in (
-        (1.5, "needs probabilities, but a score is 1.5"),
+        (1.5, "needs scores from 0 to 1, but a candidate has 1.5"),
         (-0.5, "but one is -0"),
     ):
         odd = make_candidate(0, "5", Annotation("check", "score", score))

@@ -139,7 +139,7 @@ def test_custom_texts_are_filled_in() -> None:
         (
             "generator",
             {"template": "program", "shots": 2},
-            "'program' allows no shots: it asks for a program, but worked examples",
+            "'program' allows no shots, because it asks for a program and worked examples",
         ),
         ("critic", {"template": "cot"}, "no template 'cot' for a critic"),
         ("generator", {"text": "{qestion} {question}"}, "did you mean 'question'?"),
@@ -155,7 +155,7 @@ def test_an_invalid_prompt_is_refused(node_type: Any, spec: Any, reason: str) ->
 
 def test_the_field_candidates_needs_inputs() -> None:
     spec = PromptSpec.model_validate({"text": "{question} {candidates}"})
-    with pytest.raises(GraphError, match=r"no field \{candidates\} is available"):
+    with pytest.raises(GraphError, match=r"the field \{candidates\} is not available"):
         Prompt(spec, GENERATOR, reads_candidates=False)
 
 

@@ -158,7 +158,7 @@ def test_a_vote_by_odds_needs_scores() -> None:
             ),
             "parameters_apply",
             "stop_when",
-            "the values of programs are unknown until they are run",
+            "cannot vote on programs, whose values are unknown until they are run",
         ),
         (
             best("critic", method="equations", model="judge"),
@@ -182,7 +182,7 @@ def test_a_vote_by_odds_needs_scores() -> None:
             best("verifier", method="program", threshold=0.5),
             "parameters_apply",
             "threshold",
-            "the method 'program' of a verifier has no scores for a threshold",
+            "the method 'program' of a verifier has no scores to compare with it",
         ),
         (
             best(method="likelihood", prompt={"template": "cot"}),
@@ -194,7 +194,7 @@ def test_a_vote_by_odds_needs_scores() -> None:
             best("verifier", model="judge", threshold=0.5),
             "parameters_apply",
             "threshold",
-            "the method 'reason' of a verifier has no scores for a threshold",
+            "the method 'reason' of a verifier has no scores to compare with it",
         ),
         (
             best("verifier", model="judge", method="logit", threshold=1.5),
@@ -206,19 +206,19 @@ def test_a_vote_by_odds_needs_scores() -> None:
             best(model="judge", method="likelihood", use_critiques=False),
             "parameters_apply",
             "use_critiques",
-            "the method 'likelihood' of a ranker reads no critiques",
+            "the method 'likelihood' of a ranker does not read critiques",
         ),
         (
             best(model="judge", method="logit", prompt={"template": "rank"}),
             "template_exists",
             "prompt.template",
-            "no template 'rank' for a ranker by logit",
+            "there is no template 'rank' for a ranker by logit",
         ),
         (
             best(model="judge", method="likelihood", prompt={"text": "{question} {candidates}"}),
             "prompt_fields",
             "prompt.text",
-            "no field {candidates} is available here",
+            "the field {candidates} is not available here",
         ),
         (
             best("verifier", model="judge", method="logit", prompt={"text": "{question}"}),
@@ -239,7 +239,7 @@ def test_an_unused_parameter_is_refused(
 def test_a_reward_model_writes_nothing() -> None:
     error = refusal({"draft": DRAFT, "best": best("vote")}, REWARD, ABLE)
     assert (error.rule, error.path) == ("capabilities", "$.nodes.draft.model")
-    assert "is a reward model, which writes no text" in error.reason
+    assert "is a reward model, which cannot write text" in error.reason
 
 
 # -------------------------------------------------------------------------------- likelihoods
@@ -452,7 +452,7 @@ async def test_a_reward_model_that_returns_nonsense_is_an_error() -> None:
     infinite = RewardLM(ScriptedRewardModel(lambda messages, text: math.inf))
     with pytest.raises(LMError, match="not a finite number"):
         await infinite.score((), ["a"])
-    with pytest.raises(UnsupportedError, match="generates none"):
+    with pytest.raises(UnsupportedError, match="cannot generate any"):
         await infinite.generate(Request((Message("user", "a"),)))
 
 

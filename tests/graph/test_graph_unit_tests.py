@@ -271,31 +271,31 @@ CODE = {**T, "method": "program"}
             {"draft": D, "best": evaluator("draft", model="m")},
             "tests_exist",
             "$.nodes.best.inputs",
-            "no tests of a unit_test_generator arrive here",
+            "no unit tests arrive here; add a unit_test_generator upstream",
         ),
         (
             {"draft": D, "t": CODE, "best": evaluator("draft", "t", model="m")},
             "tests_exist",
             "$.nodes.best.method",
-            "the tests that arrive here have the method 'program'",
+            "the tests that arrive here have the method 'program', not 'reason'",
         ),
         (
             {"draft": D, "t": T, "best": evaluator("draft", "t", method="program")},
             "tests_exist",
             "$.nodes.best.method",
-            "the tests that arrive here have the method 'reason'",
+            "the tests that arrive here have the method 'reason', not 'program'",
         ),
         (
             {"t": T, "best": evaluator("t", model="m")},
             "candidates_exist",
             "$.nodes.best.inputs",
-            "unit tests arrive here, but no candidates",
+            "no candidates arrive here, only unit tests; add a generator to the inputs",
         ),
         (
             {"best": T},
             "candidates_exist",
             "$.output",
-            "the output 'best' passes on unit tests, but no candidates",
+            "the output 'best' passes on no candidates, only unit tests",
         ),
         ({"t": T, "best": evaluator()}, "reaches_output", "$.nodes.t", "no path leads"),
         ({"best": evaluator(model="m")}, "arity", "$.nodes.best.inputs", "needs inputs"),
@@ -323,7 +323,7 @@ CODE = {**T, "method": "program"}
             | {"t": {**T, "prompt": {"text": "{question} {candidates}"}}},
             "prompt_fields",
             "$.nodes.t.prompt.text",
-            "no field {candidates} is available here",
+            "the field {candidates} is not available here",
         ),
         (
             {"draft": D, "t": T}
@@ -345,7 +345,9 @@ def test_a_violation_names_its_rule_and_path(
 def test_without_its_generator_an_evaluator_is_refused() -> None:
     nodes = {"draft": DRAFT, "tests": TESTS, "best": evaluator("draft", "tests")}
     architecture = make_architecture(nodes, "best", ScriptedLM(script))
-    with pytest.raises(GraphError, match="no tests of a unit_test_generator arrive here"):
+    with pytest.raises(
+        GraphError, match="no unit tests arrive here; add a unit_test_generator upstream"
+    ):
         architecture.without("tests")
     assert architecture.without("best").spec.output == "best"
 

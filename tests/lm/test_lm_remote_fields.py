@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from remote_doubles import KEY, REQUEST, FakeServer, completion, good, remote
+from remote_doubles import KEY, REQUEST, FakeServer, Wire, completion, good, remote
 
 from archon.errors import LMError, SpecError, UsageError
 from archon.lm.openai.client import RemoteLM
@@ -228,8 +228,8 @@ async def test_the_rejection_of_a_field_that_matters_is_an_error_that_names_the_
 @pytest.mark.parametrize(
     ("status", "card", "told"),
     [
-        (401, {}, '"api_key_env" to the name of the variable'),
-        (401, {"api_key_env": "SOME_KEY"}, "the variable SOME_KEY"),
+        (401, {}, '"api_key_env" to the name of the environment variable'),
+        (401, {"api_key_env": "SOME_KEY"}, "the environment variable SOME_KEY"),
         (404, {}, '"base_urls"'),
     ],
 )
@@ -315,8 +315,8 @@ def test_the_key_of_a_plain_card_is_unchanged() -> None:
         ({"headers": {"api-key": "x"}}, "contains a secret"),
         ({"headers": {"Cookie": "x"}}, "contains a secret"),
         ({"headers": {"X-Other": "sk-0123456789abcdef"}}, "contains a secret"),
-        ({"headers": {"Host": "x"}}, "which the connection sets"),
-        ({"headers": {"content-length": "3"}}, "which the connection sets"),
+        ({"headers": {"Host": "x"}}, "which Archon sets itself"),
+        ({"headers": {"content-length": "3"}}, "which Archon sets itself"),
         ({"headers": {"a b": "x"}}, "invalid header name"),
         ({"headers": {"x": "a\nb"}}, "printable ASCII"),
         ({"headers": {"x": {"env": "sk-0123456789abcdef"}}}, r"env: must be the name of an env"),
@@ -328,7 +328,7 @@ def test_the_key_of_a_plain_card_is_unchanged() -> None:
         ({"body": {"stream": True}}, "'stream', which Archon sends itself"),
         ({"body": {"temperature": 1}}, "only if 'omit' lists 'temperature'"),
         ({"body": {"max_completion_tokens": 1}}, "only if 'omit' lists 'max_tokens'"),
-        ({"body": {"x": float("nan")}}, "JSON cannot represent"),
+        ({"body": {"x": float("nan")}}, "cannot be written as JSON"),
         ({"omit": ["messages"]}, "unknown value 'messages'"),
         ({"max_tokens_field": "max_new_tokens"}, "unknown value 'max_new_tokens'"),
     ],
@@ -363,3 +363,15 @@ def test_an_adaptation_ends_when_no_field_is_left_to_omit() -> None:
     assert renamed is not None
     assert renamed.without("max_completion_tokens") == Adaptation(None)
     assert completion()["choices"]
+
+
+async def test_a_parameter_that_a_provider_does_not_support_is_noted() -> None:
+    server = FakeServer()
+    card = OpenAICard.model_validate({**CARD, "provider": "groq"})
+    lm = RemoteLM(card, http=Wire(server))
+    (plain,) = await lm.generate(REQUEST)
+    (cut,) = await lm.generate(replace(REQUEST, sampling=SamplingParams(top_k=5)))
+    assert plain.notes == ()
+    assert cut.notes == ("groq does not support 'top_k', so it is not sent",)
+    assert not any("top_k" in body for body in server.bodies)
+    assert lm.draw_key(REQUEST) != lm.draw_key(replace(REQUEST, sampling=SamplingParams(top_k=5)))

@@ -170,7 +170,7 @@ async def test_log_probabilities_are_read_if_the_card_promises_them() -> None:
     [got] = await lm.generate(replace(REQUEST, logprobs=True))
     assert got.logprobs == (-0.5, -1.0)
     assert server.bodies[0]["logprobs"] is True
-    with pytest.raises(LMError, match="promises"):
+    with pytest.raises(LMError, match="sent no log-probabilities"):
         await lm.generate(replace(REQUEST, logprobs=True))
 
 

@@ -141,7 +141,7 @@ async def test_other_servers_get_a_schema_and_the_text_is_assembled(
 
 async def test_an_unconstrained_reply_of_a_judge_is_an_error_unless_it_was_truncated() -> None:
     request = replace(REQUEST, constraint=VERDICT_CONSTRAINT)
-    with pytest.raises(LMError, match="although its card promises it"):
+    with pytest.raises(LMError, match="did not apply the schema"):
         await remote(said("Verdict: correct"), constraint="json_schema").generate(request)
     cut = '{"argument": "It ho'
     [reply] = await remote(said(cut, "length"), constraint="json_schema").generate(request)

@@ -144,7 +144,7 @@ async def test_max_tokens_limits_reasoning_and_answer_together(lm: LocalLM) -> N
 
 async def test_a_beam_search_with_a_budget_is_refused(lm: LocalLM) -> None:
     beams = SamplingParams(max_tokens=5, beams=2)
-    with pytest.raises(UnsupportedError, match="beam search cannot limit"):
+    with pytest.raises(UnsupportedError, match="beam search does not support 'max"):
         await lm.generate(replace(BUDGET, sampling=beams))
 
 
@@ -345,7 +345,7 @@ async def test_unsupported_thinking_is_noted(lm: LocalLM, tiny_chat_file: Path) 
     await plain.aclose()
     assert len(completion.notes) == 2
     assert "level" in completion.notes[0]
-    assert "no switch" in completion.notes[1]
+    assert "cannot turn thinking" in completion.notes[1]
 
 
 async def test_prompt_counts_depend_on_the_variables(lm: LocalLM) -> None:

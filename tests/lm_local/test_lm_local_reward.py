@@ -159,7 +159,7 @@ async def test_rewards_are_computed_concurrently_with_samples(
     together = await asyncio.gather(generator.generate(request), lm.score(MESSAGES, ["12", "the"]))
     assert together[1] == pytest.approx(alone, abs=1e-6)
     assert await lm.score(MESSAGES, []) == []
-    with pytest.raises(UnsupportedError, match="tiny scores texts and generates none"):
+    with pytest.raises(UnsupportedError, match="tiny scores texts but cannot generate any"):
         await lm.generate(request)
     for opened in (generator, lm):
         await opened.aclose()  # type: ignore[attr-defined]
@@ -189,7 +189,7 @@ async def test_a_head_may_belong_to_an_adapter(
     write_reward_head(
         RewardHead("outcome", head.weight_E, head.bias, "tiny", adapter=digest), tmp_path / "head"
     )
-    with pytest.raises(ModelFileError, match="trained with an adapter that is not the card's"):
+    with pytest.raises(ModelFileError, match="trained with an adapter that the card does not have"):
         open_reward(tiny_chat_file, tmp_path)
     adapted = open_reward(tiny_chat_file, tmp_path, adapter="./adapter")
     found = [await lm.score(MESSAGES, ["12"]) for lm in (plain, adapted)]
@@ -227,13 +227,16 @@ BAD: dict[str, tuple[Any, str]] = {
     "another goal": (spoilt(goal="beauty"), "goal is 'beauty', not one of outcome, preference"),
     "no base": (spoilt(base_model=7), "base_model is 7, not a string"),
     "cut tensors": (lambda p: (p / TENSORS_NAME).write_bytes(b"\x08"), "is damaged"),
-    "other tensors": (with_tensors({"scale": BIAS}), "has scale, not weight and bias"),
+    "other tensors": (
+        with_tensors({"scale": BIAS}),
+        "must be weight and bias, but they are: scale",
+    ),
     "a matrix": (
         with_tensors({"weight": torch.ones(2, 2), "bias": BIAS}),
         "weight must be a vector",
     ),
-    "no number": (with_tensors({"weight": torch.tensor([NAN]), "bias": BIAS}), "not finite"),
-    "another width": (with_tensors({"weight": ONE, "bias": BIAS}), "reads 1 numbers, but the mod"),
+    "no number": (with_tensors({"weight": torch.tensor([NAN]), "bias": BIAS}), "infinite or NaN"),
+    "another width": (with_tensors({"weight": ONE, "bias": BIAS}), "weight has 1 numbers, but"),
     "other weights": (spoilt(base_digest="0" * 64), "was trained on other weights: those of tiny"),
 }
 
@@ -256,7 +259,7 @@ def test_a_missing_head_is_reported(tiny_chat_file: Path, tmp_path: Path) -> Non
 
 
 def test_only_decoders_have_heads(tiny_chat_file: Path) -> None:
-    with pytest.raises(ValueError, match="'reward' is for decoders"):
+    with pytest.raises(ValueError, match="'reward' needs 'transformer' to be 'decoder'"):
         card(tiny_chat_file, reward="./head", transformer="cross-encoder")
 
 

@@ -132,7 +132,7 @@ def test_the_keys_determine_the_kind(data: object, kind: str) -> None:
 
 def test_a_search_space_is_not_an_architecture() -> None:
     nodes = {"draft": {**ARCHITECTURE["nodes"]["draft"], "samples": {"$choice": [1, 4]}}}
-    with pytest.raises(SpecError, match="is a search parameter, which only") as caught:
+    with pytest.raises(SpecError, match="is a search parameter, which is allowed only") as caught:
         reader.load_architecture({**ARCHITECTURE, "nodes": nodes})
     assert caught.value.path == "$.nodes.draft.samples"
 
@@ -145,7 +145,7 @@ def test_an_error_names_the_kind_of_a_wrong_file() -> None:
 
 
 def test_an_unknown_version_is_reported_before_unknown_keys() -> None:
-    with pytest.raises(SpecError, match="version 2 of the format is unknown") as caught:
+    with pytest.raises(SpecError, match="version 2 of the format is not supported") as caught:
         reader.load_architecture({**ARCHITECTURE, "version": 2, "edges": []})
     assert caught.value.path == "$.version"
 

@@ -120,7 +120,8 @@ def test_numbers_are_read_up_to_their_limit() -> None:
 def test_nesting_is_read_up_to_its_limit_and_no_deeper() -> None:
     decode_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
     error = refusal(b"[" * (MAX_DEPTH + 1))
-    assert error.reason == f"nested deeper than {MAX_DEPTH} levels at line 1 column {MAX_DEPTH + 1}"
+    place = f"line 1 column {MAX_DEPTH + 1}"
+    assert error.reason == f"is nested deeper than {MAX_DEPTH} levels at {place}"
 
 
 def test_brackets_inside_strings_are_not_nesting() -> None:
@@ -129,7 +130,7 @@ def test_brackets_inside_strings_are_not_nesting() -> None:
 
 
 def test_size_is_limited() -> None:
-    assert refusal(b" " * (MAX_BYTES + 1)).reason == "larger than 4 MiB"
+    assert refusal(b" " * (MAX_BYTES + 1)).reason == "is larger than 4 MiB"
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_an_adapter_is_trained_by_a_reward_model_and_then_resumed(
     assert record_of(again)["before"] == result["after"]
     assert main(command(tmp_path, Path(made))) == 2
     assert main([*command(again, Path(made), **changes | {"lora": {"rank": 2}}), "--resume"]) == 2
-    assert "holds another training" in capsys.readouterr().err
+    assert "contains another training" in capsys.readouterr().err
 
 
 def test_an_error_of_the_chat_template_is_reported(
@@ -143,7 +143,7 @@ def test_a_custom_function_computes_rewards(tmp_path: Path, base: Path) -> None:
             spec, card, tmp_path, tmp_path, CPU, lambda task, texts, wrong=wrong: wrong
         )
         folder = TrainingFolder(tmp_path / f"out{len(wrong)}", {}, resume=False)
-        with pytest.raises(ScoringError, match="one finite number for each"):
+        with pytest.raises(ScoringError, match="one finite number per reply"):
             Reinforcement(spec, prepared, folder, CPU)._rewards(
                 prepared.tasks[:1], [[_reply()] * 3]
             )
@@ -209,17 +209,17 @@ def _reply() -> Any:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"reward": None}, "$.reward: is missing; write"),
+        ({"reward": None}, "$.reward: is missing; set it to"),
         ({"reward": {"score": "number-exat"}}, "did you mean 'number-exact'"),
         ({"reward": {"model": "scripted"}}, "'scripted' is not a reward model"),
         ({"reward": {"scorer": "x"}}, "'score', 'model'"),
         ({"data": {"benchmark": "nowhere"}}, "no benchmark 'nowhere'"),
         ({"data": {"path": "none.jsonl"}}, "none.jsonl"),
-        ({"data": {"path": "judge.json"}}, "a line has 'prompt' alone or with"),
+        ({"data": {"path": "judge.json"}}, "a line has 'prompt' (with or without"),
         ({"data": {"path": "bare.jsonl"}, "reward": {"score": "number-exact"}}, "states no number"),
-        ({"prompt": {"template": "ct"}}, "$.prompt: no template 'ct' for a generator"),
+        ({"prompt": {"template": "ct"}}, "$.prompt: there is no template 'ct' for a generator"),
         ({"held_out": 12}, "no question is left to learn"),
-        ({"max_tokens": 90}, "do not fit 97 tokens with a reply of 90"),
+        ({"max_tokens": 90}, "do not fit in 97 tokens with a reply of 90 tokens"),
         ({"lora": {"rank": 4, "dropout": 0.1}}, "'lora.dropout' must be 0"),
         ({"group": 1}, "$.group"),
         ({"gamma": 1}, "gamma"),

@@ -159,9 +159,9 @@ def test_preferences_without_a_pair_are_rejected() -> None:
 @pytest.mark.parametrize(
     ("correct", "questions", "reason"),
     [
-        ((True, True), "ab", "all replies to learn from are right"),
+        ((True, True), "ab", "all replies in the training data are right"),
         ((False, False), "ab", "are wrong; a reward model needs both"),
-        ((True, False), "aa", "needs replies to at least two questions"),
+        ((True, False), "aa", "must learn from replies to at least two questions"),
     ],
 )
 def test_replies_without_contrast_are_rejected(

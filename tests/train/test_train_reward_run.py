@@ -58,7 +58,7 @@ def test_judged_replies_can_train_a_preference_head(
 ) -> None:
     more = {"lora": LORA} if lora else {}
     assert main(config(tmp_path, base, judged(), goal="preference", **more)) == 0
-    assert "as probabilities" not in capsys.readouterr().err
+    assert "as probabilities" not in capsys.readouterr().out
     record = record_of(tmp_path)
     assert (record["pairs"], record["replies"]) == (80, 160)
     assert record["after"]["within_questions"] > 0.9
@@ -123,7 +123,7 @@ def test_a_training_is_not_resumed_with_other_replies(
         assert main(command) == 130
     write_lines(tmp_path / "data.jsonl", others)
     assert main([*command, "--resume"]) == 2
-    assert "began with other data" in capsys.readouterr().err
+    assert "was started with other data" in capsys.readouterr().err
     write_lines(tmp_path / "data.jsonl", judged())
     assert main([*command, "--resume"]) == 0
 
@@ -271,7 +271,7 @@ def test_an_adapter_is_trained_in_bf16_with_checkpointed_layers(
     ("count", "more", "reason"),
     [
         (2, {}, "replies to 2 questions, of which 1 are held out"),
-        (3, {"lora": LORA}, "replies to 3 questions, of which 1 are held out, 1 set aside"),
+        (3, {"lora": LORA}, "replies to 3 questions, of which 1 are held out and 1 are set aside"),
     ],
 )
 def test_an_error_about_too_few_questions_counts_those_held_out(
@@ -297,9 +297,9 @@ def test_the_odds_of_a_reward_are_those_of_its_logit(logit: float) -> None:
         ({"penalties": [0]}, "penalties"),
         ({"data": {"path": "none.jsonl"}}, "none.jsonl: no such file"),
         ({"data": {"benchmark": "smoke"}}, "architecture"),
-        ({"lora": LORA | {"targets": ["nothing"]}}, "no linear layer is called 'nothing'"),
-        ({"lora": LORA | {"context": 8}}, "no reply fits 8 tokens"),
-        ({"lora": LORA | {"targets": ["q_proj", "lm_head"]}}, "'lm_head' would learn nothing"),
+        ({"lora": LORA | {"targets": ["nothing"]}}, "has no linear layer 'nothing'"),
+        ({"lora": LORA | {"context": 8}}, "no reply or pair of replies fits in 8 tokens"),
+        ({"lora": LORA | {"targets": ["q_proj", "lm_head"]}}, "must not contain 'lm_head'"),
     ],
 )
 def test_an_invalid_configuration_is_rejected_with_a_reason(

@@ -38,9 +38,9 @@ def test_prompts_and_messages_become_dialogues(tmp_path: Path) -> None:
     [
         ({"prompt": "p"}, r"data\.jsonl:2: has the keys prompt;"),
         ({"prompt": "p", "completion": 3}, r"data\.jsonl:2: \$\.completion: is 3, not a text"),
-        ({"messages": []}, r"\$\.messages: no message"),
+        ({"messages": []}, r"\$\.messages: is empty"),
         ({"messages": [{"role": "bot", "content": "x"}]}, r"\$\.messages\[0\]\.role: is .bot."),
-        ({"messages": [{"role": "assistant", "content": "x"}]}, "is the assistant's; a message of"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, "is from the assistant; the first"),
         ([1], "every line of JSON Lines must be one object"),
     ],
 )

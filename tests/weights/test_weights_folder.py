@@ -94,7 +94,7 @@ def test_a_folder_that_changed_is_checked_again(
         case "added":
             (folder / "new.safetensors").write_bytes(b"x")
     assert weights.find(source, tmp_path) is None
-    with pytest.raises(ModelError, match=f"wrong digest: expected {DIGEST}"):
+    with pytest.raises(ModelError, match=f"wrong SHA-256: expected {DIGEST}"):
         weights.pull(source, tmp_path)
 
 

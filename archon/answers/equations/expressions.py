@@ -1,4 +1,4 @@
-"""Arithmetic expressions: trees, exact values in each reading, and rendering as text."""
+"""Arithmetic expressions as trees: evaluation to exact values, and conversion to text."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from archon.answers.equations.vocabulary import FACTORS, SCALES
 
 MAX_EXPONENT = 64
 MAX_BITS = 1024
-"""Upper bound on the bits of a numerator or denominator."""
+"""Maximum number of bits of a numerator or denominator."""
 
 
 class TooLargeError(ArithmeticError):
-    """A value exceeds the bounds. Callers outside this package never see it."""
+    """A value has too many digits. This error is caught within the package."""
 
 
 class Reading(Enum):
     """Interpretation of units and percent signs.
 
-    - ``plain``: units are ignored, ``%`` is a hundredth.
-    - ``units``: numbers are converted to the smallest unit: 2 hours are 7200 seconds.
-    - ``percent_of``: an added or subtracted percentage applies to the other operand.
+    - ``plain``: units are ignored, and ``20%`` is 0.2.
+    - ``units``: numbers are converted to the smallest unit, so that 2 hours are 7200 seconds.
+    - ``percent_of``: an added or subtracted percentage refers to the other operand.
     """
 
     PLAIN = "plain"
@@ -33,9 +33,11 @@ class Reading(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A literal with ``decimals`` digits after its point and ``unit``, the first word after it.
+    """A number literal.
 
-    ``factor`` is the size of its unit; for a rate, the quotient of two sizes.
+    ``decimals`` is the number of digits after its decimal point, and ``unit`` the first word after
+    it. ``factor`` is the size of the unit in the smallest unit of its dimension; for a rate such as
+    miles per hour, it is the quotient of two sizes.
     """
 
     value: Fraction
@@ -53,7 +55,7 @@ class Negative:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """``operator`` is one of ``+ - * / ^`` and ``of``, which multiplies."""
+    """A binary operation. ``operator`` is one of ``+ - * / ^`` or ``of``, which multiplies."""
 
     operator: str
     left: Node
@@ -66,11 +68,16 @@ Node = Number | Negative | Operation
 def evaluate(
     node: Node, reading: Reading, exact: Mapping[Fraction, Fraction] | None = None
 ) -> Fraction:
-    """Return the exact value of an expression; ``exact`` maps rounded values to exact ones.
+    """Return the exact value of an expression.
+
+    ``exact`` maps rounded results of earlier statements to exact values, which replace them.
 
     Raises
     ------
-    ZeroDivisionError, TooLargeError
+    ZeroDivisionError
+        The expression divides by zero.
+    TooLargeError
+        A value has too many digits.
     """
     if isinstance(node, Number):
         value = exact.get(node.value, node.value) if exact else node.value
@@ -106,7 +113,7 @@ def _bounded(value: Fraction) -> Fraction:
 
 
 def numbers_of(node: Node) -> Iterator[Number]:
-    """Yield the literals of an expression from left to right."""
+    """Yield the number literals of an expression, from left to right."""
     if isinstance(node, Number):
         yield node
     elif isinstance(node, Negative):
@@ -124,7 +131,7 @@ def leading(node: Node) -> Node:
 
 
 def literal(node: Node) -> Number | None:
-    """Return the literal in an expression that is only a literal, with or without a sign."""
+    """Return the number if an expression is only a number, with or without a sign; else None."""
     if isinstance(node, Negative):
         node = node.operand
     return node if isinstance(node, Number) else None
@@ -142,12 +149,12 @@ def is_percentage(node: Node) -> bool:
 
 
 def has_size(number: Number) -> bool:
-    """Return True if a number has a unit of known size."""
+    """Return True if a number has a unit whose size is known."""
     return number.factor != 1 or number.unit in FACTORS
 
 
 def mixes_units(node: Node) -> bool:
-    """Return True if an expression adds or subtracts literals in units of different size."""
+    """Return True if an expression adds or subtracts numbers with units of different sizes."""
     if isinstance(node, Number):
         return False
     if isinstance(node, Negative):
@@ -160,7 +167,10 @@ def mixes_units(node: Node) -> bool:
 
 
 def last_place(node: Node) -> Fraction | None:
-    """Return one unit of the last digit of a literal or of ``1.5 * 10^3``, else None."""
+    """Return the value of one unit of the last digit: 0.1 for ``2.5``, 100 for ``1.5 * 10^3``.
+
+    Return None if the expression is not such a number.
+    """
     if isinstance(node, Operation) and node.operator == "*" and isinstance(node.right, Operation):
         place, power = last_place(node.left), node.right
         base = literal(power.left)
@@ -178,7 +188,7 @@ _MAX_RENDERED = 120
 
 
 def render(node: Node) -> str:
-    """Return an expression as plain text with known units only, shortened if it is very long."""
+    """Return an expression as text, without unknown units, and shortened if it is very long."""
     text = _render(node, 0)
     return text if len(text) <= _MAX_RENDERED else f"{text[:_MAX_RENDERED]}…"
 
@@ -197,13 +207,13 @@ def _render(node: Node, context: int) -> str:
 
 
 def render_unit(number: Number) -> str:
-    """Return a space and the unit of a literal if it is a known one, else ""."""
+    """Return a space and the unit of a number, or "" if the unit is unknown."""
     known = number.unit in FACTORS or number.unit in SCALES
     return f" {number.unit}" if known else ""
 
 
 def render_value(value: Fraction) -> str:
-    """Return a value as a decimal; ``≈`` marks one that was rounded to six decimals.
+    """Return a value as a decimal number after ``=`` or, if it is rounded to six decimals, ``≈``.
 
     >>> render_value(Fraction(5, 2)), render_value(Fraction(10, 3))
     ('= 2.5', '≈ 3.333333')

@@ -1,6 +1,6 @@
-r"""Length-preserving normalization: one spelling for each sign, LaTeX replaced by blanks.
+r"""Normalization of a text with equations, which keeps its length.
 
-Positions in the result are positions in the original text.
+Positions in the result are therefore valid in the original text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from archon.answers.characters import FULL_WIDTH, HYPHENS, OPAQUE
 
 FRACTION = "\ue000"
-"""Placeholder for LaTeX's fraction command; its two groups follow."""
+"""Placeholder for LaTeX's command ``\\frac``. The two groups after it stay."""
 
 _SIGNS = {
     **FULL_WIDTH,
@@ -61,7 +61,7 @@ _EMPHASIS = re.compile(
 
 
 def flatten(text: str) -> str:
-    r"""Give each sign one spelling and blank out LaTeX; the length does not change.
+    r"""Convert signs to one spelling, and replace LaTeX by signs and blanks of the same length.
 
     >>> flatten("4 \\times 2 = 8\\text{ km}")
     '4 *      2 = 8       km '

@@ -1,4 +1,4 @@
-"""Lexer: the words, numbers and signs of a normalized text, with their positions."""
+"""Lexer, which splits a normalized text into words, numbers and signs."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from archon.answers.equations.in_place import FRACTION
 from archon.answers.equations.vocabulary import OPERATORS
 
 MAX_DIGITS = 60
-"""Numbers with more characters are not read."""
+"""Maximum characters of a number; longer ones become ``opaque`` tokens."""
 PARAGRAPH = "\n\n"
-"""The text of a ``newline`` token that includes empty lines."""
+"""The text of a ``newline`` token at an empty line."""
 
 
 class Token(NamedTuple):
-    """A piece of the text.
+    """A token of the text.
 
-    ``glued``: no white space precedes it. ``money``: a currency precedes it. Kinds: ``number``,
-    ``word``, ``operator``, ``relation``, ``open``, ``close``, ``percent``, ``power`` (a
-    superscript), ``fraction``, ``newline``, ``stop`` (ends a clause), ``opaque`` (its neighbours
-    are not read) and ``end``.
+    ``glued`` is True if no white space precedes it, and ``money`` if a currency does. The kinds are
+    ``number``, ``word``, ``operator``, ``relation``, ``open``, ``close``, ``percent``, ``power``
+    (``^`` or a superscript), ``fraction``, ``newline``, ``stop`` (a sign that ends a clause),
+    ``opaque`` (cannot be parsed, like the numbers next to it) and ``end``.
     """
 
     kind: str
@@ -34,7 +34,7 @@ class Token(NamedTuple):
 
 
 END = Token("end", "", -1, -1)
-"""The token at every position outside the text."""
+"""The token that is returned for positions before the first or after the last one."""
 _ATTACHED = (
     "kg|km|cm|mm|mg|ml|mL|lb|lbs|oz|ft|hr|hrs|min|mins|sec|mph|am|pm|AM|PM|st|nd|rd|th|k|cents"
 )
@@ -73,7 +73,7 @@ _SUPERSCRIPTS = {"²": "2", "³": "3"}
 
 
 def tokens_of(text: str) -> Iterator[Token]:
-    """Yield the tokens of a normalized text, without white space and markup."""
+    """Yield the tokens of a normalized text; white space, backticks and currencies have none."""
     last_end, money_end, money_glued = 0, -1, False
     for match in _TOKEN.finditer(text):
         kind, piece = match.lastgroup or "other", match.group()
@@ -90,7 +90,7 @@ def tokens_of(text: str) -> Iterator[Token]:
 
 
 def _read(kind: str, piece: str) -> tuple[str, str]:
-    """Return the kind and the normalized text of a token."""
+    """Return the kind and the normalized text of a token, given what the pattern matched."""
     if kind == "number":
         readable = len(piece) <= MAX_DIGITS and not _LEADING_ZERO.match(piece)
         return ("number" if readable else "opaque"), piece

@@ -1,9 +1,9 @@
-"""Recursive-descent parser for arithmetic expressions; units between operands are skipped.
+"""Recursive-descent parser for arithmetic expressions, which skips units between operands.
 
-The grammar, from the lowest precedence: sums, products (including ``of``), signs, powers and
-adjacent factors, operands. An operand is a literal with its unit, a group, a LaTeX fraction, or
-words such as ``half of 30``. Every group is parsed at most once, so parsing is linear in the
-tokens.
+The levels of the grammar, from the lowest precedence, are sums, products (including ``of``), signs,
+powers and adjacent factors, and operands. An operand is a number with its unit, a group in
+parentheses, a LaTeX fraction, or words such as ``half of 30``. Every group is parsed at most once,
+so the time is linear in the number of tokens.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from archon.answers.equations.vocabulary import (
 MAX_OPERANDS = 100
 MAX_DEPTH = 20
 _EXACT = 99
-"""Decimals of a literal written as a fraction, which is never rounded."""
+"""``decimals`` of a number that is written as a fraction: no exact value is rounded to it."""
 _MAX_UNIT_WORDS = 8
 _MAX_NESTED_WORDS = 4
 _GROUPING = re.compile(r"\{,\}|\\[,!;]|[,\u00a0\u2009\u202f]")
@@ -58,10 +58,10 @@ _SQUARES = {"squared": 2, "cubed": 3}
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A tree and its tokens ``start`` to ``end``, units included.
+    """A parsed expression, which has the tokens from ``start`` up to ``end``, including units.
 
-    ``doubtful``: the text may mean something else. ``cut``: the expression continues with
-    unreadable tokens.
+    ``doubtful`` is True if the text may mean something else. ``cut`` is True if the expression
+    continues with tokens that cannot be parsed.
     """
 
     node: Node
@@ -72,7 +72,7 @@ class Expression:
 
 
 class Parser:
-    """Parser of the expressions in the tokens of one text."""
+    """Parser of arithmetic expressions in the tokens of one text."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
@@ -87,7 +87,7 @@ class Parser:
         self._groups: dict[int, tuple[Node, bool] | None] = {}
 
     def expression(self, start: int) -> Expression | None:
-        """Return the longest expression that begins with the token ``start``, or None."""
+        """Return the longest expression that begins at the token ``start``, or None."""
         self._position, self._doubtful, self._operands, self._depth = start, False, 0, 0
         node = self._sum()
         if node is None:
@@ -100,7 +100,10 @@ class Parser:
         return self._tokens[position] if position < len(self._tokens) else END
 
     def _word(self, ahead: int = 0) -> str:
-        """Return the word at a position, in lower case; "" if the token is not a word."""
+        """Return a token's text, in lower case, if it is a word; else "".
+
+        ``ahead`` is the token's distance from the current one.
+        """
         token = self._peek(ahead)
         return token.text if token.kind == "word" else ""
 
@@ -131,7 +134,7 @@ class Parser:
         return left
 
     def _operator(self, wanted: str, left: Node) -> str | None:
-        """Consume the operator at the current token."""
+        """Consume an operator, which may be a word such as ``of``; return it, or None."""
         token = self._peek()
         if token.kind == "operator" and token.text in wanted:
             self._position += 1
@@ -148,7 +151,7 @@ class Parser:
         return None
 
     def _skip(self, words: frozenset[str], most: int) -> None:
-        """Skip up to ``most`` of these words."""
+        """Skip up to ``most`` tokens that are among ``words``."""
         for _ in range(most):
             if self._word() not in words:
                 return
@@ -157,7 +160,7 @@ class Parser:
     # -------------------------------------------------------------- signs, powers and groups
 
     def _signed(self) -> Node | None:
-        """Parse an operand with its signs."""
+        """Parse an operand with up to four signs before it."""
         negative = False
         for _ in range(4):
             token = self._peek()
@@ -212,9 +215,9 @@ class Parser:
         return Negative(number_of(token)) if negative else number_of(token)
 
     def _adjacent_factor(self) -> Node | None:
-        """Parse a group that multiplies the operand before it: ``2(3 + 4)``, not ``12 (3 boxes)``.
+        """Parse a group that multiplies the operand before it, such as ``2(3 + 4)``.
 
-        Return None if the group is a remark.
+        Return None for a remark in parentheses, such as ``12 (3 boxes)``.
         """
         opening = self._tokens[self._position]
         closer = self._closers.get(self._position)
@@ -230,7 +233,7 @@ class Parser:
         return node
 
     def _group(self) -> Node | None:
-        """Parse the expression between the current parenthesis and its closing one."""
+        """Parse the expression in parentheses that begins at the current token."""
         start = self._position
         closer = self._closers.get(start)
         if closer is None or self._depth >= MAX_DEPTH:
@@ -253,7 +256,7 @@ class Parser:
         return group[0]
 
     def _is_remark(self) -> bool:
-        """Return True if the group at the current token has only words."""
+        """Return True if the parentheses that open at the current token contain only words."""
         closer = self._closers.get(self._position)
         if closer is None or not 1 < closer - self._position <= 16:
             return False
@@ -261,7 +264,10 @@ class Parser:
         return all(token.kind in ("word", "stop") for token in inside)
 
     def _is_cut(self) -> bool:
-        """Return True if the next token belongs to the expression but was not parsed."""
+        """Return True if the expression continues with the next token, which was not parsed.
+
+        Also set ``_doubtful`` if the next token may belong to the expression.
+        """
         token, following = self._peek(), self._peek(1)
         if token.kind == "operator":
             if token.end - token.start > 1:
@@ -280,12 +286,12 @@ class Parser:
         )
 
     def _follows_number(self) -> bool:
-        """Return True if at most a unit separates two numbers: ``1 hour 30``."""
+        """Return True if at most a unit is between two numbers, as in ``1 hour 30``."""
         first, before = self._tokens[self._position - 2], self._tokens[self._position - 1]
         return before.kind != "word" or (first.kind != "word" and before.text not in PREPOSITIONS)
 
     def begins_operand(self, start: int) -> bool:
-        """Return True if the token ``start`` may begin an operand."""
+        """Return True if an operand can begin at the token ``start``."""
         self._position = start
         if self._peek().kind in ("number", "open", "fraction"):
             return True
@@ -298,7 +304,7 @@ class Parser:
         )
 
     def _operand(self) -> Node | None:
-        """Parse the operand at the current token, without its unit."""
+        """Parse the operand that begins at the current token, without its unit."""
         token = self._peek()
         if token.kind == "number":
             return self._number()
@@ -323,7 +329,7 @@ class Parser:
         return number
 
     def _mixed(self, first: Token, whole: Number) -> Number | None:
-        """Parse ``2 1/2``, ``2½`` or LaTeX's ``2\\frac{1}{2}`` as one number."""
+        """Parse a mixed number such as ``2 1/2``, ``2½`` or LaTeX's ``2\\frac{1}{2}``, or None."""
         if not first.text.isdecimal():
             return None
         part: Number | None = None
@@ -362,7 +368,7 @@ class Parser:
         return Operation("/", above, below) if above is not None and below is not None else None
 
     def _in_words(self) -> Node | None:
-        """Parse ``half of 30``, ``twice 6``, ``two-thirds of 12``, ``the sum of 3 and 4``."""
+        """Parse an expression in words, such as ``half of 30`` or ``the sum of 3 and 4``."""
         if self._word_depth >= _MAX_NESTED_WORDS:
             return None
         self._word_depth += 1
@@ -420,7 +426,10 @@ class Parser:
         return Operation(operator, first, second)
 
     def _with_unit(self, node: Node) -> Node:
-        """Skip the unit after an operand; a literal keeps the unit's first word and its size."""
+        """Skip the unit after an operand; return the operand.
+
+        If it is a number, it gets the first word of the unit and the unit's size.
+        """
         number = node if isinstance(node, Number) else None
         factor, unit = number.factor if number else Fraction(1), ""
         sized, divides, after_word = factor != 1, False, False
@@ -463,7 +472,7 @@ class Parser:
         )
 
     def _is_of_kind(self, number: Number | None) -> bool:
-        """Return True if "of" names the things: ``2 pairs of shoes``, not ``20% of them``."""
+        """Return True if "of" is part of a unit, as in ``2 pairs of shoes``, not a product."""
         following = self._word(1)
         counts = number is None or (number.value >= 1 and not number.percent)
         names_things = bool(following) and following not in ENDS_UNIT | AFTER_OF
@@ -471,7 +480,10 @@ class Parser:
 
 
 def _is_share(node: Node) -> bool:
-    """Return True if "of" multiplies: after a percentage, a fraction or a decimal below one."""
+    """Return True if "of" after this expression multiplies.
+
+    It does so after a percentage, a fraction, or a decimal below one.
+    """
     if is_percentage(node):
         return True
     if isinstance(node, Number):
@@ -488,7 +500,10 @@ def _is_share(node: Node) -> bool:
 
 
 def _is_scaled_quotient(left: Node, right: Node) -> bool:
-    """Return True if a power of ten follows a quotient: ``6 * 10^3 / 2 * 10^2`` means 30."""
+    """Return True for a quotient times a power of ten, such as ``6 * 10^3 / 2 * 10^2``.
+
+    Such a text usually means (6 · 10³) / (2 · 10²), so its value is doubtful.
+    """
     quotient = isinstance(left, Operation) and left.operator == "/"
     power = right if isinstance(right, Operation) and right.operator == "^" else None
     base = literal(power.left) if power else None
@@ -496,7 +511,10 @@ def _is_scaled_quotient(left: Node, right: Node) -> bool:
 
 
 def _closers(tokens: Sequence[Token]) -> dict[int, int]:
-    """Map each opening parenthesis to its closing one, within a line and before a relation."""
+    """Return position of an opening parenthesis → position of its closing one.
+
+    Both must be on one line, with no relation (``=``) between them.
+    """
     closers: dict[int, int] = {}
     open_ones: list[int] = []
     for position, token in enumerate(tokens):
@@ -510,7 +528,7 @@ def _closers(tokens: Sequence[Token]) -> dict[int, int]:
 
 
 def number_of(token: Token) -> Number:
-    """Return the number of a token."""
+    """Convert a token of the kind ``number`` to a number."""
     text = _GROUPING.sub("", token.text)
     if not text[-1].isdecimal():
         value = Fraction(unicodedata.normalize("NFKC", text).replace("\u2044", "/"))
@@ -522,7 +540,7 @@ def number_of(token: Token) -> Number:
 
 
 def _proper(node: Node | None) -> Number | None:
-    """Return a proper fraction of integers as a literal; None for anything else."""
+    """Return a fraction of integers below one as a single number; None for anything else."""
     if not isinstance(node, Operation) or node.operator != "/":
         return None
     over, under = node.left, node.right
@@ -534,7 +552,7 @@ def _proper(node: Node | None) -> Number | None:
 
 
 def _has_unwritten_meaning(word: str, number: Number | None) -> bool:
-    """Return True if a word in a number's unit changes the number's meaning without a sign."""
+    """Return True if a word in a number's unit changes its meaning, like "am" or "20% off"."""
     if word in CHANGES:
         return number is not None and number.percent
     return word in UNWRITTEN_MEANING or (len(word) == 1 and word != "a")

@@ -1,4 +1,4 @@
-"""Relations between expressions: the links stated in a text, and the certainty of each."""
+"""Search for links: pairs of expressions that an equals sign or a verb like "is" joins."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _REMAINDER = re.compile(r"r[0-9]*")
 
 
 class Trust(IntEnum):
-    """Certainty that an expression begins where the parser began it."""
+    """Certainty that an expression begins where the parser began, and not earlier."""
 
     NONE = 0
     DOUBTFUL = 1
@@ -43,11 +43,14 @@ class Trust(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Two expressions with a relation between them: one link of a chain.
+    """One link of a chain ``a = b = c``: two expressions with a relation between them.
 
-    ``other_left``: the left side if a leading dash is not a minus sign. ``continues``: another
-    relation follows. ``has_remainder``: a remainder is named after the link. ``is_range``: the left
-    side may be a range such as ``3-5``.
+    - ``doubtful``: the text may mean something else.
+    - ``approximate``: the relation is approximate, such as ``≈`` or "is about".
+    - ``continues``: another relation follows the right side.
+    - ``has_remainder``: the text names a remainder after the link.
+    - ``is_range``: the left side may be a range such as ``3-5``.
+    - ``other_left``: the left side without its leading dash, if this may not be a minus sign.
     """
 
     left: Expression
@@ -68,7 +71,7 @@ class _Relation:
 
 
 class LinkFinder:
-    """Finder of the links in the tokens of one text."""
+    """Search for the links in the tokens of one text."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
@@ -96,7 +99,7 @@ class LinkFinder:
         )  # fmt: skip
 
     def _chain(self, left: Expression) -> Generator[Link, None, int]:
-        """Yield the links of the chain that begins with an expression; return the chain's end."""
+        """Yield the links of a chain whose first expression is ``left``; return the chain's end."""
         trust, in_chain = self._trust(left.start), False
         while True:
             relation = self._relation(left.end, left.node)
@@ -114,7 +117,7 @@ class LinkFinder:
     # --------------------------------------------------------------------------- relations
 
     def _relation(self, position: int, left: Node) -> _Relation | None:
-        """Return the relation at a position, with the words that belong to it."""
+        """Return the relation at a position after ``left``, with words like "about", or None."""
         if self._at(position).text == "\n" and self._at(position + 1).kind == "relation":
             position += 1
         token = self._at(position)
@@ -173,7 +176,7 @@ class LinkFinder:
         )
 
     def _has_loose_verb(self, left: Expression, right: Expression) -> bool:
-        """Return True if the verb's subject may be more than the expression before it."""
+        """Return True if the verb may have another subject or object than the two expressions."""
         if self._at(left.start - 1).text in OF_WHAT or self._at(right.end).kind not in (
             "end", "newline", "stop", "close", "relation",
         ):  # fmt: skip
@@ -182,9 +185,9 @@ class LinkFinder:
         return any(t.kind == "operator" and t.text in "-/" and t.glued for t in tokens)
 
     def _is_qualified(self, end: int, result: Number | None) -> bool:
-        """Return True if the next words may change or deny a result: ``6 and 3/4``, ``8 is wrong``.
+        """Return True if the words after a result may change or deny it.
 
-        ``end`` is the first position after the result.
+        Examples are ``6 and 3/4`` and ``8 is wrong``. ``end`` is the position after the result.
         """
         first, second, third = (self._at(end + ahead) for ahead in range(3))
         if first.text == "?" or (first.text in IS and second.text in DENIALS):
@@ -202,7 +205,7 @@ class LinkFinder:
         return False
 
     def _is_range(self, left: Expression) -> bool:
-        """Return True for a number, a dash without spaces, and a greater number."""
+        """Return True for an expression such as ``3-5``, in which the second number is greater."""
         tokens = self._tokens[left.start : left.start + 3]
         return (
             isinstance(left.node, Operation)
@@ -216,7 +219,7 @@ class LinkFinder:
     # ------------------------------------------------------------------ preceding tokens
 
     def _trust(self, start: int) -> Trust:
-        """Judge by the preceding tokens whether an expression that begins here is complete."""
+        """Judge from the preceding tokens whether an expression really begins at ``start``."""
         before, token = self._at(start - 1), self._at(start)
         if before.kind in ("end", "newline", "relation"):
             return Trust.CLEAN
@@ -236,7 +239,7 @@ class LinkFinder:
         return Trust.NONE if token.glued else self._trust_after_words(start)
 
     def _trust_inside(self, opening: int) -> Trust:
-        """Judge an expression after a parenthesis that is unclosed or contains a statement."""
+        """Judge an expression after an opening parenthesis that it does not close."""
         before = self._at(opening - 1)
         if before.kind in ("end", "newline", "relation", "stop"):
             return Trust.CLEAN
@@ -269,14 +272,14 @@ class LinkFinder:
         return Trust.CLEAN
 
     def _changes_meaning(self, position: int) -> bool:
-        """Return True if a word may change or deny the expression after it."""
+        """Return True if the word at a position may change or deny the expression after it."""
         word, following = self._at(position).text, self._at(position + 1).text
         if word in ARITHMETIC_OF:
             return following in ("of", "between")
         return word in ARITHMETIC or word in DENIALS or (word == "not" and following not in IS)
 
     def _is_dash(self, position: int) -> bool:
-        """Return True for a minus sign with white space after it."""
+        """Return True for a dash with white space after it."""
         return self._at(position).text == "-" and not self._at(position + 1).glued
 
     def _is_bullet(self, position: int) -> bool:
@@ -284,13 +287,13 @@ class LinkFinder:
         return is_first and not self._at(position + 1).glued
 
     def _is_item(self, closing: int) -> bool:
-        """Return True if a parenthesis closes the number of an item: ``1)`` or ``(1)``."""
+        """Return True if a parenthesis closes the number of a list item: ``1)`` or ``(1)``."""
         first = closing - 1 - (self._at(closing - 2).kind == "open")
         is_short = closing > 0 and len(self._at(closing - 1).text) <= 2
         return is_short and self._at(first - 1).kind in ("end", "newline")
 
     def _without_dash(self, left: Expression) -> Node | None:
-        """Return the left side without its leading dash, if that may not be a minus sign."""
+        """Return the left side without a leading dash that may not be a minus sign, or None."""
         if not self._is_dash(left.start):
             return None
         other = self._parser.expression(left.start + 1)
@@ -305,7 +308,7 @@ def _singular(unit: str) -> str:
 
 
 def _converts(left: Node, result: Number | None) -> bool:
-    """Return True if a fraction is converted to another unit: ``3/4 cup = 12 spoons``."""
+    """Return True if a link converts a fraction to another unit, as ``3/4 cup = 12 spoons``."""
     if result is None or not isinstance(left, Operation) or left.operator != "/":
         return False
     over, under = left.left, left.right

@@ -1,4 +1,4 @@
-"""Verdict on two sides of a statement: readings of units and signs, and rules of rounding."""
+"""Verdict on a statement: comparison of its two sides, with units, percentages and rounding."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ from archon.answers.equations.expressions import (
 Verdict = Literal["right", "rounded", "wrong"]
 
 _NOISE = Fraction(1, 10**12)
-"""Relative floating-point error: 0.1 + 0.2 = 0.30000000000000004."""
+"""Relative error that is accepted as floating-point noise, as in 0.30000000000000004."""
 _NEAR = Fraction(1, 50)
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict with the values of both sides; a value is None after a division by zero.
+    """A verdict, and the values of both sides; the value of a side that divides by zero is None.
 
-    Values are plain. If the left side adds different units, its value is in the unit of the right.
+    Units are ignored in the values. If the left side adds different units, its value is in the unit
+    of the right side.
     """
 
     verdict: Verdict
@@ -48,10 +49,19 @@ def judge(
     with_remainder: bool = False,
     exact: Mapping[Fraction, Fraction] | None = None,
 ) -> Judgement | None:
-    """Judge ``left = right``; None if a side is too large, or the sides too close to be wrong.
+    """Judge the statement ``left = right``.
 
-    ``with_remainder``: the text names a remainder, so the quotient is rounded down. ``exact`` maps
-    rounded results to their exact values.
+    Return None if a side is too large to evaluate, or if the sides differ only slightly and the
+    right one has decimals that may have been rounded.
+
+    Parameters
+    ----------
+    approximate
+        The text says ``≈`` or "about".
+    with_remainder
+        The text names a remainder, so a quotient is rounded down.
+    exact
+        Rounded results of earlier statements → their exact values.
     """
     try:
         value = _value(left)
@@ -87,7 +97,7 @@ def _value(node: Node) -> Fraction | None:
 
 
 def _converted(left: Node, right: Node) -> Fraction:
-    """Return the left value in the unit of the right side, else in the left side's last unit."""
+    """Return the left value in the unit of the right side or, without one, in its own last unit."""
     result = literal(right)
     if result is None or not has_size(result):
         *_, result = numbers_of(left)
@@ -97,7 +107,10 @@ def _converted(left: Node, right: Node) -> Fraction:
 def _readings(
     left: Node, right: Node, exact: Mapping[Fraction, Fraction]
 ) -> Iterator[tuple[Fraction, Fraction, Fraction | None]]:
-    """Yield both values and one unit of the last digit on the right, for each reading."""
+    """Yield (left value, right value, place) for each interpretation of units and percentages.
+
+    ``place`` is the value of one unit in the last digit of the right side; None forbids rounding.
+    """
     value, stated = evaluate(left, Reading.PLAIN), evaluate(right, Reading.PLAIN)
     place, result = last_place(right), literal(right)
     percent = result is not None and result.percent
@@ -124,9 +137,10 @@ def _readings(
 def _in_units(
     left: Node, right: Node, factors: set[Fraction], place: Fraction | None
 ) -> Iterator[tuple[Fraction, Fraction, Fraction | None]]:
-    """Yield values in the smallest units; a result without a unit may have that of any operand.
+    """Yield the interpretations in which units are converted; the tuples are as in ``_readings``.
 
-    An integer result is not a rounded one here: 91 minutes are not 2 hours.
+    A result without a unit may have the unit of any number on the left. An integer result must be
+    exact: 91 minutes are not 2 hours.
     """
     value = evaluate(left, Reading.UNITS)
     result = literal(right)
@@ -144,10 +158,11 @@ def _in_units(
 
 
 def _rounds_to(value: Fraction, stated: Fraction, place: Fraction) -> bool:
-    """Return True if a value rounds to the stated one, whose last digit has the value ``place``.
+    """Return True if ``value`` rounds to ``stated``, in whose last digit one unit is ``place``.
 
-    Halves go up, away from zero or to the even digit. A value without a finite decimal expansion
-    may also be truncated after the decimal point: 2 / 3 is 0.67 and 0.66.
+    Halves may be rounded up, away from zero, or to an even digit. A value without a finite decimal
+    expansion may also be truncated after the decimal point: for 2 / 3, both 0.67 and 0.66 are
+    accepted.
     """
     distance = abs(value - stated)
     if distance * 2 < place or (place < _NOISE and distance < _NOISE * abs(value)):
@@ -172,7 +187,11 @@ def _has_finite_expansion(value: Fraction) -> bool:
 
 
 def _is_near(value: Fraction, stated: Fraction, place: Fraction) -> bool:
-    """Return True if a value rounds to the nonzero digits, or is within one unit and 10 %."""
+    """Return True if ``value`` is approximately ``stated``.
+
+    It must round to the nonzero digits of ``stated``, or differ by less than one unit of the last
+    of these digits and by at most 10 %.
+    """
     while stated and stated % (place * 10) == 0:
         place *= 10
     distance = abs(value - stated)
@@ -184,5 +203,5 @@ def _is_quotient(node: Node) -> bool:
 
 
 def _is_coarse(node: Node) -> bool:
-    """Return True if an expression computes with decimals that may have been rounded."""
+    """Return True if an expression calculates with decimals that may have been rounded."""
     return literal(node) is None and any(number.decimals > 1 for number in numbers_of(node))

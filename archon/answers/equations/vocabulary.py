@@ -1,4 +1,4 @@
-"""The checker's word lists: relations, operators, units, and words that cause doubt."""
+"""Word lists of the equation checker: relations, operators, units, and words that cause doubt."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ def _words(text: str) -> frozenset[str]:
 
 
 IS = _words("is are equals equal gives give makes make yields becomes leaves was totals")
-"""Verbs that state a result between an expression and a number."""
+"""Verbs that may be used in place of an equals sign."""
 APPROXIMATELY = _words("about approximately roughly around nearly almost approx")
 BEFORE_RESULT = APPROXIMATELY | _words(
     "just only exactly a an the total of to us in at be equal also then now"
 )
-"""Words that may occur between an equals sign and its number."""
+"""Words that may occur between a relation and the number after it."""
 AFTER_OF = _words(
     """the her his their its my our your all those these that total remaining original initial
     same"""
 )
-"""Words that may occur between "20% of" and its number."""
+"""Words that may occur between "20% of" and the number after it."""
 
 OPERATORS = {"plus": "+", "minus": "-", "times": "*"}
 OPERATORS_BY = {"multiplied": "*", "divided": "/"}
-"""Operators that are followed by "by"."""
+"""Words that are operators if "by" follows."""
 AGGREGATES = {"sum": "+", "difference": "-", "product": "*", "quotient": "/"}
-"""Operators in words: "the sum of 3 and 4", "the difference between 9 and 2"."""
+"""Nouns that are operators, as in "the sum of 3 and 4" or "the difference between 9 and 2"."""
 MULTIPLES = {
     "twice": Fraction(2), "double": Fraction(2), "thrice": Fraction(3), "triple": Fraction(3),
     "quadruple": Fraction(4), "half": Fraction(1, 2),
@@ -43,10 +43,10 @@ SHARES = {
     for count, over in COUNTS.items()
     for part, under in PARTS.items()
 }
-"""Hyphenated fractions in words."""
+"""Fractions in words with a hyphen, such as ``two-thirds`` → 2/3."""
 
 REMAINDER = _words("remainder remaining remains remain leftover leftovers left rest")
-"""Words after an integer quotient that show that it is rounded down."""
+"""Words that name a remainder, so that the quotient before them is rounded down."""
 
 ENDS_UNIT = _words(
     """and or so then thus therefore hence because since that this which who if when while but he
@@ -59,32 +59,32 @@ ENDS_UNIT = _words(
 )
 """Words that cannot belong to the unit of a number."""
 CONTINUES = frozenset({"and", "of", "than", "as", "or"})
-"""Words that end a unit, but may connect the next expression to the previous number."""
+"""Words that end a unit, but after which an expression may continue the previous one."""
 ARITHMETIC = _words(
     """half twice double doubled triple tripled thrice quadruple more less fewer than square squared
     cube cubed root ratio plus minus times divided multiplied mod modulo log sin cos tan max min
     sqrt factorial remainder power gcd lcm absolute reciprocal round ceil dozen"""
 )
-"""Words before an expression that may change its meaning."""
+"""Words that may change the meaning of the expression after them."""
 ARITHMETIC_OF = PARTS.keys() | AGGREGATES.keys() | _words("average mean median percent")
-"""Words that may change it if "of" or "between" follows."""
+"""Words that may change the meaning of the next expression if "of" or "between" follows them."""
 AFTER_NUMBER = _words("mod modulo squared cubed divided multiplied choose")
-"""Words directly after a number that change it."""
+"""Words that change the number directly before them."""
 PREPOSITIONS = _words("for in by with at from on after before per until over")
 UNWRITTEN_MEANING = _words("am pm o'clock mod modulo")
 """Words in the unit of a number that change the number's meaning."""
 DENIALS = _words(
     "wrong incorrect incorrectly mistakenly false never if suppose unless instead impossible"
 )
-"""Words around a statement that deny it or make it conditional."""
+"""Words before or after a statement that deny it or make it conditional."""
 LABELS = _words(
     """step day week month year room box problem question case chapter page level part equation
     group plan option team player person class grade round trip house bag number no stage section
     lesson phase item figure table room line bus train q eq"""
 )
-"""A number after one of these is a name."""
+"""Words after which a number is a name, such as ``step 3``, and not a quantity."""
 OF_WHAT = PREPOSITIONS | {"of", "to", "than"}
-"""Words directly before an expression that make it part of a longer subject of the verb."""
+"""Words before an expression that make it part of a longer phrase, which is the verb's subject."""
 
 
 def _table(*dimensions: Mapping[str, int | str]) -> dict[str, Fraction]:
@@ -136,8 +136,8 @@ SCALES = _table(
     {"pair pairs": 2, "dozen dozens": 12, "hundred hundreds": 100, "thousand thousands": 1000}
     | {"k": 1000, "million millions": 10**6, "billion billions": 10**9, "trillion": 10**12},
 )
-"""Words that multiply any unit: 3 million dollars."""
+"""Words that multiply a number with any unit, as in "3 million dollars" → their factor."""
 CHANGES = _words("off more less discount increase decrease extra")
-"""Words in the unit of a percentage that refer to its base."""
+"""Words that change the meaning of the percentage before them, as in "20% off"."""
 PER = _words("per a an each every")
 CURRENCY_FACTOR = Fraction(100)

@@ -1,18 +1,19 @@
-r"""Number literals as people and models write them, and their canonical form.
+r"""Reading of number literals as people and models write them, and their canonical form.
 
-A canonical number is an exact rational as text: ``1000``, ``0.75``, ``-4``, else ``p/q`` in lowest
-terms. Two numbers are equal if and only if their canonical forms are the same string.
+A canonical number is an exact rational number as a string: ``1000``, ``0.75``, ``-4`` or, without a
+finite decimal expansion, ``p/q`` in lowest terms. Two numbers are equal if and only if their
+canonical forms are the same string.
 
-A literal is read completely or not at all: a part of a longer literal, of an expression or of a
-range has no value. ``docs/guides/evaluation.md`` lists the rules.
+A literal is read completely or not at all: a number that is part of a longer literal, of an
+expression or of a range has no value. ``docs/guides/evaluation.md`` lists the rules.
 
-``normalization.py`` gives each sign one spelling, ``notation.py`` reads digits and separators,
-``literals.py`` finds literals, ``context.py`` has the patterns for their context,
-``number_words.py`` reads number words, ``canonical.py`` writes the canonical form.
+``normalization.py`` converts signs to one spelling, ``notation.py`` reads digits and separators,
+``literals.py`` finds literals, ``context.py`` has patterns for the text around them,
+``number_words.py`` reads numbers in words, and ``canonical.py`` computes the canonical form.
 
-All functions run in time linear in the text: backtracking, powers of ten and the digits of an
-integer are bounded. Patterns that search a whole text begin with a small set of characters, which
-``re`` finds quickly.
+All functions run in time linear in the length of the text, because backtracking, powers of ten and
+the digits of an integer are limited. Patterns that search a whole text begin with a small set of
+characters, for which ``re`` is fast.
 """
 
 from archon.answers.numerals.literals import (

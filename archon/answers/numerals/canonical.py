@@ -1,17 +1,17 @@
-"""The canonical form of exact rationals, computed on strings of digits."""
+"""Canonical form of exact rational numbers, computed with strings of digits."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
 MAX_EXPONENT = 1000
-"""Literals with a greater power of ten are not read."""
+"""Maximum power of ten of a literal; a literal with a greater one has no value."""
 MAX_FRACTION_CHARS = 400
-"""Fractions with a longer numerator or denominator are not read."""
+"""Maximum characters of a numerator or denominator; a longer fraction has no value."""
 
 
 def shifted(decimal: str, exponent: int = 0) -> str:
-    """Return the canonical form of decimal × 10^exponent, for a decimal such as ``007.50``.
+    """Return the canonical form of a decimal number, such as ``007.50``, times 10^``exponent``.
 
     >>> shifted("007.50"), shifted("1.2", 6)
     ('7.5', '1200000')
@@ -33,16 +33,17 @@ def _placed(digits: str, exponent: int) -> str:
 
 
 def power_of_ten(text: str) -> int | None:
-    """Return the exponent written as ``text``, or None if it is out of bounds."""
+    """Convert an exponent to an integer; None if its size exceeds ``MAX_EXPONENT``."""
     if len(text.lstrip("+-0")) > 4 or abs(int(text)) > MAX_EXPONENT:
         return None
     return int(text)
 
 
 def quotient(whole: str | None, over: str, under: str) -> str | None:
-    """Return the canonical form of ``whole over/under``.
+    """Return the canonical form of ``over/under``, or of the mixed number ``whole over/under``.
 
-    Return None if the divisor is zero, or if a mixed number has an improper fraction.
+    Return None if ``under`` is zero, a part is too long, or the fraction of a mixed number is not
+    below one.
     """
     if max(len(over), len(under)) > MAX_FRACTION_CHARS:
         return None
@@ -71,7 +72,7 @@ def rational(value: Fraction) -> str:
 
 
 def scaled(value: str, exponent: int) -> str:
-    """Return a non-negative canonical value times a power of ten."""
+    """Return a non-negative canonical number times 10^``exponent``, in canonical form."""
     if "/" in value:
         return rational(Fraction(value) * 10**exponent)
     return shifted(value, exponent)

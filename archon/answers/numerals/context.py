@@ -1,6 +1,7 @@
-"""Patterns for the context of a literal: signs, scales, units and surrounding expressions.
+"""Patterns for the text around a number literal: signs, scales, units and expressions.
 
-Every pattern matches a bounded number of characters or one more literal.
+Names with ``BEFORE`` are for the text before the literal, and names with ``AFTER`` for the text
+after it. Every pattern matches a limited number of characters or one more literal.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from archon.answers.numerals.notation import RUN
 from archon.answers.numerals.number_words import NUMBER_WORD
 
 WINDOW = 48
-"""Number of characters before a literal that the patterns see."""
+"""Number of characters before a literal that the patterns can match."""
 CURRENCY = "$€£¥₹₩₽₺₴₪₫₦฿¢"
 
 
@@ -30,7 +31,7 @@ _UNSUPPORTED_SCALES = _words(
     "mila tusen duizend milyon miljoen miljoner miljon milionów miliony milion juta ribu triệu"
     " nghìn tysięcy tysiące tysiąc milyar miljard miljarder miliardów tỷ miliard"
 )
-"""Words for powers of ten in other languages; a number before one has no value."""
+"""Words for powers of ten that are not read; a number before such a word has no value."""
 _NUMBER = rf"-?[{CURRENCY}]?[ ]?(?:{RUN})(?:[ ]?/[ ]?[0-9]++)?"
 
 # ------------------------------------------------------------------------------------------- sign
@@ -40,14 +41,14 @@ _BEFORE_VALUE = _words(
     " ist est es è é"
 )
 NEGATIVE_PAREN = re.compile(rf"-[ ]?[({{\[][ ]?[{CURRENCY}]?\Z")
-"""A minus sign before parentheses."""
+"""A minus sign before an opening parenthesis, as in ``-(5)``."""
 MINUS = re.compile(rf"-(?:[{CURRENCY}][ ]?)?\Z")
 SPACED_MINUS = re.compile(
     rf"""(?:[=≈:{{(\[#$*|⇒>]|\b(?:{_BEFORE_VALUE}))
          [ ]{{0,2}}-[ ](?:[{CURRENCY}][ ]?)?\Z""",
     re.X | re.I,
 )
-"""A minus sign and a space before a number, in a context that rules out a subtraction."""
+"""A minus sign and a space before a number, where no subtraction is possible, as in ``= - 5``."""
 LINE_DASH = re.compile(rf"(?:\A|\n)[ \t]*-[ ](?:[{CURRENCY}][ ]?)?\Z")
 """A dash that begins a line: a minus sign or a bullet."""
 NEGATIVE_WORD = re.compile(
@@ -55,12 +56,12 @@ NEGATIVE_WORD = re.compile(
     re.I,
 )
 MINUS_WORD = re.compile(rf"\bminus[ ][{CURRENCY}]?\Z", re.I)
-"""A sign or a subtraction."""
+"""The word "minus", which may be a sign or a subtraction."""
 
 # ---------------------------------------------------------------------------------------- names
 
 NAME_BEFORE = re.compile(r"(?<!nswer)(?<=[A-Za-z]{2})-\Z")
-"""``COVID-19``, ``top-5``: the number is part of a name."""
+"""The number is part of a name, as in ``COVID-19`` and ``top-5``."""
 MONTH_BEFORE = re.compile(rf"\b(?:{_MONTHS})\.?[ ]\Z")
 YEAR_AFTER = re.compile(r"(?:st|nd|rd|th)?,?[ ][0-9]{4}(?![0-9])")
 DATE_BEFORE = re.compile(
@@ -73,7 +74,7 @@ COUNTED_BEFORE = re.compile(
     rf"|case|part|age|aged|{_MONTHS})s?\.?[ ]#?\Z",
     re.I,
 )
-"""Precedes ``12 500`` where it is more likely to be two numbers."""
+"""A word after which ``12 500`` is probably two numbers, such as "step"."""
 
 # ---------------------------------------------------------------- parts of an expression
 
@@ -131,9 +132,9 @@ PART_AFTER = re.compile(
     re.X,
 )
 ONE_PART_AFTER = re.compile(r"[ -](?:half|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)\b")
-"""After 1 alone: ``1 third``; ``24 third graders`` are 24."""
+"""Applied only after the number 1: ``1 third`` is a fraction; ``24 third graders`` are 24."""
 CUT_OFF_AFTER = re.compile(r"\.{3}|…")
-"""After a decimal: ``0.333...``."""
+"""Dots after a decimal number that show that digits were left out, as in ``0.333...``."""
 AND_A_PART = re.compile(r"[ ]and[ ](?:(?:a|one)[ -](half|quarter)|three[ -](quarters))\b")
 PARTS = {"half": "0.5", "quarter": "0.25", "quarters": "0.75"}
 
@@ -150,7 +151,7 @@ COMPOUND = re.compile(
     + rf"|[ ]and[ ](?:{RUN})[ ]cents\b",
     re.X,
 )
-"""``2 hours 30 minutes``: one quantity in two numbers."""
+"""The remainder of a quantity that consists of two numbers, as in ``2 hours 30 minutes``."""
 TUPLE_BEFORE = re.compile(r"[(\[{][ ]?-?\Z")
 TUPLE_AFTER = re.compile(
     rf"(?:[ ]?[,;][ ]?-?(?:[0-9][0-9./]{{0,40}}|[a-z]|{OPAQUE})){{1,10}}[ ]?[)\]}}]"
@@ -162,12 +163,12 @@ OF_OR_TO = re.compile(
        | (?:(?:[ ]?[~〜]|[ ]?、|(?:—|\.{{3}}|…|\|)(?![ ])){_NUMBER}){{1,10}}""",
     re.X,
 )
-"""``3 to 5``, ``3 out of 5``, ``20% of 50``, ``3 by 5``, ``3~5``."""
+"""The remainder of ``3 to 5``, ``3 out of 5``, ``20% of 50``, ``3 by 5`` or ``3~5``."""
 VARIABLE_BEFORE = re.compile(r"(?<![A-Za-z0-9])[A-Za-z][ ]?=[ ]?-?\Z")
 AND_VARIABLE = re.compile(
     rf"(?:,|[ ](?:and|or))[ ](?:and[ ]|or[ ])?[A-Za-z][ ]?=[ ]?{_NUMBER}", re.X
 )
-"""``x = 2 and y = 3``."""
+"""The remainder of two equations, as in ``x = 2 and y = 3``."""
 LIST_BEFORE = re.compile(
     rf"""(?P<first>[0-9](?:[0-9.,/]*[0-9])?)%?\$?
          (?P<separator>[,;][ ] | [ \u202f](?=[{CURRENCY}]?\Z)
@@ -175,7 +176,7 @@ LIST_BEFORE = re.compile(
          [{CURRENCY}]?-?\Z""",
     re.X,
 )
-"""``2, 3`` and ``2 apples and 3 pears``: another number directly precedes this one."""
+"""Another number directly before this one, as in ``2, 3`` and ``2 apples and 3 pears``."""
 EQUALS_AFTER = re.compile(r"[ ]?=")
 YEAR = re.compile(r"(?:19|20)[0-9]{2}")
 BETWEEN = re.compile(rf"\bbetween[ ][{CURRENCY}]?\Z", re.I)
@@ -188,11 +189,11 @@ OR_NUMBER = re.compile(
 RANGE = re.compile(
     rf"-[{CURRENCY}]?(?P<other>{RUN})(?:(?P<unit>%|[ ][A-Za-z]{{2}})|[*_$)\"'. ]*(?:\n|\Z))", re.X
 )
-"""``3-5 days``, ``3-5``."""
+"""The remainder of a range without spaces, as in ``3-5 days`` or ``3-5``."""
 SPACED_RANGE = re.compile(
     rf"[ ]-[ ][{CURRENCY}]?(?P<other>{RUN})(?P<unit>%|[ ][A-Za-z]{{2}})", re.X
 )
-"""``3 - 5 days``."""
+"""The remainder of a range with spaces, as in ``3 - 5 days``."""
 LINE_BEFORE = re.compile(rf"(?:\A|[\n:=])[\s*_(\"'{CURRENCY}]{{0,8}}\Z")
 
 # --------------------------------------------------------------------------- scales and units
@@ -212,9 +213,9 @@ SCALES = {
     **dict.fromkeys(_BILLION.split(), 9),
     **dict.fromkeys(("trillion", "trillions", "tn"), 12),
 }
-"""Words after a number that multiply it by a power of ten."""
+"""Word that multiplies the number before it → its power of ten."""
 MONEY_SCALES = {"K": 3, "M": 6, "m": 6, "B": 9, "b": 9, "T": 12}
-"""Letters that multiply only an amount of money."""
+"""Letter that multiplies the number before it, if this is an amount of money → power of ten."""
 SCALE = re.compile(
     rf"[ \u202f-]?(?:(?P<word>{'|'.join(sorted(SCALES, key=len, reverse=True))})"
     rf"(?:(?<=[万萬만亿億억])|(?![\w^]))"
@@ -224,7 +225,7 @@ SCALE = re.compile(
 MORE_AFTER_SCALE = re.compile(
     rf"(?:,?[ ](?:and[ ])?)?(?:{RUN})|,?[ ](?:and[ ])?(?:{NUMBER_WORD})\b", re.X | re.I
 )
-"""``5 million 200 thousand``, ``5 thousand two hundred``."""
+"""More digits or words of one number after a scale, as in ``5 million 200 thousand``."""
 MONEY_BEFORE = re.compile(rf"[{CURRENCY}][ ]?-?\Z")
 EURO_BEFORE = re.compile(r"(?:€|\bEUR)[ ]?-?\Z")
 EURO_AFTER = re.compile(r"[ ]?(?:€|EUR\b|[Ee]uros?\b)")
@@ -234,7 +235,7 @@ _UNIT_NAMES = """m g s h l L W V N J C F kg km cm mm nm mg ml mL dl cl lb lbs oz
     cc gal qt tsp tbsp cal kcal rpm ppm bps pcs yr yrs wk wks mo mos deg rad mol atm psi Pa kPa kJ
     kN mA kV eV USD EUR GBP INR CHF JPY CAD AUD ct cts"""
 _UNITS = frozenset(_UNIT_NAMES.split())
-"""Abbreviated units that may follow a number without a space."""
+"""Abbreviations of units that may follow a number without a space."""
 _NO_UNITS = {*_FUNCTIONS.split("|"), "pi", "abc"}
 _UNIT_AFTER = re.compile(
     rf"[ ]?(?:[%‰°{CURRENCY[1:]}]"
@@ -244,18 +245,18 @@ _VOWEL = re.compile(r"[aeiou]", re.I)
 
 
 def is_money(before: str, text: str, end: int) -> bool:
-    """Return True if a currency precedes a run of digits; ``$…$`` is LaTeX."""
+    """Return True if a currency precedes a number; the dollar signs in ``$5$`` are LaTeX."""
     money = MONEY_BEFORE.search(before[-4:])
     return money is not None and not ("$" in money.group() and text.startswith("$", end))
 
 
 def has_unit(before: str, text: str, end: int) -> bool:
-    """Return True if a currency, a percent sign or a known unit is next to a run of digits."""
+    """Return True if a currency precedes a number, or a percent sign or a known unit follows it."""
     return is_money(before, text, end) or _UNIT_AFTER.match(text, end) is not None
 
 
 def may_be_unit(word: str) -> bool:
-    """Return True if letters directly after a number may be its unit: ``5kg`` is 5, ``5x`` is not.
+    """Return True if letters directly after a number may be its unit, as in ``5kg`` but not ``5x``.
 
     >>> may_be_unit("kg"), may_be_unit("apples"), may_be_unit("x"), may_be_unit("sqrt")
     (True, True, False, False)

@@ -1,4 +1,4 @@
-"""Number literals in a text. Each is read completely or not at all."""
+"""Search for number literals in a text. Each is read completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from archon.answers.numerals.notation import RUN, decimal_of
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A number, date, name or range with digits in a text."""
+    """A literal with digits in a text: a number, a date, a name or a range."""
 
     value: str | None
-    """Canonical value; None if the literal is not a single number or cannot be read."""
+    """The canonical number; None if the literal is not a single number or cannot be read."""
     start: int
     """Position of the first digit."""
     end: int
     is_name: bool = False
-    """The literal is an ordinal, a date or part of a name, not a quantity."""
+    """True if the literal is an ordinal, a date or part of a name, and not a quantity."""
 
 
 _RUN = re.compile(RUN, re.X)
@@ -63,10 +63,10 @@ _AFTER_UNIT = re.compile(r"[0-9(]")
 
 
 def literals_in(text: str, start: int = 0, end: int | None = None) -> Iterator[Literal]:
-    """Yield the literals of a normalized text from left to right.
+    """Yield the literals of a normalized text, from left to right.
 
-    A literal that begins before ``end`` is read completely. Digits in words, powers and roots are
-    not literals.
+    A literal that begins before ``end`` is read completely, even if it ends after it. Digits in
+    words, powers and roots are not literals.
     """
     end = len(text) if end is None else end
     while digit := _DIGIT.search(text, start, end):
@@ -85,7 +85,7 @@ def literals_in(text: str, start: int = 0, end: int | None = None) -> Iterator[L
 
 
 def literal_at(text: str, start: int) -> Literal | None:
-    """Return the literal whose digits begin at ``start``, or None."""
+    """Return the literal whose first digit is at ``start``, or None."""
     literal = _LITERAL.match(text, start)
     if literal is None:
         return None
@@ -135,7 +135,10 @@ def _is_named(literal: re.Match[str], before: str) -> bool:
 
 
 def _magnitude(literal: re.Match[str], before: str) -> tuple[str | None, int]:
-    """Return the value of a literal with its scale but without its sign, and the end of both."""
+    """Return the value of a literal without its sign, and its end.
+
+    A scale after it, such as "million", is part of both.
+    """
     value, end = _unscaled(literal, before), literal.end()
     if value is None:
         return None, end
@@ -157,7 +160,7 @@ def _magnitude(literal: re.Match[str], before: str) -> tuple[str | None, int]:
 
 
 def _exponent(scale: re.Match[str], is_money: bool) -> int | None:
-    """Return the power of ten of a scale; None if its letter means something else here."""
+    """Return the power of ten of a scale; None if it is a letter with another meaning here."""
     if scale["money"] is not None:
         return context.MONEY_SCALES.get(scale["money"]) if is_money else None
     word = scale["word"]
@@ -188,14 +191,14 @@ def _unscaled(literal: re.Match[str], before: str) -> str | None:
 
 
 def _may_be_two(run: str, text: str, before: str, end: int) -> bool:
-    """Return True if a run of digits grouped by spaces may be two adjacent numbers."""
+    """Return True if a run such as ``12 500`` may be two numbers next to each other."""
     if _DIGIT_BEFORE.search(before) or _DIGIT_AFTER.match(text, end):
         return True
     return " " in run and context.COUNTED_BEFORE.search(before) is not None
 
 
 def _is_euro_thousands(run: str, text: str, before: str, end: int) -> bool:
-    """Return True for ``1.000`` next to a euro sign: it may be 1000 or 1."""
+    """Return True for a run such as ``1.000`` next to a euro sign, which may mean 1000 or 1."""
     whole, _, rest = run.partition(".")
     if len(rest) != 3 or not rest.isdigit() or not 0 < len(whole) < 4:
         return False
@@ -206,7 +209,10 @@ def _is_euro_thousands(run: str, text: str, before: str, end: int) -> bool:
 
 
 def _span(text: str, before: str, end: int) -> int | None:
-    """Return the end of a range, tuple, ratio or compound quantity that begins here, or None."""
+    """Return the end of a range, tuple, ratio or quantity in two units that a literal begins.
+
+    ``end`` is the end of the literal. Return None if it begins nothing of this kind.
+    """
     for pattern in (context.COMPOUND, context.OF_OR_TO):
         if found := pattern.match(text, end):
             return found.end()
@@ -221,7 +227,7 @@ def _span(text: str, before: str, end: int) -> int | None:
 
 
 def _is_last_of_several(text: str, before: str, end: int) -> bool:
-    """Return True if another number directly precedes, other than a year or a numbered item."""
+    """Return True if another number, which is not a year or an item's number, directly precedes."""
     near = before[-4:]
     found = context.LIST_BEFORE.search(before) if " " in near or "\u202f" in near else None
     if found is None or context.EQUALS_AFTER.match(text, end):
@@ -232,7 +238,10 @@ def _is_last_of_several(text: str, before: str, end: int) -> bool:
 
 
 def _range_end(text: str, before: str, end: int, value: str) -> int | None:
-    """Return the end of ``3-5 days``, or of ``3-5`` alone on a line, that begins here, or None."""
+    """Return the end of a range that a literal begins, such as ``3-5 days``, or None.
+
+    A range without a unit must be alone on its line.
+    """
     found = context.RANGE.match(text, end) or context.SPACED_RANGE.match(text, end)
     if found is None or not (found["unit"] or context.LINE_BEFORE.search(before)):
         return None
@@ -243,7 +252,10 @@ def _range_end(text: str, before: str, end: int, value: str) -> int | None:
 
 
 def _is_restated(value: str | None, other: re.Match[str]) -> bool:
-    """Return True if "or" repeats the same number: ``3/4 or 0.75``, but not ``0.5 or 50%``."""
+    """Return True if the number after "or" is the same one, as in ``3/4 or 0.75``.
+
+    A percentage, as in ``0.5 or 50%``, is never the same.
+    """
     decimal = decimal_of(other["over"].removeprefix("-"))
     if value is None or decimal is None or max(len(value), len(decimal)) > MAX_FRACTION_CHARS:
         return False
@@ -253,7 +265,7 @@ def _is_restated(value: str | None, other: re.Match[str]) -> bool:
 
 
 def _is_part(literal: re.Match[str], before: str, end: int) -> bool:
-    """Return True if a literal's neighbours make it part of an expression or of a name."""
+    """Return True if the text around a literal shows that it is part of an expression or a name."""
     text = literal.string
     if context.PART_BEFORE.search(before[-24:]) or context.PART_AFTER.match(text, end):
         return True
@@ -266,7 +278,10 @@ def _is_part(literal: re.Match[str], before: str, end: int) -> bool:
 
 
 def _is_negative(text: str, before: str, start: int, end: int) -> bool | None:
-    """Return True after a minus sign, False after a dash or a subtraction, None if uncertain."""
+    """Return whether a literal has a minus sign before it; None if this is uncertain.
+
+    A dash that is a bullet, a hyphen or a subtraction is not a minus sign.
+    """
     words = before[-12:].lower()
     if "minus" in words or "negative" in words:
         if context.NEGATIVE_WORD.search(before):
@@ -292,9 +307,9 @@ def _is_negative(text: str, before: str, start: int, end: int) -> bool | None:
 
 
 def _is_negative_line(text: str, start: int, end: int) -> bool | None:
-    """Return True for a minus sign at the start of a line, False for a bullet, None if uncertain.
+    """Return whether a dash at the start of a line is a minus sign; None if this is uncertain.
 
-    In a text of one line it is a minus sign. A bullet has words after its number.
+    In a text of a single line, it is one. If words follow the number on its line, it is a bullet.
     """
     if "\n" not in text[:start].strip() and "\n" not in text[end : end + 400].strip():
         return True
@@ -319,7 +334,7 @@ _UNIT_WORDS = re.compile(
 
 
 def canonical_number(text: str) -> str | None:
-    """Return the canonical form of a text that is one number and nothing else, or None.
+    """Return the canonical form of a text that consists only of a number, or None.
 
     >>> canonical_number(" $1,000.00 "), canonical_number("18 apples")
     ('1000', None)
@@ -333,7 +348,7 @@ def canonical_number(text: str) -> str | None:
 
 
 def sole_number(text: str) -> str | None:
-    """Return the value of a text that is one number with at most a currency or unit, or None.
+    """Return the canonical form of a text that is a number with or without a unit, or None.
 
     >>> sole_number("18 square feet"), sole_number("3\\\\sqrt{2}"), sole_number("5 or 6")
     ('18', None, None)

@@ -1,8 +1,8 @@
-r"""Text normalization: one spelling for each sign, LaTeX removed.
+r"""Normalization of a text before its numbers are read: signs get one spelling, LaTeX is removed.
 
-Formatting commands are dropped, a command that has a plain equivalent becomes that sign, and a
+LaTeX's formatting commands are removed, commands with an equivalent sign become that sign, and a
 fraction of two numbers becomes ``a/b``. Everything else, such as a root or ``\pi``, becomes
-``OPAQUE``. A number next to ``OPAQUE`` is not read, so that ``3\sqrt{2}`` is not 3.
+``OPAQUE``. A number next to ``OPAQUE`` is not read, so that ``3\sqrt{2}`` is not read as 3.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import unicodedata
 from archon.answers.characters import FULL_WIDTH, HYPHENS, OPAQUE
 
 _CALCULATION = re.compile(r"<<[^<>\n]{1,200}>>")
-"""A calculator annotation of GSM8K: ``3 * 6 = <<3*6=18>>18``."""
+"""A calculator annotation of GSM8K, as in ``3 * 6 = <<3*6=18>>18``."""
 _INVISIBLE = "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\u2061\u2063\u2064\ufe0e\ufe0f\ufeff"
 _CHARACTERS = {
     **FULL_WIDTH,
@@ -53,7 +53,7 @@ _WORDS = re.compile(
     r"|underline|emph|bm|boldsymbol)\s?\{([^{}]{0,300})\}"
 )
 _DOUBLED = re.compile(r"\\\\(?=[A-Za-z])")
-"""A command in text that was escaped twice."""
+"""The two backslashes of a command in a text that was escaped twice."""
 _COLOR = re.compile(r"\\(?:text)?color\s?\{[^{}]{0,40}\}")
 _LATEX_GROUPING = re.compile(r"(?<=[0-9])(?:\\[,;:]|\\[ ]|~)(?=[0-9]{3}(?![0-9]))")
 _LATEX_COMMA = re.compile(r"(?<=[0-9])(?:\{,\}|,\\!)(?=[0-9])")
@@ -87,7 +87,7 @@ _TABLE = re.compile(
     r"\\(?:begin|end)\s?\{(?:[bBpvV]?(?:small)?matrix|array|[dr]?cases|tabular)\*?\}"
     r"(?:\{[lcr| ]{1,20}\})?"
 )
-"""The beginning or end of an environment that contains several values."""
+"""The beginning or end of a LaTeX environment that contains several values, such as a matrix."""
 _KNOWN = re.compile(
     rf"""
       \\(?:begin|end|tag|label)\s?\{{[^{{}}\n]{{0,40}}\}}
@@ -108,7 +108,7 @@ _NEGATIVE = re.compile(r"(?:[负負]|マイナス)(?=[$€£¥₩]?[0-9])")
 
 
 def normalize(text: str) -> str:
-    r"""Give each sign one spelling and remove all LaTeX commands except ``\boxed``.
+    r"""Convert signs to one spelling, and remove all LaTeX commands except ``\boxed``.
 
     >>> normalize("−\\frac{3}{4} of \\$1{,}000")
     '-3/4 of $1,000'
@@ -139,7 +139,7 @@ def _ascii_digits(text: str) -> str:
 
 
 def _after_digit(found: re.Match[str], fraction: str) -> str:
-    """Separate a fraction from digits before it, with which it forms a mixed number."""
+    """Return a fraction, after a space if digits precede it, so that ``2½`` becomes ``2 1/2``."""
     before = found.string[max(0, found.start() - 1) : found.start()]
     return f" {fraction}" if before.isdigit() else fraction
 
@@ -156,7 +156,7 @@ def _without_latex(text: str) -> str:
 
 
 def _slashed(fraction: re.Match[str]) -> str:
-    """Return ``a/b`` for a fraction of two numbers, else ``OPAQUE``."""
+    r"""Convert ``\frac{a}{b}`` to ``a/b`` if both are numbers, else to ``OPAQUE``."""
     top, bottom = fraction[1] or fraction[2], fraction[3] or fraction[4]
     if top.isdigit() and bottom.isdigit():
         return _after_digit(fraction, f"{top}/{bottom}")

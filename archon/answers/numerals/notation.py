@@ -1,7 +1,7 @@
-r"""Digits and separators: the notations of a decimal number.
+r"""Notations of a decimal number with digits and separators.
 
-A *run* is a sequence of digits and separators. It has one value or none: a run that matches no
-notation, or more than one, is not read.
+A *run* is a sequence of digits and separators. If it matches exactly one of these notations, it is
+read as a number; otherwise it has no value.
 
 ==========================  =====================================================
 ``1234567.89``, ``.5``      plain
@@ -22,7 +22,7 @@ import re
 
 RUN = r"""(?:[1-9][0-9]{0,2}(?:[ \u202f][0-9]{3})++(?![0-9])|\.?[0-9]++)
           (?:(?:[.,'_:]|[.,]{2})[0-9]++)*+"""
-"""Verbose pattern that matches the longest run at a position."""
+"""Pattern (for ``re.X``) that matches the longest run at a position."""
 
 _NOTATIONS = re.compile(
     r"""
@@ -48,14 +48,14 @@ _EUROPEAN = {ord(char): None for char in ".' \u202f"} | {ord(","): "."}
 
 
 def decimal_of(run: str, *, has_unit: bool = False) -> str | None:
-    """Return a run's number with digits and a point only, or None if it is not read.
+    """Return a run as a decimal number with only digits and a point; None if it has no value.
 
-    ``3:00`` is 3; other times and ratios are not numbers.
+    The time ``3:00`` is read as 3; other times and ratios have no value.
 
     Parameters
     ----------
     has_unit
-        A unit, a currency or a percent sign is next to the run.
+        True if a unit, a currency or a percent sign is next to the run.
 
     >>> decimal_of("12,34,567"), decimal_of("1.234,5"), decimal_of("1,23,4")
     ('1234567', '1234.5', None)

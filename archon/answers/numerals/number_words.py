@@ -1,4 +1,4 @@
-"""English number words: ``twenty-five``, ``two thousand and one``."""
+"""Reading of English numbers in words: ``twenty-five``, ``two thousand and one``."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _TENS_WORDS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _TENS = {word: 10 * value for value, word in enumerate(_TENS_WORDS.split(), start=2)}
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9}
 NUMBER_WORD = "|".join([*_SMALL, *_TENS, *_SCALES])
-"""Pattern for one word of a number."""
+"""Pattern for a single number word."""
 _NUMBER = re.compile(
     rf"(?:{NUMBER_WORD})(?:(?:-|[ ](?:and[ ])?)(?:{NUMBER_WORD})){{0,12}}+(?![\w'])", re.I
 )
 
 
 def number_of_words(text: str, start: int) -> tuple[str | None, int] | None:
-    """Return the number in words that begins at ``start`` and its end; None without number words.
+    """Return (number, end) for the number words at ``start``; None if there are no number words.
 
-    The number is None if the words do not form one.
+    The number is None if the words do not form a number, as in ``one two``.
 
     >>> number_of_words("It is twenty-five.", 6), number_of_words("one two", 0)
     (('25', 17), (None, 7))
@@ -33,7 +33,10 @@ def number_of_words(text: str, start: int) -> tuple[str | None, int] | None:
 
 
 def _value(words: list[str]) -> str | None:
-    """Add the parts below a thousand, each times its scale; the scales must decrease."""
+    """Return the number that the words form, or None.
+
+    It is the sum of parts below a thousand, each times its scale. The scales must decrease.
+    """
     total, part, last = 0, None, 10**12
     for word in words:
         if word == "hundred":
@@ -52,7 +55,7 @@ def _value(words: list[str]) -> str | None:
 
 
 def _added(part: int | None, word: str) -> int | None:
-    """Add one word to a part below a thousand; None if the word cannot follow."""
+    """Add the value of one word to a part below a thousand; None if the word cannot follow it."""
     if part is None:
         return _TENS.get(word, _SMALL.get(word))
     if part == 0 or word == "zero":

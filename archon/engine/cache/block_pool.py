@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class BlockPool:
-    """Reference counter for ``num_blocks`` blocks. It knows their numbers, not their contents."""
+    """Reference counter for ``num_blocks`` blocks, which it identifies by their numbers."""
 
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks
@@ -36,7 +36,7 @@ class BlockPool:
         return self._references[block] > 1
 
     def free(self, blocks: Iterable[int]) -> None:
-        """Remove a reference from each block; one without references becomes free."""
+        """Remove one reference from each block; a block without references becomes free."""
         for block in blocks:
             assert self._references[block] > 0
             self._references[block] -= 1

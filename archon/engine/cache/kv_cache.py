@@ -43,18 +43,18 @@ class BlockStorage(Protocol):
 
 
 class KVCache:
-    """Keys and values of ``num_blocks`` blocks as torch tensors: (layers, blocks, 16, G, D) each.
+    """Keys and values as torch tensors, (layers, blocks, 16, G, D) each.
 
     Parameters
     ----------
     config
         Sizes of the decoder.
     num_blocks
-        Blocks that can be allocated.
+        Number of blocks that can be allocated.
     dtype
         Number type of the stored keys and values.
     num_scratch_blocks
-        Additional blocks after the others, which rows of padding write to.
+        Number of additional blocks at the end, to which rows of padding write.
     """
 
     def __init__(
@@ -76,7 +76,13 @@ class KVCache:
         self.v[layer].flatten(0, 1)[slot_N] = v_NGD.to(self.dtype)
 
     def gather(self, layer: int, blocks_BK: Tensor) -> tuple[Tensor, Tensor]:
-        """Read keys and values of blocks: (B, K) block numbers → (B, G, K · BLOCK_SIZE, D) each."""
+        """Read the keys and values of blocks: (B, G, K · BLOCK_SIZE, D) each.
+
+        Parameters
+        ----------
+        blocks_BK
+            Block numbers.
+        """
         B, K = blocks_BK.shape
         flat = blocks_BK.flatten()
 
@@ -106,6 +112,6 @@ def num_blocks_for(num_tokens: int) -> int:
 
 
 def bytes_per_block(config: KeyValueShape, dtype: torch.dtype) -> int:
-    """Return the bytes of one block: keys and values of all layers."""
+    """Return the size of one block in bytes: the keys and values of all layers."""
     per_token = 2 * config.num_layers * config.num_kv_heads * config.head_width * dtype.itemsize
     return per_token * BLOCK_SIZE

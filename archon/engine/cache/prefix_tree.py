@@ -1,17 +1,17 @@
 """Tree of cached prefixes, one cache block per node.
 
-A node represents the tokens from the root down to itself; its block has the keys and values of the
-last ``BLOCK_SIZE`` of them. Texts with a common prefix share a path, so the prefix is computed once
-(the idea of RadixAttention: Zheng et al. 2023, arXiv 2312.07104). Keys and values depend on the
-adapter, so each adapter has its own root.
+A node represents the tokens on the path from the root to itself; its block has the keys and values
+of the last ``BLOCK_SIZE`` tokens. Texts with a common prefix share a path, so the prefix is
+computed once (the idea of RadixAttention: Zheng et al. 2023, arXiv 2312.07104). Keys and values
+depend on the adapter, so each adapter has its own root.
 
 A prompt adds its nodes before they are computed (``ready`` is False until then). A later prompt
 with the same prefix finds them and waits, instead of computing the prefix again.
 
 Nodes that a live prompt uses are never evicted. Of the others, the least recently used leaf is
 evicted first. Nodes that a ``Hold`` pins, because they will be read again, are evicted last. The
-blocks of a finished sample count as last used when its prompt was, so they are evicted before
-prompts that came later.
+blocks of a finished sample have the same time of last use as its prompt, so they are evicted before
+later prompts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Key = tuple[int, ...]
 
 @dataclass(slots=True, eq=False)
 class PrefixNode:
-    """A node: one block of a prefix."""
+    """A node of the prefix tree, with one block of a prefix."""
 
     key: _Key
     """The tokens of this block."""
@@ -37,21 +37,21 @@ class PrefixNode:
     parent: PrefixNode | None
     children: dict[_Key, PrefixNode] = field(default_factory=dict)
     users: int = 0
-    """Live prompts that use this node."""
+    """Number of live prompts that use this node."""
     pins: int = 0
-    """Unreleased holds that pin this node."""
+    """Number of unreleased holds that pin this node."""
     ready: bool = False
     last_used: int = 0
 
 
 class PrefixTree:
-    """The tree and its order of eviction. It owns the blocks of its nodes."""
+    """Tree of cached prefixes, with its order of eviction. It owns the blocks of its nodes."""
 
     def __init__(self) -> None:
         self._roots: dict[str, PrefixNode] = {}
         self._nodes: set[PrefixNode] = set()
         self.num_evictable = 0
-        """Blocks that ``evict`` could free."""
+        """Number of blocks that ``evict`` could free."""
         self._clock = 0
         self._pinned: dict[Hold, set[PrefixNode]] = {}
         self._leaves: list[tuple[bool, int, int, PrefixNode]] = []
@@ -84,12 +84,12 @@ class PrefixTree:
         blocks: Sequence[int],
         adapter: str = "",
     ) -> list[PrefixNode]:
-        """Extend ``path`` by a node for each of ``blocks``, and use it until ``release``.
+        """Extend ``path`` by one node per block, and mark its nodes as in use until ``release``.
 
         Parameters
         ----------
         token_ids
-            Tokens from the root on.
+            Tokens of the text, starting at the root.
         blocks
             Cache blocks of the new nodes, which are not ready yet.
 
@@ -122,14 +122,14 @@ class PrefixTree:
         Parameters
         ----------
         token_ids
-            Tokens from the root on.
+            Tokens of the text, starting at the root.
         blocks
             Cache blocks of the tokens after ``path``.
 
         Returns
         -------
-        The blocks that the tree now owns. It takes neither a block of a text that it already has,
-        nor any block after a node that is still being computed.
+        The blocks that the tree now owns. If it already has a node for the same tokens, it does not
+        take the block. It also takes no blocks after a node that is still being computed.
         """
         node = path[-1] if path else self._root(adapter)
         last_used = node.last_used
@@ -148,7 +148,10 @@ class PrefixTree:
         return taken
 
     def release(self, path: Sequence[PrefixNode]) -> list[int]:
-        """End one use of a path; return the blocks of nodes that will never become ready."""
+        """End one use of a path; return the blocks of its unused nodes that are not ready.
+
+        These nodes are removed, since nobody is left to compute them.
+        """
         freed: list[int] = []
         for node in reversed(path):
             node.users -= 1
@@ -163,7 +166,7 @@ class PrefixTree:
     # ----------------------------------------------------------------------------------- pins
 
     def pin(self, hold: Hold, path: Iterable[PrefixNode]) -> None:
-        """Pin a path that is in use: until the hold is released, it is evicted last."""
+        """Pin a path that is in use, so that it is evicted last until the hold is released."""
         if hold.released:
             return
         nodes = self._pinned.setdefault(hold, set())
@@ -173,7 +176,7 @@ class PrefixTree:
                 node.pins += 1
 
     def drop_released_pins(self) -> None:
-        """Unpin the nodes of holds that have been released."""
+        """Unpin the nodes of all released holds."""
         for hold in [hold for hold in self._pinned if hold.released]:
             for node in self._pinned.pop(hold):
                 node.pins -= 1
@@ -182,7 +185,7 @@ class PrefixTree:
     # ------------------------------------------------------------------------------- eviction
 
     def drop(self, adapter: str) -> list[int]:
-        """Remove the nodes of an adapter that no live prompt uses; return their blocks."""
+        """Remove all nodes of an adapter and return their blocks; no live prompt may use it."""
         nodes = list(self._roots.pop(adapter, PrefixNode((), -1, None)).children.values())
         for node in nodes:  # the list grows during the loop: children come after their parents
             nodes += node.children.values()
@@ -198,7 +201,7 @@ class PrefixTree:
         return freed
 
     def _queue_if_leaf(self, node: PrefixNode) -> None:
-        """Add a node to the heap if it may be evicted."""
+        """Add a node to the heap if it can be evicted."""
         if node in self._nodes and not node.users and not node.children:
             entry = (node.pins > 0, node.last_used, next(self._tie_breaker), node)
             heapq.heappush(self._leaves, entry)

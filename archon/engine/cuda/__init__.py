@@ -1,4 +1,4 @@
 """Decode steps on a GPU: padded to few shapes (``padding``), recorded and replayed (``graphs``).
 
-No GPU has run it yet: ``docs/gpu.md``.
+No GPU has run this code yet (see ``docs/gpu.md``).
 """

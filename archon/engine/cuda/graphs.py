@@ -1,11 +1,13 @@
 """Decode steps as CUDA graphs: recorded once for each shape, then replayed.
 
 A decode step of a small model has hundreds of short kernels, and launching them takes longer than
-running them. A CUDA graph launches all of them at once, but always with the same shapes and
+running them. A CUDA graph launches all of them with one call, but always with the same shapes and
 addresses. So steps are padded to few shapes (``padding``), and their inputs are copied into fixed
-tensors. A shape is recorded at its third occurrence. Before that, and without a GPU, its padded
-steps are computed kernel by kernel, with the same result. Steps with several tokens of a text, with
-adapters, or with hidden states are computed unpadded.
+tensors. A shape is recorded when it occurs for the third time. Before that, and on devices other
+than CUDA, its padded steps are computed kernel by kernel, with the same result. Steps with several
+tokens of one text, with adapters, or with hidden states are computed without padding, and so are
+all steps of models with sliding windows or experts: their shapes depend on more than the number of
+tokens.
 
 No GPU has recorded or replayed a step yet (see ``docs/gpu.md``); the padded steps are tested on the
 CPU.
@@ -36,9 +38,9 @@ from archon.engine.sampling.sampler import sample
 from archon.engine.span import Span
 
 RECORDED_AT = 3
-"""Occurrence of a shape at which it is recorded."""
+"""A shape is recorded when it occurs for the RECORDED_AT-th time."""
 MAX_GRAPHS = 64
-"""Maximum graphs; when there are more, the least recently used one is dropped."""
+"""Maximum number of graphs. To record another one, the least recently used one is dropped."""
 _CPU = torch.device("cpu")
 _WARM_UP_STEPS = 2
 
@@ -46,7 +48,7 @@ _WARM_UP_STEPS = 2
 class GraphedDecoder:
     """A ``SpanDecoder`` that replays decode steps.
 
-    Logits are valid until the next call, which may overwrite them.
+    The next call may overwrite the returned logits.
     """
 
     def __init__(self, decoder: Decoder) -> None:
@@ -71,7 +73,8 @@ class GraphedDecoder:
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
         """Run one step (``archon.engine.decoder_protocol``)."""
-        if not is_decode(spans) or any(span.adapter for span in spans):
+        is_plain = self.config.windows == (None,) and self.config.experts is None
+        if not is_plain or not is_decode(spans) or any(s.adapter or s.is_long for s in spans):
             return self.decoder(spans, cache)
         step = build_step(spans, _CPU, cache.dtype)
         padded = padded_step(step, cache.num_blocks, cache.dtype)
@@ -91,7 +94,7 @@ class GraphedDecoder:
         return self._graphs[key].replay(step)
 
     def _record(self, key: Signature, step: StepInput, cache: KVCache) -> None:
-        # All graphs share the memory of the first: no two of them run at the same time.
+        # All graphs share the first one's memory, since no two of them run at the same time.
         pool = next((graph.pool() for graph in self._graphs.values()), None)
         if len(self._graphs) >= MAX_GRAPHS:
             self._graphs.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Padding of decode steps to few shapes, so that one recorded step can be replayed for many.
+"""Padding of decode steps to few shapes, so that many steps can replay one recorded step.
 
 Sizes are rounded up to powers of two. Rows of padding have token 0 at position 0, write their keys
 to a scratch block that no sequence owns, and attend to no keys; their logits are not used. Every
@@ -20,26 +20,27 @@ from archon.engine.model.step_input import StepInput
 from archon.engine.span import Span
 
 MAX_ROWS = 512
-"""Steps with more rows are not replayed: they would gain too little."""
+"""Maximum number of rows of a replayed step. With more rows, replaying saves too little time."""
 
 Signature = tuple[int, ...]
-"""All shapes of a step: its rows, then groups, rows and blocks of each part of attention."""
+"""Sizes of a padded step: its rows, then the groups, rows and blocks of each part of attention."""
 
 
 def is_decode(spans: Sequence[Span]) -> bool:
-    """Return True if a step has one token each of at most ``MAX_ROWS`` texts, with logits."""
+    """Return True if a step has at most ``MAX_ROWS`` spans, each of one token that needs logits
+    and no hidden state."""
     return 0 < len(spans) <= MAX_ROWS and all(
         len(span.token_ids) == span.num_logits == 1 and span.hidden_E is None for span in spans
     )
 
 
 def padded_step(step: StepInput, scratch_block: int, mask_dtype: torch.dtype) -> StepInput:
-    """Return a padded decode step that computes the same logits in its first rows.
+    """Pad a decode step; the first rows of the result have the same logits as ``step``.
 
     Parameters
     ----------
     step
-        Tensors on the CPU.
+        A step whose tensors are on the CPU.
     scratch_block
         Block of the cache that no sequence owns.
     mask_dtype
@@ -68,19 +69,19 @@ def _padded_part(
     blocks_BK = torch.full((rounded_B, rounded_K), scratch_block)
     blocks_BK[:B, :K] = part.blocks_BK
     # Groups of padding attend to the scratch block, since a softmax over no keys is NaN.
-    mask_BL = torch.zeros(rounded_B, rounded_K * BLOCK_SIZE, dtype=mask_dtype)
-    mask_BL[:B, K * BLOCK_SIZE :] = -math.inf
-    if part.mask_BL is not None:
-        mask_BL[:B, : K * BLOCK_SIZE] = part.mask_BL
+    mask_B1L = torch.zeros(rounded_B, 1, rounded_K * BLOCK_SIZE, dtype=mask_dtype)
+    mask_B1L[:B, :, K * BLOCK_SIZE :] = -math.inf
+    if part.mask_BTL is not None:
+        mask_B1L[:B, :, : K * BLOCK_SIZE] = part.mask_BTL
     row_M = torch.zeros(num_rows, dtype=torch.int64)
     row_M[part.token_M] = part.row_M // R * rounded_R + part.row_M % R
     absent_M = torch.ones(num_rows, dtype=torch.bool)
     absent_M[part.token_M] = False
-    return CachedPart(torch.arange(num_rows), row_M, query_BR, blocks_BK, mask_BL, absent_M)
+    return CachedPart(torch.arange(num_rows), row_M, query_BR, blocks_BK, mask_B1L, absent_M)
 
 
 def signature(step: StepInput) -> Signature:
-    """Return the shapes of a padded step; steps of equal signature can replay one graph."""
+    """Return the sizes of a padded step; steps with equal signatures can replay the same graph."""
     sizes = [(*part.query_BR.shape, part.blocks_BK.shape[1]) for part in step.plan.cached]
     return (len(step.token_N), *(size for part in sizes for size in part))
 
@@ -89,10 +90,10 @@ def step_tensors(step: StepInput) -> list[Tensor]:
     """Return the tensors of a padded step, in a fixed order."""
     tensors = [step.token_N, step.position_N, step.slot_N, step.logit_rows]
     for part in step.plan.cached:
-        assert part.mask_BL is not None
+        assert part.mask_BTL is not None
         assert part.absent_M is not None
         tensors += [part.token_M, part.row_M, part.query_BR, part.blocks_BK]
-        tensors += [part.mask_BL, part.absent_M]
+        tensors += [part.mask_BTL, part.absent_M]
     return tensors
 
 

@@ -1,8 +1,8 @@
-"""Transformers other than the decoder: token ids in; vectors, logits or token ids out.
+"""Encoders and encoder–decoders: token ids in; vectors, logits or token ids out.
 
-The engine's decoder (``archon.engine.model.decoder``) is made for speed and has no gradients. These
-models are ordinary ``torch`` modules in float32, written to be read; the same code trains and runs
-them. Reading order:
+The engine's decoder (``archon.engine.model.decoder``) is optimised for speed and has no gradients.
+The models here are ordinary ``torch`` modules in float32 whose code is meant to be easy to read.
+The same code trains and runs them. Reading order:
 
 1. ``config`` (shapes) and ``weights`` (names of parameters in files, loading and saving);
 2. ``attention``: multi-head attention;

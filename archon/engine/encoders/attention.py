@@ -1,4 +1,4 @@
-"""Multi-head attention: the mean of values, weighted by the similarity of keys and queries."""
+"""Multi-head attention: means of values, weighted by the similarity of keys and queries."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class Heads(nn.Module):
     """The four projections of a multi-head attention layer.
 
-    The caller chooses where queries and keys come from: the same text (self-attention), another
-    text (cross-attention), or a cache.
+    The caller chooses the source of the keys and values: the same text as that of the queries
+    (self-attention), another text (cross-attention), or a cache.
     """
 
     def __init__(self, width: int, num_heads: int, head_width: int, *, bias: bool) -> None:
@@ -57,9 +57,9 @@ def attend(
 
 
 def padding_bias(is_token_BS: Tensor) -> Tensor:
-    """Return a bias, (B, 1, 1, S), that masks padding by the smallest float32.
+    """Return a bias, (B, 1, 1, S): the lowest finite float32 for padding, 0 for tokens.
 
-    With −∞, a row of only padding would become NaN.
+    With −∞, the attention of a row of only padding would be NaN.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """Cache of the keys and values of the texts that an encoder–decoder generates.
 
 All texts of a batch have the same length, so the keys of a layer are one tensor, and a beam search
-branches by selecting rows. Keys and values of the source are in ``encoder_decoder.Memory``.
+copies or drops beams by selecting rows. The keys and values of the source are in
+``encoder_decoder.Memory``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ class GrowingKeys:
         self._layers: list[tuple[Tensor, Tensor] | None] = [None] * num_layers
 
     def extend(self, layer: int, k_BHTD: Tensor, v_BHTD: Tensor) -> tuple[Tensor, Tensor]:
-        """Append keys and values of the newest T tokens of a layer; return those of all tokens."""
+        """Append the keys and values of the newest T tokens in a layer.
+
+        Returns
+        -------
+        Keys and values of all tokens so far, in this layer.
+        """
         cached = self._layers[layer]
         if cached is not None:
             k_BHTD = torch.cat([cached[0], k_BHTD], dim=2)
@@ -28,7 +34,7 @@ class GrowingKeys:
         return k_BHTD, v_BHTD
 
     def select(self, rows: Sequence[int]) -> None:
-        """Keep these rows, in this order; a row may occur several times or not at all."""
+        """Replace the texts by these rows, in this order; a row may be repeated or left out."""
         index = torch.tensor(rows, dtype=torch.long)
         self._layers = [
             None if pair is None else (pair[0][index], pair[1][index]) for pair in self._layers

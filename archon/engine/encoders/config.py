@@ -24,11 +24,11 @@ class EncoderConfig:
     ffn_width: int
     """F: width of the feed-forward network."""
     num_heads: int
-    """H: heads of attention."""
+    """H: number of attention heads."""
     context_length: int
-    """Positions that have an embedding, in tokens."""
+    """Maximum length of a text, in tokens: number of positions that have an embedding."""
     num_segments: int = 2
-    """Segments that a token may belong to: the first or the second text of a pair."""
+    """Number of segments. With 2, a token belongs to the first or the second text of a pair."""
     norm_epsilon: float = 1e-12
     """ε of LayerNorm."""
     dropout: float = 0.0
@@ -36,7 +36,10 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         if self.num_heads < 1 or self.width < 1 or self.width % self.num_heads:
-            raise ModelFileError(f"{self.num_heads} heads cannot share a width of {self.width}")
+            raise ModelFileError(
+                f"num_attention_heads is {self.num_heads} and hidden_size is {self.width}: the "
+                "second must be a positive multiple of the first"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,13 @@ class EncoderDecoderConfig:
     ffn_width: int
     """F: width of the feed-forward network."""
     num_heads: int
-    """H: heads of attention."""
+    """H: number of attention heads."""
     head_width: int
-    """D: width of a head; H · D need not be E."""
+    """D: width of a head; H · D may differ from E."""
     num_buckets: int = 32
-    """Buckets of relative positions (``archon.engine.encoders.positions``)."""
+    """Number of buckets of relative positions (``archon.engine.encoders.positions``)."""
     max_distance: int = 128
-    """Distance, in tokens, from which on all distances share one bucket."""
+    """All distances of at least this many tokens share one bucket."""
     norm_epsilon: float = 1e-6
     """ε of RMSNorm."""
     gated: bool = False
@@ -65,9 +68,9 @@ class EncoderDecoderConfig:
     tied: bool = True
     """True if the head is the embedding."""
     scaled: bool = True
-    """True if the input of the head is divided by √E, as a tied head needs."""
+    """True if the input of the head is divided by √E, which a tied head needs."""
     start_id: int = 0
-    """Token that the decoder reads first; also the padding."""
+    """Token that the decoder reads first; also used as padding."""
     stop_id: int = 1
     """Token that ends a text."""
     dropout: float = 0.0
@@ -75,7 +78,10 @@ class EncoderDecoderConfig:
 
     def __post_init__(self) -> None:
         if min(self.num_heads, self.head_width, self.width, self.vocab_size) < 1:
-            raise ModelFileError(f"invalid sizes of an encoder–decoder: {self}")
+            raise ModelFileError(
+                "invalid encoder–decoder: d_model, num_heads, d_kv and vocab_size must be above 0: "
+                f"{self}"
+            )
 
 
 ENCODER, ENCODER_DECODER = "bert", "t5"
@@ -146,7 +152,10 @@ _T5_DEFAULTS = {"num_buckets": 32, "max_distance": 128, "start_id": 0, "stop_id"
 
 
 def _is_tied(folder: ModelFolder, stated: object) -> bool:
-    """Return True if the head is the embedding; as in transformers, the tensors decide."""
+    """Return True if the head is the same tensor as the embedding.
+
+    If the folder has both tensors, they must also be equal, as in transformers.
+    """
     embedding, head = "shared.weight", "lm_head.weight"
     if head in folder.tensors:
         return bool(stated) and torch.equal(folder.tensor(embedding), folder.tensor(head))
@@ -159,7 +168,7 @@ def _is_tied(folder: ModelFolder, stated: object) -> bool:
 
 
 def encoder_decoder_json(config: EncoderDecoderConfig) -> dict[str, Any]:
-    """Return the ``config.json`` of a shape; ``encoder_decoder_config`` reads it."""
+    """Return the content of ``config.json`` for a shape; ``encoder_decoder_config`` can read it."""
     return {
         "model_type": ENCODER_DECODER,
         "architectures": ["T5ForConditionalGeneration"],

@@ -1,8 +1,8 @@
 """Sampling and beam search with an encoder–decoder.
 
-The source is encoded once for all samples. Then each step reads one token of every text: keys and
-values of earlier tokens are in ``GrowingKeys``, those of the source in ``Memory``. The sampler, its
-noise and the beam search are the engine's (``archon.engine.sampling``).
+The source is encoded once for all samples. Then each step reads one token of every text. The keys
+and values of earlier tokens are in ``GrowingKeys``, and those of the source are in ``Memory``. The
+sampler, its noise and the beam search are the engine's (``archon.engine.sampling``).
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ from archon.errors import EngineError
 
 
 class SequenceToSequence:
-    """Generator of an encoder–decoder; a request's prompt is the source without its stop token.
+    """Generator of target texts with an encoder–decoder.
+
+    The prompt of a request is the source text without its stop token.
 
     Parameters
     ----------
     model_id
-        Digest of the weights; it is part of every sample's key.
+        Digest of the weights, which is part of every sample's key.
     """
 
     def __init__(self, model: EncoderDecoder, model_id: str = "") -> None:
@@ -49,11 +51,17 @@ class SequenceToSequence:
 
     def _validate(self, request: GenerationRequest) -> None:
         if not request.draws or request.max_tokens < 1:
-            raise EngineError("a request needs at least one sample and max_tokens of 1")
+            raise EngineError("a request needs at least one sample and a max_tokens of at least 1")
         if any(not 0 <= t < self.model.config.vocab_size for t in request.prompt_ids):
-            raise EngineError("the prompt has a token id that is not in the vocabulary")
+            raise EngineError(
+                "a token id of the prompt is not in the vocabulary of "
+                f"{self.model.config.vocab_size} tokens"
+            )
         if request.beams and len(request.draws) > request.beams:
-            raise EngineError("a beam search needs a beam for each sample")
+            raise EngineError(
+                f"a beam search with {request.beams} beams cannot return {len(request.draws)} "
+                "samples: use at least one beam per sample"
+            )
         if request.constraint is not None:
             raise EngineError("an encoder–decoder does not support constraints")
 
@@ -74,7 +82,7 @@ class SequenceToSequence:
     def _sample(
         self, request: GenerationRequest, memory: Memory, keys: GrowingKeys
     ) -> list[Generation]:
-        """Sample all texts in one batch; texts that end leave it."""
+        """Sample all texts in one batch, from which each text is removed when it ends."""
         prompt = Prompt(request)
         texts = list(prompt.waiting)
         for text in texts:
@@ -128,7 +136,7 @@ class SequenceToSequence:
 def greedy_texts(
     model: EncoderDecoder, sources: SequenceOf[SequenceOf[int]], max_tokens: int
 ) -> list[list[int]]:
-    """Decode many sources greedily in one batch; return the texts without stop tokens.
+    """Decode many sources greedily in one batch; return the target texts without stop tokens.
 
     Parameters
     ----------

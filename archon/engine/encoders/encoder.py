@@ -1,4 +1,4 @@
-"""Encoder of the BERT family: every token attends to the whole text, to its left and its right.
+"""Encoder of the BERT family: every token attends to the whole text, before and after it.
 
 The vector of a token starts as the sum of three learned embeddings: of the token, of its position,
 and of its segment (the first or second text of a pair). Unlike in ``archon.engine.model.decoder``,
@@ -21,7 +21,7 @@ from archon.engine.encoders.config import EncoderConfig
 
 
 class Encoder(nn.Module):
-    """Embeddings and layers: token ids → one vector per token."""
+    """Encoder without a head: token ids → one vector per token."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class BertLayer(nn.Module):
 
 
 def initialise_encoder(module: nn.Module, seed: int) -> None:
-    """Initialise the weights for training as BERT does: normal, σ = 0.02; biases 0, norms 1."""
+    """Initialise the weights as BERT does: normally distributed with σ = 0.02, biases 0."""
     generator = torch.Generator().manual_seed(seed)
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Embedding):

@@ -31,16 +31,16 @@ from archon.engine.encoders.positions import RelativePositions
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Keys and values of an encoded source for cross-attention, computed once."""
+    """Keys and values of an encoded source, which cross-attention reads in every step."""
 
     keys_and_values: Sequence[tuple[Tensor, Tensor]]
     """Keys and values of each decoder layer, (B, H, S, D). B is 1 if all targets share a source."""
     bias: Tensor
-    """(B, 1, 1, S); masks padding."""
+    """(B, 1, 1, S); masks the padding of the source."""
 
 
 class EncoderDecoder(nn.Module):
-    """The two stacks of layers, their shared embedding, and the head."""
+    """Encoder–decoder: the two stacks of layers, their shared embedding, and the head."""
 
     def __init__(self, config: EncoderDecoderConfig) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class EncoderDecoder(nn.Module):
         Parameters
         ----------
         source_BS, is_token_BS
-            Source texts; True for tokens, False for padding.
+            Token ids of the source texts; a mask with True for tokens and False for padding.
         target_BT
             The start token, then the target text without its last token.
         """
@@ -98,7 +98,7 @@ class EncoderDecoder(nn.Module):
         Parameters
         ----------
         keys
-            Cache of the first ``start`` tokens; by default there are none.
+            Cache of the first ``start`` tokens; by default an empty one.
         start
             Position of the first token of ``target_BT``.
         """
@@ -162,7 +162,10 @@ class T5DecoderLayer(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """down(ReLU(up x)), or gated: down(GELU(gate x) · up x) (Shazeer 2020, arXiv 2002.05202)."""
+    """Feed-forward network: down(ReLU(up x)), or down(GELU(gate x) · up x) if it is gated.
+
+    (Shazeer 2020, arXiv 2002.05202.)
+    """
 
     def __init__(self, config: EncoderDecoderConfig) -> None:
         super().__init__()
@@ -181,10 +184,10 @@ class FeedForward(nn.Module):
 
 
 def initialise(model: EncoderDecoder, seed: int) -> None:
-    """Initialise the weights for training: normal, scaled so that outputs of layers are near 1.
+    """Initialise the weights for training, from normal distributions.
 
-    As in T5, weights of queries are smaller by the factor √D. This replaces the division of scores
-    by √D.
+    They are scaled so that the outputs of layers have a standard deviation near 1. As in T5, the
+    weights of queries are smaller by the factor √D, which replaces the division of scores by √D.
     """
     generator = torch.Generator().manual_seed(seed)
     config = model.config

@@ -1,4 +1,4 @@
-"""Heads of an encoder: its vectors → words, classes, or one vector per text."""
+"""Heads of an encoder, which map its vectors to tokens, classes, or one vector per text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from archon.engine.encoders.encoder import Encoder
 
 
 class MaskedLanguageModel(nn.Module):
-    """Logits over the vocabulary for every token; pre-training scores the masked ones."""
+    """Encoder with logits over the vocabulary for every token, for pre-training."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
@@ -21,13 +21,13 @@ class MaskedLanguageModel(nn.Module):
         nn.init.zeros_(self.bias.weight)
 
     def forward(self, ids_BT: Tensor, is_token_BT: Tensor) -> Tensor:
-        """Compute logits (B, T, V); the last product uses the token embedding."""
+        """Compute logits (B, T, V); the token embedding is also the output matrix."""
         x_BTE = self.norm(functional.gelu(self.dense(self.encoder(ids_BT, is_token_BT))))
         return functional.linear(x_BTE, self.encoder.tokens.weight, self.bias.weight[0])
 
 
 class TextClassifier(nn.Module):
-    """Logits of the classes of a text, or of a pair of texts, from its first token.
+    """Encoder with logits of the classes of a text or a pair of texts, from the first token.
 
     With one class it is a *cross-encoder*, which scores how well two texts match. It reads both
     texts together, so each token of one can attend to every token of the other (Nogueira and Cho
@@ -51,7 +51,7 @@ class TextClassifier(nn.Module):
 
 
 class WordClassifier(nn.Module):
-    """Logits of the classes of each token."""
+    """Encoder with logits of the classes of each token."""
 
     def __init__(self, encoder: Encoder, num_classes: int) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class WordClassifier(nn.Module):
 
 
 def mean_vector(x_BTE: Tensor, is_token_BT: Tensor) -> Tensor:
-    """Return a text's vector: the mean over its tokens, normalised to length 1, (B, E).
+    """Return the vector of each text: the mean over its tokens, scaled to length 1, (B, E).
 
     The dot product of two such vectors is their cosine similarity (Reimers and Gurevych 2019, arXiv
     1908.10084).
@@ -76,7 +76,7 @@ def mean_vector(x_BTE: Tensor, is_token_BT: Tensor) -> Tensor:
 
 
 def first_vector(x_BTE: Tensor) -> Tensor:
-    """Return the first token's vector, normalised to length 1, (B, E).
+    """Return the vector of each text's first token, scaled to length 1, (B, E).
 
     Some models are trained to represent a text by this vector instead of the mean.
     """

@@ -1,8 +1,8 @@
 """Masked language modelling, the pre-training task of encoders: predict masked tokens.
 
 15 % of the tokens are selected. Of these, 80 % are replaced by the mask token, 10 % by a random
-token, and 10 % stay. So the encoder cannot rely on the mask token to know which tokens it must
-predict (Devlin et al. 2018, arXiv 1810.04805, section 3.1).
+token, and 10 % are unchanged. So the encoder cannot use the mask token to recognise the tokens that
+it must predict (Devlin et al. 2018, arXiv 1810.04805, section 3.1).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional
 from archon.engine.encoders.heads import MaskedLanguageModel
 
 IGNORED = -100
-"""Label of tokens that are not predicted."""
+"""Label of the tokens that are not selected, which the loss ignores."""
 
 
 def mask_tokens(
@@ -30,13 +30,14 @@ def mask_tokens(
     Parameters
     ----------
     may_mask_BT
-        True for tokens that may be selected: neither padding nor special tokens.
+        True for tokens that may be selected, which are neither padding nor special tokens.
     share
-        Share of these tokens that is selected.
+        Probability with which each of these tokens is selected.
 
     Returns
     -------
-    The encoder's input, and its labels: the original token, or ``IGNORED``; (B, T) each.
+    The encoder's input and the labels, (B, T) each. A label is the original token if it is
+    selected, else ``IGNORED``.
     """
     selected_BT = (torch.rand(ids_BT.shape, generator=generator) < share) & may_mask_BT
     random_BT = torch.rand(ids_BT.shape, generator=generator)

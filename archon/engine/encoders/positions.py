@@ -1,4 +1,4 @@
-"""Relative positions: a learned bias of attention that depends on the distance of two tokens.
+"""Relative positions: a learned attention bias that depends on the distance between two tokens.
 
 Distances are grouped into buckets. Each short distance has its own bucket. The widths of the other
 buckets grow exponentially with the distance, and all distances above a maximum share the last one.
@@ -21,7 +21,7 @@ class RelativePositions(nn.Module):
     num_buckets, max_distance
         See ``archon.engine.encoders.config.EncoderDecoderConfig``.
     two_sided
-        True uses half of the buckets for keys after the query. A decoder sees no such keys.
+        True if half of the buckets are for keys after the query, which a decoder does not read.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class RelativePositions(nn.Module):
         self.bias = nn.Embedding(num_buckets, num_heads)
 
     def forward(self, query_T: Tensor, key_S: Tensor) -> Tensor:
-        """Return the bias, (1, H, T, S), for positions of queries and keys, in tokens."""
+        """Return the bias, (1, H, T, S), for these positions of queries and keys, in tokens."""
         distance_TS = key_S[None, :] - query_T[:, None]
         bias_TSH = self.bias(self.bucket(distance_TS))
         return bias_TSH.permute(2, 0, 1)[None]

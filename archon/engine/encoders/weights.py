@@ -1,7 +1,7 @@
 """Loading and saving of encoders in the format of Hugging Face's libraries.
 
-A table for each family translates the names of a module's parameters into those of the files. Each
-parameter must have a tensor of its shape, and each tensor a parameter.
+For each family, a table translates the names of a module's parameters into those of the files.
+There must be a tensor of the same shape for each parameter, and a parameter for each tensor.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from archon.engine.files.folder import CONFIG, WEIGHTS, ModelFolder
 from archon.errors import ModelFileError
 
 Renames = tuple[tuple[str, str], ...]
-"""(pattern of a part of a parameter's name, its replacement in files); all apply, in order."""
+"""Pairs (pattern, replacement) that translate the name of a parameter into that of its tensor; all
+of them are applied, in order."""
 
 ENCODER_DECODER_NAMES: Renames = (
     (r"^embedding\.", "shared."),
@@ -56,7 +57,7 @@ _GATED_UP = (
 
 
 def encoder_decoder_names(gated: bool) -> Renames:
-    """Return the table of the T5 family; gated networks have one more matrix."""
+    """Return the table of the T5 family; a gated feed-forward network has one more matrix."""
     return ENCODER_DECODER_NAMES + (_GATED_UP if gated else _UP)
 
 
@@ -80,14 +81,14 @@ def load_into(
     Parameters
     ----------
     prefixes
-        Possible prefixes of all names in the folder; the first that occurs is used.
+        Possible prefixes of all names in the folder; the first one that occurs is used.
     unused
-        Pattern of tensors that are ignored.
+        Pattern of the names of tensors to ignore.
 
     Raises
     ------
     ModelFileError
-        A tensor is missing, is not used, or has the wrong shape.
+        A tensor is missing, is unknown, or has the wrong shape.
     """
     parameters = module.state_dict()
     names = {stored_name(name, renames): name for name in parameters}
@@ -100,7 +101,7 @@ def load_into(
     for theirs, ours in names.items():
         tensor, parameter = folder.tensor(prefix + theirs), parameters[ours]
         if tensor.shape != parameter.shape:
-            shapes = f"{tuple(tensor.shape)}, not {tuple(parameter.shape)}"
+            shapes = f"{tuple(tensor.shape)}, expected {tuple(parameter.shape)}"
             raise ModelFileError(f"{folder.path}: tensor {prefix + theirs!r} has shape {shapes}")
         with torch.no_grad():
             parameter.copy_(tensor)
@@ -128,7 +129,7 @@ def load_encoder_decoder(folder: ModelFolder) -> EncoderDecoder:
         The model is damaged or not supported.
     """
     model = EncoderDecoder(encoder_decoder_config(folder))
-    # Older files have copies of the shared embedding for each stack.
+    # Older files have a copy of the shared embedding for each stack.
     for name in ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight"):
         if name in folder.tensors and not torch.equal(
             folder.tensor(name), folder.tensor("shared.weight")
@@ -147,7 +148,7 @@ def load_encoder_decoder(folder: ModelFolder) -> EncoderDecoder:
 def save_encoder_decoder(
     model: EncoderDecoder, path: Path, dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write a folder, which transformers can read as well."""
+    """Write an encoder–decoder to a folder, which transformers can also read."""
     renames = encoder_decoder_names(model.config.gated)
     _save(model, renames, encoder_decoder_json(model.config), path, dtype)
 
@@ -192,7 +193,7 @@ def load_encoder(folder: ModelFolder) -> Encoder:
 def save_text_classifier(
     model: TextClassifier, config: Mapping[str, Any], path: Path, labels: Sequence[str]
 ) -> None:
-    """Write a folder, which transformers can read as well.
+    """Write a text classifier to a folder, which transformers can also read.
 
     Parameters
     ----------

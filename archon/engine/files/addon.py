@@ -1,4 +1,4 @@
-"""Folders of add-ons to a model (adapters, reward heads): a JSON object and safetensors."""
+"""Folders of add-ons to a model (adapters and reward heads): a JSON and a safetensors file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from archon.errors import ModelFileError
 
 @dataclass(frozen=True, slots=True)
 class AddonFiles:
-    """Folder format of one kind of add-on."""
+    """Folder format of one kind of add-on, with methods to read and write such folders."""
 
     kind: str
-    """Name of the kind, for errors."""
+    """Name of the kind in error messages, such as ``adapter``."""
     config: str
     """Name of the JSON file."""
     tensors: str
@@ -60,7 +60,7 @@ class AddonFiles:
             raise ModelFileError(f"{file}: is damaged: {error}") from None
 
     def digest(self, path: Path) -> str:
-        """Return the SHA-256 of both files."""
+        """Return the SHA-256 of the sizes and contents of both files."""
         digest = hashlib.sha256()
         for name in (self.config, self.tensors):
             content = (path / name).read_bytes()

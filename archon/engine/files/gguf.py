@@ -4,7 +4,8 @@ The file is mapped into memory; a tensor is read when it is needed. The file is 
 declared size is checked against the file's length before it is used.
 
 A large model may be split into several files, ``NAME-00001-of-00003.gguf`` and so on. Opening any
-of them opens the model: each part has its number, and the first one has the model's keys.
+of these parts opens the whole model. Each part stores its number, and the first one has the model's
+keys.
 
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
@@ -22,18 +23,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archon.engine.files.dequantize import BLOCK_FORMATS, BlockFormat, dequantize
+from archon.engine.files.dequantize import BlockFormat, dequantize, format_of_type
 from archon.errors import ModelFileError
 
 MAGIC = b"GGUF"
 MAX_ENTRIES = 1 << 20
 MAX_DIMENSIONS = 4
+_VERSIONS = (2, 3)
+_INCOMPLETE = "if the download is incomplete, download the file again"
 _MAX_PARTS = 99_999
 """Largest number of parts: names have five digits."""
 _MAX_NAMED = 20
-"""Maximum missing parts that an error names."""
+"""Maximum number of missing parts that an error names."""
 _SPLIT_DEFAULTS = (("no", 0), ("count", 1))
-"""Keys ``split.…``, and their defaults, for a file that is not split."""
+"""Keys ``split.no`` and ``split.count``, with their defaults for a file that is not split."""
 
 _SCALARS: dict[int, str] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q",
@@ -44,7 +47,7 @@ _STRING, _ARRAY = 8, 9
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """Shape, number format and offset of a tensor."""
+    """Name, shape, number format and offset of a tensor."""
 
     name: str
     shape: tuple[int, ...]
@@ -63,7 +66,7 @@ class TensorInfo:
 
 
 class GGUFFile:
-    """An open GGUF model: ``metadata`` and ``tensors``.
+    """An open GGUF model: its keys (``metadata``) and tensors (``tensors``).
 
     Parameters
     ----------
@@ -73,8 +76,8 @@ class GGUFFile:
     Raises
     ------
     ModelFileError
-        A file cannot be read, is not a GGUF file, is damaged or has unsupported types; or parts are
-        missing or do not match.
+        A file cannot be read, is not a GGUF file, is damaged or has unsupported types; or parts of
+        the model are missing or do not belong together.
     """
 
     def __init__(self, path: Path) -> None:
@@ -118,9 +121,37 @@ class GGUFFile:
         part.release(info)
         return blocks
 
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Read ``tensor(name)[start:stop]`` without reading the rest.
+
+        Files fuse tensors along the first dimension: queries, keys and values (``attn_qkv``), gate
+        and up (``ffn_up`` of Phi-3), or all experts of a layer (``ffn_gate_exps`` and others).
+
+        Raises
+        ------
+        ModelFileError
+            The file has no tensor of that name, or the tensor has fewer rows.
+        """
+        info = self.tensors.get(name)
+        if info is None:
+            raise ModelFileError(f"{self.path}: has no tensor {name!r}")
+        if not 0 <= start < stop <= info.shape[0]:
+            raise ModelFileError(
+                f"{self.path}: tensor {name!r} of shape {info.shape} has no rows {start} to {stop}"
+            )
+        num_bytes = info.num_bytes // info.shape[0]
+        if len(info.shape) == 1 and info.format.elements > 1:
+            return self.tensor(name)[start:stop]  # rows are parts of blocks
+        part = replace(
+            info,
+            shape=(stop - start, *info.shape[1:]),
+            start=info.start + start * num_bytes,
+        )
+        return self._parts[name].tensor(part)
+
 
 class GGUFPart:
-    """One open file: its keys and its tensors."""
+    """One open file of a GGUF model: its keys (``metadata``) and tensors (``tensors``)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -146,18 +177,18 @@ class GGUFPart:
 
     def release(self, info: TensorInfo) -> None:
         """Drop the pages of a tensor from memory; they are read again if needed."""
-        if hasattr(self._bytes, "madvise"):  # Windows has none
+        if hasattr(self._bytes, "madvise"):  # not on Windows
             start = info.start // mmap.PAGESIZE * mmap.PAGESIZE
             length = info.start - start + info.num_bytes
             self._bytes.madvise(mmap.MADV_DONTNEED, start, length)
 
     def siblings(self) -> list[GGUFPart]:
-        """Open all parts of the model; return them in order, this one included.
+        """Open all parts of the model; return them in order, including this one.
 
         Raises
         ------
         ModelFileError
-            Parts are missing, or do not match their names.
+            Parts are missing, or a part's number differs from the one in its name.
         """
         index, count = self._split()
         if count == 1:
@@ -183,7 +214,8 @@ class GGUFPart:
             if part._split() != (expected, count):
                 index, count = part._split()
                 raise ModelFileError(
-                    f"{part.path}: according to its keys, it is part {index + 1} of {count}"
+                    f"{part.path}: its name does not match its keys, which say that it is part "
+                    f"{index + 1} of {count}"
                 )
         return parts
 
@@ -191,9 +223,11 @@ class GGUFPart:
         """Return the index of this part, from 0, and the number of parts."""
         index, count = (self.metadata.get(f"split.{key}", value) for key, value in _SPLIT_DEFAULTS)
         if not isinstance(count, int) or not isinstance(index, int):
-            raise self._fail(f"split.no is {index!r}, split.count {count!r}")
+            raise self._fail(
+                f"split.no is {index!r} and split.count is {count!r}; both must be integers"
+            )
         if not 0 <= index < max(count, 1) <= _MAX_PARTS:
-            raise self._fail(f"split.no is {index}, split.count {count}")
+            raise self._fail(f"split.no is {index}, but split.count is {count}")
         return index, max(count, 1)
 
     # ------------------------------------------------------------------ the header, bottom up
@@ -203,7 +237,8 @@ class GGUFPart:
 
     def _take(self, count: int) -> bytes:
         if count > len(self._bytes) - self._at:
-            raise self._fail(f"{count} bytes declared, {len(self._bytes) - self._at} left")
+            left = len(self._bytes) - self._at
+            raise self._fail(f"{count} bytes are declared, but only {left} are left; {_INCOMPLETE}")
         self._at += count
         return self._bytes[self._at - count : self._at]
 
@@ -217,14 +252,14 @@ class GGUFPart:
             raise self._fail("a string is not UTF-8") from None
 
     def _strings(self, count: int) -> list[str]:
-        """Read ``count`` strings in a tight loop, since vocabularies have hundreds of thousands."""
+        """Read ``count`` strings in a tight loop, since a vocabulary can have 100,000s of them."""
         data, at, end = self._bytes, self._at, len(self._bytes)
         read_length = struct.Struct("<Q").unpack_from
         strings: list[bytes] = []
         for _ in range(count):
             if at + 8 > end or (length := read_length(data, at)[0]) > end - at - 8:
                 self._at = at
-                raise self._fail("a string reaches past the end of the file")
+                raise self._fail(f"a string reaches past the end of the file; {_INCOMPLETE}")
             strings.append(data[at + 8 : at + 8 + length])
             at += 8 + length
         self._at = at
@@ -246,7 +281,7 @@ class GGUFPart:
         kind, length = self._scalar("<I"), self._scalar("<Q")
         if kind == _STRING:
             if length > (len(self._bytes) - self._at) // 8:
-                raise self._fail(f"an array of {length} strings does not fit the file")
+                raise self._fail(f"an array of {length} strings is longer than the file")
             return self._strings(length)
         if kind not in _SCALARS:
             raise self._fail(f"arrays of type {kind} are not supported")
@@ -262,13 +297,23 @@ class GGUFPart:
                 "with config.json"
             )
         version = self._scalar("<I")
-        if version not in (2, 3):
+        if version not in _VERSIONS:
+            if int.from_bytes(version.to_bytes(4, "little"), "big") in _VERSIONS:
+                raise ModelFileError(
+                    f"{self.path}: the numbers of this GGUF file are big-endian, for another kind "
+                    "of processor. Download the little-endian file, or convert this one with "
+                    "gguf-convert-endian from the package gguf"
+                )
             raise ModelFileError(
-                f"{self.path}: GGUF version {version} is not supported; only 2 and 3 are"
+                f"{self.path}: GGUF version {version} is not supported; only 2 and 3 are. Convert "
+                "the model again with a newer llama.cpp"
             )
         num_tensors, num_pairs = self._scalar("<Q"), self._scalar("<Q")
         if max(num_tensors, num_pairs) > MAX_ENTRIES:
-            raise self._fail(f"{num_tensors} tensors and {num_pairs} keys declared")
+            raise self._fail(
+                f"{num_tensors} tensors and {num_pairs} keys are declared; at most {MAX_ENTRIES} "
+                "of each are supported"
+            )
         for _ in range(num_pairs):
             key = self._string()
             if key in self.metadata:
@@ -281,25 +326,33 @@ class GGUFPart:
         name = self._string()
         num_dimensions = self._scalar("<I")
         if not 1 <= num_dimensions <= MAX_DIMENSIONS:
-            raise self._fail(f"tensor {name!r} has {num_dimensions} dimensions")
+            raise self._fail(
+                f"tensor {name!r} has {num_dimensions} dimensions, not 1 to {MAX_DIMENSIONS}"
+            )
         shape = tuple(self._scalar("<Q") for _ in range(num_dimensions))[::-1]
         type_id, offset = self._scalar("<I"), self._scalar("<Q")
-        if type_id not in BLOCK_FORMATS:
-            raise ModelFileError(f"{self.path}: tensor {name!r} has unsupported type {type_id}")
-        return TensorInfo(name, shape, BLOCK_FORMATS[type_id], offset)
+        try:
+            return TensorInfo(name, shape, format_of_type(type_id), offset)
+        except ValueError as error:
+            raise ModelFileError(f"{self.path}: tensor {name!r} {error}") from None
 
     def _set_offsets(self, infos: list[TensorInfo]) -> None:
         """Turn offsets in the data section into offsets in the file, and check them."""
         alignment = self.metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
-            raise self._fail(f"alignment {alignment!r}")
+            raise self._fail(f"general.alignment is {alignment!r}, not an integer from 1 to 2^20")
         data_start = -(-self._at // alignment) * alignment
         for info in infos:
             if info.name in self.tensors:
                 raise self._fail(f"tensor {info.name!r} occurs twice")
             if info.num_elements < 1 or info.shape[-1] % info.format.elements:
-                raise self._fail(f"tensor {info.name!r} has shape {info.shape}")
+                raise self._fail(
+                    f"tensor {info.name!r} has shape {info.shape}, which is invalid for type "
+                    f"{info.format.name}"
+                )
             start = data_start + info.start
             if start + info.num_bytes > len(self._bytes):
-                raise self._fail(f"tensor {info.name!r} reaches past the end of the file")
+                raise self._fail(
+                    f"tensor {info.name!r} reaches past the end of the file; {_INCOMPLETE}"
+                )
             self.tensors[info.name] = replace(info, start=start)

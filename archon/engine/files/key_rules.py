@@ -1,7 +1,7 @@
 """Rules for the keys of model files: a key is computed, irrelevant, or rejected.
 
-A key may ask for a computation that the engine does not implement. If it were ignored, the results
-would be wrong without an error. So every known key has a rule, and an unknown key is rejected
+A key may require a computation that the engine does not implement. If it were ignored, the results
+would be wrong, without any error. So every known key has a rule, and an unknown key is rejected
 unless its value is null, false, zero or empty.
 """
 
@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from archon.errors import ModelFileError
 
 _MAX_SHOWN = 80
-"""Maximum characters of a value in an error."""
+"""Maximum number of characters of a value in an error message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +27,30 @@ class KeyRules:
     computed: frozenset[str]
     """Keys that other code reads and checks."""
     irrelevant: frozenset[str]
-    """Keys that do not affect results, with any value."""
+    """Keys that do not affect results, whatever their value."""
     neutral: Mapping[str, Sequence[Any]]
     """Keys → values that have no effect. Null, false, zero and empty values are allowed as well,
     unless True is among the listed values."""
     null_only: frozenset[str] = frozenset()
-    """Keys that have an effect unless they are null: an empty object means the defaults."""
+    """Keys that are supported only if they are null. Even an empty object would have an effect,
+    since it enables a feature with its defaults."""
     irrelevant_names: re.Pattern[str] = field(default_factory=lambda: re.compile(r"(?!)"))
     """Pattern of irrelevant keys; it must match the whole key."""
 
+    def computing(self, keys: Iterable[str]) -> KeyRules:
+        """Return the rules of a file whose reader computes these keys as well."""
+        neutral = {key: allowed for key, allowed in self.neutral.items() if key not in keys}
+        return replace(self, computed=self.computed | frozenset(keys), neutral=neutral)
+
     def check(self, values: Mapping[str, Any], path: Path, prefix: str = "") -> None:
-        """Check that no key asks for an unsupported computation.
+        """Check that no key requires an unsupported computation.
 
         Parameters
         ----------
         values
             Keys of the file, without ``prefix``.
         prefix
-            Prefix of the keys in the file, for the error.
+            Prefix of the keys in the file, for the error message.
 
         Raises
         ------
@@ -94,8 +100,14 @@ class CheckedKeys:
             raise self.error(key, value, "a whole number of at least 0")
         return value
 
+    def positive(self, key: str, default: float | None = None) -> float:
+        value = self.number(key, default)
+        if value <= 0:
+            raise self.error(key, value, "a number above 0")
+        return value
+
     def expect(self, key: str, supported: Sequence[object]) -> None:
-        """Reject any value other than these."""
+        """Raise ``ModelFileError`` unless the key's value is one of ``supported``."""
         value = self.values.get(self.prefix + key)
         if value not in supported:
             known = ", ".join(repr(v) for v in supported if v is not None)
@@ -104,12 +116,12 @@ class CheckedKeys:
             )
 
     def unsupported(self, key: str) -> ModelFileError:
-        """Return the error for a value that asks for an unsupported computation."""
+        """Return the error for a key whose value requires an unsupported computation."""
         value = shown(self.values.get(self.prefix + key))
         return ModelFileError(f"{self.path}: {self.prefix}{key} is {value}, which is not supported")
 
     def error(self, key: str, value: object, wanted: str) -> ModelFileError:
-        """Return the error for a value of the wrong type."""
+        """Return the error for a value that is not ``wanted``, such as "a number"."""
         return ModelFileError(f"{self.path}: {self.prefix}{key} is {value!r}, not {wanted}")
 
 
@@ -120,7 +132,7 @@ def shown(value: Any) -> str:
 
 
 def _is_neutral(value: Any, allowed: Sequence[Any]) -> bool:
-    """Return True if a value is listed, or if it is false or empty and True is not listed."""
+    """Return True if ``allowed`` lists ``value``, or if it is falsy and True is not listed."""
     if any(_same(value, one) for one in allowed):
         return True
     return not value and not any(one is True for one in allowed)

@@ -42,13 +42,19 @@ def load_kernels(folder: Path | None = None) -> ctypes.CDLL | None:
         return None
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
     if compiler is None:
-        logger.warning("no C++ compiler: the engine computes in torch, half to a third as fast")
+        logger.warning(
+            "no C++ compiler was found, so the engine computes in torch, at a third to a half of "
+            "the speed; install g++ or set CXX"
+        )
         return None
     return _load(compiler, (*_FLAGS, *_flags_of(instructions)), folder)
 
 
 def _instruction_sets(flags: frozenset[str]) -> tuple[str, ...]:
-    """Return the instruction sets to compile for on a CPU with these flags; empty if too few."""
+    """Return the instruction sets to compile for on a CPU with these flags.
+
+    The result is empty if the CPU has neither AVX-512 VNNI nor AVX2.
+    """
     if flags.issuperset(_AVX512):
         return (*_AVX512, *(flag for flag in _AVX512_IF_PRESENT if flag in flags))
     if flags.issuperset(_ARM):
@@ -101,7 +107,7 @@ def _compile(compiler: str, options: tuple[str, ...], here: Path, target: Path) 
 
 @functools.cache
 def _cpu_flags() -> frozenset[str]:
-    """Return the CPU's instruction sets by Linux's names; empty on other systems."""
+    """Return the CPU's flags in ``/proc/cpuinfo``; empty if the system is not Linux."""
     if platform.system() != "Linux":
         return frozenset()
     try:

@@ -1,7 +1,7 @@
 """The int8, int4 or native decoder on a CPU: one call of ``kernels/step.cpp`` computes a step.
 
-It computes what ``Decoder`` computes in torch, up to the rounding of norms and softmax. A token's
-results are the same to the bit regardless of the other tokens in the step.
+Its results equal those of ``Decoder`` in torch, up to the rounding of norms and softmax. A token's
+results are bit-identical regardless of the other tokens in the step.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch import Tensor
 from archon.engine.cache.kv_cache import BLOCK_SIZE
 from archon.engine.kernels.block_packing import PANEL_OUTPUTS, STRIP_OUTPUTS, num_inputs
 from archon.engine.kernels.packing import Packed, huge_pages, pack_low_rank
-from archon.engine.model.config import DecoderConfig
+from archon.engine.model.config import DecoderConfig, LayerConfig
 from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
-from archon.engine.model.rope import rope_angles, rope_frequencies
+from archon.engine.model.rope import Rope, RopeAngles, RopeTable
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.span import Span
 
@@ -62,7 +62,7 @@ class NativeLinear(ctypes.Structure):
 
     @classmethod
     def of(cls, packed: Packed, name: str) -> NativeLinear:
-        """Return pointers to a packed linear layer, whose tensors must stay alive."""
+        """Return pointers to the packed linear layer ``name``; its tensors must stay alive."""
         parts = [packed.get(f"{name}.{part}") for part in _LINEAR_PARTS]
         if name + ".strip_format" in packed:
             outputs = len(packed[name + ".strip_format"]) * STRIP_OUTPUTS
@@ -79,14 +79,19 @@ _LINEARS = ("qkv", "output", "gate_up", "down")
 
 
 class _Layer(ctypes.Structure):
-    _fields_ = (*_pointers(*_NORMS), *((name, NativeLinear) for name in _LINEARS))
+    _fields_ = (
+        *_pointers(*_NORMS),
+        *((name, NativeLinear) for name in _LINEARS),
+        *_integers("rope", "window"),
+    )
 
     @classmethod
-    def of(cls, packed: Packed, index: int) -> _Layer:
+    def of(cls, packed: Packed, index: int, config: LayerConfig, ropes: Sequence[Rope]) -> _Layer:
         at = f"layers.{index}."
         norms = [packed.get(at + name) for name in _NORMS]
         linears = [NativeLinear.of(packed, at + name) for name in _LINEARS]
-        return cls(*map(_pointer, norms), *linears)
+        rope = -1 if config.rope is None else ropes.index(config.rope)
+        return cls(*map(_pointer, norms), *linears, rope, config.window or 0)
 
 
 class _LowRank(ctypes.Structure):
@@ -102,7 +107,7 @@ class _AdapterTable(ctypes.Structure):
 
 
 class _NativeAdapter:
-    """An adapter in the kernels' layout, with the tensors that its pointers refer to."""
+    """An adapter in the kernels' layout; it keeps the tensors alive that its pointers refer to."""
 
     def __init__(self, adapter: Adapter, config: DecoderConfig) -> None:
         self._tensors: list[Tensor] = []
@@ -124,13 +129,19 @@ class _NativeAdapter:
         return _LowRank(a.data_ptr(), b.data_ptr(), len(a))
 
 
+_NUMBERS = (
+    "epsilon", "attention_scale", "attention_softcap", "logit_softcap", "embedding_scale",
+    "residual_scale", "logit_scale",
+)  # fmt: skip
+
+
 class _Model(ctypes.Structure):
     _fields_ = (
         *_integers(
             "num_layers", "width", "ffn_width", "heads", "kv_heads", "head_width", "threads",
-            "norms_projections",
+            "norms_projections", "rope_width", "is_gelu",
         ),
-        ("epsilon", ctypes.c_float), *_pointers("embedding", "norm", "layers"),
+        *((name, ctypes.c_float) for name in _NUMBERS), *_pointers("embedding", "norm", "layers"),
         ("head", NativeLinear), ("embedding_blocks", NativeLinear),
     )  # fmt: skip
 
@@ -149,8 +160,8 @@ class _Step(ctypes.Structure):
 class NativeCache:
     """Keys and values in bfloat16, in the kernels' layout.
 
-    ``blocks`` has shape (layers, G, blocks, 2 · D · 16). A block has its keys, (D / 2, 16, 2),
-    then its values, (8, D, 2), so that all of a head's block is contiguous.
+    ``blocks`` has shape (layers, G, blocks, 2 · D · 16). A block of a head consists of its keys,
+    (D / 2, 16, 2), followed by its values, (8, D, 2), so it is contiguous in memory.
     """
 
     def __init__(self, config: DecoderConfig, num_blocks: int) -> None:
@@ -165,12 +176,12 @@ class NativeCache:
 
 
 class NativeDecoder:
-    """A decoder in int8, int4 or native precision that the compiled kernels compute.
+    """An int8, int4 or native decoder that the compiled kernels compute.
 
     Parameters
     ----------
     packed
-        Parameters in this precision (``archon.engine.kernels.packing``).
+        Parameters in ``precision`` (``archon.engine.kernels.packing``).
     kernels
         The compiled library (``archon.engine.kernels``).
     """
@@ -187,21 +198,28 @@ class NativeDecoder:
         self.config, self.precision = config, precision
         self._packed, self._kernels = packed, kernels
         self._workspace = kernels.archon_workspace_new()
+        ropes = config.ropes
+        self._ropes = [RopeTable(rope, self.device) for rope in ropes]
         self._layers = (_Layer * config.num_layers)(
-            *(_Layer.of(packed, index) for index in range(config.num_layers))
+            *(_Layer.of(packed, i, layer, ropes) for i, layer in enumerate(config.layers))
         )
         sizes = (
             config.num_layers, config.width, config.ffn_width, config.num_heads,
             config.num_kv_heads, config.head_width, torch.get_num_threads(),
-            int(config.traits.qk_norm == "projection"),
+            int(config.traits.qk_norm == "projection"), ropes[0].width if ropes else 0,
+            int(config.traits.activation == "gelu_tanh"),
+        )  # fmt: skip
+        numbers = (
+            config.norm_epsilon, config.attention_scale or 0, config.attention_softcap,
+            config.logit_softcap, config.embedding_scale, config.residual_scale,
+            config.logit_scale,
         )  # fmt: skip
         outer = _pointer(packed.get("embedding")), _pointer(packed["norm"])
         layers, head = ctypes.addressof(self._layers), NativeLinear.of(packed, "head")
-        self._model = _Model(*sizes, config.norm_epsilon, *outer, layers, head)
+        self._model = _Model(*sizes, *numbers, *outer, layers, head)
         if "embedding" not in packed:
             own = "embedding" if "embedding.weight" in packed else "head"
             self._model.embedding_blocks = NativeLinear.of(packed, own)
-        self._rope_frequencies = rope_frequencies(config, self.device)
         self._logits = torch.empty(0, self._model.head.outputs)
         self._seconds = np.zeros(len(_PHASES))
         self.adapters: dict[str, _NativeAdapter] = {}
@@ -216,14 +234,14 @@ class NativeDecoder:
         return 4 * c.num_layers * c.num_kv_heads * c.head_width * BLOCK_SIZE
 
     def add_adapter(self, adapter: Adapter) -> None:
-        """Add an adapter that is in the basis of the packed weights.
+        """Add an adapter, whose parameters are in the basis of the packed weights.
 
-        An adapter of the same digest is not replaced, since a step may have pointers to it.
+        An adapter with the same digest is not replaced, since a step may have pointers to it.
         """
         self.adapters.setdefault(adapter.digest, _NativeAdapter(adapter, self.config))
 
     def drop_adapter(self, digest: str) -> None:
-        """Remove an adapter."""
+        """Remove the adapter with this digest."""
         del self.adapters[digest]
 
     def new_cache(self, num_blocks: int) -> NativeCache:
@@ -237,8 +255,11 @@ class NativeDecoder:
 
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: NativeCache) -> Tensor:
-        """Run one step (``archon.engine.decoder_protocol``); the next one overwrites the logits."""
-        # Sorting makes texts with a common prefix neighbours, which then read its blocks together.
+        """Run one step (``archon.engine.decoder_protocol``).
+
+        The next step overwrites the memory of the returned logits.
+        """
+        # After sorting, spans with a common prefix are neighbours and read its blocks together.
         order = sorted(range(len(spans)), key=lambda i: spans[i].blocks.tobytes())
         lengths = np.array([len(spans[i].token_ids) for i in order])
         ends = np.cumsum(lengths)
@@ -247,7 +268,8 @@ class NativeDecoder:
         position = np.arange(ends[-1]) - np.repeat(ends - lengths - starts, lengths)
         tables = np.array([spans[i].blocks.buffer_info()[0] for i in order], np.uintp)
         rows = self._logit_tokens(spans, order, ends)
-        cosine, sine = rope_angles(torch.from_numpy(position), self._rope_frequencies)
+        is_long = np.repeat(np.array([spans[i].is_long for i in order]), lengths)
+        cosine, sine = self._angles(torch.from_numpy(position), torch.from_numpy(is_long))
         arrays = tokens, position.astype(np.int32), np.repeat(tables, lengths)
         adapted = self._adapted([spans[i].adapter for i in order], lengths)
         hidden = [(end - 1, spans[i].hidden_E) for i, end in zip(order, ends, strict=True)]
@@ -261,7 +283,7 @@ class NativeDecoder:
         outputs = self._logits.data_ptr(), self._seconds.ctypes.data
         adapters = (
             None if adapted is None else adapted.ctypes.data,
-            # A copy, since the thread that loads a model may add an adapter meanwhile.
+            # A copy, since the thread that loads a model may add an adapter at the same time.
             max((adapter.max_rank for adapter in list(self.adapters.values())), default=0),
         )
         hidden_states = len(targets), hidden_tokens.ctypes.data, targets.ctypes.data
@@ -277,11 +299,18 @@ class NativeDecoder:
         return native_sample(self._kernels, logits, rules, noise)
 
     def _adapted(self, names: Sequence[str], lengths: np.ndarray) -> np.ndarray | None:
-        """Return the address of each token's adapter, or None if no token has one."""
+        """Return the address of each token's adapter, 0 for none; None if no token has one."""
         if not any(names):
             return None
         addresses = [self.adapters[name].address if name else 0 for name in names]
         return np.repeat(np.array(addresses, np.uintp), lengths)
+
+    def _angles(self, position_N: Tensor, is_long_N: Tensor) -> RopeAngles:
+        """Return the cosines and sines of every table: (tables, N, R / 2) each."""
+        if not self._ropes:
+            return torch.empty(0), torch.empty(0)
+        angles = [table.angles(position_N, is_long_N) for table in self._ropes]
+        return torch.stack([cos for cos, _ in angles]), torch.stack([sin for _, sin in angles])
 
     @staticmethod
     def _logit_tokens(spans: Sequence[Span], order: list[int], ends: np.ndarray) -> np.ndarray:
@@ -291,7 +320,7 @@ class NativeDecoder:
         return np.fromiter(chain.from_iterable(wanted), np.int64)
 
     def _reserve_logits(self, num_rows: int) -> None:
-        """Ensure memory for this many rows of logits; reuse it, since allocating it is slow."""
+        """Enlarge the memory of the logits if needed; it is reused, since allocation is slow."""
         if num_rows > len(self._logits):
             self._logits = torch.empty(-(-num_rows // 64) * 64, self._logits.shape[1])
 
@@ -302,7 +331,7 @@ def native_sample(
     rules: Sequence[SamplingRule],
     noise: Sequence[float],
 ) -> list[int]:
-    """Sample one token per row by the kernels (``archon.engine.sampling.sampler.sample``)."""
+    """Sample one token per row with the kernels (``archon.engine.sampling.sampler.sample``)."""
     rows = np.array([row.data_ptr() for row in logits], np.uintp)
     rule_array = np.array([_values_of(rule) for rule in rules], _RULE)
     noise_array = np.array(noise, np.float64)

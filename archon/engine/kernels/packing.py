@@ -1,4 +1,4 @@
-"""Packing: weights in the layout of the CPU kernels, with a cache on disk.
+"""Packing: conversion of weights to the layout of the CPU kernels, with a cache on disk.
 
 A linear layer of O outputs and I inputs becomes panels of 32 outputs (``int8.h``, ``int4.h``,
 ``blocks.h``):
@@ -36,6 +36,7 @@ from archon.engine.kernels.block_packing import (
     pack_layer_blocks,
 )
 from archon.engine.model.config import DecoderConfig
+from archon.engine.model.families.traits import FamilyTraits
 from archon.engine.model.linear import GroupedWeight, Precision, quantize_groups, quantize_weight
 from archon.engine.model.lora import LowRank
 from archon.engine.model.weights import LayerWeights, WeightSource
@@ -46,18 +47,26 @@ _ALIGNMENT = 64
 _INT4_SHIFT = 8
 
 Packed = dict[str, Tensor]
-"""All parameters of a decoder by name."""
+"""All packed parameters of a decoder, by name."""
 
 
 def can_pack(config: DecoderConfig) -> bool:
-    """Return True if the kernels support the shape and family of a decoder."""
+    """Return True if the kernels support the shape and the features of a decoder."""
     sizes = (config.width, config.ffn_width, config.num_kv_heads * config.head_width)
     return (
         all(size % PANEL_OUTPUTS == 0 for size in sizes)
         and config.head_width % 16 == 0
         and config.head_width <= 256
         and config.width <= 16384
+        and supports_family(config.traits)
+        # All layers share one width of rotated channels.
+        and len({rope.width for rope in config.ropes}) <= 1
     )
+
+
+def supports_family(traits: FamilyTraits) -> bool:
+    """Return True if the kernels compute all features of a family."""
+    return not traits.experts
 
 
 def pack(source: WeightSource, precision: Precision) -> Packed:
@@ -76,19 +85,18 @@ def pack(source: WeightSource, precision: Precision) -> Packed:
             "q_norm": w.q_norm, "k_norm": w.k_norm,
         }  # fmt: skip
         packed |= {at + name: norm for name, norm in norms.items() if norm is not None}
-        biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
-        qkv_bias = torch.cat(biases) if biases else None
         if precision == "native":
             packed |= pack_layer_blocks(source, index, w)
-            packed |= _padded_bias(at + "qkv", qkv_bias)
         else:
-            packed |= _pack_layer(at, w, qkv_bias, precision)
+            packed |= _pack_layer(at, w, precision)
+        for name, bias in _biases(w).items():
+            packed[f"{at}{name}.bias"] = functional.pad(bias, (0, -len(bias) % PANEL_OUTPUTS))
     return {name: tensor.contiguous() for name, tensor in packed.items()}
 
 
-def _pack_layer(at: str, w: LayerWeights, qkv_bias: Tensor | None, precision: Precision) -> Packed:
-    """Pack the linear layers of a layer in int8 or int4."""
-    packed = pack_linear(at + "qkv", torch.cat([w.q, w.k, w.v]), qkv_bias)
+def _pack_layer(at: str, w: LayerWeights, precision: Precision) -> Packed:
+    """Pack the linear layers of a layer in int8 or int4, without biases."""
+    packed = pack_linear(at + "qkv", torch.cat([w.q, w.k, w.v]), None)
     packed |= pack_linear(at + "output", w.attention_output, None)
     gate_up = torch.cat([w.gate, w.up])
     if precision == "int8":
@@ -98,6 +106,15 @@ def _pack_layer(at: str, w: LayerWeights, qkv_bias: Tensor | None, precision: Pr
     weight = GroupedWeight(_interleaved(halves.scale_OG), _interleaved(halves.weight_s4_OI))
     packed |= pack_int4_linear(at + "gate_up", weight, None)
     return packed | pack_int4_linear(at + "down", quantize_groups(w.down), None)
+
+
+def _biases(w: LayerWeights) -> dict[str, Tensor]:
+    """Return the biases of a layer's linear layers, in the order of their packed outputs."""
+    qkv = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
+    biases = {"qkv": torch.cat(qkv) if qkv else None, "output": w.output_bias, "down": w.down_bias}
+    if w.gate_bias is not None and w.up_bias is not None:
+        biases["gate_up"] = _interleaved(torch.cat([w.gate_bias, w.up_bias]))
+    return {name: bias for name, bias in biases.items() if bias is not None}
 
 
 def _interleaved(gate_up: Tensor) -> Tensor:
@@ -122,7 +139,7 @@ def pack_linear(name: str, weight_OI: Tensor, bias_O: Tensor | None) -> Packed:
 
 
 def pack_int4_linear(name: str, weight: GroupedWeight, bias_O: Tensor | None) -> Packed:
-    """Pack a linear layer in int4; its inputs must be a multiple of 32."""
+    """Pack a linear layer in int4; its number of inputs must be a multiple of 32."""
     missing = -len(weight.scale_OG) % PANEL_OUTPUTS
     padded = GroupedWeight(
         functional.pad(weight.scale_OG, (0, 0, 0, missing)),
@@ -147,7 +164,7 @@ def _padded_bias(name: str, bias_O: Tensor | None) -> Packed:
 
 
 def pack_low_rank(name: str, change: LowRank) -> tuple[Tensor, Tensor]:
-    """Pack an adapter's change to the product of this name.
+    """Pack an adapter's change to the product ``name``, such as ``qkv``.
 
     Returns
     -------
@@ -198,8 +215,8 @@ def _write(packed: Packed, path: Path) -> None:
 def _in_huge_pages(packed: Packed) -> Packed:
     """Copy all parameters except those of the embedding to memory with large pages.
 
-    A step reads each of them once. With pages of 4 KiB, the CPU would spend much of that time
-    translating addresses. Of the embedding, a step reads only one row per token.
+    A step reads each of these parameters once. With pages of 4 KiB, the CPU would spend much of
+    that time on translating addresses. From the embedding, a step reads only one row per token.
     """
     kept = {name: tensor for name, tensor in packed.items() if name.startswith("embedding")}
     names = [name for name in packed if name not in kept]

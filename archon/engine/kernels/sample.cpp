@@ -61,7 +61,7 @@ class Row {
     return (int32_t)(b * BLOCK);  // NaN
   }
 
-  // Sort the likeliest tokens, and more of them until they include all that the rule keeps.
+  // Sort only the likeliest tokens; sort more of them until they include all that the rule keeps.
   int32_t sample_nucleus(const Rule& rule, double noise) {
     double total = 0;
     for (size_t b = 0; b < maxima.size(); b++) total += block_weight(b, rule);
@@ -93,7 +93,7 @@ class Row {
     return sorted[count - 1].token;
   }
 
-  // Pick from all tokens, in the order of the vocabulary: a block, then a token in it.
+  // Pick from all tokens, in the order of the vocabulary: first a block, then a token in it.
   int32_t sample_from_all(const Rule& rule, double noise) {
     double total = 0;
     for (size_t b = 0; b < maxima.size(); b++) {

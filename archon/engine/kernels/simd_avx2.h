@@ -1,4 +1,4 @@
-// Vectors in AVX2 (see simd.h), each a pair of registers. Results are equal to the bit to those of
+// Vectors in AVX2 (see simd.h), each a pair of registers. Results are bit-identical to those of
 // AVX-512 without bf16, except that powers below 2^-126 become 0.
 #pragma once
 

@@ -28,7 +28,7 @@ GENERATION_KEYS = frozenset({
     "disable_compile", "continuous_batching_config", "low_memory", "penalty_alpha", "dola_layers",
     "prefill_chunk_size", "transformers_version", "_from_model_config",
 })  # fmt: skip
-"""Parameters of transformers' ``generate``, which older ``config.json`` files also have. They
+"""Parameters of transformers' ``generate``, which older ``config.json`` files also contain. They
 control sampling and are not part of the model."""
 
 _IRRELEVANT = GENERATION_KEYS - {"eos_token_id"} | {
@@ -37,6 +37,7 @@ _IRRELEVANT = GENERATION_KEYS - {"eos_token_id"} | {
     "transformers.js_config", "tokenizer_class", "is_llama_config", "language", "license",
     # training
     "initializer_range", "attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop",
+    "output_router_logits", "router_aux_loss_coef",
     "gradient_checkpointing", "use_gradient_checkpointing", "finetuning_task",
     "task_specific_params", "problem_type", "id2label", "label2id", "num_labels",
     # other implementations of the same computation
@@ -45,13 +46,13 @@ _IRRELEVANT = GENERATION_KEYS - {"eos_token_id"} | {
     "_flash_attn_2_enabled", "flash_attention", "attn_implementation", "_attn_implementation",
     "_attn_implementation_autoset", "_attn_implementation_internal",
     "experts_implementation", "_experts_implementation_internal",
-    # return values of its classes
+    # return values of transformers' classes
     "return_dict", "use_return_dict", "output_past", "tie_last_hidden_states", "prefix",
     "is_decoder", "keys_to_ignore_at_inference",
     # truncation by tokenizers
     "max_sequence_length", "model_max_length",
 }  # fmt: skip
-"""Irrelevant keys of every family."""
+"""Keys that are irrelevant in every family."""
 _IRRELEVANT_NAMES = re.compile(
     r".*_token_ids?|(bos|eos|pad|unk|sep|cls|mask)_token|(\w+_)?version|.*dropout.*"
     r"|.*_loss(_.*)?|.*initializer.*|init_std"
@@ -69,7 +70,8 @@ CONFIG_RULES = KeyRules(
         "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
         "num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings",
         "rms_norm_eps", "rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor",
-        "tie_word_embeddings", "hidden_act", "layer_types", "use_sliding_window", "sliding_window",
+        "original_max_position_embeddings", "tie_word_embeddings", "hidden_act",
+        "hidden_activation", "layer_types", "use_sliding_window", "sliding_window",
         "max_window_layers", "attention_bias", "architectures", "auto_map", "eos_token_id",
     }),
     irrelevant=_IRRELEVANT,
@@ -88,7 +90,7 @@ CONFIG_RULES = KeyRules(
     },
     irrelevant_names=_IRRELEVANT_NAMES,
 )  # fmt: skip
-"""Rules for a decoder's ``config.json``, as transformers writes it for Llama, Qwen2 and Qwen3."""
+"""Rules for a decoder's ``config.json``, as transformers writes it."""
 
 ENCODER_RULES = KeyRules(
     computed=frozenset({
@@ -98,7 +100,7 @@ ENCODER_RULES = KeyRules(
     }),
     irrelevant=_IRRELEVANT | {
         "eos_token_id",
-        "architectures",  # the tensors show which head there is
+        "architectures",  # the tensors determine the head
         "tie_word_embeddings",  # concerns the language-model head, which is not used
         "sentence_transformers",  # activation of scores; here a score is always a probability
         "classifier_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob",
@@ -106,7 +108,7 @@ ENCODER_RULES = KeyRules(
     neutral=_NEUTRAL | {"auto_map": (), "is_encoder_decoder": ()},
     irrelevant_names=_IRRELEVANT_NAMES,
 )  # fmt: skip
-"""Rules for an encoder's ``config.json``: BERT in transformers."""
+"""Rules for an encoder's ``config.json``, as transformers writes it for BERT."""
 
 ENCODER_DECODER_RULES = KeyRules(
     computed=frozenset({
@@ -124,7 +126,7 @@ ENCODER_DECODER_RULES = KeyRules(
     neutral=_NEUTRAL | {"auto_map": ()},
     irrelevant_names=_IRRELEVANT_NAMES,
 )  # fmt: skip
-"""Rules for an encoder–decoder's ``config.json``: T5 in transformers."""
+"""Rules for an encoder–decoder's ``config.json``, as transformers writes it for T5."""
 
 GGUF_RULES = KeyRules(
     computed=frozenset({
@@ -133,13 +135,15 @@ GGUF_RULES = KeyRules(
         "attention.value_length", "attention.layer_norm_rms_epsilon", "attention.scale",
         "attention.sliding_window", "rope.dimension_count", "rope.freq_base", "rope.scaling.type",
         "rope.scaling.factor", "rope.scale_linear", "embedding_length_out",
+        "rope.scaling.original_context_length", "rope.scaling.attn_factor", "rope.freq_base_swa",
+        "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",
+        "rope.scaling.yarn_attn_factor", "attention.sliding_window_pattern",
     }),
     irrelevant=frozenset({
         "vocab_size",  # given by the rows of the embedding
         "tensor_data_layout",  # layout of the file that was converted
         "attention.layer_norm_epsilon",  # for LayerNorm, which these families do not have
-        "rope.scaling.finetuned", "rope.scaling.original_context_length",
-        "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",  # have no effect without YaRN
+        "rope.scaling.finetuned",
     }),
     neutral={
         "attention.causal": (True,), "pooling_type": (0,), "use_parallel_residual": (),
@@ -148,10 +152,8 @@ GGUF_RULES = KeyRules(
         "logit_scale": (1,), "residual_scale": (1,), "embedding_scale": (1,),
         "attention.output_scale": (1,), "attention.temperature_length": (),
         "attention.temperature_scale": (), "attention.shared_kv_layers": (),
-        "attention.sliding_window_pattern": (), "rope.dimension_sections": (),
-        "rope.scaling.attn_factor": (1,), "rope.scaling.alpha": (),
-        "rope.scaling.yarn_log_multiplier": (), "rope.scaling.yarn_ext_factor": (),
-        "rope.scaling.yarn_attn_factor": (1,),
+        "rope.dimension_sections": (), "rope.scaling.alpha": (),
+        "rope.scaling.yarn_log_multiplier": (), "rope.scaling.yarn_ext_factor": (1,),
         "expert_count": (), "expert_used_count": (), "expert_shared_count": (),
         "expert_feed_forward_length": (), "expert_shared_feed_forward_length": (),
         "expert_weights_scale": (), "expert_weights_norm": (), "expert_gating_func": (),
@@ -171,4 +173,5 @@ OTHER_GGUF_RULES = KeyRules(
         r"(?!(adapter|clip|diffusion|xielu)\.).*"
     ),
 )
-"""Rules for all other keys of a GGUF file: they reject files that are not a plain model."""
+"""Rules for all other keys of a GGUF file. They reject files that are not language models, such as
+adapters and vision encoders."""

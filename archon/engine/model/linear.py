@@ -38,7 +38,7 @@ GROUP_INPUTS = 32
 _INT8_MAX = 127
 _INT4_MIN, _INT4_MAX = -8, 7
 _CLIPS = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
-"""Shares of a group's largest weight that its scale may cover; larger weights are clipped."""
+"""Fractions of a group's largest weight at which its weights may be clipped."""
 _ZERO_POINT = 128
 _MIN_CUDA_ROWS = 32
 
@@ -54,14 +54,20 @@ INT4_LAYERS = ("gate_up", "down")
 
 
 def layer_precision(name: str, precision: Precision) -> Precision:
-    """Return the precision of the linear layer of this name in a decoder of a precision."""
+    """Return the precision of the linear layer ``name`` in a decoder with this precision.
+
+    An int4 decoder has int4 weights only in ``INT4_LAYERS``; its other layers are int8.
+    """
     return "int8" if precision == "int4" and name not in INT4_LAYERS else precision
 
 
 def make_linear(
     weight_OI: Tensor, bias_O: Tensor | None, precision: Precision, device: torch.device
 ) -> Linear:
-    """Return a linear layer of a precision from a float32 weight."""
+    """Make a linear layer with this precision from a float32 weight.
+
+    A layer whose number of inputs is not a multiple of 32 becomes int8 instead of int4.
+    """
     if precision == "int4" and weight_OI.shape[1] % GROUP_INPUTS == 0:
         return Int4Linear(quantize_groups(weight_OI), bias_O, device)
     if precision in ("int8", "int4"):
@@ -102,8 +108,8 @@ class Int8Linear:
 class Int4Linear:
     """Linear layer with int4 weights and int8 inputs: y = Σ_groups scale · int32 sum.
 
-    It computes what the CPU's kernel computes, to the bit (``kernels/int4.h``): inputs are shifted
-    by 128 into u8, and groups are added in float32 in their order.
+    Its results are bit-identical to those of the CPU kernel (``kernels/int4.h``): inputs are
+    shifted by 128 into u8, and the groups are added one after another in float32.
     """
 
     def __init__(self, weight: GroupedWeight, bias_O: Tensor | None, device: torch.device) -> None:
@@ -132,7 +138,7 @@ def quantize_weight(weight_OI: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class GroupedWeight:
-    """An int4 weight: weight ≈ scale of its group · int4."""
+    """An int4 weight matrix with one scale per group of 32 inputs: weight ≈ scale · int4."""
 
     scale_OG: Tensor
     """Scale of each group, (O, I / 32), bfloat16; negative if the group's largest weight is
@@ -146,23 +152,23 @@ class GroupedWeight:
         return (grouped * self.scale_OG.float().unsqueeze(2)).flatten(1)
 
     def offset(self) -> Tensor:
-        """Return the constant of each output, (O,), that cancels the shift of all inputs by 128."""
+        """Return what to add to each output, (O,), to cancel the shift of all inputs by 128."""
         sums_OG = self.weight_s4_OI.unflatten(1, (-1, GROUP_INPUTS)).sum(2, dtype=torch.float32)
         return -_ZERO_POINT * (sums_OG * self.scale_OG.float()).sum(1)
 
 
 def quantize_groups(weight_OI: Tensor) -> GroupedWeight:
-    """Round a weight to int4, with the scale of least squared error for each group."""
+    """Round a weight to int4, with the scale that minimises the squared error of each group."""
     grouped = weight_OI.unflatten(1, (-1, GROUP_INPUTS))
     scale_OG = choose_scale(grouped)
     return GroupedWeight(scale_OG, round_to_scale(grouped, scale_OG.unsqueeze(2)).flatten(1))
 
 
 def choose_scale(group: Tensor) -> Tensor:
-    """Return the scale with the least squared error of each group along the last dimension.
+    """Return the scale that minimises the squared error of each group along the last dimension.
 
     The candidate scales clip the largest weight by different amounts. The largest weight maps to
-    -8, since int4 ranges from -8 to only 7.
+    -8, since the range of int4 is -8 to 7.
     """
     low, high = group.amin(-1), group.amax(-1)
     largest = torch.where(-low > high, low, high)
@@ -179,7 +185,12 @@ def round_to_scale(weight: Tensor, scale: Tensor) -> Tensor:
 
 
 def quantize_rows(x_NI: Tensor) -> tuple[Tensor, Tensor]:
-    """Round inputs; return scales (N, 1), and integers in [-127, 127] as float32, (N, I)."""
+    """Round each row of inputs to int8.
+
+    Returns
+    -------
+    Scales, (N, 1), and integers in [-127, 127], (N, I), stored as float32.
+    """
     largest_N1 = x_NI.abs().amax(dim=-1, keepdim=True).clamp_min_(1e-12)
     return largest_N1 / _INT8_MAX, (x_NI * (_INT8_MAX / largest_N1)).round_()
 

@@ -4,15 +4,15 @@ An adapter changes the weight W of a linear layer to W + scale · B·A. A has sh
 B (outputs, rank), so together they are far smaller than W.
 
 The engine does not merge adapters into the weights. Each layer computes W·x for all tokens of a
-step, and B·(A·x) for those tokens whose request uses the adapter. So requests with different
-adapters, and with none, share one batch and one copy of the weights (Chen et al. 2023, arXiv
-2310.18547).
+step, and B·(A·x) only for the tokens whose request uses the adapter. Requests with different
+adapters, or without one, therefore share one batch and one copy of the weights (Chen et al. 2023,
+arXiv 2310.18547).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -37,17 +37,17 @@ class Adapter:
     rank: int
     alpha: float
     pairs: Mapping[str, tuple[Tensor, Tensor]]
-    """Linear layers → A, (R, I), and B, (O, R). They have the names of a model folder, such as
-    ``model.layers.0.self_attn.q_proj``."""
+    """Name of each adapted linear layer → A, (R, I), and B, (O, R). The names are those of a model
+    folder, such as ``model.layers.0.self_attn.q_proj``."""
     scale: float
     """alpha / rank; with ``use_rslora``, alpha / √rank (Kalajdzievski 2023, arXiv 2312.03732)."""
     path: Path | None = None
     """Folder that it was read from, for error messages."""
     digest: str = ""
-    """SHA-256 of its two files; it is part of the keys of samples."""
+    """SHA-256 of its two files, which is part of the cache keys of samples."""
 
     def pair(self, index: int, field: str) -> tuple[Tensor, Tensor] | None:
-        """Return A and B of a linear layer in layer ``index``, or None if it is not adapted.
+        """Return A and B for a linear layer of layer ``index``, or None if it is not adapted.
 
         Parameters
         ----------
@@ -58,13 +58,41 @@ class Adapter:
 
 
 def linear_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shape (O, I) of every linear layer of a decoder, by its name in adapters."""
-    shapes = layer_shapes(config)
-    return {HEAD_NAME: (config.vocab_size, config.width)} | {
-        layer_prefix(index) + name: shapes[field]
-        for index in range(config.num_layers)
-        for field, name in LINEAR_NAMES.items()
-    }
+    """Return the shape (O, I) of every linear layer that an adapter can change, by its name in
+    adapters. Files of some families fuse several layers into one; experts cannot be changed."""
+    found: dict[str, tuple[int, ...]] = {HEAD_NAME: (config.vocab_size, config.width)}
+    for index in range(config.num_layers):
+        shapes = layer_shapes(config, index)
+        for name, fields in _linears_of(config, index).items():
+            outputs = sum(shapes[field][0] for field in fields)
+            found[name] = (outputs, shapes[fields[0]][1])
+    return found
+
+
+def _linears_of(config: DecoderConfig, index: int) -> dict[str, list[str]]:
+    """Return the linear layers of layer ``index`` by their names in files → the fields of
+    ``LayerWeights`` that each of them contains."""
+    found: dict[str, list[str]] = {}
+    is_sparse = config.layers[index].is_sparse
+    for field, name in config.traits.linears.items():
+        if not (is_sparse and field in config.traits.experts):
+            key = layer_prefix(index) + name.hf.removesuffix(".weight")
+            found.setdefault(key, []).append(field)
+    return found
+
+
+def split_fused(adapter: Adapter, config: DecoderConfig) -> Adapter:
+    """Return the adapter with a pair for each linear layer that the model's files fuse."""
+    pairs = dict(adapter.pairs)
+    for index in range(config.num_layers):
+        shapes = layer_shapes(config, index)
+        for name, fields in _linears_of(config, index).items():
+            if len(fields) > 1 and name in pairs:
+                a_RI, b_OR = pairs.pop(name)
+                parts = b_OR.split([shapes[field][0] for field in fields])
+                for field, part in zip(fields, parts, strict=True):
+                    pairs[layer_prefix(index) + LINEAR_NAMES[field]] = (a_RI, part)
+    return replace(adapter, pairs=pairs)
 
 
 def check_adapter(adapter: Adapter, config: DecoderConfig) -> None:
@@ -73,19 +101,19 @@ def check_adapter(adapter: Adapter, config: DecoderConfig) -> None:
     Raises
     ------
     ModelFileError
-        It changes a layer that the decoder does not have, or one of another shape.
+        The adapter changes a linear layer that the decoder does not have, or the shapes differ.
     """
     known = linear_shapes(config)
     for name, (a_RI, b_OR) in adapter.pairs.items():
         if name not in known:
             raise ModelFileError(
-                f"{adapter.path}: changes {name!r}, which this model does not have"
+                f"{adapter.path}: changes the layer {name!r}, which this model does not have"
             )
         shape = (len(b_OR), a_RI.shape[1])
         if shape != known[name]:
             raise ModelFileError(
-                f"{adapter.path}: {name} has shape {shape}, but {known[name]} in this model: "
-                "the adapter is for another model"
+                f"{adapter.path}: changes {name} with shape {shape}, but in this model its shape "
+                f"is {known[name]}: the adapter is for another model"
             )
 
 
@@ -109,12 +137,12 @@ _JOINED = {
     "gate_up": ("gate", "up"),
     "down": ("down",),
 }
-"""Products that the engine computes → linear layers that each of them concatenates."""
+"""Name of each product that the engine computes → the linear layers that it concatenates."""
 
 
 def layer_changes(adapter: Adapter, index: int, config: DecoderConfig) -> dict[str, LowRank]:
-    """Return an adapter's changes to the products of one layer, by name."""
-    shapes, found = layer_shapes(config), {}
+    """Return an adapter's changes to layer ``index``, by product (``qkv``, ``output``, …)."""
+    shapes, found = layer_shapes(config, index), {}
     for product, fields in _JOINED.items():
         pairs = [adapter.pair(index, field) for field in fields]
         a = [pair[0] for pair in pairs if pair is not None]
@@ -128,7 +156,7 @@ def layer_changes(adapter: Adapter, index: int, config: DecoderConfig) -> dict[s
 
 
 def head_change(adapter: Adapter) -> LowRank | None:
-    """Return an adapter's change to the head."""
+    """Return an adapter's change to the head, or None if it does not change it."""
     if HEAD_NAME not in adapter.pairs:
         return None
     a_RI, b_OR = adapter.pairs[HEAD_NAME]

@@ -4,10 +4,10 @@
     adapter_model.safetensors    base_model.model.<layer>.lora_A.weight, … .lora_B.weight
 
 The keys of the configuration are those of peft's ``LoraConfig`` and its base classes. Each has a
-rule (``archon.engine.files.key_rules``). The configuration lists the ends of the layers' names, or
-has one regular expression for them; ``rank_pattern`` and ``alpha_pattern`` have expressions as
-well. The files are not trusted, and matching can take exponential time, so expressions with too
-many repetitions are rejected.
+rule (``archon.engine.files.key_rules``). ``target_modules`` is a list of suffixes of layer names,
+or a regular expression that matches whole names. The keys of ``rank_pattern`` and
+``alpha_pattern`` are regular expressions as well. The files are not trusted, and matching can take
+exponential time, so expressions with too many repetitions are rejected.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ ADAPTER_RULES = KeyRules(
 
 
 def read_adapter(path: Path) -> Adapter:
-    """Read an adapter's folder.
+    """Read an adapter from its folder.
 
     If ``rank_pattern`` or ``alpha_pattern`` change the scale of a layer, B of that layer is
     multiplied by the ratio to the adapter's scale.
@@ -153,7 +153,7 @@ def write_adapter(
     dropout: float = 0.0,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Write an adapter's folder, which peft can read as well.
+    """Write an adapter to a folder, which peft can also read.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def write_adapter(
 
 
 def _layers_of(names: Iterable[str]) -> list[int] | None:
-    """Return the indices of the changed layers; None if something outside of them is changed."""
+    """Return the indices of the changed layers; None if the adapter also changes the head."""
     found = [_LAYER.search(name) for name in names]
     return None if None in found else sorted({int(f[1]) for f in found if f})
 
@@ -233,7 +233,7 @@ def _is_excluded(config: Mapping[str, Any], name: str, file: Path) -> bool:
 
 
 def _first_match(patterns: Mapping[str, Any], name: str, file: Path) -> str | None:
-    """Return the first pattern that matches a layer's name, or the end of it after a dot."""
+    """Return the first pattern that matches a layer's name, or the part of it after any dot."""
     return next((p for p in patterns if _matches(rf"(?:.*\.)?(?:{p})", name, file)), None)
 
 

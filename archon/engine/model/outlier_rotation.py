@@ -1,20 +1,20 @@
 """Outlier rotation: a Hadamard rotation of the residual stream before rounding to int8.
 
-A few channels of the residual stream are far larger than the rest. Where a row has one int8 scale,
-these outliers determine it, and the other channels are rounded to very few values. A basis that
-mixes many channels has no outliers. A transformer computes the same function in any orthogonal
-basis of its residual stream if
+A few channels of the residual stream are far larger than the others. If a row has a single int8
+scale, these outliers determine it, and the other channels are rounded to very few values. A basis
+that mixes many channels has no outliers. A transformer computes the same function in any
+orthogonal basis of its residual stream if
 
 - all weights that read or write the stream are rotated as well, and
 - the weights of the norms, which scale channels, are multiplied into the layers that follow them.
 
-The weights are rotated once, when they are loaded; a step costs no more. The values of each head,
-and the output projection that reads them, are rotated in the same way. (QuaRot: Ashkboos et al.
-2024, arXiv 2404.00456.)
+The weights are rotated once, when they are loaded, so rotation does not slow down a step. The
+attention values of each head, and the output projection that reads them, are rotated in the same
+way. (QuaRot: Ashkboos et al. 2024, arXiv 2404.00456.)
 
-A norm *after* a sublayer scales the channels of what is added to the stream, and no layer follows
-that could absorb its weights. So a family with such norms keeps the basis of its stream, and only
-the values are rotated.
+A norm *after* a sublayer scales the channels of the sublayer's output, and no layer between the
+norm and the stream could absorb the norm's weights. Models with such norms therefore keep the basis
+of their stream and the weights of their norms, and only the attention values are rotated.
 
 Despite the name, this has nothing to do with the rotary position embedding
 (``archon.engine.model.rope``).
@@ -34,6 +34,8 @@ from archon.engine.model.weights import LayerWeights, WeightSource
 
 _SEED = 2404
 _LARGEST_BLOCK = 128
+_READERS = ("gate", "up", "router", "shared_router", "shared_gate", "shared_up")
+"""Fields of ``LayerWeights`` that read the input of the feed-forward network."""
 
 
 class OutlierRotatedWeights:
@@ -49,8 +51,8 @@ class OutlierRotatedWeights:
 
     def __init__(self, source: WeightSource) -> None:
         self.source, self.config = source, source.config
-        rotates_stream = self.config.traits.pre_norm
-        self._stream = HadamardRotation(self.config.width) if rotates_stream else _NoRotation()
+        self._rotates = not self.config.traits.normalises_outputs
+        self._stream = HadamardRotation(self.config.width) if self._rotates else _NoRotation()
         self._head = HadamardRotation(self.config.head_width)
         self._norms: dict[int, tuple[Tensor | None, Tensor | None]] = {}
 
@@ -64,36 +66,41 @@ class OutlierRotatedWeights:
         return torch.ones(self.config.width)
 
     def hidden(self, x: Tensor) -> Tensor:
-        """Turn the rotated model's normalised outputs, (…, E), into the original model's."""
+        """Convert normalised outputs of the rotated model, (…, E), to those of the original."""
         return self._stream.back(x) * self.source.output_norm()
 
     def readout(self, weight_E: Tensor) -> Tensor:
-        """Turn a vector that reads the original model's normalised outputs into one that reads
-        the rotated model's."""
+        """Convert a weight that reads the original model's normalised outputs, such as a reward
+        head's, (E,), to one that reads the rotated model's normalised outputs."""
         return self._reads(weight_E, self.source.output_norm())
 
     def layer(self, index: int) -> LayerWeights:
         w = self.source.layer(index)
+        attention_norm_E, ffn_norm_E = map(self._absorbed, (w.attention_norm_E, w.ffn_norm_E))
         output = self._head.inputs(w.attention_output.unflatten(1, (-1, self.config.head_width)))
         changes: dict[str, Any] = {
-            "q": self._reads(w.q, w.attention_norm_E),
-            "k": self._reads(w.k, w.attention_norm_E),
-            "v": self._within_heads(self._reads(w.v, w.attention_norm_E)),
+            "q": self._reads(w.q, attention_norm_E),
+            "k": self._reads(w.k, attention_norm_E),
+            "v": self._within_heads(self._reads(w.v, attention_norm_E)),
             "v_bias": None if w.v_bias is None else self._within_heads(w.v_bias.unsqueeze(1))[:, 0],
             "attention_output": self._stream.outputs(output.flatten(1)),
-            "gate": self._reads(w.gate, w.ffn_norm_E),
-            "up": self._reads(w.up, w.ffn_norm_E),
+            "output_bias": self._writes_bias(w.output_bias),
             "down": self._stream.outputs(w.down),
+            "down_bias": self._writes_bias(w.down_bias),
+            "shared_down": None if w.shared_down is None else self._stream.outputs(w.shared_down),
         }
-        if self.config.traits.pre_norm:
+        for field in _READERS:
+            weight = getattr(w, field)
+            changes[field] = None if weight is None else self._reads(weight, ffn_norm_E)
+        if self._rotates:
             changes |= {norm: torch.ones(self.config.width) for norm in self.config.traits.norms}
         return replace(w, **changes)
 
     def adapter(self, adapter: Adapter) -> Adapter:
-        """Return the same adapter for the rotated model.
+        """Convert an adapter of the original model to one of the rotated model.
 
-        A reads rotated inputs, and absorbs the weights of the norm before its layer. B writes
-        rotated outputs.
+        The new A reads rotated inputs and absorbs the weights of the norm before its layer. The new
+        B writes rotated outputs.
         """
         pairs = dict(adapter.pairs)
         for index in range(self.config.num_layers):
@@ -126,15 +133,23 @@ class OutlierRotatedWeights:
                 raise AssertionError(f"no rule for the linear layer {field}")
 
     def _norms_of(self, index: int) -> tuple[Tensor | None, Tensor | None]:
-        """Return the weights of a layer's norms, cached: reading them dequantizes the layer."""
+        """Return the absorbed norms of a layer, cached: reading them dequantizes the layer."""
         if index not in self._norms:
             w = self.source.layer(index)
-            self._norms[index] = (w.attention_norm_E, w.ffn_norm_E)
+            self._norms[index] = (self._absorbed(w.attention_norm_E), self._absorbed(w.ffn_norm_E))
         return self._norms[index]
 
     def _reads(self, weight: Tensor, norm_E: Tensor | None) -> Tensor:
-        """Rotate weights that read the stream, after a norm unless ``norm_E`` is None."""
+        """Rotate weights that read the stream; they first absorb ``norm_E`` if it is given."""
         return self._stream.inputs(weight if norm_E is None else weight * norm_E)
+
+    def _absorbed(self, norm_E: Tensor | None) -> Tensor | None:
+        """Return the weights of a norm that the layers after it absorb."""
+        return norm_E if self._rotates else None
+
+    def _writes_bias(self, bias_E: Tensor | None) -> Tensor | None:
+        """Rotate a bias that is added to the stream."""
+        return None if bias_E is None else self._stream.outputs(bias_E.unsqueeze(1))[:, 0]
 
     def _within_heads(self, weight_OI: Tensor) -> Tensor:
         heads_GDI = weight_OI.unflatten(0, (-1, self.config.head_width))
@@ -142,7 +157,7 @@ class OutlierRotatedWeights:
 
 
 class _NoRotation:
-    """The identity, for streams that keep their basis."""
+    """Identity with the methods of ``HadamardRotation``, for streams that keep their basis."""
 
     def inputs(self, weight: Tensor) -> Tensor:
         return weight
@@ -170,18 +185,18 @@ class HadamardRotation:
         self.hadamard = hadamard(block)
 
     def inputs(self, weight: Tensor) -> Tensor:
-        """Return W·Q: a layer that reads rotated inputs. Q acts on the last dimension."""
+        """Return W·Q, which reads rotated inputs. Q acts on the last dimension."""
         blocks = (weight * self.sign).unflatten(-1, (len(self.mix), len(self.hadamard)))
         return (self.mix.t() @ (blocks @ self.hadamard)).flatten(-2)
 
     def back(self, x: Tensor) -> Tensor:
-        """Return x·Qᵀ: rotated vectors in the original basis. Qᵀ acts on the last dimension."""
+        """Return rotated vectors in the original basis: x·Qᵀ over the last dimension."""
         blocks = x.unflatten(-1, (len(self.mix), len(self.hadamard)))
         return (self.mix @ (blocks @ self.hadamard)).flatten(-2) * self.sign
 
     def outputs(self, weight_OI: Tensor) -> Tensor:
-        """Return Qᵀ·W: a layer that writes rotated outputs."""
-        return self.inputs(weight_OI.t()).t().contiguous()
+        """Return Qᵀ·W, which writes rotated outputs."""
+        return self.inputs(weight_OI.transpose(-1, -2)).transpose(-1, -2).contiguous()
 
 
 def hadamard(size: int) -> Tensor:

@@ -30,11 +30,11 @@ Goal = Literal["outcome", "preference"]
 
 @dataclass(frozen=True, slots=True)
 class RewardHead:
-    """A head's parameters, and what it was trained on."""
+    """Parameters of a reward head, and the model and adapter that it was trained with."""
 
     goal: Goal
     weight_E: Tensor
-    """float32, in the basis of the model's file."""
+    """float32, in the basis of the model's file (not rotated)."""
     bias: float
     base: str
     """Name of the model whose hidden states it reads."""
@@ -50,7 +50,7 @@ class RewardHead:
     def reward(self, hidden_E: Tensor) -> float:
         """Return the reward of a reply, in (0, 1).
 
-        The sum is exact, so that equal hidden states have equal rewards.
+        The sum is correctly rounded, so equal hidden states always have equal rewards.
 
         Parameters
         ----------
@@ -63,23 +63,27 @@ class RewardHead:
 
 
 def read_reward_head(path: Path) -> RewardHead:
-    """Read a head's folder.
+    """Read a reward head from its folder.
 
     Raises
     ------
     ModelFileError
-        A file is missing or damaged, or is not that of a reward head.
+        A file is missing or damaged, or does not describe a reward head.
     """
     config = _read_config(path)
     tensors = FILES.read_tensors(path)
     if tensors.keys() != {"weight", "bias"}:
-        found = ", ".join(sorted(tensors)) or "nothing"
-        raise ModelFileError(f"{path / TENSORS_NAME}: has {found}, not weight and bias")
+        found = ", ".join(sorted(tensors)) or "none"
+        raise ModelFileError(
+            f"{path / TENSORS_NAME}: its tensors must be weight and bias, but they are: {found}"
+        )
     weight_E, bias_1 = tensors["weight"].float(), tensors["bias"].double()
     if weight_E.dim() != 1 or bias_1.shape != (1,):
-        raise ModelFileError(f"{path / TENSORS_NAME}: weight must be a vector, bias one number")
+        raise ModelFileError(
+            f"{path / TENSORS_NAME}: weight must be a vector, and bias a single number"
+        )
     if not (weight_E.isfinite().all() and bias_1.isfinite().all()):
-        raise ModelFileError(f"{path / TENSORS_NAME}: has numbers that are not finite")
+        raise ModelFileError(f"{path / TENSORS_NAME}: weight or bias is infinite or NaN")
     return RewardHead(
         goal=cast(Goal, config["goal"]),
         weight_E=weight_E,
@@ -93,7 +97,7 @@ def read_reward_head(path: Path) -> RewardHead:
 
 
 def write_reward_head(head: RewardHead, path: Path) -> None:
-    """Write a head's folder; each file is written atomically."""
+    """Write a reward head to a folder; each file is written atomically."""
     bias_1 = torch.tensor([head.bias], dtype=torch.float64)
     config = {
         "goal": head.goal,
@@ -123,16 +127,20 @@ def check_reward_head(head: RewardHead, width: int, model_digest: str, adapter: 
     """
     if len(head.weight_E) != width:
         raise ModelFileError(
-            f"{head.path}: reads {len(head.weight_E)} numbers, but the model's width is {width}; "
-            f"the head is for {head.base}"
+            f"{head.path}: the head's weight has {len(head.weight_E)} numbers, but the model's "
+            f"width is {width}; the head was trained on {head.base}"
         )
     if head.base_digest and model_digest and head.base_digest != model_digest:
         raise ModelFileError(
             f"{head.path}: was trained on other weights: those of {head.base} with the digest "
-            f"{head.base_digest[:12]}…, not {model_digest[:12]}…"
+            f"{head.base_digest[:12]}…, but this model's digest is {model_digest[:12]}…"
         )
     if head.adapter != adapter:
-        how = "with an adapter that is not the card's" if head.adapter else "without an adapter"
+        how = (
+            "with an adapter that the card does not have"
+            if head.adapter
+            else "without an adapter, but the card has one"
+        )
         raise ModelFileError(f"{head.path}: was trained {how}")
 
 

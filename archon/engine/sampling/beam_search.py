@@ -1,21 +1,23 @@
 """Beam search: a bounded search for the likeliest texts.
 
 In each step, every running hypothesis is extended by every token. The ``beams`` likeliest
-continuations that do not end stay running. A continuation that ends, by a stop token or at
-``max_tokens``, is finished if it is among the ``beams`` likeliest of its step. The score of a
-finished text is Σ log p(token), the stop token included, divided by its number of tokens to the
-power ``length_penalty``. (Wu et al. 2016, arXiv 1609.08144, propose a longer formula; this is the
-usual simplification.)
+continuations that do not end stay running. A continuation ends with a stop token or at
+``max_tokens``. It becomes a finished text if it is among the ``beams`` likeliest continuations of
+its step. The score of a finished text is Σ log p(token), including the stop token, divided by its
+number of tokens to the power ``length_penalty``. (Wu et al. 2016, arXiv 1609.08144, propose a
+longer formula; this is the usual simplification.)
 
-The search is over at ``max_tokens``. Once ``beams`` texts are finished, it may be over earlier,
-depending on ``early_stopping``:
+The search ends at ``max_tokens``. If ``beams`` texts are finished, it may end earlier, depending on
+``early_stopping``:
 
 True
-    immediately;
+    It ends immediately.
 False
-    when the best running hypothesis, if it ended now, would not beat the worst finished text;
+    It ends when the best running hypothesis, if it ended now, would not score better than the worst
+    finished text.
 "never"
-    when that hypothesis could not beat that text even at the best possible length.
+    It ends when that hypothesis could not score better than that text even at the best possible
+    length.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class Continuation:
     logprob: float
     """log p(token), in nats."""
     total_logprob: float
-    """Sum over all tokens, this one included."""
+    """Sum of the log-probabilities of all tokens of the hypothesis, including this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Hypothesis:
 
 
 class Beam(Protocol):
-    """A running hypothesis."""
+    """A running hypothesis, such as a ``Sequence`` of the scheduler."""
 
     token_ids: list[int]
     logprobs: list[float]
@@ -82,7 +84,7 @@ class BeamSearch:
 
         Returns
         -------
-        The continuations that stay running, likeliest first; none if the search is over.
+        The continuations that stay running, likeliest first; an empty list ends the search.
         """
         request = self.request
         num_tokens = len(beams[0].token_ids) + 1
@@ -96,13 +98,15 @@ class BeamSearch:
         return [] if self._is_over(running, num_tokens) else running
 
     def results(self, num_cached: int) -> list[Generation]:
-        """Return the finished text of each sample; if there are too few texts, the best repeat.
+        """Return a finished text for each sample: the best one for sample index 0, and so on.
+
+        If too few texts are finished, they are repeated, starting with the best.
 
         Parameters
         ----------
         num_cached
-            Prompt tokens that were not computed. The first sample reports them; for the others
-            the whole prompt counts as cached.
+            Number of prompt tokens that were in the cache. The first sample reports this number;
+            the others report the whole prompt as cached.
         """
         results: list[Generation] = []
         for index, draw in enumerate(self.request.draws):
@@ -133,7 +137,7 @@ class BeamSearch:
     def _candidates(self, beams: Sequence[Beam], logits_BV: Tensor) -> list[Continuation]:
         """Return the likeliest continuations, likeliest first.
 
-        They are enough for ``beams`` running ones even if every stop token is among them.
+        Even if every stop token is among them, at least ``beams`` of them can stay running.
         """
         count = max(2, 1 + len(self.request.stop_ids)) * self.request.beams
         logits_BK, ids_BK = largest(logits_BV, min(count, logits_BV.shape[1]))

@@ -1,4 +1,4 @@
-"""Protocols of constraints on samples, implemented by ``archon.lm.local.constraint``."""
+"""Protocols for constraints on samples; ``archon.lm.local.constraint`` implements them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from archon.errors import EngineError
 
 
 class ConstraintError(EngineError):
-    """No text satisfies the constraint, or it has become too complex."""
+    """No continuation satisfies the constraint, or matching it has become too complex."""
 
 
 class Matcher(Protocol):
-    """State of one constrained sample: it reads tokens and returns which may come next.
+    """State of one constrained sample: it reads tokens and determines which tokens may follow.
 
     Raises
     ------
@@ -31,11 +31,11 @@ class Matcher(Protocol):
         ...
 
     def forced(self) -> Sequence[int]:
-        """Return the only tokens that can follow; none if there is a choice."""
+        """Return the next tokens if only they can follow; an empty result if there is a choice."""
         ...
 
     def allowed(self) -> Tensor | None:
-        """Return the tokens that may follow where none is forced; None allows all.
+        """Return a mask of the tokens that may follow if none is forced; None allows all tokens.
 
         The mask has one bit per token of the vocabulary: int32, (⌈V / 32⌉,), lowest bit first.
         """
@@ -44,7 +44,7 @@ class Matcher(Protocol):
     def advance(self, token: int) -> None:
         """Read the next token.
 
-        After a stop token, ``finished`` is True if the text may end there. If it may not, the stop
+        After a stop token, ``finished`` is True if the text may end there. Otherwise, the stop
         token is dropped and other tokens are forced.
         """
         ...
@@ -55,11 +55,11 @@ class TokenConstraint(Protocol):
 
     @property
     def key(self) -> str:
-        """Identifier of the constraint in sample keys; "" leaves the key as it is without one."""
+        """Identifier of the constraint in sample keys; "" if it must not change the sample keys."""
         ...
 
     def matcher(self, index: int, max_tokens: int) -> Matcher:
-        """Return a matcher for the sample of this index, at its first token."""
+        """Return a matcher for the sample ``index``, before its first token."""
         ...
 
 
@@ -69,7 +69,7 @@ def mask_logits(logits_V: Tensor, mask: Tensor) -> Tensor:
     Parameters
     ----------
     mask
-        Bits of the allowed tokens (``Matcher.allowed``).
+        Bit mask of the allowed tokens, as returned by ``Matcher.allowed``.
     """
     forbidden = np.unpackbits(~mask.numpy().view(np.uint8), bitorder="little")
     forbidden_V = torch.from_numpy(forbidden[: len(logits_V)]).view(torch.bool)

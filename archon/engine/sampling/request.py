@@ -30,23 +30,24 @@ class GenerationRequest:
     rule: SamplingRule
     max_tokens: int
     stop_ids: frozenset[int] = frozenset()
-    """Tokens that end a sample; they are not part of it."""
+    """Tokens that end a sample and are not part of it."""
     logprobs: bool = False
     logprob_temperature: float = 1.0
-    """Temperature at which log-probabilities are computed: 1 for the model's distribution, the
-    rule's for the distribution that was sampled from (policy gradients need it)."""
+    """Temperature at which log-probabilities are computed. 1 gives those of the model's
+    distribution. The rule's temperature gives those of the distribution that is sampled from, which
+    policy gradients need."""
     on_token: OnToken | None = None
     """Called in the engine's thread for each token that is not a stop token."""
     beams: int = 0
-    """0 for random sampling, else the width of a beam search for the likeliest texts. A search
-    ignores the rule. Sample k is the (k modulo ``beams``)-th best text. ``on_token`` is called at
-    the end, for all tokens of each text."""
+    """0 for random sampling, else the number of beams of a search for the likeliest texts. A search
+    ignores ``rule``. Sample index k gives the (k modulo ``beams``)-th best text, counted from 0.
+    ``on_token`` is called at the end, for all tokens of each text."""
     length_penalty: float = 1.0
     """See ``archon.engine.sampling.beam_search``."""
     early_stopping: bool | Literal["never"] = False
     """See ``archon.engine.sampling.beam_search``."""
     hold: Hold | None = None
-    """Pins the prompt's blocks until it is released: they are evicted last."""
+    """Pins the prompt's cache blocks: they are evicted last until the hold is released."""
     constraint: TokenConstraint | None = None
     """Constraint on every sample; forced tokens are not sampled."""
     adapter: str = ""
@@ -66,9 +67,9 @@ class Generation:
     """log p of each token, in nats, if requested."""
     finish_reason: FinishReason
     cached_tokens: int
-    """Prompt tokens that did not have to be computed for this sample."""
+    """Number of prompt tokens that did not have to be computed for this sample."""
     ended_by: int | None = None
-    """The sampled stop token, if one ended it."""
+    """The sampled stop token that ended the sample; None if there was none."""
     score: float | None = None
     """Score in a beam search (``archon.engine.sampling.beam_search``)."""
     hidden_E: Tensor | None = None
@@ -77,9 +78,9 @@ class Generation:
 
 
 def sample_key(request: GenerationRequest, draw: int, model_id: str) -> bytes:
-    """Return the key of a sample's noise: a hash of all that the sample depends on.
+    """Return the key of a sample's noise: a hash of everything that the sample depends on.
 
-    That is the seed, the model with its precision and adapter, the prompt, the sampling rule, the
+    This is the seed, the model with its precision and adapter, the prompt, the sampling rule, the
     constraint and the sample index.
     """
     prompt = struct.pack(f"<{len(request.prompt_ids)}q", *request.prompt_ids)

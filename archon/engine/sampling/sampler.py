@@ -5,9 +5,9 @@ Rules apply in the usual order: temperature, top-k (Fan et al. 2018, arXiv 1805.
 remaining probabilities are renormalised and laid out as intervals of [0, 1). A uniform number
 selects the token whose interval contains it (inverse transform sampling).
 
-That number, the *noise*, is a function of the sample's key
-(``archon.engine.sampling.request.sample_key``) and the token's position. So other sequences of a
-batch can change a sample only through the rounding of its logits.
+This number, the *noise*, is a function of the sample's key
+(``archon.engine.sampling.request.sample_key``) and the token's position. So the other sequences in
+a batch can affect a sample only through the rounding of its logits.
 
 The whole vocabulary is rarely sorted: the k largest logits are in the k blocks of the vocabulary
 with the largest maxima.
@@ -26,7 +26,8 @@ from torch.nn import functional
 
 _VOCABULARY_BLOCK = 32
 _FIRST_CANDIDATES = 256
-"""Enough for top-p on almost every row; the other rows use the whole vocabulary."""
+"""Number of likeliest tokens that are sorted first. It suffices for top-p on almost every row; for
+the other rows, the whole vocabulary is sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,8 @@ class SamplingRule:
     def key(self) -> str:
         """Identifier of the rule in sample keys.
 
-        A field after the first four is part of it only if it is not at its default, so that stored
-        samples keep their keys when a field is added.
+        A field after the first four is included only if it differs from its default, so that
+        stored samples keep their keys when a field is added.
         """
         shown = [
             f"{one.name}={value!r}"
@@ -59,7 +60,7 @@ class SamplingRule:
 
 
 def uniform(key: bytes, position: int) -> float:
-    """Return the noise in [0, 1) for the token at a position of the sample with this key."""
+    """Return the noise, in [0, 1), for the token at ``position`` in the sample with this key."""
     digest = blake2b(struct.pack("<q", position), key=key, digest_size=8).digest()
     return (int.from_bytes(digest, "little") >> 11) * 2.0**-53
 
@@ -127,8 +128,8 @@ def _sample_by_rule(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> T
 def _sample_nucleus(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> Tensor:
     """Sample with top-p and min-p from the likeliest tokens only.
 
-    Both rules keep the likeliest tokens. Rows in which they may keep more tokens than were sorted
-    are sampled again from the sorted vocabulary.
+    Both rules keep only the likeliest tokens. If they may keep more tokens of a row than were
+    sorted, the row is sampled again from the whole sorted vocabulary.
     """
     V = logits_BV.shape[1]
     logits_BK, ids_BK = largest(logits_BV, min(_FIRST_CANDIDATES, V))
@@ -147,13 +148,19 @@ def _sample_nucleus(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> T
 
 
 def _pick_id(rule: SamplingRule, probs_BK: Tensor, ids_BK: Tensor, noise_B: Tensor) -> Tensor:
-    """Sample a token id per row from probabilities in falling order, truncated by the rule."""
+    """Truncate probabilities, which are in descending order, and sample one token id per row."""
     picked_B = _pick(_truncate(rule, probs_BK), noise_B)
     return ids_BK.gather(1, picked_B.unsqueeze(1)).squeeze(1)
 
 
 def _truncate(rule: SamplingRule, probs_BK: Tensor) -> Tensor:
-    """Set to zero the probabilities, in falling order, that top-p and min-p drop."""
+    """Set the probabilities that top-p and min-p drop to 0.
+
+    Parameters
+    ----------
+    probs_BK
+        Probabilities in descending order.
+    """
     if rule.top_p < 1:
         before_BK = probs_BK.cumsum(dim=-1) - probs_BK
         probs_BK = probs_BK * (before_BK < rule.top_p)
@@ -173,7 +180,10 @@ def _pick(weights_BK: Tensor, noise_B: Tensor) -> Tensor:
 
 
 def _pick_of_many(weights_BV: Tensor, noise_B: Tensor) -> Tensor:
-    """Pick in two stages, a block and a token in it, which needs far fewer running sums."""
+    """Pick first a block of the vocabulary, then a token in it: (B,).
+
+    This needs far fewer running sums than ``_pick`` over the whole vocabulary.
+    """
     rows = torch.arange(len(noise_B), device=weights_BV.device)
     padding = -weights_BV.shape[1] % _VOCABULARY_BLOCK
     blocks_BJW = functional.pad(weights_BV, (0, padding)).unflatten(1, (-1, _VOCABULARY_BLOCK))
@@ -187,7 +197,7 @@ def _pick_of_many(weights_BV: Tensor, noise_B: Tensor) -> Tensor:
 
 
 def largest(logits_BV: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k largest logits of each row in falling order, and their token ids: (B, K) each.
+    """Return the k largest logits of each row, in descending order, and their ids: (B, K) each.
 
     The k-th largest logit is at least as large as the k-th largest maximum of a block, so all of
     the k largest are in the k blocks with the largest maxima.

@@ -9,15 +9,15 @@ from collections.abc import Sequence as SequenceOf
 from archon.engine.cache.block_pool import BlockPool
 from archon.engine.cache.kv_cache import BLOCK_SIZE, BlockStorage, num_blocks_for
 from archon.engine.cache.prefix_tree import PrefixNode, PrefixTree
-from archon.engine.scheduling.sequence import Prompt, Sequence
+from archon.engine.scheduling.sequence import LONG_ROOT, Prompt, Sequence
 
 
 class BlockManager:
     """Manager of all cache blocks.
 
     The prefix tree owns the full blocks of prompts. A prompt owns its tail block, and a sequence
-    the blocks that it writes to. A method that allocates blocks allocates all that it needs, or
-    none.
+    owns the blocks to which it writes. A method that allocates blocks allocates either all the
+    blocks that it needs or none.
     """
 
     def __init__(self, cache: BlockStorage) -> None:
@@ -25,23 +25,31 @@ class BlockManager:
 
     @property
     def num_available(self) -> int:
-        """Blocks that are free or not used by a live prompt."""
+        """Number of blocks that are free, or cached but not used by a live prompt."""
         return self.pool.num_free + self.tree.num_evictable
 
     def match(self, prompt: Prompt) -> list[PrefixNode]:
-        """Return the nodes of the prompt's longest prefix in the tree; some may not be ready."""
+        """Return the nodes of the longest prefix of the prompt that is in the tree.
+
+        Some of the nodes may not be ready yet.
+        """
         tokens = prompt.tokens(0, prompt.num_shared_blocks * BLOCK_SIZE)
-        return self.tree.match(tokens, prompt.request.adapter)
+        return self.tree.match(tokens, prompt.root)
 
     def allocate_prompt(self, prompt: Prompt, path: list[PrefixNode], num_spare: int) -> bool:
-        """Allocate a prompt's blocks after ``path`` if ``num_spare`` more remain available."""
+        """Allocate a prompt's blocks after ``path`` if ``num_spare`` other blocks remain available.
+
+        Returns
+        -------
+        True if the blocks were allocated.
+        """
         num_new = prompt.num_shared_blocks - len(path)
         num_tail = int(prompt.num_needed > prompt.num_shared_blocks * BLOCK_SIZE)
         self.tree.extend(path, (), [])  # in use from here on, so that allocating cannot evict it
         blocks = self._allocate(num_new + num_tail, num_spare)
         if blocks is not None:
             prompt.path = self.tree.extend(
-                path, prompt.tokens(0, prompt.num_tokens), blocks[:num_new], prompt.request.adapter
+                path, prompt.tokens(0, prompt.num_tokens), blocks[:num_new], prompt.root
             )
             prompt.blocks = array("i", (node.block for node in prompt.path))
             prompt.blocks.extend(blocks[num_new:])
@@ -51,8 +59,9 @@ class BlockManager:
         return blocks is not None
 
     def drop_adapter(self, adapter: str) -> None:
-        """Free the prefixes computed with an adapter that no live prompt uses."""
-        self.pool.free(self.tree.drop(adapter))
+        """Free the cached prefixes of an adapter; no live prompt may use it."""
+        for root in (adapter, adapter + LONG_ROOT):
+            self.pool.free(self.tree.drop(root))
 
     def free_prompt(self, prompt: Prompt) -> None:
         """Release a prompt's blocks; computed ones stay in the tree."""
@@ -66,7 +75,12 @@ class BlockManager:
             self.pool.free([prompt.blocks.pop()])
 
     def fork(self, sequence: Sequence, num_spare: int) -> bool:
-        """Assign a starting sequence the shared blocks and a new block for a copy of the tail."""
+        """Give a new sequence its prompt's shared blocks, and a new block for a copy of the tail.
+
+        Returns
+        -------
+        True if there was a block for it and ``num_spare`` other blocks remain available.
+        """
         prompt = sequence.prompt
         blocks = self._allocate(1, num_spare)
         if blocks is not None:
@@ -83,9 +97,13 @@ class BlockManager:
             self.cache.copy_blocks(prompt.tail_block, blocks)
 
     def grow(self, sequences: SequenceOf[Sequence], num_spare: int = 0) -> bool:
-        """Allocate blocks for all tokens of these sequences.
+        """Allocate the missing blocks for all tokens of these sequences.
 
         A shared last block is copied, since the sequence will write to it.
+
+        Returns
+        -------
+        True if the blocks were allocated and ``num_spare`` other blocks remain available.
         """
         copies = [s.shares_last_block and self.pool.is_shared(s.blocks[-1]) for s in sequences]
         needs = [
@@ -112,13 +130,15 @@ class BlockManager:
         return sequence.copy()
 
     def cache_own(self, sequence: Sequence) -> None:
-        """Hand a sequence's full computed blocks to the prefix tree."""
+        """Give a sequence's full computed blocks to the prefix tree."""
         prompt, shared = sequence.prompt, sequence.num_shared_blocks
+        if not sequence.shares_prompt:
+            return
         stop = max(sequence.num_computed // BLOCK_SIZE, shared)
         tokens = sequence.tokens(0, stop * BLOCK_SIZE)
         own = sequence.blocks[shared:stop]
-        adopted = self.tree.adopt(prompt.path, tokens, own, prompt.request.adapter)
-        # Where the tree already has the same text, it keeps its own block; ours is freed later.
+        adopted = self.tree.adopt(prompt.path, tokens, own, prompt.root)
+        # If the tree already has a block for the same tokens, it keeps it; ours is freed later.
         sequence.blocks = array("i", (b for b in sequence.blocks if b not in adopted))
 
     def free_own(self, sequence: Sequence) -> None:

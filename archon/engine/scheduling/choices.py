@@ -1,7 +1,8 @@
 """Log-probabilities of given continuations (choices), without sampling.
 
-Each choice is a sample whose tokens are all forced. So the choices share their prompt, which is
-computed once. The last token of a choice is never computed, since no later token attends to it.
+Each choice is a sample whose tokens are all forced. The samples share their prompt, which is
+computed only once. The last token of a choice is never computed, since no later token attends to
+it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from archon.types import Hold
 def score_request(
     prompt_ids: tuple[int, ...], choices: Sequence[tuple[int, ...]], hold: Hold | None = None
 ) -> GenerationRequest:
-    """Return a request whose k-th sample is the k-th choice; read it with ``total_logprob``.
+    """Return a request whose k-th sample is the k-th choice.
+
+    ``total_logprob`` returns the log-probability of each resulting ``Generation``.
 
     Parameters
     ----------
     choices
-        Token ids, at least one per choice.
+        Token ids of each choice, at least one.
+    hold
+        Pins the prompt in the cache until it is released.
     """
     return GenerationRequest(
         prompt_ids=prompt_ids,
@@ -46,7 +51,7 @@ def total_logprob(generation: Generation) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _ForcedChoices:
-    """The ``TokenConstraint`` that makes sample k the k-th choice."""
+    """A ``TokenConstraint`` that forces sample k to be the k-th choice."""
 
     choices: tuple[tuple[int, ...], ...]
     key: str = "given"

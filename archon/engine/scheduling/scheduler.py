@@ -1,8 +1,8 @@
 """Continuous-batching scheduler: selects the work of each step.
 
-A step computes the newest token of every running sequence. Up to ``max_step_tokens``, it also
-computes chunks of longer texts (*chunked prefill*): prompts, and resumed sequences, whose keys and
-values are recomputed.
+A step computes the newest token of every running sequence. If this leaves some of the
+``max_step_tokens``, it also computes chunks of longer texts (*chunked prefill*): new prompts, and
+resumed sequences, whose keys and values must be recomputed.
 
 *Admission* allocates the blocks of a prompt, in the order of arrival. A prompt is admitted when
 there is memory for it and for the worst case of one of its sequences. If another prompt is already
@@ -11,11 +11,11 @@ computing a prefix of it, it waits for that prompt, and later prompts may overta
 Each running sequence occupies a *slot*. A free slot goes to the request with the fewest running
 sequences, so a request for hundreds of samples does not block the others.
 
-Sequences allocate blocks as they grow. When no block is free, prompts without running sequences
-return theirs, the latest prompt first. After that, the sequence that started last is *preempted*:
-it keeps its tokens, returns its blocks, and is recomputed before any new sequence starts. So the
-sequence that started first can always finish, every sequence is eventually the first, and memory
-pressure never causes an error.
+Sequences allocate blocks as they grow. If no block is free, prompts without running sequences
+return their blocks, the latest prompt first. If that is not enough, the sequence that started last
+is *preempted*: it keeps its tokens, returns its blocks, and is recomputed before any new sequence
+starts. So the sequence that started first can always finish, every sequence eventually becomes the
+first, and memory pressure never causes an error.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from archon.engine.scheduling.sequence import Prompt, Sequence
 from archon.engine.span import Span
 
 MAX_AHEAD = 16
-"""Maximum prompts that are computed before a slot is free for them."""
+"""Maximum number of prompts that are computed before slots are free for their sequences."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The work of one step: texts, and the span of each that is computed."""
+    """The work of one step: prompts and sequences (*texts*), and the span of each to compute."""
 
     texts: list[Sequence | Prompt] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
@@ -49,7 +49,9 @@ class Batch:
         num_logits = max(0, stop - max(start, text.logits_from))
         hidden_E = text.hidden_E if isinstance(text, Prompt) and stop == text.num_tokens else None
         self.texts.append(text)
-        self.spans.append(Span(tokens, start, blocks, num_shared, num_logits, adapter, hidden_E))
+        self.spans.append(
+            Span(tokens, start, blocks, num_shared, num_logits, adapter, text.is_long, hidden_E)
+        )
 
 
 class Scheduler:
@@ -58,9 +60,9 @@ class Scheduler:
     Parameters
     ----------
     max_sequences
-        Slots: sequences that run at the same time.
+        Number of slots, that is, of sequences that can run at the same time.
     max_step_tokens
-        Maximum tokens of one step; bounds the memory for activations.
+        Maximum number of tokens in one step, which limits the memory for activations.
     """
 
     def __init__(self, cache: BlockStorage, max_sequences: int, max_step_tokens: int) -> None:
@@ -69,15 +71,15 @@ class Scheduler:
         self.arrived: list[Prompt] = []
         """Prompts without blocks, in order of arrival."""
         self.admitted: dict[Prompt, None] = {}
-        """Prompts with blocks; those that are not fully computed are also in ``prefilling``."""
+        """Prompts with blocks; those that are not yet fully computed are also in ``prefilling``."""
         self.prefilling: dict[Prompt, None] = {}
         self.running: dict[Sequence, None] = {}
         self.num_slots = 0
-        """Slots in use; a beam search occupies one per beam from the start."""
+        """Number of slots in use; a beam search occupies one per beam from its start."""
         self.preempted: list[Sequence] = []
-        """Preempted sequences, in the order in which they started."""
+        """Preempted sequences, in the order in which they first started."""
         self.num_prompt_tokens = self.num_cached_tokens = 0
-        """Tokens of all prompts admitted so far, and how many of them were in the cache."""
+        """Number of tokens of all prompts admitted so far; number of those that were cached."""
         self._numbers, self._tickets = count(), count()
 
     @property
@@ -92,6 +94,7 @@ class Scheduler:
     def schedule(self) -> Batch:
         """Select the work of the next step."""
         self.memory.tree.drop_released_pins()
+        self._lengthen()
         self._grow()
         self._resume()
         self._admit()
@@ -127,7 +130,7 @@ class Scheduler:
                     del self.prefilling[text]
 
     def start_sequences(self) -> list[Sequence]:
-        """Fork computed prompts into sequences while there are slots; return the new sequences."""
+        """Start sequences of computed prompts while slots are free; return the new sequences."""
         started: list[Sequence] = []
         ready = [p for p in self.admitted if p.waiting and p not in self.prefilling]
         while ready and not self.preempted:
@@ -153,9 +156,10 @@ class Scheduler:
         return started
 
     def branch(self, parents: list[Sequence]) -> list[Sequence]:
-        """Return one sequence per entry of ``parents``, all beams of one search.
+        """Return one sequence per entry of ``parents``, which are beams of one search.
 
-        A beam that is listed twice forks; a running beam that is not listed ends.
+        A beam that is listed several times is forked. A running beam that is not listed is
+        stopped.
         """
         children: list[Sequence] = []
         for parent in parents:
@@ -173,8 +177,8 @@ class Scheduler:
     def finish(self, sequence: Sequence) -> None:
         """End a sequence and free its blocks; the last one also frees the prompt's blocks.
 
-        Full blocks stay in the prefix tree, since a judge or the next turn of a conversation may
-        continue from them.
+        The sequence's full blocks stay in the prefix tree, since the prompt of a judge or of the
+        next turn of a conversation may begin with them.
         """
         prompt = sequence.prompt
         if sequence.num_computed > prompt.num_tokens and not prompt.request.beams:
@@ -199,8 +203,18 @@ class Scheduler:
 
     # ----------------------------------------------------------------- allocating blocks
 
+    def _lengthen(self) -> None:
+        """Preempt sequences that became long: all their keys have other rotary frequencies now."""
+        for sequence in [s for s in self.running if s.outgrows]:
+            if sequence in self.running:
+                prompt = sequence.prompt
+                group = list(prompt.running) if prompt.request.beams else [sequence]
+                self._preempt(sequence)
+                for member in group:
+                    member.become_long()
+
     def _grow(self) -> None:
-        """Allocate blocks for the newest tokens, in the order in which sequences started."""
+        """Allocate blocks for the newest token of each running sequence, in order of starting."""
         short = [
             s
             for s in self.running
@@ -231,12 +245,15 @@ class Scheduler:
             del self.preempted[: len(group)]
             prompt.num_preempted -= len(group)
             for sequence in group:
-                sequence.num_computed = prompt.num_shared_blocks * BLOCK_SIZE
+                sequence.num_computed = sequence.num_shared_blocks * BLOCK_SIZE
                 self._set_cached(sequence, min(sequence.num_cached, sequence.num_computed))
                 self._run(sequence)
 
     def _admit(self) -> None:
-        """Admit arrived prompts; while sequences are preempted, only the first one's prompt."""
+        """Admit arrived prompts.
+
+        If there are preempted sequences, admit only the prompt of the first one.
+        """
         arrived = [self.preempted[0].prompt] if self.preempted else list(self.arrived)
         num_waiting = sum(len(p.waiting) * p.group_size for p in self.admitted)
         num_free_slots = self.max_sequences - self.num_slots - num_waiting
@@ -274,9 +291,9 @@ class Scheduler:
     ) -> bool:
         """Call ``allocate`` with the number of blocks that must remain available after it.
 
-        These are one per running sequence, and ``num_more``. An allocation ``must_succeed`` if no
-        other work can continue. Then no blocks need remain, and prompts without running sequences,
-        except ``keep``, return their blocks until it succeeds.
+        This number is one per running sequence, plus ``num_more``. An allocation ``must_succeed``
+        if no other work can continue. In that case the number is 0, and prompts without running
+        sequences, except ``keep``, return their blocks until the allocation succeeds.
         """
         if not must_succeed:
             return allocate(len(self.running) + num_more)
@@ -295,7 +312,7 @@ class Scheduler:
         return bool(idle)
 
     def _requeue(self, prompt: Prompt) -> None:
-        """Free an admitted prompt's blocks; it waits to be admitted again."""
+        """Free an admitted prompt's blocks and return the prompt to the arrived ones."""
         del self.admitted[prompt]
         self.prefilling.pop(prompt, None)
         self.memory.free_prompt(prompt)
@@ -313,7 +330,10 @@ class Scheduler:
 
     @staticmethod
     def _set_cached(sequence: Sequence, num_cached: int) -> None:
-        """Record a sequence's cached prompt tokens; each computed token counts once."""
+        """Record how many prompt tokens were cached for a sequence.
+
+        A computed prompt token counts as computed for only one sequence, the first one.
+        """
         prompt = sequence.prompt
         sequence.num_cached = min(num_cached, prompt.num_cached)
         prompt.num_cached = prompt.num_tokens

@@ -1,4 +1,4 @@
-"""Units of scheduling: a prompt, which is prefilled once, and the sequences forked from it."""
+"""Units of scheduling: prompts, which are computed once, and the sequences forked from them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from archon.engine.cache.prefix_tree import PrefixNode
 from archon.engine.sampling.constraint import Matcher
 from archon.engine.sampling.request import FinishReason, GenerationRequest
 
+LONG_ROOT = "\0long"
+"""End of the names of roots for texts with the long rotary frequencies."""
+
 
 @dataclass(slots=True, eq=False)
 class Prompt:
     """A request in progress: the blocks of its prompt, and its sequences by state."""
 
     request: GenerationRequest
+    long_after: int | None = None
+    """Tokens of the longest text that uses the short rotary frequencies (``Rope.long_after``)."""
     num_tokens: int = field(init=False)
     num_shared_blocks: int = field(init=False)
-    """Full blocks before the prompt's last token, which all sequences share by reference."""
+    """Number of full blocks before the prompt's last token. All sequences share these blocks."""
     number: int = 0
     """Order of arrival."""
     waiting: deque[Sequence] = field(default_factory=deque)
@@ -35,13 +40,14 @@ class Prompt:
     """Block table: the shared blocks, then the *tail*, one block of the prompt's last tokens, which
     each sequence copies when it starts."""
     num_computed: int = 0
-    """Tokens whose keys and values are in the cache."""
+    """Number of tokens whose keys and values are in the cache."""
     num_cached: int = 0
-    """Prompt tokens that the next sequence reports as cached; the rest were computed for it."""
+    """Number of prompt tokens that the next sequence reports as cached; the others were computed
+    for it."""
     last_logits_V: Tensor | None = None
-    """Next-token logits after the prompt, kept until no sequence waits for them."""
+    """Next-token logits after the prompt, kept while sequences wait for them."""
     hidden_E: Tensor | None = None
-    """Receives the last token's hidden state, if requested."""
+    """Tensor for the last token's hidden state; None if it is not requested."""
 
     def __post_init__(self) -> None:
         self.num_tokens = self.num_cached = len(self.request.prompt_ids)
@@ -51,7 +57,8 @@ class Prompt:
 
     @property
     def num_needed(self) -> int:
-        """Tokens to compute: all if sequences wait for the logits, else the shared blocks."""
+        """Number of tokens to compute: all if sequences wait for the logits, else those in the
+        shared blocks."""
         return self.num_tokens if self.waiting else self.num_shared_blocks * BLOCK_SIZE
 
     @property
@@ -59,19 +66,33 @@ class Prompt:
         return bool(self.waiting or self.running or self.num_preempted)
 
     @property
+    def is_long(self) -> bool:
+        """True if the prompt itself uses the long rotary frequencies."""
+        return self.long_after is not None and self.num_tokens > self.long_after
+
+    @property
+    def root(self) -> str:
+        """Name of its root in the prefix tree: keys and values depend on the adapter, and on the
+        kind of rotary frequencies."""
+        return self.request.adapter + (LONG_ROOT if self.is_long else "")
+
+    @property
     def group_size(self) -> int:
-        """Sequences that can only run together: the beams of a search, else 1."""
+        """Number of sequences that must run together: the beams of a search, else 1."""
         return self.request.beams or 1
 
     @property
     def max_own_blocks(self) -> int:
-        """Upper bound on the blocks that such a group needs in addition to the shared ones."""
-        num_blocks = num_blocks_for(self.num_tokens + self.request.max_tokens)
-        return (num_blocks - self.num_shared_blocks) * self.group_size
+        """Maximum number of blocks that ``group_size`` sequences need besides the shared ones."""
+        num_tokens = self.num_tokens + self.request.max_tokens
+        num_shared = self.num_shared_blocks
+        if self.long_after is not None and not self.is_long and num_tokens > self.long_after:
+            num_shared = 0  # its sequences recompute the prompt when they become long
+        return (num_blocks_for(num_tokens) - num_shared) * self.group_size
 
     @property
     def tail_block(self) -> int | None:
-        """Block of the tokens after the shared blocks, kept while sequences wait to copy it."""
+        """Block of the tokens after the shared blocks; None after all sequences have copied it."""
         own = self.blocks[self.num_shared_blocks :]
         return own[0] if own else None
 
@@ -91,38 +112,58 @@ class Sequence:
 
     prompt: Prompt
     index: int
-    """Its index within the request."""
+    """Index of the sample within the request."""
     request: GenerationRequest = field(init=False)
     num_tokens: int = field(init=False)
-    """Tokens of the prompt and the sample together."""
+    """Number of tokens of the prompt and the sample together."""
     num_shared_blocks: int = field(init=False)
+    """Leading blocks that belong to the prompt; 0 if the sequence became long after it."""
+    is_long: bool = False
+    """True if it uses the long rotary frequencies."""
     ticket: int = -1
-    """Order of starting. A sequence is never preempted in favour of one that started later."""
+    """Number in the order of starting. A sequence is never preempted for one that started later."""
     blocks: array[int] = field(default_factory=lambda: array("i"))
     """Block table: the prompt's shared blocks, then its own."""
     token_ids: list[int] = field(default_factory=list)
     """The sample so far: sampled and forced tokens."""
     num_computed: int = 0
-    """Tokens of prompt and sample whose keys and values are in the cache."""
+    """Number of tokens of prompt and sample whose keys and values are in the cache."""
     num_cached: int = 0
-    """Prompt tokens that did not have to be computed for this sample."""
+    """Number of prompt tokens that did not have to be computed for this sample."""
     logprobs: list[float] = field(default_factory=list)
     total_logprob: float = 0.0
-    """Of a beam: the sum of its tokens' log-probabilities, in nats."""
+    """Sum of the log-probabilities of a beam's tokens, in nats."""
     shares_last_block: bool = False
-    """True if another beam may share the block that this one writes to next."""
+    """True if another beam may share the block to which this one writes next."""
     sample_key: bytes = b""
     matcher: Matcher | None = None
     """State of the request's constraint."""
     ending: FinishReason | None = None
-    """Finish reason, once known; forced tokens may still have to be scored."""
+    """Finish reason; None while tokens can follow. Forced tokens may still have to be scored."""
     ended_by: int | None = None
-    """The sampled stop token, if one ended it."""
+    """The sampled stop token that ended the sequence; None if there was none."""
 
     def __post_init__(self) -> None:
         self.request = self.prompt.request
         self.num_tokens = self.prompt.num_tokens + len(self.token_ids)
-        self.num_shared_blocks = self.prompt.num_shared_blocks
+        self.is_long = self.is_long or self.prompt.is_long
+        self.num_shared_blocks = self.prompt.num_shared_blocks if self.shares_prompt else 0
+
+    @property
+    def shares_prompt(self) -> bool:
+        """True if the keys and values of the prompt's blocks are valid for the sequence."""
+        return self.is_long == self.prompt.is_long
+
+    @property
+    def outgrows(self) -> bool:
+        """True if the sequence has become longer than its rotary frequencies allow."""
+        limit = self.prompt.long_after
+        return not self.is_long and limit is not None and self.num_tokens > limit
+
+    def become_long(self) -> None:
+        """Use the long rotary frequencies; the sequence must have no blocks."""
+        assert not self.blocks
+        self.is_long, self.num_shared_blocks = True, 0
 
     def append(self, token: int) -> None:
         """Add a token."""
@@ -131,12 +172,13 @@ class Sequence:
 
     @property
     def num_needed(self) -> int:
-        """Tokens to compute: all, except the last of an ended sequence, to which none attends."""
+        """Number of tokens to compute: all, but without the last token of an ended sequence, to
+        which no token attends."""
         return self.num_tokens - (self.ending is not None)
 
     @property
     def num_unscored(self) -> int:
-        """Forced tokens whose requested log-probability is not computed yet."""
+        """Number of forced tokens whose requested log-probability is not computed yet."""
         return len(self.token_ids) - len(self.logprobs) if self.request.logprobs else 0
 
     @property
@@ -149,7 +191,7 @@ class Sequence:
         return self.blocks[self.num_shared_blocks :]
 
     def copy(self) -> Sequence:
-        """Copy the sequence, with the same blocks, so that it can continue differently."""
+        """Return a copy with the same blocks, which can continue with other tokens."""
         return replace(
             self,
             blocks=self.blocks[:],

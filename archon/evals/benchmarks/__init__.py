@@ -1,4 +1,4 @@
-"""Benchmarks: items from a card, with one module per kind of source."""
+"""Benchmarks: loading of their items, with one module for each kind of source."""
 
 from archon.evals.benchmarks.function import PythonBenchmark
 from archon.evals.benchmarks.items import SPLITS, Item, Selection, Split

@@ -1,4 +1,4 @@
-"""Benchmarks in Python: rows from a program, and optionally a custom scorer.
+"""Benchmarks in Python: rows from a function, and optionally a custom scorer.
 
 ::
 
@@ -9,7 +9,8 @@
     archon.evaluate(architecture, sums)                   # from a program
     archon eval single path/to/file.py:sums               # from the command line
 
-The rows are divided 30/30/40 between the three splits, in the same fixed shuffle as a JSONL file's.
+30 %, 30 % and 40 % of the rows go to the splits *search*, *select* and *test*, after the same fixed
+shuffle as for a JSONL file.
 """
 
 from __future__ import annotations
@@ -30,33 +31,33 @@ from archon.spec.validation import parse
 from archon.types import AnswerKind
 
 MAX_ROWS = 1_000_000
-"""A program that yields more rows is assumed to be endless."""
+"""Maximum number of rows. A function that yields more is assumed never to stop."""
 
 Row = Mapping[str, Any]
 ScoreFunction = Callable[[str, str], float]
-"""(text of the answer, target in the row) → score. Only 1 is a right answer."""
+"""(text of the answer, target in the row) → score from 0 to 1. Only an answer with 1 is right."""
 
 
 @dataclass(frozen=True)
 class PythonBenchmark:
-    """A benchmark in Python.
+    """A benchmark that is defined in Python.
 
     Parameters
     ----------
     rows
         Mappings with a question and its answer, or a function that returns them.
     name
-        The benchmark's name in reports; by default that of the function.
+        The benchmark's name in reports; by default the name of the function.
     answer
         The kind of answer.
     score
-        A scorer's registered name, or a function of an answer's text and the row's target that
-        returns a number from 0 to 1, of which only 1 is right.
+        The name of a scorer, or a function of an answer's text and the row's target. The function
+        returns a number from 0 to 1; only an answer with 1 is right.
     examples
-        Exemplar pool of few-shot prompts: a name, or a path relative to the folder of the
-        function's file; by default the arithmetic pool.
+        The exemplar pool of few-shot prompts: its name, or a path relative to the folder of the
+        function's file. By default, the pool ``arithmetic``.
     answer_after, fields
-        As in a benchmark card.
+        The same as in a benchmark card.
     """
 
     rows: Iterable[Row] | Callable[[], Iterable[Row]]
@@ -75,31 +76,31 @@ PythonReference = str | Callable[[], Iterable[Row] | PythonBenchmark] | PythonBe
 
 @dataclass(frozen=True)
 class LoadedPython:
-    """A Python benchmark as a card, and its rows."""
+    """A Python benchmark after its function was called: its card and its rows."""
 
     spec: PythonCard
     file: str
-    """Its name in errors."""
+    """The benchmark's name in errors, such as ``sums.py:sums``."""
     base_dir: Path
     """The folder to which the path of its exemplar pool is relative."""
     rows: list[Row]
     score: ScoreFunction | None
-    """The custom scorer, if it has one."""
+    """The custom scoring function; None if the card names a scorer."""
 
 
 def is_python(ref: object) -> TypeGuard[PythonReference]:
-    """Return whether a reference names a benchmark in Python."""
+    """Return whether a reference to a benchmark is code, rather than a card's name or path."""
     return isinstance(ref, PythonBenchmark) or callable(ref) or names_code(ref)
 
 
 def load_python(ref: PythonReference) -> LoadedPython:
-    """Load a Python benchmark: import it, call its function, and list its rows.
+    """Load a Python benchmark: import its code, call its function, and list its rows.
 
     Raises
     ------
     SpecError
-        The code cannot be imported or fails (names its file and line), or does not return a
-        benchmark.
+        The code cannot be imported, fails, or does not return a benchmark. The error names the
+        file, and the line of a failure.
     """
     source = import_named(ref) if isinstance(ref, str) else ref
     code = source.rows if isinstance(source, PythonBenchmark) else source
@@ -117,14 +118,14 @@ def load_python(ref: PythonReference) -> LoadedPython:
 
 
 def _call(value: Any, file: str) -> Any:
-    """Call a user's function; return any other value as it is."""
+    """Return the result of ``value`` if it is a function, else ``value`` itself."""
     with user_errors(file):
         return value() if callable(value) else value
 
 
 def _list_rows(rows: Any, file: str) -> list[Row]:
     if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping):
-        raise SpecError(f"returns {shown(rows)}, not rows", file=file)
+        raise SpecError(f"must return rows, not {shown(rows)}", file=file)
     with user_errors(file):
         listed = list(islice(rows, MAX_ROWS + 1))
     if len(listed) > MAX_ROWS:
@@ -146,18 +147,18 @@ def _card(made: PythonBenchmark, file: str) -> PythonCard:
 def load(
     rows: Sequence[Row], card: BenchmarkBase, file: str, *, canonical_targets: bool = True
 ) -> dict[Split, list[Item]]:
-    """Make items of rows, divided 30/30/40 between the three splits.
+    """Convert rows to items, and divide these 30/30/40 between *search*, *select* and *test*.
 
     Raises
     ------
     SpecError
-        There are no rows, or one is wrong; names its number, from 1.
+        There are no rows, or a row is invalid; the error names its number, from 1.
     """
     items = []
     for number, row in enumerate(rows, start=1):
         place = f"{file}: row {number}"
         if not isinstance(row, Mapping):
-            raise SpecError(f"is {shown(row)}, not a mapping", file=place)
+            raise SpecError(f"a row must be a mapping, not {shown(row)}", file=place)
         item = item_from_row(row, card, f"row-{number}", place, canonical_target=canonical_targets)
         items.append(item)
     if not items:

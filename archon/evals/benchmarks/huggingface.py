@@ -1,4 +1,4 @@
-"""Items from a data set on the Hugging Face hub, with the ``datasets`` library and its cache."""
+"""Loading of items from a data set on the Hugging Face hub, with the library ``datasets``."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from archon.weights.hub_errors import Wanted, explain
 def load(source: HubData, card: BenchmarkCard, split: Split) -> list[Item]:
     """Load the items of a split.
 
-    No question is in two splits: a row is skipped if its question is also in a hub split that
-    serves an earlier one of *test*, *select*, *search*, in this order.
+    No question is in two splits. If a question occurs in several splits of the hub, it goes to
+    *test* or, if it is not in the hub split for *test*, to *select*.
 
     Raises
     ------
     SpecError
-        The hub is unreachable, or has no such data set, or a row of it is wrong.
+        The hub is unreachable, the data set or its split does not exist, or a row is invalid.
     MissingExtraError
         The ``datasets`` library is not installed.
     """
@@ -49,7 +49,7 @@ def _rows(data: Any, name: str, source: HubData) -> Any:
 
 
 def _fetch(source: HubData) -> Any:
-    """Load the data set's splits from the hub, or from the cache if ``HF_HUB_OFFLINE`` is set."""
+    """Load all splits of the data set, only from the cache if ``HF_HUB_OFFLINE`` is set."""
     datasets = require("datasets", "evals")
     constants = require("huggingface_hub.constants", "evals")
     try:

@@ -1,4 +1,4 @@
-"""Items of a benchmark, and their division between its three splits."""
+"""Items of a benchmark, and their division into the splits *search*, *select* and *test*."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _TENTHS: dict[Split, int] = {"search": 3, "select": 3, "test": 4}
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question of a benchmark and its answer."""
+    """One question of a benchmark with its right answer."""
 
     id: str
     question: str
     target: str
-    """The right answer as a canonical value (``archon.answers``); for a custom scorer, the row's
-    text."""
+    """The right answer: a canonical value (``archon.answers``) or, for a custom scorer, the text in
+    the row."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The benchmark and the items of a run."""
+    """The benchmark of a run, and the choice of its items."""
 
     card: BenchmarkBase
     split: Split = "select"
     limit: int | None = None
-    """Number of items from the start of the split; None is all."""
+    """Maximum number of items, taken from the start of the split; None uses all."""
     data: Path | None = None
     """A JSONL file that replaces the card's source."""
 
@@ -54,21 +54,21 @@ def item_from_row(
     *,
     canonical_target: bool = True,
 ) -> Item:
-    """Make an item of one row of a data set.
+    """Convert one row of a data set to an item.
 
     Parameters
     ----------
     number
-        The item's id if the card names no field for it.
+        The item's id, used if the card names no field for ids.
     place
         The row's location for errors, such as file and line.
     canonical_target
-        Convert the target to a canonical value, rather than keep the text in the row.
+        True converts the target to a canonical value; False keeps the text in the row.
 
     Raises
     ------
     SpecError
-        A field is missing or of a wrong type, or the answer has no target.
+        A field is missing, empty or of a wrong type, or no target can be read from the answer.
     """
     question = _text(row, card.fields.question, place)
     answer = _text(row, card.fields.answer, place)
@@ -84,7 +84,8 @@ def _text(row: Mapping[str, Any], name: str, place: str) -> str:
         raise SpecError(f"there is no field {shown(name)}{suggestion(name, row)}", file=place)
     value = row[name]
     if isinstance(value, bool) or not isinstance(value, str | Real) or value != value:
-        raise SpecError(f"the field {shown(name)} is {shown(value)}, not a text", file=place)
+        reason = f"the field {shown(name)} must be a text or a number, not {shown(value)}"
+        raise SpecError(reason, file=place)
     text = without_marks(str(value)).strip()
     if not text:
         raise SpecError(f"the field {shown(name)} is empty", file=place)
@@ -92,12 +93,12 @@ def _text(row: Mapping[str, Any], name: str, place: str) -> str:
 
 
 def _stated(answer: str, card: BenchmarkBase) -> str:
-    """Return the part of a row's answer after the card's ``answer_after``."""
+    """Return the part of a row's answer after the last ``answer_after``, or all of it."""
     return answer.rpartition(card.answer_after)[2].strip() if card.answer_after else answer
 
 
 def _target(answer: str, card: BenchmarkBase, place: str) -> str:
-    """Return the canonical value of a row's answer."""
+    """Return the canonical value of a row's answer; raise ``SpecError`` if it has none."""
     is_number = card.answer == "number"
     stated = _stated(answer, card)
     if is_number and card.answer_after and card.answer_after not in answer:
@@ -122,7 +123,7 @@ _HINT = (
 
 
 def check_ids(items: Iterable[Item], place: str) -> None:
-    """Check that all ids are different.
+    """Check that the ids of all items are different.
 
     Raises
     ------
@@ -137,10 +138,11 @@ def check_ids(items: Iterable[Item], place: str) -> None:
 
 
 def divide(items: Sequence[Item], splits: Sequence[Split] = SPLITS) -> dict[Split, list[Item]]:
-    """Divide items, in a fixed shuffle, between splits in the proportion 3 : 3 : 4.
+    """Shuffle items, and divide them between *search*, *select* and *test* as 3 : 3 : 4.
 
-    Items with the same question go to the same split, one after another, so that no question is
-    in two. The shuffle depends only on the number of distinct questions.
+    ``splits`` restricts the division to some of these. Items with the same question stay together,
+    so that no question is in two splits. The shuffle is fixed; it depends only on the number of
+    distinct questions.
     """
     by_question: dict[str, list[Item]] = {}
     for item in items:

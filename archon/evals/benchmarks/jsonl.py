@@ -1,4 +1,4 @@
-"""Items from JSON Lines: one JSON object per line."""
+"""Loading of items from a JSON Lines file, which has one JSON object per line."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from archon.spec.json_lines import read_rows
 def load(
     path: Path, card: BenchmarkBase, *, canonical_targets: bool = True
 ) -> dict[Split, list[Item]]:
-    """Load the items of a file, divided 30/30/40 between the three splits.
+    """Load the items of a file, and divide them 30/30/40 between *search*, *select* and *test*.
 
     Raises
     ------
     SpecError
-        The file cannot be read, or a line is wrong; names the file and the line.
+        The file cannot be read, or a line is invalid; the error names the file and the line.
     """
     items = [
         item_from_row(
@@ -27,6 +27,6 @@ def load(
         for line, row in read_rows(path)
     ]
     if not items:
-        raise SpecError("the file holds no items", file=str(path))
+        raise SpecError("the file has no items", file=str(path))
     check_ids(items, str(path))
     return divide(items)

@@ -1,4 +1,4 @@
-"""Load the items of one split of a benchmark."""
+"""Loading of one split of a benchmark, from any kind of source."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def load_items(
     rows: Sequence[Mapping[str, Any]] = (),
     canonical_targets: bool = True,
 ) -> list[Item]:
-    """Load the first ``limit`` items of a split; the order is the same for every limit.
+    """Load the first ``limit`` items of a split.
+
+    The order of a split's items is fixed, so a smaller limit returns the first of the same items.
 
     Parameters
     ----------
@@ -34,14 +36,14 @@ def load_items(
     rows
         The rows of a Python benchmark.
     canonical_targets
-        Convert targets to canonical values, rather than keep the text in the rows.
+        True converts targets to canonical values; False keeps the text in the rows.
 
     Raises
     ------
     UsageError
         The split is unknown, or the limit is less than 1.
     SpecError
-        The source cannot be read, is wrong, or has no item for the split.
+        The source cannot be read, is invalid, or has no items for the split.
     MissingExtraError
         The source needs a package that is not installed.
     """

@@ -1,4 +1,4 @@
-"""Open a loaded benchmark: its items, scorer and exemplars."""
+"""Loading of the items, the scorer and the exemplars of a benchmark."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from archon.types import Example
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The selected items of a benchmark, with their scorer and exemplars."""
+    """The selected items of a benchmark, with the scorer and the exemplars."""
 
     selection: Selection
     items: list[Item]
     scorer: Scorer
     examples: tuple[Example, ...] | None
-    """Its exemplar pool; None if its card names none."""
+    """The exemplars for few-shot prompts; None if the card names no pool."""
     base_dir: Path
-    """The folder to which paths in its card are relative."""
+    """The folder to which paths in the card are relative."""
 
 
 def open_benchmark(
@@ -39,7 +39,7 @@ def open_benchmark(
     data: Path | None = None,
     scorer: str | None = None,
 ) -> Benchmark:
-    """Open the first ``limit`` items of a split, their scorer and their exemplars.
+    """Load the first ``limit`` items of a split, the scorer and the exemplars.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def open_benchmark(
     Raises
     ------
     SpecError
-        A file is missing or wrong, or the user's code fails.
+        A file is missing or invalid, or the user's code fails.
     UsageError
         The split or the scorer is unknown, or the limit is less than 1.
     MissingExtraError

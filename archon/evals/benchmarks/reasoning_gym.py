@@ -1,9 +1,9 @@
-"""Items that the ``reasoning-gym`` library generates.
+"""Generation of items with the library ``reasoning-gym``.
 
-Item i of a generator has the seed ``seed + i``, so generators with close seeds share most of their
-items. Here each task has one stream of items with its own range of seeds, which all splits read,
-and a digest of the question decides the split of an item. So the splits are disjoint for every
-generator, and each can be generated without the others.
+In this library, item i of a generator has the seed ``seed + i``, so generators with close seeds
+share most of their items. Here, each task of a card has a separate range of seeds, and a digest of
+the question decides to which split an item belongs. Splits are therefore disjoint, and each can be
+generated without the others.
 """
 
 from __future__ import annotations
@@ -19,26 +19,28 @@ from archon.answers import read_target
 from archon.errors import SpecError, require
 from archon.evals.benchmarks.items import SPLITS, Item, Split
 from archon.spec.benchmark import MAX_TASKS, GymData, GymTask
-from archon.spec.messages import json_path, suggestion
+from archon.spec.messages import json_path, shown, suggestion
 
 STREAM_ITEMS = 100_000
-"""Items of one task's stream, for all splits together, duplicates included."""
+"""Number of items generated for one task, for all splits together and including duplicates."""
 
 
 def load(source: GymData, split: Split, limit: int | None, file: str | None = None) -> list[Item]:
-    """Generate the first ``limit`` items of a split; tasks are mixed by weight in a fixed order.
+    """Generate the first ``limit`` items of a split.
+
+    Each task has a share of the items in proportion to its weight. The order is fixed.
 
     Parameters
     ----------
     file
-        The name of the card's file in errors.
+        The name of the card's file, for errors.
 
     Raises
     ------
     SpecError
         A task rejects its parameters, or has too few distinct questions.
     MissingExtraError
-        The library is not installed.
+        The library ``reasoning-gym`` is not installed.
     """
     seen: set[str] = set()
     streams = [
@@ -48,7 +50,7 @@ def load(source: GymData, split: Split, limit: int | None, file: str | None = No
 
 
 def _mix(source: GymData, split: Split) -> list[int]:
-    """Return the position of the task of each item: exact shares in a fixed shuffle."""
+    """Return the index of the task for each item: shares by weight, in a fixed shuffle."""
     total = sum(task.weight for task in source.tasks)
     ideal = [source.items_per_split * task.weight / total for task in source.tasks]
     counts = [int(share) for share in ideal]
@@ -61,14 +63,14 @@ def _mix(source: GymData, split: Split) -> list[int]:
 
 
 def split_of(question: str) -> Split:
-    """Return the split of a question; task and seed do not matter."""
+    """Return the split of a question, which depends only on its text."""
     digest = hashlib.sha256(question.encode()).digest()
     return SPLITS[int.from_bytes(digest[:8], "big") % len(SPLITS)]
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One task of a card and the stream of its items."""
+    """One task of a card, and the generator of its items."""
 
     source: GymData
     position: int
@@ -97,7 +99,7 @@ class _Task:
         return self.source.tasks[self.position]
 
     def _rows(self, seed: int) -> Any:
-        """Make the library's data set, whose row i has the seed ``seed + i``."""
+        """Return the library's data set for this task; its row i has the seed ``seed + i``."""
         task = self._spec
         gym = require("reasoning_gym", "evals")
         _, config = require("reasoning_gym.factory", "evals").DATASETS[task.task]
@@ -105,11 +107,12 @@ class _Task:
         for name in task.params:
             if name not in valid:
                 hint = suggestion(name, sorted(valid))
-                raise self._error(f"{task.task} has no such parameter{hint}", "params", name)
+                reason = f"{task.task} has no parameter {shown(name)}{hint}"
+                raise self._error(reason, "params", name)
         try:
             return gym.create_dataset(task.task, seed=seed, size=STREAM_ITEMS, **task.params)
         except (AssertionError, TypeError, ValueError) as error:
-            raise self._error(f"{task.task} rejects them: {error}", "params") from None
+            raise self._error(f"{task.task} rejects the parameters: {error}", "params") from None
 
     def _error(self, reason: str, *parts: str) -> SpecError:
         path = json_path(["source", "reasoning_gym", "tasks", self.position, *parts])

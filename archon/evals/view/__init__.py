@@ -1,1 +1,1 @@
-"""The self-contained HTML page of one run or several."""
+"""The HTML page that shows one run, or compares several, in a single self-contained file."""

@@ -1,8 +1,8 @@
-"""Self-contained HTML files: one style sheet, one script and the data.
+"""Self-contained HTML files, which consist of one style sheet, one script and the data.
 
-No part of the data can run: the policy in the file's head allows only the style sheet and the
-script, by their digests; the data are in blocks of another type; and the script inserts them as
-text only.
+Nothing in the data can be executed. The Content-Security-Policy in the file's head allows only the
+style sheet and the script, by their digests. The data are in ``script`` elements of another type,
+and the script inserts them into the page only as text.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 
 def document(title: str, body: str, *, styles: Sequence[str], scripts: Sequence[str]) -> str:
-    """Return the file as text.
+    """Return the contents of an HTML file.
 
     Parameters
     ----------
     body
-        The content of the body, in front of the script.
+        The content of the element ``body``, without the script.
+    styles
+        Style sheets, which are concatenated.
     scripts
-        Scripts in one scope, in their order.
+        Scripts, which are concatenated and share one scope.
     """
     style, modules = "\n".join(styles), "\n".join(scripts)
     script = f'(() => {{\n"use strict";\n{modules}\n}})();'
@@ -49,7 +51,7 @@ def document(title: str, body: str, *, styles: Sequence[str], scripts: Sequence[
 
 
 def write_document(output: Path, text: str) -> None:
-    """Write a page; see ``archon.storage.atomic.replacing``.
+    """Write an HTML file atomically (``archon.storage.atomic.replacing``).
 
     Raises
     ------
@@ -64,17 +66,17 @@ def write_document(output: Path, text: str) -> None:
 
 
 def static(name: str, package: str = "archon.evals.view") -> str:
-    """Read a static file of a page's package."""
+    """Return the contents of a static file: a script, a style sheet or a template."""
     return files(package).joinpath("static", name).read_text(encoding="utf-8").strip()
 
 
 def filled(template: str, slots: Mapping[str, str]) -> str:
-    """Fill the ``{{slots}}`` of a template; slots in the inserted texts are not filled."""
+    """Replace each ``{{slot}}`` of a template by its text; inserted texts are not searched."""
     return _SLOT.sub(lambda slot: slots[slot[1]], template)
 
 
 def embedded(data: Any) -> str:
-    r"""Encode JSON so that no text in it can end a ``script`` element.
+    r"""Encode data as JSON in which no text can end the ``script`` element around it.
 
     >>> embedded({"text": "</script>"})
     '{"text":"\\u003c/script>"}'
@@ -83,5 +85,5 @@ def embedded(data: Any) -> str:
 
 
 def _digest(text: str) -> str:
-    """Return the digest of an element's text for a Content-Security-Policy."""
+    """Return the digest of a script or style sheet, as a Content-Security-Policy needs it."""
     return "sha256-" + base64.b64encode(sha256(text.encode()).digest()).decode("ascii")

@@ -1,6 +1,6 @@
-"""A trace in the format of the page: each candidate once, and the effect of each node on it.
+"""Conversion of a trace to the format of the page: the candidates, and what each node did to them.
 
-Texts are replaced by numbers from a ``Texts``.
+Each candidate is stored once, and texts are replaced by their numbers in a ``Texts``.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from archon.evals.view.texts import Texts
 from archon.graph.nodes.declaration import Plain
 
 Scores = Mapping[Identity, Draw]
-"""Candidate → its score as if it were the answer."""
+"""Candidate → its value and its score as if it were the answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A trace, with its candidates and drops."""
+    """A trace, with an index of its candidates and of those that nodes dropped."""
 
     trace: Plain
     scores: Scores
     candidates: dict[Identity, Plain] = field(default_factory=dict)
-    """Every candidate of the question, with its final annotations."""
+    """Every candidate in the trace, with its final annotations."""
     drops: dict[str, list[Drop]] = field(default_factory=dict)
-    """Node → the candidates that it dropped."""
+    """Node → the candidates that it dropped, with the reasons."""
 
     @classmethod
     def of(cls, trace: Plain, draws: Mapping[str, tuple[Draw, ...]] | None = None) -> Flow:
-        """Read a trace; ``draws`` are those of its record, with the scores."""
+        """Index a trace; ``draws`` has the scored samples of its record."""
         flow = cls(trace, _scores(trace, draws or {}))
         for node in trace["nodes"]:
             flow.candidates.update({identity(output["id"]): output for output in node["outputs"]})
@@ -40,7 +40,7 @@ class Flow:
         return flow
 
     def leads(self, node: Plain) -> tuple[Identity | None, Identity | None]:
-        """Return the leading candidate before and after a node."""
+        """Return the first candidate of a node's inputs and of its outputs; None if it has none."""
         before, after = node["inputs"], node["outputs"]
         return (
             identity(before[0]) if before else None,
@@ -48,12 +48,12 @@ class Flow:
         )
 
     def value(self, candidate: Identity) -> str | None:
-        """Return the value of a candidate."""
+        """Return the value of a candidate; None if it states none."""
         value: str | None = self.candidates[candidate]["value"]
         return value
 
     def to_json(self, texts: Texts) -> dict[str, Any]:
-        """Return the trace for the page; candidates are referred to by number."""
+        """Return the trace in the format of the page; candidates have numbers, from 0."""
         numbers = {entry: number for number, entry in enumerate(self.candidates)}
         scores = self.scores
         reasoning = {
@@ -162,5 +162,5 @@ def _completion(completion: Plain, texts: Texts) -> dict[str, Any]:
 
 
 def _reasoning(text: str | None, texts: Texts) -> dict[str, int]:
-    """Return the entry for a completion's reasoning; empty if it has none."""
+    """Return ``{"reasoning": NUMBER}`` for a completion's reasoning, or ``{}`` if it has none."""
     return {} if text is None else {"reasoning": texts.number(text)}

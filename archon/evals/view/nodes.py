@@ -1,4 +1,4 @@
-"""Sums over a run for each node of an architecture."""
+"""Statistics of each node of an architecture over all answers of a run."""
 
 from __future__ import annotations
 
@@ -12,43 +12,46 @@ from archon.evals.view.flow import Flow
 
 @dataclass
 class NodeTally:
-    """Sums over the answers of a run."""
+    """The statistics of one node: sums over the answers of a run."""
 
     node: str
     runs: int = 0
+    """Number of answers with this node in their trace."""
     bypassed: int = 0
+    """Number of answers for which the node did not run, because its ``when`` was false."""
     seconds: float = 0.0
     calls: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     led: int = 0
-    """Answers with a leading candidate before and after the node."""
+    """Number of answers for which both inputs and outputs of the node have a first candidate."""
     changed: int = 0
-    """Those of ``led`` in which the node changed the value of the leading candidate."""
+    """Number of answers, among ``led``, for which these two candidates have different values."""
     helped: int = 0
-    """Those of ``changed`` from wrong to right."""
+    """Number of answers, among ``changed``, for which the first candidate became right."""
     hurt: int = 0
-    """Those of ``changed`` from right to wrong."""
+    """Number of answers, among ``changed``, for which the first candidate became wrong."""
     read: int = 0
-    """Input candidates."""
+    """Number of input candidates."""
     passed: int = 0
-    """Output candidates."""
+    """Number of output candidates."""
     dropped: int = 0
+    """Number of input candidates that were neither passed on nor fused."""
     written: int = 0
-    """Scored texts that the node wrote."""
+    """Number of candidates that the node wrote."""
     right: int = 0
-    """Those of ``written`` that are right."""
+    """Number of candidates, among ``written``, that are right."""
 
 
 class NodeTallies:
-    """A tally for every node, in the order of declaration."""
+    """The statistics of all nodes, in the order of the architecture's file."""
 
     def __init__(self, architecture: Mapping[str, Any]) -> None:
         self._tallies = {name: NodeTally(name) for name in architecture.get("nodes", {})}
 
     def add(self, flow: Flow, draws: Mapping[str, tuple[Draw, ...]]) -> list[str]:
-        """Count one answer; return the nodes that changed it."""
+        """Add one answer; return the nodes that changed the value of the first candidate."""
         changed = []
         for node in flow.trace["nodes"]:
             name = node["node"]
@@ -69,7 +72,7 @@ class NodeTallies:
         return changed
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return plain data."""
+        """Return the statistics of each node as plain data."""
         return [asdict(tally) for tally in self._tallies.values()]
 
 

@@ -1,4 +1,4 @@
-"""The candidates that a node dropped, and why."""
+"""Search for the candidates that a node did not pass on, and for the reasons."""
 
 from __future__ import annotations
 
@@ -9,27 +9,33 @@ from archon.graph.nodes.declaration import Plain, Reason
 from archon.graph.nodes.registry import NODE_TYPES
 
 Identity = tuple[str, int]
-"""Node and sample index of a candidate."""
+"""The id of a candidate: the node that wrote it, and its sample index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A dropped candidate."""
+    """A candidate that a node did not pass on, and the reason."""
 
     candidate: Identity
     reason: Reason
 
 
 def identity(data: Plain) -> Identity:
-    """Return the identity of a candidate from its plain data."""
+    """Return a candidate's id, given the ``id`` of its plain data."""
     return data["node"], data["draw"]
 
 
 def drops(node: Plain, candidates: Mapping[Identity, Plain]) -> Iterator[Drop]:
-    """Yield the dropped candidates of a node, in the order of its inputs.
+    """Yield the candidates that a node dropped, in the order of its inputs.
 
-    The declaration of the node's type has the reasons (``archon.graph.nodes.<type>``).
-    ``candidates`` has all candidates of the question.
+    The reasons come from ``explain`` in the declaration of the node's type.
+
+    Parameters
+    ----------
+    node
+        The node's part of a trace.
+    candidates
+        All candidates in the trace.
     """
     kept = {identity(output["id"]) for output in node["outputs"]}
     judged = {identity(candidate["id"]): candidate for candidate in node.get("dropped", ())}

@@ -1,4 +1,4 @@
-"""The page of runs: its static files and its data."""
+"""Writing of the HTML page of runs, from its static files and its data."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ SCRIPTS = (
     "keys.js",
     "main.js",
 )
-"""In this order, in one scope."""
+"""The scripts of the page. They are concatenated in this order and share one scope."""
 
 
 def write_page(runs: Sequence[RunData], output: Path) -> Page:
-    """Gather the data of runs and write their page.
+    """Write the HTML page of one or several runs to a file.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def write_page(runs: Sequence[RunData], output: Path) -> Page:
 
 
 def html(page: Page) -> str:
-    """Return the complete page as text."""
+    """Return the complete HTML of a page."""
     chunks = "\n".join(
         f'<script type="application/x-archon-chunk" id="chunk-{number}">{chunk}</script>'
         for number, chunk in enumerate(page.chunks)

@@ -1,4 +1,4 @@
-"""The data of a page of runs: a summary, and a chunk for each answer, which is opened on demand."""
+"""The data of a page of runs: a summary, and for each answer a chunk that is unpacked on demand."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _NUMBER = re.compile(r"(\d+)")
 
 @dataclass
 class Page:
-    """The data of a page."""
+    """The data of a page of runs."""
 
     summary: dict[str, Any]
-    """Runs, items and a row for each answer; a row has the number of its chunk."""
+    """The runs, the items, and a row for each answer, which refers to its chunk by number."""
     chunks: list[str]
-    """Packed answers (``texts.pack``)."""
+    """One chunk for each answer: its texts and its trace, packed by ``texts.pack``."""
     shared: str
-    """The packed list of texts that chunks share."""
+    """The chunk of the texts that several answers have in common."""
 
 
 @dataclass
 class _Answers:
-    """The rows of one run, and their chunks."""
+    """The answers of one run: for each, its record, its row of the summary, and its chunk."""
 
     nodes: NodeTallies
     sources: frozenset[str]
-    """Nodes without inputs, which write the first candidates."""
+    """The nodes without inputs."""
     rows: list[tuple[Record, dict[str, Any], str]] = field(default_factory=list)
 
     def add(self, record: Record, trace: Trace | None, shared: SharedTexts) -> None:
@@ -65,7 +65,10 @@ class _Answers:
         self.rows.append((record, row, texts.packed(_details(record, texts) | {"trace": flow})))
 
     def _agreement(self, record: Record) -> float | None:
-        """Return the largest share of first candidates with the same value."""
+        """Return the share of the most frequent value among the samples of ``sources``.
+
+        Return None if there are fewer than two samples.
+        """
         values = [draw.value for node in self.sources for draw in record.draws.get(node, ())]
         if len(values) < 2:
             return None
@@ -74,7 +77,7 @@ class _Answers:
 
 
 def gather(runs: Sequence[RunData]) -> Page:
-    """Gather the data of a page; it does not depend on the order of the records.
+    """Return the data of a page, which do not depend on the order of the records.
 
     Raises
     ------
@@ -142,7 +145,7 @@ def _run(name: str, run: RunData, answers: _Answers) -> dict[str, Any]:
 
 
 def _comparison(runs: Sequence[RunData], answers: Sequence[_Answers]) -> dict[str, Any]:
-    """Return the data of ``archon compare``, with the positions of the runs of each pair."""
+    """Return the data of ``archon compare``, and the indices of the two runs of each pair."""
     records = [[record for record, _, _ in run.rows] for run in answers]
     found = compare([run.report for run in runs], records)
     names = [row["name"] for row in found["rows"]]
@@ -154,14 +157,14 @@ def _comparison(runs: Sequence[RunData], answers: Sequence[_Answers]) -> dict[st
 
 
 def _names(runs: Sequence[RunData], comparison: Mapping[str, Any] | None) -> list[str]:
-    """Return the names of the runs; in a comparison they are distinct."""
+    """Return the names of the runs; those of a comparison are all different."""
     if comparison is None:
         return [str(run.report["architecture"]) for run in runs]
     return [row["name"] for row in comparison["rows"]]
 
 
 def _items(answers: Sequence[_Answers]) -> list[dict[str, str]]:
-    """Return the items of all runs, in the natural order of ids: item 9 before item 10."""
+    """Return the items of all runs, sorted by id in natural order: ``item-9``, ``item-10``."""
     first: dict[str, Record] = {}
     for run in answers:
         for record, _, _ in run.rows:

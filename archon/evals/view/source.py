@@ -1,4 +1,4 @@
-"""Sources of a page's data: runs, finished or not."""
+"""Interface of a run that a page can show, and its implementation by stored runs."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from archon.evals.records import Record
 from archon.evals.run import Run
 
 Trace = Mapping[str, Any]
-"""Plain data of ``archon.graph.trace.Trace.to_json``."""
+"""A trace as plain data (``archon.graph.trace.Trace.to_json``)."""
 Answer = tuple[Record, Trace | None]
-"""The record of one item in one epoch, and its trace; None for a failure."""
+"""(the record of an item in one epoch, its trace); the trace of a failure is None."""
 
 
 class RunData(Protocol):
-    """The data of a run for its page; ``answers`` may be called more than once."""
+    """The data of a run, finished or not, that a page needs."""
 
     @property
     def description(self) -> Mapping[str, Any]:
-        """The description (``archon.evals.run_spec.description``)."""
+        """The description of the run (``archon.evals.run_spec.description``)."""
         ...
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """The result (``Report.to_json``), with ``ablations`` if the run has any."""
+        """The report (``Report.to_json``), with the key ``ablations`` for their rows."""
         ...
 
     def answers(self) -> Iterator[Answer]:
-        """Yield every finished answer."""
+        """Yield every answer and failure. This is called more than once."""
         ...
 
 
 class StoredRun:
-    """A stored run as ``RunData``.
+    """``RunData`` of a run that is stored in a folder.
 
     Raises
     ------

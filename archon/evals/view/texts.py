@@ -1,7 +1,7 @@
-"""Deduplicated texts of a page: those that several answers share, and those of one answer.
+"""Deduplication of the texts of a page: within an answer, and between answers.
 
-A page has each answer as a compressed chunk, which the browser opens on demand. Exemplars are in
-the prompt of every question, so messages that occur in several chunks go into one shared list.
+A page contains each answer as a compressed chunk, which the browser unpacks on demand. Messages
+that occur in several chunks, such as exemplars, are stored once in a shared list.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MIN_SHARED_CHARS = 40
 
 
 class SharedTexts:
-    """Messages in the prompts of several chunks."""
+    """The list of messages that occur in the prompts of several answers."""
 
     def __init__(self, traces: Iterable[Mapping[str, Any]] = ()) -> None:
         seen: set[bytes] = set()
@@ -32,11 +32,11 @@ class SharedTexts:
         self._numbers = {text: number for number, text in enumerate(sorted(shared))}
 
     def number(self, text: str) -> int | None:
-        """Return the number of a text; None if it is not shared."""
+        """Return the index of a text in this list; None if it is not in it."""
         return self._numbers.get(text)
 
     def packed(self) -> str:
-        """Return the shared messages as a chunk."""
+        """Return this list as a chunk."""
         return pack(list(self._numbers))
 
 
@@ -50,25 +50,29 @@ def _messages(trace: Mapping[str, Any]) -> Iterator[str]:
 
 
 class Texts:
-    """The texts of one chunk: number n is its n-th text, number -1 - n the n-th shared one."""
+    """The list of texts of one chunk.
+
+    A text is referred to by a number: n is text n of this list, and -1 - n is text n of the shared
+    list, both counted from 0.
+    """
 
     def __init__(self, shared: SharedTexts) -> None:
         self._shared = shared
         self._numbers: dict[str, int] = {}
 
     def number(self, text: str) -> int:
-        """Add a text if it is new; return its number."""
+        """Return the number of a text, after adding it to the list if it is new."""
         shared = self._shared.number(text)
         if shared is not None:
             return -1 - shared
         return self._numbers.setdefault(text, len(self._numbers))
 
     def packed(self, data: Mapping[str, Any]) -> str:
-        """Return ``data`` with the texts that its numbers refer to, as a chunk."""
+        """Return a chunk of ``data`` and of the list of texts to which its numbers refer."""
         return pack({"texts": list(self._numbers), **data})
 
 
 def pack(data: Any) -> str:
-    """Encode data as JSON, deflated (zlib, RFC 1950), in base64."""
+    """Encode data as JSON, compress it with zlib, and encode the result in base64."""
     text = json.dumps(data, separators=(",", ":"))
     return base64.b64encode(zlib.compress(text.encode("ascii"))).decode("ascii")

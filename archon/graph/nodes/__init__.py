@@ -1,1 +1,1 @@
-"""Node types: one module per type, named for it; ``registry`` collects them."""
+"""Node types. Each type has a module of the same name; ``registry`` collects them."""

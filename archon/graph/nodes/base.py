@@ -18,16 +18,16 @@ T = TypeVar("T")
 
 
 class NodeContext(Protocol):
-    """A node's view of a run: the question, the node's model and its trace."""
+    """The access of one node to a run: the question, the node's model and the node's trace."""
 
     @property
     def question(self) -> Question:
-        """The question of the run."""
+        """The question that the run answers."""
         ...
 
     @property
     def tests(self) -> tuple[UnitTest, ...]:
-        """The unit tests that arrive with the candidates, in order."""
+        """The unit tests from all nodes upstream, in the order in which they arrive."""
         ...
 
     async def ask(
@@ -37,31 +37,32 @@ class NodeContext(Protocol):
         constraint: Constraint | None = None,
         choices: tuple[str, ...] | None = None,
     ) -> Completion:
-        """Return the first sample of the node's model, which judges or writes tests.
+        """Ask the node's model for one reply that is not a candidate, such as a judgement.
 
         Parameters
         ----------
         constraint
-            The constraint on the reply. A model without constraints and a beam search ignore it;
-            they follow the wording of the prompt alone.
+            The format of the reply. It is ignored by a beam search, and if the model does not
+            support constraints; the prompt alone then asks for the format.
         choices
-            Replies to score; nothing is sampled.
+            Possible replies. Their log-probabilities are returned, and no text is generated.
 
         Raises
         ------
         BudgetError
-            The budget does not allow the call. The executor passes on the node's inputs.
+            The budget does not allow the call. The node should not catch this error: the executor
+            then passes on the node's inputs.
         """
         ...
 
     async def sample(
         self, messages: tuple[Message, ...], n: int, *, skip: int = 0
     ) -> list[Completion]:
-        """Sample up to ``n`` texts that become candidates, as the budget allows.
+        """Generate texts that become candidates: ``n``, or fewer if the budget is too small.
 
-        Their sample indices follow the first ``skip`` samples of the node. A failed sample is
-        returned with its error, as long as one sample of the node succeeded. Unused sample indices
-        stay reserved for the node.
+        ``skip`` is the number of samples that the node has already requested. A failed sample is
+        returned with its error; if all samples of the node failed, this raises. Sample indices that
+        the node does not use are not given to other nodes.
         """
         ...
 
@@ -70,16 +71,16 @@ class NodeContext(Protocol):
         ...
 
     async def reward(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """Return the reward of each text as a reply to the messages."""
+        """Return the reward of each text as a reply to the messages, from a reward model."""
         ...
 
     async def in_time(self, work: Awaitable[T]) -> T:
-        """Return the result of work that asks no model.
+        """Await work that asks no model, such as a program's execution, within the time limit.
 
         Raises
         ------
         BudgetError
-            The question's time ran out. The work was cancelled, and the trace records the limit.
+            The time of the budget ran out. The work was cancelled; the trace records the limit.
         """
         ...
 
@@ -88,7 +89,7 @@ class NodeContext(Protocol):
         ...
 
     def add_tests(self, tests: Sequence[UnitTest]) -> None:
-        """Add unit tests after those that arrive; every node passes on all tests."""
+        """Add unit tests of this node; they are passed on after the tests that it received."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The critic: lists strengths and weaknesses of every candidate."""
+"""The critic, which lists strengths and weaknesses of every candidate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from archon.graph.judge_output import read_critiques
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.declaration import Calls, Effects, Method, NodeType, given
+from archon.graph.nodes.declaration import Calls, Effects, Method, NodeType, set_parameters
 from archon.graph.nodes.equations import EquationCritic
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.listing import OF_ALL
@@ -16,17 +16,17 @@ from archon.types import Annotation, Candidate
 
 
 class Critic:
-    """Critic that asks once about all candidates and divides the reply among them.
+    """Critic that asks a model once about all candidates, and splits its reply by candidate.
 
-    If the reply cannot be divided, every candidate gets all of it, marked ``OF_ALL``, and prompts
-    show it once. A candidate that a divided reply does not mention gets no critique.
+    If the reply cannot be split, every candidate gets all of it, with the reason ``OF_ALL``; later
+    prompts show it only once. If it can, a candidate that it does not mention gets no critique.
     """
 
     def __init__(self, node: str, prompt: Prompt) -> None:
         self._node, self._prompt = node, prompt
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Make one call; the candidates keep their order."""
+        """Make one call; return the candidates with critiques, in the same order."""
         if not candidates:
             return []
         completion = await context.ask(self._prompt.messages(context.question, candidates))
@@ -55,5 +55,5 @@ NODE_TYPE = NodeType(
         "equations": Method(make=lambda s: EquationCritic(s.name)),
     },
     effects=Effects(critiques=True),
-    label=lambda node: given(node, "method"),
+    label=lambda node: set_parameters(node, "method"),
 )

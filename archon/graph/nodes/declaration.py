@@ -1,8 +1,8 @@
-"""Declarations of node types: their methods, calls, effects on candidates, labels and reasons.
+"""Declaration of a node type: its methods, calls, effects on candidates, and texts for users.
 
-Each module ``archon.graph.nodes.<type>`` has one ``NODE_TYPE``; ``registry`` collects them. The
-validation rules, the dataflow, the cost estimate, the executor, the diagram and the viewer know a
-type only by its declaration.
+Each module ``archon.graph.nodes.<type>`` has one ``NODE_TYPE``; ``registry`` collects them. All
+other code (validation, dataflow, cost estimate, executor, diagram, viewer) uses only this
+declaration, so a new node type needs no changes there.
 """
 
 from __future__ import annotations
@@ -22,76 +22,78 @@ from archon.types import UnitTestMethod
 N = TypeVar("N", bound=Node)
 
 Plain = Mapping[str, Any]
-"""A node or a candidate as plain data of a trace (``archon.graph.trace.Trace.to_json``)."""
+"""A node or a candidate in the JSON form of a trace (``archon.graph.trace.Trace.to_json``)."""
 ScoreKind = Literal["grade", "support"]
-"""A grade is in [0, 1], except that a custom reward model may return any number. The support of a
-vote has no upper bound and no odds."""
+"""The kind of a candidate's score. A grade is from 0 to 1, but a custom reward model may return any
+number. Support is the total weight of a value's votes; it has no upper bound, and thus no odds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
-    """Upper bound on the calls that a node makes for the candidates it reads."""
+    """The calls that a node makes to its model in one run."""
 
     count: int = 0
+    """Largest number of calls."""
     shown: int = 0
-    """Candidates in each prompt."""
+    """Number of candidates in each prompt."""
     minimum: int = 0
-    """Calls that the budget must allow before the node starts."""
+    """Number of calls that the budget must allow before the node starts."""
     num_prompts: int = 0
-    """Distinct prompts among the calls."""
+    """Number of different prompts among the calls."""
     expected: Callable[[float], float] | None = None
-    """Share of samples that agree → expected number of calls; None for ``count``."""
+    """Share of samples that agree → expected number of calls; None means ``count``."""
 
     @classmethod
     def of_judge(cls, count: int, shown: int) -> Calls:
-        """Return calls with one prompt each; the node needs all of them."""
+        """Describe ``count`` calls with different prompts, all of which the node needs."""
         return cls(count, shown, minimum=count, num_prompts=count)
 
     @classmethod
     def of_samples(
         cls, count: int, shown: int, expected: Callable[[float], float] | None = None
     ) -> Calls:
-        """Return samples of one prompt; the node makes up to ``count``, as the budget allows."""
+        """Describe up to ``count`` samples of one prompt; fewer are enough if the budget ends."""
         return cls(count, shown, num_prompts=1, expected=expected)
 
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """Inputs that a node reads beyond the candidates themselves."""
+    """The inputs of a node in addition to the texts of the candidates."""
 
     critiques: bool | None = False
-    """None: critiques are used if any arrive; True: some must arrive."""
+    """True requires critiques, None uses them if there are any, False ignores them."""
     scores: Literal["score", "odds"] | None = None
-    """The latest score of every candidate, or the odds of that score."""
+    """Requires a score of every candidate: the latest score, or its odds. None reads no scores."""
     likelihoods: str = ""
-    """The key of the file that requires the log-probabilities of the candidates' texts."""
+    """The node's key that requires the log-probabilities of the candidates; empty if none does."""
     shows: Shows = "text"
     """The part of a candidate that prompts show."""
     tests: UnitTestMethod | None = None
-    """The method of the unit tests that must arrive."""
+    """Requires unit tests written by this method; None reads no tests."""
 
 
 @dataclass(frozen=True)  # slots break the call of a parametrized generic class
 class Effects(Generic[N]):
-    """Effects of a node on candidates and unit tests. By default all candidates pass unchanged."""
+    """The effects of a node on candidates and tests. By default, it passes them on unchanged."""
 
     writes: bool = False
-    """Each call writes a candidate."""
+    """True if each call writes a new candidate."""
     replaces: bool = False
-    """The candidates that the node reads are not passed on."""
+    """True if the candidates that the node reads are not passed on."""
     keeps: Callable[[N], int | None] | None = None
-    """Largest number of candidates passed on; None if no key of the node limits it."""
+    """Node → largest number of candidates that it passes on; None if there is no such limit."""
     usual_share: float = 1.0
-    """Share of the candidates that is usually passed on; below 1 the node may drop candidates."""
+    """Assumed share of the candidates that are passed on; 1 if the node always passes on all."""
     scores: ScoreKind | None = None
-    """The kind of score that every candidate has afterwards."""
+    """The kind of score that the node gives every candidate; None if it gives no scores."""
     critiques: bool = False
-    """The node adds critiques to candidates."""
+    """True if the node adds critiques to candidates."""
     values: bool = False
-    """The node replaces the values of candidates."""
+    """True if the node replaces the values of candidates."""
     writes_tests: Callable[[N], UnitTestMethod] | None = None
-    """The method of the unit tests that the node writes."""
+    """Node → the method by which it writes unit tests; None if it writes no tests."""
     max_tests: Callable[[N], int] = lambda node: 0
+    """Node → largest number of unit tests that it writes."""
 
     @property
     def drops(self) -> bool:
@@ -101,7 +103,7 @@ class Effects(Generic[N]):
 
 @dataclass(frozen=True)
 class Setup(Generic[N]):
-    """Arguments from which a node is constructed."""
+    """Arguments for constructing a node: its name and spec, and its prompt or encoder."""
 
     name: str
     spec: N
@@ -110,20 +112,20 @@ class Setup(Generic[N]):
 
     @property
     def prompt(self) -> Prompt:
-        """The prompt of a node that asks a model."""
+        """The prompt; only for a node that asks a model for text."""
         assert self.given_prompt is not None
         return self.given_prompt
 
     @property
     def embedder(self) -> Embedder:
-        """The sentence encoder of a node that compares texts."""
+        """The sentence encoder; only for a node that compares texts by their meaning."""
         assert self.given_embedder is not None
         return self.given_embedder
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method(Generic[N]):
-    """One method of a node type. By default it asks no model."""
+    """One method of a node type. By default, it uses no model."""
 
     make: Callable[[Setup[N]], GraphNode]
     prompt: PromptKind | None = None
@@ -131,31 +133,34 @@ class Method(Generic[N]):
     requires: frozenset[str] = frozenset()
     """Capabilities that its model must have."""
     refusal: str = "uses no model"
-    """End of the error message if the file names a model that the method does not use."""
+    """End of the error message if a node names a model that the method does not use."""
     without_model: Method[N] | None = None
-    """The method of a node without a model; None if the method needs one."""
+    """The variant of this method for nodes that name no model; None if a model is required."""
     calls: Callable[[N, int], Calls] = lambda node, num_inputs: Calls()
-    """Node and number of candidates it reads → its calls."""
+    """(node, number of candidates that it reads) → its calls."""
 
     @property
     def uses_model(self) -> bool:
-        """True if the method uses a model, for text or for computing on texts."""
+        """True if the method uses a model, to write text or to compute scores or vectors."""
         return self.prompt is not None or bool(self.requires)
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """The reason why a node did not pass on a candidate."""
+    """The reason why a node did not pass on a candidate, for the page of a run."""
 
     why: str
     argument: str = ""
-    """The judge's reply about the candidate."""
+    """The judge's reply about the candidate, or an empty string."""
     fused: bool = False
-    """True if the candidate was read for a new text."""
+    """True if the candidate was not rejected, but used to write a new one."""
 
 
-def given(node: Node, *names: str) -> Iterator[str]:
-    """Yield the parameters that the file sets, for the label in a diagram."""
+def set_parameters(node: Node, *names: str) -> Iterator[str]:
+    """Yield those of the named parameters that the node's spec sets, such as ``keep 3``.
+
+    They are shown in the node's label in a diagram, followed by the temperature if it is set.
+    """
     for name in names:
         if name in node.model_fields_set and (value := getattr(node, name)) is not None:
             yield f"{name} {value}"
@@ -171,24 +176,24 @@ class NodeType(Generic[N]):
 
     spec: type[N]
     methods: Mapping[str, Method[N]]
-    """By the value of the key ``chosen_by``; a single method has an empty name."""
+    """Name → method. The only method of a type has the name ``""``."""
     chosen_by: str = ""
-    """The key of the spec that names the method."""
+    """The key of a node's spec that names its method; empty if the type has only one method."""
     needs_inputs: bool = True
-    """True if the node must read other nodes."""
+    """True if a node must have inputs."""
     reads: Callable[[N], Reads] = lambda node: Reads()
     effects: Effects[N] = field(default_factory=Effects)
-    """The effects of all methods."""
-    label: Callable[[N], Iterable[str]] = given
-    """The parameters that a diagram shows."""
+    """The effects of a node on candidates and tests, which are the same for all methods."""
+    label: Callable[[N], Iterable[str]] = set_parameters
+    """Node → its parameters for the label in a diagram, such as ``keep 3``."""
     check: Callable[[N], Iterable[tuple[str, str]]] = lambda node: ()
-    """Node → errors about parameters or values that the method does not accept: (reason, key)."""
+    """Node → (reason, key) for each parameter that its method does not accept."""
     explain: Callable[[Plain, Plain], Reason] | None = None
-    """Node and dropped candidate of a trace → reason; None for a type that drops none."""
+    """(node, dropped candidate), from a trace → reason; None if the type never drops any."""
 
     @property
     def name(self) -> str:
-        """The ``type`` of its specs."""
+        """The value of ``type`` in specs of this node type."""
         (name,) = get_args(self.spec.model_fields["type"].annotation)
         return str(name)
 
@@ -197,7 +202,7 @@ class NodeType(Generic[N]):
         return str(getattr(node, self.chosen_by)) if self.chosen_by else ""
 
     def describe(self, node: N) -> str:
-        """Return type and method of a node for an error message."""
+        """Return a node's type and method in words, such as ``the method 'logit' of a ranker``."""
         method = self.method_name(node)
         if self.chosen_by == "method":
             return f"the method {shown(method)} of a {self.name}"

@@ -1,7 +1,7 @@
-"""The method ``equations`` of critic and verifier: checks arithmetic without a model.
+"""The method ``equations`` of critic and verifier, which checks arithmetic without a model.
 
-Its critiques contain only numbers, signs and known units, so that no other text of a candidate
-gets into a prompt through them.
+Its critiques quote only numbers, signs and known units from a candidate, so that they carry no
+other text of the candidate into a prompt.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from archon.types import Annotation, Candidate
 
 
 class EquationCritic:
-    """Critic that reports the first wrong calculation of each candidate, or that all are right.
+    """Critic that reports each candidate's first wrong calculation, or that all are right.
 
-    A candidate without a calculation gets no critique.
+    A candidate without calculations gets no critique.
     """
 
     def __init__(self, node: str) -> None:
         self._node = node
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Ask no model; the candidates keep their order."""
+        """Return the candidates with critiques, in the same order; no model is asked."""
         return [self._criticised(candidate) for candidate in candidates]
 
     def _criticised(self, candidate: Candidate) -> Candidate:
@@ -35,9 +35,9 @@ class EquationCritic:
 
 
 async def judge_equations(context: NodeContext, candidates: Sequence[Candidate]) -> list[Ruling]:
-    """Fail candidates with a wrong calculation and pass those whose calculations are all correct.
+    """Fail candidates with a wrong calculation; pass those whose calculations are all right.
 
-    The judge abstains on a candidate without calculations, because nothing can be checked.
+    The verdict on a candidate without calculations is *abstain*.
     """
     return [_ruling(equations.check_equations(candidate.text)) for candidate in candidates]
 

@@ -1,4 +1,4 @@
-"""The fuser: writes one better answer from several."""
+"""The fuser, which writes a better answer from several candidates."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from archon.graph.candidates import from_completions, is_cut_off
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.declaration import Calls, Effects, Method, NodeType, Reads, Reason, given
+from archon.graph.nodes.declaration import (
+    Calls,
+    Effects,
+    Method,
+    NodeType,
+    Reads,
+    Reason,
+    set_parameters,
+)
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import FUSER
 from archon.spec.architecture import FuserNode
@@ -14,11 +22,11 @@ from archon.types import Candidate
 
 
 class Fuser:
-    """Node that replaces the candidates it reads by ``samples`` fused ones.
+    """Node that reads all candidates in one prompt, and replaces them by ``samples`` new ones.
 
-    Its prompt omits candidates whose reasoning was cut off. The parents of a fused candidate are
-    all candidates in the prompt. Their annotations are not passed on, because they are about other
-    texts.
+    The prompt omits candidates whose reasoning was cut off, unless that is all of them. The parents
+    of a new candidate are all candidates in the prompt. It does not inherit their annotations,
+    which are about other texts.
     """
 
     def __init__(self, node: str, prompt: Prompt, samples: int, use_critiques: bool | None) -> None:
@@ -26,9 +34,9 @@ class Fuser:
         self._samples, self._use_critiques = samples, use_critiques
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Make ``samples`` completions of one prompt; without candidates, make none.
+        """Return ``samples`` new candidates; none if there are no candidates to read.
 
-        If the budget allows no sample, the candidates are passed on.
+        If the budget allows no sample, the candidates that were read are passed on.
         """
         if not candidates:
             return []
@@ -54,6 +62,6 @@ NODE_TYPE = NodeType(
     },
     reads=lambda node: Reads(critiques=node.use_critiques),
     effects=Effects(writes=True, replaces=True),
-    label=lambda node: given(node, "samples", "use_critiques"),
+    label=lambda node: set_parameters(node, "samples", "use_critiques"),
     explain=lambda node, candidate: Reason("read for the fused answers", fused=True),
 )

@@ -1,4 +1,4 @@
-"""The generator: samples answers to the question."""
+"""The generator, which samples answers to the question."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 
 from archon.graph.candidates import from_completions
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.declaration import Calls, Effects, Method, NodeType, given
+from archon.graph.nodes.declaration import Calls, Effects, Method, NodeType, set_parameters
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import GENERATOR
 from archon.graph.stopping import expected_samples, is_settled
@@ -16,10 +16,10 @@ from archon.types import Candidate
 
 
 class Generator:
-    """Node that appends ``samples`` new answers to the candidates it reads.
+    """Node that adds ``samples`` new answers to the candidates that it reads.
 
-    With ``stop_when`` it samples in rounds until a vote on all candidates that it would pass on is
-    settled. The candidates that it reads vote as well. If they settle the vote, it samples nothing.
+    With ``stop_when``, it samples in rounds and stops when a vote on all candidates, old and new,
+    is settled. If the candidates that it reads already settle the vote, it samples nothing.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Generator:
         self._samples, self._stop_when = samples, stop_when
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Make one call for all samples, or one for each round."""
+        """Request all samples in one call or, with ``stop_when``, one call for each round."""
         question, rule = context.question, self._stop_when
         messages = self._prompt.messages(question, candidates)
         passed_on, num_sampled = list(candidates), 0
@@ -46,10 +46,10 @@ class Generator:
 
 
 def _calls(node: GeneratorNode, num_inputs: int) -> Calls:
-    """Return the calls of one prompt.
+    """Return the largest and the expected number of samples.
 
-    A generator that reads candidates is expected to make all samples, because the agreement of its
-    inputs is unknown.
+    A generator that reads candidates is expected to make all samples, because it is unknown how
+    many of these candidates agree.
     """
     if node.stop_when is None or node.inputs:
         return Calls.of_samples(node.samples, num_inputs)
@@ -58,7 +58,7 @@ def _calls(node: GeneratorNode, num_inputs: int) -> Calls:
 
 
 def _label(node: GeneratorNode) -> Iterator[str]:
-    yield from given(node, "samples")
+    yield from set_parameters(node, "samples")
     if node.stop_when is not None:
         yield f"until confidence {node.stop_when.confidence:.4g}"
 
@@ -67,7 +67,7 @@ def _check(node: GeneratorNode) -> Iterator[tuple[str, str]]:
     name = None if node.prompt is None else node.prompt.template
     template = GENERATOR.templates.get(name or "")
     if node.stop_when is not None and template is not None and template.asks_for_program:
-        yield "the values of programs are unknown until they are run", "stop_when"
+        yield "cannot vote on programs, whose values are unknown until they are run", "stop_when"
 
 
 NODE_TYPE = NodeType(

@@ -1,4 +1,4 @@
-"""The join: passes on its inputs. An output with several inputs becomes one if it is bypassed."""
+"""The join, which merges its inputs. It replaces a bypassed output node with several inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archon.types import Candidate
 
 
 class Join:
-    """Node that passes on its joined inputs unchanged."""
+    """Node that passes on the candidates of all its inputs unchanged."""
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
         return list(candidates)

@@ -1,4 +1,4 @@
-"""Scores of a tournament in which the model compares two candidates at a time."""
+"""Scores from a tournament in which a model compares two candidates at a time."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from archon.lm.concurrency import run_all
 from archon.types import Candidate, CandidateId
 
 MAX_ROUND_ROBIN = 8
-"""Largest number of candidates that are all compared with each other."""
+"""Up to this number of candidates, every pair is compared."""
 CHOICES = ("Better: [1]", "Better: [2]")
 
 Pair = tuple[int, int]
 
 
 def num_rounds(count: int) -> int:
-    """Return the rounds of a tournament of more than ``MAX_ROUND_ROBIN``: ⌈log2 N⌉ + 1.
+    """Return the number of rounds of a Swiss tournament of N candidates: ⌈log2 N⌉ + 1.
 
-    Each round compares up to ⌊N/2⌋ pairs in two calls each: 1,800 calls for 200 candidates, where
-    a round robin makes 39,800.
+    Each round compares up to ⌊N/2⌋ pairs, in two calls each. That is 1,800 calls for 200
+    candidates; comparing every pair would take 39,800.
     """
     return math.ceil(math.log2(count)) + 1
 
 
 def most_pairs(count: int) -> int:
-    """Return the largest number of pairs that are compared.
+    """Return the largest number of pairs that are compared for ``count`` candidates.
 
     >>> [most_pairs(count) for count in (0, 1, 2, 8, 200)]
     [0, 0, 1, 28, 900]
@@ -42,16 +42,19 @@ def most_pairs(count: int) -> int:
 
 
 class ShareOfWins:
-    """Scorer by the share of pairs that a candidate wins, in two calls per pair.
+    """Scorer whose score is the share of its comparisons that a candidate wins.
 
-    The model compares each pair in both orders. A candidate that is chosen in both wins. If the
-    choices disagree, the judge chose by position and not by answer. Then, and if no choice can be
-    read, each candidate gets half a win. No call is made about equal texts, which share the win, or
-    about a pair with an unjudged candidate (``Prompt.judged``), which loses. A model that can score
-    choices does so; another writes its choice. A single candidate scores 1.
+    The model compares the two candidates of a pair twice, once in each order. A candidate that is
+    preferred both times wins. If the two replies disagree, the model judged by position and not by
+    answer. In this case, and if a reply states no preference, each candidate gets half a win.
 
-    Up to ``MAX_ROUND_ROBIN`` candidates are all compared with each other. More candidates play a
-    Swiss tournament of ``num_rounds`` rounds.
+    No call is made for two equal texts, which get half a win each, or for a candidate that is not
+    judged (``Prompt.judged``), which loses to a judged one. If the model can score choices, the
+    more probable choice is its preference; otherwise it writes its choice. A single candidate
+    scores 1.
+
+    Up to ``MAX_ROUND_ROBIN`` candidates, every pair is compared. More candidates play a Swiss
+    tournament of ``num_rounds`` rounds.
     """
 
     def __init__(self, prompt: Prompt, use_critiques: bool | None) -> None:
@@ -78,7 +81,7 @@ class ShareOfWins:
     async def _compare(
         self, context: NodeContext, a: Candidate, b: Candidate, judged: frozenset[CandidateId]
     ) -> float:
-        """Return the share of the win for ``a``: 1, 0, or 0.5 where the judge abstains."""
+        """Return the points of ``a`` against ``b``: 1 for a win, 0 for a loss, 0.5 for a tie."""
         if a.id not in judged or b.id not in judged:
             return 0.5 + ((a.id in judged) - (b.id in judged)) / 2
         if a.text == b.text:
@@ -91,7 +94,7 @@ class ShareOfWins:
         return 1.0 if forth else 0.0
 
     async def _prefers_first(self, context: NodeContext, a: Candidate, b: Candidate) -> bool | None:
-        """Return True if the model prefers the first candidate; None for no preference."""
+        """Return whether the model prefers ``a``, listed first, to ``b``; None for neither."""
         messages = self._prompt.messages(context.question, [a, b], self._use_critiques)
         if context.can("choices"):
             logprobs = await score_choices(context, messages, CHOICES)
@@ -103,7 +106,7 @@ class ShareOfWins:
 
 
 class Table:
-    """Standings of a tournament: wins and played pairs by index of the candidate."""
+    """Standings of a tournament: points and number of comparisons of each candidate, by index."""
 
     def __init__(self, count: int) -> None:
         self.wins, self.played = [0.0] * count, [0] * count
@@ -111,14 +114,14 @@ class Table:
 
     @property
     def shares(self) -> list[float]:
-        """The share of its pairs that each candidate has won; 1 for one without a pair."""
+        """For each candidate, its points divided by its comparisons; 1 before its first one."""
         return [
             wins / played if played else 1.0
             for wins, played in zip(self.wins, self.played, strict=True)
         ]
 
     def enter(self, pair: Pair, result: float) -> None:
-        """Record a result: the share of the win for the first of the pair."""
+        """Record a comparison; ``result`` has the points (0 to 1) of the pair's first candidate."""
         a, b = pair
         self.wins[a] += result
         self.wins[b] += 1 - result
@@ -127,9 +130,10 @@ class Table:
         self.met |= {(a, b), (b, a)}
 
     def next_round(self) -> list[Pair]:
-        """Pair each candidate with the next in the standings that it has not met, if any.
+        """Return the pairs of the next round of the Swiss tournament.
 
-        A candidate that has not played yet has a share of 1, so it comes first and plays.
+        In the order of the standings, each candidate is paired with the next one that it has not
+        met. A candidate that has not been compared before comes first, so that it gets a pair.
         """
         shares = self.shares
         order = sorted(range(len(shares)), key=lambda i: -shares[i])

@@ -1,4 +1,4 @@
-"""Nodes that run candidates' programs: ``program``, and the verifier's method of this name."""
+"""Nodes that run candidates' programs: ``program``, and the method ``program`` of verifiers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from archon import answers
 from archon.errors import BudgetError
 from archon.graph.candidates import PROGRAM_MARK
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.declaration import Effects, Method, NodeType, given
+from archon.graph.nodes.declaration import Effects, Method, NodeType, set_parameters
 from archon.graph.nodes.program_execution import (
     ProgramResult,
     run_programs,
@@ -22,22 +22,23 @@ from archon.spec.architecture import ProgramNode
 from archon.types import Annotation, AnswerKind, Candidate
 
 MAX_PRINTED = 1000
-"""Characters of a program's output that an annotation keeps."""
+"""Maximum characters of a program's output that are kept in an annotation."""
 
 
 class Program:
     """Node that runs the program of each candidate; its result becomes the candidate's value.
 
-    If a program fails or has no result of the requested kind, the candidate has no value and no
-    vote. A mark records how the program ended and what it printed. Text and identity do not change.
-    A candidate without a program (``archon.answers.read_program``) does not change either.
+    If a program fails, or its result is not of the kind that the question asks for, the candidate
+    gets no value, and thus no vote. A mark records how the program ended and what it printed. The
+    text and the id stay the same. A candidate without a program (``archon.answers.read_program``)
+    is passed on unchanged.
     """
 
     def __init__(self, node: str, sandbox: Sandbox, limits: SandboxLimits) -> None:
         self._node, self._sandbox, self._limits = node, sandbox, limits
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Ask no model; the candidates keep their order."""
+        """Return the candidates with new values, in the same order; no model is asked."""
         codes = [answers.read_program(candidate.text) for candidate in candidates]
         found = [code for code in codes if code is not None]
         results = await run_programs(context, self._sandbox, self._limits, found)
@@ -70,8 +71,8 @@ async def judge_programs(
 ) -> list[Ruling]:
     """Compare the result of each candidate's program with the answer that its text states.
 
-    A candidate passes if the two agree. It fails if they differ or the program fails. Without a
-    program, or without an answer outside of it, the candidate gets an abstention.
+    A candidate passes if the two are equal. It fails if they differ or the program fails. If it has
+    no program, or states no answer outside the program, the verdict is *abstain*.
     """
     kind = context.question.answer
     claims = [_claim(candidate, kind) for candidate in candidates]
@@ -88,7 +89,7 @@ async def judge_programs(
 
 
 def _claim(candidate: Candidate, kind: AnswerKind) -> tuple[str | None, str | None]:
-    """Return a candidate's program and the value that its text states outside of it."""
+    """Return a candidate's program, and the answer that its text states outside the program."""
     code = answers.read_program(candidate.text)
     if code is None:
         return None, None
@@ -118,5 +119,5 @@ NODE_TYPE = NodeType(
         )
     },
     effects=Effects(values=True),
-    label=lambda node: given(node, "seconds", "memory_bytes", "output_bytes"),
+    label=lambda node: set_parameters(node, "seconds", "memory_bytes", "output_bytes"),
 )

@@ -1,4 +1,4 @@
-"""Execution of candidates' programs, and the values of their results."""
+"""Execution of candidates' programs, and conversion of their results to values."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from archon.sandbox import Json, Outcome, Sandbox, SandboxLimits
 from archon.types import AnswerKind
 
 ProgramResult = Outcome | BudgetError
-"""The outcome of a program; an error where the question's time ran out first."""
+"""The outcome of a program, or the error that the question's time ran out before it ended."""
 
 _DIGITS = 12
 _EXACT_DIGITS = 15
-"""Decimals with up to this many digits are all different floats."""
+"""Decimals with up to this number of significant digits are all distinct as floats."""
 
 
 @cache
 def shared_sandbox() -> Sandbox:
-    """Return the sandbox of this process, which bounds the number of programs of all architectures.
+    """Return the sandbox that all architectures of this process share.
 
-    It is never closed: while no program runs, it holds no resources.
+    It limits how many programs run at the same time. It need not be closed, because it uses
+    resources only while a program runs.
 
     Raises
     ------
@@ -42,12 +43,12 @@ reset_in_child(shared_sandbox.cache_clear)  # a child does not share its parent'
 async def run_programs(
     context: NodeContext, sandbox: Sandbox, limits: SandboxLimits, codes: Sequence[str]
 ) -> Mapping[str, ProgramResult]:
-    """Run each distinct program once and return the results by program.
+    """Run each distinct program once, concurrently; return program → result.
 
     Raises
     ------
     SandboxError
-        No process can be started.
+        The sandbox cannot start a process.
     """
 
     async def run(code: str) -> ProgramResult:
@@ -61,10 +62,10 @@ async def run_programs(
 
 
 def value_of(result: Json, kind: AnswerKind) -> str | None:
-    """Return the canonical value of a program's result; None if it is not of the kind.
+    """Return the canonical value of a program's result; None if it is not of kind ``kind``.
 
-    Decimals are rounded to 12 significant digits, which removes the error of binary fractions, but
-    integer digits stay. A text is read like the text of an answer.
+    Fractional digits are rounded to 12 significant digits, which removes errors of floating-point
+    arithmetic; integer digits are never rounded. A string is read like the text of an answer.
 
     >>> [value_of(result, "number") for result in (12.0, 0.1 + 0.2, 1 / 3, "18 apples", True)]
     ['12', '0.3', '0.333333333333', '18', None]

@@ -1,4 +1,4 @@
-"""The ranker: orders candidates and keeps the best."""
+"""The ranker, which sorts candidates by a score and keeps the best."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from archon.graph.nodes.declaration import (
     Plain,
     Reads,
     Reason,
-    given,
+    set_parameters,
 )
 from archon.graph.nodes.pairwise import ShareOfWins, most_pairs
 from archon.graph.nodes.scorers import ExpectedGrade, Likelihood, OwnLikelihood, Reward, Scorer
@@ -26,11 +26,11 @@ from archon.spec.architecture import RankerNode
 from archon.types import Candidate
 
 UNREAD = "no ranking could be read"
-"""``reason`` of a score that reflects the candidate's original position."""
+"""The reason of a score that only reflects the original order of the candidates."""
 
 
 class Ranker:
-    """Node that orders candidates by their scores, best first; ties keep their order."""
+    """Node that sorts candidates by score, best first; equal ones keep their order."""
 
     def __init__(self, node: str, scorer: Scorer, keep: int | None) -> None:
         self._node, self._scorer, self._keep = node, scorer, keep
@@ -41,12 +41,12 @@ class Ranker:
 
 
 class ListwiseRank:
-    """Scorer by the rank in an order of all candidates, for which one call asks.
+    """Scorer that asks the model in one call to rank all candidates.
 
-    Of N candidates the best scores 1, the next (N - 1)/N, and the last 1/N. Candidates that the
-    reply does not mention follow in their original order, then those that are not shown
-    (``Prompt.judged``). If no ranking can be read, all keep their original order. A single
-    candidate scores 1 without a call.
+    Of N candidates, the best scores 1, the next (N - 1)/N, and the last 1/N. Candidates that the
+    reply does not mention rank behind the others, in their original order. Candidates that are not
+    judged (``Prompt.judged``) are not in the prompt and rank last. If the reply has no ranking, the
+    original order is the ranking. A single candidate scores 1 without a call.
     """
 
     def __init__(self, prompt: Prompt, use_critiques: bool | None) -> None:
@@ -82,7 +82,7 @@ def _reads(node: RankerNode) -> Reads:
 def _check(node: RankerNode) -> Iterator[tuple[str, str]]:
     prompt = NODE_TYPE.methods[node.method].prompt
     if node.use_critiques is not None and (prompt is None or "critiques" not in prompt.filled):
-        yield f"{NODE_TYPE.describe(node)} reads no critiques", "use_critiques"
+        yield f"{NODE_TYPE.describe(node)} does not read critiques", "use_critiques"
 
 
 def _explain(node: Plain, candidate: Plain) -> Reason:
@@ -133,7 +133,7 @@ NODE_TYPE: NodeType[RankerNode] = NodeType(
     },
     reads=_reads,
     effects=Effects(keeps=lambda node: node.keep, scores="grade"),
-    label=lambda node: given(node, "method", "keep", "use_critiques"),
+    label=lambda node: set_parameters(node, "method", "keep", "use_critiques"),
     check=_check,
     explain=_explain,
 )

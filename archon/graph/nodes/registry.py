@@ -1,7 +1,6 @@
-"""Registry of node types. The union of specs in ``archon.spec.architecture`` lists them.
+"""Registry of node types: one for each spec in the union ``archon.spec.architecture.AnyNode``.
 
-The import fails if the module or the declaration of a type is missing, or if a method is not
-declared.
+Importing this module fails if a type lacks a module or a declaration, or does not declare a method.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from archon.spec.architecture import AnyNode, Node
 
 
 def _declared() -> Iterator[tuple[str, NodeType[Any]]]:
-    """Yield every declaration after checking it against its spec.
+    """Yield (name, declaration) of each node type, after checking it against the type's spec.
 
     Raises
     ------
     TypeError
-        A declaration and its spec differ.
+        A declaration does not match its spec.
     """
     for spec in get_args(get_args(AnyNode)[0]):
         (name,) = get_args(spec.model_fields["type"].annotation)
@@ -29,21 +28,23 @@ def _declared() -> Iterator[tuple[str, NodeType[Any]]]:
         key = node_type.chosen_by
         methods = get_args(spec.model_fields[key].annotation) if key else ("",)
         if node_type.spec is not spec:
-            raise TypeError(f"the declaration of {name} has another spec")
+            raise TypeError(f"NODE_TYPE of {name} must have the spec {spec.__name__}")
         if set(methods) != set(node_type.methods):
             declared = tuple(node_type.methods)
-            raise TypeError(f"the spec of {name} has the methods {methods}, not {declared}")
+            raise TypeError(f"NODE_TYPE of {name} must have the methods {methods}, not {declared}")
         if not key and "method" in spec.model_fields:
-            raise TypeError(f"the declaration of {name} lacks chosen_by")
+            raise TypeError(f"NODE_TYPE of {name} must set chosen_by='method'")
         if ("model" in spec.model_fields) != (spec.role is not Node.role):
-            raise TypeError(f"the key model of {name} and its property role do not agree")
+            raise TypeError(f"the spec of {name} must have both model and role, or neither")
         if node_type.explain is None and node_type.effects.drops:
-            raise TypeError(f"{name} drops candidates, but its declaration lacks explain")
+            raise TypeError(
+                f"NODE_TYPE of {name} must set explain, because {name} drops candidates"
+            )
         yield name, node_type
 
 
 NODE_TYPES: Mapping[str, NodeType[Any]] = dict(_declared())
-"""By the ``type`` of their specs."""
+"""Value of ``type`` in a spec → the declaration of the node type."""
 
 
 def method_of(node: AnyNode) -> Method[Any]:
@@ -52,12 +53,12 @@ def method_of(node: AnyNode) -> Method[Any]:
 
 
 def reads_of(node: AnyNode) -> Reads:
-    """Return the inputs that a node reads beyond the candidates themselves."""
+    """Return the inputs of a node in addition to the texts of the candidates."""
     return NODE_TYPES[node.type].reads(node)
 
 
 def prompt_kinds() -> Iterator[PromptKind]:
-    """Yield the prompts of all types, in the order of types and methods."""
+    """Yield the prompt kinds of all node types and methods, each once."""
     for node_type in NODE_TYPES.values():
         kinds = (method.prompt for method in node_type.methods.values())
         yield from dict.fromkeys(kind for kind in kinds if kind is not None)

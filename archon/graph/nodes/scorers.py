@@ -1,6 +1,6 @@
-"""Scorers of single candidates; rankers order by them and verifiers compare with a threshold.
+"""Scorers that score each candidate separately, for rankers and for verifiers with a threshold.
 
-Every scorer reads numbers that a model computes; none parses a reply.
+Scores are computed from probabilities or rewards that a model returns, not from a reply's text.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from archon.errors import LMError
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.selection import Scored, judge_each
 from archon.graph.prompts.builder import Prompt
-from archon.graph.prompts.listing import is_long, shortened, without_half_pairs
+from archon.graph.prompts.listing import is_long, shortened, without_surrogates
 from archon.lm.concurrency import run_all
 from archon.types import Candidate, Completion, Message
 
 GRADES = tuple("123456789")
-"""Each is a single token in the vocabularies of all known families."""
+"""The possible grades. Each is a single token in the vocabularies of all supported models."""
 YES, NO = "Yes", "No"
 
 MIN_MASS = 0.1
-"""Minimum of P(yes) + P(no). Below it the model prefers another reply, and the scorer abstains."""
+"""Minimum of P(yes) + P(no). If it is lower, the scorer abstains, as other replies are likelier."""
 
 NOT_JUDGED = Scored(0.0, abstains=True)
-"""The score of a candidate that the judge is not asked about (``Prompt.judged``)."""
+"""The score of a candidate about which no model is asked (``Prompt.judged``)."""
 
 
 class Scorer(Protocol):
-    """A function that scores candidates."""
+    """A function that returns a score for each candidate."""
 
     async def __call__(
         self, context: NodeContext, candidates: Sequence[Candidate]
@@ -37,11 +37,11 @@ class Scorer(Protocol):
 
 
 class ExpectedGrade:
-    """Expected grade over the grades 1 to 9, scaled to [0, 1]; one call per candidate.
+    """Scorer by the expected grade, from 1 to 9 and scaled to [0, 1]; one call per candidate.
 
-    This is Σ P(grade) · grade, where P is the model's distribution, renormalized over the grades
-    (G-Eval, Liu et al., arXiv 2303.16634). Unjudged candidates score 0; a candidate without a
-    probable grade scores 0.5.
+    The expected grade is Σ P(grade) · grade, where P is the model's distribution over the grades,
+    normalized to a sum of 1 (G-Eval, Liu et al., arXiv 2303.16634). Candidates that are not judged
+    score 0. If all grades have a probability of 0, the score is 0.5.
     """
 
     def __init__(self, prompt: Prompt, use_critiques: bool | None) -> None:
@@ -56,9 +56,10 @@ class ExpectedGrade:
 
 
 class ProbabilityOfYes:
-    """Probability of the reply yes, P(yes) / (P(yes) + P(no)); one call per candidate.
+    """Scorer by the probability of the reply "Yes"; one call per candidate.
 
-    Unjudged candidates score 0. The scorer abstains below ``MIN_MASS``.
+    The score is P(yes) / (P(yes) + P(no)). The scorer abstains if P(yes) + P(no) is below
+    ``MIN_MASS``. Candidates that are not judged score 0.
     """
 
     def __init__(self, prompt: Prompt) -> None:
@@ -75,9 +76,10 @@ class ProbabilityOfYes:
 
 
 class OwnLikelihood:
-    """Geometric mean of the token probabilities of a text under the model that wrote it.
+    """Scorer by the likelihood of a text under the model that wrote it.
 
-    The log-probabilities came with the text, so no model is asked. A text without them scores 0.
+    The score is the geometric mean of the text's token probabilities. These came with the text, so
+    no model is asked. A text without them scores 0.
     """
 
     async def __call__(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Scored]:
@@ -85,10 +87,11 @@ class OwnLikelihood:
 
 
 class Likelihood:
-    """Geometric mean of the token probabilities of a text as a reply of the node's model.
+    """Scorer by the likelihood of a text as a reply of the node's model; one call per candidate.
 
-    One call per candidate. An empty text scores 0. So does a text that is too long for a prompt:
-    repetitions are likely from the second time on, so a part does not represent the complete text.
+    The score is the geometric mean of the text's token probabilities. An empty text scores 0, and
+    so does a text that is too long for a prompt. Scoring only a part of a long text would be
+    misleading, because repetitions have a high probability.
     """
 
     def __init__(self, prompt: Prompt) -> None:
@@ -109,11 +112,12 @@ class Likelihood:
 
 
 class Reward:
-    """Rewards of the texts as replies, on the model's own scale; Archon trains models for [0, 1].
+    """Scorer by a reward model's reward of the text, which for cards is a probability.
 
-    The texts are replies to the question in the node's wording or, with the template
-    ``conversation``, to the messages that their writers read, which the same model has computed
-    already. Each distinct prompt takes one call. Long texts are not shortened, as in training.
+    The text is rated as a reply to the node's prompt or, with the template ``conversation``, to the
+    messages that the text's writer read. If the writer is the same model, it has those messages in
+    its cache. There is one call for each different prompt. Long texts are not shortened, because
+    they are not shortened in training either.
     """
 
     def __init__(self, prompt: Prompt) -> None:
@@ -125,7 +129,7 @@ class Reward:
         for i, candidate in enumerate(candidates):
             own = candidate.messages if self._prompt.is_conversation else ()
             answering.setdefault(own or asked, []).append(i)
-        texts = [without_half_pairs(candidate.text) for candidate in candidates]
+        texts = [without_surrogates(candidate.text) for candidate in candidates]
         rewarded = await run_all(
             context.reward(messages, [texts[i] for i in indices])
             for messages, indices in answering.items()
@@ -145,18 +149,18 @@ def own_likelihood(candidate: Candidate) -> float | None:
 async def score_choices(
     context: NodeContext, messages: tuple[Message, ...], choices: tuple[str, ...]
 ) -> Mapping[str, float]:
-    """Return the log-probability of each choice as the reply.
+    """Return choice → its log-probability as the model's reply.
 
     Raises
     ------
     LMError
-        The model did not return one for each choice.
+        The model did not return a log-probability for each choice.
     """
     return _logprobs(await context.ask(messages, choices=choices), choices)
 
 
 def share(logprob: float, other: float) -> float:
-    """Return p / (p + q) for the log-probabilities of p and q; 0.5 if both p and q are zero."""
+    """Return p / (p + q), given the logarithms of p and q; 0.5 if both p and q are 0."""
     if logprob == other:
         return 0.5
     return 1 / (1 + math.exp(min(700.0, other - logprob)))

@@ -1,4 +1,4 @@
-"""Selection among judged candidates. The trace lists the others as dropped."""
+"""Selection of the best candidates after judging. The trace lists the others as dropped."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ SCORES: Mapping[VerdictKind, float] = {"pass": 1.0, "abstain": 0.5, "fail": 0.0}
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A candidate's score; higher is better."""
+    """The score of one candidate; higher is better."""
 
     value: float
     abstains: bool = False
-    """True if the model gave no usable judgement, so that the score means little."""
+    """True if the model gave no usable judgement. The score then has little meaning."""
     reason: str = ""
 
 
@@ -36,11 +36,11 @@ class Ruling:
     verdict: VerdictKind
     reason: str = ""
     score: float | None = None
-    """None for the score of the verdict."""
+    """The score from which the verdict follows; None uses ``SCORES[verdict]``."""
 
 
 def has_answer(candidate: Candidate, context: NodeContext) -> bool:
-    """Return True if a candidate finished its reasoning and states a number if one is needed."""
+    """Return True if a candidate's reasoning is complete, and it states a number if needed."""
     if is_cut_off(candidate):
         return False
     return candidate.value is not None or context.question.answer != "number"
@@ -53,7 +53,10 @@ async def judge_each(
     judge: Callable[[Candidate], Awaitable[T]],
     unjudged: T,
 ) -> list[T]:
-    """Judge all candidates concurrently; ``unjudged`` is the result of unjudged ones."""
+    """Call ``judge`` for all candidates concurrently; return the results in the same order.
+
+    A candidate that is not judged (``Prompt.judged``) has the result ``unjudged``.
+    """
     judged = prompt.judged(context.question, candidates)
 
     async def result(candidate: Candidate) -> T:
@@ -69,9 +72,10 @@ def keep_best(
     scores: Sequence[Scored],
     keep: int | None,
 ) -> list[Candidate]:
-    """Return the ``keep`` candidates of highest score, best first; ties keep their order.
+    """Return the ``keep`` candidates with the highest scores, best first; None keeps all.
 
-    Candidates without an answer come last, regardless of their scores.
+    Candidates without an answer come last, regardless of their scores. Otherwise equal candidates
+    keep their order.
     """
     judged = [
         candidate.annotated(Annotation(node, "score", scored.value, scored.reason))
@@ -88,7 +92,7 @@ def keep_best(
 def keep_first(
     candidates: Sequence[Candidate], keep: int | None, context: NodeContext
 ) -> list[Candidate]:
-    """Return the first ``keep`` candidates; the trace lists the others as dropped."""
+    """Return the first ``keep`` candidates, and record the others as dropped; None keeps all."""
     kept = list(candidates[:keep])
     context.drop(candidates[len(kept) :])
     return kept
@@ -101,10 +105,10 @@ def keep_verified(
     rulings: Sequence[Ruling],
     keep_first: int | None,
 ) -> list[Candidate]:
-    """Return the first ``keep_first`` passes, in their order.
+    """Return the candidates that passed or, if none did, those with the verdict *abstain*.
 
-    Without a pass, return the abstentions; without these, all candidates, each marked
-    ``unverified``. A candidate without an answer fails.
+    If all candidates failed, all are returned with the mark ``UNVERIFIED``. In each case at most
+    ``keep_first`` are returned, in their original order. A candidate without an answer fails.
     """
     judged: list[Candidate] = []
     verdicts: list[VerdictKind] = []
@@ -127,7 +131,7 @@ def keep_verified(
 
 
 def rank_of_dropped(node: Plain, candidate: Plain) -> str:
-    """Describe the rank of a candidate that ``keep_best`` dropped, from the node's trace."""
+    """Describe the rank of a dropped candidate, for example ``5 of 8; the first 3 are kept``."""
     num_kept = len(node["outputs"])
     order = [dropped["id"] for dropped in node.get("dropped", ())]
     if candidate["id"] not in order:  # a trace of an early version does not list them
@@ -137,6 +141,6 @@ def rank_of_dropped(node: Plain, candidate: Plain) -> str:
 
 
 def own_annotation(node: Plain, candidate: Plain, kind: str) -> Plain | None:
-    """Return the last annotation of a kind that the node made, from its trace."""
+    """Return a candidate's last annotation of this kind by this node, both from a trace."""
     own = [a for a in candidate["annotations"] if (a["node"], a["kind"]) == (node["node"], kind)]
     return own[-1] if own else None

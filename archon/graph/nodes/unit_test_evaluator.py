@@ -1,4 +1,4 @@
-"""The unit test evaluator: orders candidates by the share of unit tests that they pass."""
+"""The unit test evaluator, which sorts candidates by the share of unit tests that they pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from archon.graph.nodes.declaration import (
     Plain,
     Reads,
     Reason,
-    given,
+    set_parameters,
 )
 from archon.graph.nodes.program_execution import shared_sandbox
 from archon.graph.nodes.selection import (
@@ -36,15 +36,15 @@ from archon.spec.architecture import UnitTestEvaluatorNode
 from archon.types import Candidate, UnitTest, UnitTestMethod, VerdictKind
 
 Verdicts = Sequence[VerdictKind]
-"""A candidate's verdict by test."""
+"""The verdicts on one candidate, one for each unit test."""
 Judge = Callable[[NodeContext, Sequence[Candidate], Sequence[UnitTest]], Awaitable[list[Verdicts]]]
 
 
 class UnitTestEvaluator:
-    """Node that orders candidates by their tests of one method; ties keep their order.
+    """Node that sorts candidates by the share of the unit tests of ``method`` that they pass.
 
-    A candidate's score is the share of the tests that it passes; a test without a verdict counts
-    half. Without tests, candidates keep their order and get no score.
+    A test without a verdict counts half. Candidates with equal scores keep their order. If there
+    are no tests, all candidates keep their order and get no score.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ async def judge_statements(
     candidates: Sequence[Candidate],
     tests: Sequence[UnitTest],
 ) -> list[Verdicts]:
-    """Let the model judge each candidate by all statements; one call per candidate.
+    """Ask the model which statements each candidate satisfies; one call per candidate.
 
-    An unjudged candidate (``Prompt.judged``) fails every test.
+    A candidate that is not judged (``Prompt.judged``) fails every test.
     """
 
     async def judge(candidate: Candidate) -> Verdicts:
@@ -86,16 +86,16 @@ async def run_assertions(
     candidates: Sequence[Candidate],
     tests: Sequence[UnitTest],
 ) -> list[Verdicts]:
-    """Run the assertions against each distinct program, which cannot see them (``Sandbox.check``).
+    """Run all assertions on each distinct program (``Sandbox.check``).
 
-    A candidate without a program fails every test.
+    The program cannot read the assertions. A candidate without a program fails every test.
 
     Raises
     ------
     BudgetError
         The question's time ran out before all programs were tested.
     SandboxError
-        No process can be started.
+        The sandbox cannot start a process.
     """
     texts = [test.text for test in tests]
     programs = [answers.read_answer(candidate.text, "code") for candidate in candidates]
@@ -108,7 +108,7 @@ async def run_assertions(
 
 
 def _scored(tests: Sequence[UnitTest], verdicts: Verdicts) -> Scored:
-    """Score a candidate; the reason lists the tests that it does not pass, one per line."""
+    """Return a candidate's score; its reason lists the tests that it did not pass, one per line."""
     lines = [f"passes {verdicts.count('pass')} of {len(tests)} tests"]
     lines += [f"{v}: {test.text}" for test, v in zip(tests, verdicts, strict=True) if v != "pass"]
     share = sum(SCORES[verdict] for verdict in verdicts) / len(verdicts)
@@ -142,6 +142,6 @@ NODE_TYPE: NodeType[UnitTestEvaluatorNode] = NodeType(
     },
     reads=lambda node: Reads(shows=node.shows, tests=node.method),
     effects=Effects(keeps=lambda node: node.keep, scores="grade"),
-    label=lambda node: given(node, "method", "keep"),
+    label=lambda node: set_parameters(node, "method", "keep"),
     explain=_explain,
 )

@@ -1,7 +1,7 @@
-"""The unit test generator: writes unit tests for the question.
+"""The unit test generator, which writes unit tests for answers to the question.
 
-Tests in prose are statements, after Saad-Falcon et al. (arXiv 2409.15254). Tests that run are
-assertions, after Chen et al. (CodeT, arXiv 2207.10397).
+With the method ``reason``, tests are statements in prose (Saad-Falcon et al., arXiv 2409.15254).
+With ``program``, they are Python assertions (CodeT, Chen et al., arXiv 2207.10397).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from archon.graph.judge_output import read_tests, unit_tests_constraint
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.declaration import Calls, Effects, Method, NodeType, Setup, given
+from archon.graph.nodes.declaration import Calls, Effects, Method, NodeType, Setup, set_parameters
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import ASSERT_TESTS, STATE_TESTS, PromptKind
 from archon.spec.architecture import UnitTestGeneratorNode
@@ -18,10 +18,10 @@ from archon.types import Candidate, UnitTest, UnitTestMethod
 
 
 class UnitTestGenerator:
-    """Node that writes tests that correct answers pass, and passes on its candidates unchanged.
+    """Node that writes tests that a correct answer passes, and passes on candidates unchanged.
 
-    The prompt does not show the candidates, which could persuade the model to write tests that they
-    pass.
+    The prompt does not contain the candidates, because the model might then write tests to fit
+    them.
     """
 
     def __init__(self, node: str, prompt: Prompt, method: UnitTestMethod, max_tests: int) -> None:
@@ -56,5 +56,5 @@ NODE_TYPE: NodeType[UnitTestGeneratorNode] = NodeType(
     methods={"reason": _method(STATE_TESTS), "program": _method(ASSERT_TESTS)},
     needs_inputs=False,
     effects=Effects(writes_tests=lambda node: node.method, max_tests=lambda node: node.max_tests),
-    label=lambda node: given(node, "method", "max_tests"),
+    label=lambda node: set_parameters(node, "method", "max_tests"),
 )

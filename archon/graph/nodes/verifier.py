@@ -1,4 +1,4 @@
-"""The verifier: judges candidates and drops the wrong ones."""
+"""The verifier, which judges candidates and drops the wrong ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from archon.graph.nodes.declaration import (
     Plain,
     Reads,
     Reason,
-    given,
+    set_parameters,
 )
 from archon.graph.nodes.equations import judge_equations
 from archon.graph.nodes.program import judge_programs
@@ -34,7 +34,7 @@ _WHY = {"pass": "judged correct", "fail": "judged incorrect", "abstain": "no cle
 
 
 class Verifier:
-    """Node that passes on the candidates that ``keep_verified`` selects by a judge's rulings."""
+    """Node that judges each candidate and passes on those that ``keep_verified`` keeps."""
 
     def __init__(self, node: str, judge: Judge, keep_first: int | None) -> None:
         self._node, self._judge, self._keep_first = node, judge, keep_first
@@ -47,9 +47,9 @@ class Verifier:
 async def judge_by_argument(
     prompt: Prompt, context: NodeContext, candidates: Sequence[Candidate]
 ) -> list[Ruling]:
-    """Let the model argue about one candidate per call and then judge it.
+    """Ask the model to argue about each candidate and then judge it; one call per candidate.
 
-    A model with constraints returns a verdict even if ``max_tokens`` cuts off its argument.
+    A model that supports constraints states a verdict even if ``max_tokens`` cuts off its argument.
     """
 
     async def judge(candidate: Candidate) -> Ruling:
@@ -64,7 +64,7 @@ async def judge_by_argument(
 async def judge_by_score(
     scorer: Scorer, threshold: float | None, context: NodeContext, candidates: Sequence[Candidate]
 ) -> list[Ruling]:
-    """Pass candidates that score at least the threshold, by default 0.5."""
+    """Pass candidates whose score is at least the threshold; None is a threshold of 0.5."""
     least = 0.5 if threshold is None else threshold
     return [
         Ruling("abstain" if s.abstains else "pass" if s.value >= least else "fail", score=s.value)
@@ -75,15 +75,16 @@ async def judge_by_score(
 def _check(node: VerifierNode) -> Iterator[tuple[str, str]]:
     if node.threshold is not None:
         if node.method not in ("logit", "reward"):
-            yield f"{NODE_TYPE.describe(node)} has no scores for a threshold", "threshold"
+            yield f"{NODE_TYPE.describe(node)} has no scores to compare with it", "threshold"
         if node.method == "logit" and not 0 <= node.threshold <= 1:
             yield "the threshold of a probability must be between 0 and 1", "threshold"
 
 
 def _explain(node: Plain, candidate: Plain) -> Reason:
-    """Explain a drop by the model's argument, else by the node's verdict.
+    """Return why a candidate was dropped: the model's reply about it, else the recorded verdict.
 
-    Calls end in any order. The call about a candidate is the one with its text in the prompt.
+    The trace does not say which call is about which candidate, so this finds the call whose prompt
+    contains the candidate's text.
     """
     found = own_annotation(node, candidate, "verdict")
     verdict, argument = (found["value"], found["reason"]) if found else ("", "")
@@ -137,7 +138,7 @@ NODE_TYPE: NodeType[VerifierNode] = NodeType(
     },
     reads=lambda node: Reads(shows=node.shows),
     effects=Effects(keeps=lambda node: node.keep_first, usual_share=0.5, scores="grade"),
-    label=lambda node: given(node, "method", "threshold", "keep_first"),
+    label=lambda node: set_parameters(node, "method", "threshold", "keep_first"),
     check=_check,
     explain=_explain,
 )

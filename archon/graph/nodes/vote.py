@@ -1,4 +1,4 @@
-"""The vote: selects the value that most candidates give or that has the most weight."""
+"""The vote, which puts the value with the most votes, or the most weight, first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ from dataclasses import replace
 
 from archon.errors import UsageError
 from archon.graph.nodes.base import NodeContext
-from archon.graph.nodes.declaration import Effects, Method, NodeType, Plain, Reads, Reason, given
+from archon.graph.nodes.declaration import (
+    Effects,
+    Method,
+    NodeType,
+    Plain,
+    Reads,
+    Reason,
+    set_parameters,
+)
 from archon.graph.nodes.scorers import own_likelihood
 from archon.graph.notes import no_value_mark
 from archon.lm.embedding import EMBED, Embedder, Vector
@@ -16,17 +24,18 @@ from archon.spec.architecture import VoteNode
 from archon.types import Annotation, Candidate
 
 SIMILARITY = 0.8
-"""Two values with at least this cosine count as the same, by default."""
+"""Default minimum of the cosine similarity at which two values count as the same."""
 
 Weight = Callable[[Candidate], float | None]
-"""The weight of a candidate's vote; None if its scorer did not run for lack of budget."""
+"""Candidate → weight of its vote; None if it has no score, because the budget ran out before."""
 
 
 def odds_of(probability: float) -> float:
-    """Return p / (1 − p), finite for all probabilities.
+    """Return p / (1 − p); for a probability of 1, a very large finite number.
 
-    Bradley and Terry (1952) measure strength by odds. With the odds of a reward that was trained on
-    preferences, votes of one strong reply and of many weak ones are on one scale.
+    In the model of Bradley and Terry (1952), odds measure the strength of a reply, and a reward
+    model that was trained on preferences estimates them. Votes weighted by odds can therefore
+    compare one strong reply with the sum of many weak ones.
 
     >>> odds_of(0.75)
     3.0
@@ -38,18 +47,20 @@ _BELOW_ONE = math.nextafter(1.0, 0.0)
 
 
 def latest_odds(candidate: Candidate) -> float | None:
-    """Return the odds of the candidate's latest score, a probability.
+    """Return the odds of the candidate's latest score, which must be a probability.
 
     Raises
     ------
     UsageError
-        The score is above 1. (Odds of a negative score are negative, which a vote refuses.)
+        The score is above 1. (A negative score has negative odds, which ``Vote`` rejects.)
     """
     score = candidate.score
     if score is None:
         return None
     if score > 1:
-        raise UsageError(f"a vote by odds needs probabilities, but a score is {score:g}")
+        raise UsageError(
+            f"a vote weighted by odds needs scores from 0 to 1, but a candidate has {score:g}"
+        )
     return odds_of(score)
 
 
@@ -59,29 +70,28 @@ WEIGHTS: dict[str, Weight] = {
     "odds": latest_odds,
     "likelihood": own_likelihood,
 }
-"""By the name that files use."""
+"""Value of a vote's key ``weight`` → the function that computes it."""
 
 
 class Vote:
-    """Node that keeps the earliest candidate of each value, scored by the value's total weight.
+    """Node that passes on the first candidate of each value, sorted by the value's total weight.
 
-    The value with the most weight comes first; ties keep their order. If a vote has no weight,
-    because its scorer did not run for lack of budget, all votes have equal weight. A candidate
-    without a value has no vote. If none has a value, the first candidate is passed on with a score
-    of 0 and a mark, so that there is an answer and its notes explain it. Rewards are used as
-    weights directly; those of cards are probabilities.
+    That weight becomes the candidate's score. Values with equal weight keep their order. If a
+    candidate has no weight, because the budget ran out before it was scored, all votes have the
+    weight 1. A candidate without a value has no vote. If no candidate has a value, the first one is
+    passed on with a score of 0 and the mark ``NO_VALUE``, which the notes of the answer explain.
     """
 
     def __init__(self, node: str, weight: Weight = WEIGHTS["count"]) -> None:
         self._node, self._weight = node, weight
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Ask no model.
+        """Return one candidate for each value; no model is asked.
 
         Raises
         ------
         UsageError
-            A score cannot be a weight: a custom reward model returned a negative number.
+            A weight is negative, because a custom reward model returned a negative score.
         """
         earliest: dict[str, Candidate] = {}
         support: dict[str, float] = {}
@@ -89,7 +99,7 @@ class Vote:
         is_weighted = all(weight is not None for _, _, weight in votes)
         least = min((weight for _, _, weight in votes if weight is not None), default=0.0)
         if least < 0:
-            raise UsageError(f"a vote needs weights of at least 0, but one is {least:g}")
+            raise UsageError(f"the weights of a vote must be at least 0, but one is {least:g}")
         for candidate, value, weight in votes:
             earliest.setdefault(value, candidate)
             counted = weight if is_weighted and weight is not None else 1.0
@@ -106,11 +116,12 @@ class Vote:
 
 
 class MeaningVote:
-    """A vote among groups of similar values; the first value of a group represents the group.
+    """Node that votes like ``Vote``, but counts values with a similar meaning as the same.
 
-    A value joins the group whose first value is most similar, if that similarity is at least
-    ``similarity``. Otherwise it starts a new group. Only first values are compared, so a chain of
-    small steps cannot join different values.
+    Values are grouped in their order. A value joins the group whose first value is the most
+    similar, if the cosine of the two embeddings is at least ``similarity``; otherwise it starts a
+    new group. Only first values are compared, because a chain of similar values could otherwise
+    connect very different ones. The first value of a group is the value of all its members.
     """
 
     def __init__(
@@ -121,7 +132,7 @@ class MeaningVote:
         self._vote = Vote(node, weight)
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Call the sentence encoder once, for all distinct values."""
+        """Return one candidate for each group; the encoder embeds all distinct values at once."""
         values = list(dict.fromkeys(c.value for c in candidates if c.value is not None))
         if len(values) < 2:
             return await self._vote.run(context, candidates)
@@ -134,7 +145,7 @@ class MeaningVote:
 
 
 def first_alike(values: Sequence[str], vectors: Sequence[Vector], similarity: float) -> list[str]:
-    """Return for each value the first value of its group."""
+    """Group the values by their vectors; return the first value of each value's group."""
     firsts: list[int] = []
     found: list[str] = []
     for index, vector in enumerate(vectors):
@@ -191,7 +202,7 @@ NODE_TYPE: NodeType[VoteNode] = NodeType(
     },
     reads=_reads,
     effects=Effects(usual_share=0.5, scores="support"),
-    label=lambda node: given(node, "weight"),
+    label=lambda node: set_parameters(node, "weight"),
     check=_check,
     explain=_explain,
 )

@@ -1,1 +1,1 @@
-"""Prompts of nodes: named templates, custom texts, worked examples."""
+"""Prompts of nodes, built from named templates or custom texts and from worked examples."""

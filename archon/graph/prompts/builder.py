@@ -1,4 +1,4 @@
-"""Prompts of nodes: wording and worked examples, turned into messages for each call."""
+"""``Prompt``, which builds the messages of a node's calls from its wording and worked examples."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from archon.spec.messages import shown, suggestion
 from archon.types import AnswerKind, Candidate, CandidateId, Example, Message, Question, UnitTest
 
 ANSWER_BYTES = 120
-"""Largest size of a program's result that is added to its text; a longer one is not shown."""
+"""Maximum bytes that a program's result may add to a candidate's text; a longer one is omitted."""
 
 
 class Prompt:
     """The prompt of a node.
 
-    Messages are, in this order: the question's history, the system message, the worked examples
-    as turns of user and assistant, and the wording with its fields filled in. The system message
-    and the examples are created once, so that nodes with equal prompts share them as a prefix.
+    The messages are the question's history, the system message, the worked examples as turns of
+    user and assistant, and the wording with its fields filled in, in this order.
 
     Parameters
     ----------
     spec
-        The wording; without ``template`` and ``text``, the default template of the kind.
+        The prompt as files specify it. Without ``template`` and ``text``, the default template is
+        used.
     kind
-        The kind that has the template.
+        The templates to choose from.
     reads_candidates
         True if the node has inputs.
     shows
         The part of a candidate that the prompt shows (``archon.spec.architecture.Shows``).
     base_dir
-        The folder at which a relative path of an exemplar pool starts.
+        The folder to which the path of an exemplar pool is relative.
 
     Raises
     ------
     GraphError
-        The template does not exist or allows no shots, the custom text lacks a required field or
-        has an unknown one, or the named pool has fewer examples than shots.
+        The template does not exist or does not allow ``shots``; the custom text lacks a required
+        field or has an unknown one; or the named pool has fewer examples than ``shots``.
     SpecError
-        There is no such pool.
+        The named pool does not exist, or its file is invalid.
     """
 
     def __init__(
@@ -72,26 +72,28 @@ class Prompt:
         self._wordings: dict[AnswerKind, Wording] = {}
         self._openings: dict[AnswerKind, tuple[tuple[Example, ...], tuple[Message, ...]]] = {}
         self.key = (self._template, spec.text, spec.system, self._shots, self._own_pool, shows)
-        """Equal for equal prompts."""
+        """Equal for two prompts if they produce the same messages."""
         self.asks_for_program = self._template is not None and self._template.asks_for_program
-        """True if a reply is a program, whose value is unknown before it has run."""
+        """True if a reply is a program, whose value is unknown until it is run."""
         if self._shots and self.asks_for_program:
-            reason = f"the template {shown(name)} allows no shots: it asks for a program, but"
-            raise GraphError(f"{reason} worked examples argue in prose")
+            reason = f"the template {shown(name)} allows no shots, because it asks for a program"
+            raise GraphError(f"{reason} and worked examples are in prose")
         self.is_conversation = self._template is CONVERSATION
-        """True if each candidate follows the messages that its writer read."""
+        """True if each candidate is rated as a reply to the messages that its writer read."""
         if self.is_conversation and (self._shots or self._system):
             raise GraphError("the template 'conversation' allows no shots and no system message")
         if self._own_pool is not None:
             self.check_shots(None)
 
     def check_shots(self, examples: tuple[Example, ...] | None) -> None:
-        """Check that each shot has an example; ``examples`` is the benchmark's pool, if any.
+        """Check that the pool has at least ``shots`` examples.
+
+        ``examples`` is the benchmark's pool; it is used unless the prompt names a pool.
 
         Raises
         ------
         GraphError
-            There are too few examples; names both numbers.
+            The pool has too few examples. The error names both numbers.
         """
         pool = self._pool(examples)
         if self._shots > len(pool):
@@ -101,7 +103,7 @@ class Prompt:
     def specification(
         self, answer: AnswerKind, examples: tuple[Example, ...] | None
     ) -> dict[str, Any]:
-        """Return the texts before and around the question, as plain data."""
+        """Return the messages before the question and the wording, as plain data."""
         opening = self._opening(Question("", answer=answer, examples=examples))
         return {
             "opening": [[message.role, message.content] for message in opening],
@@ -113,11 +115,12 @@ class Prompt:
         return "candidates" in self._wording(answer).fields
 
     def judged(self, question: Question, candidates: Sequence[Candidate]) -> frozenset[CandidateId]:
-        """Return the candidates that a judge is asked about; the others rank after them.
+        """Return the ids of the candidates about which a model is asked; the others rank last.
 
-        A candidate whose reasoning was cut off is not judged. If the answer is a number, neither is
-        a candidate without one. If candidates are shown by their steps, only those with steps are
-        judged, so that omitting steps has no advantage; if none has steps, all are judged.
+        A candidate is not judged if its reasoning was cut off, or if the question asks for a number
+        and it states none. If prompts show the steps of candidates, those without steps are not
+        judged either, unless that is all of them, so that a candidate gains nothing by omitting its
+        steps.
         """
         if question.answer != "number":
             return frozenset(c.id for c in candidates if not is_cut_off(c))
@@ -134,9 +137,16 @@ class Prompt:
         tests: Sequence[UnitTest] = (),
         max_tests: int = 0,
     ) -> tuple[Message, ...]:
-        """Return the messages of a call; only ``use_critiques=False`` omits the critiques.
+        """Return the messages of a call.
 
-        ``tests`` are the tests to judge by; ``max_tests`` is the largest number to write.
+        Parameters
+        ----------
+        use_critiques
+            False omits the critiques of the candidates; None and True show them.
+        tests
+            Unit tests by which the model judges a candidate.
+        max_tests
+            Largest number of unit tests that the model is asked to write.
         """
         wording = self._wording(question.answer)
         values = {"question": question.text, "max_tests": str(max_tests)}
@@ -172,7 +182,10 @@ class Prompt:
         return default_pool() if examples is None else examples
 
     def _opening(self, question: Question) -> tuple[Message, ...]:
-        """Return system message and worked examples, cached as long as the pool stays the same."""
+        """Return the system message and the worked examples.
+
+        They are cached, so that all questions with one pool share the same message objects.
+        """
         if not self._shots:
             return self._system
         pool = self._pool(question.examples)
@@ -196,10 +209,10 @@ class Prompt:
 def wording_errors(
     spec: PromptSpec, kind: PromptKind, reads_candidates: bool
 ) -> Iterator[tuple[str, str]]:
-    """Yield the errors of a wording: (reason, key)."""
+    """Yield (reason, key) for each error in the ``template`` or ``text`` of a prompt."""
     if spec.template is not None and spec.template not in kind.templates:
         hint = suggestion(spec.template, kind.templates)
-        yield f"no template {shown(spec.template)} for a {kind.title}{hint}", "template"
+        yield f"there is no template {shown(spec.template)} for a {kind.title}{hint}", "template"
     if spec.text is None:
         return
     fields, usable = Wording(spec.text).fields, kind.placeholders(reads_candidates)
@@ -207,5 +220,6 @@ def wording_errors(
         if field not in fields:
             yield f"the text does not contain {{{field}}}", "text"
     for field in sorted(fields.difference(usable)):
-        reason = f"no field {{{shown(field)[1:-1]}}} is available here{suggestion(field, usable)}"
+        reason = f"the field {{{shown(field)[1:-1]}}} is not available here"
+        reason += suggestion(field, usable)
         yield f"{reason} (write {{{{ and }}}} for literal braces)", "text"

@@ -1,9 +1,9 @@
-"""Lists of candidates, critiques and tests for a prompt, numbered from 1 and fenced.
+"""Numbered lists of candidates, critiques and unit tests for a prompt.
 
-Text of a model is fenced by more backticks than it has itself, so that it cannot end its fence and
-pose as another candidate or as the prompt. Half surrogate pairs, which tokenizers refuse, become
-question marks. A text longer than ``MAX_BYTES`` loses its middle, so that it cannot push others out
-of a context. Its end, where the answer is, stays.
+Each text is in a fence with more backticks than any sequence in the text, so that the text cannot
+end the fence and imitate another candidate or the prompt. Unpaired surrogates, which tokenizers
+reject, become question marks. The middle of a text longer than ``MAX_BYTES`` is removed, so that
+one text cannot fill the context. Its end, where the answer is, remains.
 """
 
 from __future__ import annotations
@@ -16,19 +16,23 @@ from archon.types import Candidate
 _BACKTICKS = re.compile("`{3,}")
 
 MAX_BYTES = 8000
-"""Largest size of one text in UTF-8; a token has at least one byte."""
+"""Maximum bytes of one text in UTF-8, and thus maximum tokens."""
 
 OF_ALL = "of all candidates"
-"""``reason`` of a critique that could not be divided among candidates."""
+"""The reason of a critique that could not be split by candidate."""
 
 
 def list_texts(texts: Iterable[str]) -> str:
-    """List each text under its number, between fences that do not occur in it."""
+    """List the texts, each under its number (from 1) and in a fence."""
     return "\n\n".join(f"[{number}]\n{_fenced(text)}" for number, text in enumerate(texts, 1))
 
 
 def list_critiques(candidates: Sequence[Candidate]) -> str:
-    """List each critique under the number of its candidate; an undivided one under ``[all]``."""
+    """List the critiques, each under the number of its candidate.
+
+    A critique that could not be split is listed once, under ``[all]``. Return an empty string if
+    there are no critiques.
+    """
     own: list[str] = []
     of_all: dict[str, None] = {}
     for number, candidate in enumerate(candidates, 1):
@@ -47,13 +51,13 @@ def is_long(text: str) -> bool:
     return len(text.encode("utf-8", "replace")) > MAX_BYTES
 
 
-def without_half_pairs(text: str) -> str:
-    """Replace each half of a surrogate pair, which tokenizers refuse, by ``?``."""
+def without_surrogates(text: str) -> str:
+    """Replace unpaired surrogates, which tokenizers reject, by ``?``."""
     return text.encode("utf-8", "replace").decode()
 
 
 def shortened(text: str) -> str:
-    """Replace the middle of a text longer than ``MAX_BYTES`` by a mark."""
+    """Replace the middle of a text longer than ``MAX_BYTES`` by a note of its length."""
     data = text.encode("utf-8", "replace")
     if not is_long(text):
         return data.decode()

@@ -1,8 +1,8 @@
 """Named templates of prompts.
 
 Every judge's template begins with the question, so that the judges of a graph share that prefix.
-Each call fills in the placeholders of its ``PromptKind``. ``{ending}`` becomes an instruction for
-the end of an answer, which ``archon.answers`` reads.
+Each call fills in the placeholders of its ``PromptKind``. ``{ending}`` becomes the instruction to
+end with a sentence such as "The answer is 7.", which ``archon.answers`` can read.
 """
 
 from __future__ import annotations
@@ -20,39 +20,40 @@ ENDINGS: Mapping[AnswerKind, str] = {
 }
 
 QUIET_ENDINGS: Mapping[AnswerKind, str] = {**ENDINGS, "number": ""}
-"""Endings where worked examples show the end of a number. An additional instruction made a small
-model worse (figures in ``docs/log.md``)."""
+"""Kind of answer → ``{ending}``, for templates whose worked examples already show how to end with a
+number. An additional instruction made a small model worse (figures in ``docs/log.md``)."""
 
 WORKED_REPLY: Mapping[AnswerKind, str] = {
     "number": "{reasoning}\nThe answer is {answer}.",
     "text": "{reasoning}\nThe answer is {answer}.",
     "code": "{reasoning}\n\n```python\n{answer}\n```",
 }
-"""The reply of a worked example, by kind of answer; also for custom texts."""
+"""Kind of answer → format of a worked example's reply, for most templates and for custom texts."""
 
 SHORT_REPLY: Mapping[AnswerKind, str] = {
     "number": "The answer is {answer}.",
     "text": "The answer is {answer}.",
     "code": "```python\n{answer}\n```",
 }
-"""The reply of a worked example without working."""
+"""Kind of answer → format of a worked example's reply, for templates that ask for no working."""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A named wording of a prompt."""
+    """A prompt's wording that files can refer to by its name."""
 
     description: str
     text: str
     asks_for_working: bool = True
     states_ending: bool = True
-    """True if the wording describes the end of a number, False if worked examples show it."""
+    """True if the wording says how an answer with a number must end, False if only worked examples
+    show it."""
     asks_for_program: bool = False
-    """True if the reply is a program. Worked examples, which argue in prose, do not show one, and
-    its value is unknown before it has run."""
+    """True if the reply is a program. Such a template has no worked examples, because these are in
+    prose, and the value of a reply is unknown until it is run."""
 
     def wording(self, answer: AnswerKind) -> str:
-        """Return the text for one kind of answer."""
+        """Return the template's text, with ``{ending}`` filled in for a kind of answer."""
         ending = (ENDINGS if self.states_ending else QUIET_ENDINGS)[answer]
         return self.text.replace("{ending}", ending).rstrip()
 
@@ -63,22 +64,22 @@ class Template:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptKind:
-    """The templates for one use of a model, and the placeholders of a custom text."""
+    """The templates for one purpose, such as ranking, and the placeholders of a custom text."""
 
     name: str
     """A node type, or ``TYPE.METHOD`` for a method with its own templates."""
     templates: Mapping[str, Template]
-    """By name; the first is the default."""
+    """Name → template; the first is the default."""
     required: tuple[str, ...] = ("question", "candidates")
     """Placeholders that a custom text must contain."""
     filled: tuple[str, ...] = ("question", "candidates", "critiques")
-    """Placeholders that are filled in where the node reads candidates."""
+    """Placeholders that a text may contain if the node reads candidates."""
     puts_question: bool = False
     """True if the prompt asks the model to answer the question."""
 
     @property
     def title(self) -> str:
-        """The name for error messages."""
+        """The name as in error messages, such as ``ranker by pairwise``."""
         return self.name.replace(".", " by ")
 
     @property
@@ -87,14 +88,14 @@ class PromptKind:
         return next(iter(self.templates))
 
     def placeholders(self, reads_candidates: bool) -> tuple[str, ...]:
-        """Return the placeholders that are filled in."""
+        """Return the placeholders that a text may contain."""
         if reads_candidates:
             return self.filled
         return tuple(name for name in self.filled if name not in ("candidates", "critiques"))
 
 
 def _single(kind: str, name: str, description: str, text: str, **placeholders: Any) -> PromptKind:
-    """Return a kind of prompt with one template."""
+    """Return a kind of prompt with a single template."""
     return PromptKind(kind, {name: Template(description, text)}, **placeholders)
 
 
@@ -102,10 +103,10 @@ CONVERSATION = Template(
     "The messages that each candidate's writer read; the question alone if they are unknown.",
     "{question}",
 )
-"""For reward models only: each candidate follows the messages that its writer read."""
+"""For reward models only: each candidate is rated as a reply to the messages its writer read."""
 
 _SCORED_REPLY = (("question",), ("question",), True)
-"""Placeholders of prompts whose replies are the candidates."""
+"""``required``, ``filled`` and ``puts_question`` of prompts to which the candidates are replies."""
 
 _QUESTION_TEMPLATES: Mapping[str, Template] = {
     "cot": Template(

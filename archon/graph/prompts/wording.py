@@ -1,4 +1,4 @@
-"""Texts with fields such as ``{question}``, parsed once and filled in many times."""
+"""Texts with fields such as ``{question}``, which are parsed once and filled in many times."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)\}")
 class Wording:
     """A text with fields in single braces; ``{{`` and ``}}`` are literal braces.
 
-    Values are not parsed: braces in a question or a candidate have no effect. Braces around
-    anything but a single word (``{"a": 1}``, ``\\boxed{}``) stay unchanged. An empty value also
-    removes the blank line after its field, so that optional parts leave no gap.
+    Braces around anything but a single word (``{"a": 1}``, ``\\boxed{}``) are not fields and stay
+    unchanged. Braces in the values, such as a question's text, have no effect. If a value is empty,
+    the blank line after its field is removed as well, so that optional parts leave no gap.
     """
 
     def __init__(self, text: str) -> None:
@@ -34,7 +34,7 @@ class Wording:
         self.fields = frozenset(self._fields)
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """Return the text with the values of its fields."""
+        """Return the text with each field replaced by its value."""
         parts = [self._literals[0]]
         for name, literal in zip(self._fields, self._literals[1:], strict=True):
             value = values[name]

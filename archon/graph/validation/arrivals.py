@@ -1,4 +1,4 @@
-"""Rules about the inputs of a node: candidates, critiques, tests, scores and likelihoods."""
+"""Rules about what arrives at a node: candidates, critiques, tests, scores and likelihoods."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def candidates_exist(wiring: Wiring) -> Iterator[Violation]:
     spec, flow = wiring.spec, wiring.flow
     for node_id, node in spec.nodes.items():
         if NODE_TYPES[node.type].needs_inputs and not flow.arriving[node_id].total:
-            reason = "unit tests arrive here, but no candidates"
+            reason = "no candidates arrive here, only unit tests; add a generator to the inputs"
             yield Violation(reason, ("nodes", node_id, "inputs"))
     if not flow.leaving[spec.output].total:
-        reason = f"the output {shown(spec.output)} passes on unit tests, but no candidates"
+        reason = f"the output {shown(spec.output)} passes on no candidates, only unit tests"
         yield Violation(reason, ("output",))
 
 
@@ -24,7 +24,7 @@ def critiques_exist(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.spec.nodes.items():
         flow = wiring.flow.arriving[node_id]
         if reads_of(node).critiques and not flow.has_critiques:
-            reason = "no critiques arrive here (a fuser does not pass them on)"
+            reason = "no critiques arrive here; add a critic upstream, but not in front of a fuser"
             yield Violation(reason, ("nodes", node_id, "use_critiques"))
 
 
@@ -35,9 +35,12 @@ def tests_exist(wiring: Wiring) -> Iterator[Violation]:
         testers = [nodes[tester] for tester in wiring.flow.arriving[node_id].testers]
         methods = {NODE_TYPES[tester.type].method_name(tester) for tester in testers}
         if wanted is not None and wanted not in methods:
-            reason, key = "no tests of a unit_test_generator arrive here", "inputs"
+            reason, key = "no unit tests arrive here; add a unit_test_generator upstream", "inputs"
             if methods:
-                reason = f"the tests that arrive here have the method {shown(methods.pop())}"
+                arriving = shown(methods.pop())
+                reason = (
+                    f"the tests that arrive here have the method {arriving}, not {shown(wanted)}"
+                )
                 key = "method"
             yield Violation(reason, ("nodes", node_id, key))
 

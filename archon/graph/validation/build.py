@@ -14,15 +14,15 @@ from archon.spec.architecture import ArchitectureSpec
 
 @dataclass(frozen=True)
 class Graph:
-    """A valid graph."""
+    """A graph that follows all validation rules."""
 
     spec: ArchitectureSpec
     order: tuple[str, ...]
-    """Every node after its inputs; among ready ones, in the order of declaration."""
+    """The nodes in topological order: each comes after its inputs."""
     inputs: Mapping[str, tuple[str, ...]]
-    """Node → the nodes it reads, in the order of the file; nodes in the order of declaration."""
+    """Node → the nodes that it reads, both in the order of the file."""
     flow: Dataflow
-    """The largest flows along the edges."""
+    """The largest number of candidates on each edge, and what arrives with them."""
 
 
 def build(
@@ -30,19 +30,19 @@ def build(
     capabilities: Mapping[str, frozenset[str]],
     file: str | None = None,
 ) -> Graph:
-    """Check every rule of ``archon.graph.validation.checks`` and order the nodes.
+    """Return the graph of a spec, after checking every rule of ``archon.graph.validation.checks``.
 
     Parameters
     ----------
     capabilities
-        Role → capabilities of its model; missing roles pass every rule.
+        Role → capabilities of its model. Rules about models ignore roles that are missing here.
     file
-        The name of the spec's file in errors.
+        The name of the spec's file, for errors.
 
     Raises
     ------
     GraphError
-        The graph violates rules; ``errors`` have file, JSON path and rule of each violation.
+        The graph violates rules. Its ``errors`` has file, JSON path and rule of each violation.
     """
     wiring = Wiring.of(spec, capabilities)
     if errors := graph_errors(wiring, file):

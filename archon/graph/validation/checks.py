@@ -1,4 +1,4 @@
-"""The rules of a valid graph. Each is a function of the same name, checked in this order.
+"""The rules of a valid graph. Each is a function of the same name; they are checked in this order.
 
 ====================  ============================================================================
 inputs_exist          every input names a node
@@ -7,29 +7,29 @@ no_duplicate_input    no node lists an input twice
 no_cycle              the edges form no cycle
 output_exists         the output names a node
 reaches_output        every node is on a path to the output
-model_given           a node names a model exactly where its method uses one
+model_given           a node names a model if and only if its method uses one
 model_exists          every model role is declared in ``models``
-arity                 only generators, of answers or of unit tests, may have no inputs
-candidates_exist      candidates arrive where they are read, and at the output
+arity                 a node has inputs, unless it generates answers or unit tests
+candidates_exist      candidates arrive at every node that needs them, and at the output
 capabilities          a node's model has the capabilities that its method requires
-critiques_exist       ``use_critiques: true`` has a critic upstream whose critiques arrive; a fuser
-                      passes none on, as a fused candidate carries none of its parents' annotations
+critiques_exist       critiques arrive at a node with ``use_critiques: true``; a fuser does not pass
+                      them on, because they are about the candidates that it replaces
 tests_exist           a unit_test_evaluator has a unit_test_generator of its method upstream; every
                       node passes tests on, because they belong to the question
-parameters_apply      a parameter is given only where the method uses it
-scores_exist          every candidate that is weighed by its score, or its odds, has one; a vote's
-                      support has no odds
-likelihoods_exist     every candidate that is weighed by its likelihood is written by a model that
+parameters_apply      a node sets no parameter that its method does not use
+scores_exist          every candidate that is weighted by its score or its odds has a score; the
+                      support of a vote has no odds
+likelihoods_exist     every candidate that is weighted by its likelihood is written by a model that
                       returns log-probabilities
 when_has_inputs       a node with ``when`` has inputs
 template_exists       the prompt's template exists for the node's type and method
-prompt_fields         a prompt's own text contains ``{question}`` and, where candidates are shown,
-                      ``{candidates}``, and no unknown field
+prompt_fields         a custom text contains ``{question}``, ``{candidates}`` if the prompt shows
+                      candidates, and no unknown field
 ====================  ============================================================================
 
 All violations of all rules are reported. Rules that follow the edges (``FOLLOW_EDGES``) are checked
-only if the edges are valid (``EDGES``), because one wrong edge would cause many errors. Modules
-``archon.graph.nodes.<type>`` declare the needs of methods.
+only if the edges are valid (``EDGES``), because one wrong edge would cause many errors. What a
+method needs is declared in the module of its node type, ``archon.graph.nodes.<type>``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ RULES: tuple[Rule, ...] = (
 EDGES: frozenset[Rule] = frozenset(
     {edges.inputs_exist, edges.no_self_input, edges.no_cycle, edges.output_exists, edges.arity}
 )
-"""The rules of valid edges."""
+"""The rules that all edges must follow before those in ``FOLLOW_EDGES`` are checked."""
 
 FOLLOW_EDGES: frozenset[Rule] = frozenset(
     {
@@ -79,11 +79,11 @@ FOLLOW_EDGES: frozenset[Rule] = frozenset(
         arrivals.likelihoods_exist,
     }
 )
-"""The rules about data that arrives along the edges."""
+"""The rules that follow the edges through the graph, for example to find what arrives at a node."""
 
 
 def broken_rules(wiring: Wiring) -> Iterator[tuple[Rule, Violation]]:
-    """Yield every violation with its rule, in the order of the rules."""
+    """Yield (rule, violation) for every violation, in the order of the rules."""
     follows_edges = True
     for rule in RULES:
         if rule in FOLLOW_EDGES and not follows_edges:
@@ -94,17 +94,17 @@ def broken_rules(wiring: Wiring) -> Iterator[tuple[Rule, Violation]]:
 
 
 def graph_errors(wiring: Wiring, file: str | None) -> list[GraphError]:
-    """Return an error for each violation."""
+    """Return an error for each violation of a rule."""
     return [_error(rule, violation, file) for rule, violation in broken_rules(wiring)]
 
 
 def errors_of_valid_parts(
     parts: ValidParts, capabilities: Mapping[str, frozenset[str]], file: str | None
 ) -> list[GraphError]:
-    """Return the errors of a graph that are certain although its file violates the schema.
+    """Return the errors of a graph whose file is partly invalid, without follow-up errors.
 
-    For an invalid node, only the names of its role and its inputs are checked. The data that
-    arrives at nodes downstream of it is unknown.
+    Of an invalid node, only the names of its role and inputs are checked. What arrives at nodes
+    downstream of it is unknown, so rules about that are not checked there.
     """
     wiring = Wiring.of(parts.spec, capabilities)
     after_invalid = wiring.downstream(parts.invalid_nodes)

@@ -19,7 +19,7 @@ def inputs_exist(wiring: Wiring) -> Iterator[Violation]:
         for i, source in enumerate(node.inputs):
             if source not in nodes:
                 hint = suggestion(source, [other for other in nodes if other != node_id])
-                yield Violation(f"no node {shown(source)}{hint}", input_path(node_id, i))
+                yield Violation(f"there is no node {shown(source)}{hint}", input_path(node_id, i))
 
 
 def no_self_input(wiring: Wiring) -> Iterator[Violation]:
@@ -40,7 +40,7 @@ def no_duplicate_input(wiring: Wiring) -> Iterator[Violation]:
 
 
 def no_cycle(wiring: Wiring) -> Iterator[Violation]:
-    """Report one cycle of each set of nodes that can all reach each other."""
+    """Report one cycle for each set of nodes that can all reach each other."""
     inputs = {node_id: set(read) - {node_id} for node_id, read in wiring.inputs.items()}
     try:
         topological_order({node_id: sorted(read) for node_id, read in inputs.items()})
@@ -73,7 +73,8 @@ def no_cycle(wiring: Wiring) -> Iterator[Violation]:
 def output_exists(wiring: Wiring) -> Iterator[Violation]:
     output, nodes = wiring.spec.output, wiring.spec.nodes
     if output not in nodes:
-        yield Violation(f"no node {shown(output)}{suggestion(output, nodes)}", ("output",))
+        reason = f"there is no node {shown(output)}{suggestion(output, nodes)}"
+        yield Violation(reason, ("output",))
 
 
 def reaches_output(wiring: Wiring) -> Iterator[Violation]:
@@ -94,4 +95,4 @@ def arity(wiring: Wiring) -> Iterator[Violation]:
 def when_has_inputs(wiring: Wiring) -> Iterator[Violation]:
     for node_id, node in wiring.spec.nodes.items():
         if node.when is not None and not node.inputs:
-            yield Violation("a condition needs inputs", ("nodes", node_id, "when"))
+            yield Violation("a node with a condition needs inputs", ("nodes", node_id, "when"))

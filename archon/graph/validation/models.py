@@ -1,4 +1,4 @@
-"""Rules about models: the nodes that need one, and the capabilities that they need."""
+"""Rules about models: which nodes need one, and which capabilities it must have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ THINKING_KEYS: Mapping[str, str] = {
 }
 """Key of a node → the capability that its model must have."""
 _OTHER_MODELS = {EMBED: "sentence encoder", REWARD: "reward model"}
-"""Capabilities of a model that writes no text → what it is."""
+"""Capabilities of a model that cannot write text → its description for errors."""
 
 
 def model_given(wiring: Wiring) -> Iterator[Violation]:
@@ -40,7 +40,8 @@ def model_exists(wiring: Wiring) -> Iterator[Violation]:
     roles = wiring.spec.models
     for node_id, node in wiring.spec.nodes.items():
         if node.role is not None and node.role not in roles:
-            reason = f"no role {shown(node.role)} in models{suggestion(node.role, roles)}"
+            reason = f"there is no role {shown(node.role)} in models"
+            reason += suggestion(node.role, roles)
             yield Violation(reason, ("nodes", node_id, "model"))
 
 
@@ -61,17 +62,17 @@ def capabilities(wiring: Wiring) -> Iterator[Violation]:
             described = NODE_TYPES[node.type].describe(node)
             yield Violation(f"{model} lacks capabilities that {described} needs: {lacking}", path)
         elif method.uses_model and has != needed and (other := _OTHER_MODELS.get(has)):
-            yield Violation(f"{model} is a {other}, which writes no text", path)
+            yield Violation(f"{model} is a {other}, which cannot write text", path)
 
 
 def _sampling(node_id: str, node: ModelNode, role: str, has: frozenset[str]) -> Iterator[Violation]:
     if node.sampling is not None and node.sampling.params().beams and "beams" not in has:
-        reason = f"the model of role {shown(role)} has no beam search"
+        reason = f"the model of role {shown(role)} does not support beam search"
         yield Violation(reason, ("nodes", node_id, "sampling", "beams"))
     for key, capability in THINKING_KEYS.items():
         if getattr(node, key) in (None, "auto") or capability in has:
             continue
         reason = f"the model of role {shown(role)} does not support {key}"
         if "thinking" in has:
-            reason += ": a server does only if its card sets a suitable thinking_field"
+            reason += "; for a server, set a suitable thinking_field in its card"
         yield Violation(reason, ("nodes", node_id, key))

@@ -1,4 +1,4 @@
-"""Rules about parameters: keys of a method, templates, fields of a custom text."""
+"""Rules about parameters of methods, and about templates and custom texts of prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Input and output of the validation rules: wirings and violations."""
+"""The input (``Wiring``) and the output (``Violation``) of the validation rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from archon.spec.architecture import ArchitectureSpec
 
 @dataclass(frozen=True)
 class Violation:
-    """A violation of a rule, with its JSON path."""
+    """A violation of a rule, with the JSON path of the value that causes it."""
 
     reason: str
     path: tuple[str | int, ...]
@@ -21,12 +21,12 @@ class Violation:
 
 @dataclass(frozen=True)
 class Wiring:
-    """A spec, its edges and the capabilities of its models: the input of the rules."""
+    """The input of the validation rules: a spec, its edges and its models' capabilities."""
 
     spec: ArchitectureSpec
     capabilities: Mapping[str, frozenset[str]]
     inputs: Mapping[str, tuple[str, ...]]
-    """Node → the nodes that it reads, without inputs that name no node."""
+    """Node → the nodes that it reads, without names of nodes that do not exist."""
 
     @classmethod
     def of(cls, spec: ArchitectureSpec, capabilities: Mapping[str, frozenset[str]]) -> Wiring:
@@ -38,21 +38,21 @@ class Wiring:
 
     @cached_property
     def readers(self) -> Mapping[str, Sequence[str]]:
-        """Node → the nodes that read it, in the order of declaration."""
+        """Node → the nodes that read it, in the order of the file."""
         return reversed_edges(self.inputs)
 
     @cached_property
     def order(self) -> list[str]:
-        """Every node after its inputs; the graph must have no cycle."""
+        """The nodes in topological order; the graph must have no cycle."""
         return topological_order(self.inputs)
 
     def downstream(self, node_ids: Iterable[str]) -> frozenset[str]:
-        """Return the nodes and all nodes that read them, directly or indirectly."""
+        """Return ``node_ids`` and all nodes that read them, directly or indirectly."""
         return frozenset(reachable(self.readers, node_ids))
 
     @cached_property
     def flow(self) -> Dataflow:
-        """The largest flows; the edges must be valid."""
+        """The largest number of candidates on each edge; the edges must be valid."""
         return dataflow(self.spec, self.order)
 
 
@@ -60,5 +60,5 @@ Rule = Callable[[Wiring], Iterable[Violation]]
 
 
 def input_path(node_id: str, index: int) -> tuple[str | int, ...]:
-    """Return the JSON path of an input."""
+    """Return the JSON path of a node's input, given its position in ``inputs``."""
     return ("nodes", node_id, "inputs", index)

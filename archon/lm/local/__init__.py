@@ -1,9 +1,10 @@
-"""Models in the local engine: text in and out, token ids in between.
+"""Models in the local engine.
 
-Read ``lm`` (a decoder as an LM), ``card_loading`` (weights and shared engines), ``chat`` (messages
-→ prompt) with ``template`` and ``content_mask``, ``tokenizer/``, ``detokenizer``, and then
-``constraint`` and ``reasoning_constraint``. ``reward`` is a decoder with a reward head;
-``translator``, ``cross_encoder`` and ``sentence_encoder`` are models of other kinds.
+``lm`` has the language model (``LocalLM``), and ``card_loading`` loads weights into engines.
+Prompts: ``chat`` converts messages to token ids, with ``template``, ``content_mask`` and
+``tokenizer``. Replies: ``detokenizer`` converts token ids to text; ``constraint`` and
+``reasoning_constraint`` restrict them. Other models: ``reward`` (a decoder with a reward head),
+``translator`` (an encoder–decoder), ``cross_encoder`` and ``sentence_encoder``.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 
 
 def open_local(card: LocalCard, base_dir: Path | None = None) -> LM:
-    """Pull a card's weights and load them.
+    """Download the weights of a card if necessary, and load them.
 
     Raises
     ------
     ModelError
         The weights are unavailable or cannot be run.
     MissingExtraError
-        Torch, or another part of the engine, is not installed.
+        Torch, or another package of the engine, is not installed.
     """
     for package in ("torch", "tokenizers", "safetensors", "jinja2", "llguidance"):
         require(package, "engine")

@@ -1,8 +1,8 @@
-"""Loading of a card's model: a decoder into an engine, other models from safetensors.
+"""Loading of a card's weights: decoders into engines, other models from folders of safetensors.
 
-Cards with the same weights, precision and context share an engine, even if their adapters and
-sampling differ. The texts of several roles then use one batch, one copy of the weights and one
-cache.
+Cards with the same weights, precision and context share one engine, even if their adapters and
+sampling parameters differ. The roles that use these cards then share batches, one copy of the
+weights, and one cache.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from archon.weights import cache_dir, identity, pull
 
 @dataclass(frozen=True, slots=True)
 class OpenedDecoder:
-    """A decoder in an engine; ``release`` its worker after use."""
+    """A decoder in an engine, with its tokenizer. Call ``release`` with its worker after use."""
 
     worker: EngineWorker
     file: ModelFile
@@ -40,22 +40,24 @@ class OpenedDecoder:
     tokenizer: TextTokenizer
     chat: ChatFormat
     digest: str
-    """Digest of the weights; "" if they have none."""
+    """Digest of the weights; empty if it is unknown."""
     adapter: str
-    """Digest of the card's adapter; "" for none."""
+    """Digest of the card's adapter; empty if the card has none."""
 
 
 def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
-    """Pull the card's weights and load them into an engine, or share one that runs them.
+    """Load a card's decoder into an engine, or share an engine that already runs it.
+
+    The weights are downloaded if necessary.
 
     Raises
     ------
     ModelError
         The weights are unavailable.
     ModelFileError
-        They cannot be run.
+        The weights cannot be run.
     EngineError
-        This process was forked from one that computes.
+        This process was forked from one that has already used the engine.
     """
     claim_process()
     path = pull(card, base_dir)
@@ -89,9 +91,14 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
 
 
 def check_vocabulary(path: Path, tokenizer: TextTokenizer, num_embeddings: int) -> None:
-    """Refuse a model that lacks embeddings of some tokens.
+    """Check that a model has an embedding for every token of its tokenizer.
 
-    More embeddings than tokens are usual: their number is often padded to a round one.
+    More embeddings than tokens are common, since their number is often rounded up.
+
+    Raises
+    ------
+    ModelFileError
+        There are fewer embeddings than tokens.
     """
     if num_embeddings < len(tokenizer.tokens):
         reason = f"the tokenizer has {len(tokenizer.tokens)} tokens, but the model has only"
@@ -99,16 +106,27 @@ def check_vocabulary(path: Path, tokenizer: TextTokenizer, num_embeddings: int) 
 
 
 def pull_folder(card: LocalCard, base_dir: Path, kind: str) -> tuple[Path, ModelFolder]:
-    """Pull the card's weights, which must be a folder; errors name the model by its ``kind``.
+    """Open the weights of a card, which must be a folder of safetensors.
+
+    The weights are downloaded if necessary.
+
+    Parameters
+    ----------
+    kind
+        Type of the model in errors, such as ``a cross-encoder``.
+
+    Returns
+    -------
+    The path of the folder, and the open folder.
 
     Raises
     ------
     ModelError
         The weights are unavailable.
     ModelFileError
-        They are not a folder.
+        The weights are not a folder.
     EngineError
-        This process was forked from one that computes.
+        This process was forked from one that has already used the engine.
     """
     claim_process()
     path = pull(card, base_dir)
@@ -126,7 +144,7 @@ _LOCK = threading.Lock()
 
 
 def _forget() -> None:
-    """Forget the parent's engines in a forked child, where they do not run."""
+    """Forget the parent's engines in a forked child process, which has none of their threads."""
     global _LOCK
     _LOCK = threading.Lock()
     _WORKERS.clear()
@@ -137,7 +155,10 @@ reset_in_child(_forget)
 
 
 def shared_worker(key: Hashable, load: Callable[[], Engine]) -> EngineWorker:
-    """Return the worker of a key, loaded if it is not in use; ``release`` ends the use."""
+    """Return the worker in use under ``key``, or start one for the engine that ``load`` returns.
+
+    Call ``release`` with the worker after use.
+    """
     with _LOCK:
         worker = _WORKERS.get(key)
         if worker is None:
@@ -147,7 +168,7 @@ def shared_worker(key: Hashable, load: Callable[[], Engine]) -> EngineWorker:
 
 
 def release(worker: EngineWorker) -> None:
-    """End a use; after the last one the engine's thread stops."""
+    """End one use of a worker. After the last use, the engine's thread is stopped."""
     with _LOCK:
         _NUM_USERS[worker] = _NUM_USERS.get(worker, 1) - 1
         if _NUM_USERS[worker] > 0:

@@ -1,9 +1,9 @@
-"""Messages → token ids of the prompt, in the format that a model was trained on.
+"""Conversion of messages to the token ids of a prompt, in the format that a model was trained on.
 
-A chat model has a Jinja2 template. It is untrusted code, so it runs in a sandbox and a separate
-process (``template``). The prompt is the string that transformers would render, and the content of
-messages produces no control token in it (``content_mask``). A base model has no template and
-continues a plain transcript.
+A chat model has a Jinja2 template. The template is untrusted code, so it runs in a sandbox in a
+separate process (``template``). It renders the same string as in transformers, but the content of
+messages cannot produce control tokens (``content_mask``). A base model has no template; its prompt
+is a plain transcript.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class ChatPrompt:
 
     ids: tuple[int, ...]
     text: str
-    """The rendered string, with the names of control tokens."""
+    """The rendered prompt, which contains control tokens by name."""
     notes: tuple[str, ...] = ()
-    """Notes on changes to the messages that the template made necessary."""
+    """Notes on changes to the messages or variables, such as a system message that is omitted."""
 
 
 class ChatFormat:
@@ -52,7 +52,7 @@ class ChatFormat:
     def __init__(self, config: TokenizerConfig, tokenizer: TextTokenizer) -> None:
         self._config, self._tokenizer = config, tokenizer
         self._template = None
-        # A pool computes the key of a request just before it forwards the request.
+        # A pool renders each prompt for its key, just before the model renders it again.
         self._cached = lru_cache(_MAX_CACHED)(self._prompt)
         self._depends_on_time = "strftime_now" in (config.chat_template or "")
         if config.chat_template is not None:
@@ -70,26 +70,28 @@ class ChatFormat:
     def encode(
         self, messages: Sequence[Message], variables: Mapping[str, object] | None = None
     ) -> list[int]:
-        """Messages → token ids of the prompt; see ``prompt``."""
+        """Return the token ids of the prompt; see ``prompt``."""
         return list(self.prompt(messages, variables).ids)
 
     def prompt(
         self, messages: Sequence[Message], variables: Mapping[str, object] | None = None
     ) -> ChatPrompt:
-        """Messages → the prompt, up to where the model's reply begins.
+        """Return the prompt for these messages, up to the beginning of the model's reply.
 
-        Prompts of ordinary length are cached, unless the template reads the time.
+        The most recent prompts are cached, except long ones and those of templates that read the
+        time.
 
         Parameters
         ----------
         variables
-            Additional variables of the template, such as ``enable_thinking``; plain JSON.
+            Additional variables of the template, such as ``enable_thinking``. Values must be JSON
+            data.
 
         Raises
         ------
         UnsupportedError
-            The template refuses these messages, a variable may not be set, or a text is not valid
-            Unicode.
+            The template refuses these messages, a variable is reserved or not JSON data, or a text
+            is not valid Unicode.
         """
         variables_json = _checked_json(variables or {})
         length = len(variables_json) + sum(len(message.content) for message in messages)
@@ -100,7 +102,10 @@ class ChatFormat:
     def _prompt(self, messages: tuple[Message, ...], variables_json: str) -> ChatPrompt:
         texts = [*(message.content for message in messages), variables_json]
         if any(map(_SURROGATE.search, texts)):
-            raise UnsupportedError("a message contains half of a surrogate pair; remove it")
+            raise UnsupportedError(
+                "a message or a template variable contains half of a surrogate pair, which is not "
+                "valid Unicode; remove it"
+            )
         variables: dict[str, Any] = json.loads(variables_json)
         if self._template is None:
             text = transcript(messages)
@@ -147,21 +152,24 @@ class ChatFormat:
         )
         assert text is not None
         if _SURROGATE.search(text):
-            raise UnsupportedError("the chat template writes half of a surrogate pair")
+            raise UnsupportedError(
+                "the prompt that the chat template renders contains half of a surrogate pair, "
+                "which is not valid Unicode"
+            )
         if masked is not None and differs_only_by(mask, text, masked):
             return ChatPrompt(tuple(self._tokenizer.encode_template(text, masked)), text)
-        # The template transforms the content, so positions cannot be compared.
+        # The template changes the content, so positions in the two prompts cannot be compared.
         if not self._is_unambiguous(text, masked, texts):
             raise UnsupportedError(
-                "a message contains the name of a control token, and the chat template rewrites "
-                "the message so that the two cannot be distinguished; remove the token's name"
+                "a message contains text that may be taken for a control token, because the chat "
+                "template changes the message; remove the names of control tokens from messages"
             )
         return ChatPrompt(tuple(self._tokenizer.encode_template(text)), text)
 
     def _values(
         self, turns: Sequence[Mapping[str, str]], variables: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the values for rendering, as in transformers."""
+        """Return the values of all variables for the template, as transformers sets them."""
         return {
             **self._config.template_tokens,
             **variables,
@@ -172,10 +180,10 @@ class ChatFormat:
         }
 
     def _is_unambiguous(self, text: str, masked: str | None, texts: Iterable[str]) -> bool:
-        """Return True if the template certainly wrote every control token of the text.
+        """Return True if it is certain that the template wrote every control token in ``text``.
 
-        That is certain if the masked messages produce the same tokens, or if no message contains a
-        character that begins or ends one.
+        It is certain if the masked messages result in the same control tokens, or if the messages
+        contain no character with which a control token begins or ends.
         """
         if masked is not None:
             plain_ids, masked_ids = (
@@ -194,7 +202,7 @@ def _checked_json(variables: Mapping[str, object]) -> str:
     Raises
     ------
     UnsupportedError
-        A variable is reserved or not JSON.
+        A variable is reserved or is not JSON data.
     """
     if reserved := sorted(set(RESERVED_VARIABLES) & variables.keys()):
         raise UnsupportedError(f"template_variables: {reserved[0]!r} is reserved; Archon sets it")
@@ -205,7 +213,7 @@ def _checked_json(variables: Mapping[str, object]) -> str:
 
 
 def _unused(variables: Iterable[str], source: str) -> Iterable[str]:
-    """Return notes on variables that the template does not read."""
+    """Return a note for each variable that the template does not contain."""
     return [
         f"the model has no chat template that reads the variable {name!r}"
         for name in variables
@@ -214,9 +222,9 @@ def _unused(variables: Iterable[str], source: str) -> Iterable[str]:
 
 
 def _with_system_in_user(messages: Sequence[Message]) -> list[Message] | None:
-    """Prepend each system text to the next user's message, separated by a blank line.
+    """Prepend each system message to the next user message, separated by a blank line.
 
-    Return None if there is no system text, or no user's message after one.
+    Return None if there is no system message, or one that no user message follows.
     """
     merged, waiting = list[Message](), list[str]()
     for message in messages:
@@ -231,7 +239,7 @@ def _with_system_in_user(messages: Sequence[Message]) -> list[Message] | None:
 
 
 def _omitted(messages: Iterable[Message], text: str) -> Iterable[str]:
-    """Return a note if the prompt contains no line of a system message."""
+    """Return a note if the prompt contains no line of some system message; otherwise []."""
     for message in messages:
         lines = [line.strip() for line in message.content.splitlines() if line.strip()]
         if message.role == "system" and lines and not any(line in text for line in lines):

@@ -1,8 +1,8 @@
-"""Constraints as token masks, by llguidance (https://github.com/guidance-ai/llguidance).
+"""Constraints as token masks, computed by llguidance (https://github.com/guidance-ai/llguidance).
 
-A constraint is compiled once into a grammar over the bytes of tokens; each sample follows a copy of
-it. Text that the grammar forces is encoded by the tokenizer. Tokens that only a template produces,
-such as control tokens, never match a constraint.
+A constraint is compiled once into a grammar over the bytes of tokens, and each sample uses a copy
+of the grammar. If the grammar allows only one continuation, that text is encoded by the tokenizer.
+Control tokens and other tokens that ordinary text never contains do not match any constraint.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Constraint, FreeText
 
 _JSON_FORMAT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""The format of ``json.dumps``. A model that may choose white space can generate pages of it."""
+"""White space as ``json.dumps`` writes it. If it were free, a model could generate pages of it."""
 _MAX_ORDERED = 64
+"""Maximum number of items in ``Constraint.order_of``."""
 _MAX_CACHED = 64
 
 
 class ConstraintCompiler:
-    """Compiles constraints into the tokens of one model.
+    """Compiler of constraints for the tokens of one model.
 
-    Compiling takes about a millisecond; the first call also prepares the vocabulary, which takes up
+    Compiling takes about a millisecond. The first call also prepares the vocabulary, which takes up
     to half a second.
     """
 
@@ -44,7 +45,7 @@ class ConstraintCompiler:
         Raises
         ------
         UnsupportedError
-            A grammar cannot express it; the error quotes it.
+            No grammar can express the constraint. The error quotes the constraint.
         """
         return self._compiled(*_description(constraint), constraint.after)
 
@@ -55,7 +56,7 @@ class ConstraintCompiler:
             names = {"json": "JSON schema", "regex": "regular expression", "order": "order"}
             reason = " ".join(matcher.get_error().split())
             raise UnsupportedError(
-                f"the {names[kind]} {_shortened(text)} cannot be followed: {reason}"
+                f"the {names[kind]} {_shortened(text)} is invalid or not supported: {reason}"
             )
         key = blake2b(repr((kind, text, after)).encode(), digest_size=16).hexdigest()
         return CompiledConstraint(key, matcher, self._tokenizer, after)
@@ -67,18 +68,18 @@ class ConstraintCompiler:
 
 
 class CompiledConstraint:
-    """A compiled constraint (``archon.engine.sampling.constraint.TokenConstraint``)."""
+    """A compiled constraint; implements ``archon.engine.sampling.constraint.TokenConstraint``."""
 
     def __init__(
         self, key: str, grammar: LLMatcher, tokenizer: TextTokenizer, after: FreeText | None
     ) -> None:
         self.key = key
         self.room = None if after is None else after.room
-        """Tokens reserved for the last line; None if the complete text is constrained."""
+        """Tokens reserved for the constrained line; None if the complete text is constrained."""
         self._grammar, self._tokenizer, self._after = grammar, tokenizer, after
 
     def matcher(self, index: int, max_tokens: int) -> Matcher:
-        """Return a matcher for a sample of at most ``max_tokens`` tokens."""
+        """Return a matcher for the sample ``index``, which has at most ``max_tokens`` tokens."""
         matcher = GrammarMatcher(self._grammar.deep_copy(), self._tokenizer)
         if self._after is None:
             return matcher
@@ -87,7 +88,7 @@ class CompiledConstraint:
 
 
 class GrammarMatcher:
-    """Follows a grammar (``archon.engine.sampling.constraint.Matcher``)."""
+    """Matcher of one sample by a grammar (``archon.engine.sampling.constraint.Matcher``)."""
 
     def __init__(self, grammar: LLMatcher, tokenizer: TextTokenizer) -> None:
         self._grammar, self._stop_ids = grammar, tokenizer.stop_ids
@@ -118,16 +119,17 @@ class GrammarMatcher:
     def _check(self) -> None:
         if self._grammar.is_error():
             reason = " ".join(self._grammar.get_error().split())
-            raise ConstraintError(f"the constraint cannot be followed further: {reason}")
+            raise ConstraintError(f"the constraint cannot be satisfied: {reason}")
 
 
 class FreeTextMatcher:
-    """Allows free text up to a label, and then follows a constraint.
+    """Matcher of one sample that allows free text up to a label, and then applies a constraint.
 
     Parameters
     ----------
     label
-        At the beginning of the constrained line.
+        Text at the beginning of the constrained line, such as ``Verdict:``. It is forced if the
+        sample has not written it itself.
     num_free
         Maximum number of tokens of free text.
     inner
@@ -140,9 +142,9 @@ class FreeTextMatcher:
         self._label, self._inner, self._tokenizer = label.encode(), inner, tokenizer
         self._num_free = num_free
         self._line = b""
-        """Bytes of the current line."""
+        """Bytes of the current line of free text."""
         self._pending: list[int] = [] if num_free else tokenizer.encode_pieces(label)
-        """Tokens of the label that are forced next."""
+        """Tokens of the label that are still to be forced."""
         self._is_free = num_free > 0
 
     @property
@@ -178,7 +180,7 @@ class FreeTextMatcher:
 
 
 class _Vocabulary:
-    """Adapts the tokenizer to llguidance."""
+    """Adapter of a tokenizer to llguidance's ``TokenizerWrapper``."""
 
     bos_token_id = None
 
@@ -197,7 +199,7 @@ class _Vocabulary:
 
 
 def _description(constraint: Constraint) -> tuple[str, str]:
-    """Return the kind and text of a constraint, equal for equal constraints."""
+    """Return the type (``regex``, ``order`` or ``json``) and the text of a constraint."""
     if constraint.regex is not None:
         return "regex", constraint.regex
     if constraint.order_of is not None:
@@ -209,7 +211,7 @@ def _description(constraint: Constraint) -> tuple[str, str]:
 
 
 def _grammar(kind: str, text: str, start: str) -> str:
-    """Return a grammar of ``start`` and the constraint, in llguidance's variant of Lark."""
+    """Return a grammar of ``start`` followed by the constraint, in llguidance's Lark dialect."""
     if kind == "regex":
         return LLMatcher.grammar_from_regex(f"{start}(?:{text})" if start else text)
     if kind == "order":
@@ -221,12 +223,14 @@ def _grammar(kind: str, text: str, start: str) -> str:
 
 
 def _order_grammar(items: Sequence[str], start: str) -> str:
-    """Return a grammar of all orders of the items.
+    """Return a grammar of all orders of the items, such as ``b > a > c``.
 
-    The number after ``::`` has a bit for each used item.
+    The parameter after ``::`` is a bit mask of the items that are already used.
     """
     if not 1 <= len(items) <= _MAX_ORDERED or len(set(items)) < len(items) or "" in items:
-        raise UnsupportedError(f"an order needs 1 to {_MAX_ORDERED} different items")
+        raise UnsupportedError(
+            f"order_of must have 1 to {_MAX_ORDERED} different items, none of them empty"
+        )
     is_complete = f"is_ones([0:{len(items)}])"
     item_rules = "\n  | ".join(
         f"{json.dumps(item, ensure_ascii=False)} rest::set_bit({i}) %if bit_clear({i})"

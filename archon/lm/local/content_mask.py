@@ -1,16 +1,16 @@
 """Distinction between control tokens that the template wrote and those that messages contain.
 
-A message may contain the name of a control token, or a part that the template or the next message
-completes. Neither must end a turn. Escaping messages before rendering would change what the
-template does with them (``split``, ``trim``, ``startswith``, ``tojson``). Therefore the prompt is
-rendered twice, in one call of the worker:
+A message may contain the name of a control token, or a part of a name that the template or the next
+message completes. Such text must not become a control token. Escaping the messages before rendering
+would change what the template does with them (``split``, ``trim``, ``startswith``, ``tojson``).
+Therefore the prompt is rendered twice, in one call of the worker:
 
 - *plain*, from the messages as they are: this is the prompt;
 - *masked*, from messages in which a mask character replaces every character that could be part of a
   control token.
 
-If the two differ only by that character, the control tokens of the masked prompt are those that the
-template wrote, and they have the same positions in the plain one.
+If the two prompts differ only by that character, the control tokens of the masked prompt are those
+that the template wrote, and they are at the same positions in the plain prompt.
 """
 
 from __future__ import annotations
@@ -28,23 +28,26 @@ from archon.lm.local.template import ChatTemplate
 from archon.lm.local.tokenizer.added_tokens import is_marker
 from archon.types import Role
 
-# Punctuation first: a template treats it like the punctuation in control tokens. Then characters of
-# private use: more than a message of ordinary length can contain.
+# Possible mask characters, in the order of preference: first punctuation, which templates treat
+# like the punctuation in control tokens; then Unicode's private-use characters, of which there are
+# more than a message of ordinary length can contain.
 _MASKS = (*map(ord, "~^`@$%&*;!?#+=:,"), *range(0xE000, 0xF900), *range(0xF0000, 0xFFFFE))
 
 
 class ContentMask:
-    """Masks messages for one template and the control tokens of one model.
+    """Masking of messages for one chat template and the control tokens of one model.
+
+    Strings that the template may search for in messages stay unmasked if they cannot be part of a
+    control token. Control tokens that the template certainly searches for, such as the end of
+    reasoning that it removes, stay unmasked in the messages of the assistant. This exception does
+    not apply to markers of turns.
 
     Parameters
     ----------
     control_names
         The text of each control token.
     template
-        Strings that it may search for in messages stay unmasked where they cannot be part of a
-        control token. Those that it certainly searches for and that are control tokens, such as the
-        end of reasoning that it removes, stay unmasked in the model's messages, except for the
-        markers of turns.
+        The model's chat template.
     """
 
     def __init__(self, control_names: Iterable[str], template: ChatTemplate) -> None:
@@ -63,23 +66,24 @@ class ContentMask:
         self._table = cache(lambda mask: str.maketrans(dict.fromkeys(self._alphabet, mask)))
 
     def mask_for(self, texts: Iterable[str]) -> str:
-        """Find a mask character that occurs neither in these texts nor in the template.
+        """Return a mask character that occurs neither in these texts nor in the template.
 
         Raises
         ------
         UnsupportedError
-            There is none.
+            The texts contain every possible mask character.
         """
         taken = self._taken.union(*texts)
         mask = next((chr(code) for code in _MASKS if chr(code) not in taken), None)
         if mask is None:
             raise UnsupportedError(
-                "the messages contain every character that could mask others; shorten them"
+                "the messages contain too many different characters to mask control tokens; "
+                "shorten the messages"
             )
         return mask
 
     def masked(self, value: Any, mask: str, role: Role = "user") -> Any:
-        """Mask a message's text, or the texts of any other plain data."""
+        """Return a message's text with masked characters; or JSON data with all texts masked."""
         if isinstance(value, str):
             kept = self._kept_in_assistant if role == "assistant" else self._kept
             parts = kept.split(value)
@@ -92,14 +96,14 @@ class ContentMask:
         return value
 
     def _pattern(self, texts: Iterable[str]) -> re.Pattern[str]:
-        """Return a pattern of the texts that masking would change, the longest first."""
+        """Return a pattern that matches those texts that masking would change, longest first."""
         words = (text for text in texts if self._alphabet.intersection(text))
         longest_first = sorted(words, key=len, reverse=True)
         return re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")
 
 
 def differs_only_by(mask: str, plain: str, masked: str) -> bool:
-    """Return True if the texts are equal except where the second has the mask."""
+    """Return True if the texts are equal except at positions where ``masked`` has the mask."""
     if len(plain) != len(masked):
         return False
     a, b = (np.frombuffer(text.encode("utf-32-le"), "<u4") for text in (plain, masked))
@@ -107,7 +111,7 @@ def differs_only_by(mask: str, plain: str, masked: str) -> bool:
 
 
 def _may_share(text: str, name: str) -> bool:
-    """Return True if the two may overlap in a longer text, regardless of case.
+    """Return True if ``text`` and ``name`` could overlap in a longer text, regardless of case.
 
     >>> _may_share("</think>", "<|im_end|>"), _may_share("a<|", "<|im_end|>")
     (False, True)

@@ -1,7 +1,7 @@
-"""Cross-encoders as reward models, which read question and reply as one text and score the pair.
+"""Cross-encoders as reward models: encoders that read a question and a reply as one text.
 
-Each token of the reply attends to every token of the question, unlike in a comparison of two
-independent vectors.
+Each token of the reply can attend to every token of the question. This is different from comparing
+separate vectors of question and reply.
 """
 
 from __future__ import annotations
@@ -25,35 +25,41 @@ from archon.types import Message
 
 
 def load(card: LocalCard, base_dir: Path) -> RewardLM:
-    """Pull the card's weights and load them.
+    """Load the cross-encoder of a card; the weights are downloaded if necessary.
 
     Raises
     ------
     ModelError
         The weights are unavailable.
     ModelFileError
-        The weights cannot be run, or have no head of one or two classes.
+        The weights cannot be run, or have no classification head with one or two classes.
     """
     path, file = pull_folder(card, base_dir, "a cross-encoder")
     model = load_text_classifier(file)
     if model.classes.out_features > 2:
-        reason = f"the head has {model.classes.out_features} classes; a reward needs one or two"
+        reason = (
+            f"the classification head has {model.classes.out_features} classes; a reward model "
+            "needs one or two"
+        )
         raise ModelFileError(f"{path}: {reason}")
     tokenizer = encoder_tokenizer(file, model.encoder.config.context_length)
     return RewardLM(CrossEncoder(model, tokenizer), card.name)
 
 
 class CrossEncoder:
-    """Rewards a text by the output of the head for (last message, text).
+    """Reward model that classifies pairs of the last message and a text.
 
-    The logit of a single class, or the log-odds of the second of two, becomes a probability.
+    The reward is the probability of the single class, or of the second of two classes.
     """
 
     def __init__(self, model: TextClassifier, tokenizer: Tokenizer) -> None:
         self._model, self._tokenizer = model, tokenizer
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """Return one reward per text, computed as one batch; long texts are truncated."""
+        """Return one reward per text, computed in one batch.
+
+        Pairs that exceed the context are truncated.
+        """
         claim_process()
         return await asyncio.to_thread(self._score, messages[-1].content, texts)
 

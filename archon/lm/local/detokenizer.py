@@ -1,5 +1,4 @@
-"""Incremental detokenization: complete characters, reasoning separate from the answer, and stop
-strings."""
+"""Incremental detokenization, with separation of reasoning and detection of stop strings."""
 
 from __future__ import annotations
 
@@ -11,18 +10,18 @@ from archon.reasoning import Part, ReasoningMarkers, ReasoningStream
 
 
 class Detokenizer:
-    """The growing text of one sample.
+    """Incremental decoder of the tokens of one sample.
 
     Parameters
     ----------
     stop
-        The answer ends before the first of these strings; reasoning may contain them.
+        Stop strings. The answer ends before the first of them. Reasoning may contain them.
     markers
-        Around its reasoning.
+        Markers around reasoning.
     is_open
-        The sample begins within reasoning.
+        True if the sample begins within reasoning.
     token_bytes
-        Token → its bytes; by default the tokenizer's.
+        Function that returns the bytes of a token; by default the tokenizer's.
     """
 
     def __init__(
@@ -41,17 +40,20 @@ class Detokenizer:
         self._longest = max(map(len, self._stop), default=0)
         self._sent = 0
         self._answer_start = 0
-        """Position in the text at which the answer begins, as far as known."""
+        """Position in ``text`` after the last reasoning so far. The answer begins there."""
         self.text = ""
-        """The complete text, with its reasoning."""
+        """The complete text so far, with its reasoning."""
         self.stopped = False
 
     def feed(self, token: int) -> list[Part]:
-        """Add a token and return the text that is now final; a stop string sets ``stopped``."""
+        """Add a token, and return the new text that no later token can change.
+
+        A stop string sets ``stopped``.
+        """
         return self._take(self._reasoning.feed(self._decoder.decode(self._token_bytes(token))))
 
     def finish(self) -> list[Part]:
-        """End the text and return the rest of it."""
+        """End the text, and return the text that ``feed`` has not returned yet."""
         parts: list[Part] = []
         if not self.stopped:
             rest = self._decoder.decode(b"", final=True)
@@ -65,7 +67,7 @@ class Detokenizer:
             if self.stopped:
                 break
             if part.is_reasoning:
-                rest = self.text[self._sent :]  # of an answer; it cannot become a stop string
+                rest = self.text[self._sent :]  # reasoning follows, so no stop string begins here
                 final += [Part(rest, is_reasoning=False)] if rest else []
                 self.text += part.text
                 self._sent = self._answer_start = len(self.text)
@@ -86,7 +88,7 @@ class Detokenizer:
         return delta
 
     def _possible_stop_length(self) -> int:
-        """Return the length of the longest suffix of the answer that may begin a stop string."""
+        """Return the length of the longest end of the answer with which a stop string begins."""
         longest = min(self._longest - 1, len(self.text) - self._answer_start)
         for length in range(longest, 0, -1):
             if any(stop.startswith(self.text[-length:]) for stop in self._stop):

@@ -1,7 +1,7 @@
-"""Tokenizers and batches of encoders.
+"""Tokenizers of encoders (cross-encoders and sentence encoders), and padded batches for them.
 
-Only the tokenizer's template produces special tokens. The name of a special token in a text is
-encoded as ordinary characters.
+Only the tokenizer's template produces special tokens, such as ``[SEP]``. The name of a special
+token in a text is encoded as ordinary text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TOKENIZER = "tokenizer.json"
 
 @dataclass(frozen=True, slots=True)
 class EncoderBatch:
-    """B texts, or pairs of texts, padded on the right."""
+    """B texts, or pairs of texts, padded on the right to T tokens."""
 
     ids_BT: Tensor
     is_token_BT: Tensor
@@ -29,7 +29,7 @@ class EncoderBatch:
 
 
 def encoder_tokenizer(folder: ModelFolder, context_length: int) -> Tokenizer:
-    """Load the tokenizer of an encoder's folder; it truncates texts to the context.
+    """Load the tokenizer of an encoder's folder. It truncates texts to ``context_length`` tokens.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def encoder_tokenizer(folder: ModelFolder, context_length: int) -> Tokenizer:
 
 
 def padded(encodings: Sequence[Encoding]) -> EncoderBatch:
-    """Stack encoded texts in padded tensors."""
+    """Combine encoded texts into a batch, padded to the longest of them."""
     longest = max(len(encoding.ids) for encoding in encodings)
 
     def rows(values: Sequence[Sequence[int]]) -> Tensor:

@@ -1,9 +1,9 @@
-"""``generation_config.json``: the sampling that the authors of a model recommend.
+"""Check of ``generation_config.json``, the sampling parameters that a model's authors recommend.
 
-Nodes and cards set the sampling. Recommendations of the file (temperature, top-p, top-k, length)
-belong in a card's ``sampling`` and are not read. Keys that change the distribution in a way that
-Archon does not support, such as a repetition penalty, cause one warning, because results may differ
-from those of transformers' ``generate``. No such key prevents loading.
+Archon does not read the recommended sampling parameters; put them into a card's ``sampling``. Keys
+that change the distribution in a way that Archon does not support, such as a repetition penalty,
+cause a warning, because results may differ from those of transformers' ``generate``. The model is
+loaded nevertheless.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ NOT_APPLIED: Mapping[str, object] = {
     "dola_layers": None, "watermarking_config": None, "token_healing": False,
     "stop_strings": None,
 }  # fmt: skip
-"""Keys that change the distribution of texts → the value that leaves it unchanged."""
+"""Keys that Archon does not apply → the value with which the key has no effect."""
 NOT_READ = GENERATION_KEYS - NOT_APPLIED.keys() - {"eos_token_id"}
-"""Keys for sampling that a card can set, and keys that do not change the distribution."""
+"""Known keys that cause no warning: a card can set them, or they do not change the distribution."""
 
 _reported: set[Path] = set()
 
 
 def _is_ignored(key: str, value: Any) -> bool:
-    """Return True if a key is unknown or requests something that Archon does not apply."""
+    """Return True if a key is unknown, or has an effect that Archon does not apply."""
     if key in NOT_APPLIED:
         return bool(value != NOT_APPLIED[key])
     return key not in NOT_READ and key != "eos_token_id" and not key.startswith("_")
 
 
 def report_not_applied(file: Path, generation: Mapping[str, Any]) -> None:
-    """Warn once per file about keys that Archon does not apply."""
+    """Log a warning, once per file, if it has keys that Archon does not apply."""
     ignored = [
         f"{key} {shown(value)}"
         for key, value in generation.items()

@@ -46,15 +46,15 @@ from archon.types import (
 )
 
 _VERSION = 2
-"""Increased when code that affects samples changes, from the chat template to the sampler, so that
-no pool returns outdated samples."""
+"""Increment when code that changes samples is modified, so that pools do not return older ones."""
 _GREEDY_BELOW = 1e-6
-"""A lower temperature counts as 0: the divided logits could overflow, and only the likeliest token
-would be sampled anyway."""
+"""Temperatures below this count as 0.
+
+Dividing by them could overflow, and only the most likely token would be sampled anyway."""
 
 
 def load(card: LocalCard, base_dir: Path) -> LocalLM:
-    """Pull the card's weights and load them into an engine.
+    """Load the decoder of a card into an engine; the weights are downloaded if necessary.
 
     Raises
     ------
@@ -77,22 +77,22 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
 
 
 class LocalLM:
-    """A decoder in the local engine.
+    """A decoder in the local engine as a language model.
 
-    Calls of any number of tasks and event loops share the engine's batch. The noise of a sample
-    depends only on the request. So do its logits, regardless of the other rows in the batch: to the
-    bit with the compiled kernels, and within rounding elsewhere.
+    All concurrent calls, also from different event loops, share the engine's batch. The random
+    numbers of a sample depend only on its request. Its logits do not depend on the other rows in
+    the batch: they are identical with the compiled kernels, and equal up to rounding otherwise.
 
     Parameters
     ----------
     sampling
-        The model's defaults for values that a request leaves open.
+        Default values of sampling parameters that a request does not set.
     adapter
-        Digest of the adapter; "" for none.
+        Digest of the adapter; empty for none.
     thinking
-        The model's default where a request leaves it open.
+        Default values of thinking parameters that a request does not set.
     reasoning_markers
-        Around the model's reasoning.
+        Markers around the model's reasoning.
     """
 
     capabilities = LOCAL_CAPABILITIES
@@ -122,13 +122,14 @@ class LocalLM:
         Raises
         ------
         UnsupportedError
-            The request has no samples, an empty choice, or a constraint that cannot be satisfied.
+            The request is for no samples, or it has an empty choice or a constraint that cannot be
+            satisfied.
         EngineError
-            The prompt does not fit, or the engine failed.
+            The prompt does not fit into the context, or the engine failed.
         """
         request = with_defaults(request, self._sampling, self._thinking)
         check_request(request, self.capabilities, "the local engine")
-        claim_process()  # before the template's process, which a forked child shares
+        claim_process()  # before the template is rendered by a process that a forked child shares
         rendered = await self._rendered(request.messages, request.thinking)
         notes = (*rendered.notes, *self._notes(request.thinking))
         if request.choices is not None:
@@ -143,7 +144,8 @@ class LocalLM:
         opened_by = self._rules.opened_by(prompt_ids)
         is_open = self._is_open(request, opened_by)
         constraint = await self._constraint(request, opened_by, is_open)
-        # A completely constrained text has no reasoning, unless the reasoning precedes it.
+        # If a constraint applies to the complete text, the text has no reasoning. With a
+        # ReasoningConstraint, reasoning may precede it.
         may_reason = isinstance(constraint, ReasoningConstraint)
         is_answer = constrains_whole_text(request.constraint) and not may_reason
         markers = () if is_answer else self.reasoning_markers
@@ -183,7 +185,7 @@ class LocalLM:
         return opened_by is not None or (begins_open and request.thinking.wanted is not False)
 
     def _reasons_first(self, request: Request, is_open: bool) -> bool:
-        """Return True if reasoning may precede a constrained text."""
+        """Return True if the request has a constraint before which the model may reason."""
         if request.constraint is None:
             return False
         if constrains_whole_text(request.constraint):
@@ -193,12 +195,12 @@ class LocalLM:
     async def _constraint(
         self, request: Request, opened_by: ReasoningMarkers | None, is_open: bool
     ) -> TokenConstraint | None:
-        """Convert the request's constraint and reasoning limit to a token constraint."""
+        """Return the engine's constraint for the request's constraint and limit on reasoning."""
         budget, beams = request.thinking.max_tokens, request.sampling.beams
         compiled = None
         if request.constraint is not None:
             if beams:
-                raise UnsupportedError("a beam search cannot follow a constraint")
+                raise UnsupportedError("beam search does not support constraints")
             # The first compilation may take half a second.
             compiled = await asyncio.to_thread(self._constraints.compile, request.constraint)
             if not self._reasons_first(request, is_open):
@@ -206,7 +208,7 @@ class LocalLM:
         elif budget is None:
             return None
         elif beams:
-            raise UnsupportedError("a beam search cannot limit the tokens of reasoning")
+            raise UnsupportedError("beam search does not support 'max_thinking_tokens'")
         return ReasoningConstraint(
             self._rules,
             self.tokenizer,
@@ -218,13 +220,13 @@ class LocalLM:
         )
 
     def _notes(self, thinking: Thinking) -> tuple[str, ...]:
-        """Return notes on requested thinking that the chat template does not support."""
+        """Return a note if thinking is turned on or off but the chat template has no switch."""
         if thinking.wanted is None or self._switches:
             return ()
-        return ("the chat template has no switch for thinking; the request for it has no effect",)
+        return ("the chat template cannot turn thinking on or off; 'thinking' has no effect",)
 
     async def _rendered(self, messages: tuple[Message, ...], thinking: Thinking) -> ChatPrompt:
-        """Render the prompt; encode a long one in a thread."""
+        """Render and encode the prompt, in a thread if it is long."""
         variables = template_variables(thinking, self._switches)
         if sum(len(message.content) for message in messages) <= LONG_TEXT:
             return self.chat.prompt(messages, variables)
@@ -246,7 +248,7 @@ class LocalLM:
             model.append(["reasons first", request.thinking.wanted])
         if is_open and request.choices is not None:
             model.append("behind reasoning")
-        # The prompt contains all other effects of thinking.
+        # All other thinking parameters have an effect only through the prompt.
         request = replace(request, thinking=Thinking(max_tokens=request.thinking.max_tokens))
         return request_digest(model, self._digest(prompt_ids), request, self.reasoning_markers)
 
@@ -260,14 +262,14 @@ class LocalLM:
     async def _score(
         self, request: Request, choices: Sequence[str], prompt_ids: tuple[int, ...]
     ) -> list[Completion]:
-        """Score each choice as the beginning of an answer; the same for every sample.
+        """Score each choice as the beginning of an answer. All samples have the same scores.
 
-        If the prompt has opened reasoning, it is closed first.
+        If the prompt ends within reasoning, the reasoning is closed before the choice.
         """
         opened_by = self._rules.opened_by(prompt_ids)
         if self._is_open(request, opened_by):
             prompt_ids += tuple(self._rules.closing_ids(opened_by))
-        tokens = {choice: tuple(self.tokenizer.encode(choice)) for choice in choices}
+        tokens = {choice: tuple(self.tokenizer.encode_continuation(choice)) for choice in choices}
         if not tokens or not all(tokens.values()):
             raise UnsupportedError(
                 "a request for scored choices needs at least one choice, and none may be empty"
@@ -298,16 +300,16 @@ class LocalLM:
         return self.worker.engine.status()
 
     async def aclose(self) -> None:
-        """Release the engine, whose thread stops after its last user."""
+        """Release the engine. Its thread stops when no other model uses the engine."""
         await asyncio.to_thread(release, self.worker)
 
     @staticmethod
     def _on_token(
         streams: Sequence[Detokenizer], first_draw: int, on_event: OnEvent | None
     ) -> OnToken:
-        """Return the engine's callback per token.
+        """Return the function that the engine calls for each token of a sample.
 
-        It extends and sends the text of a sample, and stops the sample at a stop string.
+        It decodes the token, sends new text to ``on_event``, and returns True at a stop string.
         """
         loop = asyncio.get_running_loop()
 
@@ -353,7 +355,17 @@ def completion_of(
     prompt: Mapping[str, int],
     tokens: tuple[bytes, ...] | None = None,
 ) -> Completion:
-    """Convert a generation to a completion of ``prompt`` (digest → number of tokens)."""
+    """Convert the engine's generation to a completion.
+
+    Parameters
+    ----------
+    text
+        The decoded text.
+    prompt
+        Digest of the prompt → its number of tokens.
+    tokens
+        Bytes of the generated tokens, if the request asks for log-probabilities.
+    """
     num_tokens = len(generation.token_ids)
     return Completion(
         text=text,
@@ -377,7 +389,10 @@ def completion_of(
 def generation_request(
     request: Request, prompt_ids: tuple[int, ...], stop_ids: frozenset[int], on_token: OnToken
 ) -> GenerationRequest:
-    """Convert a request to one for an engine, except for features that only decoders have."""
+    """Convert a request for a language model to a request for the engine.
+
+    Pinned prompts, constraints and adapters are not converted, since only decoders support them.
+    """
     return GenerationRequest(
         prompt_ids=prompt_ids,
         draws=tuple(range(request.first_draw, request.first_draw + request.n)),
@@ -392,7 +407,7 @@ def generation_request(
 
 
 def sampling_rule(sampling: SamplingParams) -> SamplingRule:
-    """Convert sampling parameters to the engine's."""
+    """Convert sampling parameters to the engine's ``SamplingRule``."""
     values = {
         name: type(parameter.default)(value)
         for name, parameter in SAMPLER_PARAMETERS.items()

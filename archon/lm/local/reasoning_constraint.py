@@ -1,9 +1,9 @@
-"""Reasoning as a constraint on tokens: its beginning, its length, and the text after it.
+"""Constraints for samples with reasoning: a limit on its length, and a constraint after it.
 
-A sample may reason freely and follow a constraint only after its reasoning, and its reasoning may
-be limited. At the limit, the tokens of the end marker are forced, like text that a grammar forces
-(``archon.engine.sampling.constraint``). The noise of a sample does not depend on the limit: a
-sample that stays below the limit is the same as without one.
+A sample reasons freely, and a constraint applies only to the text after the reasoning. The number
+of reasoning tokens may be limited. At the limit, the tokens of the end marker are forced, like text
+that a grammar forces (``archon.engine.sampling.constraint``). The limit does not change the random
+numbers of a sample: a sample that stays below the limit is the same as without a limit.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _TAIL = 64
 
 
 class ReasoningRules:
-    """The reasoning markers of one model, in its tokens.
+    """The reasoning markers of one model, and their tokens.
 
     Parameters
     ----------
     markers
         Markers that the model may use.
     template
-        The model's chat template, which contains the markers that it does use.
+        The model's chat template. The markers that it contains are preferred.
     """
 
     def __init__(
@@ -47,46 +47,47 @@ class ReasoningRules:
         used = [m for m in markers if m.end in template or (m.start and m.start in template)]
         self._known = used[0] if used else None
         self.is_used = bool(used) or any(not m.start for m in markers)
-        """True if the model is known to reason."""
+        """True if the chat template contains markers, or if replies always begin with reasoning."""
 
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes of a token; a control token in a marker has those of its name."""
+        """Return the bytes of a token, and the name of a control token that is part of a marker."""
         return self._marker_bytes.get(token) or self._tokenizer.token_bytes(token)
 
     def decode(self, token_ids: Sequence[int]) -> str:
-        """Decode ids to text, with markers."""
+        """Decode token ids to text that includes reasoning markers."""
         return b"".join(map(self.token_bytes, token_ids)).decode("utf-8", "replace")
 
     def opened_by(self, prompt_ids: Sequence[int]) -> ReasoningMarkers | None:
-        """Return the markers of the reasoning that a prompt has opened; None if it has not."""
+        """Return the markers of the reasoning within which a prompt ends; None if it does not."""
         return opened_by(self.decode(prompt_ids[-_TAIL:]), self.markers)
 
     def closing_ids(self, markers: ReasoningMarkers | None) -> list[int]:
-        """Return tokens that end reasoning, by these markers or the model's usual ones."""
+        """Return the token ids that end reasoning; by default with the model's usual markers."""
         markers = markers or self._known or self.markers[0]
-        return self._tokenizer.encode_template(markers.inserted)
+        return self._tokenizer.encode_template(markers.inserted, position="after text")
 
     def opening_ids(self) -> list[int]:
-        """Return tokens that begin reasoning if the prompt has not."""
+        """Return the token ids with which a reply begins reasoning; [] if it begins within it."""
         markers = self._known or self.markers[0]
-        return self._tokenizer.encode_template(f"{markers.start}\n") if markers.start else []
+        start = f"{markers.start}\n" if markers.start else ""
+        return self._tokenizer.encode_template(start, position="after text")
 
 
 class ReasoningConstraint:
-    """Limits the reasoning of samples and constrains what follows it (``TokenConstraint``).
+    """``TokenConstraint`` that limits the reasoning of samples and constrains the text after it.
 
     Parameters
     ----------
     inner
         Constraint on the text after the reasoning; None for free text.
     opened_by
-        The markers of the reasoning that the prompt has opened.
+        Markers of the reasoning within which the prompt ends; None if it does not.
     is_open
-        The sample begins within reasoning.
+        True if samples begin within reasoning.
     begins
-        Begin reasoning if the prompt has not.
+        Whether to force samples to begin with reasoning.
     budget
-        Maximum number of tokens of reasoning.
+        Maximum number of reasoning tokens.
     """
 
     def __init__(
@@ -117,10 +118,10 @@ class ReasoningConstraint:
 
 
 class ReasoningMatcher:
-    """A ``Matcher`` of one sample, which is free while it reasons and then constrained.
+    """``Matcher`` of one sample, which leaves its reasoning free and constrains the text after it.
 
-    A constraint after free text begins as soon as the sample turns out not to reason; a constraint
-    on the complete text begins at the end of the reasoning.
+    The inner constraint applies from the end of the reasoning, or from the beginning of the answer
+    if the sample does not reason.
     """
 
     def __init__(
@@ -131,12 +132,12 @@ class ReasoningMatcher:
         self._stream = ReasoningStream(constraint.rules.markers, is_open=constraint.is_open)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._num_reasoning = 0
-        """Number of sampled tokens of reasoning."""
+        """Number of reasoning tokens so far."""
         self._pending = constraint.opening_ids
-        """Tokens of a marker that are forced next."""
+        """Tokens of a marker that are still to be forced."""
         self._is_closing = False
         self._undecided: list[int] = []
-        """Tokens of a sample that may still turn out to be reasoning."""
+        """Tokens so far if it is not clear yet whether they are part of a start marker."""
         self._matcher: Matcher | None = None
         self._ended = False
         self._close_at_limit()
@@ -193,12 +194,12 @@ class ReasoningMatcher:
             self._close_at_limit()
 
     def _follow(self, token: int) -> bool:
-        """Read a token; return True if the answer has begun with it."""
+        """Decode a token; return True if it belongs to the answer rather than to reasoning."""
         text = self._decoder.decode(self._constraint.rules.token_bytes(token))
         return any(not p.is_reasoning and p.text.strip() for p in self._stream.feed(text))
 
     def _end(self, token: int) -> None:
-        """Handle a stop token. Open reasoning is closed first if a constraint must follow it."""
+        """Handle a stop token. If a constraint follows, open reasoning is closed instead."""
         if self._inner is None:
             self._ended = True
         elif self._stream.is_reasoning:
@@ -215,7 +216,7 @@ class ReasoningMatcher:
         self._pending, self._is_closing = self._constraint.closing_ids, True
 
     def _constrain(self, tokens: Sequence[int]) -> None:
-        """Continue with the inner constraint, which reads these tokens of the sample first."""
+        """Apply the inner constraint to the already sampled ``tokens`` and to all later ones."""
         if self._inner is not None:
             self._matcher = self._inner.matcher(self._index, self._num_left + len(tokens))
             for token in tokens:

@@ -1,8 +1,8 @@
-"""A decoder with a reward head, which reads conversations and replies in the engine's batch.
+"""Reward models that consist of a decoder in the engine and a reward head.
 
-If the same weights generated the reply in the same engine, the cache has the keys and values of
-almost the entire conversation (``archon.engine.scheduling.hidden_state``), so that the reward is
-almost free.
+If the same engine has generated the reply, its cache contains the keys and values of almost the
+entire conversation (``archon.engine.scheduling.hidden_state``). Computing the reward is then almost
+free.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from archon.types import Message
 
 
 def load(card: LocalCard, base_dir: Path) -> RewardLM:
-    """Pull the card's weights and load them into an engine, or share one that runs them.
+    """Load the decoder and the reward head of a card, or share an engine that runs the decoder.
 
     Raises
     ------
     ModelError
         The weights are unavailable.
     ModelFileError
-        The weights cannot be run, or the head belongs to other weights.
+        The weights cannot be run, or the head was trained for other weights.
     """
     assert card.reward is not None
     head = read_reward_head(catalog.find_adapter(card.reward, base_dir, "reward head"))
@@ -48,12 +48,12 @@ def load(card: LocalCard, base_dir: Path) -> RewardLM:
 
 
 class DecoderReward:
-    """Rewards a reply by the decoder's hidden state at its end.
+    """Reward model that computes the reward of a reply from the decoder's hidden state at its end.
 
     Parameters
     ----------
     head
-        In the basis of the engine's decoder.
+        The reward head, in the basis of the engine's decoder.
     end
         Id of the token that ends a reply.
     """
@@ -62,43 +62,50 @@ class DecoderReward:
         self.worker, self._opened, self._head, self._end = opened.worker, opened, head, end
 
     async def score(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """Return one reward between 0 and 1 per text; a text beyond the context is truncated.
+        """Return one reward between 0 and 1 per text.
+
+        A text that exceeds the context is truncated.
 
         Raises
         ------
         LMError
             The chat template refuses the messages.
         EngineError
-            The messages alone do not fit, or the engine failed.
+            The messages alone do not fit into the context, or the engine failed.
         """
-        claim_process()  # before the template's process, which a forked child shares
+        claim_process()  # before the template is rendered by a process that a forked child shares
         opened, context_length = self._opened, self.worker.engine.context_length
-        prompt_ids, encode = opened.chat.encode(messages), opened.tokenizer.encode
+        prompt_ids, encode = opened.chat.encode(messages), opened.tokenizer.encode_continuation
         replies = (reply_ids(prompt_ids, encode(text), self._end, context_length) for text in texts)
         calls = (self.worker.generate(hidden_state_request(ids, opened.adapter)) for ids in replies)
         return [self._head.reward(hidden_state(g)) for [g] in await run_all(calls)]
 
     async def aclose(self) -> None:
-        """Release the engine, whose thread stops after its last user."""
+        """Release the engine. Its thread stops when no other model uses the engine."""
         await asyncio.to_thread(release, self.worker)
 
 
 def end_of_reply(config: TokenizerConfig) -> int:
-    """Return the token that ends a reply; its hidden state is the head's input.
+    """Return the id of the token that ends a reply. Its hidden state is the head's input.
 
     Raises
     ------
     ModelFileError
-        The model's files do not name this token.
+        The model's files do not name such a token.
     """
     if config.eos not in config.special_ids:
-        raise ModelFileError(f"{config.path}: the tokenizer names no token that ends a reply")
+        raise ModelFileError(
+            f"{config.path}: the tokenizer has no eos_token, at which a reward head reads the reply"
+        )
     return config.special_ids[config.eos]
 
 
 def reply_ids(
     prompt_ids: Sequence[int], text_ids: Sequence[int], end: int, context_length: int
 ) -> tuple[int, ...]:
-    """Join a conversation, a reply truncated to the context, and the end token."""
+    """Return the token ids of the prompt, the reply and the end token, joined.
+
+    The reply is truncated if the result would exceed ``context_length``.
+    """
     num_free = context_length - len(prompt_ids) - 1
     return (*prompt_ids, *text_ids[: max(num_free, 0)], end)

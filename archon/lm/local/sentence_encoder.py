@@ -1,8 +1,8 @@
-"""Sentence encoders: texts → vectors, whose products measure the similarity of meanings.
+"""Sentence encoders, which map texts to vectors whose dot products measure similarity of meaning.
 
-Folders have the format of sentence-transformers. ``modules.json`` lists the modules after the
-encoder, each with its folder. Without this file there is only an encoder, and the vector is the
-mean over the tokens.
+Their folders have the format of sentence-transformers: ``modules.json`` lists the encoder and the
+modules after it, each with its folder. Without this file, the vector of a text is the mean of the
+encoder's output over the tokens.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from archon.spec.model import LocalCard
 from archon.weights.model_files import POOLING_FILES
 
 Pooling = Literal["mean", "cls"]
-"""The mean over the tokens, or the first token."""
+"""Computation of a text's vector: the mean over its tokens, or the vector of its first token."""
 
 _MODULES, _PROMPTS, _POOLING = POOLING_FILES
 _SUPPORTED = ("Transformer", "Pooling", "Normalize")
-# Vectors are normalized afterwards, so a sum or another multiple of the mean is equivalent.
+# Vectors are normalized afterwards, so multiples of the mean are equivalent to the mean.
 _MODES: dict[str, Pooling] = {
     "mean": "mean", "mean_tokens": "mean", "mean_sqrt_len_tokens": "mean", "cls": "cls",
     "cls_token": "cls",
@@ -43,7 +43,7 @@ _MODES: dict[str, Pooling] = {
 
 
 def load(card: LocalCard, base_dir: Path) -> EmbeddingLM:
-    """Pull the card's weights and load them.
+    """Load the sentence encoder of a card; the weights are downloaded if necessary.
 
     Raises
     ------
@@ -57,19 +57,19 @@ def load(card: LocalCard, base_dir: Path) -> EmbeddingLM:
 
 
 class SentenceEncoder:
-    """An encoder, its tokenizer and its pooling."""
+    """An encoder with its tokenizer and its pooling, which turn texts into vectors."""
 
     def __init__(self, encoder: Encoder, tokenizer: Tokenizer, pooling: Pooling = "mean") -> None:
         self._encoder, self._tokenizer, self._pooling = encoder, tokenizer, pooling
 
     @classmethod
     def of(cls, folder: ModelFolder) -> SentenceEncoder:
-        """Load the sentence encoder of a folder.
+        """Load the sentence encoder from a model folder.
 
         Raises
         ------
         ModelFileError
-            The folder has another kind of model, or a damaged one.
+            The folder contains a different type of model, or the model is damaged.
         """
         encoder = load_encoder(folder)
         tokenizer = encoder_tokenizer(folder, encoder.config.context_length)
@@ -85,7 +85,10 @@ class SentenceEncoder:
 
     @torch.inference_mode()
     def vectors(self, texts: Sequence[str]) -> Tensor:
-        """Encode texts as unit vectors (B, E); texts beyond the context are truncated."""
+        """Return the unit vectors of the texts, shape (B, E).
+
+        Texts that exceed the context are truncated.
+        """
         batch = padded(self._tokenizer.encode_batch(list(texts)))
         hidden_BTE = self._encoder(batch.ids_BT, batch.is_token_BT, batch.segment_BT)
         if self._pooling == "cls":
@@ -97,13 +100,13 @@ class SentenceEncoder:
 
 
 def pooling_of(folder: ModelFolder) -> Pooling:
-    """Read the pooling of the folder's encoder.
+    """Read the pooling of a sentence encoder from its folder.
 
     Raises
     ------
     ModelFileError
-        A file is damaged, or requests something unsupported: another pooling, an additional layer,
-        or a prompt before every text.
+        A file is damaged or has an unsupported setting: another type of pooling, an additional
+        layer, or a prompt before every text.
     """
     prompts = folder.json(_PROMPTS) or {}
     if prompts.get("default_prompt_name") is not None:
@@ -114,17 +117,18 @@ def pooling_of(folder: ModelFolder) -> Pooling:
     for kind, path in _modules(folder):
         if kind not in _SUPPORTED:
             supported = ", ".join(_SUPPORTED)
-            reason = f"a module of type {shown(kind)} is not supported ({supported} are)"
+            reason = f"a module of type {shown(kind)} is not supported; supported are {supported}"
             raise ModelFileError(f"{folder.path / _MODULES}: {reason}")
         if kind == "Pooling":
-            if Path(path).name != path:  # it could lead anywhere on the machine
-                raise ModelFileError(f"{folder.path / _MODULES}: a module's path is {shown(path)}")
+            if Path(path).name != path:  # another path could lead out of the model's folder
+                reason = f"the path of a module is {shown(path)}, not the name of a folder"
+                raise ModelFileError(f"{folder.path / _MODULES}: {reason}")
             config_path = f"{path}/config.json"
     return _mode(folder, config_path)
 
 
 def _modules(folder: ModelFolder) -> list[tuple[str, str]]:
-    """Read the type and folder of each module; return [] if the folder does not list them."""
+    """Return the type and folder of each module in ``modules.json``; [] without this file."""
     content = folder.text(_MODULES)
     if content is None:
         return []

@@ -1,8 +1,8 @@
 """Chat templates, rendered by a process that all models share (see ``template_worker``).
 
-The process starts with the first template, and again after a template that exceeded its limits. It
-works on every platform: where a limit is missing, one warning is logged, and the parent ends a
-process that takes too long.
+The process is started for the first template, and again after a template has exceeded its limits.
+If the platform does not support a limit, a warning is logged. If it cannot limit processor time,
+the parent ends a process that takes too long.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from archon.warn_once import warn_once
 
 MAX_TEMPLATE_CHARACTERS = 2**20
 MAX_WALL_SECONDS = 20.0
-"""Time limit of one request where the platform cannot limit the worker's processor time."""
+"""Time limit of one request if the platform cannot limit the worker's processor time."""
 _LIBRARIES = ("jinja2", "markupsafe")
 _OUT_OF_TIME = -signal.SIGPROF if sys.platform != "win32" else None
 """Exit code of a worker that has used up its processor time."""
 
 
 class TemplateError(Exception):
-    """A template cannot be compiled or rendered."""
+    """A template cannot be compiled, or refuses or fails to render."""
 
 
 class TemplateLimitError(TemplateError):
-    """A template uses too much time or memory."""
+    """A template needs too much time or memory."""
 
 
 class _WorkerProcess:
-    """A rendering process, and the pipes to it.
+    """A process that renders templates, with the pipes to it.
 
     Raises
     ------
     ModelError
-        The process does not start.
+        The process cannot be started.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class _WorkerProcess:
         command = [sys.executable, "-I", template_worker.__file__, *_library_folders()]
         pipe = subprocess.PIPE
         try:
-            # Unbuffered, so that a forked process has nothing to flush.
+            # Without buffers, so that a forked child cannot write a copy of buffered data.
             process = subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe)
         except OSError as error:
             raise _not_started(str(error)) from None
@@ -77,15 +77,18 @@ class _WorkerProcess:
         self._missing: list[str] = json.loads(greeting)["missing"]
         for limit in self._missing:
             warn_once(f"chat templates are rendered without a limit on {limit}, "
-                      "which this platform does not offer")  # fmt: skip
+                      "since this platform does not support one")  # fmt: skip
 
     @property
     def is_usable(self) -> bool:
-        """True if the process runs and is a child of this process, not of one that forked it."""
+        """True if the process is running and was started by this process, not by its parent."""
         return self._pid == os.getpid() and self._process.poll() is None
 
     def ask(self, line: bytes) -> bytes:
-        """Return the answer to one line. If it has no line end, the process ended instead."""
+        """Send a line and return the line that answers it.
+
+        If the process ends before it answers, the result is incomplete: it has no line end.
+        """
         try:
             with self._timed():
                 rest = memoryview(line)
@@ -96,12 +99,12 @@ class _WorkerProcess:
             return b""
 
     def end(self) -> bool:
-        """End the process; return True if a time limit has ended it."""
+        """End the process; return True if it had already been ended because of a time limit."""
         if self._pid == os.getpid():
             self._process.kill()
             self._process.wait()
         else:
-            # It is the parent's child, and the parent waits for it.
+            # The process is a child of this process's parent, which waits for it.
             self._process.returncode = 0
         for file in (self._input, self._output, self._errors):
             with contextlib.suppress(OSError):
@@ -126,14 +129,22 @@ class _WorkerProcess:
 
 
 class _Renderer:
-    """Client of the rendering process; thread-safe."""
+    """Thread-safe client of the process that renders templates."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._worker: _WorkerProcess | None = None
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the worker's answer to a request (see ``template_worker``)."""
+        """Send a request to the process and return its answer (see ``template_worker``).
+
+        Raises
+        ------
+        TemplateError
+            The answer is an error, or the template has exceeded its limits.
+        ModelError
+            The process cannot be started.
+        """
         line = json.dumps(request).encode() + b"\n"
         with self._lock:
             is_new = self._worker is None or not self._worker.is_usable
@@ -143,7 +154,7 @@ class _Renderer:
                 answer = self._answer(line)
         if answer is None:
             raise TemplateLimitError(
-                "the process that renders it ended, probably because it ran out of memory"
+                "the process that renders the template ended, probably because it ran out of memory"
             )
         reply: dict[str, Any] = json.loads(answer)
         if "error" in reply:
@@ -156,26 +167,26 @@ class _Renderer:
             self._end()
 
     def forget(self) -> None:
-        """Abandon the parent's process and lock in a forked child."""
+        """Abandon the parent's process and lock, in a forked child process."""
         self._lock = threading.Lock()
         self._end()
 
     def _answer(self, line: bytes) -> bytes | None:
-        """Return the answer; None if the process ended instead."""
+        """Return the answer to a line; None if the process ended for an unknown reason."""
         if self._worker is not None and not self._worker.is_usable:
             self._end()
         if self._worker is None:
             self._worker = _WorkerProcess()
         try:
             answer = self._worker.ask(line)
-        except BaseException:  # interrupted: the next reader must not get this answer
+        except BaseException:  # after an interruption, the next request must not get this answer
             self._end()
             raise
         if answer.endswith(b"\n"):
             return answer
         if self._end():
             seconds = f"{template_worker.MAX_SECONDS:g}"
-            raise TemplateLimitError(f"it takes more than {seconds} seconds")
+            raise TemplateLimitError(f"rendering takes more than {seconds} seconds")
         return None
 
     def _end(self) -> bool:
@@ -190,35 +201,37 @@ if hasattr(os, "register_at_fork"):
 
 
 class ChatTemplate:
-    """An untrusted Jinja2 template.
+    """A Jinja2 template from an untrusted file, compiled and rendered in a separate process.
 
     Raises
     ------
     TemplateError
-        It cannot be compiled.
+        The template cannot be compiled.
     ModelError
-        The process that renders templates does not start.
+        The process that renders templates cannot be started.
     """
 
     def __init__(self, source: str) -> None:
         if len(source) > MAX_TEMPLATE_CHARACTERS:
-            raise TemplateError(f"it has more than {MAX_TEMPLATE_CHARACTERS} characters")
+            raise TemplateError(f"the template has more than {MAX_TEMPLATE_CHARACTERS} characters")
         self.source = source
         found = _RENDERER.ask({"template": source})
         self.literals: list[str] = found["literals"]
-        """Strings that it may search for in messages."""
+        """Strings that the template may search for in messages."""
         self.sought: list[str] = found["sought"]
-        """Strings that it certainly searches for, with ``in`` or a method such as ``split``."""
+        """Strings that the template searches for with ``in`` or a method such as ``split``."""
 
     def render_all(self, values: Sequence[Mapping[str, Any]]) -> list[str | None]:
-        """Render the template with several sets of plain data, in one call of the process.
+        """Render the template once for each set of values, in one call of the process.
 
-        The text of a set after the first that the template refuses is None.
+        Returns
+        -------
+        One text per set. If rendering fails for a set after the first, its text is None.
 
         Raises
         ------
         TemplateError
-            It refuses or fails for the first set, or uses too much time or memory.
+            Rendering fails for the first set, or needs too much time or memory.
         """
         request = {"template": self.source, "values": values}
         texts: list[str | None] = _RENDERER.ask(request)["texts"]

@@ -1,22 +1,24 @@
-"""The process that renders chat templates. It imports nothing of Archon.
+"""Program of the process that renders chat templates. It imports nothing from Archon.
 
-A template is untrusted code from a downloaded file. Jinja2's immutable sandbox restricts it to the
-data that it is given. The limits of this process bound its time and memory, which a sandbox within
-Archon's process could not (``{{ 'a' * 10**10 }}``, nested loops).
+A template is untrusted code from a downloaded file. Jinja2's immutable sandbox restricts it to its
+input data. The limits of this process restrict its time and memory, for example for
+``{{ 'a' * 10**10 }}`` or nested loops. A sandbox within Archon's process could not do that.
 
-The environment is that of transformers 5.23 (``transformers.utils.chat_template_utils``), so that a
-prompt is the string that the model was trained on.
+The Jinja2 environment is the same as in transformers 5.23
+(``transformers.utils.chat_template_utils``), so the rendered prompts are the same, too.
 
-The first line of the output is ``{"missing": […]}``: the limits that this platform lacks. After
-that, each line of the input is a JSON object, and one line answers it:
+The first line of the output is ``{"missing": […]}``, the limits that this platform does not
+support. After that, each line of the input is a request, a JSON object, and one line of output
+answers it:
 
-- ``{"template": …}`` compiles: ``{"literals": […], "sought": […]}``, the strings that the template
-  may search for in a message, and those that it certainly searches for;
-- ``{"template": …, "values": […]}`` renders once per set of values: ``{"texts": […]}``. Only the
-  first set must succeed; the text of another one that fails is null;
-- a failure is answered by ``{"error": …}``.
+- ``{"template": …}`` compiles the template. The answer is ``{"literals": […], "sought": […]}``: the
+  strings that the template may search for in a message, and those that it certainly searches for.
+- ``{"template": …, "values": […]}`` renders the template for each set of values. The answer is
+  ``{"texts": […]}``. If a set after the first fails, its text is null.
+- The answer to a failed request is ``{"error": …}``.
 
-A template that uses up its processor time ends the process; a new one renders the next template.
+If a template exceeds the limit on processor time, the process ends, and the parent starts a new
+one.
 """
 
 from __future__ import annotations
@@ -41,9 +43,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 MAX_SECONDS = 2.0
-"""Processor time of one request."""
+"""Maximum processor time of one request."""
 MAX_MEMORY_BYTES = 512 * 2**20
-"""Address space of the process."""
+"""Maximum address space of the process."""
 MAX_CHARACTERS = 16 * 2**20
 """Maximum length of a rendered prompt."""
 _MAY_SEEK = (nodes.Call, nodes.Filter, nodes.Test, nodes.Compare, nodes.Assign)
@@ -52,11 +54,11 @@ _SEARCHES = (
     "startswith", "endswith", "find", "rfind", "index", "rindex", "count",
 )  # fmt: skip
 MEMORY, TIME = "memory", "processor time"
-"""Names of limits in the first line of the output."""
+"""Names of the limits in the first line of the output."""
 
 
 def main() -> None:
-    """Render until the input ends."""
+    """Answer requests until the input ends."""
     missing = [name for name, limit in ((MEMORY, limit_memory), (TIME, _limit_time)) if not limit()]
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     renderer = TemplateRenderer()
@@ -70,7 +72,8 @@ def main() -> None:
 def limit_memory() -> bool:
     """Limit the address space of this process; return False if the platform does not allow it.
 
-    macOS refuses any limit below what is already mapped, and Windows has no ``resource``.
+    macOS refuses any limit below the size that is already mapped, and Python on Windows has no
+    module ``resource``.
     """
     try:
         import resource
@@ -85,7 +88,10 @@ def limit_memory() -> bool:
 
 
 def _limit_time() -> bool:
-    """Make the system end this process after ``MAX_SECONDS`` of processor time from now."""
+    """Let the system end this process after ``MAX_SECONDS`` more seconds of processor time.
+
+    Return False if the platform does not support it.
+    """
     try:
         signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
     except (AttributeError, OSError):
@@ -99,25 +105,25 @@ def _write(reply: dict[str, Any]) -> None:
 
 
 class TemplateRenderer:
-    """Compiles and renders templates; the process has the limits."""
+    """Compiler and renderer of templates. The limits apply to the process, not to this class."""
 
     def __init__(self) -> None:
         self._environment = _environment()
         self._compiled = functools.lru_cache(maxsize=16)(self._environment.from_string)
 
     def reply(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer to one line of the input."""
+        """Return the answer to one request."""
         source, values = request["template"], request.get("values")
         try:
             template = self._compiled(source)
             if values is None:
                 tree = self._environment.parse(source)
                 return {"literals": _literals(tree, _MAY_SEEK), "sought": _sought(tree)}
-            # The texts are compared, so all must contain the same time.
+            # The texts are compared with each other, so the time must be the same in all of them.
             now = {"strftime_now": datetime.now().strftime}
             texts: list[str | None] = [template.render(now | _with_tokens(values[0]))]
         except MemoryError:
-            return {"error": "it needs too much memory"}
+            return {"error": "rendering needs too much memory"}
         except Exception as error:  # a template may fail in any way
             return {"error": f"{error}"[:1000] or type(error).__name__}
         for other in values[1:]:
@@ -126,12 +132,12 @@ class TemplateRenderer:
             except Exception:
                 texts.append(None)
         if any(text is not None and len(text) > MAX_CHARACTERS for text in texts):
-            return {"error": f"it writes more than {MAX_CHARACTERS} characters"}
+            return {"error": f"the rendered prompt has more than {MAX_CHARACTERS} characters"}
         return {"texts": texts}
 
 
 def _with_tokens(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values, with undefined special tokens where they lack them."""
+    """Return the values, with undefined ``bos_token`` and ``eos_token`` if they are missing."""
     return {"bos_token": _NO_TOKEN, "eos_token": _NO_TOKEN} | values
 
 
@@ -149,7 +155,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 def _literals(tree: nodes.Node, kinds: tuple[type[nodes.Node], ...]) -> list[str]:
-    """Return the strings within nodes of the given kinds."""
+    """Return the strings within nodes of the given types."""
     found = {const.value for node in tree.find_all(kinds) for const in node.find_all(nodes.Const)}
     return sorted(value for value in found if isinstance(value, str) and value)
 
@@ -187,7 +193,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Return plain JSON; Jinja2's filter of this name escapes it for HTML."""
+    """Return plain JSON, unlike Jinja2's filter of this name, which escapes it for HTML."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,
@@ -198,9 +204,9 @@ def _to_json(
 
 
 class _Generation(Extension):
-    """``{% generation %} … {% endgeneration %}`` marks training targets and changes no text.
+    """Extension for ``{% generation %} … {% endgeneration %}``, which writes its body unchanged.
 
-    The body has its own scope, like that of a call block.
+    The block marks training targets. Its body has a separate scope, like that of a call block.
     """
 
     tags = {"generation"}  # noqa: RUF012
@@ -216,7 +222,7 @@ class _Generation(Extension):
 
 
 class _Dict:
-    """``dict`` without the attributes of the type."""
+    """A function ``dict`` for templates, which does not expose the attributes of Python's type."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
         return dict(*args, **kwargs)
@@ -226,7 +232,7 @@ class _Dict:
 
 
 class _Namespace(Namespace):
-    """A ``namespace`` that refuses attributes whose names begin with an underscore."""
+    """A ``namespace`` that rejects attributes whose names begin with an underscore."""
 
     def __init__(*args: Any, **kwargs: Any) -> None:
         # Any keyword may be a name, even "self".
@@ -247,7 +253,7 @@ def _check_name(name: object) -> None:
 
 
 class _NoToken(jinja2.Undefined):
-    """A special token that the model lacks: undefined, but empty in a concatenation."""
+    """A special token that the model lacks. It is undefined, but empty in a concatenation."""
 
     def __add__(self, other: Any) -> Any:
         return other

@@ -1,6 +1,6 @@
-"""``TranslatorLM``: an encoder–decoder as a language model, which maps one text to another.
+"""``TranslatorLM``: an encoder–decoder as a language model, which maps a text to another text.
 
-It does not read conversations: the last message is the source, and earlier ones are ignored.
+The last message is the input text. Earlier messages are ignored.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from archon.types import (
 from archon.weights import identity
 
 _VERSION = 1
-"""Increased when code that affects samples changes, so that no pool returns outdated samples."""
+"""Increment when code that changes samples is modified, so that pools do not return older ones."""
 
 
 def load(card: LocalCard, base_dir: Path) -> TranslatorLM:
-    """Pull the card's weights and load them.
+    """Load the encoder–decoder of a card; the weights are downloaded if necessary.
 
     Raises
     ------
     ModelError
         The weights are unavailable.
     ModelFileError
-        The weights cannot be run, or belong to another kind of model.
+        The weights cannot be run, or are those of a different type of model.
     """
     path, file = pull_folder(card, base_dir, "an encoder–decoder")
     model = load_encoder_decoder(file)
@@ -56,12 +56,12 @@ def load(card: LocalCard, base_dir: Path) -> TranslatorLM:
 
 
 class TranslatorLM:
-    """An encoder–decoder and its tokenizer; requests are answered sequentially.
+    """An encoder–decoder with its tokenizer. It processes one request at a time.
 
     Parameters
     ----------
     sampling
-        The model's defaults for values that a request leaves open.
+        Default values of sampling parameters that a request does not set.
     """
 
     capabilities = TRANSLATOR_CAPABILITIES
@@ -74,12 +74,12 @@ class TranslatorLM:
         self._lock = threading.Lock()
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Answer a request; see ``archon.lm.base.LM``. Each text arrives as one delta.
+        """Answer a request; see ``archon.lm.base.LM``. Each text is sent as one delta.
 
         Raises
         ------
         UnsupportedError
-            The request is for no samples, or for a feature that an encoder–decoder lacks.
+            The request is for no samples, or needs a feature that an encoder–decoder lacks.
         """
         check_request(request, self.capabilities, "the encoder–decoder")
         claim_process()

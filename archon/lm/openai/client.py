@@ -1,23 +1,25 @@
-"""A model on any server that speaks the OpenAI protocol.
+"""Client for a model on a server that speaks the OpenAI protocol.
 
-Each sample is an HTTP request with a separate seed, which is derived from the request's seed, the
-prompt and the sample's number. If the server honors seeds, sample k therefore does not depend on
-the number of samples. With the card's ``native_n``, one HTTP request returns all samples under the
-seed of the first, and sample k depends on ``first_draw``.
+Seeds: each sample is a separate HTTP request, whose seed is derived from the request's seed, the
+prompt and the sample's number. If the server honors seeds, sample k does not depend on the number
+of samples. With the card's ``native_n``, one HTTP request with the seed of its first sample returns
+all samples, so sample k also depends on ``first_draw``.
 
-A failed sample is returned with its error (``Completion.error``) if others of the request succeed.
+Errors: if some samples of a request succeed, a failed sample is returned with its error
+(``Completion.error``).
 
-Usage is the server's count. Missing and absurd counts are 0, and a note on the sample reports them.
-With ``native_n`` each sample counts the complete prompt, and the server's sum of completion tokens
-is divided evenly. Prompts are identified by a digest of their text, since the server's tokens are
-unknown.
+Usage: token counts are those of the server. Missing and impossible counts are recorded as 0, and
+the sample gets a note. With ``native_n``, each sample counts the complete prompt, and the server's
+total of completion tokens is divided evenly among the samples. A prompt is identified by a digest
+of its text, since only the server knows its tokens.
 
-If the server rejects a field, the client either raises an error that names the card key to change,
-or omits the field with a note and a warning (``archon.lm.openai.field_adaptation``).
+Rejected fields: if the server rejects a request field, the client either raises an error that names
+the card key to change, or omits the field with a note and a warning
+(``archon.lm.openai.field_adaptation``).
 
-Constraints are sent according to the card's ``constraint``; a reply that should be JSON and is not
-is an error. ``archon.lm.openai.structured_output`` describes constraints after free text. Text that
-is wrapped in a JSON object is not streamed.
+Constraints: the card's ``constraint`` names the request field for them. A reply that should be
+JSON but is not is an error. ``archon.lm.openai.structured_output`` describes constraints after free
+text, which may arrive wrapped in a JSON object; such a reply is not streamed.
 """
 
 from __future__ import annotations
@@ -30,14 +32,14 @@ from dataclasses import replace
 
 import httpx
 
-from archon.errors import LMError
+from archon.errors import LMError, UsageError
 from archon.lm.base import check_request, with_defaults
 from archon.lm.cache_keys import prompt_digest, request_digest, sample_hash
 from archon.lm.concurrency import Gauge, PerLoop, run_all
 from archon.lm.factory import capabilities
 from archon.lm.openai.field_adaptation import initial_adaptation, rejected_field_error
 from archon.lm.openai.load_balancer import LoadBalancer, Replica
-from archon.lm.openai.payload import is_wrapped, request_body
+from archon.lm.openai.payload import is_wrapped, request_body, unsent_parameters
 from archon.lm.openai.response import Deltas, ServerReply, completions_of, receive
 from archon.lm.openai.server_errors import (
     BusyError,
@@ -64,30 +66,30 @@ from archon.types import (
 logger = logging.getLogger("archon.lm")
 
 _VERSION = 1
-"""Increment when requests change, so that no pool returns replies to older ones."""
+"""Increment when request bodies change, so that pools do not return samples of older versions."""
 _SEED_BITS = 31  # some servers store seeds in signed 32 bits
 _PATHS = {"chat": "chat/completions", "completions": "completions"}
 _MAX_TOKEN_CHARACTERS = 1000
-"""More characters than any token has."""
+"""Upper bound for the number of characters in a token."""
 
 
 class RemoteLM:
-    """Client of a card's servers; safe to use from several event loops.
+    """Language model on the servers of a card; safe to use from several event loops.
 
-    The card's ``timeout_seconds`` limits each sample, including retries, from the moment when it
-    gets one of the ``max_concurrency`` slots. Connections belong to the event loop that opened
-    them; call ``aclose`` in that loop.
+    The card's ``timeout_seconds`` limits the time of each HTTP request, including retries but not
+    the wait for one of the ``max_concurrency`` slots. Connections belong to the event loop that
+    opened them, so call ``aclose`` in that loop.
 
     Parameters
     ----------
     api_key
-        Sent as a bearer token.
+        API key, sent as a bearer token.
     secret_headers
-        Headers in addition to the card's. Errors do not show their values.
+        Headers to add to the card's. Errors do not show their values.
     clock, backoff
-        Time, randomness, and the waits between retries.
+        Source of time and randomness, and the delays between retries. Tests replace them.
     http
-        Replaces the network in tests.
+        Transport that tests use instead of the network.
     """
 
     def __init__(
@@ -100,7 +102,9 @@ class RemoteLM:
         backoff: Backoff | None = None,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.card = card
+        if card.model is None:
+            raise UsageError(f"the card {card.name!r} names no model; open it with open_remote")
+        self.card, self._model = card, card.model
         self.capabilities = capabilities(card)
         sampling = SamplingParams() if card.sampling is None else card.sampling.params()
         self._sampling = sampling.over(DEFAULT_SAMPLING)
@@ -131,15 +135,15 @@ class RemoteLM:
         return f"RemoteLM({self.card.model!r} at {', '.join(self.card.base_urls)})"
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Request all samples concurrently, up to the card's ``max_concurrency``.
+        """Request the samples, up to the card's ``max_concurrency`` at the same time.
 
         Raises
         ------
         LMError
             Every sample failed after all retries.
         RefusedError
-            The server refuses every request. The other samples are then cancelled, except after
-            status 403 or 404, which may affect one sample only.
+            The server refuses the requests. The remaining samples are then cancelled, except after
+            status 403 or 404, which may affect only one sample.
         """
         request = with_defaults(request, self._sampling, self._thinking)
         check_request(request, self.capabilities, self.card.name)
@@ -181,7 +185,7 @@ class RemoteLM:
         if self.card.native_n:
             return None
         request = with_defaults(request, self._sampling, self._thinking)
-        prompt = prompt_digest(self.card.model, request.messages)
+        prompt = prompt_digest(self._model, request.messages)
         card = self.card
         model = ["openai", _VERSION, sorted(card.base_urls), card.model]
         if card.endpoint != "chat" or card.server_sampling:
@@ -196,7 +200,7 @@ class RemoteLM:
         return request_digest(model, prompt, request, self.reasoning_markers)
 
     def _settings_in_key(self) -> dict[str, object]:
-        """Return other settings of the card, and omitted fields, that change samples."""
+        """Return the card's headers, body fields and omitted fields that may change samples."""
         card = self.card
         omitted = {*card.omit} - {"seed", "stream_options"}
         if self._adaptation.max_tokens_field is None:
@@ -216,7 +220,7 @@ class RemoteLM:
         self, request: Request, indices: range, on_event: OnEvent | None
     ) -> list[Completion]:
         """Generate samples in one HTTP request, with retries."""
-        prompt = prompt_digest(self.card.model, request.messages)
+        prompt = prompt_digest(self._model, request.messages)
         wrapped = is_wrapped(self.card, request.constraint)
         listener = None if wrapped else on_event
         is_greedy = request.sampling.temperature == 0
@@ -240,6 +244,10 @@ class RemoteLM:
             reply, indices, request, prompt, is_wrapped=wrapped, markers=self.reasoning_markers
         )
         notes = tuple(note for note, _ in self._adaptation.changes(self.card))
+        for name in unsent_parameters(self.card, request.sampling):
+            note = f"{self.card.provider} does not support {name!r}, so it is not sent"
+            self._warn(note)
+            notes = (*notes, note)
         for i, completion in enumerate(completions):
             for note in completion.notes:
                 self._warn(note)
@@ -254,9 +262,9 @@ class RemoteLM:
     async def _attempt(
         self, request: Request, seed: int, indices: range, on_event: OnEvent | None
     ) -> ServerReply:
-        """Make one attempt, without optional fields that the server rejects.
+        """Make one attempt; resend the request without optional fields that the server rejects.
 
-        The adaptation is kept after the first success.
+        After a success, later requests omit these fields, too.
         """
         adaptation = self._adaptation
         while True:
@@ -292,7 +300,10 @@ class RemoteLM:
     async def _try_replicas(
         self, body: bytes, request: Request, indices: range, on_event: OnEvent | None
     ) -> ServerReply:
-        """Ask replicas in turn until one answers or some text has been sent."""
+        """Try one replica after another until one replies.
+
+        Once text has been sent to ``on_event``, an error is final.
+        """
         deltas = Deltas(on_event, indices)
         tried: list[Replica] = []
         while True:
@@ -318,7 +329,7 @@ class RemoteLM:
     async def _ask_replica(
         self, replica: Replica, body: bytes, reply: ServerReply, deltas: Deltas
     ) -> ServerReply:
-        """Read one server's reply into ``reply``, and record the server's health."""
+        """Read a replica's reply into ``reply``; report its success or failure to the balancer."""
         started = self._clock.monotonic()
         try:
             async with self._transport.post(replica.url, body) as response:

@@ -1,12 +1,14 @@
-"""Adaptation to rejected fields: the field that an error names, and its replacement.
+"""Adaptation of requests to fields that a server rejects.
 
 Servers and gateways report a rejected field as a ``param`` with a code, as the ``loc`` of a
-validation error, or in a sentence that quotes it. A field counts as rejected only if the error also
-calls it unknown or unsupported. Errors about values, such as one that is too large, do not count.
+validation error, or in a sentence that quotes the field. A field counts as rejected only if the
+error also says that it is unknown or unsupported. Errors about values, such as one that is too
+large, do not count.
 
-The client omits ``seed`` and ``stream_options`` if they are rejected. It sends ``max_tokens`` as
-``max_completion_tokens``, or omits it if that is rejected, too. Every sample then gets a note. The
-rejection of any other field is an error, since omitting it would change the measurement.
+If ``seed`` or ``stream_options`` is rejected, the client omits it. If ``max_tokens`` is rejected,
+it sends ``max_completion_tokens`` instead, and neither if that is rejected, too. Every sample then
+gets a note. The rejection of any other field is an error, since omitting it would change the
+results.
 """
 
 from __future__ import annotations
@@ -23,15 +25,15 @@ from archon.spec.model import OpenAICard
 
 @dataclass(frozen=True, slots=True)
 class Adaptation:
-    """Differences between the requests for one card and the card's settings."""
+    """Changes to the requests for a card because of fields that its server rejects."""
 
     max_tokens_field: str | None
-    """None omits the limit."""
+    """The field for the maximum number of tokens; None if it is omitted."""
     omitted: frozenset[str] = frozenset()
-    """Fields omitted in addition to the card's ``omit``."""
+    """Fields to omit in addition to those in the card's ``omit``."""
 
     def without(self, field: str) -> Adaptation | None:
-        """Return the adaptation if this field is rejected, too; None if the field is required."""
+        """Return the adaptation that also avoids ``field``; None if the field cannot be avoided."""
         if field in ("seed", "stream_options"):
             return replace(self, omitted=self.omitted | {field})
         if field == "max_tokens":
@@ -41,9 +43,9 @@ class Adaptation:
         return None
 
     def changes(self, card: OpenAICard) -> list[tuple[str, str]]:
-        """Return a note on each change, and the card key that makes the change permanent."""
+        """Return each change as a pair: a note, and the card key that makes it permanent."""
         effects = {
-            "seed": "samples cannot be reproduced",
+            "seed": "samples are not reproducible",
             "stream_options": "streamed samples may lack token counts",
         }
         changes = [
@@ -64,7 +66,7 @@ def _omit(field: str) -> str:
 
 
 def initial_adaptation(card: OpenAICard) -> Adaptation:
-    """Return the adaptation to a server that has not rejected anything."""
+    """Return the adaptation to use until the server rejects a field."""
     return Adaptation(None if "max_tokens" in card.omit else card.max_tokens_field)
 
 
@@ -95,13 +97,13 @@ _OF_N = re.compile(
     r"\bn['\"`]? ?: number must be at most 1\b",
     re.IGNORECASE,
 )
-"""Errors about more than one choice."""
+"""Errors that reject ``n``: the server returns only one choice per request."""
 _ALLOWED = re.compile(
     r"(?<![a-z])(?<!not )(?:allowed|supported|valid|accepted|permitted|known|available) "
     r"(?:param(?:eter)?s|fields|arguments|keys|names|properties)(?: are| include)?:[^.;]*",
     re.IGNORECASE,
 )
-"""A list of accepted fields."""
+"""The list of accepted fields in an error, such as ``Allowed fields: model, messages``."""
 _EXPLICIT = (
     r"(?:(?:param(?:eter)?|field|argument) not supported[^:'\"]*:|"
     r"(?:unknown|unsupported|unrecogni[sz]ed|unexpected|invalid|extra|not support)[a-z]* "
@@ -112,11 +114,18 @@ _NO_ARGUMENT = re.compile("unexpected keyword argument", re.IGNORECASE)
 _WORD = r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"
 _QUOTED = r"""['"`\[(]{}['"`\])]"""
 _PLAIN_ENGLISH = frozenset({"stop", "n", "reasoning"})
-"""Fields whose names are also ordinary words. They count only if they are quoted."""
+"""Fields whose names are also English words. An error names such a field only if it quotes it."""
 
 
 def rejected_field(content: bytes, sent: Collection[str]) -> str | None:
-    """Return the sent field that an error reply rejects; None if it rejects none.
+    """Return the field of a request that an error reply rejects; None if it rejects no field.
+
+    Parameters
+    ----------
+    content
+        Body of the error reply.
+    sent
+        Fields of the request.
 
     >>> error = b'{"error": {"message": "Unsupported parameter: \\'seed\\'"}}'
     >>> rejected_field(error, ["model", "seed", "max_tokens"])
@@ -159,18 +168,21 @@ _ALWAYS_SENT = frozenset({"model", "messages", "prompt", "stream"})
 
 
 def rejected_field_error(reason: str, content: bytes, body: bytes) -> RejectedFieldError | None:
-    """Return an error if a reply rejects a field of the request's body; None for other replies."""
+    """Return an error if a reply rejects a field of the request's body; otherwise None."""
     field = rejected_field(content, json.loads(body).keys() - _ALWAYS_SENT)
     return None if field is None else RejectedFieldError(reason, field=field)
 
 
 def is_unknown_argument(content: bytes) -> bool:
-    """Return True if the error is a Python server's ``TypeError`` about an unknown field."""
+    """Return True if an error quotes Python's ``TypeError`` about an unexpected argument.
+
+    Some servers pass request fields to a function, and report unknown fields this way.
+    """
     return _NO_ARGUMENT.search(content.decode("utf-8", "replace")) is not None
 
 
 def _named(data: Any, depth: int = 6) -> list[str]:
-    """Return every ``param``, and the last step of every ``loc``, in an error reply."""
+    """Return each field that ``param``, or the end of ``loc``, names anywhere in an error reply."""
     found: list[str] = []
     if isinstance(data, dict):
         if isinstance(data.get("param"), str):

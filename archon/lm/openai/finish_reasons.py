@@ -1,8 +1,8 @@
-"""Finish reasons of servers.
+"""Finish reasons of servers: the values of ``finish_reason`` and their meanings.
 
-OpenAI's protocol has four; servers and services behind gateways use many more. Reasons are compared
-in lower case, with ``_`` for ``-`` and spaces. ``null``, an empty string and the strings "null" and
-"none" mean that the text has not ended.
+OpenAI's protocol defines only a few, but servers and gateways use many more. Reasons are compared
+in lower case, with ``_`` instead of ``-`` and spaces. ``null``, an empty string and the strings
+"null" and "none" mean that the text has not ended.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ WITHHELD = frozenset(
 )  # fmt: skip
 """The service withheld text."""
 TOOL = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
-"""The model called a tool; none was offered."""
+"""The model called a tool, although the request offers none."""
 FAILED = frozenset(
     {
         "error", "abort", "aborted", "cancel", "cancelled", "canceled", "interrupted", "timeout",
         "insufficient_system_resource", "server_error", "internal_error",
     }
 )  # fmt: skip
-"""The server did not finish the text."""
+"""The server stopped before the text was complete."""
 
 
 def has_ended(value: object) -> bool:
-    """Return True if a finish reason reports the end of the text.
+    """Return True if a finish reason says that the text has ended.
 
     >>> [has_ended(value) for value in (None, "", "null", "stop")]
     [False, False, False, True]
@@ -54,12 +54,12 @@ def has_ended(value: object) -> bool:
 
 
 def read_finish_reason(value: object) -> FinishReason:
-    """Classify a finish reason.
+    """Translate a server's finish reason into ``stop`` or ``length``.
 
     Raises
     ------
     LMError
-        There is no usable text, or the reason is unknown.
+        The reason means that the text is unusable, or it is unknown.
     """
     word = _word(value) if isinstance(value, str) else ""
     if word in STOP:
@@ -69,7 +69,9 @@ def read_finish_reason(value: object) -> FinishReason:
     if word in WITHHELD:
         raise LMError(f"the server withheld the text (finish_reason {value!r})")
     if word in TOOL:
-        raise LMError(f"the model called a tool (finish_reason {value!r}); none was offered")
+        raise LMError(
+            f"the model called a tool (finish_reason {value!r}), although the request offers none"
+        )
     if word in FAILED:
         reason = f"the server did not finish the text (finish_reason {value!r})"
         raise LMError(reason, retryable=True)

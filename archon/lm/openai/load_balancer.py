@@ -1,9 +1,9 @@
 """Load balancing over equal servers: the least busy healthy server gets the next request.
 
-When a server fails, its circuit opens, and other servers are preferred. After a delay, one request
-at a time tries the server again, and the first success closes the circuit (the circuit breaker of
-Nygard, "Release It!", 2007). If every circuit is open, the server whose circuit may close first
-gets the request, and the backoff of retries applies.
+When a server fails repeatedly or is unreachable, its circuit opens, and other servers are
+preferred. After a delay, one request at a time tries the server again, and the first success closes
+the circuit (the circuit breaker of Nygard, "Release It!", 2007). If every circuit is open, the
+server whose delay ends first gets the request.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ from dataclasses import dataclass
 from archon.lm.retry import Clock
 
 MAX_FAILURES = 3
-"""Consecutive failures that open a circuit."""
+"""Number of consecutive failures that opens a circuit."""
 _FIRST_SECONDS = 1.0
 _MAX_SECONDS = 30.0
 
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """One server: its address, load and health."""
+    """One server of a card: its address, load and health."""
 
     url: str
     outstanding: int = 0
-    """Requests in progress."""
+    """Number of requests in progress."""
     num_failures: int = 0
-    """Failures since its last success."""
+    """Number of failures since the last success."""
     open_until: float | None = None
-    """Monotonic time at which the circuit may close; None if it is closed."""
+    """Monotonic time from which a request may try the server again; None if the circuit is closed.
+    """
     open_seconds: float = _FIRST_SECONDS
-    """Duration of the next opening."""
+    """Delay in seconds when the circuit opens the next time."""
 
 
 class LoadBalancer:
-    """Load balancer of the servers of one card; safe to use from several event loops."""
+    """Load balancer over the servers of one card; safe to use from several event loops."""
 
     def __init__(self, urls: Sequence[str], clock: Clock) -> None:
         self.replicas = tuple(Replica(url) for url in urls)
@@ -46,7 +47,7 @@ class LoadBalancer:
 
     @contextmanager
     def choose(self, tried: Collection[Replica] = ()) -> Iterator[Replica]:
-        """Choose a server, and count a request for it while the block runs.
+        """Choose a server, and count it as busy with a request while the ``with`` block runs.
 
         Parameters
         ----------
@@ -64,24 +65,27 @@ class LoadBalancer:
                 replica.outstanding -= 1
 
     def succeeded(self, replica: Replica) -> None:
-        """Record a success and close the circuit."""
+        """Record a success of a server, and close its circuit."""
         with self._lock:
             replica.num_failures, replica.open_until = 0, None
             replica.open_seconds = _FIRST_SECONDS
 
     def failed(self, replica: Replica, *, is_unreachable: bool = False) -> None:
-        """Record a failure; an unreachable server's circuit opens immediately."""
+        """Record a failure of a server, and open its circuit after ``MAX_FAILURES`` in a row.
+
+        The circuit of an unreachable server opens immediately.
+        """
         now = self._clock.monotonic()
         with self._lock:
             replica.num_failures += 1
             is_open = replica.open_until is not None and now < replica.open_until
             if is_open or not (is_unreachable or replica.num_failures >= MAX_FAILURES):
-                return  # older requests add no information
+                return  # failures of earlier requests do not extend the delay
             replica.open_until = now + replica.open_seconds
             replica.open_seconds = min(_MAX_SECONDS, 2 * replica.open_seconds)
 
     def _rank(self, replica: Replica) -> tuple[int, float, int]:
-        """Return the sort key of a server. Among equal servers, the first in the card is chosen."""
+        """Return the sort key of a server; the one with the smallest key gets the request."""
         if replica.open_until is None:
             return (1, 0.0, replica.outstanding)
         is_over = self._clock.monotonic() >= replica.open_until

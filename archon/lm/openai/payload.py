@@ -8,6 +8,7 @@ from archon.lm.openai.field_adaptation import Adaptation, initial_adaptation
 from archon.lm.openai.structured_output import whole_pattern, wrapping_schema
 from archon.lm.thinking import server_fields
 from archon.spec.model import OpenAICard
+from archon.spec.providers import PROVIDERS
 from archon.types import SENT_PARAMETERS, Constraint, Message, Request, SamplingParams
 
 _SPEAKERS = {"system": "", "user": "Question: ", "assistant": "Answer: "}
@@ -22,16 +23,17 @@ def request_body(
     stream: bool = False,
     adaptation: Adaptation | None = None,
 ) -> dict[str, object]:
-    """Build the body of a request.
+    """Build the body of an HTTP request.
 
-    Sampling parameters are sent only if they have an effect, since many servers do not support all.
+    Only sampling parameters that have an effect are sent, since many servers do not support all of
+    them.
 
     Parameters
     ----------
     request
-        A request with every value of its sampling set, and a constraint that the card supports.
+        A request whose sampling parameters are all set, with a constraint that the card supports.
     adaptation
-        The adaptation to fields that the server has rejected.
+        Changes because of fields that the server has rejected.
     """
     adaptation = adaptation or initial_adaptation(card)
     body: dict[str, object] = {"model": card.model, "seed": seed}
@@ -61,8 +63,16 @@ def request_body(
     return {key: value for key, value in body.items() if key not in omitted} | card.body
 
 
+def unsent_parameters(card: OpenAICard, sampling: SamplingParams) -> list[str]:
+    """Return the sampling parameters that have an effect and that the provider does not support."""
+    if card.provider is None or card.server_sampling:
+        return []
+    unsupported = {*PROVIDERS[card.provider].unsupported} & {*card.omit}
+    return [name for name in _sampling(sampling) if name in unsupported]
+
+
 def transcript(messages: Sequence[Message]) -> str:
-    r"""Return the conversation as plain text, for base models, which only continue texts.
+    r"""Return a conversation as plain text for a base model to continue.
 
     >>> transcript([Message("system", "Be brief."), Message("user", "2 + 2?")])
     'Be brief.\n\nQuestion: 2 + 2?\n\nAnswer:'
@@ -80,7 +90,7 @@ def _sampling(sampling: SamplingParams) -> dict[str, object]:
 
 
 def is_wrapped(card: OpenAICard, constraint: Constraint | None) -> bool:
-    """Return True if the text arrives inside a JSON object (see ``structured_output``)."""
+    """Return True if the server wraps the text in a JSON object (see ``structured_output``)."""
     return (
         constraint is not None
         and constraint.after is not None

@@ -1,10 +1,12 @@
-"""Server replies to chats and plain completions: from HTTP responses to completions.
+"""Server replies: from HTTP responses to completions, for chats and for plain completions.
 
 ``receive`` reads a response into a ``ServerReply``, and ``completions_of`` turns it into samples.
 Deviations from the protocol are accepted if the text is unambiguous (``docs/guides/servers.md``
-lists them). A damaged reply is an error. If one of several texts is damaged, only its sample fails.
-Errors may quote long replies that contain a key: ``Transport.redacted`` prepares errors for
-display.
+lists them). A damaged reply is an error. If only one of several texts is damaged, only its sample
+fails.
+
+Errors may quote long replies, even with an API key in them. Use ``Transport.redacted`` before they
+are displayed.
 """
 
 from __future__ import annotations
@@ -37,16 +39,17 @@ from archon.types import (
 )
 
 NO_USAGE = "the server reported no token counts; missing counts are recorded as 0"
-"""The note on a sample of unknown cost."""
+"""Note on a sample if the server did not report all token counts."""
 NO_ANSWER = "the reply contains reasoning but no answer"
 _NO_TYPE = frozenset({"", "text/plain", "application/octet-stream"})
-"""Media types that do not describe the reply."""
+"""Media types that do not reveal the format of a reply. It is then guessed from the content."""
 _START = rb"(?:\xef\xbb\xbf)?\s*+"
 _JSON = re.compile(_START + rb"[{\[]")
 _EVENTS = re.compile(_START + rb"(?:data|event|id|retry)?:")
 REASONING_KEYS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
-"""Keys for the reasoning of a message. Several keys repeat one text, so only the first that has
-text is read. Content parts of the type ``thinking`` are reasoning, too."""
+"""Keys of a message that may contain its reasoning.
+
+Some servers repeat the reasoning under several keys, so only the first key with text is read."""
 _DETAILS = "reasoning_details"
 _TEXT_PARTS = (None, "text", "output_text")
 _REASONING_PARTS = ("thinking", "reasoning", "reasoning_text")
@@ -58,27 +61,27 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(slots=True)
 class ReplyChoice:
-    """One text of a reply, possibly still incomplete."""
+    """One text (``choice``) of a server's reply. While the reply is read, it may be incomplete."""
 
     text: str = ""
     reasoning: str = ""
-    """The reasoning before the text."""
+    """Reasoning of the model before the text."""
     finish_reason: FinishReason | None = None
     has_empty_reason: bool = False
-    """True if the last finish reason was an empty string: the server reports none."""
+    """True if the last finish reason was "", "null" or "none" instead of a reason."""
     logprobs: list[float] = field(default_factory=list)
     tokens: list[bytes] = field(default_factory=list)
-    """The tokens of ``logprobs``."""
+    """The tokens that ``logprobs`` are of, as bytes."""
     refusal: str = ""
-    """The text of the model's refusal to answer."""
+    """The model's message if it refuses to answer."""
     has_called_tool: bool = False
     notes: list[str] = field(default_factory=list)
     """Deviations from the protocol, and how they were interpreted."""
     error: LMError | None = None
-    """The reason why the text is unusable."""
+    """The reason why the text is unusable; None if it is usable."""
 
     def end(self, value: object) -> None:
-        """Record a finish reason; ``length`` is never replaced."""
+        """Record the server's finish reason; a later reason does not replace ``length``."""
         self.has_empty_reason = value is not None and not has_ended(value)
         if has_ended(value):
             reason = read_finish_reason(value)
@@ -88,7 +91,7 @@ class ReplyChoice:
 
 @dataclass(slots=True)
 class ServerReply:
-    """The contents of a server's reply: texts by index, and token counts.
+    """Contents of a server's reply: texts by index, and token counts.
 
     Missing and invalid counts are 0.
     """
@@ -96,18 +99,18 @@ class ServerReply:
     num_choices: int
     """Number of requested texts."""
     max_characters: int | None = None
-    """Limit of one text."""
+    """Maximum characters of one text with its reasoning; None for no limit."""
     is_plain: bool = False
-    """True if the reply is a plain completion, whose texts are not in messages."""
+    """True if the reply is a plain completion, whose texts are not inside messages."""
     choices: dict[int, ReplyChoice] = field(default_factory=dict)
     is_complete: bool = False
-    """True if the server has ended the reply."""
+    """True if the server has marked the end of the reply."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
 
     def finished(self) -> list[ReplyChoice]:
-        """Return the texts in order; failed and missing ones have their ``error`` set.
+        """Return the requested texts in order; failed and missing ones have their ``error`` set.
 
         Raises
         ------
@@ -132,7 +135,7 @@ class ServerReply:
         return choices
 
     def _finished(self, choice: ReplyChoice) -> ReplyChoice:
-        """Return the choice after the end of the reply."""
+        """Return the choice with its ``error`` set if the reply left it incomplete or empty."""
         if choice.error is None and choice.finish_reason is None:
             if self.is_complete and choice.has_empty_reason:
                 choice.finish_reason = "stop"
@@ -170,21 +173,27 @@ class ServerReply:
 
 
 class Deltas:
-    """Sender of text as events, if there is a listener; sent text prevents retries."""
+    """Sender of new text to the caller's ``on_event``, if it is set.
+
+    Once ``has_sent`` is true, a failed request cannot be retried.
+    """
 
     def __init__(self, on_event: OnEvent | None, indices: range) -> None:
         self.has_sent = False
         self._on_event, self._indices = on_event, indices
 
     def send(self, index: int, text: str, *, is_reasoning: bool = False) -> None:
-        """Send more text, or more reasoning, of the choice ``index``."""
+        """Send new text, or new reasoning, of the choice ``index``."""
         if self._on_event is not None and text:
             self.has_sent = True
             self._on_event(TokenDelta(self._indices[index], text, is_reasoning=is_reasoning))
 
 
 async def receive(response: httpx.Response, reply: ServerReply, deltas: Deltas) -> None:
-    """Read a complete response; a server that ignores ``stream`` yields one delta per text."""
+    """Read a complete response into ``reply``, and send new text to ``deltas``.
+
+    If the server ignores ``stream``, each text is sent as one delta.
+    """
     kind = content_type(response)
     is_named = kind not in _NO_TYPE
     content = b""
@@ -213,7 +222,7 @@ async def receive(response: httpx.Response, reply: ServerReply, deltas: Deltas) 
 
 
 def _type_of(content: bytes) -> str:
-    """Guess the media type of a reply; empty if unknown."""
+    """Return the media type that the beginning of a reply suggests; empty if it suggests none."""
     if _JSON.match(content):
         return "application/json"
     return "text/event-stream" if _EVENTS.match(content) else ""
@@ -237,9 +246,9 @@ def completions_of(
     prompt
         Digest of the prompt.
     is_wrapped
-        Texts arrive inside JSON objects (see ``structured_output``).
+        True if the texts arrive inside JSON objects (see ``structured_output``).
     markers
-        Markers of reasoning that may precede a constrained text.
+        Markers of reasoning to remove from the beginning of a constrained text.
 
     Raises
     ------
@@ -295,7 +304,10 @@ def _completion(
         raise choice.error
     assert choice.finish_reason is not None
     if request.logprobs and choice.text and not choice.logprobs:
-        raise LMError("the server sent no log-probabilities, although its card promises them")
+        raise LMError(
+            "the server sent no log-probabilities; if it does not support them, set the card's "
+            '"logprobs" to false'
+        )
     max_tokens = request.sampling.max_tokens
     if choice.has_empty_reason and max_tokens is not None and usage.completion_tokens >= max_tokens:
         choice.finish_reason = "length"
@@ -322,9 +334,9 @@ def _completion(
 def _split_reasoning(
     choice: ReplyChoice, constraint: Constraint, markers: Sequence[ReasoningMarkers]
 ) -> None:
-    """Move reasoning before a constrained text out of the text.
+    """Move reasoning that precedes a constrained text from ``choice.text`` to ``choice.reasoning``.
 
-    A JSON object stays unchanged, since its strings may contain markers.
+    The text stays unchanged if it is a JSON object, since its strings may contain markers.
     """
     is_json = constraint.json_schema is not None or constraint.after is not None
     if is_json and choice.text.lstrip().startswith("{"):
@@ -335,7 +347,13 @@ def _split_reasoning(
 
 
 def _text(choice: ReplyChoice, constraint: Constraint | None, is_wrapped: bool) -> str:
-    """Return the text, unwrapped if needed; refuse invalid JSON unless it was cut off."""
+    """Return a choice's text, taken out of its JSON object if it is wrapped in one.
+
+    Raises
+    ------
+    LMError
+        The text should be JSON but is not, although it was not cut off.
+    """
     has_no_answer = bool(choice.reasoning) and not choice.text.strip()
     if constraint is None or choice.finish_reason == "length" or has_no_answer:
         return choice.text
@@ -346,7 +364,7 @@ def _text(choice: ReplyChoice, constraint: Constraint | None, is_wrapped: bool) 
             json.loads(choice.text)
         return choice.text
     except (ValueError, RecursionError):
-        reason = "the server did not apply the schema, although its card promises it"
+        reason = 'the server did not apply the schema that the card\'s "constraint" promises'
         raise LMError(reason) from None
 
 
@@ -354,7 +372,7 @@ def _text(choice: ReplyChoice, constraint: Constraint | None, is_wrapped: bool) 
 
 
 def read_reply(reply: ServerReply, content: bytes) -> None:
-    """Read a reply that is not streamed."""
+    """Read the body of a reply that is not streamed."""
     data = _json_object(content)
     _read_usage(reply, data)
     raw_choices = data.get("choices")
@@ -384,11 +402,11 @@ def read_reply(reply: ServerReply, content: bytes) -> None:
 
 
 def read_chunk(reply: ServerReply, content: bytes) -> Iterator[tuple[int, str, bool]]:
-    """Add a chunk of a streamed reply.
+    """Add a chunk of a streamed reply to ``reply``.
 
     Yields
     ------
-    Index of the choice, new text, and whether the text is reasoning.
+    For each piece of new text: the index of its choice, the text, and whether it is reasoning.
     """
     data = _json_object(content)
     _read_usage(reply, data)
@@ -428,7 +446,10 @@ def _json_object(content: bytes) -> dict[str, Any]:
 def _choices(
     reply: ServerReply, raw_choices: list[Any], *, is_streamed: bool
 ) -> Iterator[tuple[int, ReplyChoice, dict[str, Any]]]:
-    """Yield the index of each choice, the choice (added to ``reply`` if new), and its JSON."""
+    """Yield each choice of a reply or chunk: its index, its ``ReplyChoice`` and its JSON object.
+
+    A choice that ``reply`` does not contain is added.
+    """
     has_fixed_order = not is_streamed or reply.num_choices == 1
     indices = [
         _index(raw, position if has_fixed_order else None)
@@ -443,18 +464,18 @@ def _choices(
 
 
 def _index(raw: object, default: int | None) -> int | None:
-    """Return the number of a choice; ``default`` if it has none."""
+    """Return the ``index`` of a choice; ``default`` if it is missing, None if it is invalid."""
     index = raw.get("index") if isinstance(raw, dict) else None
     return default if index is None else _integer(index)
 
 
 def _check_no_error(raw: dict[str, Any]) -> None:
-    """Raise the error of an upstream service that a gateway reports inside a choice.
+    """Check that a choice contains no error; gateways report errors of upstream services there.
 
     Raises
     ------
     LMError
-        The choice has an error.
+        The choice contains an error.
     """
     if raw.get("error"):
         reason = error_text(json.dumps({"error": raw["error"]}).encode())
@@ -463,7 +484,7 @@ def _check_no_error(raw: dict[str, Any]) -> None:
 
 @contextmanager
 def _failing_alone(reply: ServerReply, choice: ReplyChoice) -> Iterator[None]:
-    """Record an error on its choice if the reply has others; raise it otherwise."""
+    """Record an ``LMError`` of the block on ``choice``; raise it if ``choice`` is the only one."""
     try:
         yield
     except LMError as error:
@@ -475,7 +496,9 @@ def _failing_alone(reply: ServerReply, choice: ReplyChoice) -> Iterator[None]:
 def _texts(
     choice: ReplyChoice, message: dict[str, Any], *, is_plain: bool
 ) -> list[tuple[str, bool]]:
-    """Return the texts of a message or a delta, and whether each is reasoning.
+    """Return the texts of a message or delta as pairs (text, is reasoning): reasoning, then answer.
+
+    Refusals and tool calls are recorded on ``choice``.
 
     Raises
     ------
@@ -492,9 +515,9 @@ def _texts(
 def _new_texts(
     reply: ServerReply, choice: ReplyChoice, raw: dict[str, Any]
 ) -> list[tuple[str, bool]]:
-    """Return the texts that a chunk adds to a choice, and whether each is reasoning.
+    """Return the texts that a chunk adds to a choice, as pairs (text, is reasoning).
 
-    A chunk may have other contents, such as the results of a filter.
+    The list is empty if the chunk has other contents only, such as the results of a filter.
     """
     delta: object = raw if reply.is_plain else raw.get("delta")
     message: object = raw.get("message") if delta is None else None
@@ -515,7 +538,7 @@ def _new_texts(
 
 
 def _rest(choice: ReplyChoice, text: str, is_reasoning: bool) -> str:
-    """Return the part of a complete text that has not been streamed."""
+    """Return the end of a complete text, after the part that has already been streamed."""
     streamed = choice.reasoning if is_reasoning else choice.text
     text = text.removeprefix(_BYTE_ORDER_MARK)
     if text and not text.startswith(streamed):
@@ -527,11 +550,11 @@ def _rest(choice: ReplyChoice, text: str, is_reasoning: bool) -> str:
 
 
 class ContentError(ValueError):
-    """The content of a message cannot be read."""
+    """The content of a message is not text."""
 
 
 def content_of(value: object) -> tuple[str, str]:
-    """Return the text and the reasoning of a message's content: a string, null, or a list of parts.
+    """Return (text, reasoning) of a message's content: a string, null, or a list of parts.
 
     >>> content_of([{"type": "thinking", "thinking": "2 + 3"}, {"type": "text", "text": "5"}])
     ('5', '2 + 3')
@@ -541,7 +564,7 @@ def content_of(value: object) -> tuple[str, str]:
     Raises
     ------
     ContentError
-        The content or a part of it has another type.
+        The content, or a part of it, has a different type, or the model refused.
     """
     if value is None:
         return "", ""
@@ -568,7 +591,7 @@ def content_of(value: object) -> tuple[str, str]:
 
 
 def reasoning_of(message: Mapping[str, Any]) -> str:
-    """Return the reasoning under keys of a message other than ``content``; empty if there is none.
+    """Return the reasoning of a message outside its ``content``; empty if there is none.
 
     >>> reasoning_of({"content": None, "reasoning_content": "2 + 3", "reasoning": "2 + 3"})
     '2 + 3'
@@ -581,7 +604,10 @@ def reasoning_of(message: Mapping[str, Any]) -> str:
 
 
 def _nested_texts(value: object, depth: int = 4) -> Iterator[str]:
-    """Yield every text in nested objects and lists, without encrypted data."""
+    """Yield the texts in a value under a reasoning key, such as ``[{"text": "2 + 3"}]``.
+
+    Other fields of its objects, such as encrypted reasoning, are skipped.
+    """
     if isinstance(value, str):
         yield value
     elif isinstance(value, list) and depth:
@@ -598,7 +624,10 @@ def _nested_texts(value: object, depth: int = 4) -> Iterator[str]:
 
 
 def _read_logprobs(choice: ReplyChoice, raw: dict[str, Any]) -> None:
-    """Read the log-probabilities: chats have an object per token, plain completions two lists."""
+    """Read the log-probabilities of a choice.
+
+    Chats have one object per token, plain completions a list of values and a list of tokens.
+    """
     logprobs = raw.get("logprobs")
     if not isinstance(logprobs, dict):
         return
@@ -617,7 +646,7 @@ def _read_logprobs(choice: ReplyChoice, raw: dict[str, Any]) -> None:
 
 
 def _token_bytes(token: Any) -> bytes:
-    """Return the bytes of a token, which may be a part of a character."""
+    """Return the bytes of a token, which may end inside a character, given as text or an object."""
     if isinstance(token, dict):
         if isinstance(token.get("bytes"), list):
             return bytes(token["bytes"])
@@ -631,7 +660,7 @@ def _token_bytes(token: Any) -> bytes:
 
 
 def _read_usage(reply: ServerReply, data: dict[str, Any]) -> None:
-    """Record the token counts. Later counts of a stream replace earlier ones unless they are 0."""
+    """Record token counts. Later counts of a stream replace earlier ones unless they are 0."""
     usage = data.get("usage")
     if not isinstance(usage, dict):
         return
@@ -656,7 +685,7 @@ def _count(value: object) -> int:
 
 
 def _integer(value: object) -> int | None:
-    """Return the integer in a value, which may be a string or a float; None if there is none.
+    """Return the value of an integer, an integral float or a string of digits; otherwise None.
 
     >>> [_integer(value) for value in (5, 5.0, "5", 5.5, "five", True)]
     [5, 5, 5, None, None, None]

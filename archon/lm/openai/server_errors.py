@@ -1,4 +1,4 @@
-"""Errors of servers: their classes, their texts, and the card keys that help."""
+"""Errors of servers: classes, extraction of messages, and hints on which card key to change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from archon.spec.model import OMITTED_FIELDS, OpenAICard
 
 
 class UnreachableError(LMError):
-    """The connection failed before anything was sent."""
+    """The connection to the server could not be opened."""
 
 
 class BusyError(LMError):
@@ -35,7 +35,10 @@ class GarbledError(LMError):
 
 
 class ReportedError(LMError):
-    """The server reports an error with status 200; ``content`` is its reply."""
+    """The server replies with status 200, but the body reports an error.
+
+    ``content`` is the body.
+    """
 
     def __init__(self, reason: str, *, content: bytes = b"") -> None:
         self.content = content
@@ -43,7 +46,10 @@ class ReportedError(LMError):
 
 
 def error_text(content: bytes) -> str:
-    """Return the message of a JSON error object, or the text of another error reply."""
+    """Return the message in the body of an error reply.
+
+    This is the message of a JSON error object, or the complete body if it is not one.
+    """
     try:
         data = json.loads(content)
         error = data.get("error", data)
@@ -76,19 +82,27 @@ _KEY_FOR_FIELD = {
 
 
 def hint(card: OpenAICard, error: LMError) -> str:
-    """Return advice on what to change in the card; empty if no key helps."""
+    """Return advice on which key of the card to change; empty if no key can help."""
     if isinstance(error, RejectedFieldError):
         return _hint_for_field(card, error.field)
     status = error.status if isinstance(error, RefusedError) else None
     if status in (401, 403):
         if card.api_key_env is None and not card.headers:
-            return 'set the card\'s "api_key_env" to the name of the variable with the key'
+            return (
+                'set the card\'s "api_key_env" to the name of the environment variable with the key'
+            )
         if card.api_key_env is not None:
-            return f'the key comes from the variable {card.api_key_env} (the card\'s "api_key_env")'
+            return (
+                f"check the environment variable {card.api_key_env}, which the card's "
+                '"api_key_env" names'
+            )
     if status in (404, 405):
         return 'check the card\'s "base_urls" (which must include /v1), "endpoint" and "model"'
     if status == 407:
-        return "the environment's proxy refuses; set the card's \"trust_env\" to false to ignore it"
+        return (
+            "the proxy that the environment names refuses the request; to ignore the proxy, set "
+            'the card\'s "trust_env" to false'
+        )
     return ""
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 DONE = b"[DONE]"
-"""The data of the event that ends a streamed chat completion."""
+"""Data of the last event of a streamed completion."""
 
 
 def encode_event(data: bytes) -> bytes:
-    """Encode one event; the data must be a single line."""
+    """Return the bytes of an event with the given data, which must be a single line."""
     return b"data: " + data + b"\n\n"
 
 
@@ -15,9 +15,9 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventParser:
-    """Incremental parser of a byte stream.
+    """Incremental parser of server-sent events.
 
-    It skips events without data, and lines that are not data, such as comments.
+    It skips events without data, and lines other than ``data:``, such as comments.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class EventParser:
         self._is_first_line = True
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """Return the data of every event that ends within the chunk."""
+        """Parse the next chunk, and return the data of every event that it completes."""
         if b"\n" not in chunk:
             self._pieces.append(chunk)
             return []
@@ -46,5 +46,5 @@ class EventParser:
         return events
 
     def end(self) -> list[bytes]:
-        """Return the last event, if the stream ends without a blank line after it."""
+        """Return the data of the last event if the stream ended without a blank line after it."""
         return self.feed(b"\n\n")

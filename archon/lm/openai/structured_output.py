@@ -1,9 +1,13 @@
 """Constraints after free text, for servers: a judge argues freely and ends with a constrained line.
 
-The local engine generates free text and forces the label when few tokens remain. The protocols of
-servers cannot express that. The request therefore has either a regular expression for the complete
-text, or the JSON schema of an object with the argument and the constrained value, from which the
-text is assembled. If the tokens run out first, the last line is missing, as without a constraint.
+The local engine generates free text and forces the label when few tokens remain. Server protocols
+cannot express that. The request therefore contains one of two constraints:
+
+- a regular expression for the complete text; or
+- the JSON schema of an object with the argument and the constrained value. The client assembles
+  the text from this object.
+
+If the sample reaches ``max_tokens`` first, its last line is missing, as without a constraint.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ _ARGUMENT = "argument"
 
 
 def whole_pattern(constraint: Constraint) -> str:
-    """Return a regular expression for the complete text: any lines, then the constrained one.
+    """Return a regular expression for the complete text: any lines, then the constrained line.
 
     >>> from archon.types import FreeText
     >>> whole_pattern(Constraint(regex="yes|no", after=FreeText("Verdict:", 20)))
@@ -31,7 +35,7 @@ def whole_pattern(constraint: Constraint) -> str:
 
 
 def wrapping_schema(constraint: Constraint) -> dict[str, Any]:
-    """Return the schema of an object with the argument, then the value that follows the label."""
+    """Return the schema of an object with the argument and the value that follows the label."""
     choices = _orders(constraint) or _literals(constraint.regex or "")
     value = {"enum": choices} if choices else {"pattern": f"^(?:{constraint.regex})$"}
     key = _key(constraint)
@@ -44,12 +48,12 @@ def wrapping_schema(constraint: Constraint) -> dict[str, Any]:
 
 
 def unwrapped(constraint: Constraint, text: str) -> str:
-    """Assemble the text from an object of ``wrapping_schema``.
+    """Assemble the text from a JSON object that follows ``wrapping_schema``.
 
     Raises
     ------
     ValueError
-        The text is not such an object.
+        ``text`` is not such an object.
     """
     try:
         data = json.loads(text)
@@ -76,12 +80,15 @@ def _orders(constraint: Constraint) -> list[str] | None:
 
 
 def _literals(regex: str) -> list[str] | None:
-    """Return the alternatives of a regular expression whose only operator is ``|``, else None."""
+    """Return the alternatives of a regular expression without operators other than ``|``.
+
+    Returns None for any other regular expression. Example: ``yes|no`` → ``["yes", "no"]``.
+    """
     parts = regex.split("|")
     texts = [re.sub(r"\\(.)", r"\1", part) for part in parts]
     return texts if [*map(re.escape, texts)] == parts else None
 
 
 def _escaped(text: str) -> str:
-    """Escape only the characters that need it, unlike ``re.escape``, so that it is portable."""
+    """Escape only metacharacters; not every server accepts the other escapes of ``re.escape``."""
     return re.sub(r"([\\^$.|?*+()\[\]{}])", r"\\\1", text)

@@ -1,10 +1,9 @@
-"""HTTP transport: connections to servers, size limits, and errors without secrets.
+"""HTTP transport: connections to servers, size limits, and removal of secrets from errors.
 
-A connection belongs to one request until its reply has been read. The shared pool of httpcore 1.0.9
-does not survive frequent cancellation: bounded or not, it permanently loses slots and open sockets
-when requests are cancelled at the wrong moment (encode/httpcore#1093; 4,000 cancelled requests
-leaked 64 sockets and 28 requests). Here the connection of a failed request is closed, and only
-intact connections are reused.
+Each connection serves one request at a time. After a failed or cancelled request the connection is
+closed; otherwise it is reused. The connection pool of httpcore 1.0.9 is not used, since it leaks
+slots and sockets when requests are cancelled at certain moments (encode/httpcore#1093): 4,000
+cancelled requests leaked 64 sockets and 28 requests.
 """
 
 from __future__ import annotations
@@ -34,35 +33,35 @@ _MAX_REASON_CHARACTERS = 500
 _CONNECT_SECONDS = 10.0
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _REFUSED = frozenset({401, 402, 403, 404, 405, 407})
-"""Statuses that do not depend on the request's body."""
+"""HTTP statuses that refuse a request regardless of its body."""
 _SUCCESS = frozenset({200, 201})
 _GZIP = frozenset({"gzip", "x-gzip"})
 _GZIP_BITS = 16 + zlib.MAX_WBITS
 _FAULT_OF_BODY = frozenset({400, 422})
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Variables that name the trusted certificates; the first that is set applies."""
+"""Environment variables that name the trusted certificates. The first one that is set applies."""
 _MIN_SECRET = 6
-"""Minimum length of a secret. Shorter header values may occur in any text."""
+"""Minimum characters of a header value to hide in errors. Shorter values may occur in any text."""
 
 
 class Transport:
     """Connections to the replicas of one server, separate for each event loop.
 
     The caller limits the number of concurrent requests. Redirects are not followed, so that the key
-    is sent only to the addresses of the card, through the environment's proxy if it names one.
+    is sent only to the card's addresses, or to a proxy that the environment names.
 
     Parameters
     ----------
     base_urls
-        Addresses up to and including ``/v1``.
+        Addresses of the replicas, up to and including ``/v1``.
     path
-        Appended to each.
+        Path to append to each address, such as ``chat/completions``.
     api_key
-        Sent to all of them as a bearer token; errors and ``repr`` do not show it.
+        API key, sent as a bearer token. Errors and ``repr`` do not show it.
     keep_alive
-        Number of idle connections to keep open per replica.
+        Maximum number of idle connections to keep open per replica.
     headers
-        Sent in addition to the protocol's.
+        HTTP headers to add to the protocol's.
     secrets
         Header values that errors must not show.
     trust_env
@@ -70,7 +69,7 @@ class Transport:
         (``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``,
         ``SSL_CERT_DIR``).
     http
-        Replaces the network in tests.
+        Transport that tests use instead of the network.
 
     Raises
     ------
@@ -92,7 +91,7 @@ class Transport:
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.urls = [f"{url.rstrip('/')}/{path}" for url in base_urls]
-        """Addresses to post to."""
+        """Full addresses of the endpoint, one per replica."""
         self._key, self._headers = api_key, dict(headers or {})
         self._secrets = [secret for secret in secrets if len(secret) >= _MIN_SECRET]
         if api_key is not None:
@@ -100,17 +99,18 @@ class Transport:
         self._clock, self._http, self._trust_env = clock, http, trust_env
         # Created once, since it reads every certificate. Plain HTTP does not need it.
         is_secure = any(url.startswith("https") for url in base_urls)
-        self._tls = _tls_context(trust_env) if is_secure else False
+        self._tls = tls_context(trust_env) if is_secure else False
         self._connections = PerLoop(lambda: ConnectionPool(self._new_client, keep_alive))
 
     @asynccontextmanager
     async def post(self, url: str, body: bytes) -> AsyncIterator[httpx.Response]:
-        """Send a request and yield the successful response before its body is read.
+        """Post ``body`` and yield the successful response, whose body has not been read.
 
         Raises
         ------
         LMError
-            The server refused, or the connection failed, possibly while the body was read.
+            The server refused the request, or the connection failed, possibly while the caller read
+            the body.
         """
         try:
             async with (
@@ -130,7 +130,10 @@ class Transport:
             raise LMError(f"the connection failed: {_description(error)}", retryable=True) from None
 
     def redacted(self, error: LMError, url: str, *, retryable: bool, hint: str = "") -> LMError:
-        """Copy an error for display: add address and hint, remove secrets, and shorten it."""
+        """Return a copy of an error for display, without secrets and of limited length.
+
+        The server's address precedes its text, and ``hint`` follows it.
+        """
         reason = error.reason
         for secret in self._secrets:
             in_json = json.dumps(secret)[1:-1]
@@ -172,7 +175,9 @@ class Transport:
                 verify=self._tls,
             )
         except ImportError:
-            reason = "ALL_PROXY names a SOCKS proxy, which needs pip install 'httpx[socks]'"
+            reason = (
+                "ALL_PROXY names a SOCKS proxy, which needs a package: pip install 'httpx[socks]'"
+            )
         except (ValueError, httpx.InvalidURL) as error:
             reason = _proxy_fault(error)
         raise RefusedError(f'{reason}; set the card\'s "trust_env" to false to ignore it')
@@ -188,7 +193,7 @@ class Transport:
         )
 
     def _proxy_hint(self, url: str) -> str:
-        """Return advice if the environment's proxy may prevent the connection."""
+        """Return advice if a proxy from the environment may be the cause; otherwise ""."""
         parsed = httpx.URL(url)
         proxies = getproxies() if self._trust_env and self._http is None else {}
         if not proxies.keys() & {parsed.scheme, "all"} or proxy_bypass(parsed.host):
@@ -230,13 +235,13 @@ class Transport:
         )
 
 
-def _tls_context(trust_env: bool) -> ssl.SSLContext:
+def tls_context(trust_env: bool) -> ssl.SSLContext:
     """Load the trusted certificates.
 
     Raises
     ------
     UsageError
-        A file or a folder of certificates that the environment names cannot be read.
+        The environment names a file or a folder of certificates that cannot be read.
     """
     variable = next((name for name in _CERTIFICATES if os.environ.get(name)), None)
     if variable is None or not trust_env:
@@ -255,12 +260,12 @@ def _tls_context(trust_env: bool) -> ssl.SSLContext:
 
 
 def _check_folders(folders: Sequence[str]) -> None:
-    """Raise an error if no folder is readable; OpenSSL would treat the folders as empty.
+    """Check that at least one folder is readable; OpenSSL treats unreadable folders as empty.
 
     Raises
     ------
     OSError
-        The error of the last folder.
+        No folder is readable. The error is that of the last folder.
     """
     for number, folder in enumerate(folders, start=1):
         try:
@@ -273,7 +278,7 @@ def _check_folders(folders: Sequence[str]) -> None:
 
 
 def _proxy_fault(error: Exception) -> str:
-    """Name the invalid proxy variable without its value, which may contain a password."""
+    """Describe which proxy variable is invalid, without its value, which may contain a password."""
     proxies = getproxies()
     for scheme in ("http", "https", "all"):
         address = proxies.get(scheme)
@@ -291,14 +296,14 @@ def _description(error: httpx.HTTPError) -> str:
 
 
 class ConnectionPool:
-    """The idle connections of one event loop.
+    """Pool of idle connections, for one event loop.
 
     Parameters
     ----------
     make
-        Creates a client, which opens at most one connection.
+        Function that creates a client with at most one connection.
     keep
-        Number of idle connections to keep per server.
+        Maximum number of idle connections to keep per server.
     """
 
     def __init__(self, make: Callable[[], httpx.AsyncClient], keep: int) -> None:
@@ -308,7 +313,7 @@ class ConnectionPool:
 
     @asynccontextmanager
     async def connection(self, server: str) -> AsyncIterator[httpx.AsyncClient]:
-        """Return a connection to the server, preferably the most recently used one."""
+        """Yield a connection to the server: the most recently used idle one, or a new one."""
         idle = self._idle.setdefault(server, [])
         client = idle.pop() if idle else self._make()
         is_intact = False
@@ -322,7 +327,7 @@ class ConnectionPool:
                 await client.aclose()
 
     async def aclose(self) -> None:
-        """Close idle connections; each request closes its own."""
+        """Close idle connections. Connections in use are closed when their requests end."""
         self._is_closed = True
         for clients in self._idle.values():
             while clients:
@@ -339,7 +344,7 @@ def content_type(response: httpx.Response) -> str:
 
 
 async def read_body(response: httpx.Response) -> bytes:
-    """Return the complete body."""
+    """Read and return the complete body of a response."""
     async with aclosing(_chunks(response)) as chunks:
         return b"".join([chunk async for chunk in chunks])
 
@@ -349,7 +354,7 @@ async def read_events(response: httpx.Response, handle: Callable[[bytes], None])
 
     Returns
     -------
-    True if ``[DONE]`` arrived.
+    True if ``[DONE]`` arrived; False if the stream ended without it.
     """
     parser = EventParser()
     async with aclosing(_chunks(response)) as chunks:
@@ -360,7 +365,7 @@ async def read_events(response: httpx.Response, handle: Callable[[bytes], None])
 
 
 def handle_events(content: bytes, handle: Callable[[bytes], None]) -> bool:
-    """Pass events to ``handle`` as ``read_events`` does, from a body that has been read."""
+    """Do the same as ``read_events`` for a body that has already been read."""
     parser = EventParser()
     return _handle_all(parser.feed(content), handle) or _handle_all(parser.end(), handle)
 
@@ -376,7 +381,7 @@ def _handle_all(events: list[bytes], handle: Callable[[bytes], None]) -> bool:
 
 
 def _separated(event: bytes) -> list[bytes]:
-    """Split events that lack the blank line between them.
+    """Split an event that consists of several events without blank lines between them.
 
     >>> _separated(b'{"id": 1}\\n[DONE]'), _separated(b'{"id":\\n1}')
     ([b'{"id": 1}', b'[DONE]'], [b'{"id":\\n1}'])
@@ -389,9 +394,10 @@ def _separated(event: bytes) -> list[bytes]:
 
 
 async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """Yield the body in chunks, up to ``MAX_REPLY_BYTES``.
+    """Yield the body in chunks; raise ``LMError`` if it exceeds ``MAX_REPLY_BYTES``.
 
-    Some gateways compress with gzip although it was not requested; no other coding is supported.
+    Some gateways compress replies with gzip although that was not requested. Other encodings are
+    refused.
     """
     encoding = _encoding(response)
     if encoding not in ("identity", *_GZIP):

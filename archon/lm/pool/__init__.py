@@ -1,8 +1,8 @@
-"""The pool of samples on disk: a sample is generated once and reused by every run.
+"""The sample pool, a file on disk: a sample is generated once and reused by later runs.
 
-Within ``pooling`` all requests use a pool; elsewhere none does. Read ``pool`` (lookup, generation,
-waiting), ``claims`` (samples in progress), ``store`` (the file), ``completion_codec`` (a completion
-as bytes), ``maintenance`` (inspecting and clearing the file).
+Requests use a pool only within ``pooling``. ``pool`` answers requests from it, ``claims`` tracks
+samples in progress, ``store`` reads and writes the file, ``completion_codec`` encodes completions,
+and ``maintenance`` inspects and clears the file.
 """
 
 from archon.lm.pool.maintenance import ModelDraws, PoolContents, clear, contents

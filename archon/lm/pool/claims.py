@@ -1,7 +1,7 @@
 """Claims on samples, which prevent two tasks from generating the same one.
 
-No task waits while it has a claim, so overlapping requests cannot deadlock. Claims may be taken,
-settled and awaited in different event loops.
+No task waits for another one while it has an unsettled claim, so overlapping requests cannot
+deadlock. Claims may be taken, settled and awaited in different event loops.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from archon.lm.pool.store import StoredSample
 
 
 class Claim:
-    """One sample in progress."""
+    """A sample that a task is generating, and for which other tasks may wait."""
 
     def __init__(self) -> None:
         self.sample: StoredSample | None = None
-        """The result; None if its task gave up."""
+        """The sample; None while it is in progress, and if the task could not generate it."""
         self._settled = False
         self._lock = threading.Lock()
         self._waiting: list[asyncio.Future[None]] = []
 
     async def wait(self) -> StoredSample | None:
-        """Wait for the sample and return it; None if its task gave up."""
+        """Wait for the sample and return it; None if the task could not generate it."""
         with self._lock:
             if self._settled:
                 return self.sample
@@ -35,7 +35,10 @@ class Claim:
         return self.sample
 
     def settle(self, sample: StoredSample | None) -> None:
-        """Set the result and wake all waiting tasks; later calls have no effect."""
+        """Set the sample (None if there is none) and wake all waiting tasks.
+
+        Only the first call has an effect.
+        """
         with self._lock:
             if self._settled:
                 return
@@ -53,18 +56,19 @@ def _wake(waiter: asyncio.Future[None]) -> None:
 
 
 class Claims:
-    """The samples in progress in this process, by key."""
+    """All samples that this process is generating, by key."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._claims: dict[bytes, Claim] = {}
 
     def take(self, keys: Iterable[bytes]) -> tuple[dict[bytes, Claim], dict[bytes, Claim]]:
-        """Claim all keys that are not claimed.
+        """Claim those of the keys that no other task has claimed.
 
         Returns
         -------
-        New claims, which the caller must settle, and claims of other tasks, to wait for.
+        Two dictionaries: the new claims, which the caller must settle, and the existing claims of
+        other tasks, for which the caller can wait.
         """
         taken: dict[bytes, Claim] = {}
         others: dict[bytes, Claim] = {}
@@ -78,7 +82,7 @@ class Claims:
         return taken, others
 
     def settle(self, key: bytes, claim: Claim, sample: StoredSample | None) -> None:
-        """End a claim of the caller; later calls have no effect."""
+        """Settle a claim that the caller has taken. Only the first call has an effect."""
         with self._lock:
             if self._claims.get(key) is claim:
                 del self._claims[key]

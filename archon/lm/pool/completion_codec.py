@@ -1,4 +1,4 @@
-"""Encoding of completions as compressed JSON."""
+"""Encoding of completions as compressed JSON, for the pool's file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from archon.types import Completion, Usage
 _FIELDS = ("text", "draw", "finish_reason", "prompts", "score", "choice_logprobs")
 _SERIES = ("token_ids", "logprobs")
 _OPTIONAL = ("reasoning", "is_reasoning_cut_off", "notes")
-"""Fields that earlier versions did not have; omitted where empty."""
+"""Fields that earlier versions did not have. They are stored only if they are not empty."""
 
 
 def encode(completion: Completion) -> bytes:
-    """Encode a completion without its trace (only architectures have one)."""
+    """Encode a completion. Its trace is not stored: only completions of architectures have one."""
     data = {name: getattr(completion, name) for name in (*_FIELDS, *_SERIES)}
     data |= {name: value for name in _OPTIONAL if (value := getattr(completion, name))}
     data["usage"] = asdict(completion.usage)
@@ -23,12 +23,12 @@ def encode(completion: Completion) -> bytes:
 
 
 def decode(payload: bytes) -> Completion:
-    """Decode a completion.
+    """Decode a completion that ``encode`` has encoded.
 
     Raises
     ------
     ValueError
-        The bytes are invalid.
+        ``payload`` is not an encoded completion.
     """
     try:
         data = json.loads(zlib.decompress(payload))

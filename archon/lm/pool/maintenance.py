@@ -1,4 +1,4 @@
-"""Inspecting and clearing the pool's file, while other processes may use it."""
+"""Inspection and clearing of the pool's file, which other processes may be using."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from archon.lm.pool.store import (
 
 @dataclass(frozen=True, slots=True)
 class ModelDraws:
-    """The samples of one model; ``bytes`` is their size without unused space of the file."""
+    """Number and size of a model's stored samples."""
 
     model: str
     draws: int
@@ -29,7 +29,11 @@ class ModelDraws:
 
 @dataclass(frozen=True, slots=True)
 class PoolContents:
-    """The contents of a pool; ``file_bytes`` includes the space of deleted samples."""
+    """Contents of a pool's file by model.
+
+    ``file_bytes`` is the size of the file, including space left by deleted samples. ``readable`` is
+    False if the file is damaged.
+    """
 
     models: tuple[ModelDraws, ...] = ()
     file_bytes: int = 0
@@ -41,7 +45,7 @@ class PoolContents:
 
 
 def contents(path: Path) -> PoolContents:
-    """Read the contents of the file by model; without a file they are empty.
+    """Read the contents of a pool's file; they are empty if the file does not exist.
 
     Raises
     ------
@@ -62,7 +66,7 @@ def contents(path: Path) -> PoolContents:
 
 
 def clear(path: Path) -> int:
-    """Delete all samples. Processes that use the file continue with the empty one.
+    """Delete all samples. Other processes that use the file continue with the empty file.
 
     Returns
     -------
@@ -84,13 +88,13 @@ def clear(path: Path) -> int:
 
 
 def _empty(path: Path) -> None:
-    """Empty the file instead of deleting it: another process may be writing to it."""
+    """Empty the file. It is not deleted, because another process may be writing to it."""
     try:
         with closing(connect(path)) as connection:
-            # A full disk has no space for a journal. An interruption without one damages only the
-            # file to be cleared.
+            # A full disk has no space for a journal. Without a journal an interruption can damage
+            # the file, but its contents are to be deleted anyway.
             connection.execute("PRAGMA journal_mode = OFF")
-            # Dropping tables is fast; each deleted row would fire a trigger.
+            # Dropping tables is faster than deleting rows, each of which would fire a trigger.
             with writing(connection, "EXCLUSIVE"):
                 connection.execute("DROP TABLE IF EXISTS draws")
                 connection.execute("DROP TABLE IF EXISTS totals")

@@ -1,4 +1,4 @@
-"""Requests answered from the pool: stored samples are reused, missing ones generated and stored."""
+"""Requests with a pool: stored samples are reused, and missing ones are generated and stored."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ from archon.types import Completion, OnEvent, Request, Usage
 
 
 class DrawPool:
-    """Samples on disk and in progress; safe to use from several event loops.
+    """Pool of stored samples and samples in progress; safe to use from several event loops.
 
-    One thread reads and writes the file. Close the pool after use; a closed pool forwards requests.
+    One thread reads and writes the file. Close the pool after use. With a closed pool, requests go
+    directly to the model.
 
     Parameters
     ----------
     path
-        The file; by default the one in the user's cache.
+        File of the pool; by default ``ARCHON_POOL``, or a file in the user's cache.
     max_bytes
-        Its limit; by default ``ARCHON_POOL_BYTES``, or 2 GB.
+        Maximum size of the file; by default ``ARCHON_POOL_BYTES``, or 2 GB.
 
     Raises
     ------
@@ -81,7 +82,7 @@ class DrawPool:
         self._thread.shutdown()
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, StoredSample]:
-        """Return the stored samples among the keys."""
+        """Look up samples by key; return those that are stored."""
         with self._lock:
             if self._closed:
                 return {}
@@ -93,8 +94,8 @@ class DrawPool:
 
         Returns
         -------
-        A future that is done when the samples are on disk. Do not write anything derived from them
-        before that, so that an interrupted run resumes with the same samples.
+        A future that is done when the samples are on disk. Wait for it before you write anything
+        derived from them; a run that is interrupted then resumes with the same samples.
         """
         with self._lock:
             if self._closed:
@@ -106,7 +107,7 @@ class DrawPool:
 
     @property
     def is_open(self) -> bool:
-        """False after ``close``, and in a forked child, in which SQLite forbids use of the file."""
+        """False after ``close``, and in a forked child, where SQLite's connection is not usable."""
         return not self._closed and os.getpid() == self._owner
 
     def _find(self, keys: Sequence[bytes]) -> dict[bytes, StoredSample]:
@@ -123,7 +124,7 @@ class DrawPool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoolScope:
-    """One item that is answered from a pool."""
+    """The use of a pool for one item of a run (see ``pooling``)."""
 
     pool: DrawPool
     origin: str
@@ -133,12 +134,12 @@ class PoolScope:
     async def generate(
         self, lm: LM, model: str, request: Request, on_event: OnEvent | None
     ) -> list[Completion]:
-        """Return the completions of a request, stored ones where available and new ones elsewhere.
+        """Return the completions of a request; generate only those that the pool lacks.
 
         Parameters
         ----------
         model
-            The model's name, for display.
+            Name of the model that ``archon cache`` lists the new samples under.
 
         Raises
         ------
@@ -147,7 +148,7 @@ class PoolScope:
         """
         indices = range(request.first_draw, request.first_draw + request.n)
         request_key = lm.draw_key(request) if isinstance(lm, SupportsDrawKey) else None
-        # The model refuses requests for no samples.
+        # A request for no samples also goes to the model, which refuses it.
         if request_key is None or not indices or not self.pool.is_open:
             return await lm.generate(request, on_event)
         call = _PoolRequest(self, lm, model, request, request_key, on_event)
@@ -159,18 +160,19 @@ _SCOPE: ContextVar[PoolScope | None] = ContextVar("archon_pool", default=None)
 
 @contextmanager
 def pooling(pool: DrawPool | None, origin: str) -> Iterator[None]:
-    """Use a pool for one item, in this task and its children.
+    """Use a pool for one item, in the current task and the tasks that it starts.
 
-    A sample with the same origin was generated for this item in a session that ended before the
-    item's record was written. Its usage is counted once as if it were generated now, so that
-    records do not depend on where a run was interrupted.
+    A stored sample with the same ``origin`` was generated for this item in an earlier session that
+    was interrupted before it wrote the item's record. The usage of such a sample is counted once,
+    as if it were generated now. Records therefore do not depend on where a run was interrupted.
 
     Parameters
     ----------
     pool
-        None uses no pool.
+        The pool, or None to use no pool.
     origin
-        Identifies run, item and epoch. No other run may have it, even after this one is deleted.
+        Unique identifier of run, item and epoch. No other run may ever use it, even after this run
+        is deleted.
     """
     token = _SCOPE.set(None if pool is None else PoolScope(pool, origin))
     try:
@@ -180,13 +182,13 @@ def pooling(pool: DrawPool | None, origin: str) -> Iterator[None]:
 
 
 def active_scope() -> PoolScope | None:
-    """Return the item that the current task answers; None if it uses no pool."""
+    """Return the ``PoolScope`` of the current task; None outside ``pooling``."""
     return _SCOPE.get()
 
 
 @dataclass(slots=True, eq=False)
 class _PoolRequest:
-    """One request in progress."""
+    """A request that is being answered from a pool."""
 
     scope: PoolScope
     lm: LM
@@ -198,11 +200,12 @@ class _PoolRequest:
     done: dict[bytes, Completion] = field(default_factory=dict)
 
     async def answer(self, wanted: dict[bytes, int]) -> list[Completion]:
-        """Return the completions of the wanted samples (key → number), in order.
+        """Return the completions of the wanted samples (key → sample number), in order.
 
-        The call claims samples that no other call generates, looks them up, and generates missing
-        ones. Then, without claims, it waits for the samples of other calls, and starts over for
-        those that failed.
+        1. Claim the samples that no other call is generating.
+        2. Look up the claimed samples in the file, generate missing ones, and settle the claims.
+        3. Wait for the samples that other calls are generating. Repeat everything for those that
+           failed.
 
         Raises
         ------
@@ -234,9 +237,9 @@ class _PoolRequest:
     async def _generate(
         self, run: range, lacking: dict[int, bytes], claims: dict[bytes, Claim]
     ) -> None:
-        """Generate consecutive samples, store them, and pass them to waiting calls.
+        """Generate samples with consecutive numbers, store them, and pass them to waiting calls.
 
-        Failed samples are not stored; waiting calls request them again.
+        Failed samples are not stored. Calls that wait for them generate them again.
         """
         request = replace(self.request, n=len(run), first_draw=run.start)
         completions = await self.failures.catch(
@@ -245,7 +248,7 @@ class _PoolRequest:
         self.done |= {lacking[c.draw]: c for c in completions if c.error is not None}
         pool, origin = self.scope.pool, self.scope.origin
         new = {lacking[c.draw]: StoredSample(c, origin) for c in completions if c.error is None}
-        # If the request has been adapted to the server, its samples have another key.
+        # If the client has omitted a field that the server rejects, the samples' key has changed.
         has_same_key = (
             isinstance(self.lm, SupportsDrawKey) and self.lm.draw_key(request) == self.request_key
         )
@@ -258,7 +261,12 @@ class _PoolRequest:
         await asyncio.wrap_future(written)
 
     def _take(self, key: bytes, sample: StoredSample | None) -> bool:
-        """Answer with a stored sample; False if it lacks requested log-probabilities."""
+        """Use a stored sample in the answer.
+
+        Returns
+        -------
+        False if there is no sample, or if it lacks the log-probabilities that the request asks for.
+        """
         if sample is None:
             return False
         completion = sample.completion
@@ -277,7 +285,7 @@ class _PoolRequest:
 
 
 def _reused(usage: Usage) -> Usage:
-    """Return the usage of a reused sample: no token was decoded, and the prompt was cached."""
+    """Return the usage to report for a reused sample: no generated tokens, and a cached prompt."""
     return replace(usage, generated_tokens=0, cached_tokens=usage.prompt_tokens)
 
 

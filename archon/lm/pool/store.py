@@ -1,9 +1,11 @@
 """The pool's file: a SQLite database of samples with a limited size.
 
-It uses a rollback journal, since SQLite before 3.51.3 may damage a database with a write-ahead log
-that several processes use. A fault of the file does not make a run fail. A damaged file is moved
-away and replaced. If the file cannot be written, the run only reads samples. If it cannot be read,
-the run does not use it.
+It uses a rollback journal: SQLite before 3.51.3 may damage a database with a write-ahead log that
+several processes use.
+
+A problem with the file does not make a run fail. A damaged file is moved away and replaced by a new
+one. If the file cannot be written, the run only reads samples from it. If it cannot be read, the
+run does not use it.
 """
 
 from __future__ import annotations
@@ -42,12 +44,12 @@ CREATE TRIGGER IF NOT EXISTS draw_removed AFTER DELETE ON draws BEGIN
     UPDATE totals SET draws = draws - 1, bytes = bytes - old.size WHERE model = old.model;
 END;
 """
-"""Triggers maintain ``totals``, so that ``archon cache ls`` need not read all rows."""
+"""Tables of the file. Triggers update ``totals``, so ``archon cache ls`` need not read all rows."""
 
 _ROW_BYTES = 100
-"""Size of a row without its texts and payload, including its entries in two indices."""
+"""Estimated size of a row without its texts and payload, with its entries in both indices."""
 _KEPT_SHARE = 0.95
-"""A pool beyond its limit is reduced to this share of it, so that evictions are rare."""
+"""A file that exceeds its limit is reduced to this share of the limit, so evictions are rare."""
 _MAX_TOUCHED = 1000
 _MAX_KEYS_PER_QUERY = 500
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -55,7 +57,7 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 @dataclass(frozen=True, slots=True)
 class StoredSample:
-    """A completion and the item for which it was generated."""
+    """A completion and its origin: the item of a run for which it was generated."""
 
     completion: Completion
     origin: str
@@ -63,7 +65,10 @@ class StoredSample:
 
 @dataclass(frozen=True, slots=True)
 class NewSample:
-    """A sample to store under a key of everything that it depends on."""
+    """A sample to store.
+
+    ``key`` is a digest of everything that the sample depends on; ``model`` is the model's name.
+    """
 
     key: bytes
     model: str
@@ -71,13 +76,13 @@ class NewSample:
 
 
 def pool_path() -> Path:
-    """Return the user's pool: ``ARCHON_POOL``, or a file in the cache."""
+    """Return the path of the pool's file: ``ARCHON_POOL``, or a file in the user's cache."""
     chosen = os.environ.get("ARCHON_POOL")
     return Path(chosen).expanduser() if chosen else cache_dir() / "draws.sqlite3"
 
 
 def max_pool_bytes() -> int:
-    """Return the size limit of the pool: ``ARCHON_POOL_BYTES``, or 2 GB.
+    """Return the maximum size of the pool's file: ``ARCHON_POOL_BYTES``, or 2 GB.
 
     Raises
     ------
@@ -93,16 +98,16 @@ def max_pool_bytes() -> int:
 
 
 class SampleStore:
-    """The pool's file; one thread per process uses it.
+    """The pool's file. Only one thread of a process may use it.
 
     Parameters
     ----------
     path
-        The file; created at the first use.
+        Path of the file, which is created when it is first used.
     max_bytes
-        Limit of the file; beyond it the least recently used samples are deleted.
+        Maximum size of the file. If it is exceeded, the least recently used samples are deleted.
     clock
-        Seconds since the epoch.
+        Function that returns the time in seconds since the epoch.
     """
 
     def __init__(
@@ -116,7 +121,7 @@ class SampleStore:
         self._reads = self._writes = True
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, StoredSample]:
-        """Look up samples and mark them as used."""
+        """Return the stored samples for these keys, and mark them as used."""
         if not self._reads or not keys:
             return {}
         rows = self._guarded(lambda: self._select(keys))
@@ -133,9 +138,9 @@ class SampleStore:
         return found
 
     def put(self, samples: Sequence[NewSample]) -> None:
-        """Store samples and delete old ones beyond the size limit.
+        """Store samples, and delete the least recently used ones if the file is too large.
 
-        A sample replaces any other under the same key.
+        A stored sample with the same key is replaced.
         """
         if not self._writes:
             return
@@ -145,7 +150,7 @@ class SampleStore:
             self._writes = False
 
     def close(self) -> None:
-        """Write the times of use, and close the file."""
+        """Write the times at which samples were last used, and close the file."""
         if self._touched:
             self.put([])
         self._disconnect()
@@ -193,9 +198,9 @@ class SampleStore:
     # ------------------------------------------------------------------------------- the file
 
     def _guarded(self, action: Callable[[], T]) -> T | None:
-        """Run an action; log a warning and return None if it fails because of the file.
+        """Return the result of an action; if the file makes it fail, log a warning and return None.
 
-        A damaged file is moved away, and the action is repeated with a new file.
+        If the file is damaged, it is moved away, and the action is repeated with a new file.
         """
         try:
             try:
@@ -207,11 +212,11 @@ class SampleStore:
                 return action()
         except (sqlite3.Error, OSError) as error:
             self._disconnect()
-            logger.warning("%s: %s; this run stores no more samples", self.path, error)
+            logger.warning("%s: %s; samples are no longer stored in this run", self.path, error)
             return None
 
     def _connected(self) -> sqlite3.Connection:
-        """Return the connection; open it again if the file has been replaced."""
+        """Return the connection to the file, which is reopened if the file has been replaced."""
         if self._connection is not None and _inode(self.path) != self._inode:
             self._disconnect()
         if self._connection is None:
@@ -239,7 +244,9 @@ class SampleStore:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the file and create missing tables; the connection belongs to this thread.
+    """Open a pool's file, and create its tables if they are missing.
+
+    Use the connection only in the current thread.
 
     Raises
     ------
@@ -264,7 +271,7 @@ def connect(path: Path) -> sqlite3.Connection:
 def writing(
     connection: sqlite3.Connection, lock: Literal["IMMEDIATE", "EXCLUSIVE"] = "IMMEDIATE"
 ) -> Iterator[sqlite3.Connection]:
-    """Run the block in a transaction that acquires its lock at the beginning."""
+    """Run the ``with`` block in a transaction that acquires its lock at the beginning."""
     connection.execute(f"BEGIN {lock}")
     try:
         yield connection
@@ -276,7 +283,7 @@ def writing(
 
 
 def make_tables(connection: sqlite3.Connection) -> None:
-    """Create missing tables within the current transaction."""
+    """Create missing tables, as part of the current transaction."""
     statement = ""
     for line in SCHEMA.splitlines():  # ``executescript`` would commit the transaction
         statement += line + "\n"
@@ -301,7 +308,7 @@ def _inode(path: Path) -> int:
 
 def is_damage(error: sqlite3.Error) -> bool:
     """Return True if the error means that the file is not a valid database."""
-    # Errors of Python's module, such as for a closed connection, have no code.
+    # Errors of Python's sqlite3 module itself, such as for a closed connection, have no code.
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
@@ -311,5 +318,5 @@ def journal_path(path: Path) -> Path:
 
 
 def damaged_path(path: Path) -> Path:
-    """Return the path to which a damaged file is moved, replacing an earlier one."""
+    """Return the path to which a damaged file is moved; it replaces an earlier damaged file."""
     return path.with_name(path.name + ".damaged")

@@ -1,1 +1,1 @@
-"""The scripted LM: no weights, deterministic."""
+"""The scripted language model: a deterministic fake model without weights."""

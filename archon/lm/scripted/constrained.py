@@ -1,8 +1,9 @@
 """Short texts that satisfy a constraint, for the scripted model.
 
-JSON schemas may use ``const``, ``enum``, ``anyOf``, ``oneOf``, local ``$ref``, and the plain types
-with their lengths and bounds; objects get only their required properties. Regular expressions may
-use literals, classes, groups, alternatives and repeats. Everything else is refused.
+JSON schemas may use ``const``, ``enum``, ``anyOf``, ``oneOf``, local ``$ref``, and the basic types
+with their lengths and bounds. Generated objects have only their required properties. Regular
+expressions may use literals, classes, groups, alternatives and quantifiers. Everything else is
+refused.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from archon.types import Constraint
 _MAX_DEPTH = 40
 _MAX_VALUES = 10_000
 _MAX_CHARACTERS = 100_000
-"""Maximum length of a string."""
+"""Maximum length of a generated string."""
 _SCHEMA_KEYS = frozenset(
     {"type", "const", "enum", "anyOf", "oneOf", "properties", "required", "items", "minItems"}
     | {"maxItems", "minLength", "maxLength", "pattern", "additionalProperties"}
@@ -32,7 +33,7 @@ _ESCAPES = {"d": string.digits, "w": string.ascii_lowercase, "s": " ", "n": "\n"
 
 
 def conforming_text(constraint: Constraint, number: int) -> str:
-    """Return a text that satisfies the constraint; ``number`` seeds the choice of it.
+    """Return a text that satisfies the constraint. ``number`` seeds the random choice of a text.
 
     Raises
     ------
@@ -46,7 +47,7 @@ def conforming_text(constraint: Constraint, number: int) -> str:
         try:
             instance = _Schema(constraint.json_schema, rng).instance(constraint.json_schema, 0)
         except (AttributeError, LookupError, TypeError, ValueError):  # not a valid JSON schema
-            raise UnsupportedError("the scripted model cannot follow this JSON schema") from None
+            raise UnsupportedError("the scripted model cannot satisfy this JSON schema") from None
         return json.dumps(instance, ensure_ascii=False)
     pattern = constraint.regex or ""
     try:
@@ -55,14 +56,15 @@ def conforming_text(constraint: Constraint, number: int) -> str:
             return text
     except (IndexError, OverflowError, RecursionError, ValueError, re.error):
         pass
-    raise UnsupportedError(f"the scripted model cannot follow the regular expression {pattern!r}")
+    raise UnsupportedError(f"the scripted model cannot match the regular expression {pattern!r}")
 
 
 def constrained_reply(constraint: Constraint, reply: str, number: int) -> tuple[str, str]:
-    """Split a reply into free text and constrained text.
+    """Split a reply into free text and a constrained end, and make the end satisfy the constraint.
 
-    The free text ends before the label. The text after the label is replaced by ``conforming_text``
-    unless it satisfies the constraint.
+    The free text is what precedes the constraint's label; it is empty if the constraint applies to
+    the complete text. If the text after the label does not satisfy the constraint, it is replaced
+    by ``conforming_text``.
 
     Raises
     ------
@@ -78,7 +80,7 @@ def constrained_reply(constraint: Constraint, reply: str, number: int) -> tuple[
 
 
 def _allows(constraint: Constraint, text: str) -> bool:
-    """Return True if a text satisfies the constraint; always False for a JSON schema."""
+    """Return True if a text satisfies the constraint; False for every JSON schema."""
     if constraint.regex is not None:
         return re.fullmatch(constraint.regex, text) is not None
     items = constraint.order_of or ()
@@ -86,7 +88,7 @@ def _allows(constraint: Constraint, text: str) -> bool:
 
 
 class _Schema:
-    """Generator of minimal instances of one JSON schema."""
+    """Generator of small JSON values that satisfy one JSON schema."""
 
     def __init__(self, root: Mapping[str, Any], rng: Random) -> None:
         self._root, self._rng = root, rng
@@ -95,11 +97,11 @@ class _Schema:
     def instance(self, schema: Any, depth: int) -> Any:
         self._num_values += 1
         if depth > _MAX_DEPTH or self._num_values > _MAX_VALUES:
-            raise UnsupportedError("the JSON schema needs more JSON than the scripted model writes")
+            raise UnsupportedError("the JSON schema needs a value too large for the scripted model")
         if schema is True:
             return None
         if not isinstance(schema, Mapping):
-            raise UnsupportedError("the scripted model cannot follow this JSON schema")
+            raise UnsupportedError("the scripted model cannot satisfy this JSON schema")
         unknown = sorted(schema.keys() - _SCHEMA_KEYS)
         if unknown:
             reason = f"the scripted model does not support the JSON schema key {unknown[0]!r}"
@@ -152,13 +154,15 @@ class _Schema:
         target: Any = self._root
         for part in reference.removeprefix("#").strip("/").split("/"):
             if not isinstance(target, Mapping) or part not in target:
-                raise UnsupportedError(f"the JSON schema refers to {reference!r}, which it lacks")
+                raise UnsupportedError(
+                    f"the JSON schema refers to {reference!r}, which does not exist in it"
+                )
             target = target[part]
         return target
 
 
 class _Pattern:
-    """Generator of a text that matches a regular expression."""
+    """Generator of a short text that matches a regular expression."""
 
     def __init__(self, pattern: str, rng: Random) -> None:
         self._pattern, self._at, self._rng = pattern, 0, rng
@@ -200,7 +204,10 @@ class _Pattern:
         return "a" if character == "." else character
 
     def _class(self) -> str:
-        """Return the characters of a class; negated classes fail the final check."""
+        """Return the characters of a class such as ``[a-z_]``.
+
+        Negated classes are not supported: the text then fails the final match.
+        """
         characters = ""
         while self._next() != "]":
             first = self._take()

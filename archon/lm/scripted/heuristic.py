@@ -1,10 +1,10 @@
-"""The scripted model's default script: reads the prompt and answers like a small model.
+"""The scripted model's default script, which reads the prompt and replies like a small model.
 
-It computes the arithmetic in the prompt. A configured share of its samples is correct; the others
-are near misses. If the prompt asks for a program, a verdict, a ranking, a critique or tests, the
-reply has the expected format. The script recognizes the task by the format in the prompt
-(``solution()`` in backticks, ``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so
-wordings may change.
+It computes the arithmetic in the prompt. A given share of its samples is correct; the others are
+slightly wrong. If the prompt asks for a program, a verdict, a ranking, a critique or tests, the
+reply has the expected format. The script recognizes the task only by the format that the prompt
+shows (``solution()`` in backticks, ``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so
+the wording of prompts may change.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ _LATER_SAMPLERS = {n: p for n, p in SAMPLER_PARAMETERS.items() if n in LATER_PAR
 
 
 class HeuristicScript:
-    """A script in which a share ``accuracy`` of the samples is correct.
+    """Script whose samples are correct with probability ``accuracy``.
 
-    Sample k depends on the messages, the seed, all sampler parameters and k.
+    Sample k depends only on the messages, the seed, the sampler parameters and k.
     """
 
     def __init__(self, accuracy: float) -> None:
         self.accuracy = accuracy
 
     def __call__(self, request: Request, sample: int) -> str:
-        """Return the reply of one sample."""
+        """Return the reply for the sample number ``sample``."""
         prompt = "\n".join(message.content for message in request.messages)
         message, sampling = request.messages[-1], request.sampling
         key = (
@@ -79,13 +79,17 @@ class HeuristicScript:
 
 
 class HeuristicReward:
-    """A reward in [0, 1] that is above 0.5 for correct answers with probability ``accuracy``."""
+    """Reward function with values in [0, 1].
+
+    With probability ``accuracy``, the reward is above 0.5 for a correct answer and below 0.5 for a
+    wrong one; otherwise it is the other way round.
+    """
 
     def __init__(self, accuracy: float) -> None:
         self.accuracy = accuracy
 
     def __call__(self, messages: Sequence[Message], text: str) -> float:
-        """Return the reward of one text as a reply to the messages."""
+        """Return the reward of ``text`` as a reply to the messages."""
         _, value = _task(messages[-1].content if messages else "")
         claims = _CLAIM.findall(text)
         is_right = bool(claims) and claims[-1] == str(value)
@@ -158,7 +162,7 @@ def _critique(num_candidates: int, number: int) -> str:
 
 
 def _num_candidates(prompt: str) -> int:
-    """Return the number of candidates, which are marked ``[1]``, ``[2]``, …; at least one."""
+    """Return the number of candidates in a prompt, marked ``[1]``, ``[2]``, …; at least 1."""
     count = 1
     while f"[{count + 1}]" in prompt:
         count += 1
@@ -171,10 +175,11 @@ Value = int | Fraction
 
 
 def _task(text: str) -> tuple[str, Value]:
-    """Return the expression of a prompt's question, and its value.
+    """Return the arithmetic expression of a prompt's question, and its value.
 
-    If candidates follow the question, it is the first expression, and otherwise the last one, since
-    worked examples precede the question. Without any expression, it is the sum of the last numbers.
+    It is the last expression of the prompt, since worked examples precede the question; or the
+    first one if candidates follow the question. If the prompt has no expression, it is the sum of
+    its last six numbers.
     """
     found = list(_EXPRESSION.finditer(text))
     if found:
@@ -185,7 +190,7 @@ def _task(text: str) -> tuple[str, Value]:
 
 
 def _extended(match: re.Match[str]) -> str:
-    """Return the expression, including signs and parentheses before its first digit."""
+    """Return the matched expression, with the signs and parentheses before its first digit."""
     text, start = match.string, match.start()
     while start and text[start - 1] in "-(":
         start -= 1
@@ -197,7 +202,7 @@ def _extended(match: re.Match[str]) -> str:
 
 @lru_cache(maxsize=1024)
 def _value(expression: str) -> Value:
-    """Return the value of an expression; 0 if it has none, such as after a division by zero."""
+    """Return the value of an expression; 0 if it is undefined, as for a division by zero."""
     symbols = _SYMBOL.findall(expression.replace("\u00d7", "*").replace("\u00f7", "/"))
     try:
         return _sum(symbols[::-1])
@@ -206,7 +211,10 @@ def _value(expression: str) -> Value:
 
 
 def _sum(symbols: list[str]) -> Value:
-    """Pop the next sum off ``symbols``, which is in reverse order, and return its value."""
+    """Remove the next sum from the end of ``symbols``, and return its value.
+
+    ``symbols`` is in reverse order. ``_product`` and ``_factor`` work in the same way.
+    """
     value = _product(symbols)
     while symbols and symbols[-1] in "+-":
         sign = 1 if symbols.pop() == "+" else -1

@@ -1,7 +1,7 @@
-"""A deterministic scripted language model; it needs no weights and answers in microseconds.
+"""A deterministic scripted language model, which needs no weights and replies in microseconds.
 
-A *token* is a word with the white space before it. At temperature 0 the script is called with seed
-0 and sample 0, so that all samples are equal.
+A *token* of this model is a word with the white space before it. At temperature 0 the script always
+gets seed 0 and sample 0, so all samples are equal.
 """
 
 from __future__ import annotations
@@ -39,42 +39,44 @@ from archon.types import (
 )
 
 Script = Callable[[Request, int], str]
-"""(request with every value of its sampling set, sample number) → reply; may raise errors."""
+"""Function (request whose sampling parameters are all set, sample number) → reply. It may raise."""
 
 ChoiceScript = Callable[[Request, str], float]
-"""(request, choice) → its log-probability."""
+"""Function (request, choice) → log-probability of the choice."""
 
 Replies = str | Sequence[str]
 
 _VERSION = 2
-"""Increment when a card's script changes its replies, so that no pool returns older samples."""
+"""Increment when the replies of cards change, so that pools do not return older samples."""
 
 _TOKEN = re.compile(r"\s*\S+")
 
 
 class ScriptedLM:
-    """A language model that answers with the replies of a script.
+    """A language model whose replies come from a script.
 
     Parameters
     ----------
     script
-        See ``Script``, and ``in_turn``, ``by_rules`` and ``HeuristicScript``.
+        Function that returns the replies, such as ``in_turn([...])``, ``by_rules({...})`` or
+        ``HeuristicScript(0.6)``.
     model
-        The model's name, for prompt digests and errors.
+        Name of the model in prompt digests and errors.
     capabilities
-        All by default.
+        Capabilities of the model; by default all.
     choice_logprob
-        See ``ChoiceScript``; by default a hash of prompt and choice, normalized over the choices.
+        Function that scores choices. By default scores are hashes of prompt and choice, normalized
+        over the choices.
     sampling, thinking
-        Defaults for values that a request leaves open.
+        Defaults for parameters that a request does not set.
     delay_seconds
-        Duration of each call.
+        Duration of each call in seconds.
     record
-        Keep every request in ``requests``.
+        Whether to append every request to the attribute ``requests``.
     identity
-        A unique name of the script; without it no pool stores its samples.
+        Unique name of the script. Without it, samples are not stored in a pool.
     reasoning_markers
-        Separate reasoning from answers in the replies.
+        Markers around reasoning in the replies.
     """
 
     def __init__(
@@ -99,7 +101,7 @@ class ScriptedLM:
         self._delay_seconds, self._record, self._identity = delay_seconds, record, identity
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Answer after the delay, if any; token deltas arrive sample by sample."""
+        """Return the script's replies after the delay; send the deltas of one sample at a time."""
         filled = with_defaults(request, self._sampling, self._thinking)
         check_request(filled, self.capabilities, self.model)
         if self._record:
@@ -124,7 +126,7 @@ class ScriptedLM:
         return completions
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
-        """See ``archon.lm.embedding.Embedder``; texts with the same words have equal vectors."""
+        """See ``archon.lm.embedding.Embedder``. The vectors are counts of words."""
         return [_word_counts(text) for text in texts]
 
     def draw_key(self, request: Request) -> str | None:
@@ -194,9 +196,10 @@ class ScriptedLM:
         )
 
     def _truncated(self, text: str, request: Request) -> tuple[str, int, FinishReason]:
-        """Apply the request's limits, and return text, number of tokens and finish reason.
+        """Apply the request's limits; return the text, its number of tokens and its finish reason.
 
-        Stop strings apply only to the answer. A completely constrained text has no reasoning.
+        Stop strings apply only to the answer, not to the reasoning. A completely constrained text
+        has no reasoning.
         """
         if constrains_whole_text(request.constraint):
             return _truncated(text, request.sampling)
@@ -212,7 +215,7 @@ _DIMENSIONS = 256
 
 
 def _word_counts(text: str) -> Vector:
-    """Return a vector of length 1 with the counts of the words, hashed into ``_DIMENSIONS``."""
+    """Return a unit vector of word counts; each word counts in the dimension of its hash."""
     counts = [0.0] * _DIMENSIONS
     for word in text.split() or [""]:
         counts[_token_id(word) % _DIMENSIONS] += 1
@@ -221,11 +224,11 @@ def _word_counts(text: str) -> Vector:
 
 
 SCRIPTED_CAPABILITIES = LM_CAPABILITIES | EMBED
-"""The capabilities of a card's scripted model, which replaces any model but a reward model."""
+"""Capabilities of the scripted model of a card, which can replace any model but a reward model."""
 
 
 def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedLM | RewardLM:
-    """Open the scripted model of a card; it does not record requests."""
+    """Open the scripted model or reward model of a card. It does not record requests."""
     if card.reward:
         return RewardLM(ScriptedRewardModel(HeuristicReward(card.accuracy)), card.name)
     return ScriptedLM(
@@ -246,17 +249,20 @@ def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedL
 
 
 def in_turn(replies: Sequence[str]) -> Script:
-    """Return a script that cycles through the replies: sample k is reply k."""
+    """Return a script that cycles through replies: sample k is ``replies[k % len(replies)]``."""
     if not replies:
         raise ValueError("a script needs at least one reply")
     return lambda request, sample: replies[sample % len(replies)]
 
 
 def by_rules(rules: Mapping[str | re.Pattern[str], Replies]) -> Script:
-    """Return a script that replies by the first rule that matches the messages.
+    """Return a script that replies according to the first rule that matches the messages.
 
-    A rule is a substring or a pattern. If it has several replies, the samples cycle through them.
-    A request that matches no rule is an ``LMError``.
+    Parameters
+    ----------
+    rules
+        Substring or pattern to find in the messages → the reply, or several replies that the
+        samples cycle through. A request that matches no rule raises ``LMError``.
     """
 
     def reply(request: Request, sample: int) -> str:
@@ -278,14 +284,17 @@ def _words(text: str) -> list[str]:
 
 
 def _tokens(text: str) -> list[str]:
-    """Return the tokens of a text; trailing white space is one."""
+    """Return the tokens of a text, with its trailing white space as an additional token."""
     words = _words(text)
     rest = text[sum(map(len, words)) :]
     return [*words, rest] if rest else words
 
 
 def _constrained(request: Request, reply: str, number: int) -> str:
-    """Make a reply satisfy the constraint; truncate its free text to reserve tokens."""
+    """Return the reply with its end changed to satisfy the constraint.
+
+    Free text is truncated if too few tokens would remain for the constrained end.
+    """
     assert request.constraint is not None
     free, constrained = constrained_reply(request.constraint, reply, number)
     max_tokens, after = request.sampling.max_tokens, request.constraint.after
@@ -297,9 +306,11 @@ def _constrained(request: Request, reply: str, number: int) -> str:
 def _truncated(
     text: str, sampling: SamplingParams, reasoning: str = ""
 ) -> tuple[str, int, FinishReason]:
-    """Cut a text at its first stop string, prepend the reasoning, and cut at ``max_tokens``.
+    """Cut a text at the first stop string, prepend the reasoning, and cut it at ``max_tokens``.
 
-    Return the text, its number of tokens, and its finish reason.
+    Returns
+    -------
+    The text, its number of tokens, and its finish reason.
     """
     for stop in sampling.stop or ():
         text = text.partition(stop)[0]
@@ -320,7 +331,7 @@ def _logprob(word: str) -> float:
 
 
 def _hashed_logprobs(choices: Sequence[str], prompt: str) -> dict[str, float]:
-    """Return log-probabilities of a distribution over the choices that depends on the prompt."""
+    """Return choice → log-probability, of a distribution that depends on a hash of the prompt."""
     scores = {choice: crc32(f"{prompt}/{choice}".encode()) / 2**30 for choice in choices}
     log_sum = math.log(sum(map(math.exp, scores.values())))
     return {choice: score - log_sum for choice, score in scores.items()}

@@ -25,5 +25,5 @@ class ObjectiveModule(Protocol):
 
 
 def objective_module(training: str) -> ObjectiveModule:
-    """Import and return the module of a kind of training."""
+    """Import and return the objective module of a kind of training, such as ``sft``."""
     return cast(ObjectiveModule, import_module(TRAININGS[training].module))

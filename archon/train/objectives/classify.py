@@ -1,10 +1,10 @@
-"""Classification: trains a new head on an encoder.
+"""Classification: training of an encoder with a new head.
 
 The head is that of BERT: the last hidden state of the first token goes through a linear layer and
-tanh, then a second layer computes a logit per class (Devlin et al. 2018, arXiv 1810.04805). The
+tanh, and a second layer computes a logit per class (Devlin et al. 2018, arXiv 1810.04805). The
 result is a model folder that transformers can read. If the texts are pairs in two classes and the
-good class is known, a card makes the model a reward model (``archon.lm.local.cross_encoder``): the
-reward is the probability of the good class.
+good class is known, a model card is written that uses the model as a reward model
+(``archon.lm.local.cross_encoder``). The reward is the probability of the good class.
 
 Shape suffixes: B texts, T tokens, C classes.
 """
@@ -45,12 +45,12 @@ from archon.train.trainer import Start
 Input = str | tuple[str, str]
 _ENCODERS = ("cross-encoder", "sentence-encoder")
 _WRONG_AND_RIGHT = ("0", "1")
-"""Two labels; the second is the good class by default."""
+"""If the labels are these two, the second one is the good class by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A text, or a pair of texts, and its class."""
+    """A text, or a pair of texts, with the number of its class."""
 
     text: Input
     label: int
@@ -58,7 +58,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class LabelledCorpus:
-    """Texts, classes and tokenizer of a training."""
+    """Texts, classes and tokenizer of a classification training."""
 
     source: ModelFolder
     """Folder of the encoder."""
@@ -67,20 +67,20 @@ class LabelledCorpus:
     texts: list[Labelled]
     held_out: list[Labelled]
     num_cut: int
-    """Number of texts that are longer than the context, of which only the beginning is read."""
+    """Number of texts that are longer than the context; only their beginning is read."""
     rewarded: str | None
-    """Class whose probability is the reward; None if the model is not a reward model."""
+    """Class whose probability is the reward; None if the model does not become a reward model."""
 
 
 def labelled_texts(
     path: Path, file: str, good: str | int | None = None
 ) -> tuple[list[Labelled], tuple[str, ...]]:
-    """Read the texts of a file, and the names of their classes.
+    """Read the labelled texts in a file; return them with the names of the classes.
 
     Parameters
     ----------
     good
-        Label of the class to put last; the others are sorted.
+        Label of the good class, which becomes the last one; the others are sorted.
 
     Raises
     ------
@@ -108,11 +108,13 @@ def labelled_texts(
         found.append((text, label))
     labels = {label for _, label in found}
     if len({type(label) for label in labels}) > 1:
-        raise SpecError("some labels are texts and some are numbers", file=file)
+        raise SpecError("either all labels must be texts or all must be integers", file=file)
     if len(labels) < 2:
-        raise SpecError(f"the file has {len(labels)} classes; it needs at least two", file=file)
+        reason = f"the file needs at least two different labels, not {len(labels)}"
+        raise SpecError(reason, file=file)
     if good is not None and good not in labels:
-        raise SpecError(f"no line has the label {shown(good)} of the 'good' class", file=file)
+        reason = f"no line has the label {shown(good)}, which 'good' names as the good class"
+        raise SpecError(reason, file=file)
     ordered = sorted(labels, key=lambda label: (label == good, label))
     number_of = {label: number for number, label in enumerate(ordered)}
     return [Labelled(text, number_of[label]) for text, label in found], tuple(map(str, ordered))
@@ -132,7 +134,9 @@ def open_objective(spec: ClassifySpec, start: Start) -> Classification:
     """
     card, card_dir = start.pull_card(spec.model)
     if card.transformer not in _ENCODERS:
-        raise UsageError(f"{card.name} is not an encoder; choose an encoder's card as 'model'")
+        raise UsageError(
+            f"{card.name} is not an encoder; choose the card of an encoder for the key 'model'"
+        )
     texts, labels = labelled_texts(start.base_dir / spec.data.path, spec.data.path, spec.good)
     rewarded = _rewarded(spec, texts, labels)
     learned, held_out = hold_out(texts, spec.held_out, spec.seed, lambda labelled: labelled.text)
@@ -157,17 +161,20 @@ def open_objective(spec: ClassifySpec, start: Start) -> Classification:
 
 
 def _rewarded(spec: ClassifySpec, texts: Sequence[Labelled], labels: tuple[str, ...]) -> str | None:
-    """Return the class whose probability is the reward; None without pairs and a good class."""
+    """Return the class whose probability is the reward.
+
+    None if the texts are not pairs in two classes, or the good class is unknown.
+    """
     is_suitable = len(labels) == 2 and all(isinstance(labelled.text, tuple) for labelled in texts)
     if spec.good is not None and not is_suitable:
-        reason = "only pairs {prompt, completion} with two labels can have a good class"
+        reason = "a good class needs lines with a prompt and a completion, and exactly two labels"
         raise SpecError(reason, path="$.good")
     is_known = spec.good is not None or labels == _WRONG_AND_RIGHT
     return labels[-1] if is_suitable and is_known else None
 
 
 class Classification(LossObjective):
-    """Objective of classification: cross-entropy of the classes."""
+    """Objective of classification, which minimizes the cross-entropy of the classes."""
 
     def __init__(
         self,
@@ -208,7 +215,7 @@ class Classification(LossObjective):
         return ([partial(self._loss, texts)] for texts in order)
 
     def _logits(self, texts: Sequence[Labelled]) -> Tensor:
-        """Return the logits of the classes: (B, C)."""
+        """Return the logits of the classes of each text: (B, C)."""
         corpus, device = self._corpus, self._device
         batch = padded(corpus.tokenizer.encode_batch([labelled.text for labelled in texts]))
         ids_BT, is_token_BT = batch.ids_BT.to(device), batch.is_token_BT.to(device)
@@ -221,7 +228,7 @@ class Classification(LossObjective):
 
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:
-        """Return loss and accuracy on the held-out texts."""
+        """Return the loss and the accuracy on the held-out texts."""
         held_out = self._corpus.held_out
         self._classifier.eval()
         if not held_out:
@@ -246,4 +253,4 @@ def report(record: Mapping[str, Any]) -> Iterator[Line]:
         shares = " → ".join(percent(measured["held_out_accuracy"]) for measured in (before, after))
         yield f"accuracy on {after['num_held_out']:,} held-out texts: {shares}", None
     if record["rewarded"] is not None:
-        yield f"reward = P({record['rewarded']})", None
+        yield f"the reward is the probability of the class {record['rewarded']}", None

@@ -1,9 +1,10 @@
-"""Direct preference optimization (DPO): makes chosen replies likelier than rejected ones.
+"""Direct preference optimization (DPO), which makes chosen replies likelier than rejected ones.
 
 The implicit reward of a reply y to a prompt x is r(x, y) = β · (log π(y|x) − log π_ref(y|x)), where
-π is the model and π_ref the model before the training. The loss of a pair is that of a reward model
-(Bradley and Terry 1952), −log sigmoid(r(x, chosen) − r(x, rejected)). So preferences train the
-model directly, without a reward model (Rafailov et al. 2023, arXiv 2305.18290).
+π is the model and π_ref is the model before the training. The loss of a pair is that of a reward
+model (Bradley and Terry 1952), −log sigmoid(r(x, chosen) − r(x, rejected)). In this way,
+preferences train the model directly, without a separate reward model (Rafailov et al. 2023, arXiv
+2305.18290).
 
 Shape suffixes: P pairs, N replies.
 """
@@ -49,12 +50,12 @@ class PreferencePair:
 
 @dataclass(frozen=True, slots=True)
 class PairCorpus:
-    """Pairs to learn from and held-out pairs."""
+    """Preference pairs to learn from, and held-out ones."""
 
     learned: list[PreferencePair]
     held_out: list[PreferencePair]
     num_too_long: int
-    """Number of pairs that are left out because a reply does not fit a row."""
+    """Number of pairs that are left out because a reply does not fit in a row."""
     reads_conversations: bool
     """True if the prompts are conversations, as an architecture sends them."""
 
@@ -79,7 +80,7 @@ def open_objective(spec: DPOSpec, start: Start) -> PreferenceOptimization:
     num_too_long = len(found) - len(fitting)
     if not learned:
         raise SpecError(
-            f"no pair is left to learn from: of {len(found)} pairs, {num_too_long} do not fit "
+            f"no pair is left to learn from: of {len(found)} pairs, {num_too_long} do not fit in "
             f"{spec.context} tokens, and {spec.held_out} are held out, with all other pairs of "
             "their questions; change 'context' or 'held_out'",
             path="$.data",
@@ -99,7 +100,7 @@ def _pairs(replies: ReplyDataset, base: Base) -> Iterator[PreferencePair]:
             except LMError as error:
                 raise SpecError(f"question {shown(reply.question)}: {error}") from None
         given = prompts[reply.messages]
-        token_ids = (*given, *base.tokenizer.encode(reply.text), base.end)
+        token_ids = (*given, *base.tokenizer.encode_continuation(reply.text), base.end)
         texts.append(Text(token_ids, len(given), len(given), reply.question))
     for chosen, rejected in replies.pairs:
         yield PreferencePair(replies.replies[chosen].question, texts[chosen], texts[rejected])
@@ -121,7 +122,7 @@ class PreferenceOptimization(LossObjective):
         super().__init__(spec, model, (corpus.learned, corpus.held_out), folder)
         self._spec, self._base, self._model, self._corpus = spec, base, model, corpus
         self._computer, self._device = LogprobComputer(model, spec, device), device
-        # A resumed training restores its trained weights later, so these are still the reference's.
+        # A resumed training restores its trained weights later, so these are the reference's.
         self._reference = self._reference_logprobs()
 
     def described(self) -> Mapping[str, Any]:
@@ -144,10 +145,10 @@ class PreferenceOptimization(LossObjective):
 
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:
-        """Return the held-out loss, and how the implicit rewards of held-out pairs compare.
+        """Return the loss, accuracy and margin on the held-out pairs.
 
-        The accuracy is the share of pairs whose chosen reply has the higher implicit reward, the
-        margin the mean difference of the two rewards.
+        The accuracy is the share of pairs whose chosen reply has the higher implicit reward. The
+        margin is the mean difference between the two implicit rewards.
         """
         held_out = self._corpus.held_out
         self._model.eval()
@@ -162,11 +163,11 @@ class PreferenceOptimization(LossObjective):
         }
 
     def _parts(self, pairs: Sequence[PreferencePair]) -> Iterator[Sequence[PreferencePair]]:
-        """Yield parts of the pairs whose replies fit one batch, even at one reply per row."""
+        """Split pairs into parts whose replies fit in one batch, even with one reply per row."""
         return chunks(pairs, max(self._spec.rows // 2, 1))
 
     def _loss(self, pairs: Sequence[PreferencePair], num_pairs: int) -> Tensor:
-        """Return the share of these pairs in the mean loss of ``num_pairs``: a scalar."""
+        """Return the sum of these pairs' losses divided by ``num_pairs``: a scalar."""
         return dpo_losses(self._margins(pairs)).sum() / num_pairs
 
     def _margins(self, pairs: Sequence[PreferencePair]) -> Tensor:
@@ -187,7 +188,7 @@ class PreferenceOptimization(LossObjective):
 
     @torch.no_grad()
     def _reference_logprobs(self) -> dict[Text, float]:
-        """Return the log-probability of every reply under the current weights."""
+        """Return the log-probability of each reply of the corpus under the current weights."""
         self._model.eval()
         pairs = [*self._corpus.learned, *self._corpus.held_out]
         found: dict[Text, float] = {}
@@ -198,7 +199,7 @@ class PreferenceOptimization(LossObjective):
 
 
 def dpo_losses(margin_P: Tensor) -> Tensor:
-    """Return −log sigmoid(margin) for margins between implicit rewards: (P,), in nats."""
+    """Return the loss of each pair, −log sigmoid(margin), from its margin: (P,), in nats."""
     return functional.softplus(-margin_P)
 
 
@@ -212,6 +213,6 @@ def report(record: Mapping[str, Any]) -> Iterator[Line]:
         share, count = percent(after["held_out_accuracy"]), after["num_held_out"]
         yield (
             f"on {count:,} held-out pairs: the chosen reply has the higher implicit reward in "
-            f"{share}; mean margin {after['held_out_margin']:.3f}",
+            f"{share} of them; mean margin {after['held_out_margin']:.3f}",
             None,
         )

@@ -1,4 +1,4 @@
-"""Next-token prediction on given texts: the common part of fine-tuning and pretraining."""
+"""Next-token prediction on given texts, which fine-tuning and pretraining share."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from archon.train.sft_data import Text
 from archon.train.splits import chunks, hold_out
 
 _SHOWN = 3
-"""Samples whose text is recorded; all samples count in the number of exact ones."""
+"""Maximum number of samples whose text is recorded. The number of exact samples counts all."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Model, tokenizer and texts of a training on given texts."""
+    """Model, tokenizer and texts for next-token prediction."""
 
     model: TrainableDecoder
     texts: list[Text]
     held_out: list[Text]
     num_too_long: int
-    """Number of texts that are left out because they do not fit a row."""
+    """Number of texts that are left out because they do not fit in a row."""
     tokenizer: TextTokenizer
     end: int
     """Token that ends a text."""
     save: Callable[[Path], Card]
-    """Writes the trained model into a folder and returns the card that runs it."""
+    """Function that writes the trained model to a folder and returns its model card."""
 
 
 def build_corpus(
@@ -56,6 +56,13 @@ def build_corpus(
 ) -> Corpus:
     """Leave out texts that are too long, and split the others into training and held-out texts.
 
+    Parameters
+    ----------
+    found
+        All texts.
+    end, save
+        See ``Corpus``.
+
     Raises
     ------
     SpecError
@@ -67,7 +74,7 @@ def build_corpus(
     texts, held_out = hold_out(fitting, spec.held_out, spec.seed, lambda text: text.question)
     if not texts:
         raise SpecError(
-            f"no text is left to learn from: of {len(found)} texts, {num_too_long} do not fit "
+            f"no text is left to learn from: of {len(found)} texts, {num_too_long} do not fit in "
             f"{spec.context} tokens, and {spec.held_out} are held out, with all other texts of "
             "their prompts; change 'context' or 'held_out'"
         )
@@ -75,7 +82,7 @@ def build_corpus(
 
 
 class NextToken(LossObjective):
-    """Objective of next-token prediction: cross-entropy of the texts' tokens, in packed rows."""
+    """Objective that minimizes the cross-entropy of the texts' tokens, in packed rows."""
 
     def __init__(
         self,
@@ -116,7 +123,7 @@ class NextToken(LossObjective):
 
     @torch.no_grad()
     def measure(self) -> dict[str, Any]:
-        """Return the loss on the held-out texts, and greedy samples of them."""
+        """Return the loss on the held-out texts, and greedy samples that continue them."""
         spec, held_out = self._spec, self._corpus.held_out
         self._corpus.model.eval()
         if not held_out:
@@ -149,7 +156,7 @@ class NextToken(LossObjective):
 
 
 def text_model_card(spec: TextTrainingSpec) -> Card:
-    """Return the card of a model that was trained on texts: greedy sampling, bare prompts."""
+    """Return the card of a trained model, with greedy sampling and bare prompts."""
     sampling = {"temperature": 0, "max_tokens": spec.sample_tokens}
     return new_card(spec, prompt={"template": "bare"}, sampling=sampling)
 

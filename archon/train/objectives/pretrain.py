@@ -1,4 +1,4 @@
-"""Pretraining: learns a vocabulary from the texts, and trains a decoder from random weights."""
+"""Pretraining: a vocabulary is learned from the texts, and a decoder from random weights."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def open_objective(spec: PretrainSpec, start: Start) -> NextToken:
     SpecError
         The data is missing or malformed.
     ModelFileError
-        The configuration's shape is not possible for a decoder.
+        The configuration has an invalid decoder shape.
     """
     texts = list(plain_texts(spec.data, start.base_dir))
     path, shape = start.folder.path / MODEL, spec.decoder

@@ -1,6 +1,6 @@
-"""Reinforcement learning: a model learns from rewards for its own replies, by GRPO or PPO.
+"""Reinforcement learning: a model learns from rewards for its own replies, with GRPO or PPO.
 
-``archon.train.rl`` computes the steps.
+``archon.train.rl`` has the parts of a step.
 
 Shape suffixes: P prompts of a step, G replies to each.
 """
@@ -26,9 +26,9 @@ from archon.train.splits import batches
 from archon.train.trainer import OnProgress, Start, State
 
 _TAIL = 64
-"""Last tokens of a prompt, in which a marker that starts reasoning is searched for."""
+"""Number of tokens at the end of a prompt that are searched for a marker that starts reasoning."""
 _SHOWN = 3
-"""Maximum held-out replies whose text is recorded."""
+"""Maximum number of held-out replies whose text is recorded."""
 _RECORDED_STEPS = 50
 """Approximate number of steps whose metrics are recorded; the plot shows all steps."""
 
@@ -49,8 +49,8 @@ def open_objective(spec: RLSpec, start: Start) -> Reinforcement:
 class Reinforcement:
     """Objective of reinforcement learning (``archon.train.trainer.Objective``).
 
-    The final held-out rewards are measured before the weights are saved, which may round the
-    weights to bf16.
+    The final held-out rewards are measured before the weights are saved, since saving may round
+    them to bf16.
     """
 
     unit = "reward"
@@ -148,7 +148,7 @@ class Reinforcement:
         )
 
     def _answer(self, task: RLTask, rollout: Rollout) -> str:
-        """Return the part of a reply that is rewarded, which excludes reasoning."""
+        """Return the text of a reply without its reasoning, which is what is rewarded."""
         markers = self._setup.reasoning.markers
         end_of_prompt = self._setup.reasoning.decode(task.prompt_ids[-_TAIL:])
         is_open = True if opened_by(end_of_prompt, markers) else None
@@ -160,7 +160,7 @@ class Reinforcement:
         return self._setup.reasoning.decode(ids[:-1] if rollout.is_ended else ids)
 
     def _measure(self) -> dict[str, Any]:
-        """Return the mean reward of greedy replies to held-out questions, and some replies."""
+        """Return the mean reward of greedy replies to the held-out questions, and some replies."""
         tasks = self._setup.held_out
         if not tasks:
             return {}

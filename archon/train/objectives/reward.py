@@ -1,12 +1,12 @@
-"""Reward modelling: fits a head to hidden states of a model, and optionally trains an adapter.
+"""Reward modelling: a head is fitted to hidden states of a model; an adapter can be trained too.
 
-The head is fitted to hidden states from the engine in the card's precision, the same numbers that
-it reads later when it computes rewards. An adapter is trained in the trainer's number format, and
-it sees the same replies many times, so its probabilities would be overconfident. After its
-training, the engine computes hidden states with the adapter, and the head is corrected:
+The head is fitted to hidden states that the engine computes in the card's precision, since it reads
+the same numbers later when it computes rewards. An adapter is trained in the trainer's number
+format and on the same replies many times, so its probabilities would be overconfident. So after
+this training, the engine computes hidden states with the adapter, and the head is corrected:
 
-- for the goal ``outcome``, by Platt scaling on judged replies that were set aside for it;
-- for the goal ``preference``, by a bias for which the mean logit of a sample of replies is 0.
+- for the goal ``outcome``, by Platt scaling on judged replies that are set aside for this purpose;
+- for the goal ``preference``, by a bias with which the mean logit of a sample of replies is 0.
 
 Shape suffixes: N replies, E width of the hidden states.
 """
@@ -54,34 +54,37 @@ from archon.train.splits import chunks
 from archon.train.trainer import OnProgress, Start, State, delayed_interrupts
 
 _CHUNK = 64
-"""Replies that are computed together, between two checks for Ctrl-C."""
+"""Number of replies that are computed together, between two checks for Ctrl-C."""
 _SAVE_EVERY = 16
-"""Chunks between two saved states."""
+"""Number of chunks between two saved states."""
 _CALIBRATION_SHARE = 0.1
 """Share of the questions to learn from that is set aside for Platt scaling."""
 _ANCHORS = 512
-"""Replies whose mean logit is shifted to 0 after an adapter has learned preferences."""
+"""Maximum number of replies whose mean logit is shifted to 0 after an adapter has learned
+preferences."""
 
 
 def open_objective(spec: RewardSpec, start: Start) -> RewardModeling:
-    """Read or sample the replies.
+    """Read or sample the replies, and make the objective.
 
     Raises
     ------
     UsageError
-        The card's model does not generate text or has an adapter, or no head can learn the goal
-        from the replies.
+        The card's model does not generate text, it already has an adapter although the
+        configuration trains one, or no head can learn the goal from the replies.
     SpecError
         A file of replies is missing or malformed.
     """
     card, card_dir = start.pull_card(spec.model)
     if card.transformer != "decoder" or card.reward is not None:
         raise UsageError(
-            f"{card.name} does not generate text; only a model that does can get a reward head"
+            f"{card.name} does not generate text, so it cannot get a reward head; choose a model "
+            "that generates text"
         )
     if card.adapter is not None and spec.lora is not None:
         raise UsageError(
-            f"{card.name} has an adapter, so its head is trained without another one; remove 'lora'"
+            f"{card.name} already has an adapter, so no other one can be trained with its head; "
+            "remove 'lora'"
         )
     return RewardModeling(spec, card, card_dir, open_replies(spec.data, start), start)
 
@@ -107,10 +110,12 @@ class RewardModeling:
         if spec.lora is not None and replies.goal == "outcome":
             learned, aside = split_questions(learned, _CALIBRATION_SHARE, spec.seed)
         if len(learned) < 2:
-            apart = f"{len(held_out)} are held out" + (f", {len(aside)} set aside" if aside else "")
+            apart = f"{len(held_out)} are held out" + (
+                f" and {len(aside)} are set aside for calibration" if aside else ""
+            )
             raise UsageError(
                 f"there are replies to {len(replies.questions)} questions, of which {apart}; a "
-                "reward model needs at least two more to learn from"
+                "reward model needs at least two others to learn from"
             )
         self._learn, self._aside, self._held_out = map(replies.subset, (learned, aside, held_out))
         check_learnable(self._learn)
@@ -122,7 +127,7 @@ class RewardModeling:
         return [] if self._adapter is None else self._adapter.steps.curve
 
     def begin(self, on_progress: OnProgress) -> Mapping[str, Any]:
-        """Fit a head to the unchanged model; write head and card."""
+        """Fit a head to the unchanged model, and write the head and a card."""
         self._folder.write_record()  # makes the folder resumable from here on
         started = time.monotonic()
         learn, held_out, name = self._learn, self._held_out, self._card.name
@@ -164,12 +169,12 @@ class RewardModeling:
         return steps.optimization.state(), {"kind": "adapter", "curve": steps.curve}
 
     def restore(self, tensors: Mapping[str, Tensor], progress: Any) -> None:
-        """Continue the adapter's training; ignore a saved state of the hidden states."""
+        """Continue the adapter's training; a saved state with hidden states is ignored."""
         if progress.get("kind") == "adapter":
             self._adapter_steps().steps.optimization.restore(tensors, progress["curve"])
 
     def _adapter_steps(self) -> AdapterSteps:
-        """Return the adapter's training, which starts from the head that ``begin`` has written."""
+        """Return the adapter's training, whose initial head is the one that ``begin`` wrote."""
         if self._adapter is None:
             head = read_reward_head(self._folder.path / REWARD)
             self._adapter = AdapterSteps(
@@ -192,7 +197,8 @@ class RewardModeling:
         Parameters
         ----------
         resumable
-            Save the hidden states as the training's state, and continue from a saved state.
+            True to save the hidden states as the training's state, and to continue from such a
+            state.
         """
         engine, file = opened.worker.engine, opened.file
         end, context_length = end_of_reply(opened.tokenizer_config), engine.context_length
@@ -248,7 +254,7 @@ class RewardModeling:
     def _centred(
         self, opened: OpenedDecoder, head: RewardHead, on_progress: OnProgress
     ) -> RewardHead:
-        """Return the head with the bias for which sampled replies have a mean logit of 0."""
+        """Return the head with the bias that makes the mean logit of some training replies 0."""
         learn = self._learn
         count = min(_ANCHORS, len(learn.replies))
         anchors = Random(f"anchors/{self._spec.seed}").sample(learn.replies, count)
@@ -258,7 +264,7 @@ class RewardModeling:
     def _scaled(
         self, opened: OpenedDecoder, head: RewardHead, on_progress: OnProgress
     ) -> tuple[RewardHead, dict[str, Any]]:
-        """Return the head after Platt scaling on the replies set aside, and the fit's record."""
+        """Return the head after Platt scaling on the replies set aside, and a record of it."""
         aside = self._aside
         logit_N = head_logits(self._hidden(opened, aside, on_progress), head.weight_E, head.bias)
         slope, bias = platt_scaling(logit_N, aside.correct)
@@ -269,14 +275,14 @@ class RewardModeling:
     # --------------------------------------------------------------------------------- folder
 
     def _write(self, head: RewardHead, **keys: str) -> None:
-        """Write a head, and the card that runs it, with additional keys."""
+        """Write a head, and a card that uses it; ``keys`` are added to the card."""
         write_reward_head(head, self._folder.path / REWARD)
         card = self._new_card() | keys | {"reward": f"./{REWARD}"}
         template = "conversation" if self._reads_conversations else "bare"
         self._folder.write_card(card | {"prompt": {"template": template}})
 
     def _new_card(self) -> Card:
-        """Return the base model's card with the name of the training."""
+        """Return the base model's card with the name and description of the training."""
         card = base_card(self._card, self._card_dir)
         card.pop("sampling", None)
         card.pop("prompt", None)
@@ -307,36 +313,36 @@ def report(record: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def _quality(after: Mapping[str, Any]) -> Iterator[str]:
-    """Yield lines about the quality of rewards for held-out replies."""
+    """Yield lines about the quality of the rewards for the held-out replies."""
     if "right" not in after:  # the replies were compared, not judged
         yield (
             f"on {after['pairs']:,} held-out pairs: the chosen reply has the higher reward in "
-            f"{percent(after['accuracy'])}"
+            f"{percent(after['accuracy'])} of them"
         )
         return
     auc = "–" if after["auc"] is None else f"{after['auc']:.3f}"
     yield (
         f"on {after['replies']:,} replies to {after['questions']:,} held-out questions "
-        f"({percent(after['right'])} right): area under the ROC curve {auc}"
+        f"({percent(after['right'])} of them right): area under the ROC curve {auc}"
     )
     if "brier" in after:
         yield (
-            f"as probabilities: accuracy {percent(after['accuracy'])}, Brier score "
+            f"rewards as probabilities: accuracy {percent(after['accuracy'])}, Brier score "
             f"{after['brier']:.3f}, calibration error {after['calibration_error']:.3f}"
         )
     if after["within_questions"] is not None:
         yield (
-            "a right reply outscores a wrong one to the same question in "
-            f"{percent(after['within_questions'])}"
+            "a right reply has a higher reward than a wrong one to the same question in "
+            f"{percent(after['within_questions'])} of such pairs"
         )
     yield (
-        f"the reply with the highest reward is right in {percent(after['best_of_n'])} of the "
-        f"questions, a random reply in {percent(after['chance'])}, at least one reply in "
+        f"the reply with the highest reward is right for {percent(after['best_of_n'])} of the "
+        f"questions, a random reply for {percent(after['chance'])}, at least one reply for "
         f"{percent(after['oracle'])}"
     )
     if "vote" in after:
         yield (
-            f"a majority vote is right in {percent(after['vote'])} of the questions, a vote "
-            f"weighted by rewards in {percent(after['vote_by_score'])}, by the odds of rewards in "
-            f"{percent(after['vote_by_odds'])}"
+            f"a majority vote is right for {percent(after['vote'])} of the questions, a vote "
+            f"weighted by rewards for {percent(after['vote_by_score'])}, a vote weighted by the "
+            f"odds of rewards for {percent(after['vote_by_odds'])}"
         )

@@ -1,4 +1,4 @@
-"""Advantages: how much better a reply, or a token of it, was than expected.
+"""Advantages, which measure how much better a reply, or a token of it, was than expected.
 
 Shape suffixes: T tokens of a reply, P prompts, G replies to each, N tokens of a step.
 """
@@ -14,7 +14,7 @@ _MIN_DEVIATION = 1e-4
 def generalised_advantages(
     reward_T: Tensor, value_T: Tensor, gamma: float, lam: float
 ) -> tuple[Tensor, Tensor]:
-    """Return the advantage A and the return R of each token: (T,) both.
+    """Return the advantage A and the return R of each token: (T,) each.
 
     Generalised advantage estimation (GAE: Schulman et al. 2016, arXiv 1506.02438) with rewards r
     and values V::
@@ -34,8 +34,8 @@ def generalised_advantages(
     gamma
         Discount factor γ per token.
     lam
-        λ in [0, 1]. With 0, advantages rely on the values (less variance, more bias), with 1 on the
-        rewards alone.
+        λ in [0, 1]. With smaller values, advantages rely more on the value head, which reduces
+        their variance but adds bias.
     """
     reversed_advantages: list[float] = []
     advantage = next_value = 0.0
@@ -63,8 +63,9 @@ def group_advantages(reward_PG: Tensor, divide_by_deviation: bool = False) -> Te
     reward_PG
         Reward of each reply.
     divide_by_deviation
-        Divide by the group's standard deviation, as in the GRPO paper. This gives more weight to
-        prompts that nearly always or nearly never succeed (Liu et al. 2025, arXiv 2503.20783).
+        True to divide by the group's standard deviation, as in the GRPO paper. This gives more
+        weight to prompts whose replies are nearly all right or nearly all wrong (Liu et al. 2025,
+        arXiv 2503.20783).
     """
     centred_PG = reward_PG - reward_PG.mean(1, keepdim=True)
     # The computed mean of equal numbers may differ from them in the last bit.

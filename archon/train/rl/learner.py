@@ -2,8 +2,8 @@
 arXiv 2402.03300), from replies and their rewards.
 
 The learner recomputes the log-probabilities of the replies in the trainer's precision. They differ
-from those of the engine that sampled the replies, above all if it runs in int8. So the loss of each
-token is weighted by the ratio of the two probabilities (``policy_loss.importance_weights``).
+from those of the engine that sampled the replies, especially if it runs in int8. So the loss of
+each token is weighted by the ratio of the two probabilities (``policy_loss.importance_weights``).
 
 Shape suffixes: P prompts of a step, G replies to each, T tokens of a reply, N tokens of several
 replies, E width of the hidden states.
@@ -43,7 +43,7 @@ _CRITIC = "critic/"
 
 @dataclass(frozen=True, slots=True)
 class Experience:
-    """Training data of the policy from one reply of T tokens."""
+    """Training data for the policy from one reply of T tokens."""
 
     rollout: Rollout
     old_T: Tensor
@@ -58,7 +58,7 @@ class Experience:
 
 @dataclass(frozen=True, slots=True)
 class _ValueTarget:
-    """Training data of the value head from one reply of T tokens."""
+    """Training data for the value head from one reply of T tokens."""
 
     hidden_TE: Tensor
     value_T: Tensor
@@ -72,8 +72,8 @@ class Learner:
     Parameters
     ----------
     model
-        Its parameters that require gradients are trained. Their current values are the reference
-        for the divergence that ``kl_coefficient`` penalises.
+        The decoder; its parameters that require gradients are trained. Their initial values are the
+        reference for the divergence that ``kl_coefficient`` penalises.
     """
 
     def __init__(
@@ -136,23 +136,23 @@ class Learner:
         metrics = _metrics(experiences, reward_PG, old)
         metrics["engine_difference"] = (old_N - engine_N).abs().mean().item()
         # A reply whose advantages are 0 has no gradient, except that of the divergence from a
-        # reference. If this holds for all replies, the policy is not updated: AdamW would turn a
-        # gradient of mere rounding errors into a full step.
+        # reference. If all replies are like this, the policy is not updated, since AdamW would turn
+        # a gradient of mere rounding errors into a full step.
         useful = [e for e in experiences if bool(e.advantage_T.any())]
         if useful and self._reference:
             useful = experiences
         metrics |= self._update(step, useful, sum(len(e.old_T) for e in experiences), targets)
         if not all(map(math.isfinite, metrics.values())):
             raise UsageError(
-                f"step {step + 1} computed numbers that are not finite; choose a smaller "
-                "learning_rate"
+                f"a metric of step {step + 1} is infinite or NaN, so training cannot continue; "
+                "choose a smaller learning_rate"
             )
         return metrics
 
     # ------------------------------------------------------------------------------- resuming
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return the trained parameters with their moments, and the loss of every update."""
+        """Return the trained parameters with their moments, and the loss of each update."""
         tensors, curves = self.policy.state(), {"policy": self.policy.curve}
         if self.critic is not None:
             tensors |= {_CRITIC + name: t for name, t in self.critic.state().items()}
@@ -170,7 +170,7 @@ class Learner:
 
     @contextmanager
     def _reference_weights(self) -> Iterator[None]:
-        """Within the block, restore the weights from the start of the training."""
+        """Replace the trained weights by those from the start of the training, within the block."""
         current = {name: parameter.data for name, parameter in self._trained.items()}
         for name, parameter in self._trained.items():
             parameter.data = self._reference[name]
@@ -187,7 +187,10 @@ class Learner:
         old: Mapping[Rollout, ReplyLogprobs],
         reference: Mapping[Rollout, ReplyLogprobs],
     ) -> tuple[dict[Rollout, Tensor], list[_ValueTarget]]:
-        """Return the advantage of every token, and the training data of the value head."""
+        """Return the advantages of each reply's tokens, and the value head's training data.
+
+        For GRPO, which has no value head, the training data is empty.
+        """
         spec, advantages = self.spec, {}
         if not isinstance(spec, PPOSpec):
             values = group_advantages(reward_PG, spec.divide_by_deviation).flatten().tolist()
@@ -218,12 +221,16 @@ class Learner:
     def _update(
         self, step: int, useful: list[Experience], num_tokens: int, targets: list[_ValueTarget]
     ) -> dict[str, float]:
-        """Make all updates of one step; return the mean losses.
+        """Make all updates of one step; return the mean losses by name.
 
         Parameters
         ----------
+        useful
+            Training data of the replies that have a gradient.
         num_tokens
-            Tokens of all replies of the step.
+            Number of tokens in all replies of the step.
+        targets
+            Training data for the value head.
         """
         spec, losses, critic_losses = self.spec, [], []
         for epoch in range(spec.epochs):
@@ -276,7 +283,8 @@ class Learner:
         losses_N = policy_losses(new_N, old_N, advantage_N, self.spec.clip, weight_N)
         references = [e.reference_T for e in experiences if e.reference_T is not None]
         if references and not isinstance(self.spec, PPOSpec):
-            # The estimate needs tokens sampled by the policy; the weights correct for the engine.
+            # The estimate is for tokens sampled by the policy. The engine's distribution differs
+            # slightly, which the weights correct.
             kl_N = kl_estimates(new_N, torch.cat(references))
             losses_N = losses_N + self.spec.kl_coefficient * weight_N * kl_N
         return losses_N.sum() / num_tokens
@@ -293,7 +301,7 @@ _T = TypeVar("_T")
 
 
 def _minibatches(items: list[_T], count: int, random: Random) -> Iterator[list[_T]]:
-    """Yield at most ``count`` minibatches of nearly equal size in random order, none empty."""
+    """Split items at random into at most ``count`` minibatches of nearly equal size, none empty."""
     order = random.sample(items, len(items))
     return (order[k::count] for k in range(min(count, len(order))))
 
@@ -301,7 +309,7 @@ def _minibatches(items: list[_T], count: int, random: Random) -> Iterator[list[_
 def _metrics(
     experiences: Sequence[Experience], reward_PG: Tensor, old: Mapping[Rollout, ReplyLogprobs]
 ) -> dict[str, float]:
-    """Return metrics of a step's replies."""
+    """Return metrics of a step's replies, by name."""
     rollouts = [e.rollout for e in experiences]
     differs = (reward_PG != reward_PG[:, :1]).any(1)
     metrics = {

@@ -1,8 +1,8 @@
 """Losses of the policy and the value head, for N tokens that the policy sampled.
 
-Arguments called ``new`` are log-probabilities under the current weights, with gradients; ``old``
-under the weights at the beginning of the step; ``reference`` under those at the beginning of the
-training. All are in nats.
+``new_N`` has the log-probabilities of the tokens under the current weights, with gradients.
+``old_N`` has those under the weights at the beginning of the step, and ``reference_N`` those under
+the weights at the beginning of the training. All are in nats.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ def policy_losses(
     """Return the negative clipped surrogate objective of PPO for each token: (N,).
 
     L = −w · min(ρ·A, clamp(ρ, 1 − ε, 1 + ε)·A), where ρ = p_new / p_old and A is the advantage
-    (Schulman et al. 2017, arXiv 1707.06347). Beyond the clipping range, moving ρ further in the
+    (Schulman et al. 2017, arXiv 1707.06347). Outside the clipping range, moving ρ further in the
     direction of the advantage does not lower the loss.
 
     Parameters
     ----------
     clip
-        ε.
+        Half-width ε of the clipping range.
     weight_N
         Weight w of each token (``importance_weights``); 1 by default.
     """
@@ -40,9 +40,9 @@ def importance_weights(old_N: Tensor, engine_N: Tensor, cap: float) -> Tensor:
     """Return the truncated importance weight min(p_old / p_engine, cap) of each token: (N,).
 
     The engine rounds differently from the trainer, so its samples come from a slightly different
-    distribution. The weight corrects the gradient for that; the cap bounds its variance (Ionides
-    2008, "Truncated Importance Sampling"; for rollout engines Yao et al. 2025, "Your Efficient RL
-    Framework Secretly Brings You Off-Policy RL Training").
+    distribution. The weight corrects the gradient for this difference, and the cap limits its
+    variance (Ionides 2008, "Truncated Importance Sampling"; for rollout engines, Yao et al. 2025,
+    "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training").
 
     Parameters
     ----------
@@ -57,14 +57,14 @@ def importance_weights(old_N: Tensor, engine_N: Tensor, cap: float) -> Tensor:
 def kl_estimates(new_N: Tensor, reference_N: Tensor) -> Tensor:
     """Return an estimate of KL(new ‖ reference) from each token, at least 0: (N,).
 
-    The estimate is k3 = e^d − d − 1, where d = reference − new. Over tokens sampled by the policy,
-    its mean is the divergence, with a much smaller variance than that of the plain estimate −d
-    (Schulman 2020, "Approximating KL Divergence"). As a term of the loss, its mean gradient is that
-    of the opposite divergence, KL(reference ‖ new), which pulls the policy to cover everything
-    that the reference does.
+    The estimate is k3 = e^d − d − 1, where d = reference − new. Its mean over tokens sampled by the
+    policy is the divergence, with a much smaller variance than the plain estimate −d (Schulman
+    2020, "Approximating KL Divergence"). The mean gradient of the estimate is that of the opposite
+    divergence, KL(reference ‖ new), which pulls the policy to cover everything that the reference
+    covers.
 
-    d is clamped to 20, where e^d is 5·10⁸, and has no gradient beyond that. Otherwise a single
-    token that the policy has made very unlikely would make the loss infinite.
+    d is clamped to at most 20, where e^d is 5·10⁸, and it has no gradient above. Otherwise, a
+    single token that the policy has made very unlikely would make the loss infinite.
     """
     d_N = (reference_N - new_N).clamp(max=_MAX_LOG_RATIO)
     return d_N.exp() - d_N - 1
@@ -73,8 +73,8 @@ def kl_estimates(new_N: Tensor, reference_N: Tensor) -> Tensor:
 def value_losses(value_N: Tensor, old_value_N: Tensor, return_N: Tensor, clip: float) -> Tensor:
     """Return the clipped squared error of each value: (N,).
 
-    L = max((V − R)², (V_clipped − R)²) / 2, where R is the return and V_clipped the value clamped
-    to within ``clip`` of the old one.
+    L = max((V − R)², (V_clipped − R)²) / 2, where R is the return and V_clipped is the value,
+    clamped to a distance of at most ``clip`` from the old value.
     """
     clipped_N = old_value_N + (value_N - old_value_N).clamp(-clip, clip)
     return torch.maximum((value_N - return_N).square(), (clipped_N - return_N).square()) / 2

@@ -22,11 +22,11 @@ from archon.spec.training import ModelReward
 from archon.train.rl.tasks import RLSpec, RLTask
 
 RewardFunction = Callable[[RLTask, Sequence[str]], Sequence[float]]
-"""Maps a task and its replies to one reward per reply; higher is better."""
+"""Function that maps a task and its replies to one reward per reply; higher is better."""
 
 
 def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> RewardFunction:
-    """Return the reward of a configuration: a scorer or a reward model.
+    """Return the reward function of a configuration, which uses a scorer or a reward model.
 
     The default is the benchmark's scorer.
 
@@ -45,19 +45,23 @@ def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> Rewa
         return by_scorer(benchmark.scorer)
     if reward is None:
         raise SpecError(
-            "is missing; write {'score': NAME OF A SCORER} or {'model': CARD OF A REWARD MODEL}",
+            "is missing; set it to {'score': NAME OF A SCORER} or {'model': CARD OF A REWARD "
+            "MODEL}",
             path="$.reward",
         )
     if reward.score not in SCORERS:
         hint = suggestion(reward.score, SCORERS)
-        raise SpecError(f"there is no scorer {shown(reward.score)}{hint}", path="$.reward.score")
+        raise SpecError(f"unknown scorer {shown(reward.score)}{hint}", path="$.reward.score")
     return by_scorer(SCORERS[reward.score])
 
 
 def _model_reward(
     reward: ModelReward, base_dir: Path, benchmark: Benchmark | None
 ) -> RewardFunction:
-    """Open a reward model; it gets the prompts that a ranker without its own prompt would send."""
+    """Open a reward model and return its reward function.
+
+    It reads the prompt that a ranker node without a ``prompt`` key would send.
+    """
     loaded = load_model_card(reward.model, base_dir)
     if "reward" not in capabilities(loaded.spec):
         raise SpecError(f"{shown(reward.model)} is not a reward model", path="$.reward.model")
@@ -73,7 +77,7 @@ def _model_reward(
 
 
 def by_scorer(scorer: Scorer) -> RewardFunction:
-    """Return a reward function that uses a scorer: 1 for a right reply, 0 for a wrong one."""
+    """Return a reward function that uses a scorer; a right reply has the reward 1, others 0."""
 
     def reward(task: RLTask, texts: Sequence[str]) -> list[float]:
         assert task.target is not None, "tasks for a scorer have targets"
@@ -88,7 +92,8 @@ def by_model(model: RewardModel, prompt: Prompt) -> RewardFunction:
     Parameters
     ----------
     prompt
-        Prompt of the reward model. With the template ``conversation`` it reads the policy's prompt.
+        Prompt of the reward model. With the template ``conversation``, it reads the same messages
+        as the policy.
     """
 
     def reward(task: RLTask, texts: Sequence[str]) -> list[float]:
@@ -110,6 +115,6 @@ def rewards_of(reward: RewardFunction, task: RLTask, texts: Sequence[str]) -> li
     if len(found) != len(texts) or not all(map(math.isfinite, found)):
         raise ScoringError(
             f"the reward function returned {found[:5]} for {len(texts)} replies; it must return "
-            "one finite number for each"
+            "one finite number per reply"
         )
     return found

@@ -26,14 +26,15 @@ OPTIONS = EngineOptions(cache_bytes=512 << 20, max_sequences=256)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rollout:
-    """One reply to a prompt."""
+    """One sampled reply to a prompt."""
 
     token_ids: tuple[int, ...]
-    """Tokens of prompt and reply, including a sampled end token."""
+    """Tokens of prompt and reply, including the end token if it was sampled."""
     num_given: int
     """Number of tokens of the prompt."""
     logprobs: tuple[float, ...]
-    """Log-probability of each token of the reply in the engine, at the sampling temperature."""
+    """Log-probability of each token of the reply, which the engine computed at the sampling
+    temperature."""
     is_ended: bool
     """True if the reply ends with an end token, False if it was truncated."""
 
@@ -44,17 +45,20 @@ class Rollout:
 
 
 class Policy(Protocol):
-    """A model in training that an engine can sample from."""
+    """A model in training, from which replies can be sampled with an engine."""
 
     def current(self) -> tuple[Engine, str]:
-        """Return an engine with the current weights, and the adapter to name in requests."""
+        """Return an engine with the current weights, and the adapter that requests must name.
+
+        The adapter is "" if the engine has none.
+        """
         ...
 
 
 class AdaptedPolicy:
-    """Policy with an adapter: one engine runs the frozen weights.
+    """Policy with an adapter: a single engine runs the frozen weights.
 
-    At every step, the engine gets a copy of the current adapter.
+    ``current`` replaces the engine's adapter by a copy of the one in training.
 
     Parameters
     ----------
@@ -77,14 +81,14 @@ class AdaptedPolicy:
 
 
 class FullPolicy:
-    """Policy without an adapter: every step creates a new engine with a copy of all weights.
+    """Policy without an adapter: ``current`` makes a new engine with a copy of all weights.
 
     Parameters
     ----------
     keep_in
-        Folder for compiled kernels, for int8 and int4.
+        Folder that caches compiled kernels, which int8 and int4 use.
     context_length
-        Maximum tokens of prompt and reply together; by default the model's.
+        Maximum number of tokens of prompt and reply together; by default the model's.
     """
 
     def __init__(
@@ -115,10 +119,10 @@ def sample_rollouts(
     stop_ids: frozenset[int],
     seed: int,
 ) -> list[list[Rollout]]:
-    """Sample ``group`` replies to each prompt; at temperature 0 they are greedy.
+    """Sample ``group`` replies to each prompt; at temperature 0, they are greedy.
 
-    Tokens are sampled from the complete distribution. With top-k or top-p, they would come from a
-    distribution other than the one whose probabilities the loss uses.
+    Tokens are sampled from the complete distribution. With top-k or top-p, they would be sampled
+    from a distribution other than the one whose probabilities the loss uses.
 
     Returns
     -------
@@ -146,7 +150,7 @@ def sample_rollouts(
         while engine.has_work:
             done |= engine.step()
     finally:
-        # After an error, unfinished requests would block the replacement of the adapter.
+        # An adapter that unfinished requests use, as after an error, could not be replaced.
         for prompt in requests:
             engine.cancel(prompt)
     return [[_rollout(prompt, generation) for generation in done[prompt]] for prompt in requests]

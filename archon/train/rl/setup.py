@@ -1,4 +1,4 @@
-"""Setup of reinforcement learning: loads policy, tasks and reward of a configuration."""
+"""Setup of reinforcement learning: loading of the policy, tasks and reward of a configuration."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class RLSetup:
 
     model: TrainableDecoder
     policy: Policy
-    """Access of an engine to the model, to sample replies."""
+    """Source of engines with the current weights, which sample the replies."""
     tasks: list[RLTask]
     held_out: list[RLTask]
     num_too_long: int
-    """Number of questions that are left out because they do not fit a row with a reply."""
+    """Number of questions that are left out because question and reply do not fit in a row."""
     reward: RewardFunction
     reasoning: ReasoningRules
-    """Converts tokens to text with the markers of reasoning, and lists these markers."""
+    """Markers of the model's reasoning, and a function ``decode`` that keeps them in the text."""
     stop_ids: frozenset[int]
     save: Callable[[Path], Card]
-    """Writes the trained model into a folder and returns the card that runs it."""
+    """Function that writes the trained model to a folder and returns its model card."""
 
 
 def set_up(
@@ -55,16 +55,16 @@ def set_up(
     Parameters
     ----------
     base_dir, card_dir
-        Folders that relative paths in the configuration and in the card start from.
+        Folders against which relative paths in the configuration and in the card are resolved.
     reward
-        Custom reward function, used instead of the configuration's reward.
+        Custom reward function, which replaces the configuration's reward.
 
     Raises
     ------
     SpecError
         The data is missing or malformed, no reward is configured, or a scorer would judge programs.
     ModelError
-        Weights are unavailable or cannot be run.
+        The weights are unavailable or cannot be run.
     UsageError
         The model does not generate text, or the benchmark's scorer is unavailable.
     """
@@ -81,8 +81,9 @@ def set_up(
     if not learned:
         raise SpecError(
             f"no question is left to learn from: of {len(found)} questions, "
-            f"{len(found) - len(tasks)} do not fit {capacity} tokens with a reply of "
-            f"{spec.max_tokens}, and {spec.held_out} are held out"
+            f"{len(found) - len(tasks)} do not fit in {capacity} tokens with a reply of "
+            f"{spec.max_tokens} tokens, and {spec.held_out} are held out; change 'context', "
+            "'max_tokens' or 'held_out'"
         )
 
     def save(folder: Path) -> Card:

@@ -1,4 +1,4 @@
-"""Tasks of reinforcement learning: questions as the policy reads them, with target answers."""
+"""Tasks of reinforcement learning: questions in the policy's prompt, with target answers."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ RLSpec = GRPOSpec | PPOSpec
 
 @dataclass(frozen=True, slots=True)
 class RLTask:
-    """A question to sample replies to."""
+    """A question to which replies are sampled."""
 
     question: Question
     messages: tuple[Message, ...]
-    """Messages that the policy reads: the question in its prompt."""
+    """Messages that the policy reads: the prompt with the question."""
     prompt_ids: tuple[int, ...]
     target: str | None
-    """Right answer, if known."""
+    """Right answer; None if it is unknown."""
 
 
 def benchmark_of(spec: RLSpec, base_dir: Path) -> Benchmark | None:
@@ -58,12 +58,12 @@ def benchmark_of(spec: RLSpec, base_dir: Path) -> Benchmark | None:
 
 
 def prompt_of(spec: RLSpec, card: LocalCard, base_dir: Path, card_dir: Path) -> PromptSpec:
-    """Return the prompt of the training and of the card that it writes, with absolute paths.
+    """Return the prompt of the policy, with absolute paths; the trained model's card has it, too.
 
     Parameters
     ----------
     base_dir, card_dir
-        Folders that relative paths in the configuration and in the card start from.
+        Folders against which relative paths in the configuration and in the card are resolved.
     """
     prompt = spec.prompt or BARE_PROMPT
     if isinstance(spec.data, BenchmarkData):
@@ -80,20 +80,20 @@ def load_tasks(
     *,
     is_scored: bool,
 ) -> list[RLTask]:
-    """Return the benchmark's items, or the questions of a file or a rule, as the policy reads them.
+    """Return a task for each item of the benchmark, or for each question of a file or a rule.
 
     Parameters
     ----------
     prompt_spec
         See ``prompt_of``.
     is_scored
-        True if a scorer judges the replies, which then cannot be programs.
+        True if a scorer judges the replies. In this case, they cannot be programs.
 
     Raises
     ------
     SpecError
-        The data is missing or malformed, or has no target for the scorer; or the prompt does not
-        fit the questions, the scorer or the model's chat template.
+        The data is missing or malformed, or has no target for the scorer; or the prompt is not
+        suitable for the questions, the scorer or the model's chat template.
     """
     try:
         prompt = Prompt(prompt_spec, GENERATOR, reads_candidates=False)
@@ -120,7 +120,8 @@ def _questions(
 ) -> Iterator[tuple[Question, str | None]]:
     """Yield questions with their targets.
 
-    The target of a dialogue is its completion; for a scorer, the answer that the completion states.
+    The target of a dialogue is its completion. If a scorer judges the replies, the target is the
+    answer in the completion.
     """
     if benchmark is not None:
         answer = benchmark.selection.card.answer
@@ -135,7 +136,7 @@ def _questions(
         if kind is not None:
             target = read_target(dialogue.completion, kind)
             if target is None:
-                hint = "; end it with 'The answer is N.', or write the number alone"
-                reason = f"the completion states no {kind}{hint if kind == 'number' else ''}"
+                hint = "; end it with 'The answer is N.', or write only the number"
+                reason = f"the completion contains no {kind}{hint if kind == 'number' else ''}"
                 raise SpecError(reason, file=dialogue.place)
         yield Question(last.content, tuple(before)), target

@@ -1,4 +1,4 @@
-"""Value head of PPO: predicts the expected return from the decoder's last hidden state."""
+"""Value head of PPO, which predicts the expected return from the decoder's last hidden state."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 
 class ValueHead(nn.Module):
-    """Two layers with tanh on the hidden state that a token is predicted from: (N, E) → (N,).
+    """Two layers with tanh that map the hidden state before each token to a value: (N, E) → (N,).
 
-    No gradient flows into the decoder. So learning values does not disturb the policy, and the
-    hidden states are computed only once. All initial values are 0.
+    No gradient flows into the decoder, so learning values does not disturb the policy, and the
+    hidden states are computed only once. Initially, all values are 0.
     """
 
     def __init__(self, width: int, seed: int = 0) -> None:
@@ -24,5 +24,5 @@ class ValueHead(nn.Module):
             self.out.bias.zero_()
 
     def forward(self, hidden_NE: Tensor) -> Tensor:
-        """Return the expected sum of rewards from each token on."""
+        """Return the expected return, the sum of rewards from each token to the end: (N,)."""
         return self.out(self.hidden(hidden_NE).tanh()).squeeze(-1)

@@ -1,1 +1,1 @@
-"""Generated training data, and the training of the model ``translate-numbers``."""
+"""Synthetic training data, and the training of the model ``translate-numbers``."""

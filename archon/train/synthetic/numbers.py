@@ -1,7 +1,7 @@
 """Synthetic translation task: integers below a million, in English words and in French.
 
-``forty-two`` is ``quarante-deux``, but ``ninety-two`` is ``quatre-vingt-douze``. The order of
-words, hyphens and plurals differ, so replacing one word after another is not enough.
+``forty-two`` is ``quarante-deux``, but ``ninety-two`` is ``quatre-vingt-douze``. The languages
+differ in the order of words, hyphens and plurals, so word-by-word translation is not enough.
 """
 
 from __future__ import annotations
@@ -19,25 +19,31 @@ _HELD_OUT_PERIOD = 20
 
 @dataclass(frozen=True, slots=True)
 class NumberPair:
-    """A number in both languages."""
+    """The words for a number in both languages."""
 
     english: str
     french: str
 
 
 def pair(number: int) -> NumberPair:
-    """Return the words of a number."""
+    """Return the words for a number: ``7`` → ``seven``, ``sept``."""
     return NumberPair(num2words(number, lang="en"), num2words(number, lang="fr"))
 
 
 def is_held_out(number: int) -> bool:
-    """Return whether a number is used only for tests: one in twenty, chosen by its digest."""
+    """Return True if a number is used only for tests: one number in twenty, by its digest."""
     digest = blake2b(str(number).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % _HELD_OUT_PERIOD == 0
 
 
 def random_numbers(seed: int, *, held_out: bool) -> Iterator[int]:
-    """Yield random numbers of one to six digits without end; all lengths are equally likely."""
+    """Yield random numbers of one to six digits without end; each length is equally likely.
+
+    Parameters
+    ----------
+    held_out
+        True to yield only held-out numbers (``is_held_out``), False to yield only the others.
+    """
     random = Random(f"numbers/{seed}/{held_out}")
     while True:
         digits = random.randint(1, _MAX_DIGITS)
@@ -47,7 +53,7 @@ def random_numbers(seed: int, *, held_out: bool) -> Iterator[int]:
 
 
 def held_out_numbers(count: int, seed: int = 0) -> Sequence[int]:
-    """Return ``count`` different numbers that no training uses."""
+    """Return ``count`` different held-out numbers."""
     numbers = random_numbers(seed, held_out=True)
     found: dict[int, None] = {}
     while len(found) < count:

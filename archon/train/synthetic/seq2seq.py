@@ -1,4 +1,4 @@
-"""Sequence-to-sequence loss of an encoder-decoder: cross-entropy of targets, given sources.
+"""Sequence-to-sequence loss of an encoder–decoder: cross-entropy of targets, given sources.
 
 Shape suffixes: B pairs, S tokens of a source, T tokens of a target, V vocabulary.
 """
@@ -18,12 +18,12 @@ from archon.engine.encoders.encoder_decoder import EncoderDecoder
 from archon.train.packing import IGNORED
 
 TokenPair = tuple[Sequence[int], Sequence[int]]
-"""Source and target, both without an end token."""
+"""Token ids of a source and a target, both without an end token."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairBatch:
-    """B pairs, padded on the right."""
+    """Tensors of B pairs of source and target, padded on the right."""
 
     source_BS: Tensor
     is_token_BS: Tensor
@@ -34,7 +34,7 @@ class PairBatch:
 
 
 def make_pair_batch(pairs: Sequence[TokenPair], start_id: int, stop_id: int) -> PairBatch:
-    """Convert pairs of token ids to tensors; sources and targets get ``stop_id`` at the end."""
+    """Convert pairs of token ids to tensors; ``stop_id`` is appended to sources and targets."""
     sources = [[*source, stop_id] for source, _ in pairs]
     source_BS = _padded(sources, start_id)
     lengths_B = torch.tensor([len(source) for source in sources])
@@ -57,7 +57,7 @@ def pair_loss(model: EncoderDecoder, batch: PairBatch) -> Tensor:
 def pair_losses(
     model: EncoderDecoder, pairs: Sequence[TokenPair], batch_size: int, seed: int
 ) -> Iterator[Callable[[], Tensor]]:
-    """Yield the loss of a random batch for each step, without end."""
+    """Yield, without end, a function that computes the loss of a random batch for each step."""
     random, config = Random(seed), model.config
     while True:
         batch = make_pair_batch(

@@ -2,7 +2,8 @@
 
 The questions of chain sums have the wording of the library reasoning-gym. Only questions of a
 benchmark's *search* split are generated (``archon.evals.benchmarks.reasoning_gym.split_of``), so
-training data never contain an item of a *select* or *test* split, whatever the benchmark's seed.
+the training data never contains an item of a *select* or *test* split, whatever the benchmark's
+seed is.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from archon.evals.benchmarks.reasoning_gym import split_of
 
 _TERMS, _DIGITS = (2, 6), (1, 4)
 _WRITTEN_DIGITS = 5
-"""Digits of the greatest possible sum."""
+"""Number of digits of the greatest possible sum."""
 _PLAIN_BELOW = 100
 _MAX_REPEATS = 10_000
-"""Attempts to find a new text before the rule is considered exhausted."""
+"""Maximum number of attempts to find a new text, after which the rule is considered exhausted."""
 
 _T = TypeVar("_T")
 QuestionAnswer = tuple[str, str]
@@ -32,7 +33,7 @@ def chain_sums(count: int, seed: int) -> Iterator[QuestionAnswer]:
     Raises
     ------
     UsageError
-        There are fewer different sums.
+        Not enough different sums were found.
     """
     random = Random(f"chain-sums/{seed}")
 
@@ -46,16 +47,16 @@ def chain_sums(count: int, seed: int) -> Iterator[QuestionAnswer]:
 def chain_sum_of(terms: list[int]) -> QuestionAnswer:
     """Return a sum as a question, and its step-by-step solution.
 
-    The sign of each term after the first is its operator.
+    A negative term after the first one is subtracted.
 
     The solution consists of steps that a small model learns quickly:
 
-    1. A list of the terms to add, and one of the terms to subtract.
-    2. Both lists again, each number with five digits, units first. After each number but the first
-       comes the running total. Each digit of a total depends on two digits at fixed distances and
-       on the carry of the digit just written.
-    3. The subtracted total as its complement to 100,000, which is added like any other number.
-       A carry out of the highest digit means that the result is positive. Without it, the
+    1. A list of the terms to add, and a list of the terms to subtract.
+    2. Both lists again, each number with five digits, units first. Each number except the first is
+       followed by the running total. Each digit of a total depends on two digits at fixed distances
+       and on the carry of the digit just written.
+    3. The total to subtract, as its complement to 100,000, which is added like any other number.
+       If there is a carry out of the highest digit, the result is positive. Otherwise, the
        complement of the result is its absolute value.
 
     The solution contains no ``=``, because a checker would read reversed digits as a wrong
@@ -88,7 +89,7 @@ def chain_sum_of(terms: list[int]) -> QuestionAnswer:
 
 
 def _with_totals(numbers: list[int]) -> Iterator[int]:
-    """Yield the numbers, each but the first followed by the running total."""
+    """Yield the numbers; each number except the first is followed by the running total."""
     total = numbers[0]
     yield total
     for number in numbers[1:]:
@@ -98,7 +99,7 @@ def _with_totals(numbers: list[int]) -> Iterator[int]:
 
 
 def _units_first(*numbers: int) -> str:
-    """Format each number with five digits in reverse; a negative number as its complement."""
+    """Format each number as five digits, units first; a negative number as its complement."""
     modulus = 10**_WRITTEN_DIGITS
     return " ".join(f"{number % modulus:0{_WRITTEN_DIGITS}}"[::-1] for number in numbers)
 
@@ -115,7 +116,7 @@ def plain_sums(count: int, seed: int) -> Iterator[str]:
     Raises
     ------
     UsageError
-        There are fewer different sums.
+        Not enough different sums were found.
     """
     random = Random(f"sums/{seed}")
 
@@ -134,7 +135,7 @@ def _random_terms(random: Random) -> list[int]:
 
 
 def _distinct(sample: Callable[[], _T | None], count: int) -> Iterator[_T]:
-    """Yield ``count`` different values; None is skipped."""
+    """Call ``sample`` repeatedly, and yield ``count`` different results; None is skipped."""
     seen: set[_T] = set()
     repeats = 0
     while len(seen) < count:
@@ -146,6 +147,5 @@ def _distinct(sample: Callable[[], _T | None], count: int) -> Iterator[_T]:
             yield value
         if repeats > _MAX_REPEATS:
             raise UsageError(
-                f"the rule has only about {len(seen)} different texts, not {count}; ask for fewer "
-                "'items'"
+                f"the rule has only about {len(seen)} different texts, not {count}; reduce 'items'"
             )

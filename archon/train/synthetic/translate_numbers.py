@@ -1,11 +1,12 @@
-"""Train the model of the card ``translate-numbers``, and measure its accuracy.
+"""Training of the model for the card ``translate-numbers``, with a test of its accuracy.
 
 ::
 
     python -m archon.train.synthetic.translate_numbers --output models/translate-numbers
 
-The folder gets the weights in bfloat16, the vocabulary, and ``training.json``: the settings, the
-loss every hundred steps, and the share of held-out numbers that greedy decoding gets exactly right.
+The folder gets the weights in bfloat16, the vocabulary, and ``training.json``, which has the
+settings, the loss every hundred steps, and the number of held-out numbers that greedy decoding
+translates exactly right.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _MAX_TOKENS = 48
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train the model, save it, and test what was saved."""
+    """Train the model, save it, and measure the accuracy of the saved model."""
     args = _parser().parse_args(arguments)
     torch.set_num_threads(args.threads)
     started = time.monotonic()
@@ -100,14 +101,30 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--output", type=Path, required=True, default=argparse.SUPPRESS, help="model folder")
-    add("--steps", type=int, default=1600, help="gradient steps")
-    add("--batch-size", type=int, default=128, help="pairs per step")
-    add("--numbers", type=int, default=60_000, help="numbers to learn from")
-    add("--test-numbers", type=int, default=2_000, help="held-out numbers to translate at the end")
+    add(
+        "--output",
+        type=Path,
+        required=True,
+        default=argparse.SUPPRESS,
+        help="folder to write the model to",
+    )
+    add("--steps", type=int, default=1600, help="number of gradient steps")
+    add("--batch-size", type=int, default=128, help="number of pairs per step")
+    add("--numbers", type=int, default=60_000, help="how many numbers to learn from")
+    add(
+        "--test-numbers",
+        type=int,
+        default=2_000,
+        help="how many held-out numbers to translate at the end",
+    )
     add("--learning-rate", type=float, default=2e-3, help="peak learning rate")
     add("--seed", type=int, default=0, help="seed of the data and the initial weights")
-    add("--threads", type=int, default=1, help="CPU threads; more hardly speed up this small model")
+    add(
+        "--threads",
+        type=int,
+        default=1,
+        help="number of CPU threads; more hardly help with so small a model",
+    )
     return parser
 
 

@@ -1,16 +1,17 @@
-"""Text ↔ token ids.
+"""Tokenizers: conversion between text and token ids.
 
-Read ``bpe`` (``TextTokenizer``), ``added_tokens`` (tokens found before byte-pair encoding), then
-``config`` (the contents of a model's files) and its readers: ``gguf`` with ``pretokenizers``, and
-``folder``.
+``bpe`` has the tokenizer (``TextTokenizer``), and ``added_tokens`` finds the tokens that are
+matched before byte-pair encoding. ``config`` (``TokenizerConfig``) is what a model's files define;
+``gguf``, with ``pretokenizers``, and ``folder`` read it from a GGUF file and from a model folder.
 """
 
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.model.config import ModelFile
-from archon.lm.local.tokenizer.bpe import LONG_TEXT, TextTokenizer
 from archon.lm.local.tokenizer.config import TokenizerConfig
 from archon.lm.local.tokenizer.folder import tokenizer_config_of_folder
 from archon.lm.local.tokenizer.gguf import tokenizer_config_of_gguf
+from archon.lm.local.tokenizer.pieces import LONG_TEXT
+from archon.lm.local.tokenizer.text_tokenizer import TextTokenizer
 
 __all__ = ["LONG_TEXT", "TextTokenizer", "TokenizerConfig", "read_tokenizer_config"]
 
@@ -21,7 +22,7 @@ def read_tokenizer_config(file: ModelFile) -> TokenizerConfig:
     Raises
     ------
     ModelFileError
-        There is no tokenizer, it is damaged, or its kind is not supported.
+        The model has no tokenizer, or its tokenizer is damaged or of an unsupported type.
     """
     if isinstance(file, GGUFFile):
         return tokenizer_config_of_gguf(file)

@@ -1,6 +1,7 @@
-"""Added tokens: words that a tokenizer finds in a text before it splits the rest into pieces.
+"""Added tokens: strings that a tokenizer matches before it splits the remaining text into pieces.
 
-Some of them are *control* tokens, such as the end of a turn; the others are ordinary words.
+Some are *control* tokens, such as ``<|im_end|>``, which marks the end of a turn. The others, such
+as ``<think>``, are ordinary text.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ _MARKER = re.compile(
 
 
 def is_marker(text: str) -> bool:
-    """Return True if a token looks like the control tokens of published vocabularies.
+    """Return True if a token is spelled like a control token of a published model.
 
-    Some files declare the markers of turns as ordinary words; even so, a message that contains one
-    must not end its turn.
+    Some model files declare the markers of turns as ordinary text. They are control tokens
+    nevertheless, because a message that contains such a marker must not end its turn.
 
     >>> is_marker("<|im_start|>"), is_marker("<think>")
     (True, False)
@@ -39,20 +40,23 @@ class AddedToken:
     text: str
     id: int
     is_control: bool
-    """It is not text; the library calls it special."""
+    """True if the token is not text. The library calls such a token *special*."""
     lstrip: bool = False
-    """It includes the white space before it."""
+    """True if a match includes the white space before the token."""
     rstrip: bool = False
-    """It includes the white space after it."""
+    """True if a match includes the white space after the token."""
     single_word: bool = False
-    """It does not match inside a longer word."""
+    """True if the token does not match inside a longer word."""
     normalized: bool = False
-    """It is matched in the normalized text."""
+    """True if the token is matched in the normalized text instead of the original."""
 
 
 @dataclass(frozen=True, slots=True)
 class AddedTokenMatch:
-    """A token found in a text from ``start`` to ``end``, with the white space that it includes."""
+    """An added token found in a text.
+
+    The match is ``text[start:end]``, which may include white space around the token.
+    """
 
     token: AddedToken
     start: int
@@ -60,11 +64,11 @@ class AddedTokenMatch:
 
 
 class AddedTokenFinder:
-    """Finds added tokens in a text as the ``tokenizers`` library does."""
+    """Find added tokens in texts, by the rules of the ``tokenizers`` library."""
 
     def __init__(self, tokens: Sequence[AddedToken], normalizer: Normalizer | None) -> None:
         by_text = {token.text: token for token in tokens if token.text}
-        # With a single, unknown word as vocabulary, the library only searches for added tokens.
+        # The only ordinary token is the unknown token (id 0), so other ids are added tokens.
         self._search = Tokenizer(WordLevel({"": 0}, unk_token=""))
         if normalizer is not None and any(token.normalized for token in tokens):
             self._search.normalizer = normalizer
@@ -87,7 +91,7 @@ class AddedTokenFinder:
         self._by_id = {self._search.token_to_id(text): token for text, token in by_text.items()}
 
     def find(self, text: str) -> Iterator[AddedTokenMatch]:
-        """Find the tokens in a text, from left to right."""
+        """Yield the added tokens in a text, from left to right."""
         if not self._may_occur.search(text):
             return
         found = self._search.encode(text, add_special_tokens=False)

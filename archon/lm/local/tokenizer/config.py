@@ -1,6 +1,6 @@
 """``TokenizerConfig``: the tokenizer, the special tokens and the chat template of one model.
 
-GGUF files (``gguf``) and folders (``folder``) have different formats of them.
+``gguf`` reads it from a GGUF file, and ``folder`` from a model folder.
 """
 
 from __future__ import annotations
@@ -9,51 +9,69 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from archon.errors import ModelFileError
 from archon.lm.local.tokenizer.added_tokens import AddedToken
+from archon.lm.local.tokenizer.pieces import PieceEncoder
 
-END_NAMES = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
-"""Special tokens that end a text in some family, regardless of what else the files state."""
+END_NAMES = (
+    "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "</s>",
+    "<|end|>", "<end_of_turn>", "<turn|>", "<end_of_utterance>", "<EOT>", "[EOT]", "[EOS]",
+    "<｜end▁of▁sentence｜>", "<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "[e~[",
+)  # fmt: skip
+"""Special tokens that end a text in some family, regardless of what else the files state.
+
+Source: llama.cpp's list, without the tokens of code completion.
+"""
+_NOT_ENDS = (
+    (frozenset({"<|return|>", "<|call|>"}), "<|end|>"),
+    (frozenset({"<|flush|>", "<|calls|>"}), "<|end|>"),
+    (frozenset({"<|tool_response>"}), "</s>"),
+)
+"""Families whose vocabulary has the first tokens do not end a text at the second one."""
+
+
+def end_names(vocabulary: Collection[str]) -> set[str]:
+    """Return the names of a vocabulary's tokens that end a text in its family."""
+    names = {name for name in END_NAMES if name in vocabulary}
+    return names - {end for signs, end in _NOT_ENDS if all(sign in vocabulary for sign in signs)}
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerConfig:
-    """The encoding of text and conversations by one model."""
+    """The tokenizer, special tokens and chat template of one model."""
 
     path: Path
-    """The file or folder, for errors."""
+    """The model file or folder, for error messages."""
     tokens: tuple[str, ...]
-    """Tokens by id: ordinary ones in byte letters, added ones as plain text."""
-    bpe: Tokenizer
-    """Text → ids of ordinary tokens; without added tokens."""
+    """Tokens by id, as the vocabulary spells them (``spelling``); added ones are plain text."""
+    pieces: PieceEncoder
+    """Encoder of ordinary text, without added tokens."""
     added_tokens: tuple[AddedToken, ...]
-    """Tokens that are found in a text before ``bpe`` encodes the rest."""
+    """Tokens that are found in a text before ``pieces`` encodes the rest."""
     no_text_ids: frozenset[int]
-    """Tokens that ordinary text never contains: added and unused ones."""
+    """Ids of tokens that ordinary text never contains: added and unused tokens."""
     stop_ids: frozenset[int]
-    """Tokens that end a text."""
+    """Ids of tokens that end a text."""
     template_tokens: Mapping[str, str] = field(default_factory=dict)
-    """Variables of the chat template, such as ``bos_token`` → the token's text. Tokens that the
-    model lacks are absent."""
+    """Special tokens as variables of the chat template: name, such as ``bos_token`` → text. Tokens
+    that the model lacks are absent."""
     begin_ids: tuple[int, ...] = ()
-    """Ids at the beginning of a base model's prompt."""
+    """Token ids that precede every prompt of a base model."""
     chat_template: str | None = None
 
     @property
     def special_ids(self) -> dict[str, int]:
-        """Added tokens: text → id."""
+        """Ids of the added tokens, by their text."""
         return {token.text: token.id for token in self.added_tokens}
 
     @property
     def control_ids(self) -> frozenset[int]:
-        """Added tokens that are not text; only a template produces them."""
+        """Ids of the control tokens."""
         return frozenset(token.id for token in self.added_tokens if token.is_control)
 
     @property
     def eos(self) -> str:
-        """Text of the end-of-text token; "" for none."""
+        """Text of the end-of-text token; empty if the model has none."""
         return self.template_tokens.get("eos_token", "")
 
 
@@ -63,7 +81,7 @@ def default_template(named: Mapping[str, object], where: str) -> str | None:
     Raises
     ------
     ModelFileError
-        The template is not text, or no template is the default one.
+        No template is named ``default``, or that template is not a string.
     """
     if not named:
         return None
@@ -79,8 +97,8 @@ def default_template(named: Mapping[str, object], where: str) -> str | None:
 def invalid_merge(
     merges: Iterable[Sequence[str]], vocabulary: Collection[str]
 ) -> Sequence[str] | None:
-    """Find the first merge whose result is not in the vocabulary.
+    """Return the first merge whose result is not in the vocabulary; None if all are valid.
 
-    The ``tokenizers`` library may panic at such a merge and end the process.
+    An invalid merge may make the ``tokenizers`` library panic, which ends the process.
     """
     return next((pair for pair in merges if "".join(pair) not in vocabulary), None)
