@@ -275,6 +275,42 @@ def families_page() -> str:
     )
 
 
+def family_features(traits: FamilyTraits) -> Iterator[str]:
+    """Yield the features of a family in words."""
+    places = {"attention_norm_E": "before", "attention_post_norm_E": "after"}
+    norms = " and ".join(place for field, place in places.items() if field in traits.norms)
+    yield f"norms {norms} each sublayer"
+    if traits.qk_norm != "none":
+        yield f"norms of queries and keys per {traits.qk_norm}"
+    yield {"silu": "SwiGLU", "gelu_tanh": "GeGLU (tanh)"}[traits.activation]
+    if traits.experts:
+        shared = " and a shared network" if "shared_gate" in traits.experts else ""
+        yield f"experts{shared}"
+    if traits.biases:
+        parts = [field.removesuffix("_bias") for field in traits.biases]
+        yield f"biases {'always' if traits.always_biased else 'optional'}: {', '.join(parts)}"
+    if traits.linears["q"] == traits.linears["k"]:
+        yield "fused projections"
+    if traits.sliding_layers is not None:
+        opt_in = " if `use_sliding_window`" if traits.window_is_opt_in else ""
+        yield f"sliding windows{opt_in}"
+    if traits.local_rope_base is not None:
+        yield "two rotary bases"
+    if traits.partial_rope:
+        yield "partial RoPE"
+    if traits.nope_interval:
+        yield f"no RoPE in each {traits.nope_interval}th layer"
+    if traits.scales_embedding:
+        yield "scaled embeddings"
+    if traits.multipliers:
+        yield "multipliers"
+    if traits.softcaps:
+        yield "bounded " + " and ".join(
+            {"attention_softcap": "scores", "logit_softcap": "logits"}[name]
+            for name in traits.softcaps
+        )
+
+
 def providers_page() -> str:
     """Return the table of providers."""
     rows = [

@@ -49,14 +49,15 @@ def ls(as_json: bool) -> None:
     table = Table("name", "backend", "weights", "", "description", box=None)
     for row in shipped:
         table.add_row(row["name"], row["backend"], *_size_and_place(row), row["description"])
-    console().print(table)
+    out = ResultPrinter()
+    out.table(table)
     if others:
         table = Table("model of the hub", "weights", "", "commit", "sha256", box=None)
         for row in others:
             digests = row["commit"][:12], row["sha256"][:16]
             table.add_row(row["name"], *_size_and_place(row), *digests)
-        console().print()
-        console().print(table)
+        out.line("")
+        out.table(table)
 
 
 def _size_and_place(row: dict[str, Any]) -> tuple[str, str]:

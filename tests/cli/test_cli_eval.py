@@ -141,7 +141,7 @@ def test_max_errors_of_100_percent_never_stops(cli: Cli, server: Server) -> None
 def test_a_wrong_limit_has_exit_code_2_and_its_reason(cli: Cli, limit: str) -> None:
     arguments = ["eval", "single", "smoke", *SCRIPTED, "--output", "out", "--max-errors", limit]
     assert cli(*arguments) == 2
-    assert "--max-errors takes a number of answers" in cli.stderr
+    assert "--max-errors must be a number of answers" in cli.stderr
     assert not Path("out").exists()
 
 

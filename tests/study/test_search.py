@@ -144,7 +144,7 @@ def test_known_architectures_are_the_first_trials() -> None:
     study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
     first = study.get_trials()[0]
     assert first.params == {"samples": "9", "template": '"cot"', "check": "null"}
-    with pytest.raises(UsageError, match="no configuration of the space tiny builds rank-fuse"):
+    with pytest.raises(UsageError, match="no configuration of the tiny space builds rank-fuse"):
         searched(study="two", warm_start=["rank-fuse"])
 
 
@@ -170,7 +170,7 @@ def test_the_winner_has_the_chosen_models(folder: Path) -> None:
     (folder / "own.json").write_text(json.dumps(own))
     result = searched(study="one", trials=2, finalists=0, models={"solver": "./own.json"})
     assert (result.best or {})["architecture"]["models"] == {"solver": str(folder / "own.json")}
-    with pytest.raises(UsageError, match="the space tiny has no role 'judge'"):
+    with pytest.raises(UsageError, match="the tiny space has no role 'judge'"):
         searched(models={"judge": "scripted"})
 
 
