@@ -46,7 +46,7 @@ MODELS = {
 }  # fmt: skip
 _MANY_FORMATS = {
     "attn_q.weight": TensorType.Q5_0, "attn_k.weight": TensorType.Q4_0,
-    "attn_v.weight": TensorType.Q6_K, "attn_output.weight": TensorType.Q5_1,
+    "attn_v.weight": TensorType.Q6_K, "attn_output.weight": TensorType.MXFP4,
     "ffn_gate.weight": TensorType.Q5_K, "ffn_up.weight": TensorType.Q4_K,
     "ffn_down.weight": TensorType.Q4_1, "token_embd.weight": TensorType.Q8_0,
     "output.weight": TensorType.Q6_K,

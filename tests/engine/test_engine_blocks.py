@@ -24,6 +24,7 @@ from model_doubles import VOCABULARY_SIZE, model_of_blocks, our_logits, weights_
 from tiny_models import write_gguf
 from torch import Tensor
 
+from archon.engine import loading
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.kernels.block_packing import (
     Q8_0,
@@ -156,9 +157,10 @@ def test_packed_blocks_take_no_more_bytes_than_the_file(
 
 
 def test_weights_in_other_formats_are_rounded_and_the_log_says_so_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    native_kernels()
+    kernels = native_kernels()
+    monkeypatch.setattr(loading, "load_kernels", lambda _: kernels)  # compiled already
     types = {"ffn_up.weight": TensorType.F16, "ffn_down.weight": TensorType.BF16}
     model = model_of_blocks("qwen2", VOCABULARY_SIZE)
     write_gguf(tmp_path / "model.gguf", replace(model, types={**model.types, **types}))

@@ -214,8 +214,8 @@ def test_an_unsupported_configuration_is_rejected(
     ("name", "content", "reason"),
     [
         ("config.json", None, r"the folder has no config\.json"),
-        ("config.json", b"{", r"config\.json: is not JSON"),
-        ("config.json", b"[]", r"config\.json: is not a JSON object"),
+        ("config.json", b"{", r"config\.json is not valid JSON"),
+        ("config.json", b"[]", r"config\.json must be a JSON object"),
         ("config.json", b"\xff", r"config\.json: cannot be read"),
         ("model.safetensors", None, "has neither model.safetensors nor"),
         ("model.safetensors", b"", r"model\.safetensors: is damaged"),

@@ -297,7 +297,7 @@ def test_transformers_and_the_engine_read_a_pretrained_decoder(tmp_path: Path, f
         ({"model": "scripted"}, "has no weights on this machine"),
         ({"model": "nowhere"}, "no model 'nowhere'"),
         ({"data": {"path": "none.jsonl"}}, "none.jsonl"),
-        ({"held_out": 40}, "is left to learn from"),
+        ({"held_out": 40}, "are left for training"),
         ({"context": 8}, "40 do not fit in 8 tokens"),
         ({"training": "pretrain"}, "model"),
         ({"learning_rate": 1e30, "max_gradient_norm": 1e30}, "smaller learning_rate"),

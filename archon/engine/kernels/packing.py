@@ -1,4 +1,4 @@
-"""Packing: conversion of weights to the layout of the CPU kernels, with a cache on disk.
+"""Pack weights in the layout of the CPU kernels, and cache them on disk.
 
 A linear layer of O outputs and I inputs becomes panels of 32 outputs (``int8.h``, ``int4.h``,
 ``blocks.h``):
@@ -94,12 +94,12 @@ def pack(source: WeightSource, precision: Precision) -> Packed:
         else:
             packed |= _pack_layer(at, w, precision)
         for name, bias in _biases(w).items():
-            packed |= _padded_bias(at + name, bias)
+            packed[f"{at}{name}.bias"] = functional.pad(bias, (0, -len(bias) % PANEL_OUTPUTS))
     return {name: tensor.contiguous() for name, tensor in packed.items()}
 
 
 def _pack_layer(at: str, w: LayerWeights, precision: Precision) -> Packed:
-    """Pack the weights of the linear layers of a layer in int8 or int4."""
+    """Pack the linear layers of a layer in int8 or int4, without biases."""
     packed = pack_linear(at + "qkv", torch.cat([w.q, w.k, w.v]), None)
     packed |= pack_linear(at + "output", w.attention_output, None)
     gate_up = torch.cat([w.gate, w.up])
@@ -112,18 +112,13 @@ def _pack_layer(at: str, w: LayerWeights, precision: Precision) -> Packed:
     return packed | pack_int4_linear(at + "down", quantize_groups(w.down), None)
 
 
-def _biases(w: LayerWeights) -> dict[str, Tensor | None]:
-    """Return the biases of the linear layers of a layer, in the order of their packed outputs."""
-    qkv = [bias for bias in (w.q_bias, w.k_bias, w.v_bias) if bias is not None]
-    gate_up = None
+def _biases(w: LayerWeights) -> dict[str, Tensor]:
+    """Return the biases of a layer's linear layers, in the order of their packed outputs."""
+    qkv = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
+    biases = {"qkv": torch.cat(qkv) if qkv else None, "output": w.output_bias, "down": w.down_bias}
     if w.gate_bias is not None and w.up_bias is not None:
-        gate_up = _interleaved(torch.cat([w.gate_bias, w.up_bias]))
-    return {
-        "qkv": torch.cat(qkv) if qkv else None,
-        "output": w.output_bias,
-        "gate_up": gate_up,
-        "down": w.down_bias,
-    }
+        biases["gate_up"] = _interleaved(torch.cat([w.gate_bias, w.up_bias]))
+    return {name: bias for name, bias in biases.items() if bias is not None}
 
 
 def _interleaved(gate_up: Tensor) -> Tensor:

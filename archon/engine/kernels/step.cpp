@@ -252,14 +252,14 @@ class Run {
     clock = std::chrono::steady_clock::now();
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < N; n++) {
-      float* row = x + n * E;
-      if (m.embedding) {
-        const bf16* from = m.embedding + (int64_t)s.token[n] * E;
-        for (int64_t i = 0; i < E; i += LANES) store(row + i, load_bf16(from + i));
+      float* to = x + n * E;
+      if (!m.embedding) {
+        weight_row(m.embedding_blocks, s.token[n], to);
       } else {
-        weight_row(m.embedding_blocks, s.token[n], row);
+        const bf16* from = m.embedding + (int64_t)s.token[n] * E;
+        for (int64_t i = 0; i < E; i += LANES) store(to + i, load_bf16(from + i));
       }
-      if (m.embedding_scale != 1) scale_row(row, E, m.embedding_scale);
+      if (m.embedding_scale != 1) scale_row(to, E, m.embedding_scale);
     }
     lap(REST);
   }

@@ -269,7 +269,9 @@ class GGUFWeights(_StoredWeights[GGUFFile]):
         return name.gguf if layer is None else f"blk.{layer}.{name.gguf}"
 
     def _converted(self, field: str, tensor: Tensor) -> Tensor:
-        return super()._converted(field, self._rope_order(field, tensor))
+        if self.config.traits.gguf_interleaves_rope and field in ("q", "k", "q_bias", "k_bias"):
+            return rope_halves_order(tensor, self.config.head_width)
+        return super()._converted(field, tensor)
 
     def _get(self, name: str, *shape: int) -> Tensor:
         # Converters of llama.cpp drop a dimension of size 1.
@@ -289,12 +291,7 @@ class GGUFWeights(_StoredWeights[GGUFFile]):
         rows = self.file.blocks(name)
         if index is not None:
             rows = split_fused_tensor(self.config, index, field, rows)
-        return StoredBlocks(self.file.tensors[name].format, self._rope_order(field, rows))
-
-    def _rope_order(self, field: str, rows: Tensor) -> Tensor:
-        if self.config.traits.gguf_interleaves_rope and field in ("q", "k", "q_bias", "k_bias"):
-            return rope_halves_order(rows, self.config.head_width)
-        return rows
+        return StoredBlocks(self.file.tensors[name].format, self._converted(field, rows))
 
 
 class FolderWeights(_StoredWeights[ModelFolder]):
