@@ -13,6 +13,7 @@ import gguf
 import numpy as np
 import torch
 import transformers
+from gguf import GGMLQuantizationType as TensorType
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -231,8 +232,13 @@ def random_model(case: FamilyCase) -> PreTrainedModel:
 _CONFIG = {"Gemma3": "TextConfig"}
 
 
-def write_family_gguf(path: Path, case: FamilyCase, model: PreTrainedModel) -> None:
-    """Write a model as llama.cpp's converter does."""
+def write_family_gguf(
+    path: Path,
+    case: FamilyCase,
+    model: PreTrainedModel,
+    weight_type: TensorType = TensorType.F32,
+) -> None:
+    """Write a model as llama.cpp's converter does, its weights in a number format."""
     assert case.arch is not None
     config: Any = model.config
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[case.arch])
@@ -254,7 +260,10 @@ def write_family_gguf(path: Path, case: FamilyCase, model: PreTrainedModel) -> N
     for name, tensor in _stored_tensors(case, model).items():
         found = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert found is not None, name
-        writer.add_tensor(found, _array(tensor))
+        stored, kind = _array(tensor), TensorType.F32
+        if found.endswith(".weight") and stored.ndim > 1 and weight_type != TensorType.F32:
+            stored, kind = gguf.quants.quantize(stored, weight_type), weight_type
+        writer.add_tensor(found, stored, raw_dtype=kind)
     for name, tensor in case.tensors(config).items():
         writer.add_tensor(name, _array(tensor))
     writer.write_header_to_file()

@@ -19,6 +19,7 @@ from block_reference import (
     some_rows,
 )
 from engine_doubles import CPU, FAMILY_SAMPLE, native_kernels, prompt_of
+from family_models import CASES, SHAPE, random_model, write_family_gguf
 from gguf import GGMLQuantizationType as TensorType
 from model_doubles import VOCABULARY_SIZE, model_of_blocks, our_logits, weights_of
 from tiny_models import write_gguf
@@ -139,6 +140,28 @@ def test_native_is_nearer_to_float32_than_int8(family: str, tied: bool, tmp_path
     )  # fmt: skip
     assert rms(native - exact) < rms(int8 - exact)
     assert rms(in_torch - exact) < rms(int8 - exact)
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, case in CASES.items() if case.arch is not None and not n.endswith("_moe")]
+)
+def test_native_computes_all_families_from_their_blocks(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With windows, bounds, multipliers, biases, and weights that files fuse or reorder."""
+    native_kernels()
+    path, model = tmp_path / "model.gguf", random_model(CASES[name])
+    write_family_gguf(path, CASES[name], model, TensorType.Q4_0)
+    weights, prompt = weights_of(path), prompt_of(60, vocab_size=SHAPE["vocab_size"])
+    packed = load_packed(weights, "native", None)
+    formats = [tensor for part, tensor in packed.items() if part.endswith(".strip_format")]
+    assert torch.cat(formats).unique().tolist() == [STRIP_FORMATS["Q4_0"].number]
+    exact, int8, native = (
+        our_logits(load_decoder(weights, precision, CPU), prompt)
+        for precision in ("float32", "int8", "native")
+    )
+    assert "precision native" not in caplog.text
+    assert rms(native - exact) < rms(int8 - exact)
 
 
 def test_packed_blocks_take_no_more_bytes_than_the_file(
