@@ -26,6 +26,7 @@ from archon.graph.nodes.declaration import Method, NodeType
 from archon.graph.nodes.registry import NODE_TYPES, prompt_kinds
 from archon.spec import catalog
 from archon.spec.architecture import AnyNode
+from archon.spec.providers import PROVIDERS
 from archon.spec.reader import schema
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -48,6 +49,7 @@ def main() -> None:
         ("templates", "Prompt templates", templates_page()),
         ("scorers", "Scorers", scorers_page()),
         ("families", "Model families", families_page()),
+        ("providers", "Providers of models", providers_page()),
         *file_pages(),
         *command_pages(),
         *catalogue_pages(),
@@ -307,6 +309,36 @@ def family_features(traits: FamilyTraits) -> Iterator[str]:
             {"attention_softcap": "scores", "logit_softcap": "logits"}[name]
             for name in traits.softcaps
         )
+
+
+def providers_page() -> str:
+    """Return the table of providers."""
+    rows = [
+        (
+            f"`{name}`",
+            f"`{row.base_url}`" if row.base_url else f"from `{row.url_variable}`",
+            " or ".join(f"`{key}`" for key in row.keys)
+            + (" (optional)" if row.keys and not row.needs_key else ""),
+            f"`{row.url_variable}`" if row.url_variable else "",
+            ", ".join(f"`{field}`" for field in row.unsupported),
+            f"`{row.max_tokens_field}`",
+            f"`{row.constraint}`" if row.constraint else "",
+            "yes" if row.logprobs else "",
+            "yes" if row.native_n else "",
+            f"`{row.thinking_field}`",
+        )
+        for name, row in PROVIDERS.items()
+    ]
+    heads = (
+        "provider", "address", "key", "variable of the address", "fields that are not sent",
+        "`max_tokens_field`", "`constraint`", "`logprobs`", "supports `n`", "`thinking_field`",
+    )  # fmt: skip
+    return (
+        'The defaults of a card with `"provider": NAME`, and of the string `NAME:MODEL`; see '
+        "[Servers](../guides/servers.md#providers). A card can override each of them. `native_n` "
+        "is off unless a card sets it, since samples that share a request cannot be stored one by "
+        "one.\n\n" + table(heads, rows)
+    )
 
 
 # File formats

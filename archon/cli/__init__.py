@@ -1,6 +1,6 @@
 """The ``archon`` command. Results go to standard output, messages to standard error.
 
-Every command takes ``--json``: then standard output has one JSON object and nothing else.
+Every command accepts ``--json``, which prints exactly one JSON object on standard output.
 """
 
 from archon.cli.main import main

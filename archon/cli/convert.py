@@ -1,4 +1,4 @@
-"""``archon convert``: convert a layered file of the original Archon project."""
+"""``archon convert``: convert an architecture file of the original Archon project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archon.cli.console import counted, emit, print_line
+from archon.cli.console import ResultPrinter, counted, emit, print_line
 from archon.cli.options import command, write_file
 from archon.errors import UsageError
 
@@ -24,14 +24,14 @@ _MAX_PATHS, _MAX_LINES = 3, 200
 @click.option(
     "--output",
     metavar="FILE",
-    help="Write to this file; by default to FILE's name with the extension .archon.json, in the "
-    "current folder.",
+    help="File to write; by default FILE's name with the extension .archon.json, in the current "
+    "folder.",
 )
 def convert(file: str, output: str | None, as_json: bool) -> None:
-    """Convert a layered file of the original Archon project.
+    """Convert an architecture file of the original Archon project.
 
-    Write FILE as one architecture, and print each key that could not be carried over and each rule
-    of the paper that FILE breaks.
+    Print a warning for each key that cannot be converted, and for each rule of the paper that FILE
+    breaks.
     """
     from archon.convert import convert as convert_data
     from archon.graph.loading import Loader
@@ -40,10 +40,10 @@ def convert(file: str, output: str | None, as_json: bool) -> None:
     source = Path(file)
     path = Path(f"{source.stem}.archon.json" if output is None else output)
     if path.is_dir():
-        raise UsageError(f"cannot write {path}: it is a folder; --output names a file")
+        raise UsageError(f"cannot write {path}: it is a folder; --output must be a file")
     data = read_json(source, file)
     if path.exists() and path.samefile(source):
-        raise UsageError(f"{path} is both input and output; name another file with --output")
+        raise UsageError(f"{path} is both input and output; choose another file with --output")
     conversion = convert_data(data, file, default_name=source.stem[:200])
     Loader().architecture(conversion.architecture)  # the written file must be valid
     text = json.dumps(conversion.architecture, indent=2, ensure_ascii=False, allow_nan=False)
@@ -59,15 +59,15 @@ def convert(file: str, output: str | None, as_json: bool) -> None:
                 "warnings": [remark.to_json() for remark in conversion.remarks],
             }
         )
-    _print(path, conversion)
+    _print(path, conversion, ResultPrinter(as_json))
 
 
-def _print(path: Path, conversion: Conversion) -> None:
+def _print(path: Path, conversion: Conversion, out: ResultPrinter) -> None:
     from archon.spec.messages import json_path
 
     nodes, models = (len(conversion.architecture[key]) for key in ("nodes", "models"))
-    lines = [f"architecture: {path} ({nodes} nodes, {models} models)"]
-    lines += _grouped(
+    out.line(f"architecture: {path} ({nodes} nodes, {models} models)")
+    lines = _grouped(
         "warning",
         ((f"{each.reason} [{each.rule}]", json_path(each.path)) for each in conversion.remarks),
     )
@@ -76,12 +76,15 @@ def _print(path: Path, conversion: Conversion) -> None:
         ((f"{loss.key!r}: {loss.reason}", json_path(loss.path)) for loss in conversion.losses),
     )
     hidden = len(lines) - _MAX_LINES
-    lines = lines[:_MAX_LINES] + ([f"and {hidden} more; --json lists all"] if hidden > 0 else [])
-    print_line("\n".join(lines))
+    lines = lines[:_MAX_LINES] + (
+        [f"and {hidden} more; use --json to list all"] if hidden > 0 else []
+    )
+    if lines:
+        print_line("\n".join(lines))
 
 
 def _grouped(heading: str, messages: Iterable[tuple[str, str]]) -> list[str]:
-    """Return one line for each distinct message, with the JSON paths that it applies to."""
+    """Return one line per distinct warning, with the JSON paths that it is about."""
     paths_by_message: dict[str, list[str]] = {}
     for text, path in messages:
         paths_by_message.setdefault(text, []).append(path)

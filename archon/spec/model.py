@@ -25,6 +25,7 @@ from archon.spec.common import (
     Version,
     key_discriminator,
 )
+from archon.spec.providers import PROVIDED_KEYS, PROVIDERS, defaults
 from archon.spec.secrets import check_variable, has_known_key, is_secret_field, looks_like_key
 from archon.spec.strict_json import walk
 from archon.spec.thinking import CardThinkingKeys
@@ -52,11 +53,17 @@ class HubSource(StrictModel):
     ]
     file: Name | None = Field(
         None,
-        description="GGUF file to download. For a split GGUF model, name any one of its parts; all "
-        "parts are downloaded. By default the repository's model folder is downloaded.",
+        description="A GGUF file, one part of a split GGUF model, of which all parts are "
+        "downloaded, or the name of a quantization, such as Q4_K_M, that one file name contains. "
+        "By default the model folder; without a digest, a repository that only has GGUF files "
+        "gives its Q4_K_M.",
     )
-    revision: Name = "main"
-    sha256: Digest
+    revision: Name = Field("main", description="A branch, a tag or a commit.")
+    sha256: Digest | None = Field(
+        None,
+        description="Digest of the files. By default the digest at the first download on this "
+        "machine is recorded, and verified from then on.",
+    )
 
 
 class PypiSource(StrictModel):
@@ -177,7 +184,8 @@ VariableName = Annotated[
     BeforeValidator(check_variable),
     Field(json_schema_extra={"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}),
 ]
-"""Name of an environment variable. Errors do not show an invalid value, which may be a secret."""
+"""Name of an environment variable. An invalid value, which may be a secret, is not shown in errors.
+"""
 
 
 class FromVariable(StrictModel):
@@ -201,8 +209,10 @@ HeaderValue = Annotated[
 OMITTED_FIELDS = ("seed", *SENT_PARAMETERS, "stream_options")
 if TYPE_CHECKING:
     OmittedField = str
+    ProviderName = str
 else:
     OmittedField = Literal[OMITTED_FIELDS]
+    ProviderName = Literal[tuple(PROVIDERS)]
 SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-auth-token"}
 )
@@ -224,20 +234,20 @@ ThinkingField = Literal["chat_template_kwargs", "reasoning_effort", "reasoning",
 BUDGET_FIELDS: tuple[ThinkingField, ...] = ("reasoning", "enable_thinking")
 """Values of ``thinking_field`` that support a limit on reasoning tokens."""
 _SECRET_CURE = (
-    "secrets must not be in files: put it into an environment variable and name the variable in "
-    "'api_key_env', or in 'headers' as {\"env\": \"NAME\"}"
+    "secrets must not be stored in files; put it in an environment variable, and name the "
+    "variable in 'api_key_env', or in 'headers' as {\"env\": \"NAME\"}"
 )
 
 
 def _check_address(url: str) -> str:
-    """Return ``url`` unless its user name, path or query contains a known form of API key.
+    """Return ``url``; raise an error if its user name, path or query contains an API key.
 
-    The host is not checked, since a host name may look like a key.
+    The host is not checked, because a host name may look like an API key.
     """
     authority, *rest = re.split(r"(?=[/?#])", url.partition("://")[2], maxsplit=1)
     user, _, _ = authority.rpartition("@")
     if has_known_key(user) or any(has_known_key(part) for part in rest):
-        raise ValueError(f"contains what looks like a key; {_SECRET_CURE}")
+        raise ValueError(f"must not contain an API key; {_SECRET_CURE}")
     return url
 
 
@@ -256,21 +266,35 @@ def _contains_secret(body: dict[str, Any]) -> bool:
 
 
 def _names_variable(value: object) -> bool:
-    """Return True for ``{"env": NAME}``, the form for secrets that only headers support."""
+    """Return True for ``{"env": NAME}``, a format for secrets that only headers support."""
     return isinstance(value, dict) and value.keys() == {"env"}
+
+
+def _requires_address_or_provider(schema: dict[str, Any]) -> None:
+    """Let the JSON Schema accept a card without addresses if it names a provider."""
+    schema["required"].remove("base_urls")
+    schema["anyOf"] = [{"required": ["base_urls"]}, {"required": ["provider"]}]
 
 
 class OpenAICard(_Card):
     """A model on a server that speaks the OpenAI protocol."""
 
     later_keys = _Card.later_keys | {
-        "omit", "max_tokens_field", "headers", "body", "trust_env", "thinking_field",
+        "omit", "max_tokens_field", "headers", "body", "trust_env", "thinking_field", "provider",
     }  # fmt: skip
 
-    # An API key under the wrong name must not be printed.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    # A misplaced key must not be printed.
+    model_config = ConfigDict(
+        hide_input_in_errors=True, json_schema_extra=_requires_address_or_provider
+    )
 
     backend: Literal["openai"]
+    provider: ProviderName | None = Field(
+        None,
+        description="The provider whose address, key variable and supported request fields are "
+        "the defaults of `base_urls`, `api_key_env`, `omit`, `max_tokens_field`, `constraint`, "
+        "`logprobs` and `thinking_field`.",
+    )
     endpoint: Literal["chat", "completions"] = Field(
         "chat",
         description="`chat`: chat completions. `completions`: plain completions, for base models. "
@@ -278,8 +302,16 @@ class OpenAICard(_Card):
     )
     base_urls: list[
         Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_check_address)]
-    ] = Field(min_length=1, description="Addresses of the replicas, up to and including /v1.")
-    model: Name = Field(description="The model's name on the server.")
+    ] = Field(
+        min_length=1,
+        description="Addresses of the replicas, each up to and including /v1. Required without "
+        "`provider`.",
+    )
+    model: Name | None = Field(
+        None,
+        description="The model's name on the server. By default the server is asked when the "
+        "model is opened, and must have exactly one.",
+    )
     api_key_env: VariableName | None = Field(
         None,
         description="Name of the environment variable that contains the API key, never the key "
@@ -332,6 +364,23 @@ class OpenAICard(_Card):
         "HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR.",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_provider(cls, data: Any) -> Any:
+        """Fill in the provider's values for the keys that the card does not have."""
+        name = data.get("provider") if isinstance(data, dict) else None
+        if not isinstance(name, str) or name not in PROVIDERS:
+            return data  # an unknown name is an error of its own
+        values = defaults(name, OMITTED_FIELDS)
+        if data.get("endpoint") == "completions" and values["constraint"] != "structured_outputs":
+            values["constraint"] = None  # plain completions have no response_format
+        return values | data
+
+    def unused_later_keys(self) -> frozenset[str]:
+        """Keep the keys that a provider sets: without them, its values would return."""
+        unused = super().unused_later_keys()
+        return unused if self.provider is None else unused - PROVIDED_KEYS
+
     @model_validator(mode="after")
     def _valid_headers(self) -> OpenAICard:
         for name, value in self.headers.items():
@@ -343,8 +392,8 @@ class OpenAICard(_Card):
                 continue
             if name.lower() in SECRET_HEADERS or looks_like_key(value):
                 raise ValueError(
-                    f"the header {name!r} contains a secret, which must not be in a file: put it "
-                    'into an environment variable and name the variable, as {"env": "NAME"}'
+                    f"the {name!r} header contains a secret; put it in an environment variable, "
+                    'and name the variable as {"env": "NAME"}'
                 )
             if not (value.isascii() and value.isprintable()):
                 raise ValueError(f"the header {name!r} must be printable ASCII")
@@ -361,7 +410,8 @@ class OpenAICard(_Card):
         for name in self.body:
             if name == "chat_template_kwargs":
                 raise ValueError(
-                    "'body' must not set 'chat_template_kwargs'; set the card's key of that name"
+                    "'body' must not set 'chat_template_kwargs'; use the card's "
+                    "'chat_template_kwargs' key"
                 )
             if name in _ARCHON_FIELDS:
                 raise ValueError(f"'body' must not set {name!r}, which Archon sends itself")
@@ -394,14 +444,15 @@ class OpenAICard(_Card):
             raise ValueError(f"'max_thinking_tokens' needs 'thinking_field' to be {fields}")
         if self.endpoint == "completions" and self.constraint not in (None, "structured_outputs"):
             raise ValueError(
-                f"'constraint' {self.constraint!r} needs the field response_format, which plain "
-                "completions do not have; set it to 'structured_outputs', or 'endpoint' to 'chat'"
+                f"'constraint' {self.constraint!r} uses the response_format field, which the "
+                f"completions endpoint does not have; set 'constraint' to 'structured_outputs' or "
+                f"'endpoint' to 'chat'"
             )
         return self
 
 
 class ScriptedCard(_Card):
-    """A deterministic fake model for tests and trials, which needs no weights."""
+    """A deterministic fake model for tests and experiments, which needs no weights."""
 
     backend: Literal["scripted"]
     accuracy: float = Field(0.6, ge=0, le=1, description="Share of samples that are correct.")

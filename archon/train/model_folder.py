@@ -1,4 +1,4 @@
-"""Writing of a trained decoder to a model folder, which the engine and transformers can read."""
+"""Write a trained decoder to a model folder, which the engine and transformers can read."""
 
 from __future__ import annotations
 
@@ -64,9 +64,14 @@ def save_decoder(
 
 def save_tokenizer(rules: TokenizerConfig, path: Path) -> None:
     """Write the tokenizer files of a model that was loaded from a GGUF file."""
-    state = json.loads(rules.bpe.to_str())
-    # Readers ignore the id of an added token unless the vocabulary also contains the token.
-    state["model"]["vocab"] |= rules.special_ids
+    state = json.loads(rules.pieces.tokenizer.to_str())
+    # Readers ignore the id of an added token unless the vocabulary has the token too.
+    vocabulary = state["model"]["vocab"]
+    if isinstance(vocabulary, dict):
+        vocabulary |= rules.special_ids
+    else:
+        for token in rules.added_tokens:
+            vocabulary[token.id][0] = token.text
     state["added_tokens"] = [
         {
             "id": token.id, "content": token.text, "special": token.is_control,

@@ -225,13 +225,14 @@ def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
     ("changes", "reason"),
     [
         ({"model": None}, "tokenizer model None is not supported"),
-        ({"model": {"type": "Unigram", "vocab": []}}, "'Unigram' is not supported"),
-        ({"pre_tokenizer": {"type": "Metaspace"}}, "pre_tokenizer has no ByteLevel"),
-        ({"pre_tokenizer": None}, "pre_tokenizer has no ByteLevel"),
+        ({"model": {"type": "Unigram", "vocab": {}}}, "vocab is missing"),
+        ({"model": {"type": "WordPiece", "vocab": []}}, "vocab is missing"),
+        ({"model": {"type": "Mystery", "vocab": {}}}, "'Mystery' is not supported; BPE, Unigram"),
+        ({"model": {"type": "Unigram", "vocab": [["a", 0]], "unk_id": 3}}, "damaged tokenizer"),
         ({"pre_tokenizer": {"type": "Mystery", "of": {"type": "ByteLevel"}}}, "damaged tokenizer"),
-        ({"added_tokens": [{"id": 1}]}, "has no id or no text"),
-        ({"added_tokens": [{"id": -1, "content": "x"}]}, "has no id or no text"),
-        ({"added_tokens": {"x": 1}}, "has no id or no text"),
+        ({"added_tokens": [{"id": 1}]}, "lacks a valid id or text"),
+        ({"added_tokens": [{"id": -1, "content": "x"}]}, "lacks a valid id or text"),
+        ({"added_tokens": {"x": 1}}, "lacks a valid id or text"),
     ],
 )
 def test_a_tokenizer_that_cannot_be_read_is_refused(
@@ -245,7 +246,7 @@ def test_a_tokenizer_that_cannot_be_read_is_refused(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"byte_fallback": True}, "is not supported"),
+        ({"merges": {}}, "merges is not a list"),
         ({"vocab": None}, "vocab is missing"),
         ({"vocab": {"a": "b"}}, "vocab is missing or does not map"),
         ({"merges": [["q", "zz"]]}, "damaged tokenizer"),
@@ -263,8 +264,8 @@ def test_a_damaged_vocabulary_is_refused(
     ("name", "key", "value", "reason"),
     [
         ("generation_config.json", "eos_token_id", "end", r"generation_config\.json: eos_token_id"),
-        ("generation_config.json", "eos_token_id", [1, None, "x"], "not a token id"),
-        ("tokenizer_config.json", "chat_template", 3, "chat_template is not text"),
+        ("generation_config.json", "eos_token_id", [1, None, "x"], "must be a token id"),
+        ("tokenizer_config.json", "chat_template", 3, "chat_template must be a string"),
     ],
 )
 def test_the_error_names_an_invalid_key(

@@ -58,7 +58,7 @@ def test_judged_replies_can_train_a_preference_head(
 ) -> None:
     more = {"lora": LORA} if lora else {}
     assert main(config(tmp_path, base, judged(), goal="preference", **more)) == 0
-    assert "as probabilities" not in capsys.readouterr().err
+    assert "as probabilities" not in capsys.readouterr().out
     record = record_of(tmp_path)
     assert (record["pairs"], record["replies"]) == (80, 160)
     assert record["after"]["within_questions"] > 0.9
@@ -292,7 +292,7 @@ def test_the_odds_of_a_reward_are_those_of_its_logit(logit: float) -> None:
     ("changes", "reason"),
     [
         ({"model": "scripted"}, "has no weights on this machine"),
-        ({"model": "no-such"}, "no model 'no-such' in the catalogue"),
+        ({"model": "no-such"}, "the catalogue has no model named 'no-such'"),
         ({"held_out": 1.0}, "held_out"),
         ({"penalties": [0]}, "penalties"),
         ({"data": {"path": "none.jsonl"}}, "none.jsonl: no such file"),

@@ -1,4 +1,4 @@
-"""A model of the transformers library with parameters that the engine reads."""
+"""A model of the Transformers library with parameters read by Archon's engine."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def transformers_model(source: WeightSource, dtype: torch.dtype) -> Any:
 
 
 def state_dict(source: WeightSource, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the parameters by their names in transformers."""
+    """Return the parameters by their names in Transformers."""
     embedding = source.embedding().to(dtype)
     head = source.head().to(dtype)
     layers = {name: parameter.to(dtype) for name, parameter in layer_parameters(source)}

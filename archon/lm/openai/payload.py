@@ -1,4 +1,4 @@
-"""Request bodies of the OpenAI protocol."""
+"""Build request bodies for the OpenAI protocol."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from archon.lm.openai.field_adaptation import Adaptation, initial_adaptation
 from archon.lm.openai.structured_output import whole_pattern, wrapping_schema
 from archon.lm.thinking import server_fields
 from archon.spec.model import OpenAICard
+from archon.spec.providers import PROVIDERS
 from archon.types import SENT_PARAMETERS, Constraint, Message, Request, SamplingParams
 
 _SPEAKERS = {"system": "", "user": "Question: ", "assistant": "Answer: "}
@@ -24,15 +25,16 @@ def request_body(
 ) -> dict[str, object]:
     """Build the body of an HTTP request.
 
-    Only sampling parameters that have an effect are sent, since many servers do not support all of
-    them.
+    Only sampling parameters that have an effect are sent, because many servers do not support all
+    of them.
 
     Parameters
     ----------
     request
-        A request whose sampling parameters are all set, with a constraint that the card supports.
+        A request that sets every sampling parameter. Its constraint must be one that the card
+        supports.
     adaptation
-        Changes because of fields that the server has rejected.
+        Changes that avoid fields that the server has rejected.
     """
     adaptation = adaptation or initial_adaptation(card)
     body: dict[str, object] = {"model": card.model, "seed": seed}
@@ -60,6 +62,14 @@ def request_body(
             body[adaptation.max_tokens_field] = max_tokens
     omitted = adaptation.omitted.union(card.omit)
     return {key: value for key, value in body.items() if key not in omitted} | card.body
+
+
+def unsent_parameters(card: OpenAICard, sampling: SamplingParams) -> list[str]:
+    """Return the sampling parameters that have an effect and that the provider does not support."""
+    if card.provider is None or card.server_sampling:
+        return []
+    unsupported = {*PROVIDERS[card.provider].unsupported} & {*card.omit}
+    return [name for name in _sampling(sampling) if name in unsupported]
 
 
 def transcript(messages: Sequence[Message]) -> str:
@@ -103,4 +113,4 @@ def _constraint(card: OpenAICard, constraint: Constraint) -> dict[str, object]:
             value = {"regex": regex} if schema is None else {"json": schema}
             return {"structured_outputs": value}
         case None:
-            raise AssertionError("a card without structured output supports no constraint")
+            raise AssertionError("a card without structured output does not support constraints")

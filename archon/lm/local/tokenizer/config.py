@@ -1,4 +1,4 @@
-"""``TokenizerConfig``: the tokenizer, the special tokens and the chat template of one model.
+"""``TokenizerConfig``: one model's tokenizer, special tokens and chat template.
 
 ``gguf`` reads it from a GGUF file, and ``folder`` from a model folder.
 """
@@ -9,35 +9,52 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from archon.errors import ModelFileError
 from archon.lm.local.tokenizer.added_tokens import AddedToken
+from archon.lm.local.tokenizer.pieces import PieceEncoder
 
-END_NAMES = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
-"""Tokens that end a text if they are control tokens of the model, even if its files do not say so.
+END_NAMES = (
+    "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "</s>",
+    "<|end|>", "<end_of_turn>", "<turn|>", "<end_of_utterance>", "<EOT>", "[EOT]", "[EOS]",
+    "<｜end▁of▁sentence｜>", "<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "[e~[",
+)  # fmt: skip
+"""Special tokens that end a text in some family, regardless of what else the files state.
+
+Source: llama.cpp's list, without the tokens of code completion.
 """
+_NOT_ENDS = (
+    (frozenset({"<|return|>", "<|call|>"}), "<|end|>"),
+    (frozenset({"<|flush|>", "<|calls|>"}), "<|end|>"),
+    (frozenset({"<|tool_response>"}), "</s>"),
+)
+"""Families whose vocabulary has the first tokens do not end a text at the second one."""
+
+
+def end_names(vocabulary: Collection[str]) -> set[str]:
+    """Return the names of a vocabulary's tokens that end a text in its family."""
+    names = {name for name in END_NAMES if name in vocabulary}
+    return names - {end for signs, end in _NOT_ENDS if all(sign in vocabulary for sign in signs)}
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerConfig:
-    """The tokenizer, special tokens and chat template of one model."""
+    """One model's tokenizer, special tokens and chat template."""
 
     path: Path
-    """The model file or folder, for error messages."""
+    """Path of the model file or folder, for error messages."""
     tokens: tuple[str, ...]
-    """Tokens by id. Ordinary tokens are written in GPT-2's byte letters, added tokens as text."""
-    bpe: Tokenizer
-    """Tokenizer of ordinary text, without added tokens."""
+    """Tokens by id, as the vocabulary spells them (``spelling``); added ones are plain text."""
+    pieces: PieceEncoder
+    """Encoder of ordinary text, without added tokens."""
     added_tokens: tuple[AddedToken, ...]
-    """Tokens that are matched before ``bpe`` encodes the remaining text."""
+    """Tokens that are found in a text before ``pieces`` encodes the rest."""
     no_text_ids: frozenset[int]
     """Ids of tokens that ordinary text never contains: added and unused tokens."""
     stop_ids: frozenset[int]
     """Ids of tokens that end a text."""
     template_tokens: Mapping[str, str] = field(default_factory=dict)
-    """Special tokens as variables of the chat template: name, such as ``bos_token`` → text. Tokens
-    that the model lacks are absent."""
+    """Chat-template variable (such as ``bos_token``) → text of the model's special token.
+    """
     begin_ids: tuple[int, ...] = ()
     """Token ids that precede every prompt of a base model."""
     chat_template: str | None = None
@@ -59,12 +76,12 @@ class TokenizerConfig:
 
 
 def default_template(named: Mapping[str, object], where: str) -> str | None:
-    """Return the chat template named ``default``; None if the model has no templates.
+    """Return the ``default`` chat template, or None if the model has no templates.
 
     Raises
     ------
     ModelFileError
-        No template is named ``default``, or that template is not a string.
+        No template is named ``default``, or the default template is not a string.
     """
     if not named:
         return None
@@ -73,15 +90,15 @@ def default_template(named: Mapping[str, object], where: str) -> str | None:
         raise ModelFileError(f"{where}: none of the chat templates ({names}) is named 'default'")
     template = named["default"]
     if not isinstance(template, str):
-        raise ModelFileError(f"{where}: chat_template is not text")
+        raise ModelFileError(f"{where}: chat_template must be a string")
     return template
 
 
 def invalid_merge(
     merges: Iterable[Sequence[str]], vocabulary: Collection[str]
 ) -> Sequence[str] | None:
-    """Return the first merge whose result is not in the vocabulary; None if all are valid.
+    """Return the first merge whose result is not in the vocabulary, or None if all are valid.
 
-    An invalid merge may make the ``tokenizers`` library panic, which ends the process.
+    An invalid merge can cause the ``tokenizers`` library to panic, which ends the process.
     """
     return next((pair for pair in merges if "".join(pair) not in vocabulary), None)

@@ -1,32 +1,41 @@
-"""Reader of ``TokenizerConfig`` from ``tokenizer.json`` and related files of a model folder.
+"""Read ``TokenizerConfig`` from ``tokenizer.json`` and related files in a model folder.
 
 ``tokenizer.json`` defines how text is split and merged, and lists the *added* tokens. The
 ``tokenizers`` library would match them anywhere in a text, but the content of a message must not
 produce control tokens. The tokenizer is therefore built without added tokens, and
-``added_tokens`` matches them.
+``added_tokens`` matches them. A folder may have ``tokenizer.model`` instead, a vocabulary of
+SentencePiece, which is read in the same form.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeGuard
-
-from tokenizers import Tokenizer
 
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.errors import ModelFileError
 from archon.lm.local.generation_config import report_not_applied
 from archon.lm.local.tokenizer.added_tokens import AddedToken, is_marker
 from archon.lm.local.tokenizer.config import (
-    END_NAMES,
     TokenizerConfig,
     default_template,
+    end_names,
     invalid_merge,
 )
+from archon.lm.local.tokenizer.pieces import PieceEncoder, encoder_of, vocabulary_of
+from archon.lm.local.tokenizer.sentencepiece import (
+    CONTROL,
+    UNKNOWN,
+    USER_DEFINED,
+    tokenizer_json,
+)
+from archon.lm.local.tokenizer.sentencepiece_file import read_sentencepiece_file
+from archon.lm.local.tokenizer.spelling import SPACE
 
 _TOKENIZER, _TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+_SENTENCE_PIECES, _ADDED_TOKENS = "tokenizer.model", "added_tokens.json"
+_MODELS = ("BPE", "Unigram", "WordPiece", "WordLevel")
 _SPECIAL_TOKENS, _GENERATION_CONFIG = "special_tokens_map.json", "generation_config.json"
 _TEMPLATES = ("chat_template.jinja", "additional_chat_templates/default.jinja")
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
@@ -41,22 +50,20 @@ def tokenizer_config_of_folder(folder: ModelFolder) -> TokenizerConfig:
     ModelFileError
         The folder has no tokenizer, or its tokenizer is damaged or of an unsupported type.
     """
-    stated = folder.json(_TOKENIZER)
-    if stated is None:
-        raise ModelFileError(f"{folder.path}: the folder has no {_TOKENIZER}")
     config = _tokenizer_config(folder)
+    stated = _tokenizer_json(folder, config)
     template_tokens = _template_tokens(config)
     end_ids = frozenset(_end_ids(folder))
     added = _added_tokens(folder, stated, config, template_tokens, end_ids)
-    bpe, vocabulary = _without_added_tokens(folder, stated, {token.text for token in added})
+    pieces, vocabulary = _pieces(folder, stated, added)
     ids = {token.text: token.id for token in added}
-    eos = template_tokens.get("eos_token")
-    ends = {ids[name] for name in (*END_NAMES, eos) if name in ids}
+    eos = template_tokens.get("eos_token", "")
+    ends = {ids[name] for name in end_names(ids) | {eos} if name in ids}
     begin = _first_special(stated.get("post_processor"))
     return TokenizerConfig(
         path=folder.path,
         tokens=_by_id(vocabulary | ids),
-        bpe=bpe,
+        pieces=pieces,
         added_tokens=added,
         no_text_ids=frozenset(ids.values()),
         stop_ids=end_ids.union(ends),
@@ -66,8 +73,47 @@ def tokenizer_config_of_folder(folder: ModelFolder) -> TokenizerConfig:
     )
 
 
+def _tokenizer_json(folder: ModelFolder, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Read tokenizer.json, or else convert a vocabulary of SentencePiece to its format."""
+    stated = folder.json(_TOKENIZER)
+    if stated is None:
+        if not (folder.path / _SENTENCE_PIECES).is_file():
+            raise ModelFileError(
+                f"{folder.path}: the folder has no {_TOKENIZER} and no {_SENTENCE_PIECES}. Add the "
+                f"model's {_TOKENIZER}; transformers writes it with "
+                "AutoTokenizer.from_pretrained(…).save_pretrained(…)"
+            )
+        return _of_sentence_pieces(folder, config)
+    model = stated.get("model")
+    # Old files do not state the type.
+    kind = model.get("type", "BPE") if isinstance(model, dict) else None
+    if kind not in _MODELS:
+        known = ", ".join(_MODELS)
+        raise _error(folder, f"tokenizer model {kind!r} is not supported; {known} are")
+    return {**stated, "model": {**stated["model"], "type": kind}}
+
+
+def _of_sentence_pieces(folder: ModelFolder, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Read tokenizer.model as the contents of a tokenizer.json."""
+    path = folder.path / _SENTENCE_PIECES
+    found = read_sentencepiece_file(path, "always" if config.get("legacy") else "first")
+    stated = tokenizer_json(found)
+    names = {UNKNOWN: True, CONTROL: True, USER_DEFINED: False}
+    added: list[dict[str, Any]] = [
+        {"id": i, "content": piece, "special": names[kind]}
+        for i, (piece, kind) in enumerate(zip(found.pieces, found.types, strict=True))
+        if kind in names and SPACE not in piece
+    ]
+    more = folder.json(_ADDED_TOKENS) or {}
+    added += [{"id": i, "content": text, "special": False} for text, i in more.items()]
+    bos = _token_text(config.get("bos_token"))
+    if config.get("add_bos_token", True) and bos:
+        stated["post_processor"] = {"single": [{"SpecialToken": {"id": bos}}]}
+    return {**stated, "added_tokens": added}
+
+
 def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
-    """Read tokenizer_config.json; in older folders, add the keys of special_tokens_map.json."""
+    """Read tokenizer_config.json. For older folders, add the keys of special_tokens_map.json."""
     config = folder.json(_TOKENIZER_CONFIG) or {}
     if "added_tokens_decoder" in config:
         return config
@@ -75,7 +121,7 @@ def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
 
 
 def _template_tokens(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the special tokens that are variables of the chat template: name → text."""
+    """Return the special tokens that are chat-template variables: name → text."""
     more = config.get("extra_special_tokens")
     stated = {name: value for name, value in config.items() if name.endswith("_token")}
     stated |= more if isinstance(more, dict) else {}
@@ -92,13 +138,13 @@ def _added_tokens(
     """Read the added tokens of tokenizer.json and of tokenizer_config.json, which takes precedence.
 
     A token is a control token if the files call it special, name its role (such as ``eos_token``)
-    or let it end a text, or if it looks like a marker (``is_marker``).
+    or list it as an end token, or if ``is_marker`` is true of it.
     """
     listed = stated.get("added_tokens") or []
     rows = listed if isinstance(listed, list) else [listed]
     decoder = config.get("added_tokens_decoder") or {}
     if not isinstance(decoder, dict):
-        raise _error(folder, "added_tokens_decoder is not an object", _TOKENIZER_CONFIG)
+        raise _error(folder, "added_tokens_decoder must be an object", _TOKENIZER_CONFIG)
     more = [config.get(key) for key in _MORE_TOKENS]
     control = {
         *template_tokens.values(),
@@ -126,69 +172,64 @@ def _added_token(
             flags = {flag: bool(rest.get(flag)) for flag in _FLAGS}
             return AddedToken(text, id_, is_control, **flags)
         case _:
-            raise _error(folder, f"added token {row!r} has no id or no text", file)
+            raise _error(folder, f"added token {row!r} lacks a valid id or text", file)
 
 
 def _named_in_vocabulary(
     stated: Mapping[str, Any], names: Collection[str]
 ) -> Iterator[tuple[str, int]]:
-    """Yield text and id of those ``names`` that the vocabulary contains as special tokens.
+    """Yield the text and id of each of ``names`` that is a special token in the vocabulary.
 
-    Single letters and the results of merges are excluded: they are ordinary text, even if a file
-    names them, for example, as padding.
+    Single letters and merge results are excluded. They are ordinary text, even if a file names
+    them, for example as padding.
     """
-    model = stated.get("model")
-    words = model.get("vocab") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or not isinstance(words, dict):
-        return
+    words = vocabulary_of(stated["model"]) if _has_vocabulary(stated["model"]) else {}
     names = [name for name in names if len(name) > 1 and _is_id(words.get(name))]
     if names:
-        merged = {"".join(m.split(" ") if isinstance(m, str) else m) for m in model["merges"] or ()}
+        merges = stated["model"].get("merges") or ()
+        merged = {"".join(m.split(" ") if isinstance(m, str) else m) for m in merges}
         yield from ((name, words[name]) for name in sorted(set(names) - merged))
 
 
-def _without_added_tokens(
-    folder: ModelFolder, stated: Mapping[str, Any], added: Collection[str]
-) -> tuple[Tokenizer, dict[str, int]]:
-    """Build the tokenizer of ordinary text; return it and its vocabulary (token → id)."""
-    model = stated.get("model")
-    kind = model.get("type", "BPE") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or kind != "BPE" or model.get("byte_fallback"):
-        reason = f"tokenizer model {kind!r} is not supported; only byte-level BPE is"
-        raise _error(folder, reason)
+def _pieces(
+    folder: ModelFolder, stated: Mapping[str, Any], added: Sequence[AddedToken]
+) -> tuple[PieceEncoder, dict[str, int]]:
+    """Build the encoder of ordinary text; return it with its vocabulary."""
+    model = dict(stated["model"])
     if not isinstance(model.get("merges"), list | None):
         raise _error(folder, "merges is not a list")
-    if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
-        reason = "continuing_subword_prefix and end_of_word_suffix are not supported"
-        raise _error(folder, reason)
-    if '"ByteLevel"' not in json.dumps(stated.get("pre_tokenizer")):
-        reason = "pre_tokenizer has no ByteLevel; only byte-level tokenizers are supported"
-        raise _error(folder, reason)
-    words = model.get("vocab")
-    if not isinstance(words, dict) or not all(_is_id(i) for i in words.values()):
+    if not _has_vocabulary(model):
         raise _error(folder, "vocab is missing or does not map tokens to ids")
-    vocabulary = {token: i for token, i in words.items() if token not in added}
     merges = [m.split(" ") if isinstance(m, str) else m for m in model.get("merges") or ()]
     if not all(_is_pair(merge) for merge in merges):
         raise _error(folder, "merges has values other than pairs of tokens")
-    if (invalid := invalid_merge(merges, vocabulary)) is not None:
-        reason = f"damaged tokenizer: the result of the merge {invalid!r} is not in the vocabulary"
-        raise _error(folder, reason)
-    plain = {
-        "version": stated.get("version", "1.0"),
-        "normalizer": stated.get("normalizer"),
-        "pre_tokenizer": stated.get("pre_tokenizer"),
-        "added_tokens": [],
-        "model": model | {"vocab": vocabulary, "unk_token": None},
-    }
+    vocabulary = vocabulary_of(model)
+    suffix = model.get("continuing_subword_prefix") or ""
+    joined = [(left, right.removeprefix(suffix)) for left, right in merges]
+    if (invalid := invalid_merge(joined, vocabulary)) is not None:
+        raise _error(folder, f"damaged tokenizer: the merge {invalid!r} yields no known token")
+    merged = {left + right for left, right in joined}
+    if model["type"] == "BPE":
+        model["merges"] = merges
+    # Added words are found before; where a tokenizer looks up whole pieces, it would find them too.
+    hidden = {token.text for token in added if token.is_control or token.text not in merged}
     try:
-        return Tokenizer.from_str(json.dumps(plain)), vocabulary
-    except Exception as error:  # the library has no narrower type
+        encoder = encoder_of({**stated, "model": model}, hidden)
+    except ValueError as error:
         raise _error(folder, f"damaged tokenizer: {error}") from None
+    return encoder, vocabulary
+
+
+def _has_vocabulary(model: Mapping[str, Any]) -> bool:
+    words = model.get("vocab")
+    if model["type"] == "Unigram":
+        pairs = words if isinstance(words, list) else [None]
+        return all(isinstance(p, list) and len(p) == 2 and isinstance(p[0], str) for p in pairs)
+    return isinstance(words, dict) and all(_is_id(i) for i in words.values())
 
 
 def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the tokens in the order of their ids, with an empty string for each unused id."""
+    """Return the tokens in id order, with an empty string for each unused id."""
     tokens = [""] * (max(ids.values(), default=-1) + 1)
     for token, i in ids.items():
         tokens[i] = token
@@ -196,7 +237,7 @@ def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def _end_ids(folder: ModelFolder) -> Iterator[int]:
-    """Yield the ids under ``eos_token_id`` in generation_config.json, or else in config.json."""
+    """Yield the ids under ``eos_token_id`` in generation_config.json, otherwise in config.json."""
     generation = folder.json(_GENERATION_CONFIG) or {}
     report_not_applied(folder.path / _GENERATION_CONFIG, generation)
     name = _GENERATION_CONFIG if generation.get("eos_token_id") is not None else CONFIG
@@ -205,14 +246,15 @@ def _end_ids(folder: ModelFolder) -> Iterator[int]:
         if _is_id(token):
             yield token
         elif token is not None:
-            raise ModelFileError(f"{folder.path / name}: eos_token_id is {value!r}, not a token id")
+            raise ModelFileError(
+                f"{folder.path / name}: eos_token_id must be a token id, not {value!r}"
+            )
 
 
 def _chat_template(folder: ModelFolder, config: Mapping[str, Any]) -> str | None:
-    """Return the chat template from its file, or else from tokenizer_config.json.
+    """Return the chat template from its file, or otherwise from tokenizer_config.json.
 
-    Its key ``chat_template`` may contain several templates with names; the one named ``default``
-    is used.
+    The ``chat_template`` key may contain several named templates. The ``default`` template is used.
     """
     template: object = next(filter(None, map(folder.text, _TEMPLATES)), None)
     template = template or config.get("chat_template")
@@ -225,7 +267,7 @@ def _chat_template(folder: ModelFolder, config: Mapping[str, Any]) -> str | None
 
 
 def _first_special(post_processor: object) -> str:
-    """Return the special token that the post-processor inserts before a text; empty if none."""
+    """Return the special token that the post-processor inserts before a text, or "" if none."""
     if not isinstance(post_processor, dict):
         return ""
     for part in post_processor.get("processors") or []:
@@ -246,8 +288,12 @@ def _token_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _is_pair(value: object) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value)
+def _is_pair(value: object) -> TypeGuard[Sequence[str]]:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(v, str) for v in value)
+    )
 
 
 def _is_id(value: object) -> TypeGuard[int]:
