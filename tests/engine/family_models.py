@@ -144,6 +144,7 @@ ARCH = gguf.MODEL_ARCH
 GEMMA: dict[str, Any] = {
     "head_dim": 16, "sliding_window": WINDOW, "query_pre_attn_scalar": 16,
 }  # fmt: skip
+SOFTCAPS = {"attn_logit_softcapping": 1.5, "final_logit_softcapping": 20.0}
 GEMMA3_ROPE = {
     "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
     "full_attention": {"rope_type": "linear", "rope_theta": 1_000_000.0, "factor": 4.0},
@@ -184,7 +185,8 @@ CASES: dict[str, FamilyCase] = {
         EXPERTS | {"head_dim": 16, "decoder_sparse_step": 2, "use_sliding_window": True,
                    "sliding_window": WINDOW},
     ),
-    "gemma2": FamilyCase("Gemma2", GEMMA, ARCH.GEMMA2, _gemma),
+    "gemma2": FamilyCase("Gemma2", GEMMA | SOFTCAPS, ARCH.GEMMA2, _gemma),
+    "gemma2 of another scale": FamilyCase("Gemma2", GEMMA | {"query_pre_attn_scalar": 4}),
     "gemma3_text": FamilyCase(
         "Gemma3",
         GEMMA | {"num_hidden_layers": 6, "rope_parameters": GEMMA3_ROPE},
