@@ -19,8 +19,13 @@ import pytest
 import torch
 from block_reference import packed_linear, reference_product, some_blocks, some_rows
 from engine_doubles import CPU, tiny_config
-from test_engine_linear import normal, random_grouped_weight
-from test_engine_native import NUM_BLOCKS, Keys, expected_attention
+from kernel_doubles import (
+    NUM_BLOCKS,
+    Keys,
+    expected_attention,
+    normal,
+    random_grouped_weight,
+)
 
 from archon.engine.cache.kv_cache import BLOCK_SIZE
 from archon.engine.kernels import build, native
