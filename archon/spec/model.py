@@ -114,13 +114,16 @@ class _Card(CardThinkingKeys):
     )
 
 
+EngineName = Literal["archon", "transformers"]
 Transformer = Literal["decoder", "encoder-decoder", "cross-encoder", "sentence-encoder"]
 TRANSLATOR_CAPABILITIES = frozenset({"logprobs", "beams"})
 """Capabilities of an encoder–decoder (``archon.lm.base.CAPABILITIES``)."""
 
 
 class LocalCard(_Card):
-    """A transformer that runs in Archon's engine."""
+    """A transformer that runs in this process."""
+
+    later_keys = _Card.later_keys | {"engine", "trust_remote_code"}
 
     backend: Literal["local"]
     transformer: Transformer = Field(
@@ -142,6 +145,17 @@ class LocalCard(_Card):
         "int8",
         description="Number format of the linear layers. int4 halves the memory of the "
         "feed-forward network and costs some quality.",
+    )
+    engine: EngineName | None = Field(
+        None,
+        description="What computes a decoder. `archon`: Archon's engine. `transformers`: the "
+        "library of that name, which computes one request at a time and knows more families. By "
+        "default Archon's engine if it supports the model, else the library.",
+    )
+    trust_remote_code: bool = Field(
+        False,
+        description="True to let the transformers library run the Python code in the model folder, "
+        "with all rights of this process. It needs a source with 'path'; read the code first.",
     )
     context: int | None = Field(
         None,
@@ -166,10 +180,27 @@ class LocalCard(_Card):
     def _keys_fit_transformer(self) -> LocalCard:
         if self.thinking_params().key and (self.transformer != "decoder" or self.reward):
             raise ValueError("'thinking' and its variables need a decoder without 'reward'")
+        self._check_engine()
         for key in ("adapter", "reward"):
             if getattr(self, key) is not None and self.transformer != "decoder":
                 raise ValueError(f"{key!r} needs 'transformer' to be 'decoder'")
         return self
+
+    def _check_engine(self) -> None:
+        if self.engine is not None and self.transformer != "decoder":
+            raise ValueError("'engine' needs 'transformer' to be 'decoder'")
+        if self.engine == "transformers":
+            for key in ("adapter", "reward"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key!r} needs 'engine' to be 'archon'")
+        if self.trust_remote_code:
+            if self.engine == "archon" or self.transformer != "decoder":
+                raise ValueError("'trust_remote_code' needs 'engine' to be 'transformers'")
+            if not all(isinstance(source, PathSource) for source in self.sources):
+                raise ValueError(
+                    "'trust_remote_code' needs a folder on disk, since code is not downloaded: "
+                    "download the repository, read its code, and name the folder as 'path'"
+                )
 
 
 VariableName = Annotated[
