@@ -49,7 +49,7 @@ def foreign_model(family: str, **changes: Any) -> Any:
 def write_foreign(
     path: Path, family: str = "gpt_neox", template: str | None = CHAT_TEMPLATE
 ) -> Path:
-    """Write the folder of such a model, with the tiny tokenizer. GPT-NeoX writes printable ASCII."""
+    """Write a model with the tiny tokenizer to a folder. GPT-NeoX writes printable ASCII."""
     model = foreign_model(family)
     if family == "gpt_neox":
         _make_printable_likely(model)

@@ -49,6 +49,7 @@ class RequestQueue:
     def next_prompt(self, empty: Rows) -> None:
         """Begin with the next request; ``empty`` becomes its row."""
         self.prompt, self.prompt_rows = self.arrived.popleft(), empty
+        self.prompt.num_cached = 0
         self.num_prompt_tokens += self.prompt.num_tokens
 
     def start_sequences(self) -> list[Sequence]:
