@@ -30,7 +30,7 @@ _LOW_TOLERANCE = 0.1
 
 
 class Reading(Enum):
-    """What a model can read in one call, given a cache of the tokens before it."""
+    """Number of tokens that a model can read in one call, given a cache of those before."""
 
     CHUNKS = "any number of tokens"
     TOKENS = "one token, but a text without a cache as a whole"

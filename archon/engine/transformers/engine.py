@@ -101,9 +101,10 @@ class TransformersEngine(Engine):
             prompt.last_logits_V = logits_1KV[0, -1]
 
     def _continue_sequences(self) -> tuple[list[Row], list[Tensor]]:
-        """Compute as many tokens of each running sequence as every one of them has.
+        """Compute the next tokens of the running sequences, the same number for each.
 
-        Tokens that a constraint forces are computed together if the model can read several.
+        It is 1, unless a constraint forces several tokens of every sequence and the model can read
+        them together.
         """
         batch = self._queue.batch()
         sequences = list(self._queue.running)
@@ -129,4 +130,4 @@ class TransformersEngine(Engine):
             raise EngineError("the transformers library computes no hidden states for reward heads")
 
     def _check_cache(self, prompt: Prompt) -> None:
-        """Accept any request: only as many samples run at a time as fit the cache."""
+        """Accept any request: the queue limits the samples that run together."""

@@ -1,9 +1,8 @@
 """Queue of requests that are computed one after another, each with its samples in one batch.
 
-The prompt is computed once, and its cache is forked into one row per sample. Only as many samples
-run at a time as their caches fit the memory; the others start when all of these have ended. The
-running sequences always have the same number of computed tokens, so that they form a batch without
-padding.
+The prompt is computed once, and its cache is forked into one row per sample. If the caches of all
+samples do not fit the memory, some samples start after the others have ended. The running sequences
+always have the same number of computed tokens, so they form a batch without padding.
 """
 
 from __future__ import annotations
