@@ -4,7 +4,7 @@ Reasoning, and text after the end of the model's turn, are ignored (``turns.py``
 from the place where the text states its answer (``statements.py``): after the last ``answer is …``,
 ``\boxed{…}``, ``#### …`` or ``Answer: …`` (``marks.py``) that is followed by a number
 (``clauses.py``). If the text states no answer, its last number is the answer (``last_number.py``).
-If the stated answer is not a single number, there is no value, even if the text contains numbers.
+If the stated answer is not a single number, the result is None, even if the text contains numbers.
 ``code_blocks.py`` finds code.
 
 All functions run in time linear in the length of the text.

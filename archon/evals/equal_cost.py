@@ -46,6 +46,22 @@ class PlainVote:
         }
 
 
+def is_plain_vote(architecture: Mapping[str, Any]) -> bool:
+    """Return whether an architecture is one generator and an unconditional vote by count.
+
+    Parameters
+    ----------
+    architecture
+        Its specification as plain data.
+    """
+    nodes = architecture["nodes"]
+    vote = nodes[architecture["output"]]
+    if len(nodes) != 2 or vote["type"] != "vote" or vote["weight"] != "count":
+        return False
+    (node,) = vote["inputs"]
+    return bool(nodes[node]["type"] == "generator" and vote["when"] is None)
+
+
 def plain_vote(
     name: str, architecture: Mapping[str, Any], records: Sequence[Record]
 ) -> PlainVote | None:
@@ -56,13 +72,9 @@ def plain_vote(
     architecture
         The architecture of the run, as plain data.
     """
-    nodes = architecture["nodes"]
-    vote = nodes[architecture["output"]]
-    if len(nodes) != 2 or vote["type"] != "vote" or vote["weight"] != "count":
+    if not is_plain_vote(architecture):
         return None
-    (node,) = vote["inputs"]
-    if nodes[node]["type"] != "generator" or vote["when"] is not None:
-        return None
+    (node,) = architecture["nodes"][architecture["output"]]["inputs"]
     answers = [record for record in records if record.error is None]
     num_samples = min((len(record.draws.get(node, ())) for record in answers), default=0)
     completion_tokens = sum(record.usage.completion_tokens for record in answers)

@@ -1,4 +1,4 @@
-"""The configuration of a space that builds a given architecture, for a warm start."""
+"""Warm start: find the configuration of a space that builds a given architecture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
     Raises
     ------
     UsageError
-        There is none, or the space has too many configurations to try.
+        No configuration builds it, or the space has too many configurations to try.
     """
     if space.count() is None:
         raise UsageError(
@@ -37,7 +37,10 @@ def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
 
 
 def _canonical(spec: ArchitectureSpec) -> str:
-    """Return a text that ignores the names of nodes and whether defaults are written out."""
+    """Return a text that is equal for architectures that differ only in names and defaults.
+
+    Names are those of nodes; it makes no difference whether a default value is written out.
+    """
     numbers: dict[str, int] = {}
     known: dict[str, int] = {}
     for name in topological_order({name: node.inputs for name, node in spec.nodes.items()}):

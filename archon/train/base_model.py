@@ -27,7 +27,7 @@ from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, MODEL, Card
 from archon.train.lora import adapter_of, add_adapter, resume_adapter
 from archon.train.mixed_precision import SAVED_DTYPE, round_frozen
-from archon.train.model_folder import copy_tokenizer_files, save_decoder, save_tokenizer
+from archon.train.model_folder import can_save, copy_tokenizer_files, save_decoder, save_tokenizer
 from archon.weights import pull
 
 _INHERITED_KEYS = {
@@ -71,6 +71,12 @@ class Base:
         ModelFileError
             The card's adapter is for another model.
         """
+        if not (self.trains_adapter(spec) or can_save(self.source.config, self.file)):
+            raise UsageError(
+                f"{self.card.name}: all weights of a {self.source.config.family} model in a GGUF "
+                "file cannot be trained, since its configuration could not be saved; train an "
+                "adapter ('lora'), or start from the model's folder"
+            )
         model = decoder_of(self.source)
         if self.adapter is not None:
             if spec.lora is not None or spec.last_layers is not None:
@@ -123,7 +129,8 @@ class Base:
             return base_card(self.card, self.card_dir) | {
                 "name": spec.name, "description": spec.description, "adapter": f"./{ADAPTER}",
             }  # fmt: skip
-        save_decoder(model, folder / MODEL, dtype)
+        source = self.file if isinstance(self.file, ModelFolder) else None
+        save_decoder(model, folder / MODEL, dtype, source)
         if isinstance(self.file, ModelFolder):
             copy_tokenizer_files(self.file, folder / MODEL)
         else:

@@ -7,6 +7,7 @@ is far smaller than I and O. Only A and B are trained; the layer uses W + (alpha
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 from archon.engine.model.lora import Adapter
 from archon.errors import ModelFileError, UsageError
+
+_IN_EXPERTS = re.compile(r"\.mlp\.(gate|experts\..*|shared_expert.*)$")
+"""Names of the linear layers of a mixture of experts."""
 
 
 class LoRALinear(nn.Module):
@@ -49,14 +53,19 @@ def add_adapter(
 ) -> None:
     """Add an adapter to every linear layer whose name ends in one of ``targets``.
 
-    All other parameters are frozen. A is uniformly random in ±1/√I, and B is zero.
+    All other parameters are frozen. A is uniformly random in ±1/√I, and B is zero. Routers and
+    experts get no adapter, since the engine cannot apply it.
 
     Raises
     ------
     UsageError
         A target matches no linear layer.
     """
-    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    linears = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not _IN_EXPERTS.search(name)
+    }
     selected: dict[str, nn.Linear] = {}
     for target in targets:
         found = {n: m for n, m in linears.items() if n == target or n.endswith(f".{target}")}

@@ -310,6 +310,6 @@ def tokenize_replies(
                     f"{place}: the conversation has {len(prompt_ids):,} tokens, which leaves no "
                     f"space for a reply in the model's context of {context_length:,}"
                 )
-        text_ids = tokenizer.encode(reply.text)
+        text_ids = tokenizer.encode_continuation(reply.text)
         found.append(reply_ids(prompts[reply.messages], text_ids, end, context_length))
     return found

@@ -142,7 +142,7 @@ def tokenize_dialogue(
         given = chat.encode(dialogue.messages, variables)
     except LMError as error:
         raise SpecError(str(error), file=dialogue.place) from None
-    token_ids = (*given, *tokenizer.encode(dialogue.completion), end)
+    token_ids = (*given, *tokenizer.encode_continuation(dialogue.completion), end)
     return Text(token_ids, len(given), len(given), dialogue.opening)
 
 

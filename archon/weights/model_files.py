@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,8 +23,14 @@ PATTERNS = (
 POOLING_FILES = (
     "modules.json", "config_sentence_transformers.json", "1_Pooling/config.json",
 )  # fmt: skip
-"""Files that define the pooling of a sentence encoder. They are downloaded, but are not part of the
-digest."""
+"""Files about the pooling of a sentence encoder; downloaded, but not part of the digest."""
+TOKENIZER_FILES = (
+    "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json",
+    "special_tokens_map.json",
+)  # fmt: skip
+"""Files of tokenizers that predate ``tokenizer.json``; downloaded, but not part of the digest."""
+INDEX_NAME = "model.safetensors.index.json"
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
 def is_model_file(name: str) -> bool:
@@ -61,6 +68,20 @@ def files_of(path: Path) -> list[Path]:
         return [part for part in parts if part == path or part.is_file()]
     names = sorted(p.name for p in path.iterdir() if p.is_file())
     return [path / name for name in names if is_model_file(name)]
+
+
+def is_complete_folder(path: Path) -> bool:
+    """Return True for a folder with a configuration, a tokenizer, and all shards of its weights."""
+    names = {file.name for file in path.iterdir()} if path.is_dir() else set()
+    if CONFIG_NAME not in names or names.isdisjoint(_TOKENIZERS):
+        return False
+    if INDEX_NAME not in names:
+        return any(name.endswith(".safetensors") for name in names)
+    try:
+        index = json.loads((path / INDEX_NAME).read_text(encoding="utf-8"))
+        return names >= set(index["weight_map"].values())
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False
 
 
 def num_bytes_of(path: Path) -> int:

@@ -87,7 +87,7 @@ def test_a_stored_result_is_drawn_without_a_measurement(bench: Bench) -> None:
         (["--peer-fraction", "0"], "--peer-fraction"),
         (["--shared-prefix-tokens", "13"], "--shared-prefix-tokens"),
         (["--prompt-tokens", "5000"], "do not fit the model's context"),
-        (["--picture", "no/such/folder.svg"], "no folder"),
+        (["--picture", "no/such/folder.svg"], "does not exist; create it"),
         (["--from", "tiny.json", "--picture", "a.svg"], "not a result"),
         (["--from", "tiny.json"], "--from needs --picture"),
         (["--model", "scripted"], "not a local model"),

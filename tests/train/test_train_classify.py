@@ -112,7 +112,7 @@ def test_pairs_in_two_classes_make_a_reward_model(
 ) -> None:
     assert main(command(tmp_path, encoder, labels, pairs=True, good=good)) == 0
     rewarded = 1 if good is None else good
-    assert f"the reward is the probability of the class {rewarded}" in capsys.readouterr().err
+    assert f"the reward is the probability of the class {rewarded}" in capsys.readouterr().out
     spec = {
         "version": 1, "name": "best", "output": "best",
         "models": {"s": "scripted", "j": str(tmp_path / "out" / "card.json")},
@@ -138,7 +138,7 @@ def test_no_card_is_written_unless_pairs_have_a_known_good_class(
 ) -> None:
     assert main(command(tmp_path, encoder, labels, pairs, steps=2)) == 0
     assert not (tmp_path / "out" / "card.json").exists()
-    assert "reward = " not in capsys.readouterr().err
+    assert "probability of the class" not in capsys.readouterr().out
 
 
 def test_an_interrupted_training_is_resumed(tmp_path: Path, encoder: Path) -> None:

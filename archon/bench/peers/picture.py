@@ -80,7 +80,7 @@ def _label(bar: Mapping[str, Any]) -> str:
 
 
 def _value(workload: Mapping[str, Any], name: str, rate: float) -> str:
-    """Return the text after a bar: the rate, and for a peer Archon's ratio to it."""
+    """Return the text after a bar: the rate and, for a peer, the ratio of Archon's rate to it."""
     shown = f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
     ratios = [r for r in workload["ratios"] if r["peer"] == name]
     if not ratios:

@@ -14,8 +14,9 @@ from typing import Any
 from archon.engine.files.folder import CONFIG, ModelFolder, read_json
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.loading import open_model
-from archon.engine.model.config import ROPE_FACTORS, ModelFile
-from archon.engine.model.families import FAMILIES
+from archon.engine.model.config import ModelFile
+from archon.engine.model.config_gguf import LONG_ROPE_FACTORS, ROPE_FACTORS
+from archon.engine.model.families import GGUF_FAMILIES
 from archon.engine.transformers.engine import TransformersEngine
 from archon.engine.transformers.loading import load_transformers_engine
 from archon.errors import MissingExtraError, ModelFileError
@@ -23,6 +24,7 @@ from archon.spec.model import LocalCard
 from archon.warn_once import warn_once
 
 _TOKENIZER = "tokenizer.json"
+_IGNORED_TENSORS = (ROPE_FACTORS, *LONG_ROPE_FACTORS.values())
 
 
 class FolderFiles(ModelFolder):
@@ -89,13 +91,14 @@ def fallback_file(card: LocalCard, path: Path, reason: ModelFileError | None) ->
         file = open_model(path)
     except ModelFileError as error:
         raise reason or error from None
-    is_known = isinstance(file, GGUFFile) and file.metadata.get("general.architecture") in FAMILIES
-    if reason is not None and is_known:
-        raise reason
-    if ROPE_FACTORS in file.tensors:
-        raise ModelFileError(
-            f"{path}: has the tensor {ROPE_FACTORS!r}, which the transformers library would ignore"
-        )
+    if isinstance(file, GGUFFile):
+        if reason is not None and file.metadata.get("general.architecture") in GGUF_FAMILIES:
+            raise reason
+        ignored = next((name for name in _IGNORED_TENSORS if name in file.tensors), None)
+        if ignored is not None:
+            raise ModelFileError(
+                f"{path}: has the tensor {ignored!r}, which the transformers library would ignore"
+            )
     return file
 
 

@@ -100,7 +100,7 @@ def _pairs(replies: ReplyDataset, base: Base) -> Iterator[PreferencePair]:
             except LMError as error:
                 raise SpecError(f"question {shown(reply.question)}: {error}") from None
         given = prompts[reply.messages]
-        token_ids = (*given, *base.tokenizer.encode(reply.text), base.end)
+        token_ids = (*given, *base.tokenizer.encode_continuation(reply.text), base.end)
         texts.append(Text(token_ids, len(given), len(given), reply.question))
     for chosen, rejected in replies.pairs:
         yield PreferencePair(replies.replies[chosen].question, texts[chosen], texts[rejected])
