@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import gguf
 import torch
 from tiny_folders import tiny_tokenizer
-from tiny_models import CHAT_TEMPLATE, tiny_vocabulary
+from tiny_models import CHAT_TEMPLATE, tiny_vocabulary, write_gguf_file
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
@@ -55,6 +56,25 @@ def write_foreign(
         _make_printable_likely(model)
     model.save_pretrained(path)
     tiny_tokenizer(template).save_pretrained(path)
+    return path
+
+
+def write_gpt2_gguf(path: Path) -> Path:
+    """Write the GGUF file of a GPT-2 with the tiny tokenizer, as llama.cpp's converter does."""
+    model = foreign_model("gpt2")
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.GPT2, model.config.n_layer)
+    tensors = {
+        names.get_name(name, (".weight", ".bias")): (
+            weight.T.contiguous() if ".c_" in name and weight.dim() == 2 else weight
+        ).numpy()
+        for name, weight in model.state_dict().items()
+        if name != "lm_head.weight"  # tied
+    }
+    keys = {
+        "context_length": CONTEXT, "embedding_length": 16, "feed_forward_length": 64,
+        "block_count": 2, "attention.head_count": 2, "attention.layer_norm_epsilon": 1e-5,
+    }  # fmt: skip
+    write_gguf_file(path, "gpt2", keys, tensors)
     return path
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from foreign_models import CONTEXT, write_foreign
+from foreign_models import CONTEXT, write_foreign, write_gpt2_gguf
 from pydantic import ValidationError
 from tiny_folders import edit, write_folder
 from tiny_lm_doubles import QUESTION, open_tiny
@@ -87,6 +87,14 @@ class TestChoice:
         assert isinstance(lm.worker.engine, TransformersEngine)
         assert "an_unknown_key" in caplog.text
         await close(lm)
+
+    async def test_a_gguf_file_of_another_family_runs_like_its_folder(self, tmp_path: Path) -> None:
+        folder = open_tiny(write_foreign(tmp_path / "folder", "gpt2"))
+        file = open_tiny(write_gpt2_gguf(tmp_path / "m.gguf"))
+        assert file.worker.engine.decoder.config.family == "gpt2"
+        assert await text_of(file, greedy()) == await text_of(folder, greedy())
+        await close(folder)
+        await close(file)
 
     async def test_both_engines_write_the_same_texts(self, llama: Path) -> None:
         request = Request(QUESTION.messages, n=4, seed=3, sampling=QUESTION.sampling)
