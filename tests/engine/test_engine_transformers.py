@@ -121,6 +121,22 @@ def test_a_sample_depends_on_its_number_and_not_on_the_request() -> None:
     assert len({g.token_ids for g in whole}) == 5
 
 
+@pytest.mark.parametrize("family", ["gpt2", "mamba"])
+def test_equal_chunks_of_the_previous_prompt_are_not_computed_again(family: str) -> None:
+    one, other = engine(family), (*PROMPT[:13], 7, 8, 9, 10)
+    values = {"draws": (0, 1), "seed": 0, "max_tokens": NUM_TOKENS, **SAMPLED}
+    fresh = run(engine(family), GenerationRequest(other, **values))
+    run(one, request(1, **SAMPLED))  # its row is extended by the sample
+    again = run(one, GenerationRequest(other, **values))
+    num_cached = 10 if family == "gpt2" else 0
+    assert [g.cached_tokens for g in again] == [num_cached, len(other)]
+    assert [(g.token_ids, g.logprobs) for g in again] == [(g.token_ids, g.logprobs) for g in fresh]
+    [alone] = run(one, GenerationRequest(other[:10], (0,), 0, SamplingRule(), 3))
+    assert alone.cached_tokens == num_cached // 2
+    share = one.status().cached_prompt_share
+    assert share == pytest.approx(num_cached * 1.5 / (len(PROMPT) + len(other) + 10))
+
+
 def test_only_as_many_samples_run_as_fit_the_memory() -> None:
     tight = engine("gpt2", cache_bytes=20_000)
     tight.add(request(8, **SAMPLED))

@@ -67,7 +67,12 @@ class TestChoice:
         [line] = [r for r in caplog.records if r.name == "archon"]
         assert line.levelno == logging.WARNING
         used = lm.worker.engine.decoder.precision
-        for part in ("transformers 5", f"{used} instead of int8", "'gpt_neox'", "share no batch"):
+        for part in (
+            "transformers 5",
+            f"{used} instead of int8",
+            "'gpt_neox'",
+            "do not share a batch",
+        ):
             assert part in line.getMessage()
 
     async def test_a_known_family_runs_in_the_engine_without_a_line(

@@ -75,6 +75,8 @@ class TransformersDecoder:
         self.version = version
         self.device: torch.device = model.device
         self._takes = inspect.signature(model.forward).parameters
+        self.can_cut = False
+        """True if a cache can be cut to its first tokens (``Rows.first_tokens``)."""
         self.reading = Reading.TEXTS
         self.reading = self._find_reading()
 
@@ -98,21 +100,21 @@ class TransformersDecoder:
         """
         tokens_BK = torch.tensor(tokens, dtype=torch.int64, device=self.device)
         rows.token_ids_BT = torch.cat([rows.token_ids_BT, tokens_BK], dim=1)
+        cache, rows.cache = rows.cache, None  # after an error, the cache may be incomplete
         has_cache = self.reading is not Reading.TEXTS
         arguments: dict[str, Any] = {"input_ids": tokens_BK if has_cache else rows.token_ids_BT}
         if "use_cache" in self._takes:
             arguments["use_cache"] = has_cache
         if "logits_to_keep" in self._takes:
             arguments["logits_to_keep"] = num_logits
-        if rows.cache is not None:
-            name, cache = rows.cache
-            arguments[name] = cache
+        if cache is not None:
+            arguments[cache[0]] = cache[1]
         output = self._model(**arguments)
         if has_cache:
             rows.cache = next(
-                (name, cache)
+                (name, value)
                 for name in _CACHE_NAMES
-                if (cache := getattr(output, name, None)) is not None
+                if (value := getattr(output, name, None)) is not None
             )
         logits_BTV: Tensor = output.logits
         return logits_BTV[:, -num_logits:].float()
@@ -143,7 +145,8 @@ class TransformersDecoder:
     def _continues(self, start: list[int], ends: Sequence[list[int]], expected_2TV: Tensor) -> bool:
         """Return True if two texts with the same start get the expected logits by this reading.
 
-        The start is computed once and forked, twice. The rows change places on the way.
+        The start is computed once and forked, twice. The rows change places on the way. At the end
+        they are cut to the start, which determines ``can_cut``.
         """
         is_chunked = self.reading is Reading.CHUNKS
         prompt = self.start()
@@ -155,10 +158,12 @@ class TransformersDecoder:
             found = self.compute(rows, [ends[i][begin:stop] for i in order], stop - begin)
             logits.append(found[order])
             rows, order = rows.select([1, 0]), order[::-1]
-        again_2V = self.compute(prompt.select([0, 0]), [end[:1] for end in ends], 1)[:, 0]
-        return self._is_close(torch.cat(logits, dim=1), expected_2TV[:, 3:]) and self._is_close(
-            again_2V, expected_2TV[:, 4]
-        )
+        nexts, expected_2V = [end[:1] for end in ends], expected_2TV[:, 4]
+        again_2V = self.compute(prompt.select([0, 0]), nexts, 1)[:, 0]
+        if (cut := rows.first_tokens(len(start))) is not None:
+            self.can_cut = self._is_close(self.compute(cut, nexts, 1)[:, 0], expected_2V)
+        is_close = self._is_close(torch.cat(logits, dim=1), expected_2TV[:, 3:])
+        return is_close and self._is_close(again_2V, expected_2V)
 
     @property
     def _tolerance(self) -> float:

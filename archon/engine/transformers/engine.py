@@ -47,12 +47,16 @@ class TransformersEngine(Engine):
     ) -> None:
         self._model = decoder
         self.library = f"transformers {decoder.version}"
-        options = options or EngineOptions(max_sequences=64, max_step_tokens=512)
+        options = options or EngineOptions(max_sequences=64, max_step_tokens=256)
         super().__init__(cast(SpanDecoder, decoder), model_id, options, context_length)
 
     def _new_scheduler(self, options: EngineOptions) -> Any:
-        self._queue = RequestQueue(options.max_sequences, options.cache_bytes)
-        self._max_step_tokens = options.max_step_tokens
+        self._chunk_length = options.max_step_tokens
+        if self._model.reading is not Reading.CHUNKS:
+            self._chunk_length = self._model.config.context_length  # a prompt is never divided
+        self._queue = RequestQueue(
+            options.max_sequences, self._chunk_length, self._model.can_cut, options.cache_bytes
+        )
         return self._queue
 
     def status(self) -> ModelStatus:
@@ -63,7 +67,11 @@ class TransformersEngine(Engine):
             num_running=len(queue.running),
             num_waiting=len(queue.arrived) + (queue.prompt is not None and not queue.running),
             generated_tokens=self._num_sampled,
-            cached_prompt_share=0.0 if queue.num_prompt_tokens else None,
+            cached_prompt_share=(
+                queue.num_cached_tokens / queue.num_prompt_tokens
+                if queue.num_prompt_tokens
+                else None
+            ),
         )
 
     @torch.inference_mode()
@@ -91,9 +99,7 @@ class TransformersEngine(Engine):
 
     def _continue_prompt(self, prompt: Prompt) -> None:
         assert self._queue.prompt_rows is not None
-        stop = prompt.num_tokens
-        if self._model.reading is Reading.CHUNKS:
-            stop = min(stop, prompt.num_computed + self._max_step_tokens)
+        stop = min(prompt.num_tokens, prompt.num_computed + self._chunk_length)
         tokens = prompt.tokens(prompt.num_computed, stop)
         logits_1KV = self._model.compute(self._queue.prompt_rows, [tokens], 1)
         prompt.num_computed = stop
@@ -110,7 +116,7 @@ class TransformersEngine(Engine):
         sequences = list(self._queue.running)
         start = sequences[0].num_computed
         stop = min(s.num_needed for s in sequences)
-        limit = self._max_step_tokens if self._model.reading is Reading.CHUNKS else 1
+        limit = self._chunk_length if self._model.reading is Reading.CHUNKS else 1
         stop = min(stop, start + limit)
         first = max(start, min(min(s.logits_from for s in sequences), stop - 1))
         tokens = [s.tokens(start, stop) for s in sequences]

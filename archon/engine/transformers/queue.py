@@ -3,11 +3,16 @@
 The prompt is computed once, and its cache is forked into one row per sample. If the caches of all
 samples do not fit the memory, some samples start after the others have ended. The running sequences
 always have the same number of computed tokens, so they form a batch without padding.
+
+A prompt is computed in chunks of fixed length. If it begins like the previous request's prompt, the
+chunks that both have are not computed again. Equal chunks are computed from equal tensors, so a
+sample does not depend on this.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence as SequenceOf
 
 from archon.engine.scheduling.sequence import Prompt, Sequence
 from archon.engine.transformers.rows import Rows
@@ -20,13 +25,20 @@ class RequestQueue:
     ----------
     max_sequences
         Maximum number of sequences that run at a time.
+    chunk_length
+        Number of tokens in each chunk of a prompt but the last one.
+    keeps_chunks
+        True to keep the chunks of the last prompt for the next one.
     cache_bytes
         Memory for the caches of the running sequences. One sequence, and all beams of a search, run
         in any case.
     """
 
-    def __init__(self, max_sequences: int, cache_bytes: int) -> None:
+    def __init__(
+        self, max_sequences: int, chunk_length: int, keeps_chunks: bool, cache_bytes: int
+    ) -> None:
         self.max_sequences, self._cache_bytes = max_sequences, cache_bytes
+        self._chunk_length, self._keeps_chunks = chunk_length, keeps_chunks
         self.arrived: deque[Prompt] = deque()
         self.prompt: Prompt | None = None
         """The request in progress."""
@@ -35,7 +47,9 @@ class RequestQueue:
         self.running: dict[Sequence, int] = {}
         """Sequences that can continue → their rows in ``rows``."""
         self.rows: Rows | None = None
-        self.num_prompt_tokens = 0
+        self._previous: tuple[SequenceOf[int], Rows] | None = None
+        """Whole chunks of the previous prompt, and a row that begins with them."""
+        self.num_prompt_tokens = self.num_cached_tokens = 0
 
     @property
     def has_work(self) -> bool:
@@ -46,10 +60,27 @@ class RequestQueue:
         self.arrived.append(prompt)
 
     def next_prompt(self, empty: Rows) -> None:
-        """Begin with the next request; ``empty`` becomes its row."""
-        self.prompt, self.prompt_rows = self.arrived.popleft(), empty
-        self.prompt.num_cached = 0
-        self.num_prompt_tokens += self.prompt.num_tokens
+        """Begin with the next request. Its row is ``empty`` or has chunks of the previous one."""
+        self.prompt = prompt = self.arrived.popleft()
+        rows = self._known_chunks(prompt)
+        self.prompt_rows = rows or empty
+        prompt.num_computed = prompt.num_cached = self.prompt_rows.token_ids_BT.shape[1]
+        self.num_prompt_tokens += prompt.num_tokens
+        self.num_cached_tokens += prompt.num_cached
+
+    def _known_chunks(self, prompt: Prompt) -> Rows | None:
+        if self._previous is None:
+            return None
+        known, rows = self._previous
+        length = self._chunk_length
+        # The last token must be computed, for its logits.
+        most = min(len(known), prompt.num_tokens - 1) // length * length
+        ids = prompt.request.prompt_ids
+        starts = range(0, most, length)
+        num_known = next(
+            (at for at in starts if ids[at : at + length] != known[at : at + length]), most
+        )
+        return rows.first_tokens(num_known) if num_known else None
 
     def start_sequences(self) -> list[Sequence]:
         """Start sequences of the computed prompt if none runs; return them."""
@@ -113,5 +144,11 @@ class RequestQueue:
             self.arrived.remove(prompt)
 
     def _clear(self) -> None:
+        assert self.prompt is not None
+        length = self._chunk_length
+        num_known = self.prompt.num_computed // length * length
+        rows = self.prompt_rows
+        if num_known and self._keeps_chunks and rows is not None and rows.cache is not None:
+            self._previous = (self.prompt.request.prompt_ids[:num_known], rows)
         self.prompt = self.prompt_rows = self.rows = None
         self.running = {}

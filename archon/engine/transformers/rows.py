@@ -29,6 +29,23 @@ class Rows:
         """Size of the cache."""
         return 0 if self.cache is None else _num_bytes(self.cache[1])
 
+    def first_tokens(self, num_tokens: int) -> Rows | None:
+        """Return a copy with the first tokens of each row.
+
+        Return None if the cache cannot be cut: for example, a sliding window has dropped keys.
+        """
+        rows = self.select(list(range(len(self.token_ids_BT))))
+        num_dropped = self.token_ids_BT.shape[1] - num_tokens
+        if rows.cache is None or not hasattr(rows.cache[1], "crop"):
+            return None
+        try:
+            if num_dropped:
+                rows.cache[1].crop(-num_dropped)
+        except (RuntimeError, ValueError):
+            return None
+        rows.token_ids_BT = rows.token_ids_BT[:, :num_tokens]
+        return rows
+
     def select(self, rows: list[int]) -> Rows:
         """Return copies of these rows, which may repeat. The original is left as it is."""
         num_rows = len(self.token_ids_BT)

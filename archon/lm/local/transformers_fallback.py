@@ -144,7 +144,6 @@ def _report(card: LocalCard, engine: TransformersEngine, reason: ModelFileError 
     precision = used if used == card.precision else f"{used} instead of {card.precision}"
     cause = "" if reason is None else f" because Archon's engine cannot ({reason})"
     return (
-        f"{card.name}: computed by {engine.library} in {precision}{cause}: requests share no "
-        "batch and no cache, and a sample may change with the number of samples that are computed "
-        "together"
+        f"{card.name}: computed by {engine.library} in {precision}{cause}: requests do not share a "
+        "batch, and a sample may change with the number of samples that are computed together"
     )
