@@ -24,7 +24,7 @@ def perplexities(
     num_tokens: int,
     window: int,
 ) -> Iterator[dict[str, Any]]:
-    """Compute the perplexity of a text in each precision.
+    """Compute the perplexity of a text at each precision.
 
     Parameters
     ----------

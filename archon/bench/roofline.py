@@ -90,7 +90,7 @@ class Roofline:
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes of the keys and values of one token in all layers."""
+        """Number of bytes in one token's keys and values, over all layers."""
         c = self.config
         bytes_per_value = 4 if self.precision == "float32" else 2
         return 2 * c.num_layers * c.num_kv_heads * c.head_width * bytes_per_value
@@ -293,7 +293,7 @@ def _product_makers(precision: str) -> list[MakeProduct]:
 
 
 class _OneDNN:
-    """oneDNN's u8 × s8 product with a packed weight, as in ``archon.engine.model.linear``."""
+    """oneDNN's u8 × s8 product with a packed weight (``archon.engine.model.linear``)."""
 
     input_dtype = torch.uint8
 

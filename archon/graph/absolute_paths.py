@@ -1,4 +1,4 @@
-"""Conversion of relative paths to absolute ones, for specs that are saved in another folder."""
+"""Make the relative paths in a spec absolute, so that it can be saved in another folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def absolute(ref: str, base_dir: Path) -> str:
 def absolute_card(card: ModelCard, base_dir: Path) -> ModelCard:
     """Return a copy of a model card with absolute paths.
 
-    These are the paths of the weights, the adapter, the reward head and the exemplar pool.
+    The card may contain paths of the weights, the adapter, the reward head and the exemplar pool.
     """
     changes: dict[str, Any] = {}
     if card.prompt is not None:
@@ -40,7 +40,7 @@ def absolute_card(card: ModelCard, base_dir: Path) -> ModelCard:
 
 
 def absolute_model(model: RoleModel, base_dir: Path) -> RoleModel:
-    """Return an entry of ``models`` (name, path, card or architecture) with absolute paths."""
+    """Return a value from ``models`` (a name, path, card or architecture) with absolute paths."""
     if isinstance(model, str):
         if not model_strings.is_path(model, base_dir):
             return model

@@ -1,6 +1,6 @@
-"""Loading of architectures from files: the spec, the model cards and the graph.
+"""Load architectures from files: the spec, the model cards and the graph.
 
-Files are read and validated, but no weights are loaded: a model's first request loads them.
+Files are read and validated, but weights are not loaded until a model's first request.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ dict, or a custom LM or reward model."""
 
 @dataclass
 class Loader:
-    """Loader of architectures, which collects the models that they use."""
+    """Loads architectures, and collects the models that they use."""
 
     lms: list[LazyLM] = field(default_factory=list)
-    """The models of all loaded cards, each once."""
+    """The models of all loaded cards, without duplicates."""
     _cards: dict[tuple[str, Path | None], Loaded[AnyCard]] = field(default_factory=dict)
-    """Loaded cards by their name or path, and the folder at which a relative path starts."""
+    """Loaded cards by name or path, and by the folder to which the path is relative."""
 
     def architecture(
         self, ref: Reference, models: Mapping[str, ModelChoice] | None = None
     ) -> Architecture:
-        """Load an architecture; the parameters are those of ``archon.load``."""
+        """Load an architecture; the parameters are the same as for ``archon.load``."""
         return self._architecture(ref, Path.cwd(), models or {}, ())
 
     def of_spec(
@@ -61,7 +61,7 @@ class Loader:
         base_dir: Path,
         models: Mapping[str, ModelChoice] | None = None,
     ) -> Architecture:
-        """Load the architecture of a parsed spec; relative paths in it start at ``base_dir``."""
+        """Load the architecture of a parsed spec, whose relative paths start at ``base_dir``."""
         return self._architecture(spec.model_dump(mode="json"), base_dir, models or {}, ())
 
     def architectures(
@@ -69,12 +69,12 @@ class Loader:
     ) -> list[Architecture]:
         """Load several architectures.
 
-        ``models`` (role → model) replaces the model of a role in every architecture with this role.
+        ``models`` maps a role to the model that replaces the role's model in all of them.
 
         Raises
         ------
         UsageError
-            ``models`` has a role that none of the architectures has.
+            ``models`` contains a role that none of the architectures has.
         """
         roles = [load_architecture(ref).spec.models for ref in refs]
         _check_roles(models, set().union(*roles), "these architectures")
@@ -102,10 +102,10 @@ class Loader:
         models: Mapping[str, ModelChoice],
         outer_files: tuple[Path, ...],
     ) -> Architecture:
-        """Load an architecture and those that it contains.
+        """Load an architecture and all architectures nested in it.
 
-        ``outer_files`` has the files of the architectures that contain this one, outermost first,
-        to detect one that contains itself.
+        ``outer_files`` lists the files of the architectures that contain this one, outermost first.
+        It is used to detect an architecture that contains itself.
         """
         loaded, parts, errors = _load(ref, base_dir)
         if not isinstance(ref, dict):
@@ -175,7 +175,7 @@ class Loader:
                 return self._shared(model, loaded.base_dir, origin)
 
     def _chosen(self, model: ModelChoice) -> LM:
-        """Return the model that the caller passed in place of a role's model."""
+        """Return the model that the caller passed for a role, in place of the role's own model."""
         if isinstance(model, dict) and "architecture" in model:
             return ArchitectureLM(self.architecture(model["architecture"]))
         if isinstance(model, str | os.PathLike | dict):
@@ -186,9 +186,10 @@ class Loader:
 def _load(
     ref: Reference, base_dir: Path
 ) -> tuple[Loaded[ArchitectureSpec], ValidParts | None, list[FileError]]:
-    """Load an architecture's spec; return it, its valid parts and its errors.
+    """Load an architecture's spec; return the spec, its valid parts and its errors.
 
-    The valid parts are None if the whole spec is valid. Otherwise, the spec has only them.
+    If the spec is valid as a whole, the valid parts are None. Otherwise, the returned spec contains
+    only the valid parts.
     """
     try:
         return load_architecture(ref, base_dir), None, []

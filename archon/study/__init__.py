@@ -1,4 +1,4 @@
-"""Search for the best architecture in a space.
+"""Search a space for the best architecture.
 
 Reading order: ``space`` (configurations, called points in the code, and their architectures),
 ``warm_start`` (finds the configuration of an architecture), ``objectives`` (and limits),

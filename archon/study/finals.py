@@ -160,9 +160,9 @@ def warnings_of(
     search
         The winner's accuracy on the search items.
     test
-        Its report on the test split.
+        The winner's report on the *test* split.
     row
-        Its comparison with plain voting (``Finals.final_test``).
+        The winner's comparison with plain voting (``Finals.final_test``).
     num_tested
         Number of winners evaluated on the test split so far, including this one.
     """
@@ -189,7 +189,7 @@ def warnings_of(
         elif row["interval"][0] <= 0:
             warnings.append(
                 f"on the test items the winner is not significantly better than {BASELINE} at the "
-                f"same cost ({points} points, 95 % interval from {low})"
+                f"same cost ({points} points, 95% interval from {low})"
             )
     if row is not None and not row["is_enough"]:
         warnings.append(

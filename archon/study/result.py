@@ -1,4 +1,4 @@
-"""The result of a search, and the winner's file."""
+"""The result of a search, and its winner's architecture file."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def evidence_of(
 ) -> str:
     """Return a sentence with the winner's results, the description in its file."""
     accuracy = winner.values["accuracy"]
-    evidence = [f"search {percent(accuracy)} % of {len(winner.results)} items"]
+    evidence = [f"search {percent(accuracy)}% of {len(winner.results)} items"]
     for name, report in (("select", select), ("test", test)):
         if report is not None and report.accuracy is not None:
-            evidence.append(f"{name} {percent(report.accuracy)} % of {report.num_items}")
+            evidence.append(f"{name} {percent(report.accuracy)}% of {report.num_items}")
     if row is not None and row["difference"] is not None:
         difference, low, high = (
             signed(value, 1, shift=2) for value in (row["difference"], *row["interval"])

@@ -46,9 +46,9 @@ class SearchConfig:
     models: Mapping[str, Any] = field(default_factory=dict)
     """Role → the model that replaces the one in the space file."""
     data: str | os.PathLike[str] | None = None
-    """A JSONL file that replaces the source of the benchmark."""
+    """A JSONL file that replaces the benchmark's source."""
     scorer: str | None = None
-    """The name of a scorer that replaces the benchmark's."""
+    """The name of a scorer that replaces the benchmark's scorer."""
     study: str | None = None
     """Name of the study; None generates a new name."""
     storage: str | None = None

@@ -383,7 +383,7 @@ def _check_roles(space: Space, models: Mapping[str, Any]) -> None:
             )
         if role not in roles and role != ALL_ROLES:
             hint = suggestion(role, sorted(roles))
-            raise UsageError(f"the space {space.name} has no role {shown(role)}{hint}")
+            raise UsageError(f"the {space.name} space has no role {shown(role)}{hint}")
 
 
 def _is_nested(model: object) -> bool:

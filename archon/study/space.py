@@ -1,4 +1,4 @@
-"""Configurations of a search space, and the architecture of each."""
+"""The configurations of a search space, and the architecture of each configuration."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Space:
         return all(parameter.values is not None for parameter in self.spec.all_parameters())
 
     def points(self) -> Iterator[dict[str, Value]]:
-        """Yield every configuration that no constraint forbids, in the order of the file.
+        """Yield every configuration that no constraint forbids, in file order.
 
         Raises
         ------
@@ -138,7 +138,7 @@ class Space:
         """
         for parameter in self.spec.all_parameters():
             if parameter.values is None:
-                reason = "has too many values to list; use $choice or $int instead"
+                reason = "the parameter has too many values to list; use $choice or $int instead"
                 raise SpecError(reason, file=self.file, path=json_path(parameter.path))
         stack: list[tuple[dict[str, Value], tuple[Parameter, ...]]] = [({}, self.spec.parameters)]
         while stack:
@@ -323,8 +323,8 @@ def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 
     Raises
     ------
     SpecError, GraphError
-        A configuration that no constraint forbids is not a valid architecture, no configuration is
-        valid, or a node is unused in every configuration.
+        A configuration that no constraint forbids is not a valid architecture. Or no configuration
+        is valid. Or a node is unused in every configuration.
     """
     num_points = space.count()
     rejected: dict[str, int] = {}
@@ -353,10 +353,7 @@ def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 
         reason = f"{FORBID} forbids every configuration of the space"
         if num_checked:
             why = ", ".join(f"{number:,} by {cause}" for cause, number in rejected.items())
-            reason = (
-                f"no configuration of the space is valid; of {num_checked:,} checked ones these "
-                f"were rejected: {why}"
-            )
+            reason = f"of {num_checked:,} configurations checked, all were rejected: {why}"
         raise SpecError(reason, file=space.file)
     nodes = space.spec.data.get("nodes")
     unread = [] if is_parameter(nodes) or not nodes else [n for n in nodes if n not in read]

@@ -1,4 +1,4 @@
-"""Early stopping of hopeless trials.
+"""Stop unpromising trials early.
 
 All trials ask the items in the same order, and pause at the same numbers of items (rungs). So two
 trials can be compared item by item. With one objective, Optuna's ``WilcoxonPruner`` decides. Optuna

@@ -31,9 +31,9 @@ _MOST_DIFFERENCES = 5
 _ADVISORY_KEY = 0x617263686F6E
 """Key of the advisory lock in PostgreSQL: "archon" in ASCII."""
 _SECRET = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)
-"""Matches names of URL parameters whose values are secret."""
+"""Matches the names of URL parameters whose values are secret."""
 DATABASE = "study.db"
-"""The SQLite file in a study's folder."""
+"""Name of the SQLite file in a study's folder."""
 
 
 def study_folder(name: str) -> Path:
@@ -203,7 +203,7 @@ def _as_usage_errors(url: str) -> Iterator[None]:
         )
     if not is_for_one(url) and "@" in url.rpartition("@")[0].partition("?")[0]:
         # SQLAlchemy would read the part after this "@" as the host, and print it.
-        raise UsageError(f'write the "@" in the password of {public_url(url)} as %40')
+        raise UsageError(f'the password in {public_url(url)} contains "@"; write it as %40')
     try:
         yield
     except Exception as error:

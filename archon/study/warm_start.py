@@ -23,7 +23,7 @@ def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
     if space.count() is None:
         raise UsageError(
             "a warm start tries all configurations of the space to find its architecture, but "
-            f"{space.name} has more than {MAX_COUNTED:,}; leave out the warm start"
+            f"{space.name} has more than {MAX_COUNTED:,}; omit the warm start"
         )
     wanted = _canonical(architecture)
     for point in space.points():
@@ -33,7 +33,7 @@ def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
             continue
         if len(spec.nodes) == len(architecture.nodes) and _canonical(spec) == wanted:
             return point
-    raise UsageError(f"no configuration of the space {space.name} builds {architecture.name}")
+    raise UsageError(f"no configuration of the {space.name} space builds {architecture.name}")
 
 
 def _canonical(spec: ArchitectureSpec) -> str:

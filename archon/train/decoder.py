@@ -1,12 +1,12 @@
-"""Trainable decoder: the engine's transformer with gradients.
+"""A trainable decoder, which is the engine's transformer with gradients.
 
 ``archon.engine.model.decoder`` computes without gradients: it writes keys and values to a cache,
 fuses projections, and may store quantized weights. This decoder computes the same function on
-complete texts, without a cache. It shares the configuration, family traits, norms and RoPE with the
-engine, and a test compares the logits of both.
+complete texts, without a cache. It uses the engine's configuration, family traits, norms and RoPE,
+and a test compares the logits of the two implementations.
 
 Parameters have the same names as in Hugging Face's files, so ``state_dict`` is the content of a
-model folder. Parameters of adapters have the names that peft gives them.
+model folder. Adapter parameters are named as peft names them.
 
 Shape suffixes: B rows, T tokens of a row, E width, H query heads, G key-value heads, D width of a
 head, I width of a projection, X experts, V vocabulary.
@@ -52,7 +52,7 @@ class TrainableDecoder(nn.Module):
     Parameters
     ----------
     tied
-        True if the head shares the weight of the embedding.
+        Whether the head shares its weight with the embedding.
     """
 
     def __init__(self, config: DecoderConfig, *, tied: bool) -> None:
@@ -68,14 +68,14 @@ class TrainableDecoder(nn.Module):
             self.lm_head.weight = self.model.embed_tokens.weight
 
     def forward(self, token_BT: Tensor, position_BT: Tensor, text_BT: Tensor) -> Tensor:
-        """Return the normalised output of the last layer for every token: (B, T, E) in float32.
+        """Return the normalised output of the last layer for each token, (B, T, E) in float32.
 
         Parameters
         ----------
         position_BT
-            Position of each token in its own text, from 0.
+            Position of each token in its text, from 0.
         text_BT
-            Number of the text to which each token belongs. A token attends to itself, to earlier
+            Index of the text to which each token belongs. A token attends to itself, to earlier
             tokens of the same text, and to earlier tokens of text 0, the common prefix of the row.
         """
         model = self.model
@@ -116,7 +116,7 @@ class TrainableDecoder(nn.Module):
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute logits: (…, E) → (…, V).
 
-        The head is the largest matrix product, so pass only tokens whose logits are needed.
+        The head is the largest matrix product, so pass only the tokens whose logits are needed.
         """
         return final_logits(self.lm_head(hidden), self.config)
 
@@ -155,7 +155,7 @@ class _TrainableLayer(nn.Module):
         self._add_norm("ffn_post_norm_E")
 
     def _add_norm(self, field: str) -> None:
-        """Add the norm for a field of ``LayerWeights``, if the family has that norm."""
+        """Add the norm for a field of ``LayerWeights``, if the family uses this norm."""
         name = self.config.traits.norms.get(field)
         if name is not None:
             norm = _Norm(self.config.width, self.config)
@@ -303,7 +303,7 @@ def decoder_of(source: WeightSource) -> TrainableDecoder:
 
 
 def initialise(model: TrainableDecoder, seed: int) -> None:
-    """Initialise matrices with normal random numbers and biases with 0; norms keep the value 1.
+    """Initialise matrices with normal random numbers and biases with 0; leave norms at 1.
 
     The standard deviation is 0.02. For the two projections per layer whose output is added to the
     residual stream, it is 0.02 / √(2L) in a model of L layers, so that the stream does not grow
@@ -322,7 +322,7 @@ def initialise(model: TrainableDecoder, seed: int) -> None:
 
 
 class TrainedWeights:
-    """A ``WeightSource`` for the engine with the current parameters of a decoder in training.
+    """A ``WeightSource`` for the engine that reads the current parameters of a decoder in training.
 
     Adapters are merged into the weights.
     """

@@ -1,7 +1,8 @@
 """Low-rank adapters on a decoder with frozen weights (LoRA: Hu et al. 2021, arXiv 2106.09685).
 
-A linear layer with the weight W, (O, I), gets two matrices A, (R, I), and B, (O, R), whose rank R
-is far smaller than I and O. Only A and B are trained; the layer uses W + (alpha / R)·B·A.
+A linear layer with the weight W, (O, I), is extended by two matrices A, (R, I), and B, (O, R),
+whose rank R is far smaller than I and O. Only A and B are trained; the layer uses W + (alpha /
+R)·B·A.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def add_adapter(
         if not found:
             known = ", ".join(sorted({name.rpartition(".")[2] for name in linears}))
             raise UsageError(
-                f"the model has no linear layer {target!r}; choose targets among {known}"
+                f"the model has no linear layer {target!r}; choose targets from {known}"
             )
         selected |= found
     model.requires_grad_(False)
@@ -87,7 +88,7 @@ def add_adapter(
 
 
 def resume_adapter(model: nn.Module, adapter: Adapter) -> None:
-    """Add an existing adapter to its layers, to train it further; freeze all other parameters.
+    """Attach an existing adapter to its layers, to train it further; freeze all other parameters.
 
     Raises
     ------
@@ -100,13 +101,13 @@ def resume_adapter(model: nn.Module, adapter: Adapter) -> None:
         linear = modules.get(name)
         if not isinstance(linear, nn.Linear) or linear.weight.shape != (len(b_OR), a_RI.shape[1]):
             raise ModelFileError(
-                f"{adapter.path}: the model has no linear layer {name!r} of this shape: the "
-                "adapter is for another model"
+                f"{adapter.path}: the model has no linear layer {name!r} of this shape, so "
+                "the adapter is for another model"
             )
         if len(a_RI) != adapter.rank:
             raise ModelFileError(
-                f"{adapter.path}: {name} has rank {len(a_RI)}, not {adapter.rank}: only an adapter "
-                "whose layers all have the same rank (no rank_pattern) can be trained further"
+                f"{adapter.path}: {name} has rank {len(a_RI)}, not {adapter.rank}; an adapter can "
+                "be trained further only if all its layers have the same rank (no rank_pattern)"
             )
         adapted = LoRALinear(linear, adapter.rank, adapter.scale * adapter.rank, 0)
         with torch.no_grad():
@@ -121,7 +122,7 @@ def _replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def adapter_of(model: nn.Module) -> Adapter:
-    """Return the adapter of a model in training, with its current parameters."""
+    """Return the adapter of a model in training, with the current parameters."""
     found = {name: m for name, m in model.named_modules() if isinstance(m, LoRALinear)}
     first = next(iter(found.values()))
     rank = first.lora_A.out_features

@@ -1,4 +1,4 @@
-"""Writing of a trained decoder to a model folder, which the engine and transformers can read."""
+"""Write a trained decoder to a model folder, which the engine and transformers can read."""
 
 from __future__ import annotations
 

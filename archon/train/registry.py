@@ -1,8 +1,8 @@
-"""Table of the kinds of training: command, help text and objective module.
+"""The kinds of training, with command, help text and objective module.
 
 This module does not import any other module of the package, so that ``archon --help`` is fast. To
-add a kind, write its spec in ``archon.spec.training``, its module in ``archon.train.objectives``,
-and a row here.
+add a kind of training, write its spec in ``archon.spec.training``, its module in
+``archon.train.objectives``, and a row here.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ class TrainingKind:
     module: str
     """Full name of the objective's module (``archon.train.objectives``)."""
     summary: str
-    """First paragraph of the command's help."""
+    """First paragraph of the command's help text."""
     results: str
     """Files in the output folder, for the sentence "The output folder contains …" in the help."""
     has_device: bool = True
-    """True if the command has the option ``--device``."""
+    """True if the command has the ``--device`` option."""
 
 
 TRAININGS = {
@@ -43,19 +43,19 @@ TRAININGS = {
     ),
     "grpo": TrainingKind(
         "archon.train.objectives.reinforcement",
-        "Train a model on rewards with GRPO (rewards relative to a group).",
+        "Train a model with GRPO: rewards of replies relative to their group.",
         "the adapter or the model, a model card, and a plot of the reward",
     ),
     "ppo": TrainingKind(
         "archon.train.objectives.reinforcement",
-        "Train a model on rewards with PPO (with a value head).",
+        "Train a model with PPO, using a value head.",
         "the adapter or the model, a model card, and a plot of the reward",
     ),
     "classify": TrainingKind(
         "archon.train.objectives.classify",
         "Train an encoder to classify texts.",
-        "the model in Transformers format. If the model classifies pairs of texts as good or bad, "
-        "the folder also contains the card of a reward model",
+        "the model in transformers format. If the data are text pairs with two labels and `good` "
+        "is set, it will also contain a reward-model card",
     ),
     "pretrain": TrainingKind(
         "archon.train.objectives.pretrain",
@@ -63,4 +63,4 @@ TRAININGS = {
         "the model, a model card, and a plot of the loss",
     ),
 }
-"""Kinds of training by the value of ``training`` in a configuration, in the order of the help."""
+"""Value of ``training`` in a configuration → kind of training, in help order."""

@@ -1,4 +1,4 @@
-"""The cache folder of pulled weights, with a record of what was verified.
+"""The cache folder of pulled weights, with records of verified models.
 
 ::
 
@@ -11,7 +11,7 @@
     <cache>/draws.sqlite3                 the pool of samples (``archon.lm.pool``)
 
 The folder is ``ARCHON_CACHE``, by default Archon's folder in the user's cache. Files from the hub
-stay in the hub's own cache, and the user's files stay where they are; the record has their path.
+are kept in the hub's own cache, and the user's files are not moved; the record contains their path.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ RECORD_NAME = "verified.json"
 
 @dataclass(frozen=True, slots=True)
 class VerifiedModel:
-    """Record of a verified model. Its size and modification time reveal later changes."""
+    """Record of a verified model, with size and modification time to detect later changes."""
 
     path: str
     sha256: str
@@ -55,7 +55,7 @@ class VerifiedModel:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Return size and modification time, summed over the files of a model."""
+    """Return the total size and the sum of modification times of a model's files."""
     stats = [file.stat() for file in files_of(path)]
     return sum(s.st_size for s in stats), sum(s.st_mtime_ns for s in stats)
 
@@ -94,9 +94,9 @@ def resolve(source: PathSource, base_dir: Path) -> Path:
 
 
 def find(card: LocalCard, base_dir: Path) -> Path | None:
-    """Return the path of the card's weights if they are present and verified, else None.
+    """Return the path of the card's weights; None if they are missing or not verified.
 
-    Weights of a path without a digest need not be verified. Nothing is downloaded.
+    Weights given by a path without a digest are not verified. Nothing is downloaded.
     """
     record = read_record(card.name)
     if record is not None and not record.is_current():
@@ -131,7 +131,7 @@ def same_weights(card: LocalCard) -> VerifiedModel | None:
 
 
 def find_anywhere(card: LocalCard, base_dir: Path) -> Path | None:
-    """Return what ``find`` returns; if that is None, look for the same weights of another card."""
+    """Return the result of ``find``; if it is None, find the same weights under another card."""
     path = find(card, base_dir)
     if path is not None:
         return path
@@ -140,7 +140,7 @@ def find_anywhere(card: LocalCard, base_dir: Path) -> Path | None:
 
 
 def remove(card: LocalCard) -> int:
-    """Delete the files of a card in Archon's cache; keep the user's files and the hub's cache.
+    """Delete a card's files from Archon's cache; keep the user's files and the hub's cache.
 
     A digest that was recorded at the first download from the hub is forgotten, too.
 
@@ -173,5 +173,5 @@ def remove(card: LocalCard) -> int:
 
 
 def packed_files(digest: str) -> list[Path]:
-    """Return the files of packed weights with this digest, one per precision."""
+    """Return the packed files of the weights with this digest, one per precision."""
     return sorted((cache_dir() / "packed").glob(f"{digest[:32]}-*"))

@@ -1,4 +1,4 @@
-"""Files and folders of the Hugging Face hub, stored in the hub client's own cache.
+"""Fetch files and folders from the Hugging Face hub into the hub client's own cache.
 
 ``HF_HOME``, ``HF_TOKEN``, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE`` apply. If the hub is unreachable,
 its client retries for up to 90 seconds, so one short request checks the connection first.
@@ -41,8 +41,8 @@ from archon.weights.progress import OnProgress, PullProgress
 PROBE_SECONDS = 5.0
 
 PLAIN_HTTP = {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-"""Environment of the hub's client. Plain HTTP transfers can be resumed, and the size of their files
-shows the progress."""
+"""Environment variables of the hub's client. They select plain HTTP transfers, which can be
+resumed, and whose file sizes show the progress."""
 
 
 def fetch(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -> tuple[Path, str]:
@@ -306,13 +306,13 @@ def _download_file(source: HubSource, on_progress: OnProgress, total_bytes: int 
 def fetch_folder(source: HubSource, on_progress: OnProgress, total_bytes: int | None) -> Path:
     """Fetch a hub model's folder, complete and with the digest of the source.
 
-    Files with another digest stay in the hub's cache. Its client checks each download, so the
-    digest in the card is probably wrong.
+    Files with a different digest are kept in the hub's cache. The hub's client checks each
+    download, so the digest in the card is probably wrong.
 
     Raises
     ------
     ModelError
-        The hub is unreachable or does not have the model, or the files have another digest.
+        The hub is unreachable or does not have the model, or the files have a different digest.
     MissingExtraError
         The hub's client is not installed.
     """

@@ -15,7 +15,7 @@ from typing import Any
 
 
 def describe(error: BaseException) -> list[dict[str, Any]]:
-    """Return an error and all its causes as plain data, the error itself first.
+    """Return an error and all its causes as plain data, starting with the error itself.
 
     Suppressed causes are included: the client and the ``datasets`` library suppress the hub's own
     message when they raise an error of another type.

@@ -32,16 +32,16 @@ def pull(
     *,
     verify: bool = False,
 ) -> Path:
-    """Return the path of the card's weights; if they are missing, fetch and verify them first.
+    """Return the path of the card's weights, after fetching and verifying them if necessary.
 
     Parameters
     ----------
     base_dir
         Folder of the card's file, against which relative paths are resolved.
     on_progress
-        Called in the calling thread as bytes arrive.
+        Called in the caller's thread as bytes arrive.
     verify
-        Verify the digest of weights that are already present, and fetch damaged ones again.
+        Whether to verify weights that are already present, and to fetch damaged weights again.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def pull(
 def identity(card: LocalCard, path: Path) -> str:
     """Return the digest of a card's weights at ``path``.
 
-    It is read from the card's record if that is current, and otherwise computed.
+    The digest is read from the card's record if that is current; otherwise, it is computed.
     """
     record = read_record(card.name)
     if record is not None and record.is_current() and record.path == str(path.absolute()):
@@ -95,7 +95,7 @@ def _forget_damaged(card: LocalCard, listen: OnProgress) -> None:
 def _reuse_weights(card: LocalCard) -> Path | None:
     """Record weights fetched for another card as this card's; return their path, if there are any.
 
-    The other card may be, for example, that of the same model without an adapter.
+    The other card may describe, for example, the same model without an adapter.
     """
     record = same_weights(card)
     if record is None:

@@ -80,7 +80,7 @@ def test_a_stored_result_is_drawn_without_a_measurement(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--peers", "archon,llama.cp"], "no contender 'llama.cp'"),
+        (["--peers", "archon,llama.cp"], "unknown contender 'llama.cp'"),
         (["--peers", "fake,fake"], "appears twice"),
         (["--workload", "tree"], "--workload"),
         (["--pairs", "0"], "--pairs"),

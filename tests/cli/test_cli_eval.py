@@ -141,7 +141,7 @@ def test_max_errors_of_100_percent_never_stops(cli: Cli, server: Server) -> None
 def test_a_wrong_limit_has_exit_code_2_and_its_reason(cli: Cli, limit: str) -> None:
     arguments = ["eval", "single", "smoke", *SCRIPTED, "--output", "out", "--max-errors", limit]
     assert cli(*arguments) == 2
-    assert "--max-errors takes a number of answers" in cli.stderr
+    assert "--max-errors must be a number of answers" in cli.stderr
     assert not Path("out").exists()
 
 
@@ -332,7 +332,7 @@ def test_the_help_of_compare_explains_its_output(cli: Cli) -> None:
     assert not Path("o1").exists()
     assert not Path("o2").exists()
     assert cli("compare", "--help") == 0
-    assert "The --output folder gets a subfolder for each run" in " ".join(cli.stdout.split())
+    assert "Each run has its own subfolder in the --output folder" in " ".join(cli.stdout.split())
 
 
 # -------------------------------------------------------------------------------- data files

@@ -144,7 +144,7 @@ def test_known_architectures_are_the_first_trials() -> None:
     study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
     first = study.get_trials()[0]
     assert first.params == {"samples": "9", "template": '"cot"', "check": "null"}
-    with pytest.raises(UsageError, match="no configuration of the space tiny builds rank-fuse"):
+    with pytest.raises(UsageError, match="no configuration of the tiny space builds rank-fuse"):
         searched(study="two", warm_start=["rank-fuse"])
 
 
@@ -170,7 +170,7 @@ def test_the_winner_has_the_chosen_models(folder: Path) -> None:
     (folder / "own.json").write_text(json.dumps(own))
     result = searched(study="one", trials=2, finalists=0, models={"solver": "./own.json"})
     assert (result.best or {})["architecture"]["models"] == {"solver": str(folder / "own.json")}
-    with pytest.raises(UsageError, match="the space tiny has no role 'judge'"):
+    with pytest.raises(UsageError, match="the tiny space has no role 'judge'"):
         searched(models={"judge": "scripted"})
 
 
@@ -225,7 +225,7 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
         (["--objective", "accuracy,accuracy"], "appears twice"),
         (["--sampler", "bayes"], "unknown sampler 'bayes'"),
         (["--trials", "0"], "at least one trial"),
-        (["--resume"], "--resume needs --study"),
+        (["--resume"], "--resume needs the name of the study"),
         (["--model", "judge=scripted"], "no role 'judge'"),
         (["--max-tokens", "-1"], "must be above 0"),
         (["--warm-start", "nothing"], "no architecture 'nothing'"),
@@ -362,7 +362,7 @@ def test_an_interrupted_search_keeps_finished_trials_and_continues(folder: Path)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "resume with: --study one --resume" in stderr
+    assert "resume with --study one --resume" in stderr
     assert "Traceback" not in stderr
     assert main([*ARGUMENTS, *more, "--resume"]) == 0
 

@@ -166,10 +166,10 @@ def test_an_interrupted_training_is_resumed(tmp_path: Path, encoder: Path) -> No
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ('{"text": "a", "label": true}', "neither a text nor an integer"),
-        ('{"text": "a", "label": 1}', "either all labels must be texts or all"),
-        ('{"text": "", "label": "x"}', "is blank"),
-        ('{"text": "a"}', "a line has 'text' and 'label'"),
+        ('{"text": "a", "label": true}', "must be a string or an integer"),
+        ('{"text": "a", "label": 1}', "either all labels must be strings or all"),
+        ('{"text": "", "label": "x"}', "must not be blank"),
+        ('{"text": "a"}', "a line must have 'text' and 'label'"),
         ('{"text": "a", "label": "x"}', "at least two different labels, not 1"),
     ],
 )
@@ -191,10 +191,10 @@ def test_pairs_are_read(tmp_path: Path) -> None:
     ("changes", "reason"),
     [
         ({"model": "smollm2-135m"}, "not an encoder"),
-        ({"held_out": 120}, "is left to learn from"),
+        ({"held_out": 120}, "no texts are left for training"),
         ({"checkpoint_layers": True}, "for decoders"),
         ({"body": "half"}, "$.body"),
-        ({"good": 1}, "$.good: a good class needs"),
+        ({"good": 1}, "$.good: 'good' requires lines"),
         ({"good": "1"}, "no line has the label '1', which 'good'"),
         ({"good": True}, "$.good"),
     ],

@@ -1,4 +1,4 @@
-"""Calibration of a peer: its batch size, and the number of prompts in a timed round."""
+"""Calibrate a peer: choose its batch size, and the number of prompts in a timed round."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class PeerTask:
         return cls(**{**data, "workload": Workload(**data["workload"])})
 
     def check(self, context_length: int) -> None:
-        """Check that the sequences fit the model.
+        """Check that the sequences fit in the model's context.
 
         Raises
         ------
@@ -72,7 +72,8 @@ class PeerTask:
         length = self.workload.prompt_tokens + self.workload.new_tokens
         if length > context_length:
             raise ContextLengthError(
-                f"sequences of {length} tokens do not fit the model's context of {context_length}"
+                f"sequences of {length} tokens do not fit in the model's context of "
+                f"{context_length} tokens"
             )
 
     def prompts(self, seed: int, num_prompts: int) -> list[tuple[int, ...]]:
@@ -133,7 +134,7 @@ def check_names(names: Sequence[str]) -> None:
     """
     for name in names:
         if name not in CONTENDERS:
-            raise UsageError(f"no contender {name!r}; choose from {', '.join(CONTENDERS)}")
+            raise UsageError(f"unknown contender {name!r}; choose from {', '.join(CONTENDERS)}")
         if list(names).count(name) > 1:
             raise UsageError(f"the contender {name!r} appears twice; name it once")
 

@@ -28,7 +28,7 @@ class ContenderProcess:
     factory
         ``module:function`` that loads the contender.
     settings
-        The settings of an earlier process of the same contender.
+        The settings from an earlier process of the same contender.
 
     Raises
     ------

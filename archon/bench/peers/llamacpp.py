@@ -1,4 +1,4 @@
-"""llama.cpp through the low-level functions of llama-cpp-python, in its fastest configuration.
+"""Run llama.cpp in its fastest configuration, via the low-level API of llama-cpp-python.
 
 The shared prefix is computed once and copied to every sequence. Each call decodes one token per
 sequence of the batch. Before the first round, a calibration finds the fastest attention, cache
@@ -71,7 +71,7 @@ class LlamaCpp:
         choices = candidate_rows(self.task)
         if choices[-1] >= _MAX_SEQUENCES:
             raise UsageError(
-                f"llama.cpp decodes at most {_MAX_SEQUENCES - 1} samples of a prompt together; "
+                f"llama.cpp decodes at most {_MAX_SEQUENCES - 1} samples per prompt at once; "
                 "lower --samples-per-prompt"
             )
         medium = middle_of(choices)

@@ -71,7 +71,7 @@ class Comparison:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
-    """Return the median, minimum and maximum of the ratios of paired rounds.
+    """Return the median, minimum and maximum of the ratios between paired rounds.
 
     >>> ratio([6.0, 8.0], [2.0, 2.0])
     {'ratio': 3.5, 'lowest': 3.0, 'highest': 4.0}
@@ -239,7 +239,7 @@ def run_peers_bench(
 def workload_figures(
     name: str, task: PeerTask, comparison: Comparison, bounds: Mapping[str, Roofline]
 ) -> dict[str, Any]:
-    """Return the figures of one workload: sizes, contenders, ratios and rooflines."""
+    """Return a workload's figures: sizes, contenders, ratios and rooflines."""
     workload, decode_only = task.workload, task.decode_only
     contenders = []
     for entry in comparison.entries:
@@ -287,7 +287,7 @@ def _contender(contender: Mapping[str, Any], workload: Mapping[str, Any]) -> str
         return notes[0] if notes else "no round finished"
     notes += [str(settings[key]) for key in ("format", "precision") if key in settings]
     if "share_of_roofline" in contender:
-        notes.append(f"{100 * contender['share_of_roofline']:.0f} % of the roofline")
+        notes.append(f"{100 * contender['share_of_roofline']:.0f}% of the roofline")
     if "rows" in settings:
         notes.append(f"batches of {settings['rows']} sequences")
     timed = contender["rounds"][0]["num_prompts"]

@@ -211,9 +211,9 @@ def summary(
     Parameters
     ----------
     loads
-        ``engine``, ``whole`` and ``streamed`` with all clients.
+        The totals of ``engine``, ``whole`` and ``streamed`` with all clients.
     alone
-        ``engine`` and ``streamed`` with a single client.
+        The totals of ``engine`` and ``streamed`` with a single client.
     """
     engine_rate, engine_cpu = loads["engine"].rate(), loads["engine"].cpu_per_token()
     rows: dict[str, Any] = {}
