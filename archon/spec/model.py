@@ -130,7 +130,7 @@ TRANSLATOR_CAPABILITIES = frozenset({"logprobs", "beams"})
 class LocalCard(_Card):
     """A transformer that runs in this process."""
 
-    later_keys = _Card.later_keys | {"engine", "trust_remote_code"}
+    later_keys = _Card.later_keys | {"engine"}
 
     backend: Literal["local"]
     transformer: Transformer = Field(
@@ -158,11 +158,6 @@ class LocalCard(_Card):
         description="What computes a decoder. `archon`: Archon's engine. `transformers`: the "
         "library of that name, which computes one request at a time and knows more families. By "
         "default Archon's engine if it supports the model, else the library.",
-    )
-    trust_remote_code: bool = Field(
-        False,
-        description="True to let the transformers library run the Python code in the model folder, "
-        "with all rights of this process. It needs a source with 'path'; read the code first.",
     )
     context: int | None = Field(
         None,
@@ -200,14 +195,6 @@ class LocalCard(_Card):
             for key in ("adapter", "reward"):
                 if getattr(self, key) is not None:
                     raise ValueError(f"{key!r} needs 'engine' to be 'archon'")
-        if self.trust_remote_code:
-            if self.engine == "archon" or self.transformer != "decoder":
-                raise ValueError("'trust_remote_code' needs 'engine' to be 'transformers'")
-            if not all(isinstance(source, PathSource) for source in self.sources):
-                raise ValueError(
-                    "'trust_remote_code' needs a folder on disk, since code is not downloaded: "
-                    "download the repository, read its code, and name the folder as 'path'"
-                )
 
 
 VariableName = Annotated[

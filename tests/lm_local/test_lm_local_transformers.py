@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree
@@ -18,7 +17,6 @@ from pydantic import ValidationError
 from tiny_folders import edit, write_folder
 from tiny_lm_doubles import QUESTION, open_tiny
 from tiny_models import TinyModel, write_gguf
-from transformers import dynamic_module_utils
 
 from archon.engine.engine import Engine
 from archon.engine.transformers.engine import TransformersEngine
@@ -151,24 +149,13 @@ class TestErrors:
         with pytest.raises(ModelFileError, match="'gpt_neox' is not supported"):
             open_tiny(folder, engine="archon")
 
-    def test_code_in_the_folder_runs_only_if_the_card_allows_it(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(sys, "path", [*sys.path])
-        monkeypatch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    def test_code_in_the_folder_is_not_run(self, tmp_path: Path) -> None:
         custom = write_foreign(tmp_path / "custom", "gpt2")
-        (custom / "modeling.py").write_text(
-            "import transformers\n"
-            "class Config(transformers.GPT2Config):\n    model_type = 'custom'\n"
-            "class Model(transformers.GPT2LMHeadModel):\n    config_class = Config\n"
-        )
+        (custom / "modeling.py").write_text("raise AssertionError('the code has run')")
         auto_map = {"AutoConfig": "modeling.Config", "AutoModelForCausalLM": "modeling.Model"}
         edit(custom / "config.json", model_type="custom", auto_map=auto_map)
-        with pytest.raises(ModelFileError, match='"trust_remote_code": true'):
+        with pytest.raises(ModelFileError, match=r"'custom'.*Python code.*vLLM"):
             open_tiny(custom)
-        lm = open_tiny(custom, trust_remote_code=True)
-        assert isinstance(lm.worker.engine, TransformersEngine)
-        lm.worker.close()
 
     def test_a_missing_library_is_named_with_its_extra(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -219,14 +206,6 @@ class TestErrors:
         [
             ({"engine": "transformers", "adapter": "a"}, "'adapter' needs 'engine'"),
             ({"engine": "archon", "transformer": "cross-encoder"}, "'engine' needs"),
-            ({"engine": "archon", "trust_remote_code": True}, "'trust_remote_code' needs"),
-            (
-                {
-                    "trust_remote_code": True,
-                    "sources": [{"huggingface": "a/b", "sha256": "0" * 64}],
-                },
-                "a folder on disk",
-            ),
         ],
     )
     def test_keys_that_do_not_fit_are_rejected(self, keys: dict[str, Any], message: str) -> None:

@@ -35,7 +35,6 @@ def load_transformers_engine(
     model_id: str = "",
     device: str | None = None,
     context_length: int | None = None,
-    trust_remote_code: bool = False,
 ) -> TransformersEngine:
     """Load a model into an engine that computes with the transformers library.
 
@@ -52,8 +51,6 @@ def load_transformers_engine(
         ``cpu`` or ``cuda``; by default CUDA if it is available.
     context_length
         Maximum number of tokens of prompt and completion together; by default the model's.
-    trust_remote_code
-        True to run the Python code in the model folder.
 
     Raises
     ------
@@ -68,7 +65,7 @@ def load_transformers_engine(
     library: Any = require("transformers", "engine")
     where = choose_device(device)
     used = _used_precision(precision, where)
-    model = _load_model(library, path, used, trust_remote_code).to(where)
+    model = _load_model(library, path, used).to(where)
     config = _config_of(model)
     _check_positions(model, context_length or config.context_length, path)
     try:
@@ -85,7 +82,7 @@ def _used_precision(precision: Precision, device: torch.device) -> Precision:
     return "bf16" if is_fast else "float32"
 
 
-def _load_model(library: Any, path: Path, precision: Precision, trust_remote_code: bool) -> Any:
+def _load_model(library: Any, path: Path, precision: Precision) -> Any:
     dtype = {"float32": torch.float32, "bf16": torch.bfloat16}[precision]
     if path.is_dir():
         source: dict[str, Any] = {"pretrained_model_name_or_path": str(path)}
@@ -99,7 +96,7 @@ def _load_model(library: Any, path: Path, precision: Precision, trust_remote_cod
                 dtype=dtype,
                 local_files_only=True,
                 use_safetensors=True,
-                trust_remote_code=trust_remote_code,
+                trust_remote_code=False,
                 output_loading_info=True,
             )
     except Exception as error:  # the library raises errors of many types
@@ -113,8 +110,8 @@ def _failure(library: Any, error: Exception, path: Path) -> str:
     text = f"transformers {library.__version__} cannot load it: {reason}"
     if "trust_remote_code" in reason:
         return (
-            "the model needs Python code from its folder, which Archon does not run unless the "
-            'model card has "trust_remote_code": true; read the code first'
+            "the model needs Python code from its folder, which Archon never runs; serve it with a "
+            "server that does, such as vLLM, and name the server in a card"
         )
     if not path.is_dir():
         text += (

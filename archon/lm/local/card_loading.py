@@ -113,7 +113,7 @@ def _open_with_transformers(
     file = fallback_file(card, path, reason)
     digest = identity(card, path)
     worker = shared_worker(
-        (digest, card.precision, card.context, "transformers", card.trust_remote_code),
+        (digest, card.precision, card.context, "transformers"),
         lambda: load_fallback(card, path, digest, reason),
     )
     try:

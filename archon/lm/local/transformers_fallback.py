@@ -39,12 +39,11 @@ class FolderFiles(ModelFolder):
         A file is missing or damaged.
     """
 
-    def __init__(self, path: Path, *, trust_remote_code: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         config = read_json(path / CONFIG)
         if config is None:
             raise ModelFileError(f"{path}: the folder has no {CONFIG}")
         self.path, self.config, self.tensors = path, config, {}
-        self._trust_remote_code = trust_remote_code
 
     def json(self, name: str) -> dict[str, Any] | None:
         """Read the JSON object in a file of the folder; return None if it does not exist."""
@@ -58,7 +57,7 @@ class FolderFiles(ModelFolder):
 
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(
-                self.path, local_files_only=True, trust_remote_code=self._trust_remote_code
+                self.path, local_files_only=True, trust_remote_code=False
             )
             converted: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
         except Exception as error:  # the library raises errors of many types
@@ -87,7 +86,7 @@ def fallback_file(card: LocalCard, path: Path, reason: ModelFileError | None) ->
         raise reason or ModelFileError(f"{path}: 'adapter' and 'reward' need Archon's engine")
     try:
         if path.is_dir():
-            return FolderFiles(path, trust_remote_code=card.trust_remote_code)
+            return FolderFiles(path)
         file = open_model(path)
     except ModelFileError as error:
         raise reason or error from None
@@ -125,7 +124,6 @@ def load_fallback(
             card.precision,
             model_id=digest,
             context_length=card.context,
-            trust_remote_code=card.trust_remote_code,
         )
     except MissingExtraError as error:
         if reason is None:
