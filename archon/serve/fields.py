@@ -111,6 +111,7 @@ _REQUEST: Rules = {
     "repeat_penalty": _unsupported(
         "this penalty of the last tokens is not supported; use repetition_penalty", 1
     ),
+    "repeat_last_n": _hint(-1),  # penalties cover all tokens
     "length_penalty": _unsupported("not supported; leave it out or send 1", 1),
     "no_repeat_ngram_size": _unsupported("not supported; leave it out or send 0", 0),
     "bad_words": _unsupported("not supported; leave it out or send []", []),
@@ -132,7 +133,7 @@ _REQUEST: Rules = {
     **_labels(
         *("mirostat_tau", "mirostat_eta", "dynatemp_exponent", "xtc_threshold"),
         *("dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers"),
-        *("repeat_last_n", "penalize_nl"),
+        "penalize_nl",
     ),
     # Length and end of a text, by other servers' names.
     "min_tokens": _unsupported("not supported; leave it out or send 0", 0),
@@ -178,7 +179,7 @@ _REQUEST: Rules = {
     "transforms": _unsupported("prompts are not changed; leave it out", []),
     # Contents of a response.
     "prompt_logprobs": _unsupported("prompts have no log-probabilities; leave it out"),
-    "n_probs": _unsupported("not supported; use logprobs", 0),
+    "n_probs": _unsupported("not supported; use top_logprobs", 0),
     "return_tokens": _unsupported("not supported; leave it out or send false", False),
     "return_token_ids": _unsupported("not supported; leave it out or send false", False),
     "return_tokens_as_token_ids": _unsupported("not supported; leave it out", False),

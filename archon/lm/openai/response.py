@@ -642,7 +642,7 @@ def _read_logprobs(choice: ReplyChoice, raw: dict[str, Any]) -> None:
     try:
         if logprobs.get("token_logprobs") is not None:
             pairs = list(zip(logprobs["token_logprobs"], logprobs["tokens"], strict=True))
-            top = [_likeliest(one) for one in logprobs.get("top_logprobs") or [None] * len(pairs)]
+            top = [_likeliest(one) for one in logprobs.get("top_logprobs") or ()]
         else:
             content = logprobs.get("content") or ()
             pairs = [(token["logprob"], token) for token in content]
@@ -650,21 +650,26 @@ def _read_logprobs(choice: ReplyChoice, raw: dict[str, Any]) -> None:
         read = [(float(value), _token_bytes(token)) for value, token in pairs]
     except (TypeError, KeyError, ValueError, OverflowError, AttributeError):
         raise LMError("the reply has log-probabilities that cannot be read") from None
-    values = [value for value, _ in read] + [one.logprob for likeliest in top for one in likeliest]
-    if any(math.isnan(value) or value > 1e-3 for value in values):
+    if any(math.isnan(value) or value > 1e-3 for value, _ in read):
         raise LMError("the reply has log-probabilities that are positive or not a number")
     choice.logprobs += [value for value, _ in read]
     choice.tokens += [token for _, token in read]
-    choice.top_logprobs += top
+    choice.top_logprobs += top if len(top) == len(read) else [()] * len(read)
 
 
 def _likeliest(value: Any) -> tuple[TokenLogprob, ...]:
-    """Return the likeliest tokens at a position, likeliest first.
+    """Return the likeliest tokens at a position, likeliest first; none if they are unreadable.
 
     Chats have a list of objects, plain completions an object of tokens and their log-probabilities.
     """
-    pairs = value.items() if isinstance(value, dict) else [(t, t["logprob"]) for t in value or ()]
-    read = [TokenLogprob(float(logprob), token=_token_bytes(token)) for token, logprob in pairs]
+    try:
+        is_object = isinstance(value, dict)
+        pairs = value.items() if is_object else [(one, one["logprob"]) for one in value or ()]
+        read = [TokenLogprob(float(logprob), token=_token_bytes(token)) for token, logprob in pairs]
+    except (TypeError, KeyError, ValueError, OverflowError):
+        return ()
+    if any(math.isnan(one.logprob) or one.logprob > 1e-3 for one in read):
+        return ()
     return tuple(sorted(read, key=lambda one: -one.logprob))
 
 
