@@ -20,10 +20,11 @@ from archon.evals.runner import Evaluation, OnProgress
 from archon.graph.architecture import Architecture
 from archon.graph.event_loop import run_sync
 from archon.graph.lm import ArchitectureLM
-from archon.graph.loading import Loader, ModelChoice
+from archon.graph.loading import Loader, ModelChoice, of_roles
 from archon.lm.base import LM
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
+from archon.spec.model_strings import ALL_ROLES
 from archon.spec.reader import Reference, load_benchmark
 from archon.study.objectives import SearchLimits, parse_objectives
 from archon.study.search_config import OnStudyEvent, SearchConfig, SearchListeners
@@ -37,7 +38,7 @@ BenchmarkChoice = Reference | PythonReference
 """The name, path or dict of a benchmark card, or a benchmark written in Python."""
 
 
-def load(ref: Reference, models: Mapping[str, ModelChoice] | None = None) -> Architecture:
+def load(ref: Reference, models: Mapping[str, ModelChoice] | str | None = None) -> Architecture:
     """Load and check an architecture.
 
     Parameters
@@ -45,7 +46,8 @@ def load(ref: Reference, models: Mapping[str, ModelChoice] | None = None) -> Arc
     ref
         A name in the catalogue, the path of a file, or the contents of a file as a dict.
     models
-        Role → model to use instead of the one that the file names.
+        Role → the model that replaces the file's; or one model string for all roles that write
+        text (``archon.spec.model_strings``).
 
     Raises
     ------
@@ -56,7 +58,11 @@ def load(ref: Reference, models: Mapping[str, ModelChoice] | None = None) -> Arc
     UsageError
         ``models`` names a role that the architecture does not have.
     """
-    return Loader().architecture(ref, models)
+    return Loader().architecture(ref, _by_role(models))
+
+
+def _by_role(models: Mapping[str, ModelChoice] | str | None) -> Mapping[str, ModelChoice]:
+    return {ALL_ROLES: models} if isinstance(models, str) else models or {}
 
 
 def check_space(space: Space, models: Mapping[str, ModelChoice] | None = None) -> SpaceCheck:
@@ -72,12 +78,10 @@ def check_space(space: Space, models: Mapping[str, ModelChoice] | None = None) -
 
 
 def lm(model: Reference | Architecture) -> LM:
-    """Return the language model of a card, or an architecture as a language model.
+    """Return the language model of a card, or an architecture as one.
 
-    Parameters
-    ----------
-    model
-        Name, path or dict of a model card; or an architecture.
+    A card is a name, a path, a dict, or a string such as ``hf:Qwen/Qwen3-0.6B``, ``openai:NAME`` or
+    ``http://localhost:8080/v1`` (``archon.spec.model_strings``).
 
     Raises
     ------
@@ -234,7 +238,7 @@ def search(
     max_seconds: float | None = None,
     stops_early: bool = True,
     warm_start: Sequence[Reference] = (),
-    models: Mapping[str, ModelChoice] | None = None,
+    models: Mapping[str, ModelChoice] | str | None = None,
     data: str | os.PathLike[str] | None = None,
     scorer: str | None = None,
     storage: str | None = None,
@@ -311,7 +315,7 @@ def search(
         final_limit=final_limit,
         finalists=finalists,
         warm_start=warm_start,
-        models=models or {},
+        models=_by_role(models),
         data=data,
         scorer=scorer,
         study=study,
@@ -338,8 +342,7 @@ def prepare_search(
     loader = Loader()
 
     def load(spec: ArchitectureSpec) -> Architecture:
-        chosen = {role: model for role, model in config.models.items() if role in spec.models}
-        return loader.of_spec(spec, space.base_dir, chosen)
+        return loader.of_spec(spec, space.base_dir, of_roles(config.models, spec.models))
 
     def open_split(split: str, limit: int | None) -> Benchmark:
         return benchmark(

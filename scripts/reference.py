@@ -17,6 +17,7 @@ import click
 import mkdocs_gen_files
 
 from archon.cli.main import LazyGroup, archon
+from archon.engine.kernels.packing import supports_family
 from archon.engine.model.families import FAMILIES
 from archon.engine.model.families.traits import FamilyTraits
 from archon.evals.scorers import KINDS, SCORERS
@@ -25,6 +26,7 @@ from archon.graph.nodes.declaration import Method, NodeType
 from archon.graph.nodes.registry import NODE_TYPES, prompt_kinds
 from archon.spec import catalog
 from archon.spec.architecture import AnyNode
+from archon.spec.providers import PROVIDERS
 from archon.spec.reader import schema
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -47,6 +49,7 @@ def main() -> None:
         ("templates", "Prompt templates", templates_page()),
         ("scorers", "Scorers", scorers_page()),
         ("families", "Model families", families_page()),
+        ("providers", "Providers of models", providers_page()),
         *file_pages(),
         *command_pages(),
         *catalogue_pages(),
@@ -253,21 +256,88 @@ def families_page() -> str:
     rows = [
         (
             f"`{name}`",
+            f"`{traits.architecture}`" if traits.architecture else "`llama`",
             traits.hf_class,
-            "before each sublayer" if traits.pre_norm else "after each sublayer",
-            {"none": "no", "head": "each head", "projection": "projection"}[traits.qk_norm],
-            "always" if traits.always_biased else "optional" if traits.biases else "no",
-            "GGUF, folder",
+            "; ".join(family_features(traits)),
+            "compiled kernels" if supports_family(traits) else "torch",
         )
         for name, traits in FAMILIES.items()
     ]
-    heads = ("family", "class", "RMSNorm", "query and key norms", "biases of q, k, v", "files")
+    heads = ("`model_type`", "GGUF architecture", "class", "features", "int8 and int4 on a CPU")
     return (
-        "Decoders that the local engine computes: SwiGLU transformers with RMSNorm, rotary "
-        "embeddings and grouped-query attention. The family is `general.architecture` of a GGUF "
-        "file and `model_type` of a folder's `config.json`.\n\n"
-        + table(heads, rows)
-        + (inspect.getdoc(FamilyTraits) or "")
+        "Decoders that the local engine computes: transformers with RMSNorm, rotary embeddings, "
+        "grouped-query attention and gated feed-forward networks. `model_type` is a key of a "
+        "folder's `config.json`, the architecture is `general.architecture` of a GGUF file. Every "
+        "family runs in all precisions; where the last column names the compiled kernels, int8 and "
+        "int4 on a CPU use them, unless the shape of the model does not fit. Rotary scaling "
+        "(`linear`, `llama3`, `yarn`, `longrope`) works for every family, `dynamic` up to the "
+        "model's context.\n\n" + table(heads, rows) + (inspect.getdoc(FamilyTraits) or "")
+    )
+
+
+def family_features(traits: FamilyTraits) -> Iterator[str]:
+    """Yield the features of a family in words."""
+    places = {"attention_norm_E": "before", "attention_post_norm_E": "after"}
+    norms = " and ".join(place for field, place in places.items() if field in traits.norms)
+    yield f"norms {norms} each sublayer"
+    if traits.qk_norm != "none":
+        yield f"norms of queries and keys per {traits.qk_norm}"
+    yield {"silu": "SwiGLU", "gelu_tanh": "GeGLU (tanh)"}[traits.activation]
+    if traits.experts:
+        shared = " and a shared network" if "shared_gate" in traits.experts else ""
+        yield f"experts{shared}"
+    if traits.biases:
+        parts = [field.removesuffix("_bias") for field in traits.biases]
+        yield f"biases {'always' if traits.always_biased else 'optional'}: {', '.join(parts)}"
+    if traits.linears["q"] == traits.linears["k"]:
+        yield "fused projections"
+    if traits.sliding_layers is not None:
+        opt_in = " if `use_sliding_window`" if traits.window_is_opt_in else ""
+        yield f"sliding windows{opt_in}"
+    if traits.local_rope_base is not None:
+        yield "two rotary bases"
+    if traits.partial_rope:
+        yield "partial RoPE"
+    if traits.nope_interval:
+        yield f"no RoPE in each {traits.nope_interval}th layer"
+    if traits.scales_embedding:
+        yield "scaled embeddings"
+    if traits.multipliers:
+        yield "multipliers"
+    if traits.softcaps:
+        yield "bounded " + " and ".join(
+            {"attention_softcap": "scores", "logit_softcap": "logits"}[name]
+            for name in traits.softcaps
+        )
+
+
+def providers_page() -> str:
+    """Return the table of providers."""
+    rows = [
+        (
+            f"`{name}`",
+            f"`{row.base_url}`" if row.base_url else f"from `{row.url_variable}`",
+            " or ".join(f"`{key}`" for key in row.keys)
+            + (" (optional)" if row.keys and not row.needs_key else ""),
+            f"`{row.url_variable}`" if row.url_variable else "",
+            ", ".join(f"`{field}`" for field in row.unsupported),
+            f"`{row.max_tokens_field}`",
+            f"`{row.constraint}`" if row.constraint else "",
+            "yes" if row.logprobs else "",
+            "yes" if row.native_n else "",
+            f"`{row.thinking_field}`",
+        )
+        for name, row in PROVIDERS.items()
+    ]
+    heads = (
+        "provider", "address", "key", "variable of the address", "fields that are not sent",
+        "`max_tokens_field`", "`constraint`", "`logprobs`", "supports `n`", "`thinking_field`",
+    )  # fmt: skip
+    return (
+        'The defaults of a card with `"provider": NAME`, and of the string `NAME:MODEL`; see '
+        "[Servers](../guides/servers.md#providers). A card can override each of them. `native_n` "
+        "is off unless a card sets it, since samples that share a request cannot be stored one by "
+        "one.\n\n" + table(heads, rows)
     )
 
 

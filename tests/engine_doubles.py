@@ -17,7 +17,7 @@ from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.kernels import build
 from archon.engine.loading import load_decoder
-from archon.engine.model.config import DecoderConfig
+from archon.engine.model.config import DecoderConfig, ExpertConfig, LayerConfig
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.linear import Precision
 from archon.engine.model.lora import (
@@ -28,12 +28,15 @@ from archon.engine.model.lora import (
     linear_shapes,
 )
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
+from archon.engine.model.rope import Rope
 from archon.engine.model.weights import LayerWeights, RandomWeights, WeightSource
 from archon.engine.sampling.request import Generation, GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.scheduling.sequence import Prompt, Sequence
 
 CPU = torch.device("cpu")
+FAMILY_SAMPLE = ("llama", "qwen2", "qwen3", "olmo2")
+"""Families for tests of features that all have; ``test_engine_families`` covers the others."""
 SAMPLED = SamplingRule(temperature=1.0, top_k=20)
 GREEDY = SamplingRule()
 
@@ -183,6 +186,27 @@ def random_requests(rng: random.Random, count: int) -> list[GenerationRequest]:
         for _ in range(count)
     ]
 
+
+_LONG = Rope(12, divisors=(1.5,) * 6, long_divisors=(4.0,) * 6, long_after=60, magnitude=1.2)
+FEATURED: dict[str, dict[str, Any]] = {
+    "gemma2": {
+        "layers": (LayerConfig(Rope(16), window=20), LayerConfig(None)),
+        "attention_softcap": 8.0, "logit_softcap": 20.0, "embedding_scale": 2.0,
+        "attention_scale": 0.3,
+    },
+    "granite": {
+        "embedding_scale": 3.0, "residual_scale": 0.4, "logit_scale": 0.5, "attention_scale": 0.1,
+        "biases": frozenset({
+            "q_bias", "k_bias", "v_bias", "output_bias", "gate_bias", "up_bias", "down_bias",
+        }),
+    },
+    "phi3": {"layers": (LayerConfig(_LONG), LayerConfig(_LONG, window=33))},
+    "qwen2_moe": {
+        "layers": (LayerConfig(Rope(16), is_sparse=True), LayerConfig(Rope(16))),
+        "experts": ExpertConfig(num_experts=5, num_used=2, width=32, shared_width=32),
+    },
+}  # fmt: skip
+"""Features that only some decoders have, by the family of a decoder that has them."""
 
 PACKABLE = {"width": 64, "ffn_width": 96, "num_heads": 4, "num_kv_heads": 2, "head_width": 16}
 

@@ -1,16 +1,17 @@
-r"""Extraction of the answer from a model's text, and comparison of answers (``readers.py``).
+r"""Extract the answer from a model's text, and compare answers (``readers.py``).
 
 Reasoning, and text after the end of the model's turn, are ignored (``turns.py``). A number is read
 from the place where the text states its answer (``statements.py``): after the last ``answer is …``,
 ``\boxed{…}``, ``#### …`` or ``Answer: …`` (``marks.py``) that is followed by a number
 (``clauses.py``). If the text states no answer, its last number is the answer (``last_number.py``).
-If the stated answer is not a single number, there is no value, even if the text contains numbers.
+If the stated answer is not a single number, the result is None, even if the text contains numbers.
 ``code_blocks.py`` finds code.
 
 All functions run in time linear in the length of the text.
 
-They are imported when first used, because their many regular expressions take time to compile.
-Modules that every command imports should therefore call them as ``answers.read_answer``.
+The functions are imported on first use, because their many regular expressions take time to
+compile. Modules that every command imports should therefore call them in the form
+``answers.read_answer``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Classification of the clause after a mark such as "the answer is": which answer it states."""
+"""Classify the clause after a mark such as "the answer is" by the answer that it states."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class StatementKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class AnswerStatement:
-    """The answer that one clause states."""
+    """The answer that a clause states."""
 
     kind: StatementKind
     value: str | None = None
     """The canonical number; None unless the kind is ``NUMBER`` or ``CONDITIONAL``."""
     span: Span | None = None
-    """The sentence, if it mentions the answer but does not state it. Its numbers do not count."""
+    """The sentence if it mentions the answer but does not state it. Its numbers do not count."""
 
 
 NOT_NUMERIC = AnswerStatement(StatementKind.NOT_NUMERIC)
@@ -83,7 +83,7 @@ _AFTER_ONE = re.compile(r"[ ](?:of|that|which|way|possible|where|whose|for|can|s
 
 
 def clause_start(text: str, start: int, end: int | None = None) -> int:
-    """Return the position after signs, quotes, ``x =`` and hedges ("about") at the start."""
+    """Return the position after any signs, quotes, ``x =`` and hedges ("about") at the start."""
     for pattern in (_DECORATION, _HEDGES, _CHOICE, _SIGNS):
         if prefix := pattern.match(text, start):
             start = prefix.end()
@@ -99,7 +99,7 @@ def leading_statement(
 ) -> AnswerStatement | None:
     """Return the answer that a clause states at its beginning; None if it begins with other words.
 
-    With ``is_heading``, words count as an answer only if they are the whole clause.
+    With ``is_heading``, words count as an answer only if the clause contains nothing else.
     """
     literal = literal_at(text, start)
     if literal is not None:
@@ -197,7 +197,7 @@ _TUPLE = re.compile(rf"[ ]?[,;][ ]?-?(?:[0-9]|[A-Za-z](?![A-Za-z])|[{OPAQUE}∞]
 
 
 def _literal_statement(text: str, literal: Literal, end: int) -> AnswerStatement:
-    """Return the answer that a clause states if it begins with a number literal."""
+    """Return the answer stated by a clause that begins with a number literal."""
     result = _result(text, literal.end, end)
     statement = _complete_number(text, literal, end)
     if result is None or (result is NOT_NUMERIC and statement is not NOT_NUMERIC):
@@ -233,7 +233,7 @@ def _result(text: str, start: int, end: int) -> AnswerStatement | None:
 
 
 def phrased_value(text: str, start: int, end: int) -> str | None:
-    """Return the last number of a clause if it is marked as the result, as in ``…, which is 7``."""
+    """Return the last number of a clause if it is marked as the result (``…, which is 7``)."""
     literals = list(literals_in(text, start, end))
     if not literals:
         return None
@@ -245,7 +245,7 @@ def phrased_value(text: str, start: int, end: int) -> str | None:
 
 
 def sole_value(text: str, start: int, end: int) -> str | None:
-    """Return the number in a clause with exactly one number and no formula, or None."""
+    """Return the number in a clause that has exactly one number and no formula, or None."""
     literals = list(literals_in(text, start, end))
     if len(literals) != 1 or _FORMULA.search(text, start, end):
         return None

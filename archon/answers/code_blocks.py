@@ -1,4 +1,4 @@
-"""Extraction of fenced code blocks, and of the program, from a text."""
+"""Extract fenced code blocks, or the program, from a text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FENCE = re.compile(r"^[ \t]*+(?:`{3,}+|~{3,}+)[ \t]*+$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced code block that is not empty, with its position in the text."""
+    """A non-empty fenced code block, with its position in the text."""
 
     language: str
     body: str
@@ -32,7 +32,7 @@ class Block:
 def find_blocks(text: str) -> list[Block]:
     """Return the code blocks in the model's turn, in order.
 
-    A block without a closing fence on a separate line extends to the end of the text.
+    A block without a closing fence on its own line extends to the end of the text.
     """
     blocks: list[Block] = []
     for found in _BLOCK.finditer(text):
@@ -44,7 +44,7 @@ def find_blocks(text: str) -> list[Block]:
 
 
 def _turn_end(text: str, blocks: list[Block]) -> int:
-    """Return the position where the turn ends: after the first block and not inside a block."""
+    """Return the first end of turn that is after the first block and not inside a block."""
     if not blocks:
         return len(text)
     for end in turns.ends(text):
@@ -55,7 +55,7 @@ def _turn_end(text: str, blocks: list[Block]) -> int:
 
 
 def find_program(text: str) -> str | None:
-    """Return the program in a text, or None; the rules are those of ``read_program``."""
+    """Return the program in a text, or None, by the rules of ``read_program``."""
     blocks = find_blocks(text)
     python = [block.body for block in blocks if _PYTHON.fullmatch(block.language)]
     if python:

@@ -1,4 +1,4 @@
-"""Search for the last number of a text, which is the answer if the text states none."""
+"""Find the last number in a text, which is the answer if the text does not state an answer."""
 
 from __future__ import annotations
 
@@ -46,16 +46,17 @@ _CITATION = re.compile(r"[.!?][ ]?\[\Z")
 
 
 def last_number(text: str, mentions: Sequence[Span] = ()) -> str | None:
-    """Return the last number of a text; None if there is none, or it cannot be read completely.
+    """Return the last number in a text; None if there is none, or if it cannot be read completely.
 
-    Numbers of steps and list items, in parentheses after another number, of decimal places, and in
-    notes after the answer do not count. The text is searched from the end, in blocks of lines.
+    Some numbers do not count: numbers of steps, list items and decimal places, numbers in
+    parentheses after another number, and numbers in notes after the answer. The text is searched
+    from the end, in blocks of lines.
 
     Parameters
     ----------
     mentions
-        Spans of sentences that mention the answer but do not state it, in order. Numbers in them do
-        not count.
+        Spans of sentences that mention the answer but do not state it, in order. Numbers in these
+        spans do not count.
     """
     text = text[: _metadata_start(text)]
     check, note = _CHECK.search(text), _NOTE.search(text)
@@ -72,7 +73,7 @@ def last_number(text: str, mentions: Sequence[Span] = ()) -> str | None:
 def _metadata_start(text: str) -> int:
     """Return the position where final lines such as ``Confidence: 95%`` begin.
 
-    Without such lines, or if no number precedes them, it is the end of the text.
+    Return the end of the text if there are no such lines, or if no number precedes them.
     """
     tail = max(0, len(text) - _MAX_TAIL)
     end = len(text)
@@ -85,7 +86,7 @@ def _metadata_start(text: str) -> int:
 
 
 def _last_before(text: str, end: int, mentions: Sequence[Span]) -> Literal | None:
-    """Return the last number literal before ``end`` that counts; it may have no value."""
+    """Return the last number literal before ``end`` that counts. It may have no value."""
     while end > 0:
         start = _block_start(text, end)
         last = _last_of_block(text, start, end, mentions)
@@ -111,7 +112,7 @@ def _block_start(text: str, end: int) -> int:
 
 
 def _last_of_block(text: str, start: int, end: int, mentions: Sequence[Span]) -> Literal | None:
-    """Return the last number literal of a block that may be an answer.
+    """Return the last number literal in a block that may be an answer.
 
     If there is none, return the last number of a step or a list item.
     """
@@ -135,13 +136,13 @@ def _last_of_block(text: str, start: int, end: int, mentions: Sequence[Span]) ->
 
 
 def _is_within(position: int, spans: Sequence[Span]) -> bool:
-    """Return True if one of the spans, which are sorted, contains the position."""
+    """Return whether one of the sorted spans contains the position."""
     index = bisect_right(spans, position, key=lambda span: span[0])
     return index > 0 and position < spans[index - 1][1]
 
 
 def _is_citation_or_struck_out(text: str, literal: Literal) -> bool:
-    """Return True for the 2 in ``She has 18. [2]`` and the 19 in ``~~19~~``."""
+    """Return whether a number is a citation (``She has 18. [2]``) or struck out (``~~19~~``)."""
     start, end = literal.start, literal.end
     if text.startswith("~~", end) and text.startswith("~~", max(0, start - 2)):
         return True
@@ -149,7 +150,7 @@ def _is_citation_or_struck_out(text: str, literal: Literal) -> bool:
 
 
 def _is_step_number(text: str, literal: Literal) -> bool:
-    """Return True for the number of a step or of a list item."""
+    """Return whether a number is the number of a step or list item."""
     before = text[max(0, literal.start - 12) : literal.start]
     if before.rstrip(" .#")[-1:].isalpha() and _STEP.search(before):
         return True

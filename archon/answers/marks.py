@@ -1,7 +1,7 @@
-r"""Search for marks, which introduce an answer, and for the text after them.
+r"""Find marks, which introduce an answer, and the text after them.
 
 Marks are ``\boxed{…}``, ``#### …``, ``answer is …``, ``Answer: …``, and a JSON key or an XML
-element with the name "answer".
+element named "answer".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from archon.answers.clauses import clause_start
 from archon.answers.last_number import Span
 
 MAX_STATEMENT = 300
-"""Maximum characters of the text after a mark."""
+"""Maximum number of characters of the text after a mark."""
 _MAX_MARKS = 200
 # Every alternative begins with a character of one small set, so that the search is fast.
 _MARK = re.compile(
@@ -55,7 +55,8 @@ def sentence_end(text: str, start: int) -> int:
 def closing_brace(text: str, start: int) -> int:
     """Return the position of the ``}`` that closes the group whose content begins at ``start``.
 
-    If it is not within ``MAX_STATEMENT`` characters, return the end of these.
+    If it is not within ``MAX_STATEMENT`` characters, return the position after that many
+    characters.
     """
     depth = 1
     limit = min(len(text), start + MAX_STATEMENT)
@@ -67,7 +68,7 @@ def closing_brace(text: str, start: int) -> int:
 
 
 def _text_end(text: str, start: int) -> int:
-    """Return the end of a sentence like ``sentence_end``, but not at an abbreviation ("Dr.")."""
+    """Return the end of a sentence as ``sentence_end`` does, but skip abbreviations ("Dr.")."""
     limit = min(len(text), start + MAX_STATEMENT)
     for end in _SENTENCE_END.finditer(text, start, limit):
         if end.group() != "." or not _is_abbreviated(text, start, end.start()):
@@ -76,7 +77,7 @@ def _text_end(text: str, start: int) -> int:
 
 
 def _is_abbreviated(text: str, start: int, stop: int) -> bool:
-    """Return True if the full stop at ``stop`` ends an abbreviation and not the sentence."""
+    """Return whether the full stop at ``stop`` ends an abbreviation and not the sentence."""
     if text[stop + 1 : stop + 2] != " ":
         return False
     before = text[max(start, stop - 12) : stop]
@@ -95,7 +96,7 @@ def _is_abbreviated(text: str, start: int, stop: int) -> bool:
 def stated_texts(text: str) -> Iterator[str]:
     """Yield the text after each mark, from the last mark to the first.
 
-    If a mark such as "answer" is not followed by a verb or a colon, the text is "".
+    If a mark such as "answer" is not followed by a verb or a colon, the yielded text is "".
     """
     return (_stated_text(text, mark) for mark in find_marks(text))
 
@@ -125,7 +126,7 @@ _TAG = re.compile(r"(</?)(?:final_)?\Z")
 
 
 def structured_span(text: str, mark: re.Match[str]) -> Span | None:
-    """Return the span of the JSON value or the content of the XML element with the name "answer".
+    """Return the span of the JSON value, or of the content of the XML element, named "answer".
 
     Return None if the mark is neither a JSON key nor a tag. For a closing tag, the span is empty.
     """

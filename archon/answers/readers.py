@@ -15,7 +15,8 @@ from archon.reasoning import split_reasoning
 from archon.types import AnswerKind
 
 READING_VERSION = 3
-"""Version of the extraction rules. A run can be resumed only with the version that started it."""
+"""Version of the extraction rules. A run can be resumed only with the version with which it was
+started."""
 
 _MAX_TEXT = 100_000
 _BEFORE_TEXT = re.compile(r"\A(?:[\s*_`\"'“”\u2018\u2019$:!,;]|\\[(\[]|\.(?![0-9]))*+")
@@ -38,8 +39,8 @@ def read_answer(text: str, kind: AnswerKind, *, is_truncated: bool = False) -> s
     Parameters
     ----------
     is_truncated
-        True if the text was cut off. A number at its very end may lack digits and is not read. If
-        the text states no answer, only complete sentences are searched.
+        True if the text was cut off. A number at the very end of the text may lack digits, so it is
+        not read. If the text states no answer, only complete sentences are searched.
 
     >>> read_answer("She pays 2 * 9 = 18 dollars (see step 3).", "number")
     '18'
@@ -57,7 +58,7 @@ def read_answer(text: str, kind: AnswerKind, *, is_truncated: bool = False) -> s
 
 
 def read_stated(text: str, kind: AnswerKind) -> str | None:
-    """Return the value that a text states as its answer, as in "The answer is 18.", or None.
+    """Return the value that a text states explicitly, as in "The answer is 18.", or None.
 
     >>> read_stated("The answer is 18. Step 2 gave 9.", "number"), read_stated("9 + 9", "number")
     ('18', None)
@@ -71,9 +72,9 @@ def read_stated(text: str, kind: AnswerKind) -> str | None:
 def read_program(text: str) -> str | None:
     """Return the Python program in a text, or None.
 
-    The first of these that the text contains is returned: the last Python block that defines
-    ``solution``; the last Python block; a program at the beginning of the text, up to the next
-    fence; the last code block without a language.
+    The result is the first of the following that the text contains: the last Python block that
+    defines ``solution``; the last Python block; a program at the beginning of the text, up to the
+    next fence; the last code block without a language.
 
     >>> read_program("def solution():\\n    return 18\\n```\\nThis adds 9 and 9.")
     'def solution():\\n    return 18'
@@ -85,7 +86,7 @@ def read_target(text: str, kind: AnswerKind) -> str | None:
     """Return the canonical value of a data set's reference answer (target), or None.
 
     For the kind *number*, the target must be a number, with or without a currency or a unit, or a
-    worked solution that states one as its answer. Numbers in other texts are not read.
+    worked solution that states a number as its answer. Numbers in other texts are not read.
 
     >>> read_target("$1,234", "number"), read_target("(2,3)", "number")
     ('1234', None)
@@ -97,7 +98,7 @@ def read_target(text: str, kind: AnswerKind) -> str | None:
 
 
 def same_value(a: str | None, b: str | None) -> bool:
-    """Return True if two canonical values are equal; None equals nothing, not even None."""
+    """Return whether two canonical values are equal; None equals nothing, not even None."""
     return a is not None and a == b
 
 
@@ -110,9 +111,9 @@ _SENTENCE_ENDS = (". ", ".\n", "! ", "? ", "\n")
 def _read_number(text: str, *, is_truncated: bool) -> str | None:
     """Return the number in the model's turn, given a normalized text.
 
-    The turn ends at the first turn end that has an answer before it. If that answer is not stated
+    The turn ends at the first possible end with an answer before it. If that answer is not stated
     explicitly, a line such as ``Question: …`` may be part of the turn. In this case, the value is
-    None unless the text with and without the line has the same number.
+    None unless the number is the same with and without the text from that line on.
     """
     value_of_all, _ = _number_of(text, is_truncated=is_truncated)
     for turn_end in turns.ends(text):
@@ -125,7 +126,7 @@ def _read_number(text: str, *, is_truncated: bool) -> str | None:
 
 
 def _number_of(text: str, *, is_truncated: bool = False) -> tuple[str | None, bool]:
-    """Return (the number in a text, whether the text states it explicitly); turns are ignored."""
+    """Return (the number in a text, whether the text states it explicitly), ignoring turns."""
     found = statements.stated_number(text + OPAQUE if is_truncated else text)
     if found.is_stated:
         return found.value, True

@@ -1,4 +1,4 @@
-r"""Search for the number that a text states as its answer.
+r"""Find the number that a text states as its answer.
 
 The clause after a mark (``marks.py``) is one of these (``clauses.py``):
 
@@ -45,11 +45,12 @@ from archon.answers.numerals import literal_at, literals_in
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The result of a search for the stated answer of a text."""
+    """Result of searching a text for its stated answer."""
 
     value: str | None = None
     is_stated: bool = False
-    """True if the text states an answer. If the value is None, it is not a single number."""
+    """True if the text states an answer. If it does and the value is None, the answer is not a
+    single number."""
     mentions: list[Span] = field(default_factory=list)
     """Spans of the sentences that mention the answer but do not state it."""
 
@@ -88,7 +89,7 @@ _ANOTHER_BOX = re.compile(r"\}[\s$.)]{0,4}(?:,|;|&|\band\b|\bor\b)[\s$(]{0,4}\Z"
 
 
 def _statement(text: str, mark: re.Match[str]) -> AnswerStatement:
-    """Return the answer that the text after a mark states."""
+    """Return the answer stated by the text after a mark."""
     start = mark.end()
     if mark.group().endswith("{"):
         if _ANOTHER_BOX.search(text, max(0, mark.start() - 16), mark.start()):
@@ -142,7 +143,7 @@ def _after_verb(text: str, start: int) -> AnswerStatement:
 
 
 def _boxed(text: str, start: int, end: int) -> AnswerStatement:
-    r"""Return the answer in a ``\boxed{…}``, all of whose content is the answer."""
+    r"""Return the answer in a ``\boxed{…}``, whose complete content is the answer."""
     if not text[start:end].strip(" $?._{}"):
         return MENTION
     if _UNSOLVED.match(text, start, end) and text.count("=", start, end) == 1:
@@ -157,7 +158,7 @@ def _boxed(text: str, start: int, end: int) -> AnswerStatement:
 
 
 def _has_rows(text: str, start: int, end: int) -> bool:
-    """Return True if several lines have numbers and there is no equals sign.
+    """Return whether several lines contain numbers and there is no equals sign.
 
     Such lines are the rows of a table or vector, and not the steps of a calculation.
     """
@@ -179,11 +180,11 @@ _UNSOLVED = re.compile(
     r"[-$ (]{0,3}(?:[0-9.]{1,10}[A-Za-z](?![A-Za-z])[^=]{0,40}|[A-Za-z][ ]?\^[^=]{1,20}"
     r"|\|[^=|]{0,10}[A-Za-z][^=|]{0,20}\|[ ]?)="
 )
-"""An equation that is not solved, such as ``2x = 4``, ``x^2 = 4`` or ``|x| = 2``."""
+"""An unsolved equation, such as ``2x = 4``, ``x^2 = 4`` or ``|x| = 2``."""
 
 
 def _headed(text: str, start: int) -> AnswerStatement:
-    """Return the answer after ``####``, which may also be the mark of a Markdown heading."""
+    """Return the answer after ``####``, which may also begin a Markdown heading."""
     begin = clause_start(text, start)
     end = sentence_end(text, begin)
     if _is_item(text, begin):
@@ -233,13 +234,13 @@ _VERB = re.compile(
 
 
 def _explained(text: str, start: int) -> str | None:
-    """Return the last number before a heading such as ``Explanation``; None without a heading."""
+    """Return the last number before a heading such as ``Explanation``; None if there is none."""
     explanation = _EXPLANATION.search(text, start, start + MAX_STATEMENT)
     return last_number(text[start : explanation.start()]) if explanation else None
 
 
 def _is_quantity(text: str, start: int, end: int) -> bool:
-    """Return True if a sentence is only a quantity, such as ``12 days for 6 men``.
+    """Return whether a sentence is only a quantity, such as ``12 days for 6 men``.
 
     If it has a verb, or if numbers follow in the same paragraph, it may be part of an argument.
     """
@@ -250,12 +251,12 @@ def _is_quantity(text: str, start: int, end: int) -> bool:
 
 
 def _has_more_numbers(text: str, end: int) -> bool:
-    """Return True if there are numbers after a sentence, which may thus be part of an argument."""
+    """Return whether there are numbers after a sentence, so that it may be part of an argument."""
     return any(literals_in(text, end, end + MAX_STATEMENT))
 
 
 def _is_item(text: str, start: int) -> bool:
-    """Return True if the number of a list item begins at ``start``."""
+    """Return whether the number of a list item begins at ``start``."""
     literal = literal_at(text, start)
     return literal is not None and LIST_ITEM.match(text, literal.end) is not None
 

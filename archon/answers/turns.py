@@ -1,4 +1,4 @@
-"""Search for the end of the model's turn, after which base models write another question."""
+"""Find the end of the model's turn, after which base models often write another question."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ _MARK = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TurnEnd:
-    """A position where the model's turn may end."""
+    """A position at which the model's turn may end."""
 
     position: int
     is_certain: bool
-    """True at a marker that can only begin or end a turn, and at a heading such as ``Question:``
+    """True for a marker that can only begin or end a turn, and for a heading such as ``Question:``
     after a blank line. A heading with a number is uncertain, because it may be part of an answer.
     """
 
 
 def ends(text: str) -> Iterator[TurnEnd]:
-    """Yield the positions where the model's turn may end, from the earliest.
+    """Yield the positions at which the model's turn may end, earliest first.
 
-    If the text begins with such a marker, there are none: the model first repeats questions, and
-    the last answer is its own.
+    If the text begins with such a marker, none are yielded, because the model first repeats
+    questions and only the last answer is the model's own.
     """
     for count, mark in enumerate(_MARK.finditer(f"\n{text}")):
         position = mark.end() - 1 if mark["final"] else mark.start() - 1

@@ -1,6 +1,6 @@
-"""Benchmarks of speed and quality.
+"""Benchmarks of speed and model quality.
 
-``engine``, ``graph``, ``peers``, ``quality`` and ``serve`` are commands of ``archon bench``. They
-share ``workload`` (prompts with a shared prefix), ``machine`` (its description), ``roofline`` (the
-upper bound of the speed on this machine) and ``child_process``.
+``engine``, ``graph``, ``peers``, ``quality`` and ``serve`` implement the commands of ``archon
+bench``. They share ``workload`` (prompts with a common prefix), ``machine`` (a description of this
+machine), ``roofline`` (the upper bound on the speed) and ``child_process``.
 """

@@ -1,4 +1,4 @@
-"""A child process that answers lines of JSON."""
+"""A child process that reads and answers lines of JSON."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 
 class ChildError(ArchonError):
-    """A child process reported an error, or ended without an answer."""
+    """The child process reported an error, or exited without an answer."""
 
 
 class ChildProcess:
-    """A running Python process, which is killed at the end of its block.
+    """A Python process that runs while the ``with`` block runs; it is killed at the end.
 
     Parameters
     ----------
     arguments
-        Arguments of the interpreter, such as ``["-m", "archon", "serve"]``.
+        Arguments of the Python interpreter, such as ``["-m", "archon", "serve"]``.
     num_threads
-        Threads of the numeric libraries; None for their defaults.
+        Number of threads of the numeric libraries; None for their defaults.
     own_session
-        Start a new session, so that an interrupt of the terminal reaches only the parent.
+        Start the process in a new session, so that Ctrl-C reaches only the parent.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ChildProcess:
         Raises
         ------
         ChildError
-            The answer is an object with ``error``, or the process ended.
+            The answer is an object with the key ``error``, or the process exited.
         """
         assert self._process.stdin is not None
         try:
@@ -78,7 +78,7 @@ class ChildProcess:
         return self.receive()
 
     def receive(self) -> Any:
-        """Return the next line that the process prints, decoded. Raises the errors of ``ask``."""
+        """Return the JSON value in the next line of output. Raises the errors of ``ask``."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -95,7 +95,7 @@ class ChildProcess:
         self._stderr.close()
 
     def _exit_reason(self) -> str:
-        """Wait for the end; return the status and the last line of standard error."""
+        """Wait until the process exits; return its status and its last line of standard error."""
         status = self._process.wait()
         self._stderr.seek(0)
         last = self._stderr.read().decode(errors="replace").strip().rpartition("\n")[2].strip()

@@ -1,4 +1,4 @@
-"""Benchmark of the engine on a ``Workload``."""
+"""Speed of the local engine on a ``Workload``."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ def run_engine_bench(
     keep_in: Path | None = None,
     **workload: int,
 ) -> dict[str, Any]:
-    """Load a model and time a ``Workload`` on it with a cold cache.
+    """Load a model, and time a ``Workload`` on it with an empty cache.
 
     ``device``, ``model_id`` and ``keep_in`` are parameters of
     ``archon.engine.loading.load_engine``.
 
     Returns
     -------
-    ``completion_tokens_per_second`` over the wall time, prefill included;
-    ``prefill_tokens_per_second``, the computed prompt tokens over the time of the steps with any;
-    ``decode_tokens_per_second`` over the other steps; ``decode_shares``, the shares of the compiled
-    kernels' phases and of the rest in the time of those other steps, None without compiled kernels;
-    ``peak_memory_bytes`` of the process, on CUDA of the device.
+    Figures by name. ``completion_tokens_per_second`` is over the wall time, including prefill.
+    ``prefill_tokens_per_second`` is over the steps that compute prompt tokens, and
+    ``decode_tokens_per_second`` over the other steps. ``decode_shares`` divides the time of these
+    other steps among the phases of the compiled kernels and everything else; it is None without
+    compiled kernels. ``peak_memory_bytes`` is that of the process, or of the device on CUDA.
 
     Raises
     ------
     EngineError
-        There is no such device, or the workload does not fit.
+        The device is unavailable, or the workload does not fit.
     """
     shape = Workload(**workload)
     engine = load_engine(path, precision, device=device, model_id=model_id, keep_in=keep_in)
@@ -64,7 +64,13 @@ def run_engine_bench(
 
 
 def engine_shares(path: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Measure a model's roofline; return it with the share that ``run_engine_bench`` reached."""
+    """Measure the roofline of a model; return it with the share of it that the engine reached.
+
+    Parameters
+    ----------
+    figures
+        The result of ``run_engine_bench``.
+    """
     workload = Workload.from_values(figures)
     bound = measure_roofline(config_of(open_model(path)), figures["precision"], num_cores())
     rate, decode_rate = (figures[f"{kind}_tokens_per_second"] for kind in ("completion", "decode"))
@@ -111,7 +117,7 @@ def _time(engine: Engine, requests: list[GenerationRequest]) -> dict[str, Any]:
 
 
 def _kernel_seconds(engine: Engine) -> Counter[str]:
-    """Return the seconds in compiled kernels so far, by phase; empty without such kernels."""
+    """Return phase → seconds spent in compiled kernels so far; empty without such kernels."""
     decoder = engine.decoder
     return Counter(decoder.seconds if isinstance(decoder, NativeDecoder) else {})
 

@@ -1,4 +1,4 @@
-"""Benchmark of the graph's overhead: time and memory per question with instant models."""
+"""Overhead of running a graph: time and memory per question with a model that takes no time."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from archon.graph.architecture import Architecture
 from archon.types import Question
 
 WARM_UP_SHARE = 0.1
-"""Share of the questions that warm up caches and the allocator before memory growth counts."""
+"""Share of the questions that warm up caches and the allocator; memory growth is measured after
+them."""
 
 
 def run_graph_bench(
     architecture: Architecture, num_questions: int = 1000, num_concurrent: int = 32
 ) -> dict[str, Any]:
-    """Ask distinct questions concurrently, and write the trace of each answer to disk.
+    """Run an architecture on distinct questions, and write the trace of each answer to disk.
 
     Returns
     -------
-    The figures. Milliseconds are wall time, including the writing of traces. Memory growth is that
-    of the process's peak after the warm-up, None where the system does not report memory.
+    Figures by name. Milliseconds are wall time, including the writing of traces. Memory growth is
+    that of the process's peak after the warm-up; it is None if the system does not report memory.
     """
     return asyncio.run(_bench(architecture, num_questions, num_concurrent))
 

@@ -1,4 +1,4 @@
-"""Description of this machine, and the memory of this process."""
+"""Description of this machine, and memory use of this process."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 _CPUINFO, _MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
 _PACKAGES = ("torch", "llama-cpp-python", "transformers")
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_int8", "amx_bf16")
-"""Instruction sets for numbers of low precision."""
+"""CPU flags of instruction sets for low-precision numbers."""
 
 
 def num_cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return CPU, cores, relevant instruction sets, system, versions of packages, and date."""
+    """Return the CPU, cores, relevant instruction sets, system, package versions and date."""
     flags = (_field(_CPUINFO, "flags") or "").split()
     return {
         "cpu": _field(_CPUINFO, "model name") or platform.processor() or platform.machine(),
@@ -38,13 +38,13 @@ def describe_machine() -> dict[str, Any]:
 
 
 def available_memory_bytes() -> int | None:
-    """Return the memory available without swapping; None where the system does not report it."""
+    """Return the memory available without swapping; None if the system does not report it."""
     text = _field(_MEMINFO, "MemAvailable")
     return int(text.split()[0]) * 1024 if text else None
 
 
 def peak_memory_bytes() -> int | None:
-    """Return the peak memory of this process; None where the system does not report it."""
+    """Return the peak memory of this process; None if the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows has none

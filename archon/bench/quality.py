@@ -1,4 +1,4 @@
-"""Quality of the precisions: the perplexity of a text by the same weights in each of them."""
+"""Quality of the precisions: the perplexity of a text for the same weights in each precision."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def perplexities(
     num_tokens: int,
     window: int,
 ) -> Iterator[dict[str, Any]]:
-    """Compute the perplexity of a text in each precision.
+    """Compute the perplexity of a text at each precision.
 
     Parameters
     ----------
     text
-        A text file, or a ``.jsonl`` file with the text in its strings.
+        A text file, or a ``.jsonl`` file whose strings are joined to a text.
     num_tokens
-        Maximum number of tokens of the text.
+        Number of tokens of the text to use, at most.
     window
-        Tokens per forward pass.
+        Number of tokens per forward pass.
 
     Yields
     ------

@@ -1,11 +1,12 @@
-"""The roofline: the upper bound of a decoder's speed on this machine.
+"""The roofline: an upper bound on the speed of a decoder on this machine.
 
-A step reads all weights, and the keys and values of all tokens that running sequences attend to;
-and it multiplies each row with all weights. At the machine's best rates, the slower of the two
-bounds the step (Williams, Waterman & Patterson 2009, doi 10.1145/1498765.1498785).
+A step reads all weights, and the keys and values of all tokens that the running sequences attend
+to. It also multiplies each row by all weights. The slower of the two, at the best rates of the
+machine, is a lower bound on the time of the step (Williams, Waterman & Patterson 2009, doi
+10.1145/1498765.1498785).
 
-The arithmetic of attention, norms and sampling is excluded, and so are the bytes of activations and
-quantization scales; keys of a shared prefix count once. The result is therefore an upper bound.
+Not counted are the arithmetic of attention, norms and sampling, and the bytes of activations and
+quantization scales. Keys of a shared prefix count once. The result is therefore an upper bound.
 """
 
 from __future__ import annotations
@@ -36,26 +37,26 @@ from archon.weights import cache_dir
 WEIGHT_BYTES: Mapping[str, float] = {"float32": 4, "bf16": 2, "int8": 1, "int4": 0.5}
 """Precision of a linear layer → bytes per weight."""
 LAYER_NAMES = ("qkv", "output", "gate_up", "down")
-"""The linears of a layer by their names in ``archon.engine.model.linear.layer_precision``."""
+"""Names of the linear layers of a block in ``archon.engine.model.linear.layer_precision``."""
 MAX_ROWS = EngineOptions().max_sequences
-"""Upper bound of the rows of a step."""
+"""Maximum number of rows of a measured product."""
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Measured rates of a machine for one model and one precision."""
+    """Best rates of this machine for one model in one precision."""
 
     read_bytes_per_second: float
     linear_rows_per_second: float
-    """Rows through the linears of all layers, for the best number of rows."""
+    """Rows per second through the linear layers of all blocks, at the best number of rows."""
     head_rows_per_second: float
-    """Rows through the head, for the best number of rows."""
+    """Rows per second through the output head, at the best number of rows."""
 
     @classmethod
     def from_products(
         cls, read_bytes_per_second: float, products: Mapping[int, tuple[float, float]]
     ) -> Machine:
-        """Compute the rates from {rows: seconds of (the linears of all layers, the head)}.
+        """Compute the rates from {rows: (seconds of all linear layers, seconds of the head)}.
 
         >>> Machine.from_products(48e9, {1: (0.01, 0.002), 64: (0.032, 0.016)})
         Machine(read_bytes_per_second=48000000000.0, linear_rows_per_second=2000.0, \
@@ -70,7 +71,7 @@ head_rows_per_second=4000.0)
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """The bounds of one model in one precision on one machine."""
+    """Bounds on the speed of a model in one precision on this machine."""
 
     config: DecoderConfig
     precision: str
@@ -78,7 +79,7 @@ class Roofline:
 
     @property
     def weight_bytes(self) -> float:
-        """Bytes of the weights of all linears and the head."""
+        """Bytes of the weights of all linear layers and the head."""
         shapes = zip(LAYER_NAMES, linear_shapes(self.config), strict=True)
         layer = sum(o * i * self._bytes_per_weight(name) for name, (o, i) in shapes)
         head = self.config.vocab_size * self.config.width * self._bytes_per_weight("head")
@@ -89,20 +90,20 @@ class Roofline:
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes of the keys and values of one token in all layers."""
+        """Number of bytes in one token's keys and values, over all layers."""
         c = self.config
         bytes_per_value = 4 if self.precision == "float32" else 2
         return 2 * c.num_layers * c.num_kv_heads * c.head_width * bytes_per_value
 
     def step_seconds(self, rows: int, kv_tokens: float) -> float:
-        """Return the lower bound of the time of a step.
+        """Return the lower bound on the time of a step.
 
         Parameters
         ----------
         rows
-            Running sequences.
+            Number of running sequences.
         kv_tokens
-            Distinct tokens that the sequences attend to.
+            Number of distinct tokens that the sequences attend to.
         """
         read = self.weight_bytes + kv_tokens * self.kv_bytes_per_token
         machine = self.machine
@@ -110,13 +111,14 @@ class Roofline:
         return max(read / machine.read_bytes_per_second, arithmetic)
 
     def decode_tokens_per_second(self, workload: Workload) -> float:
-        """Return the upper bound in steps with all sequences that fit (``rows_of``)."""
+        """Return the upper bound for decoding with all sequences of the workload (``rows_of``)."""
         rows = rows_of(workload)
         return rows / self.step_seconds(rows, mean_kv_tokens(workload, rows))
 
     def completion_tokens_per_second(self, workload: Workload) -> float:
-        """Return the upper bound over the complete workload, with the shared prefix and the rest
-        of each prompt computed once."""
+        """Return the upper bound over the complete workload, including prefill.
+
+        The shared prefix is computed once, and so is the remainder of each prompt."""
         w = workload
         num_completion = w.num_prompts * w.samples_per_prompt * w.new_tokens
         num_prefill = w.shared_prefix_tokens + w.num_prompts * (
@@ -127,12 +129,12 @@ class Roofline:
         return num_completion / (prefill_seconds + decode_seconds)
 
     def share(self, workload: Workload, tokens_per_second: float, *, decode_only: bool) -> float:
-        """Return a measured rate as a share of its upper bound."""
+        """Return a measured rate, in tokens per second, as a share of its upper bound."""
         bound = self.decode_tokens_per_second if decode_only else self.completion_tokens_per_second
         return tokens_per_second / bound(workload)
 
     def figures(self, workload: Workload) -> dict[str, Any]:
-        """Return the measured rates and the bounds for a report."""
+        """Return the rates of the machine and the bounds as plain data."""
         return {
             "precision": self.precision,
             **asdict(self.machine),
@@ -145,7 +147,7 @@ class Roofline:
 
 
 def linear_shapes(config: DecoderConfig) -> list[tuple[int, int]]:
-    """Return (outputs, inputs) of one layer's linears in the order of ``LAYER_NAMES``."""
+    """Return (outputs, inputs) of each linear layer of a block, in the order of ``LAYER_NAMES``."""
     c = config
     heads = c.num_heads * c.head_width
     return [
@@ -157,12 +159,12 @@ def linear_shapes(config: DecoderConfig) -> list[tuple[int, int]]:
 
 
 def rows_of(workload: Workload) -> int:
-    """Return the number of sequences that decode at the same time."""
+    """Return the number of sequences of a workload that decode at the same time."""
     return min(MAX_ROWS, workload.num_prompts * workload.samples_per_prompt)
 
 
 def mean_kv_tokens(workload: Workload, rows: int) -> float:
-    """Return the distinct tokens that ``rows`` sequences attend to half-way through decoding."""
+    """Return the number of distinct tokens that ``rows`` sequences attend to halfway through."""
     w = workload
     num_prompts = -(-rows // w.samples_per_prompt)
     unshared_tokens = w.prompt_tokens - w.shared_prefix_tokens
@@ -173,19 +175,19 @@ def mean_kv_tokens(workload: Workload, rows: int) -> float:
 
 ROWS = (1, 16, 64, 128, 256)
 READ_BYTES = 1 << 30
-"""Bytes of the array that is read, far more than any cache."""
+"""Bytes of the array for the read bandwidth, much larger than any CPU cache."""
 _REPEATS = 5
 _MAX_SLOWDOWN = 4
-"""An operator that is slower than float32 by more than this factor is not measured further."""
+"""An operator is dropped after the first row count if it is this factor slower than float32."""
 _WORTH_SKIPPING_SECONDS = 0.05
-"""An operator whose head takes less time is always measured completely."""
+"""An operator is never dropped if the head takes less than these seconds."""
 
 Seconds = tuple[float, float]
-"""Seconds of (the linears of all layers, the head)."""
+"""(seconds of the linear layers of all blocks, seconds of the head)."""
 
 
 class Product(Protocol):
-    """A product with a fixed weight, (N, I) → (N, O)."""
+    """A matrix product with a fixed weight, (N, I) → (N, O)."""
 
     input_dtype: torch.dtype
 
@@ -193,13 +195,13 @@ class Product(Protocol):
 
 
 MakeProduct = Callable[[int, int], Product]
-"""(outputs, inputs) → a product of the measured kind."""
+"""Function that makes a product with a weight of shape (outputs, inputs)."""
 
 
 def measure_roofline(config: DecoderConfig, precision: str, threads: int) -> Roofline:
     """Measure the roofline of a model on this machine.
 
-    This takes some seconds, and memory for ``READ_BYTES`` and weights of the model's size.
+    This takes several seconds, and memory for ``READ_BYTES`` and for weights of the model's size.
     """
     previous_threads = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -211,7 +213,7 @@ def measure_roofline(config: DecoderConfig, precision: str, threads: int) -> Roo
 
 
 def read_bandwidth(num_bytes: int = READ_BYTES) -> float:
-    """Measure the bytes per second that all threads together read, the best of three reductions."""
+    """Return the bytes per second that all threads read in the fastest of three reductions."""
     numbers = torch.ones(num_bytes // 4)
     reads = (numbers.sum, numbers.max, lambda: torch.dot(numbers, numbers))
     return num_bytes / min(best_seconds(read, _REPEATS) for read in reads)
@@ -220,7 +222,7 @@ def read_bandwidth(num_bytes: int = READ_BYTES) -> float:
 def measure_products(
     config: DecoderConfig, precision: str, row_counts: Sequence[int] = ROWS
 ) -> dict[int, Seconds]:
-    """Measure the products for each number of rows; return the best seconds of all methods."""
+    """Return rows → seconds of the fastest available implementation of the products."""
     best = dict.fromkeys(row_counts, (math.inf, math.inf))
     for measure in (_operator_seconds, _engine_seconds):
         for rows, (linears, head) in measure(config, precision, row_counts):
@@ -231,7 +233,7 @@ def measure_products(
 def _engine_seconds(
     config: DecoderConfig, precision: str, row_counts: Sequence[int]
 ) -> Iterator[tuple[int, Seconds]]:
-    """Yield (rows, seconds) of the engine's compiled kernels, if there are any."""
+    """Yield (rows, seconds) of the engine's compiled kernels; nothing without kernels."""
     source = _EqualWeights(config)
     decoder = load_decoder(
         source, cast(Precision, precision), torch.device("cpu"), keep_in=cache_dir()
@@ -254,7 +256,7 @@ def _engine_seconds(
 
 
 class _EqualWeights(RandomWeights):
-    """Constant parameters. They are quick to create, and products take the same time with them."""
+    """Source of constant weights, which are quick to create; the speed is the same with them."""
 
     def _normal(self, place: int, *shape: int) -> Tensor:
         return torch.full(shape, 0.01)
@@ -263,11 +265,11 @@ class _EqualWeights(RandomWeights):
 def _operator_seconds(
     config: DecoderConfig, precision: str, row_counts: Sequence[int]
 ) -> Iterator[tuple[int, Seconds]]:
-    """Yield (rows, seconds) of torch's operators.
+    """Yield (rows, seconds) of the operators of torch.
 
-    Without VNNI, oneDNN's int8 product is hundreds of times slower than a float32 product, and all
-    row counts would take more than ten minutes. Such an operator is never the best one, and is
-    skipped after the first row count.
+    On a CPU without VNNI, oneDNN's int8 product is hundreds of times slower than a float32 product.
+    Measuring it for all row counts would take more than ten minutes, so such an operator is dropped
+    after the first one.
     """
     shapes = linear_shapes(config) * config.num_layers
     float_head = [_Float(config.vocab_size, config.width, torch.float32)]
@@ -283,7 +285,7 @@ def _operator_seconds(
 
 
 def _product_makers(precision: str) -> list[MakeProduct]:
-    """Return the operators that can compute a precision."""
+    """Return a maker of products for each operator of torch that supports a precision."""
     if precision in ("int8", "int4"):
         return [partial(_OneDNN, out=dtype) for dtype in (torch.float32, torch.bfloat16)]
     dtype = torch.float32 if precision == "float32" else torch.bfloat16
@@ -291,7 +293,7 @@ def _product_makers(precision: str) -> list[MakeProduct]:
 
 
 class _OneDNN:
-    """oneDNN's u8 × s8 product with a packed weight, as in ``archon.engine.model.linear``."""
+    """oneDNN's u8 × s8 product with a packed weight (``archon.engine.model.linear``)."""
 
     input_dtype = torch.uint8
 
@@ -311,7 +313,7 @@ class _OneDNN:
 
 
 class _Float:
-    """A product in float32 or bfloat16."""
+    """A matrix product in float32 or bfloat16."""
 
     def __init__(self, outputs: int, inputs: int, dtype: torch.dtype) -> None:
         self.input_dtype = dtype
@@ -334,7 +336,7 @@ def _seconds(products: Sequence[Product], inputs: list[int], rows: int) -> float
 
 
 def best_seconds(work: Callable[[], object], repeats: int) -> float:
-    """Return the shortest of several times, after a first run as a warm-up."""
+    """Run a function several times after a warm-up; return the shortest time in seconds."""
     work()
     times = []
     for _ in range(repeats):

@@ -1,4 +1,4 @@
-"""The typical workload of a graph: few prompts with a shared prefix, many samples of each."""
+"""A typical workload of a graph: a few prompts with a common prefix, and many samples of each."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Random prompts with a shared prefix, and samples of exactly ``new_tokens`` tokens."""
+    """Random prompts with a common prefix, and samples of exactly ``new_tokens`` tokens."""
 
     num_prompts: int
     samples_per_prompt: int
     prompt_tokens: int
-    """Tokens of each prompt, the shared prefix included."""
+    """Length of each prompt, including the common prefix."""
     shared_prefix_tokens: int
     new_tokens: int
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Read the fields from a mapping that may have other keys too."""
+        """Make a workload from a mapping; keys other than the fields are ignored."""
         return cls(**{each.name: values[each.name] for each in fields(cls)})
 
     def requests(self, vocab_size: int, seed: int = 0) -> list[GenerationRequest]:
-        """Return the requests of a seed, which are always the same. No token ends a sample."""
+        """Return the requests for a seed, always the same. No token ends a sample early."""
         # Imported here, since the processes that measure other engines do not need torch.
         from archon.engine.sampling.request import GenerationRequest
         from archon.engine.sampling.sampler import SamplingRule

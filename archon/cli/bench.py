@@ -1,4 +1,4 @@
-"""``archon bench``: measure the engine, graphs, other engines, a server, and model quality."""
+"""``archon bench``: benchmarks of the engine, graphs, other engines, the server and precisions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from archon.cli.console import console, emit, megabytes, print_line
+from archon.cli.console import ResultPrinter, emit, megabytes, print_line
 from archon.cli.exits import FAILED, INTERRUPTED
 from archon.cli.options import command
 from archon.cli.weights import local_card, pull
@@ -32,7 +32,7 @@ _WORKLOAD_KEYS = {"workload", "contenders", "ratios", "rooflines"}
 _DEFAULT_PEERS = "archon,llama.cpp,llama.cpp-q4_0,transformers"
 _SERVE_SAMPLING = {n: p.to_json(p.default) for n, p in SAMPLER_PARAMETERS.items()}
 _SERVE_SAMPLING |= {"temperature": 0.8, "top_k": 40}
-"""Every sampling parameter, so that no card changes the sampling of the measured server."""
+"""Sampling of the measured server. Every parameter is set, so that no model card changes it."""
 
 Decorator = Callable[[Any], Any]
 
@@ -47,14 +47,17 @@ _model_option = click.option(
     default="qwen2.5-coder-0.5b",
     show_default=True,
     metavar="NAME",
-    help="Use this local model.",
+    help="Local model to use.",
 )
-_prompts_option = partial(_count, "--num-prompts", text="Use N prompts.")
+_prompts_option = partial(_count, "--num-prompts", text="Number of prompts.")
 _prompt_tokens_option = partial(
-    _count, "--prompt-tokens", text="Make each prompt N tokens long, the shared prefix included."
+    _count, "--prompt-tokens", text="Length of each prompt in tokens, including the shared prefix."
 )
 _prefix_option = partial(
-    _count, "--shared-prefix-tokens", text="Let the prompts share their first N tokens.", minimum=0
+    _count,
+    "--shared-prefix-tokens",
+    text="Length in tokens of the prefix that all prompts share.",
+    minimum=0,
 )
 
 
@@ -63,9 +66,9 @@ def _precision(text: str) -> Decorator:
 
 
 def _check_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Any:
-    """Reject a file whose folder does not exist, before anything is measured."""
+    """Reject an output file in a missing folder before the measurement starts."""
     if path is not None and not path.absolute().parent.is_dir():
-        raise click.BadParameter(f"there is no folder {path.absolute().parent}; create it first")
+        raise click.BadParameter(f"the folder {path.absolute().parent} does not exist; create it")
     return path
 
 
@@ -77,7 +80,7 @@ def _file(name: str, text: str) -> Decorator:
 def _check_prefix(options: Mapping[str, Any]) -> None:
     """Reject a shared prefix that is longer than the prompt."""
     if options["shared_prefix_tokens"] > options["prompt_tokens"]:
-        raise UsageError("--shared-prefix-tokens must not be more than --prompt-tokens")
+        raise UsageError("--shared-prefix-tokens must be at most --prompt-tokens")
 
 
 # Engine, quality and graph
@@ -85,30 +88,30 @@ def _check_prefix(options: Mapping[str, Any]) -> None:
 
 @command
 @_model_option
-@_precision("Compute in this precision; by default in the card's.")
+@_precision("Precision to compute in; by default that of the model card.")
 @click.option(
     "--device",
     type=click.Choice(["cpu", "cuda"]),
-    help="Compute on this device; by default on CUDA if it is available.",
+    help="Device to run on; by default CUDA if available, else the CPU.",
 )
 @_prompts_option(default=4)
-@_count("--samples-per-prompt", 16, "Generate N samples per prompt.")
+@_count("--samples-per-prompt", 16, "Number of samples per prompt.")
 @_prompt_tokens_option(default=576)
 @_prefix_option(default=512)
-@_count("--new-tokens", 128, "Generate N tokens per sample.")
+@_count("--new-tokens", 128, "Number of tokens to generate per sample.")
 @click.option(
     "--roofline/--no-roofline",
     default=True,
     show_default=True,
-    help="On a CPU, also measure the upper bound of the speed, and print the share of it that the "
-    "engine reaches.",
+    help="On a CPU, also measure the upper bound that the hardware sets, and print the share of it "
+    "that the engine reaches.",
 )
 def engine(
     model: str, precision: Precision | None, as_json: bool, roofline: bool, **workload: Any
 ) -> None:
-    """Measure the speed of the local engine.
+    """Benchmark the local inference engine.
 
-    Generate many samples of prompts that share a prefix, and print tokens per second.
+    Generate many samples of prompts that share a prefix, and print the tokens per second.
     """
     _check_prefix(workload)
     require("torch", "engine")
@@ -138,10 +141,10 @@ def engine(
     default=512,
     show_default=True,
     metavar="N",
-    help="Compute N tokens per forward pass.",
+    help="Number of tokens per forward pass.",
 )
 def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool) -> None:
-    """Measure the perplexity of a text in every precision.
+    """Measure the perplexity of a text in each precision.
 
     TEXT is a text file or a JSONL file. Each precision is compared with float32.
     """
@@ -150,25 +153,26 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
     from archon.engine.model.linear import PRECISIONS
 
     card, path = _local_model(model)
+    out = ResultPrinter(as_json)
     rows: list[dict[str, Any]] = []
     for row in perplexities(path, list(PRECISIONS), text, num_tokens=num_tokens, window=window):
         reference = rows[0]["perplexity"] if rows else row["perplexity"]
         rows.append({**row, "relative_change": row["perplexity"] / reference - 1})
         change = f"{100 * rows[-1]['relative_change']:+.2f} %"
-        console().print(f"{row['precision']}: perplexity {row['perplexity']:.4f} ({change})")
+        out.line(f"{row['precision']}: perplexity {row['perplexity']:.4f} ({change})")
     if as_json:
         emit({"model": card.name, "window": window, "rows": rows})
 
 
 @command
 @click.argument("arch", default="archon-figure")
-@_count("--num-questions", 1000, "Ask N questions.")
-@_count("--num-concurrent", 32, "Ask N questions at the same time.")
+@_count("--num-questions", 1000, "Number of questions to ask.")
+@_count("--num-concurrent", 32, "Number of questions to process concurrently.")
 def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> None:
-    """Measure the overhead of a graph.
+    """Benchmark the overhead of running a graph.
 
-    Ask the architecture ARCH questions, with a scripted model in every role, and print
-    milliseconds per question and memory.
+    Run the architecture ARCH with a scripted model in every role. Print the milliseconds per
+    question and the memory use.
     """
     from archon.bench.graph import run_graph_bench
     from archon.graph.loading import Loader
@@ -191,29 +195,29 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
     multiple=True,
     default=["graph"],
     show_default=True,
-    help="Measure graph (many samples of prompts that share a prefix, prefill included) or single "
-    "(one sequence, decoding only); may be repeated.",
+    help="Workload to measure: graph (many samples of prompts that share a prefix, including "
+    "prefill) or single (one sequence, decoding only). Can be repeated.",
 )
 @_prompts_option(default=32)
-@_count("--samples-per-prompt", 16, "Generate N samples per prompt.")
+@_count("--samples-per-prompt", 16, "Number of samples per prompt.")
 @_prompt_tokens_option(default=960)
 @_prefix_option(default=900)
-@_count("--new-tokens", 128, "Generate N tokens per sample.", minimum=2)
-@_precision("Run Archon in this precision; by default in the card's.")
+@_count("--new-tokens", 128, "Number of tokens to generate per sample.", minimum=2)
+@_precision("Precision for Archon; by default that of the model card.")
 @click.option(
     "--peers",
     "names",
     default=_DEFAULT_PEERS,
     show_default=True,
     metavar="NAME,...",
-    help="Compare these contenders; llama.cpp-q8_0 and archon-PRECISION are also available.",
+    help="Contenders to compare. llama.cpp-q8_0 and archon-PRECISION are also available.",
 )
-@_count("--pairs", 3, "Run N rounds of each contender.")
+@_count("--pairs", 3, "Number of rounds per contender.")
 @click.option(
     "--peer-fraction",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="SHARE",
-    help="Give a peer this share of the prompts per round; by default enough for --peer-seconds.",
+    help="Share of the prompts in a peer's round; by default enough to fill --peer-seconds.",
 )
 @click.option(
     "--peer-seconds",
@@ -221,33 +225,36 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
     default=75.0,
     show_default=True,
     metavar="N",
-    help="Let a peer's round take about N seconds.",
+    help="Approximate duration of a peer's round, in seconds.",
 )
 @click.option(
-    "--threads", type=click.IntRange(1), metavar="N", help="Use N threads; by default all cores."
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Number of threads; by default one per core.",
 )
-@_file("--output", "Also write the JSON object to this file.")
-@_file("--picture", "Draw the result as an SVG file.")
+@_file("--output", "Also write the result as JSON to this file.")
+@_file("--picture", "Also draw the result as an SVG file.")
 @click.option(
     "--from",
     "result_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Draw a result that --output wrote; measure nothing.",
+    help="Draw a result that --output saved, instead of measuring.",
 )
 def peers(
     workloads: Sequence[str], names: str, result_file: Path | None, as_json: bool, **options: Any
 ) -> int | None:
     """Compare the local engine with llama.cpp and transformers.
 
-    Run interleaved rounds of the contenders, and print tokens per second and ratios.
+    Run the contenders in alternating rounds, and print their tokens per second and ratios.
     """
     output, picture = options.pop("output"), options.pop("picture")
     if result_file is not None and picture is None:
-        raise UsageError("--from needs --picture, the file to draw")
+        raise UsageError("--from needs --picture, which names the SVG file")
     result = (
         _read_result(result_file)
         if result_file is not None
-        else _measure_peers(dict.fromkeys(workloads), names, options)
+        else _measure_peers(dict.fromkeys(workloads), names, options, ResultPrinter(as_json))
     )
     if output is not None:
         output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
@@ -266,7 +273,7 @@ def peers(
 
 
 def _measure_peers(
-    workloads: Mapping[str, None], names: str, options: dict[str, Any]
+    workloads: Mapping[str, None], names: str, options: dict[str, Any], out: ResultPrinter
 ) -> dict[str, Any]:
     _check_prefix(options)
     require("torch", "engine")
@@ -283,7 +290,9 @@ def _measure_peers(
         name: _peer_task(name == "single", card, path, config.vocab_size, options)
         for name in workloads
     }
-    return run_peers_bench(card.name, tasks, contenders, config, options["pairs"], print_line)
+    return run_peers_bench(
+        card.name, tasks, contenders, config, options["pairs"], print_line, out.line
+    )
 
 
 def _peer_task(
@@ -320,7 +329,7 @@ def _read_result(path: Path) -> dict[str, Any]:
             return result
     except (OSError, ValueError, AttributeError, TypeError):
         pass
-    raise UsageError(f"{path}: not a result that archon bench peers --output wrote")
+    raise UsageError(f"{path}: not a result of archon bench peers --output")
 
 
 # Serve
@@ -332,38 +341,38 @@ def _read_result(path: Path) -> dict[str, Any]:
 @_count(
     "--samples-per-prompt",
     16,
-    "Send N requests with each prompt; the number of clients is N times the number of prompts.",
+    "Number of requests per prompt. The number of clients is N times the number of prompts.",
 )
 @_prompt_tokens_option(default=576)
 @_prefix_option(default=512)
-@_count("--new-tokens", 128, "Generate up to N tokens per answer.")
+@_count("--new-tokens", 128, "Maximum number of tokens per answer.")
 @click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
     default=20.0,
     show_default=True,
     metavar="N",
-    help="Stop starting requests N seconds into each turn.",
+    help="Start no more requests after N seconds of a turn.",
 )
 @_count(
     "--rounds",
     3,
-    "Run N rounds of these turns: the engine alone, the server, the server streaming, a single "
-    "client.",
+    "Number of rounds. Each round measures the engine, the server, the server with streaming, and "
+    "a single client.",
 )
 @click.option(
     "--max-requests",
     type=click.IntRange(1),
     metavar="N",
-    help="Send up to N requests per turn; by default 100 per client.",
+    help="Maximum number of requests per turn; by default 100 per client.",
 )
 def serve(model: str, new_tokens: int, as_json: bool, **load: Any) -> int | None:
-    """Compare a server under load with its engine.
+    """Compare a server under load with the bare engine.
 
-    Print tokens per second and the time to the first token. The server, with an architecture of
-    one node, and its clients run in separate processes. A ratio divides the server's tokens per
-    second by the engine's on the same kind of requests; "deducted" excludes the share of the cores'
-    time that the clients used.
+    Print the tokens per second and the time to the first token. The server runs a one-node
+    architecture; server and clients run in separate processes. The column "ratio" is the server's
+    speed divided by the engine's. The column "deducted" is the same ratio with the CPU time of the
+    clients deducted.
     """
     _check_prefix(load)
     require("torch", "engine")
@@ -379,7 +388,7 @@ def serve(model: str, new_tokens: int, as_json: bool, **load: Any) -> int | None
     card, _ = _local_model(model)
     lm = Loader().model(model).open()
     if not isinstance(lm, LocalLM):
-        raise UsageError(f"{card.name!r} is not a decoder; choose a model that generates text")
+        raise UsageError(f"{card.name!r} generates no text; choose a decoder")
     plan = _load_plan(lm, load)
     [first] = plan.questions.asks(0, 1, 1)
     sampling = {**_SERVE_SAMPLING, "max_tokens": new_tokens}
@@ -394,9 +403,10 @@ def serve(model: str, new_tokens: int, as_json: bool, **load: Any) -> int | None
             "seconds_per_turn": plan.seconds,
             **overhead.result(server.memory),
         }
+    out = ResultPrinter(as_json)
     for table in tables(result):
-        console().print(table)
-    _print_server_notes(result)
+        out.table(table)
+    _print_server_notes(result, out)
     if as_json:
         emit(result)
     if overhead.interrupted:
@@ -428,7 +438,7 @@ def _load_plan(lm: LocalLM, load: Mapping[str, Any]) -> LoadPlan:
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Treat SIGTERM as an interrupt, so that the server does not outlive its measurement."""
+    """Handle SIGTERM like Ctrl-C while the block runs, so that the server is stopped as well."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -436,12 +446,12 @@ def _sigterm_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _print_server_notes(result: dict[str, Any]) -> None:
+def _print_server_notes(result: dict[str, Any], out: ResultPrinter) -> None:
     memory = result["server_memory"]
     if memory:
         shown = ", ".join(f"{megabytes(m['bytes'])} at {m['seconds']:.0f} s" for m in memory)
-        print_line(f"memory of the server: {shown}")
-    print_line(f"texts equal to the engine's: {result['same_texts']} of {result['checked_texts']}")
+        out.line(f"memory of the server: {shown}")
+    out.line(f"texts equal to the engine's: {result['same_texts']} of {result['checked_texts']}")
     for failure in result["failures"]:
         print_line(f"failed: {failure}")
 
@@ -450,7 +460,7 @@ def _print_server_notes(result: dict[str, Any]) -> None:
 
 
 def _local_model(name: str) -> tuple[LocalCard, Path]:
-    """Return the card of a local model, and the path of its weights after pulling them."""
+    """Download the weights of a local model; return its card and the path of the weights."""
     loaded = load_model_card(name)
     card = local_card(loaded)
     return card, pull(card, loaded.base_dir)
@@ -460,9 +470,10 @@ def _print(figures: dict[str, Any], as_json: bool) -> None:
     if as_json:
         emit(figures)
         return
+    out = ResultPrinter()
     for name, value in figures.items():
         if isinstance(value, dict):
             _print({f"{name}_{key}": part for key, part in value.items()}, as_json)
             continue
         shown = f"{value:,.2f}" if isinstance(value, float) else f"{value}"
-        console().print(f"{name.replace('_', ' ')}: {shown}")
+        out.line(f"{name.replace('_', ' ')}: {shown}")

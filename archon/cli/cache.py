@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from archon.cli.console import console, counted, emit
+from archon.cli.console import ResultPrinter, counted, emit
 from archon.cli.options import command
 from archon.errors import UsageError, os_reason
 from archon.lm import pool
@@ -21,19 +21,19 @@ FOLDERS = {
     "peers": "weights for `archon bench peers`",
     "models": "weights; `archon models` manages them",
 }
-"""Folder of the cache → description."""
+"""Subfolder of the cache → description in the table of ``archon cache ls``."""
 
 CLEARABLE = ("draws", "packed", "kernels", "peers")
 _WRITING_SECONDS = 3600
-"""A younger file whose suffix is a process id is still being written."""
+"""A process is still writing a file if the suffix is its id and the file is younger than this."""
 
 
 @command
 def ls(as_json: bool) -> None:
-    """List the contents of the cache and their sizes.
+    """List the contents of the cache and its size on disk.
 
-    The sample pool (draws) takes up to 2 GB; the environment variable ARCHON_POOL_BYTES sets
-    another limit.
+    Stored samples (draws) take up to 2 GB. The environment variable ARCHON_POOL_BYTES changes this
+    limit.
     """
     draws = pool.contents(pool.pool_path())
     parts: dict[str, dict[str, Any]] = {
@@ -61,22 +61,23 @@ def ls(as_json: bool) -> None:
 @command
 @click.argument("parts", nargs=-1, type=click.Choice([*CLEARABLE, "all"]))
 def clear(parts: Sequence[str], as_json: bool) -> None:
-    """Delete cached files; by default the sample pool.
+    """Delete cached files, by default only stored samples.
 
-    Archon recreates everything that this command deletes. Model weights stay; `archon models rm`
-    deletes them.
+    Archon recreates deleted files when it needs them. Model weights are kept; use `archon models
+    rm` to delete them.
     """
     chosen = CLEARABLE if "all" in parts else tuple(dict.fromkeys(parts)) or ("draws",)
     freed = {name: _clear(name) for name in chosen}
     if as_json:
         emit({"freed_bytes": sum(freed.values()), "parts": freed})
         return
+    out = ResultPrinter()
     for name, num_bytes in freed.items():
-        console().print(f"{name}: freed {_size_text(num_bytes)}")
+        out.line(f"{name}: freed {_size_text(num_bytes)}")
 
 
 def _clear(name: str) -> int:
-    """Clear one part; return the number of bytes freed."""
+    """Delete the files of one part of the cache; return the number of bytes freed."""
     if name == "draws":
         return pool.clear(pool.pool_path())
     num_freed_bytes = 0
@@ -112,7 +113,7 @@ def _print(parts: dict[str, dict[str, Any]], total_bytes: int) -> None:
     draws = parts["draws"]
     description = f"{counted(draws['draws'], 'sample')}, up to {_size_text(draws['max_bytes'])}"
     if not draws["readable"]:
-        description = "damaged; the next run that uses the pool replaces it"
+        description = "damaged; the next run that uses it replaces it"
     table = Table("part", "size", "", box=None)
     table.add_row("draws", _size_text(draws["bytes"]), description)
     for model in draws["models"]:
@@ -121,7 +122,7 @@ def _print(parts: dict[str, dict[str, Any]], total_bytes: int) -> None:
     for name, folder_description in FOLDERS.items():
         table.add_row(name, _size_text(parts[name]["bytes"]), folder_description)
     table.add_row("total", _size_text(total_bytes), str(cache_dir()))
-    console().print(table)
+    ResultPrinter().table(table)
 
 
 def _size_text(num_bytes: int) -> str:

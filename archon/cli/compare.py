@@ -1,4 +1,4 @@
-"""``archon compare``: several architectures on the same items and the same samples."""
+"""``archon compare``: compare architectures on the same items and samples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, counted, emit, p_text, points, print_line
+from archon.cli.console import ResultPrinter, counted, emit, p_text, points, print_line
 from archon.cli.measure import (
     EvalOptions,
     Job,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _MAX_WARNINGS = 6
-"""Warnings that are printed; ``--json`` has all."""
+"""Maximum number of warnings that are printed; ``--json`` contains all of them."""
 
 
 @command
@@ -37,19 +37,19 @@ _MAX_WARNINGS = 6
     "bench",
     required=True,
     metavar="BENCH",
-    help="Measure on this benchmark.",
+    help="Benchmark to use: a catalogue name, a path, or FILE.py:FUNCTION.",
 )
 @eval_options
 def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: bool) -> None:
-    """Compare architectures on the same items.
+    """Compare architectures on the same benchmark items.
 
-    Differences are tested by item, in pairs. ARCH and BENCH are names in the catalogue or paths.
-    --model applies to every architecture that has the role. --output names one folder for the
-    comparison, with a subfolder for each run: 1-ARCH, 2-ARCH, ...
+    ARCH is a catalogue name or a path. Every pair of architectures is tested for a significant
+    difference. --model replaces the role in every architecture that has it. The --output folder
+    gets a subfolder for each run: 1-ARCH, 2-ARCH, and so on.
     """
     from archon.api import run_folder
     from archon.evals.comparison import compare as compared
-    from archon.evals.equal_cost import equal_cost
+    from archon.evals.equal_cost import equal_cost, is_plain_vote
     from archon.evals.folder import check_comparison_folder
     from archon.evals.run import read_run
     from archon.graph.loading import Loader
@@ -79,23 +79,30 @@ def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: boo
     records = [run.records() for run in runs]
     result = compared([run.report().to_json() for run in runs], records)
     specs = [run.description["specification"]["architecture"] for run in runs]
-    result["equal_cost"] = equal_cost([row["name"] for row in result["rows"]], specs, records)
+    names = [row["name"] for row in result["rows"]]
+    result["equal_cost"] = equal_cost(names, specs, records)
     if as_json:
         emit(result)
-    _print(result)
+    num_votes = sum(map(is_plain_vote, specs))
+    _print(result, num_votes, ResultPrinter(as_json))
 
 
-def _print(result: dict[str, Any]) -> None:
-    console().print(_result_table(result["rows"]))
-    print_line("* no other architecture is as accurate at a lower cost, or in less time\n", "dim")
-    console().print(_pair_table(result["pairs"]))
+def _print(result: dict[str, Any], num_votes: int, out: ResultPrinter) -> None:
+    out.table(_result_table(result["rows"]))
+    out.line("* no other architecture is as accurate at a lower cost (or in less time)\n", "dim")
+    out.table(_pair_table(result["pairs"]))
     if any(map(has_partial_scores, result["rows"])):
-        print_line("\nby mean score, partial scores included:", "dim")
-        console().print(_pair_table(result["pairs"], by_mean_score=True))
+        out.line("\nby mean score, which includes partial scores:", "dim")
+        out.table(_pair_table(result["pairs"], by_mean_score=True))
     if result["equal_cost"]:
-        print_line("\nat equal cost, against a plain vote over samples of the same run:", "dim")
-        console().print(_equal_cost_table(result["equal_cost"]))
-    print_line("")
+        out.line(
+            "\nat equal cost, against a plain vote over the samples of one of these runs:", "dim"
+        )
+        out.table(_equal_cost_table(result["equal_cost"]))
+    else:
+        reason = _why_no_votes(num_votes, len(result["rows"]))
+        out.line(f"\nno table at equal cost: {reason}", "dim")
+    out.line("")
     for warning in result["warnings"][:_MAX_WARNINGS]:
         print_line(warning, "yellow")
     num_hidden = len(result["warnings"]) - _MAX_WARNINGS
@@ -105,7 +112,16 @@ def _print(result: dict[str, Any]) -> None:
         for line, style in problem_lines(row):
             print_line(f"{row['name']}: {line}", style)
     for row in result["rows"]:
-        print_line(f"run of {row['name']}: {row['run']}")
+        out.line(f"run of {row['name']}: {row['run']}")
+
+
+def _why_no_votes(num_votes: int, num_rows: int) -> str:
+    """Explain why no architecture is compared with a plain vote at equal cost."""
+    if not num_votes:
+        return "none of the architectures is a plain vote (one generator and a vote by count)"
+    if num_votes == num_rows:
+        return "all architectures are plain votes"
+    return "the plain vote has no answers with samples"
 
 
 def _result_table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -132,7 +148,7 @@ def _result_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def _cell(row: dict[str, Any], column: str, decimals: int) -> str:
-    """Format a number, with a star if the architecture is on the column's Pareto front."""
+    """Format a number of a row, with a star if it is on the Pareto front of accuracy and column."""
     from archon.evals.comparison import FRONTS
 
     shown = "–" if row[column] is None else decimal(row[column], decimals)

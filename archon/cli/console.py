@@ -1,8 +1,13 @@
-"""Output: results on standard output, everything else on standard error."""
+"""Output of the commands: results on standard output, messages on standard error.
+
+Messages are progress, warnings, errors and hints. With ``--json`` the JSON object is the only text
+on standard output, and the readable result moves to standard error.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -12,24 +17,51 @@ from typing import TYPE_CHECKING, Any
 from archon.evals.rounding import decimal, percent, signed
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
+
+_UNLIMITED_WIDTH = 100_000
+"""Width of a pipe or file in columns, more than any table needs."""
 
 
 @cache
 def console() -> Console:
-    """Return the console on standard error."""
+    """Return the console for messages, on standard error."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, markup=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def print_line(text: str, style: str | None = None) -> None:
-    """Print text on standard error without wrapping it at the width of the terminal."""
+    """Print a message on standard error without wrapping it at the width of the terminal."""
     console().print(text, style=style, soft_wrap=True)
 
 
+class ResultPrinter:
+    """Prints a result on standard output, or on standard error with ``--json``.
+
+    In a pipe or a file, tables are as wide as their content, unless the environment variable
+    ``COLUMNS`` sets a width.
+    """
+
+    def __init__(self, as_json: bool = False) -> None:
+        from rich.console import Console
+
+        file = sys.stderr if as_json else sys.stdout
+        has_width = file.isatty() or "COLUMNS" in os.environ
+        width = None if has_width else _UNLIMITED_WIDTH
+        self._console = Console(file=file, width=width, highlight=False, markup=False, emoji=False)
+
+    def line(self, text: str, style: str | None = None) -> None:
+        """Print text without wrapping it at the width of the terminal."""
+        self._console.print(text, style=style, soft_wrap=True)
+
+    def table(self, table: RenderableType) -> None:
+        """Print a table, or several."""
+        self._console.print(table)
+
+
 def spinner(text: str) -> AbstractContextManager[object]:
-    """Show what a command waits for while a block runs, on a terminal that can redraw a line."""
+    """Show a spinner with a text while a block runs, on a terminal that can redraw a line."""
     return console().status(text) if console().is_interactive else nullcontext()
 
 
@@ -39,7 +71,7 @@ def emit(result: Mapping[str, Any]) -> None:
 
 
 def megabytes(num_bytes: int) -> str:
-    """Format a size.
+    """Format a size in megabytes.
 
     >>> megabytes(98_362_432), megabytes(1_117_320_768)
     ('98 MB', '1117 MB')
@@ -57,7 +89,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def with_interval(share: float | None, interval: tuple[float, float] | None) -> str:
-    """Format a share and its interval in percent.
+    """Format a share and its interval in percent; a dash without a share.
 
     >>> with_interval(0.425, (0.285, 0.578)), with_interval(None, None)
     ('42.5 % [28.5, 57.8]', '–')

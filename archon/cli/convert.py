@@ -1,4 +1,4 @@
-"""``archon convert``: convert a layered file of the original Archon project."""
+"""``archon convert``: convert a layered file from the original Archon project."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from archon.cli.console import counted, emit, print_line
+from archon.cli.console import ResultPrinter, counted, emit, print_line
 from archon.cli.options import command, write_file
 from archon.errors import UsageError
 
@@ -24,14 +24,14 @@ _MAX_PATHS, _MAX_LINES = 3, 200
 @click.option(
     "--output",
     metavar="FILE",
-    help="Write to this file; by default to FILE's name with the extension .archon.json, in the "
-    "current folder.",
+    help="File to write; by default FILE's name with the extension .archon.json, in the current "
+    "folder.",
 )
 def convert(file: str, output: str | None, as_json: bool) -> None:
-    """Convert a layered file of the original Archon project.
+    """Convert a layered file from the original Archon project.
 
-    Write FILE as one architecture, and print each key that could not be carried over and each rule
-    of the paper that FILE breaks.
+    FILE is written as one architecture. Keys that cannot be converted, and rules of the paper that
+    FILE breaks, are printed as warnings.
     """
     from archon.convert import convert as convert_data
     from archon.graph.loading import Loader
@@ -40,7 +40,7 @@ def convert(file: str, output: str | None, as_json: bool) -> None:
     source = Path(file)
     path = Path(f"{source.stem}.archon.json" if output is None else output)
     if path.is_dir():
-        raise UsageError(f"cannot write {path}: it is a folder; --output names a file")
+        raise UsageError(f"cannot write {path}: it is a folder; --output must be a file")
     data = read_json(source, file)
     if path.exists() and path.samefile(source):
         raise UsageError(f"{path} is both input and output; name another file with --output")
@@ -59,15 +59,15 @@ def convert(file: str, output: str | None, as_json: bool) -> None:
                 "warnings": [remark.to_json() for remark in conversion.remarks],
             }
         )
-    _print(path, conversion)
+    _print(path, conversion, ResultPrinter(as_json))
 
 
-def _print(path: Path, conversion: Conversion) -> None:
+def _print(path: Path, conversion: Conversion, out: ResultPrinter) -> None:
     from archon.spec.messages import json_path
 
     nodes, models = (len(conversion.architecture[key]) for key in ("nodes", "models"))
-    lines = [f"architecture: {path} ({nodes} nodes, {models} models)"]
-    lines += _grouped(
+    out.line(f"architecture: {path} ({nodes} nodes, {models} models)")
+    lines = _grouped(
         "warning",
         ((f"{each.reason} [{each.rule}]", json_path(each.path)) for each in conversion.remarks),
     )
@@ -77,11 +77,12 @@ def _print(path: Path, conversion: Conversion) -> None:
     )
     hidden = len(lines) - _MAX_LINES
     lines = lines[:_MAX_LINES] + ([f"and {hidden} more; --json lists all"] if hidden > 0 else [])
-    print_line("\n".join(lines))
+    if lines:
+        print_line("\n".join(lines))
 
 
 def _grouped(heading: str, messages: Iterable[tuple[str, str]]) -> list[str]:
-    """Return one line for each distinct message, with the JSON paths that it applies to."""
+    """Return one line per distinct message, with the JSON paths where it applies."""
     paths_by_message: dict[str, list[str]] = {}
     for text, path in messages:
         paths_by_message.setdefault(text, []).append(path)

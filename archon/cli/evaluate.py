@@ -1,4 +1,4 @@
-"""``archon eval``: the accuracy of an architecture on a benchmark, with confidence intervals."""
+"""``archon eval``: measure the accuracy of an architecture, with a confidence interval."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archon.cli.console import (
-    console,
+    ResultPrinter,
     counted,
     emit,
     p_text,
@@ -42,17 +42,20 @@ if TYPE_CHECKING:
 @click.option(
     "--require",
     metavar="accuracy=SHARE",
-    help="Exit with code 100 if the accuracy is lower, for example accuracy=0.6.",
+    help="Exit with code 100 if the accuracy is below SHARE, for example accuracy=0.6.",
 )
 @click.option(
-    "--ablate", is_flag=True, help="Also run ARCH without each of its nodes, on the same samples."
+    "--ablate",
+    is_flag=True,
+    help="Also evaluate ARCH without each of its nodes, one at a time, on the same samples.",
 )
 def evaluate(
     arch: str, bench: str, options: EvalOptions, require: str | None, ablate: bool, as_json: bool
 ) -> int:
-    """Measure an architecture on a benchmark.
+    """Evaluate an architecture on a benchmark.
 
-    ARCH and BENCH are names in the catalogue or paths.
+    ARCH and BENCH are catalogue names or paths. BENCH can also be a Python function,
+    FILE.py:FUNCTION.
     """
     from archon.api import run_folder
     from archon.evals.ablation import ablation_rows, ablations
@@ -88,8 +91,9 @@ def evaluate(
     if as_json:
         ablated = {"ablations": rows, "not_ablated": refused} if ablate else {}
         emit(report.to_json() | ({"stopped": stopped.reason} if stopped else {}) | ablated)
-    _print_report(report.to_json(), run)
-    _print_ablations(rows, refused)
+    out = ResultPrinter(as_json)
+    _print_report(report.to_json(), run, out)
+    _print_ablations(rows, refused, out)
     if interrupted:
         return INTERRUPTED
     if stopped is not None:
@@ -98,18 +102,18 @@ def evaluate(
     if report.num_errors == report.num_runs:
         return FAILED
     if required is not None and (report.accuracy or 0) < required:
-        console().print(f"the accuracy is below the required {required:g}", style="red")
+        print_line(f"the accuracy is below the required {required:g}", "red")
         return REQUIREMENT_MISSED
     return 0
 
 
 def _required_accuracy(text: str) -> float:
-    """Return the share in ``accuracy=SHARE``.
+    """Parse the value of ``--require``: "accuracy=0.6" → 0.6.
 
     Raises
     ------
     UsageError
-        The text is not ``accuracy=SHARE``, or the share is not in [0, 1].
+        The value has another form, or the share is not in [0, 1].
     """
     name, _, share = text.partition("=")
     try:
@@ -117,11 +121,11 @@ def _required_accuracy(text: str) -> float:
     except ValueError:
         value = -1.0
     if name != "accuracy" or not 0 <= value <= 1:
-        raise UsageError(f"--require needs accuracy=SHARE with a share from 0 to 1, not {text!r}")
+        raise UsageError(f"--require must be accuracy=SHARE with a share from 0 to 1, not {text!r}")
     return value
 
 
-def _print_report(report: dict[str, Any], run: Run) -> None:
+def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
     if report["interrupted"]:
         print_line(f"interrupted; {report['num_runs']} finished answers are kept", "yellow")
     where = f"{report['architecture']} on {report['benchmark']} ({report['split']})"
@@ -131,22 +135,22 @@ def _print_report(report: dict[str, Any], run: Run) -> None:
     result = f"accuracy {accuracy_text(report)}"
     if has_partial_scores(report):
         result += f", mean score {mean_score_text(report)}"
-    print_line(f"{where}, {items}: {result} (95 % interval)", "bold")
+    out.line(f"{where}, {items}: {result} (95 % interval)", "bold")
     cost = "–" if report["cost_tokens"] is None else decimal(report["cost_tokens"])
     speed = f"{decimal(report['tokens_per_second'])} tokens/s"
     seconds = decimal(report["wall_seconds"], 1)
-    print_line(f"cost {cost} tokens per answer, {seconds} s, {speed}{_pool_share(report)}")
+    out.line(f"cost {cost} tokens per answer, {seconds} s, {speed}{_pool_share(report)}")
     for line in _curve_lines(report["curves"]):
-        print_line(line)
+        out.line(line)
     for warning in report["warnings"]:
         print_line(warning, "yellow")
     for line, style in problem_lines(report):
         print_line(line, style)
-    print_line(f"run: {run.path}")
+    out.line(f"run: {run.path}")
 
 
 def _pool_share(report: dict[str, Any]) -> str:
-    """Return a clause about the share of completion tokens from the pool; empty if none."""
+    """Return "; 40 % of the completion tokens came from the sample pool", or "" if none did."""
     total, generated = (report["usage"][f"{kind}_tokens"] for kind in ("completion", "generated"))
     if generated == total:
         return ""
@@ -155,7 +159,9 @@ def _pool_share(report: dict[str, Any]) -> str:
 
 
 def _curve_lines(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
-    """Yield pass@k and vote@k of each node with several samples, at powers of four and the last k.
+    """Yield a line with pass@k and vote@k for each node with several samples.
+
+    k is 1, 4, 16, 64, 256 and the number of samples.
 
     >>> curve = [{"k": 1, "pass": 0.29, "vote": 0.29}, {"k": 8, "pass": 0.62, "vote": 0.4}]
     >>> next(_curve_lines({"solve": curve}))
@@ -170,8 +176,18 @@ def _curve_lines(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[
         yield f"{node}: {figures('pass', shown)}; {figures('vote', shown[1:])}"
 
 
-def _print_ablations(rows: Sequence[Mapping[str, Any]], refused: Mapping[str, str]) -> None:
-    """Print each node's gain in percentage points and its cost in tokens per answer."""
+def _print_ablations(
+    rows: Sequence[Mapping[str, Any]], refused: Mapping[str, str], out: ResultPrinter
+) -> None:
+    """Print what each node adds to the accuracy and to the cost.
+
+    Parameters
+    ----------
+    rows
+        Results of ``ablation_rows``, one for each node that was removed.
+    refused
+        Node → the reason why it cannot be removed.
+    """
     from rich.table import Table
 
     heads = ("node", "accuracy without it [95 %]", "gain [95 %]", "p", "extra cost")
@@ -183,6 +199,6 @@ def _print_ablations(rows: Sequence[Mapping[str, Any]], refused: Mapping[str, st
         accuracy = with_interval(row["accuracy"], row["accuracy_interval"])
         table.add_row(row["node"], accuracy, gain, p_text(row["p_value"]), cost)
     if rows:
-        console().print(table)
+        out.table(table)
     for node, reason in refused.items():
-        print_line(f"{node} cannot be removed: {reason}", "dim")
+        out.line(f"{node} cannot be removed: {reason}", "dim")

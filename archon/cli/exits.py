@@ -1,10 +1,10 @@
-"""Exit codes, and the translation of an exception into a message and a code.
+"""Exit codes, and the conversion of exceptions to error messages and exit codes.
 
 ====  ==============================================================
-0     done
-1     failed
-2     wrong input: a file, a name, an option
-100   the accuracy is below the threshold of ``--require``
+0     success
+1     failure
+2     invalid input: a file, a name or an option
+100   accuracy below the threshold of ``--require``
 130   interrupted; finished work is kept
 ====  ==============================================================
 """
@@ -65,13 +65,13 @@ def report(error: BaseException) -> int:
         case _:
             _print(
                 f"internal error: {type(error).__name__}: {error}\n"
-                "rerun with --log-level debug for the traceback"
+                "run the command with --log-level debug to see the traceback"
             )
             return FAILED
 
 
 def exit_code(error: ArchonError) -> int:
-    """Return 2 if the input is at fault, else 1. A node's error counts as its cause."""
+    """Return 2 if the user must change the input, else 1. For a NodeError, its cause decides."""
     cause = error.__cause__
     if isinstance(error, NodeError) and isinstance(cause, ArchonError):
         return exit_code(cause)

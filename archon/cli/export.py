@@ -1,4 +1,4 @@
-"""``archon export``: export the records of a run for other programs."""
+"""``archon export``: export the records of a run as JSONL or CSV."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from archon.cli.console import counted, emit, print_line
+from archon.cli.console import ResultPrinter, counted, emit
 from archon.cli.options import command, output_file, write_file
 from archon.errors import UsageError
 
@@ -21,13 +21,15 @@ from archon.errors import UsageError
     show_default=True,
     help="Output format.",
 )
-@click.option("--traces", is_flag=True, help="Include every prompt and completion; not in CSV.")
-@click.option("--output", metavar="FILE", help="Write to this file instead of standard output.")
+@click.option(
+    "--traces", is_flag=True, help="Include every prompt and completion. Not available for CSV."
+)
+@click.option("--output", metavar="FILE", help="File to write; by default standard output.")
 def export(run: str, file_format: str, traces: bool, output: str | None, as_json: bool) -> None:
-    """Write the records of a run as JSONL or CSV.
+    """Export the records of a run as JSONL or CSV.
 
     RUN is the folder of a run. The output has one line per answer, sorted by item and epoch. With
-    --json it is one object, {"version": 1, "records": [...]}.
+    --json, it is one JSON object: {"version": 1, "records": [...]}.
     """
     from archon.evals.export import csv_lines, json_lines, json_row
     from archon.evals.run import read_run
@@ -35,7 +37,7 @@ def export(run: str, file_format: str, traces: bool, output: str | None, as_json
     if as_json and (output or file_format != "jsonl"):
         raise UsageError("--json cannot be combined with --format csv or --output")
     if traces and file_format == "csv":
-        raise UsageError("CSV cannot contain traces; use --format jsonl")
+        raise UsageError("--traces is not available for CSV; use --format jsonl")
     file = output_file(output)
     entries = read_run(run).sorted_entries()
     if as_json:
@@ -51,4 +53,4 @@ def export(run: str, file_format: str, traces: bool, output: str | None, as_json
         sys.stdout.writelines(lines)
         return
     write_file(file, lines)
-    print_line(f"{counted(len(entries), 'record')}: {file}")
+    ResultPrinter().line(f"{counted(len(entries), 'record')}: {file}")

@@ -1,4 +1,4 @@
-"""``archon validate``, ``schema`` and ``show``: commands for user files that run no model."""
+"""``archon validate``, ``schema`` and ``show``, which read files and run no model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, emit
+from archon.cli.console import ResultPrinter, emit, print_line
 from archon.cli.exits import WRONG_INPUT
 from archon.cli.options import command, models_by_role, models_option
 from archon.cli.spaces import show_space, size_text
@@ -17,28 +17,40 @@ from archon.errors import ArchonError, FileError, UsageError
 
 if TYPE_CHECKING:
     from archon.graph.architecture import Architecture
+    from archon.spec.benchmark import BenchmarkCard
+    from archon.spec.reader import Loaded
     from archon.study.space import SpaceCheck
 
 
 @command
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 def validate(files: tuple[str, ...], as_json: bool) -> int:
-    """Check files of any kind.
+    """Check that files are valid.
 
-    Check the schema of each FILE; for an architecture or a search space, also check the graphs.
+    Each FILE is checked against the schema of its type. For an architecture, the graph is checked
+    as well; for a search space, the graphs of its configurations; for a benchmark with a local
+    file, its rows.
     """
     checks = [_check_file(file) for file in files]
     is_valid = all(row["valid"] for row, _ in checks)
     if as_json:
         emit({"valid": is_valid, "files": [row for row, _ in checks]})
+    out = ResultPrinter(as_json)
     for row, summary in checks:
-        line = f"{row['file']}: {summary}" if row["valid"] else row["error"]
-        click.secho(line, err=True, fg=None if row["valid"] else "red")
+        if row["valid"]:
+            out.line(f"{row['file']}: {summary}")
+        else:
+            print_line(row["error"], "red")
     return 0 if is_valid else WRONG_INPUT
 
 
 def _check_file(file: str) -> tuple[dict[str, Any], str]:
-    """Check a file; return its object in the JSON, and a description if it is valid."""
+    """Check a file.
+
+    Returns
+    -------
+    The file's object in the JSON output, and a one-line description, empty for an invalid file.
+    """
     from archon.spec import reader
     from archon.spec.strict_json import read_json
 
@@ -52,7 +64,7 @@ def _check_file(file: str) -> tuple[dict[str, Any], str]:
             case "model":
                 reader.load_model_card(path)
             case "benchmark":
-                reader.load_benchmark(path)
+                summary += _check_rows(reader.load_benchmark(path))
             case "training":
                 reader.load_training(path)
             case "space":
@@ -76,6 +88,20 @@ def _check_file(file: str) -> tuple[dict[str, Any], str]:
     return row, summary
 
 
+def _check_rows(loaded: Loaded[BenchmarkCard]) -> str:
+    """Read the rows of a benchmark's file, and return the number of items per split.
+
+    Rows of other sources would have to be downloaded or generated; they are not read.
+    """
+    from archon.evals.benchmarks import jsonl
+
+    source = loaded.spec.source.jsonl
+    if source is None:
+        return ""
+    items = jsonl.load(loaded.base_dir / source, loaded.spec)
+    return f": {', '.join(f'{len(items[split])} {split}' for split in items)} items"
+
+
 def _check_summary(check: SpaceCheck) -> str:
     size = size_text(check.num_points)
     if check.num_checked == check.num_points:
@@ -88,9 +114,9 @@ def _check_summary(check: SpaceCheck) -> str:
     "kind", type=click.Choice(["architecture", "space", "model", "benchmark", "training"])
 )
 def schema(kind: str, as_json: bool) -> None:
-    """Print the JSON Schema of a kind of file.
+    """Print the JSON Schema of a file type.
 
-    Editors use it for completion and validation.
+    Editors use the schema for completion and validation.
     """
     from archon.spec.reader import schema as schema_of
 
@@ -104,13 +130,16 @@ def schema(kind: str, as_json: bool) -> None:
 @click.argument("arch", metavar="ARCH|SPACE")
 @models_option
 @click.option(
-    "--cost", "with_cost", is_flag=True, help="Estimate the calls and tokens per question."
+    "--cost",
+    "with_cost",
+    is_flag=True,
+    help="Also estimate the model calls and tokens per question.",
 )
 @click.option(
     "--completion-tokens",
     type=click.FloatRange(min=1),
     metavar="N",
-    help="With --cost, expect completions of N tokens; by default 40 % of max_tokens.",
+    help="With --cost, assume completions of N tokens; by default 40 % of max_tokens.",
 )
 def show(
     arch: str,
@@ -119,10 +148,10 @@ def show(
     completion_tokens: float | None,
     as_json: bool,
 ) -> None:
-    """Draw an architecture as a Mermaid flowchart.
+    """Print an architecture as a Mermaid flowchart.
 
-    For a search space, also list its parameters; the flowchart is that of its first configuration.
-    ARCH and SPACE are names in the catalogue or paths.
+    For a search space, print its parameters and the flowchart of its first configuration. ARCH and
+    SPACE are catalogue names or paths.
     """
     from archon.spec.reader import names_space
 
@@ -142,14 +171,19 @@ def show(
         result = {"name": spec.name, "description": spec.description, "mermaid": flowchart}
         emit(result if cost is None else {**result, "cost": cost})
         return
-    console().print(f"{spec.name}: {spec.description}")
+    print_line(f"{spec.name}: {spec.description}")
     print(flowchart, end="")
     if cost is not None:
         _print_cost(cost)
 
 
 def _cost(architecture: Architecture, completion_tokens: float | None) -> dict[str, Any]:
-    """Return the ``worst`` and ``expected`` cost, in total and per node, as plain data."""
+    """Estimate the cost of an answer, as plain data.
+
+    Returns
+    -------
+    ``worst`` and ``expected``, each with calls and tokens; ``nodes`` has the same for each node.
+    """
     from archon.graph.estimate import Estimate, Expectation, NodeEstimate, estimate
 
     def plain(cost: Estimate | NodeEstimate) -> dict[str, dict[str, float]]:
@@ -179,4 +213,4 @@ def _print_cost(cost: dict[str, Any]) -> None:
             row[case][what] for what in ("calls", "tokens") for case in ("expected", "worst")
         ]
         table.add_row(Text(name), *(f"{number:g}" for number in numbers))
-    console().print(table)
+    ResultPrinter().table(table)

@@ -1,4 +1,4 @@
-"""A command whose argument is free text, which may start with a minus sign."""
+"""A command with a free-text argument that may start with a minus sign."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ import click
 from archon.cli.options import Command
 
 _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*(=.*)?", re.DOTALL)
-"""The syntax of an option, known or not."""
+"""Matches words that look like options, such as ``-x``, ``--model`` or ``--seed=3``."""
 
 
 class FreeTextCommand(Command):
-    """A command in which words with a minus sign that cannot be options are arguments.
+    """A command that accepts arguments with a leading minus sign unless they look like options.
 
-    ``-5 + 3 = ?``, ``-x + 1 = 0`` and ``--5`` are arguments. ``--modle`` and ``-x`` are unknown
-    options, as in any command; after ``--`` they are arguments.
+    ``-5 + 3 = ?``, ``-x + 1 = 0`` and ``--5`` are arguments. ``--modle`` and ``-x`` are reported as
+    unknown options unless they follow ``--``.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse with all arguments moved after ``--``, so that click takes none for an option."""
+        """Move all arguments after ``--``, so that click does not parse them as options."""
         options, arguments = self._split(ctx, args)
         try:
             return super().parse_args(ctx, [*options, "--", *arguments])
         except click.NoSuchOption as error:
             if error.option_name.startswith("--"):
                 raise
-            message = f"{error.message} A question that looks like an option goes after '--'."
+            message = (
+                f"{error.message} To ask a question that looks like an option, put '--' before it."
+            )
             raise click.NoSuchOption(error.option_name, message, ctx=ctx) from None
 
     def _split(self, ctx: click.Context, args: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Split words into (options with their values, arguments), each in their order."""
+        """Split words into options (with their values) and arguments; both keep their order."""
         takes_value = {
             name: not (param.is_flag or param.count)
             for param in self.get_params(ctx)

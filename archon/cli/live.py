@@ -1,7 +1,7 @@
-"""Progress of a running evaluation: a live display on a terminal, plain lines elsewhere.
+"""Progress of a running evaluation: a live display on a terminal, else plain lines.
 
-Both are rendered in the evaluation's event loop, a few times a second rather than for every answer.
-They poll the models' status (``archon.lm.base.status_of``), which never delays a model.
+Both are updated from the event loop of the evaluation, at fixed intervals. They poll the status of
+the models (``archon.lm.base.status_of``), which does not block a model.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 0.25
 MAX_LINE_SECONDS = 60.0
-"""Longest time between two lines where there is no terminal."""
+"""Without a terminal, a line is printed after this many seconds without another."""
 MIN_LINE_SECONDS = 1.0
-"""Shortest time between two lines, except after the first and before the last."""
+"""Minimum seconds between two lines of progress; the first and the last are always printed."""
 
 StyledText = tuple[str, str]
-"""(text, style on a terminal)."""
+"""Text and its Rich style, such as ``("3 failed", "red")``."""
 
 
 @asynccontextmanager
 async def live_progress(
     title: str, num_runs: int, lms: Sequence[LazyLM], max_concurrent_questions: int
 ) -> AsyncIterator[OnProgress]:
-    """Display an evaluation while the block runs; yield the listener for its progress.
+    """Display the progress of an evaluation while the block runs; yield the progress listener.
 
     Parameters
     ----------
     num_runs
-        Runs of items, including those that are already finished.
+        Number of answers, including those of earlier sessions.
     lms
-        The models whose status is shown.
+        The models whose status is displayed.
     max_concurrent_questions
-        The evaluation's limit, from which the number of running questions is estimated.
+        Maximum number of concurrent questions, to estimate how many are running.
     """
     state = EvalState(title, num_runs, lms, max_concurrent_questions)
-    # Verbose logging prints lines of its own, which would garble the display.
+    # Lines of a verbose log would garble the display.
     is_quiet = not logging.getLogger().isEnabledFor(logging.INFO)
     show = _display if console().is_interactive and is_quiet else _lines
 
@@ -97,7 +97,7 @@ def _lines(state: EvalState) -> Iterator[tuple[OnProgress, Callable[[], None]]]:
 
 
 class EvalState:
-    """Progress of a running evaluation and status of its models, with texts for both."""
+    """Progress of an evaluation, the status of its models, and texts that describe them."""
 
     def __init__(
         self,
@@ -114,18 +114,18 @@ class EvalState:
         self._clock, self._started = clock, clock()
         self._pace = Pace()
         self._model_tokens: int | None = None
-        """Tokens generated so far, unfinished answers included, as the models report them; None if
-        no model reports any."""
+        """Tokens that the models report, including those of unfinished answers; None if no model
+        reports any."""
         self.poll_models()
 
     def on_progress(self, progress: EvalProgress) -> None:
-        """Record an answer."""
+        """Store the progress after a finished answer."""
         if self.progress is None and progress.num_kept:
-            self._pace = Pace()  # the tokens of earlier sessions would count as this one's
+            self._pace = Pace()  # the first count includes tokens of earlier sessions
         self.progress = progress
 
     def poll_models(self) -> None:
-        """Update the status of the models and the count of generated tokens."""
+        """Read the models' status, and add the number of generated tokens to the pace."""
         statuses = ((lm.card.name, status_of(lm)) for lm in self._lms)
         self.statuses = [(name, status) for name, status in statuses if status is not None]
         opened = [status for _, status in self.statuses if status.doing != "loading"]
@@ -148,12 +148,12 @@ class EvalState:
 
     @property
     def num_running(self) -> int:
-        """Number of questions that are being answered."""
+        """Estimated number of questions that are being answered."""
         return min(self._max_concurrent_questions, self.num_runs - self.num_done)
 
     @property
     def seconds_left(self) -> float | None:
-        """Expected remaining seconds; None before the first answer and after the last."""
+        """Estimated remaining seconds; None before the first answer and after the last."""
         num_left = self.num_runs - self.num_done
         if self.progress is None or not num_left:
             return None
@@ -161,7 +161,7 @@ class EvalState:
         return seconds_left(self.seconds, num_done, num_left, self.num_running)
 
     def results(self) -> list[StyledText]:
-        """Return texts for the accuracy so far, the failures, and the models' speed."""
+        """Return texts: accuracy so far, number of failures, and tokens per second."""
         parts: list[StyledText] = []
         if self.progress is not None and self.progress.num_done:
             tally = self.progress.tally
@@ -176,7 +176,10 @@ class EvalState:
 
 
 def activities(status: ModelStatus) -> list[str]:
-    """Return texts for a model's status, the most important first."""
+    """Describe a model's status, the most important part first.
+
+    For example ``["2 texts decoding", "1 prompt waiting", "cache 40 % full"]``.
+    """
     if status.doing == "loading":
         return ["loading"]
     if status.doing == "calling":
@@ -196,7 +199,10 @@ def activities(status: ModelStatus) -> list[str]:
 
 
 class Display:
-    """A progress bar, a line of results, and a line for each model, cut at the console's width."""
+    """Live display: a progress bar, the results so far, and a line per model.
+
+    Lines are cut at the width of the terminal.
+    """
 
     def __init__(self, state: EvalState) -> None:
         self._state = state
@@ -235,7 +241,10 @@ class Display:
 
 
 def fit_line(start: str, parts: Iterable[StyledText], width: int, style: str = "") -> Text:
-    """Join the leading parts that fit into a line; a first part that is too long is cut."""
+    """Join the leading parts that fit into a line of this width.
+
+    If even the first part does not fit, it is cut and ends in an ellipsis.
+    """
     from rich.text import Text
 
     line = Text(start, style=style, no_wrap=True, overflow="ellipsis")
@@ -249,7 +258,7 @@ def fit_line(start: str, parts: Iterable[StyledText], width: int, style: str = "
 
 
 class Lines:
-    """Prints a line at the start, at each tenth, and after a minute without one."""
+    """Progress in plain lines: at the start, after every tenth, and once a minute otherwise."""
 
     def __init__(self, state: EvalState, print_line: Callable[[str], None]) -> None:
         self._state, self._print_line = state, print_line
@@ -257,7 +266,7 @@ class Lines:
         print_line(f"{state.title}: {counted(state.num_runs, 'question')}")
 
     def on_progress(self, progress: EvalProgress) -> None:
-        """Record an answer, and print a line each time another tenth is done."""
+        """Store the progress after a finished answer, and print a line after every tenth."""
         self._state.on_progress(progress)
         tenth = 10 * progress.num_done // progress.num_runs
         is_time = self._state.seconds - self._printed_at >= MIN_LINE_SECONDS
@@ -267,7 +276,7 @@ class Lines:
             self._print([])
 
     def refresh(self) -> None:
-        """Poll the models; after a minute without a line, print one with their activities."""
+        """Poll the models; print their activities if the last line is more than a minute old."""
         self._state.poll_models()
         if self._state.seconds - self._printed_at >= MAX_LINE_SECONDS:
             statuses = self._state.statuses

@@ -1,4 +1,4 @@
-"""``archon ls``: list the names that other commands accept."""
+"""``archon ls``: list names for other commands, such as architectures, benchmarks and runs."""
 
 from __future__ import annotations
 
@@ -71,14 +71,14 @@ def _studies() -> list[Row]:
     from archon.study.storage import DATABASE
 
     return [
-        {"name": str(path), "description": "study of archon search; archon view shows it"}
+        {"name": str(path), "description": "study of archon search; open it with archon view"}
         for path in _folders()
         if (path / DATABASE).is_file()
     ]
 
 
 def _folders() -> list[Path]:
-    """Return the folders in ``runs``, where runs and studies are written by default."""
+    """Return the subfolders of ``runs``, the default location of runs and studies."""
     root = Path("runs")
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
@@ -94,7 +94,7 @@ KINDS: Mapping[str, Callable[[], list[Row]]] = {
     "runs": _runs,
     "studies": _studies,
 }
-"""Kind → the function that lists it."""
+"""Argument of ``archon ls`` → the function that returns its rows."""
 
 
 @command
@@ -102,8 +102,8 @@ KINDS: Mapping[str, Callable[[], list[Row]]] = {
 def ls(kind: str | None, as_json: bool) -> None:
     """List architectures, benchmarks, models, templates and more.
 
-    Without a kind, list everything. Templates are grouped by type of node, or by TYPE.METHOD if a
-    method has its own templates.
+    Without an argument, list everything. Templates are grouped by node type, or by TYPE.METHOD if
+    the method has its own templates.
     """
     found = {name: KINDS[name]() for name in (KINDS if kind is None else [kind])}
     if as_json:

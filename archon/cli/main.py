@@ -1,7 +1,7 @@
-"""The commands of ``archon`` and its entry point.
+"""The command line: its commands and the entry point.
 
-The module of a command is imported when the command is called. The summaries in the tables are the
-first paragraphs of the commands' help texts.
+The module of a command is imported only when the command is called. So the tables repeat the
+summaries, the first paragraphs of the commands' help texts.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from archon.train.registry import TRAININGS
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called.
+    """A group of commands that imports the module of a command when it is called.
 
     Parameters
     ----------
     table
-        Name → (``module:attribute``, the line that ``--help`` shows). The attribute is a command or
-        a function that makes the command of a name.
+        Name of a command → (``module:attribute``, summary for ``--help``). The attribute is the
+        command, or a function that returns it and takes its name.
     """
 
     def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
@@ -52,8 +52,11 @@ models = LazyGroup(
     name="models",
     help="Manage model cards and their weights.",
     table={
-        "ls": ("archon.cli.models:ls", "List the model cards of the catalogue."),
-        "pull": ("archon.cli.models:pull", "Download a model's weights and check their digest."),
+        "ls": ("archon.cli.models:ls", "List the model cards in the catalogue."),
+        "pull": (
+            "archon.cli.models:pull",
+            "Download a model's weights and verify their SHA-256 digest.",
+        ),
         "show": ("archon.cli.models:show", "Print a model card and the path of its weights."),
         "rm": ("archon.cli.models:rm", "Delete a model's weights from Archon's cache."),
     },
@@ -63,53 +66,56 @@ cache = LazyGroup(
     name="cache",
     help="Manage cached samples, packed weights and compiled kernels.",
     table={
-        "ls": ("archon.cli.cache:ls", "List the contents of the cache and their sizes."),
-        "clear": ("archon.cli.cache:clear", "Delete cached files; by default the sample pool."),
+        "ls": ("archon.cli.cache:ls", "List the contents of the cache and its size on disk."),
+        "clear": ("archon.cli.cache:clear", "Delete cached files, by default only stored samples."),
     },
 )
 
 bench = LazyGroup(
     name="bench",
-    help="Measure speed and quality on this machine.",
+    help="Benchmark speed and quality on this machine.",
     table={
-        "engine": ("archon.cli.bench:engine", "Measure the speed of the local engine."),
-        "graph": ("archon.cli.bench:graph", "Measure the overhead of a graph."),
+        "engine": ("archon.cli.bench:engine", "Benchmark the local inference engine."),
+        "graph": ("archon.cli.bench:graph", "Benchmark the overhead of running a graph."),
         "peers": (
             "archon.cli.bench:peers",
             "Compare the local engine with llama.cpp and transformers.",
         ),
-        "serve": ("archon.cli.bench:serve", "Compare a server under load with its engine."),
+        "serve": ("archon.cli.bench:serve", "Compare a server under load with the bare engine."),
         "quality": (
             "archon.cli.bench:quality",
-            "Measure the perplexity of a text in every precision.",
+            "Measure the perplexity of a text in each precision.",
         ),
     },
 )
 
 train = LazyGroup(
     name="train",
-    help="Train models from configurations.",
+    help="Train a model from a configuration file.",
     table={k: ("archon.cli.train:train_command", row.summary) for k, row in TRAININGS.items()},
 )
 
 archon = LazyGroup(
     name="archon",
-    help="Run inference-time architectures of local language models.",
+    help="Run inference-time architectures on local language models.",
     context_settings={"help_option_names": ["-h", "--help"]},
     table={
         "run": ("archon.cli.run:run", "Answer one question."),
-        "eval": ("archon.cli.evaluate:evaluate", "Measure an architecture on a benchmark."),
-        "compare": ("archon.cli.compare:compare", "Compare architectures on the same items."),
-        "search": ("archon.cli.search:search", "Search a space for the best architecture."),
-        "view": ("archon.cli.view:view", "Write runs or a study as one HTML page."),
-        "export": ("archon.cli.export:export", "Write the records of a run as JSONL or CSV."),
-        "serve": ("archon.cli.serve:serve", "Serve architectures as OpenAI-compatible models."),
-        "validate": ("archon.cli.files:validate", "Check files of any kind."),
-        "schema": ("archon.cli.files:schema", "Print the JSON Schema of a kind of file."),
-        "show": ("archon.cli.files:show", "Draw an architecture as a Mermaid flowchart."),
+        "eval": ("archon.cli.evaluate:evaluate", "Evaluate an architecture on a benchmark."),
+        "compare": (
+            "archon.cli.compare:compare",
+            "Compare architectures on the same benchmark items.",
+        ),
+        "search": ("archon.cli.search:search", "Find the best architecture in a search space."),
+        "view": ("archon.cli.view:view", "Write an HTML page about runs or a study."),
+        "export": ("archon.cli.export:export", "Export the records of a run as JSONL or CSV."),
+        "serve": ("archon.cli.serve:serve", "Serve architectures over an OpenAI-compatible API."),
+        "validate": ("archon.cli.files:validate", "Check that files are valid."),
+        "schema": ("archon.cli.files:schema", "Print the JSON Schema of a file type."),
+        "show": ("archon.cli.files:show", "Print an architecture as a Mermaid flowchart."),
         "convert": (
             "archon.cli.convert:convert",
-            "Convert a layered file of the original Archon project.",
+            "Convert a layered file from the original Archon project.",
         ),
         "ls": ("archon.cli.ls:ls", "List architectures, benchmarks, models, templates and more."),
         "models": ("archon.cli.main:models", "Manage model cards and their weights."),
@@ -117,15 +123,15 @@ archon = LazyGroup(
             "archon.cli.main:cache",
             "Manage cached samples, packed weights and compiled kernels.",
         ),
-        "train": ("archon.cli.main:train", "Train models from configurations."),
-        "bench": ("archon.cli.main:bench", "Measure speed and quality on this machine."),
+        "train": ("archon.cli.main:train", "Train a model from a configuration file."),
+        "bench": ("archon.cli.main:bench", "Benchmark speed and quality on this machine."),
     },
 )
 click.version_option(package_name="archon-inference", prog_name="archon")(archon)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code (``archon.cli.exits``)."""
+    """Run a command and return its exit code (``archon.cli.exits``)."""
     try:
         code = archon.main(args=arguments, prog_name="archon", standalone_mode=False)
         sys.stdout.flush()

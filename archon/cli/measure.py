@@ -1,4 +1,4 @@
-"""Options, evaluation and report texts that ``eval`` and ``compare`` share."""
+"""Options, evaluation loop and report texts of both ``eval`` and ``compare``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """The items and samples of an evaluation."""
+    """Options that select the items and samples of an evaluation."""
 
     split: str
     limit: int | None
@@ -46,7 +46,7 @@ class Selection:
     epochs: int
 
     def benchmark(self, ref: str) -> Benchmark:
-        """Open the selected items of a benchmark."""
+        """Load the selected items of a benchmark."""
         from archon.api import benchmark
 
         return benchmark(
@@ -54,7 +54,7 @@ class Selection:
         )
 
     def evaluation(self, architecture: Architecture, items: Benchmark) -> Evaluation:
-        """Build the evaluation of an architecture on the selected items."""
+        """Return the evaluation of an architecture on these items; nothing is run yet."""
         from archon.evals.runner import Evaluation
 
         return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs)
@@ -62,17 +62,17 @@ class Selection:
 
 @dataclass(frozen=True)
 class RunPolicy:
-    """Settings for errors and stored samples; see ``archon.evals.runner.evaluate``."""
+    """Treatment of failed items and stored samples (``archon.evals.runner.evaluate``)."""
 
     keep_errors: bool = False
     max_errors: MaxErrors = None
     cache: bool = True
-    """Read samples from the pool on disk, and store new ones there."""
+    """Reuse stored samples, and store new ones."""
 
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """Values of the options that ``eval_options`` adds."""
+    """Parsed values of the options that ``eval_options`` adds."""
 
     models: dict[str, Any]
     selection: Selection
@@ -83,7 +83,12 @@ class EvalOptions:
 
 _OPTIONS = (
     models_option,
-    click.option("--limit", type=int, metavar="N", help="Use only the first N items of the split."),
+    click.option(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="Use only the first N items of the split; by default all.",
+    ),
     seed_option,
     click.option(
         "--epochs",
@@ -91,39 +96,44 @@ _OPTIONS = (
         default=1,
         show_default=True,
         metavar="N",
-        help="Ask each item N times, each time with new samples.",
+        help="Ask each item N times, with new samples each time.",
     ),
     click.option(
         "--split",
         default="select",
         show_default=True,
         metavar="NAME",
-        help="Use the items of this split: search, select or test.",
+        help="Use this split of the benchmark: search, select or test.",
     ),
     data_option,
     scorer_option,
     click.option(
-        "--output", metavar="FOLDER", help="Write to this folder; by default to a new one in runs/."
+        "--output",
+        metavar="FOLDER",
+        help="Folder for the results; by default a new folder in runs/.",
     ),
     click.option(
         "--resume",
         is_flag=True,
-        help="Resume the run in --output, if there is one, and retry failed items.",
+        help="Resume the run in --output and retry failed items; start a new run if there is none.",
     ),
     click.option("--keep-errors", is_flag=True, help="With --resume, do not retry failed items."),
     click.option(
         "--max-errors",
         metavar="N|SHARE",
-        help="Stop when more answers than this fail: a number such as 20, or a share such as "
-        "0.1 or 10%. 0 stops at the first failure, 100% never stops. By default, stop after 10 "
-        "failures in a row with the same cause.",
+        help="Stop when more answers fail than this limit: a number such as 20, or a share of "
+        "all answers such as 0.1 or 10%. 0 stops at the first failure, 100% never stops. By "
+        "default, stop after 10 consecutive failures with the same cause.",
     ),
     no_cache_option,
 )
 
 
 def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of an evaluation to a command, which receives them as ``options``."""
+    """Add the options of an evaluation to a command.
+
+    The command receives them as one argument, ``options``, an ``EvalOptions``.
+    """
 
     @functools.wraps(function)
     def with_options(
@@ -157,7 +167,7 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Job:
-    """An evaluation, the folder of its run, and the title of its progress display."""
+    """An evaluation to run: its folder, and the title of its progress display."""
 
     evaluation: Evaluation
     folder: RunFolder
@@ -167,8 +177,8 @@ class Job:
 def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> None:
     """Run the unfinished jobs one after another, and display their progress.
 
-    The models are opened once, before the first question, and closed at the end. After an interrupt
-    the folders keep the finished answers.
+    The models are opened once, before the first job, and closed after the last. If the user
+    interrupts, finished answers stay in the folders.
 
     Raises
     ------
@@ -224,7 +234,7 @@ def accuracy_text(report: dict[str, Any]) -> str:
 
 
 def has_partial_scores(report: dict[str, Any]) -> bool:
-    """Return whether the mean score differs from the accuracy."""
+    """Return True if there are partial scores, so that mean score and accuracy differ."""
     return bool(report["mean_score"] != report["accuracy"])
 
 
@@ -241,11 +251,11 @@ _WITHOUT_VALUE = {
     "text": "state no answer",
     "code": "contain no program",
 }
-"""Kind of answer → the predicate for answers without a value."""
+"""Kind of answer → text after "7 of 50 answers" if these have no value."""
 
 
 def problem_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield (line, style) for each kind of problem with the answers of a run."""
+    """Yield a line and its style for each problem: no value, budget exceeded, failure."""
     total = report["num_runs"]
     if report["num_without_value"]:
         verb = _WITHOUT_VALUE.get(report["answer"], "state no value")

@@ -1,49 +1,77 @@
-"""``archon models``: model cards of the catalogue, and their weights on this machine."""
+"""``archon models``: model cards of the catalogue, other models, and their weights here."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from archon import weights
-from archon.cli.console import console, emit, megabytes, print_line
+from archon.cli.console import ResultPrinter, emit, megabytes, print_line
 from archon.cli.options import command
 from archon.cli.weights import local_card
 from archon.cli.weights import pull as pull_with_progress
+from archon.errors import MissingExtraError, ModelError
 from archon.spec import catalog
-from archon.spec.model import LocalCard, ModelCard
+from archon.spec.model import HubSource, LocalCard, ModelCard, OpenAICard
 from archon.spec.reader import Loaded, load_model_card
+
+if TYPE_CHECKING:
+    from archon.lm.model_facts import ModelFacts
+    from archon.weights.hub_records import HubRecord
+
+_THINKING = {
+    "switchable": "can be switched on and off",
+    "always": "always",
+    "none": "not in the chat template",
+}
 
 
 @command
 def ls(as_json: bool) -> None:
-    """List the model cards of the catalogue.
+    """List the model cards of the catalogue, and other models of the hub.
 
-    Also show which weights are on this machine.
+    Also show which weights are on this machine. Other models of the hub are listed, with the digest
+    of their first download, once they have been downloaded.
     """
-    rows = [_row(load_model_card(name)) for name in catalog.names("model")]
+    from archon.weights.hub_records import all_recorded
+
+    shipped = [_row(load_model_card(name)) for name in catalog.names("model")]
+    others = [_recorded_row(record) for record in all_recorded()]
     if as_json:
-        emit({"models": rows})
+        emit({"models": [*shipped, *others]})
         return
     from rich.table import Table
 
     table = Table("name", "backend", "weights", "", "description", box=None)
-    for row in rows:
-        size = megabytes(row["bytes"]) if row["bytes"] else ""
-        where = "on disk" if row["path"] else ""
-        table.add_row(row["name"], row["backend"], size, where, row["description"])
-    console().print(table)
+    for row in shipped:
+        table.add_row(row["name"], row["backend"], *_size_and_place(row), row["description"])
+    out = ResultPrinter()
+    out.table(table)
+    if others:
+        table = Table("model of the hub", "weights", "", "commit", "sha256", box=None)
+        for row in others:
+            digests = row["commit"][:12], row["sha256"][:16]
+            table.add_row(row["name"], *_size_and_place(row), *digests)
+        out.line("")
+        out.table(table)
+
+
+def _size_and_place(row: dict[str, Any]) -> tuple[str, str]:
+    return megabytes(row["bytes"]) if row["bytes"] else "", "on disk" if row["path"] else ""
 
 
 @command
 @click.argument("name")
 def pull(name: str, as_json: bool) -> None:
-    """Download a model's weights and check their digest.
+    """Download a model's weights and verify their SHA-256 digest.
 
-    NAME is a name in the catalogue or a path. Weights that are already on this machine are checked
-    again.
+    NAME is a name in the catalogue, a path, or a string such as hf:OWNER/NAME. Weights that are
+    already on this machine are checked again. The digest of a model of the hub is recorded at the
+    first download, unless its card states one.
     """
     from archon.weights.cache import read_record
     from archon.weights.digest import digest_of
@@ -52,7 +80,12 @@ def pull(name: str, as_json: bool) -> None:
 
     loaded = load_model_card(name)
     card = local_card(loaded)
-    path = pull_with_progress(card, loaded.base_dir, verify=True)
+    try:
+        path = pull_with_progress(card, loaded.base_dir, verify=True)
+    except ModelError as error:
+        if loaded.origin:
+            error.name_card(loaded.origin)
+        raise
     record = read_record(card.name)
     is_recorded = record is not None and record.path == str(path.absolute())
     sha256 = record.sha256 if record and is_recorded else digest_of(path, silent)
@@ -61,25 +94,121 @@ def pull(name: str, as_json: bool) -> None:
     if as_json:
         emit(result)
     else:
-        print_line(f"{path}\n{megabytes(num_bytes)}, sha256 {sha256}")
+        ResultPrinter().line(f"{path}\n{megabytes(num_bytes)}, sha256 {sha256}")
 
 
 @command
 @click.argument("name")
 def show(name: str, as_json: bool) -> None:
-    """Print a model card and the path of its weights.
+    """Print a model card and facts about the model, without downloading weights.
 
-    NAME is a name in the catalogue or a path.
+    NAME is a name in the catalogue, a path, or a string such as hf:OWNER/NAME or openai:NAME. Facts
+    about a model that is not on this machine come from the Hugging Face hub.
     """
     loaded = load_model_card(name)
     row = _row(loaded)
     card = loaded.spec.model_dump(mode="json", exclude_none=True)
+    facts, note = (None, "")
+    if isinstance(loaded.spec, LocalCard):
+        facts, note = _facts(loaded.spec, loaded.base_dir)
     if as_json:
-        emit({"card": card, "path": row["path"]})
+        emit({"card": card, "path": row["path"], **_facts_json(facts, note)})
         return
     print(json.dumps(card, indent=2, ensure_ascii=False))
     if isinstance(loaded.spec, LocalCard):
+        _print_facts(facts, note)
         print_line(f"weights: {row['path'] or 'not on this machine'}")
+    elif isinstance(loaded.spec, OpenAICard):
+        _print_server(loaded.spec)
+
+
+def _facts(card: LocalCard, base_dir: Path) -> tuple[ModelFacts | None, str]:
+    """Return what is known about a local model, and why something is not."""
+    from archon.lm.model_facts import facts_of_files, facts_of_repository
+    from archon.weights import hub
+
+    if card.transformer != "decoder":
+        return None, ""
+    path = weights.find_anywhere(card, base_dir)
+    try:
+        if path is not None:
+            return _with_license(facts_of_files(path, card.precision), card), ""
+        for source in card.sources:
+            if isinstance(source, HubSource):
+                repository = hub.ask(source, with_config=True)
+                file = repository.model_file(source.file)
+                return _with_license(
+                    facts_of_repository(repository, file, card.precision), card
+                ), ""
+    except (ModelError, MissingExtraError, OSError) as error:
+        return None, str(error)
+    return None, "the weights are not on this machine"
+
+
+def _with_license(facts: ModelFacts, card: LocalCard) -> ModelFacts:
+    """Add the license that the card states, or that the hub stated at the first download."""
+    from dataclasses import replace
+
+    from archon.weights.hub_records import recorded
+
+    license = card.license or facts.license
+    for source in card.sources:
+        if not license and isinstance(source, HubSource) and (first := recorded(source)):
+            license = first.license
+    return replace(facts, license=license or None)
+
+
+def _facts_json(facts: ModelFacts | None, note: str) -> dict[str, Any]:
+    from archon.lm.model_facts import SEQUENCE_TOKENS, ModelFacts
+
+    known = facts or ModelFacts()
+    memory = known.memory_bytes
+    result: dict[str, Any] = {
+        "family": known.family,
+        "parameters": known.parameters,
+        "bytes": known.bytes,
+        "context": known.context,
+        "memory_bytes": None if memory is None else {str(n): size for n, size in memory.items()},
+        "sequence_tokens": SEQUENCE_TOKENS,
+        "license": known.license,
+        "chat_template": known.chat_template,
+        "thinking": known.thinking,
+    }
+    return result | ({"note": note} if note else {})
+
+
+def _print_facts(facts: ModelFacts | None, note: str) -> None:
+    from archon.lm.model_facts import SEQUENCE_TOKENS
+
+    if facts is None:
+        if note:
+            print_line(f"family, size and memory are unknown: {note}", "yellow")
+        return
+    size = [f"{facts.parameters / 1e6:,.0f} million parameters"] if facts.parameters else []
+    size += [megabytes(facts.bytes)] if facts.bytes else []
+    lines = {
+        "family": facts.family,
+        "size": ", ".join(size),
+        "context": f"{facts.context:,} tokens" if facts.context else None,
+        "license": facts.license,
+        "chat template": "yes" if facts.chat_template else "no",
+        "thinking": _THINKING.get(facts.thinking or ""),
+    }
+    if facts.memory_bytes is not None:
+        figures = [f"{megabytes(size)} at {n}" for n, size in facts.memory_bytes.items()]
+        text = f"about {', '.join(figures)} sequences of {SEQUENCE_TOKENS:,} tokens"
+        lines["memory"] = text
+    for name, value in lines.items():
+        print_line(f"{name}: {value or 'unknown'}")
+
+
+def _print_server(card: OpenAICard) -> None:
+    print_line(f"server: {', '.join(card.base_urls)}")
+    if card.model is None:
+        print_line("model: the only one of the server, which is asked when the model is opened")
+    if card.api_key_env is not None:
+        is_set = bool(os.environ.get(card.api_key_env, "").strip())
+        print_line(f"key: {card.api_key_env}, {'set' if is_set else 'not set'}")
 
 
 @command
@@ -87,7 +216,9 @@ def show(name: str, as_json: bool) -> None:
 def rm(name: str, as_json: bool) -> None:
     """Delete a model's weights from Archon's cache.
 
-    NAME is a name in the catalogue or a path. Files in the Hugging Face cache are kept.
+    NAME is a name in the catalogue, a path, or a string such as hf:OWNER/NAME. Files in the Hugging
+    Face cache are kept. The digest of the first download of a model of the hub is forgotten, so
+    that the next download may differ.
     """
     loaded = load_model_card(name)
     card = local_card(loaded)
@@ -97,9 +228,21 @@ def rm(name: str, as_json: bool) -> None:
         path = str(remaining) if remaining else None
         emit({"name": card.name, "freed_bytes": freed, "path": path})
         return
-    console().print(
+    ResultPrinter().line(
         f"{card.name}: freed {megabytes(freed)}" if freed else f"{card.name}: nothing to delete"
     )
+
+
+def _recorded_row(record: HubRecord) -> dict[str, Any]:
+    return {
+        "name": f"hf:{record.name}",
+        "backend": "local",
+        "description": f"first downloaded on {record.date}",
+        "bytes": record.bytes,
+        "path": record.path if Path(record.path).exists() else None,
+        "sha256": record.sha256,
+        "commit": record.commit,
+    }
 
 
 def _row(loaded: Loaded[Any]) -> dict[str, Any]:
@@ -112,4 +255,5 @@ def _row(loaded: Loaded[Any]) -> dict[str, Any]:
         "description": card.description,
         "bytes": local.bytes if local else None,
         "path": str(path) if path else None,
+        "sha256": next((s.sha256 for s in local.sources if s.sha256), None) if local else None,
     }

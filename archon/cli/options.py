@@ -1,4 +1,4 @@
-"""Options and checks that commands share."""
+"""Options and checks that several commands use."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import click
 
 from archon.errors import StorageError, UsageError, os_reason, require
 from archon.spec.messages import shown
+from archon.spec.model_strings import ALL_ROLES
 
 LEVELS = ("debug", "info", "warning", "error")
 
 
 class Command(click.Command):
-    """A command that rejects a repeated option; click would silently use the last value."""
+    """A command that rejects repeated options; click would silently use the last value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:
@@ -30,24 +31,29 @@ class Command(click.Command):
 
 
 def _takes_one_value(parameter: click.Parameter) -> bool:
-    """Return whether repeating the option would lose a value. Repeating a flag has no effect."""
+    """Return whether an option takes one value, which a repetition would overwrite."""
     if not isinstance(parameter, click.Option) or parameter.multiple or parameter.count:
         return False
     return not parameter.is_flag or bool(parameter.secondary_opts)
 
 
 def command(function: Callable[..., int | None], kind: type[Command] = Command) -> click.Command:
-    """Make a command with ``--json`` and ``--log-level``, which all commands have."""
+    """Make a command with the options ``--json`` and ``--log-level``."""
     with_level = click.option(
         "--log-level",
         type=click.Choice(LEVELS),
         default="warning",
+        show_default=True,
         callback=_set_log_level,
         expose_value=False,
-        help="Log messages of this level and above on standard error; debug adds tracebacks.",
+        help="Log messages at or above this level to standard error. With debug, errors include "
+        "tracebacks.",
     )
     with_json = click.option(
-        "--json", "as_json", is_flag=True, help="Print one JSON object on standard output."
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print the result as one JSON object on standard output.",
     )
     return click.command(cls=kind)(with_json(with_level(function)))
 
@@ -58,12 +64,12 @@ def _set_log_level(context: click.Context, parameter: click.Parameter, level: st
 
 
 def require_optuna() -> None:
-    """Check that optuna is installed, and mute its log below ``--log-level info``.
+    """Check that Optuna is installed; silence its log unless ``--log-level`` is info or debug.
 
     Raises
     ------
     MissingExtraError
-        It is not installed.
+        Optuna is not installed.
     """
     optuna = require("optuna", "search")
     if not logging.getLogger().isEnabledFor(logging.INFO):
@@ -71,7 +77,7 @@ def require_optuna() -> None:
 
 
 def output_file(given: str | None) -> Path | None:
-    """Return the file that ``--output`` names; None without the option.
+    """Return the path given with ``--output`` after checks; None without the option.
 
     Raises
     ------
@@ -83,16 +89,16 @@ def output_file(given: str | None) -> Path | None:
     path = Path(given)
     try:
         if path.is_dir():
-            raise UsageError(f"cannot write {path}: it is a folder; --output names a file")
+            raise UsageError(f"cannot write {path}: it is a folder; --output must be a file")
         if not path.parent.is_dir():
-            raise UsageError(f"cannot write {path}: there is no folder {path.parent}")
+            raise UsageError(f"cannot write {path}: the folder {path.parent} does not exist")
     except (OSError, ValueError) as error:  # a null byte, or a name that is too long
         raise UsageError(f"cannot write {shown(given)}: {error}") from None
     return path
 
 
 def write_file(path: Path, parts: Iterable[str]) -> None:
-    """Write text to a file.
+    """Write the parts of a text to a file.
 
     Raises
     ------
@@ -109,9 +115,10 @@ def write_file(path: Path, parts: Iterable[str]) -> None:
 models_option = click.option(
     "--model",
     "models",
-    metavar="ROLE=NAME",
+    metavar="[ROLE=]NAME",
     multiple=True,
-    help="Use the model NAME for the role ROLE; may be repeated.",
+    help="Use the model NAME for the role ROLE, or for all roles that write text; may be "
+    "repeated. NAME is a card, a path, or a string such as hf:OWNER/NAME or openai:NAME.",
 )
 
 seed_option = click.option(
@@ -120,40 +127,47 @@ seed_option = click.option(
     default=0,
     show_default=True,
     metavar="N",
-    help="Random seed of the samples; it does not change the items.",
+    help="Random seed for sampling.",
 )
 
 data_option = click.option(
     "--data",
     metavar="PATH",
-    help="Read the items from this JSONL file instead of the card's source.",
+    help="Read the items from this JSONL file instead of the benchmark's source.",
 )
 
 scorer_option = click.option(
-    "--scorer", metavar="NAME", help="Use this scorer instead of the benchmark's."
+    "--scorer",
+    metavar="NAME",
+    help="Use this scorer instead of the benchmark's; see archon ls scorers.",
 )
 
 no_cache_option = click.option(
     "--no-cache",
     is_flag=True,
-    help="Generate every sample; neither read nor write the sample pool.",
+    help="Do not reuse stored samples, and do not store new ones.",
 )
 
 
 def models_by_role(given: Sequence[str]) -> dict[str, Any]:
-    """Return the values of ``--model``, each ``ROLE=NAME``, as a mapping.
+    """Return the values of ``--model``, each ``ROLE=NAME`` or ``NAME``, as a mapping.
+
+    The model of a value without a role has the key ``ALL_ROLES``.
 
     Raises
     ------
     UsageError
-        A value is not ``ROLE=NAME``, or two name the same role.
+        A role or a name is empty, or two values have the same role or no role.
     """
     models: dict[str, Any] = {}
     for text in given:
         role, separator, name = text.partition("=")
-        if not (role and separator and name):
-            raise UsageError(f"--model needs ROLE=NAME, not {text!r}")
+        if not separator or role.startswith(("http://", "https://")):
+            role, name = ALL_ROLES, text
+        if not (role and name):
+            raise UsageError(f"--model needs ROLE=NAME or NAME, not {text!r}")
         if role in models:
-            raise UsageError(f"--model names the role {role!r} twice")
+            twice = "two models for all roles" if role == ALL_ROLES else f"the role {role!r} twice"
+            raise UsageError(f"--model names {twice}")
         models[role] = name
     return models

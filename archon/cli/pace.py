@@ -8,16 +8,16 @@ WINDOW_SECONDS = 10.0
 
 
 class Pace:
-    """The recent rate of a growing count.
+    """Rate per second of a growing count, over the recent past.
 
-    The rate covers the last ``window_seconds``, and a longer time if the count has not grown since
-    then: a count that grows in rare, large steps shows neither peaks nor zeros.
+    The rate covers at least the last ``window_seconds``, and more if the count did not grow within
+    them. This smooths the rate of a count that grows in rare, large steps.
     """
 
     def __init__(self, window_seconds: float = WINDOW_SECONDS) -> None:
         self._window_seconds = window_seconds
         self._growth: deque[tuple[float, int]] = deque()
-        """(time at which the count was first seen, count)."""
+        """(time at which the count was first recorded, count), in ascending order."""
 
     def add(self, now: float, count: int) -> None:
         """Record the current count."""
@@ -27,7 +27,7 @@ class Pace:
             self._growth.popleft()
 
     def per_second(self, now: float) -> float | None:
-        """Return the rate; None as long as the count has not grown."""
+        """Return the rate; None if the count has not grown yet."""
         if len(self._growth) < 2:
             return None
         (since, before), (_, count) = self._growth[0], self._growth[-1]
@@ -35,19 +35,19 @@ class Pace:
 
 
 def seconds_left(seconds: float, num_done: int, num_left: int, num_running: int) -> float | None:
-    """Estimate the remaining time from the pace so far; None before anything is done.
+    """Estimate the remaining seconds from the pace so far; None if nothing is done yet.
 
     Parameters
     ----------
     seconds
-        Time since the work started.
+        Seconds since the work started.
     num_done
-        Items that were done in this time.
+        Number of items finished in this time.
     num_left
-        Items that are not done.
+        Number of unfinished items.
     num_running
-        Items among them that have started. They count as half done; otherwise the estimate would be
-        far too long after the first of many concurrent answers.
+        Number of unfinished items that have started. They count as half done; otherwise the
+        estimate would be far too high after the first of many concurrent answers.
 
     >>> seconds_left(60, num_done=20, num_left=100, num_running=20)
     180.0
@@ -59,7 +59,7 @@ def seconds_left(seconds: float, num_done: int, num_left: int, num_running: int)
 
 
 def duration(seconds: float) -> str:
-    """Format a time like a clock.
+    """Format a duration as minutes and seconds, or with hours.
 
     >>> duration(72.4), duration(3723)
     ('1:12', '1:02:03')

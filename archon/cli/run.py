@@ -19,7 +19,7 @@ from archon.errors import UsageError
 from archon.spec.encoding import decode_text, without_marks
 
 _UNDECODED = re.compile("[\ud800-\udfff]")
-"""Characters that Python puts in place of undecodable bytes of an argument."""
+"""Surrogates, by which Python represents undecodable bytes of an argument."""
 
 if TYPE_CHECKING:
     from archon.graph.answer import Answer
@@ -32,7 +32,12 @@ if TYPE_CHECKING:
 @click.argument("question", required=False)
 @models_option
 @seed_option
-@click.option("--trace", "with_trace", is_flag=True, help="Print every prompt and completion.")
+@click.option(
+    "--trace",
+    "with_trace",
+    is_flag=True,
+    help="Also print every prompt and completion, on standard error.",
+)
 def run(
     arch: str,
     question: str | None,
@@ -43,8 +48,8 @@ def run(
 ) -> None:
     """Answer one question.
 
-    ARCH is the name or path of an architecture. Without QUESTION, the question is read from
-    standard input.
+    ARCH is a catalogue name or a path. Without QUESTION, the question is read from standard input.
+    Only the answer goes to standard output.
     """
     from archon.cli.weights import open_all
     from archon.graph.loading import Loader
@@ -113,7 +118,7 @@ async def _answer(
 
 
 def _question(given: str | None) -> str:
-    """Return the argument, or standard input without one; byte-order marks are removed.
+    """Return the question without byte-order marks: the argument, else standard input.
 
     Raises
     ------
@@ -127,7 +132,7 @@ def _question(given: str | None) -> str:
         raise UsageError("the question is empty; pass it as an argument or on standard input")
     if _UNDECODED.search(text):
         raise UsageError(
-            "the question contains bytes that the encoding of this locale cannot decode; "
+            "the question contains bytes that the locale's encoding cannot decode; "
             "pass it on standard input"
         )
     return text
@@ -137,6 +142,6 @@ def _standard_input() -> str:
     if sys.stdin is None:
         return ""
     if sys.stdin.isatty():
-        console().print("Type the question; end it with Ctrl-D.", style="dim")
+        console().print("Type the question, then press Ctrl-D on a new line.", style="dim")
     text = decode_text(sys.stdin.buffer.read(), "standard input")
     return without_marks(text).replace("\r\n", "\n").strip()

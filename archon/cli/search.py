@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archon.cli.console import (
-    console,
+    ResultPrinter,
     counted,
     emit,
     p_text,
@@ -48,21 +48,22 @@ _OPTIONS = (
         default=60,
         show_default=True,
         metavar="N",
-        help="Run N trials, counted over all workers and sessions.",
+        help="Number of trials, counted over all workers and sessions.",
     ),
     click.option(
         "--objective",
         default="accuracy",
         show_default=True,
         metavar="NAME,...",
-        help="Optimize accuracy, tokens, seconds, or several; the first ranks the finalists.",
+        help="Optimize accuracy, tokens or seconds, or several of them. The first one ranks the "
+        "finalists.",
     ),
     click.option(
         "--sampler",
         default="tpe",
         show_default=True,
         metavar="NAME",
-        help="Choose configurations with tpe, gp, nsga2, random or exhaustive.",
+        help="Sampler that proposes configurations: tpe, gp, nsga2, random or exhaustive.",
     ),
     seed_option,
     click.option(
@@ -71,7 +72,7 @@ _OPTIONS = (
         default=100,
         show_default=True,
         metavar="N",
-        help="Run trials on the first N items of the split search.",
+        help="Evaluate trials on the first N items of the search split.",
     ),
     click.option(
         "--final-limit",
@@ -79,7 +80,7 @@ _OPTIONS = (
         default=200,
         show_default=True,
         metavar="N",
-        help="Run finalists on the first N items of the splits select and test.",
+        help="Evaluate finalists on the first N items of the select and test splits.",
     ),
     click.option(
         "--finalists",
@@ -87,52 +88,62 @@ _OPTIONS = (
         default=5,
         show_default=True,
         metavar="N",
-        help="Measure the N best trials on the split select; 0 skips select and test.",
+        help="Evaluate the N best trials on the select split. 0 skips the select and test splits.",
     ),
     click.option(
-        "--max-tokens", type=float, metavar="N", help="Limit the mean tokens per answer to N."
+        "--max-tokens", type=float, metavar="N", help="Limit the mean cost per answer to N tokens."
     ),
     click.option(
-        "--max-calls", type=float, metavar="N", help="Limit the expected calls per answer to N."
+        "--max-calls",
+        type=float,
+        metavar="N",
+        help="Limit the expected number of model calls per answer to N.",
     ),
     click.option(
-        "--max-seconds", type=float, metavar="N", help="Limit the mean seconds per answer to N."
+        "--max-seconds",
+        type=float,
+        metavar="N",
+        help="Limit the mean time per answer to N seconds.",
     ),
     click.option(
         "--no-stopping",
         is_flag=True,
-        help="Run every trial on all items; do not stop hopeless ones early.",
+        help="Run every trial to the last item instead of stopping hopeless trials early.",
     ),
     click.option(
         "--warm-start",
         metavar="ARCH",
         multiple=True,
-        help="Try this architecture of the space first; may be repeated.",
+        help="Try this architecture first; it must be in the space. Can be repeated.",
     ),
     data_option,
     scorer_option,
     click.option(
         "--storage",
         metavar="URL",
-        help="Store the study in this database; by default in a SQLite file in the study's "
-        "folder, runs/STUDY. Several workers need a database server, such as "
-        "postgresql+psycopg://USER@HOST/NAME.",
+        help="Database for the study; by default the SQLite file runs/STUDY/study.db. Several "
+        "workers need a database server, for example postgresql+psycopg://USER@HOST/NAME.",
     ),
+    click.option("--study", metavar="NAME", help="Name of the study; by default a generated name."),
     click.option(
-        "--study", metavar="NAME", help="Name of the study; by default a new name is generated."
+        "--resume",
+        is_flag=True,
+        help="Resume the study named by --study; start it if it does not exist.",
     ),
-    click.option("--resume", is_flag=True, help="Resume the study in --study, if there is one."),
     no_cache_option,
     click.option(
         "--output",
         metavar="FILE",
-        help="Write the winner to this file; by default to best.json in the study's folder.",
+        help="File for the best architecture; by default runs/STUDY/best.json.",
     ),
 )
 
 
 def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a search to a command, which receives them as ``config``."""
+    """Add the options of a search to a command.
+
+    The command receives them as one argument, ``config``, a ``SearchConfig``.
+    """
 
     @functools.wraps(function)
     def with_config(
@@ -173,11 +184,11 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("bench")
 @_search_options
 def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
-    """Search a space for the best architecture.
+    """Find the best architecture in a search space.
 
-    SPACE and BENCH are names in the catalogue or paths. Trials run on BENCH's split search and the
-    best of them on select. The winner is compared on test with a plain vote at equal cost, and is
-    written as an ordinary architecture file.
+    SPACE and BENCH are catalogue names or paths. Trials are evaluated on the search split of BENCH,
+    and the best trials on its select split. On the test split, the winner is compared with a plain
+    vote at equal cost. The winner is saved as an architecture file.
     """
     from archon.api import prepare_search
 
@@ -186,12 +197,12 @@ def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
     result = _run(session, loader)
     if as_json:
         emit(result)
-    _print(result)
+    _print(result, ResultPrinter(as_json))
     return 0 if result["best"] is not None else FAILED
 
 
 def _run(session: SearchSession, loader: Loader) -> dict[str, Any]:
-    """Run a session with a display. After an interrupt, print the flags that resume it."""
+    """Run a search with a live display; if the user interrupts, print how to resume it."""
     from archon.cli.search_display import SearchDisplay
     from archon.cli.weights import close_all, open_all
     from archon.study.search_config import SearchListeners
@@ -199,7 +210,7 @@ def _run(session: SearchSession, loader: Loader) -> dict[str, Any]:
     display = SearchDisplay(session.config)
 
     def open_models() -> None:
-        with display.paused():  # pulling and loading have their own displays
+        with display.paused():  # downloads and loading have separate displays
             open_all(loader.lms)
 
     session.listeners = SearchListeners(
@@ -223,13 +234,13 @@ def _run(session: SearchSession, loader: Loader) -> dict[str, Any]:
             raise
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print(result: dict[str, Any], out: ResultPrinter) -> None:
     outcomes = ("stopped", "rejected", "failed")
     counts = [counted(result["num_trials"], "trial")]
     counts += [f"{result[f'num_{outcome}']} {outcome}" for outcome in outcomes]
-    print_line(f"study {result['study']}: {', '.join(counts)}", "bold")
+    out.line(f"study {result['study']}: {', '.join(counts)}", "bold")
     tokens = result["trials_tokens"]
-    print_line(
+    out.line(
         f"tokens that the trials generated: {tokens['generated']:,}; without the sample pool: "
         f"{tokens['without_pool']:,}; also without early stopping: "
         f"{tokens['without_pool_and_stopping']:,}"
@@ -237,14 +248,14 @@ def _print(result: dict[str, Any]) -> None:
     if result["best"] is not None:
         from archon.cli.search_display import front_table
 
-        console().print(front_table(result["front"]))
-        _print_winner(result)
+        out.table(front_table(result["front"]))
+        _print_winner(result, out)
     for warning in result["warnings"]:
         print_line(warning, "yellow")
     if result["output"]:
-        print_line(f"architecture: {result['output']}")
+        out.line(f"architecture: {result['output']}")
     if result["num_trials"]:
-        print_line(f"to view the study: {_view_command(result)}")
+        out.line(f"to view the study: {_view_command(result)}")
 
 
 def _view_command(result: dict[str, Any]) -> str:
@@ -256,20 +267,20 @@ def _view_command(result: dict[str, Any]) -> str:
     return f"archon view {result['storage']} --study {result['study']}"
 
 
-def _print_winner(result: dict[str, Any]) -> None:
+def _print_winner(result: dict[str, Any], out: ResultPrinter) -> None:
     best, trial = result["best"], result["search"]
     choices = ", ".join(f"{name} = {value}" for name, value in best["choices"].items())
-    print_line(f"\nwinner: trial {best['trial']}, {choices}", "bold")
+    out.line(f"\nwinner: trial {best['trial']}, {choices}", "bold")
     items = counted(trial["num_items"], "item")
-    print_line(f"search {percent(trial['accuracy'])} % of {items} (used to choose the winner)")
+    out.line(f"search {percent(trial['accuracy'])} % of {items} (used to choose the winner)")
     for split in ("select", "test"):
         report = result[split]
         if report is not None:
             accuracy = with_interval(report["accuracy"], report["accuracy_interval"])
-            print_line(f"{split} {accuracy}, {counted(report['num_items'], 'item')}")
+            out.line(f"{split} {accuracy}, {counted(report['num_items'], 'item')}")
     row = result["equal_cost"]
     if row is not None and row["difference"] is not None:
-        print_line(
+        out.line(
             f"test, against a vote over {counted(row['drafts'], 'sample')} at equal cost "
             f"({decimal(row['cost_tokens'])} and {decimal(row['vote_cost_tokens'])} tokens per "
             f"answer): {points(row['difference'], row['interval'])} points, "

@@ -1,7 +1,7 @@
-"""Display of a running ``archon search``.
+"""Progress display of ``archon search``.
 
-A line is printed for each finished trial. On a terminal a live display below the lines shows the
-Pareto front and the running trial.
+A line is printed for each finished trial. On a terminal, a live display below these lines shows the
+best trials so far and the running trial.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 REFRESHES_PER_SECOND = 4
 MAX_ROWS = 10
-"""Rows of the front in the live display."""
+"""Maximum number of trials in the live display."""
 
 
 class SearchDisplay:
-    """Listener of a search, which displays it while its block runs."""
+    """Displays a search while its ``with`` block runs; its methods are the search's listeners."""
 
     def __init__(self, config: SearchConfig) -> None:
         from rich.live import Live
@@ -56,7 +56,7 @@ class SearchDisplay:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the terminal to another display while the block runs."""
+        """Hide the live display while the block runs, so that another one can use the terminal."""
         was_started = self._live.is_started
         self._live.stop()
         yield
@@ -64,7 +64,7 @@ class SearchDisplay:
             self._live.start()
 
     def on_event(self, event: StudyEvent) -> None:
-        """Record the start or end of a trial; print a line at its end."""
+        """Record that a trial started or finished; print a line for a finished one."""
         from archon.study.search_config import TrialStarted
 
         if isinstance(event, TrialStarted):
@@ -76,18 +76,18 @@ class SearchDisplay:
             self._print(event.record)
 
     def on_progress(self, progress: EvalProgress) -> None:
-        """Record the progress of a run."""
+        """Record how many items of the current run are finished."""
         count = f"{progress.num_done} of {progress.num_runs} items"
         self._doing = f"{self._doing.partition(':')[0]}: {count}"
 
     def on_run(self, title: str, num_items: int) -> OnProgress:
-        """Print the title of a final run; return the listener for its progress."""
+        """Print the title of a run on the select or test split; return its progress listener."""
         console().print(f"{title}, {num_items} items", style="dim", soft_wrap=True)
         self._doing = title.replace(":", "")
         return self.on_progress
 
     def render(self) -> RenderableType:
-        """Render the front so far, and a line about the current activity."""
+        """Render the best trials so far, and a line about the current activity."""
         from rich.console import Group
         from rich.text import Text
 
@@ -102,7 +102,10 @@ class SearchDisplay:
         return Group(front_table(self._rows[:MAX_ROWS], one_line=True), doing)
 
     def _front(self) -> list[dict[str, Any]]:
-        """Return the Pareto front of this session's trials; with one objective, their ranking."""
+        """Return rows of this session's best trials.
+
+        They are the Pareto front with several objectives, else all complete trials, the best first.
+        """
         from archon.study.result import row_of
         from archon.study.trials import front, ranked
 
@@ -126,7 +129,7 @@ class SearchDisplay:
 
 
 def front_table(rows: Sequence[Mapping[str, Any]], *, one_line: bool = False) -> Table:
-    """Make a table of trials with their results and choices.
+    """Make a table of trials: results and chosen parameter values.
 
     Parameters
     ----------

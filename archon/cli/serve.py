@@ -1,4 +1,4 @@
-"""``archon serve``: serve architectures and models over OpenAI's protocol."""
+"""``archon serve``: serve architectures and models over an OpenAI-compatible API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="Listen on this address.",
+    help="Address to listen on.",
 )
 @click.option(
     "--port",
@@ -38,13 +38,13 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     default=8000,
     show_default=True,
     metavar="N",
-    help="Listen on this port; 0 chooses a free one.",
+    help="Port to listen on; 0 selects a free port.",
 )
 @click.option(
     "--api-key-env",
     metavar="NAME",
-    help="Read the key that clients must send from this environment variable. Required if other "
-    "machines can reach the host.",
+    help="Environment variable with the API key that clients must send. Required if other machines "
+    "can reach --host.",
 )
 @click.option(
     "--max-body-bytes",
@@ -52,7 +52,7 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     default=4 * 1024 * 1024,
     show_default="4 MiB",
     metavar="N",
-    help="Reject requests with a body of more than N bytes.",
+    help="Reject requests whose body is larger than N bytes.",
 )
 @click.option(
     "--max-messages",
@@ -68,7 +68,8 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     default=200_000,
     show_default=True,
     metavar="N",
-    help="Reject requests that may generate more than N tokens in all nodes and answers.",
+    help="Reject requests that could generate more than N tokens in total, over all nodes and "
+    "choices.",
 )
 @click.option(
     "--max-running",
@@ -76,7 +77,7 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     default=64,
     show_default=True,
     metavar="N",
-    help="Run up to N requests at the same time.",
+    help="Process at most N requests concurrently.",
 )
 @click.option(
     "--max-waiting",
@@ -84,7 +85,7 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     default=256,
     show_default=True,
     metavar="N",
-    help="Let up to N more requests wait; any further one gets status 429.",
+    help="Queue at most N more requests; reject any further request with status 429.",
 )
 @click.option(
     "--max-seconds",
@@ -92,7 +93,7 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     default=600,
     show_default=True,
     metavar="N",
-    help="End a request after N seconds, with an error.",
+    help="Abort a request with an error after N seconds.",
 )
 @click.option(
     "--drain-seconds",
@@ -100,15 +101,15 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     default=30,
     show_default=True,
     metavar="N",
-    help="Wait up to N seconds for running requests after SIGINT or SIGTERM; a second signal ends "
-    "them.",
+    help="After SIGINT or SIGTERM, wait at most N seconds for running requests. A second signal "
+    "aborts them.",
 )
 @click.option(
     "--strict",
     "is_strict",
     is_flag=True,
-    help="Reject requests with fields that have no effect, instead of listing the fields in the "
-    "header x-archon-ignored.",
+    help="Reject requests that contain unsupported fields. By default, such fields are ignored and "
+    "listed in the response header x-archon-ignored.",
 )
 def serve(
     archs: Sequence[str],
@@ -121,11 +122,11 @@ def serve(
     as_json: bool,
     **limits: Any,
 ) -> None:
-    """Serve architectures as OpenAI-compatible models.
+    """Serve architectures over an OpenAI-compatible API.
 
-    ARCH is an architecture, a model card, a GGUF file or a folder of safetensors; clients select it
-    by its name. --model applies to every architecture that has the role. The address is printed
-    when the server is ready.
+    ARCH is an architecture, a model card, a GGUF file or a folder of safetensors files. Clients
+    select it by its name. --model replaces the role in every architecture that has it. The address
+    is printed when the server is ready.
     """
     from archon.graph.loading import Loader
 
@@ -140,8 +141,8 @@ def serve(
     api_key = None if api_key_env is None else key_from(api_key_env)
     if api_key is None and not _is_loopback(host):
         raise UsageError(
-            f"other machines can reach --host {host}: put a key into an environment variable, and "
-            "name the variable with --api-key-env"
+            f"other machines can reach --host {host}, so an API key is required: put it into an "
+            "environment variable and pass the variable's name as --api-key-env"
         )
     loader = Loader()
     lms = _served_models(loader, archs, models_by_role(models))
@@ -171,14 +172,15 @@ def serve(
 
 
 def _served_models(loader: Loader, refs: Sequence[str], models: dict[str, Any]) -> dict[str, LM]:
-    """Return the models and architectures by name, in the order of the command.
+    """Return name → model or architecture, in the order of the arguments.
 
     Raises
     ------
     SpecError
-        A file is missing or wrong.
+        A file is missing or invalid.
     UsageError
-        Two have the same name, no architecture has a role, or a model generates no text.
+        A name appears twice, no architecture has a role of ``--model``, or a model cannot
+        generate text.
     """
     from archon.graph.lm import ArchitectureLM
     from archon.spec.reader import is_model
@@ -192,19 +194,19 @@ def _served_models(loader: Loader, refs: Sequence[str], models: dict[str, Any]) 
             name = model.card.name
             if "chat" not in lm.capabilities:
                 raise UsageError(
-                    f"the model {name!r} only scores texts; serve models that generate text"
+                    f"the model {name!r} cannot be served: it scores texts and cannot generate any"
                 )
         else:
             architecture = next(architectures)
             name, lm = architecture.name, ArchitectureLM(architecture)
         if name in lms:
-            raise UsageError(f"two files have the name {name!r}; rename one of them")
+            raise UsageError(f"two served models have the name {name!r}; rename one of them")
         lms[name] = lm
     return lms
 
 
 def _is_loopback(host: str) -> bool:
-    """Return True if only this machine can reach the host."""
+    """Return whether only this machine can reach a host, such as ``localhost`` or ``::1``."""
     if host.lower() == "localhost":
         return True
     try:

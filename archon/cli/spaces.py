@@ -1,20 +1,22 @@
-"""``archon show`` of a search space: its size, its parameters, and its first configuration."""
+"""``archon show SPACE``: print the size, the parameters and the first configuration."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from archon.cli.console import console, emit
+from archon.cli.console import ResultPrinter, emit
 from archon.spec.space import Parameter, Value
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from archon.study.space import Space
 
 _MAX_VALUES = 12
 
 
 def size_text(num_configurations: int | None) -> str:
-    """Format the number of configurations of a space; None is a number too large to count."""
+    """Format the number of configurations of a space; None means too many to count."""
     if num_configurations is None:
         return "too many configurations to count"
     return f"{num_configurations:,} configuration{'' if num_configurations == 1 else 's'}"
@@ -26,7 +28,7 @@ def show_space(ref: str, *, as_json: bool) -> None:
     Raises
     ------
     SpecError
-        There is no such space, or its file is wrong.
+        The space does not exist, or its file is invalid.
     """
     from archon.graph.mermaid import mermaid
     from archon.graph.validation.build import build
@@ -48,10 +50,11 @@ def show_space(ref: str, *, as_json: bool) -> None:
             }
         )
         return
-    console().print(f"{space.name}, {size_text(space.count())}: {space.spec.description}")
-    _print_parameters(space)
+    out = ResultPrinter()
+    out.line(f"{space.name}, {size_text(space.count())}: {space.spec.description}")
+    out.table(_parameter_table(space))
     if flowchart is not None:
-        console().print("\nthe first configuration:")
+        out.line("\nthe first configuration:")
         print(flowchart, end="")
 
 
@@ -60,7 +63,7 @@ def _first(hole: Parameter) -> Value:
 
 
 def _parameters(space: Space) -> list[dict[str, Any]]:
-    """Return each parameter once, with the number of places in the file that it fills."""
+    """Return a row per parameter; ``num_places`` counts its occurrences in the file."""
     rows: dict[str, dict[str, Any]] = {}
     for hole in space.spec.all_parameters():
         values: list[Value] = list(hole.alternatives) or [hole.low, hole.high]
@@ -69,7 +72,7 @@ def _parameters(space: Space) -> list[dict[str, Any]]:
     return list(rows.values())
 
 
-def _print_parameters(space: Space) -> None:
+def _parameter_table(space: Space) -> Table:
     from rich.table import Table
     from rich.text import Text
 
@@ -82,4 +85,4 @@ def _print_parameters(space: Space) -> None:
         else:
             shown = f"{values[0]} to {values[1]}"
         table.add_row(Text(row["name"]), str(row["num_places"]), Text(shown))
-    console().print(table)
+    return table

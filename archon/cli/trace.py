@@ -1,4 +1,4 @@
-"""Printing of a trace for ``archon run --trace``."""
+"""Print the trace of an answer for ``archon run --trace``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def print_trace(trace: Trace) -> None:
         if node.bypassed:
             out.print("bypassed: its condition was false", style="dim")
         if node.cut:
-            out.print(f"cut short: the budget had too few {node.cut} left", style="yellow")
+            out.print(f"cut short: not enough {node.cut} were left in the budget", style="yellow")
         for call in node.calls:
             _print_call(call)
         for test in node.tests:
@@ -34,7 +34,7 @@ def _label(candidate: Candidate) -> str:
 
 
 def _judgements(node: str, candidate: Candidate) -> str:
-    """Format the verdict and the marks that a node gave a candidate."""
+    """Format a node's verdict and marks for a candidate, such as ", fail (wrong sum)"."""
     return "".join(
         f", {a.value}" + (f" ({a.reason})" if a.kind == "mark" and a.reason else "")
         for a in candidate.annotations

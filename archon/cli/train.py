@@ -1,4 +1,4 @@
-"""``archon train``: one command per kind of training (``archon.train.registry``)."""
+"""``archon train``: one subcommand per training method (``archon.train.registry``)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import console, emit, print_line, spinner
+from archon.cli.console import ResultPrinter, console, emit, print_line, spinner
 from archon.cli.options import command
 from archon.cli.weights import local_card, pull
 from archon.errors import FileError, UsageError, reference_at, require
@@ -26,15 +26,19 @@ if TYPE_CHECKING:
 
 
 def train_command(kind: str) -> click.Command:
-    """Build the command for one kind of training."""
+    """Build the subcommand of a training method, such as ``sft``."""
 
     @command
     @click.argument("config")
     @click.option(
-        "--output", metavar="FOLDER", help="Write to this folder; by default to runs/NAME."
+        "--output",
+        metavar="FOLDER",
+        help="Folder for the results; by default runs/NAME, where NAME is the name in CONFIG.",
     )
     @click.option(
-        "--resume", is_flag=True, help="Resume the training in the folder, if there is one."
+        "--resume",
+        is_flag=True,
+        help="Resume the training in the output folder; start it if there is none.",
     )
     def train(
         config: str, output: str | None, resume: bool, as_json: bool, device: str | None = None
@@ -44,14 +48,14 @@ def train_command(kind: str) -> click.Command:
     row = TRAININGS[kind]
     train.name = kind
     train.help = (
-        f"{row.summary}\n\nCONFIG is a name in the catalogue or a path. The output folder gets "
+        f"{row.summary}\n\nCONFIG is a catalogue name or a path. The output folder contains "
         f"{row.results}."
     )
     if row.has_device:
         train = click.option(
             "--device",
             metavar="cpu|cuda",
-            help="Compute on this device; by default on CUDA if it is available.",
+            help="Device to train on; by default CUDA if available, else the CPU.",
         )(train)
     return train
 
@@ -78,9 +82,11 @@ def _train(
     record = {key: value for key, value in folder.record.items() if key != "spec"}
     if as_json:
         emit({"name": spec.name, "folder": str(folder.path), **record})
+    out = ResultPrinter(as_json)
     for number, (line, style) in enumerate(objective_module(kind).report(record)):
-        print_line(line if number else f"{spec.name}: {line}", style)
-    _print_result(record, folder)
+        print_report_line = print_line if style == "yellow" else out.line
+        print_report_line(line if number else f"{spec.name}: {line}", style)
+    _print_result(record, folder, out)
 
 
 def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.device) -> None:
@@ -104,24 +110,29 @@ def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.devi
         Trainer(objective, folder, spec.name, on_progress).run()
 
 
-def _print_result(record: Mapping[str, Any], folder: TrainingFolder) -> None:
-    """Print the folder, and an option that uses the trained model."""
+def _print_result(record: Mapping[str, Any], folder: TrainingFolder, out: ResultPrinter) -> None:
+    """Print the output folder, and the option that makes other commands use the model."""
     from archon.train.folder import CARD
 
     card = folder.path / CARD
     is_judge = "classes" in record or "penalty" in record
     use = f": try it with --model {'judge' if is_judge else 'solver'}={card}"
-    print_line(f"\n{folder.path}" + (use if card.is_file() else ""))
+    out.line(f"\n{folder.path}" + (use if card.is_file() else ""))
 
 
 # What objectives need
 
 _NUM_LINES = 20
-"""Progress lines per task without a terminal."""
+"""Without a terminal, each task prints this many lines of progress."""
 
 
 def _pull_model(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
-    """Load a card and pull its weights; return the card and the folder of its file."""
+    """Download the weights of a model if they are missing.
+
+    Returns
+    -------
+    The model card, and the folder that relative paths in it start from.
+    """
     from archon import weights
     from archon.spec.reader import load_model_card
 
@@ -135,10 +146,10 @@ def _pull_model(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
 
 @contextmanager
 def _progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a function that shows (task, done, total).
+    """Yield a function that displays progress; its arguments are the task, done and total.
 
-    On a terminal it shows a bar, elsewhere it prints a line for each twentieth of a task. The name
-    of a task ends at its first comma.
+    On a terminal it updates a progress bar. Otherwise it prints a line for each twentieth of a
+    task, which is identified by the text before its first comma.
     """
     if not console().is_interactive:
         printed: dict[str, int] = {}
@@ -168,9 +179,9 @@ def _progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
 def _training_folder(
     spec: AnyTraining, output: str | None, *, resume: bool
 ) -> Iterator[TrainingFolder]:
-    """Lock and yield the folder of a training, ``output`` or runs/NAME.
+    """Open and lock the folder of a training, ``output`` or runs/NAME, while the block runs.
 
-    After an interrupt, print the flags that resume the training.
+    If the user interrupts, print how to resume the training.
     """
     from archon.train.folder import TrainingFolder
 
@@ -185,7 +196,10 @@ def _training_folder(
 
 
 def _sample_replies(data: SampledReplies, base_dir: Path, path: Path) -> Run:
-    """Run an architecture on a benchmark's search split, in a subfolder of the training's."""
+    """Sample the replies for a reward model: run an architecture on a benchmark.
+
+    The items are from the search split. The run is in the subfolder ``sampling`` of the training.
+    """
     from archon.api import benchmark, run_folder
     from archon.cli.measure import Job, RunPolicy, measure
     from archon.evals.run import read_run

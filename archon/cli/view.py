@@ -1,4 +1,4 @@
-"""``archon view``: write an HTML page of a run, of several runs, or of a study."""
+"""``archon view``: write an HTML page about a run, several runs, or a study."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from archon.cli.console import emit, print_line
+from archon.cli.console import ResultPrinter, emit
 from archon.cli.options import command, output_file, require_optuna
 from archon.errors import UsageError
 
@@ -21,30 +21,32 @@ _PAGE, _COMPARISON = "view.html", "compare.html"
 @click.option(
     "--output",
     metavar="FILE",
-    help=f"Write to this file; by default to {_PAGE} in the folder of the run or study, or to "
+    help=f"File to write; by default {_PAGE} in the folder of the run or study, or "
     f"{_COMPARISON} in the current folder for several runs.",
 )
-@click.option("--study", metavar="NAME", help="Show this study of the storage.")
-@click.option("--open", "open_page", is_flag=True, help="Open the page in the browser.")
+@click.option("--study", metavar="NAME", help="Name of the study in the database.")
+@click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 def view(
     given: Sequence[str], output: str | None, study: str | None, open_page: bool, as_json: bool
 ) -> None:
-    """Write runs or a study as one HTML page.
+    """Write an HTML page about runs or a study.
 
-    RUN is the folder of a run. Several runs are shown on one page, with their paired differences.
-    STUDY is a study of archon search: its folder, its SQLite file, or the URL of its storage with
-    --study. The page needs no network.
+    RUN is the folder of a run. For several runs, the page also shows their differences. STUDY is a
+    study of archon search: its folder, its SQLite file, or a database URL with --study. The page
+    is one file that works offline.
     """
     from archon.study.load_study import is_study
 
     studies = [one for one in given if study is not None or is_study(one)]
     if studies and len(given) > 1:
-        raise UsageError(f"{studies[0]} is a study, and a page shows only one; name nothing else")
+        raise UsageError(
+            f"{studies[0]} is a study, and a page shows only one study; remove the other arguments"
+        )
     file = output_file(output)
     path, counts = _write_study(given[0], study, file) if studies else _write_runs(given, file)
     if as_json:
         emit({"output": str(path), **counts})
-    print_line(f"page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    ResultPrinter(as_json).line(f"page: {path} ({path.stat().st_size / 1e6:.1f} MB)")
     if open_page:
         webbrowser.open(path.absolute().as_uri())
 

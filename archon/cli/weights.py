@@ -1,4 +1,4 @@
-"""Pull the weights of models, with a progress display, and open and close the models."""
+"""Download weights with a progress display, and open and close models."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from archon.spec.reader import Loaded
 from archon.weights import OnProgress, PullProgress
 
 _STAGES = {
-    "waiting": "waiting for another process that downloads",
+    "waiting": "waiting for another process to download",
     "downloading": "downloading",
     "verifying": "verifying",
 }
 
 
 def open_all(lms: Iterable[LazyLM]) -> None:
-    """Pull the weights that are missing, and open every model.
+    """Download missing weights, and open every model.
 
-    A model that cannot run is therefore reported once, before the first question.
+    Call this before the first question, so that an unusable model is reported once and early.
 
     Raises
     ------
     ModelError
         The weights of a model are unavailable or cannot be loaded.
     UsageError
-        Something that a card names, such as the environment variable of a key, is missing here.
+        A card needs something that is missing here, such as an environment variable for its key.
     MissingExtraError
         A backend needs a package that is not installed.
     """
@@ -59,19 +59,19 @@ def local_card(loaded: Loaded[Any]) -> LocalCard:
     Raises
     ------
     UsageError
-        The card is of another backend.
+        The card has another backend.
     """
     card = loaded.spec
     if not isinstance(card, LocalCard):
         raise UsageError(
-            f"{card.name!r} is not a local model and has no weights on this machine: "
+            f"{card.name!r} is not a local model, so it has no weights on this machine: "
             f"its backend is {card.backend!r}"
         )
     return card
 
 
 def pull(card: LocalCard, base_dir: Path, *, verify: bool = False) -> Path:
-    """Pull weights with a progress bar; without a terminal, print a line for each tenth."""
+    """Download weights; show a progress bar, or print a line for each tenth without a terminal."""
     with _bar(card.name) if console().is_interactive else _lines(card.name) as listen:
         return weights.pull(card, base_dir, listen, verify=verify)
 

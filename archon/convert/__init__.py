@@ -1,9 +1,9 @@
-"""Conversion of layered files of the original Archon project to architectures.
+"""Convert layered files of the original Archon project to architectures.
 
 ``layers`` reads a file leniently. ``paper_rules`` checks it against the paper's rules, and
 ``pruning`` removes components that cannot be part of a graph. ``graph_writer`` builds the
-architecture; it uses ``component_keys`` for the keys of a component and ``servers`` for its model.
-``conversion_log`` collects losses and remarks.
+architecture. It uses ``component_keys`` to convert the keys of a component, and ``servers`` to
+convert its model. ``conversion_log`` collects losses and remarks.
 
 Nothing is lost silently: every key of the file is either in the architecture or reported as a
 ``Loss``.

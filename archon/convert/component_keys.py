@@ -1,17 +1,17 @@
-"""Conversion of the keys of a component.
+"""Convert the keys of a component.
 
-A key is *carried* over to a key of the node, or has a *neutral* value, which has no effect in
+A key is *carried* over to a key of the node, or has a *neutral* value that needs no equivalent in
 Archon, or is lost for a stated reason. In the original:
 
 - ``samples`` of a judge is the number of sampled replies, of which the judge reads only the first.
 - ``top_k`` of a ranker or a test evaluator is the number of candidates that it keeps; other
   components do not read it. It is unrelated to top-k sampling.
 - ``first_k`` of a verifier makes it stop after that number of candidates have passed, and keep only
-  these.
+  those candidates.
 - ``first_k`` of a test evaluator (formerly ``first_pass``) makes it stop after that number of
   candidates have passed every test.
 - ``ranker_batch_size`` is read only for the reward model PairRM.
-- ``length_control`` of a fuser forbids an answer longer than the longest candidate.
+- ``length_control`` of a fuser forbids answers that are longer than the longest candidate.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ NodePath = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """Rules for converting the keys of one component type, except type, model and server."""
+    """Rules for converting the keys of one component type, apart from type, model and server."""
 
     carried: Mapping[str, NodePath]
     """Key → path of its value in the node."""
     neutral: Mapping[str, Any]
-    """Key → the value that has no effect."""
+    """Key → its neutral value, which has no effect."""
     lost: Mapping[str, str]
-    """Key → the reason why a value that is not neutral is lost."""
+    """Key → the reason why any other value is lost."""
 
 
 _SAMPLING: Mapping[str, NodePath] = {
@@ -106,7 +106,7 @@ ALL_KEYS: frozenset[str] = _IDENTITY.union(
 
 
 def write_keys(component: Component, node: dict[str, Any], log: ConversionLog) -> None:
-    """Write the keys of a component to ``node``; log those that are lost."""
+    """Write the keys of a component to ``node``; log the lost keys."""
     treatment = TREATMENTS[component.type]
     for key, value in component.data.items():
         if key in _IDENTITY:
@@ -119,7 +119,7 @@ def write_keys(component: Component, node: dict[str, Any], log: ConversionLog) -
 def _write(
     node_type: str, treatment: Treatment, key: str, value: Any, node: dict[str, Any]
 ) -> str | None:
-    """Write one key to ``node`` if it can be converted, else return the reason why it is lost."""
+    """Write one key to ``node`` if it can be converted; otherwise, return why it is lost."""
     if key == "length_control" and node_type == "fuser" and value is True:
         node["prompt"] = {"system": _LENGTH_LIMIT}
         return None
@@ -153,7 +153,7 @@ def _carry(node_type: str, path: NodePath, value: Any, node: dict[str, Any]) -> 
 
 @cache
 def _accepted_type(node_type: str, path: NodePath) -> TypeAdapter[Any] | None:
-    """Return the type of the values at a path of a node; None if the node has no such key."""
+    """Return the value type at a path in a node; None if the node does not have this key."""
     parent = SamplingSpec if path[0] == "sampling" else NODE_CLASSES.get(node_type)
     if parent is None:
         return TypeAdapter(Count)

@@ -1,4 +1,4 @@
-"""Log of a conversion: what was lost, and what the user should check."""
+"""The log of a conversion: lost values, and remarks that the user should check."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archon.spec.strict_json import JsonPath
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A key or value of the original file that is not in the architecture, and why."""
+    """A key or value of the original file that is missing from the architecture, and the reason."""
 
     path: JsonPath
     reason: str
@@ -27,7 +27,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A note for the user: a rule of the paper that the file breaks, or something else to check."""
+    """A note for the user, such as a rule of the paper that the file breaks."""
 
     rule: str
     path: JsonPath

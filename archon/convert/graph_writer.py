@@ -1,4 +1,4 @@
-"""Writer of the architecture: each component reads all candidates of the previous layer."""
+"""Write the architecture, in which each component reads all candidates of the previous layer."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from archon.convert.servers import PAIR_RM, Roles
 from archon.errors import SpecError
 
 _MAX_EDGES = 10_000
-"""Maximum number of edges between two layers, which is the product of their widths. If it would be
-exceeded, one node first joins the candidates of the first layer."""
+"""Maximum number of edges between two layers, which is the product of their widths. If a pair of
+layers has more, a node first joins the candidates of the first layer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ def convert(data: Any, file: str | None = None, default_name: str = "converted")
     file
         Name of the file in error messages.
     default_name
-        Name of the architecture if the file has none.
+        Name of the architecture if the file does not contain a name.
 
     Raises
     ------
     SpecError
-        The file has no layers or no readable generator.
+        The file contains no layers or no readable generator.
     """
     log = ConversionLog()
     layered = read_layers(data, log, file, default_name)
@@ -60,7 +60,7 @@ def convert(data: Any, file: str | None = None, default_name: str = "converted")
     if not any("generator" in layer.types() for layer in layers):
         reasons = "; ".join(dict.fromkeys(loss.reason for loss in log.losses[:3]))
         raise SpecError(
-            "has no readable generator" + (f" ({reasons})" if reasons else ""),
+            "the file has no readable generator" + (f" ({reasons})" if reasons else ""),
             file=file,
             path="$.layers",
         )
@@ -69,7 +69,7 @@ def convert(data: Any, file: str | None = None, default_name: str = "converted")
 
 @dataclass(slots=True)
 class _Writer:
-    """Writer of an architecture's nodes, layer by layer."""
+    """Writes an architecture's nodes, layer by layer."""
 
     log: ConversionLog
     roles: Roles = field(default_factory=Roles)
@@ -154,7 +154,7 @@ class _Writer:
         return new + min(kept, self.num_candidates)
 
     def _join(self, node_id: str) -> None:
-        """Add a node that joins all current candidates, and read only that node from now on."""
+        """Add a node that joins all current candidates; later nodes read only this node."""
         self.nodes[node_id] = {"type": "join", "inputs": self.candidates}
         if not self.passes_critiques.isdisjoint(self.candidates):
             self.passes_critiques.add(node_id)

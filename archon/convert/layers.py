@@ -1,10 +1,10 @@
-"""Lenient reader of layered files, which logs the parts that it cannot read.
+"""Read layered files leniently, and log the parts that cannot be read.
 
-A file is ``{"name": …, "layers": […]}``. A layer is a list of components, or in an older format
+A file is ``{"name": …, "layers": […]}``. A layer is a list of components or, in an older format,
 ``{"branches": 1, "models": [components]}``. A component is an object with a ``type``.
 
 A single layer or component instead of a list is read as a list with one element. A file that
-consists only of a list of layers is read as the ``layers`` of a file. Both are logged as remarks.
+consists only of a list is read as a list of layers. Both cases are logged as remarks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TEST_WRITER, TEST_READER = "unit_test_generator", "unit_test_evaluator"
 TYPES = ("generator", "critic", "ranker", "fuser", "verifier", TEST_WRITER, TEST_READER)
 """Component types of the original."""
 FORMER_TYPES = {"model": "generator"}
-"""Type names of earlier versions of the original → current names."""
+"""Type name in earlier versions of the original → current name."""
 
 _FILE_KEYS = ("name", "layers", "custom")
 _LAYER_KEYS = ("branches", "models")
@@ -41,10 +41,10 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The readable components of one layer, at least one."""
+    """A layer with at least one readable component."""
 
     number: int
-    """Position in the file, from 1."""
+    """Position of the layer in the file, from 1."""
     path: JsonPath
     components: tuple[Component, ...]
 
@@ -77,14 +77,14 @@ def read_layers(data: Any, log: ConversionLog, file: str | None, default_name: s
         hint = near_miss("layers", data) or (
             "; it is already an architecture file" if "nodes" in data else ""
         )
-        raise SpecError(f"has no 'layers'{hint}", file=file)
+        raise SpecError(f"the file has no 'layers' key{hint}", file=file)
     layers, path = data["layers"], ("layers",)
     is_one_layer = isinstance(layers, dict) and (_is_component(layers) or "models" in layers)
     if not isinstance(layers, list) and not is_one_layer:
         reason = f"must be a list of layers, not {shown(layers)}"
         raise SpecError(reason, file=file, path="$.layers")
     if not layers:
-        raise SpecError("has no layers", file=file, path="$.layers")
+        raise SpecError("must contain at least one layer", file=file, path="$.layers")
     for key, value in data.items():
         if key not in _FILE_KEYS:
             log.lose((key,), _unknown(key, _FILE_KEYS))
@@ -103,7 +103,7 @@ def _name(data: dict[str, Any], log: ConversionLog, default: str) -> str:
         log.lose(("name",), f"must be a string, not {shown(name)}")
         return default
     if len(name) > _MAX_NAME:
-        log.lose(("name",), f"is longer than {_MAX_NAME} characters and was truncated")
+        log.lose(("name",), f"truncated, because names have at most {_MAX_NAME} characters")
     return name[:_MAX_NAME]
 
 
@@ -113,7 +113,7 @@ def _read_layers(layers: list[Any], path: JsonPath, log: ConversionLog) -> Itera
 
 
 def _read_layer(value: Any, number: int, path: JsonPath, log: ConversionLog) -> Iterator[Layer]:
-    """Yield the layer if at least one of its components is readable, else nothing."""
+    """Yield the layer if at least one of its components is readable; otherwise, yield nothing."""
     read = [_component(member, place, log) for member, place in _members(value, path, log)]
     components = tuple(component for component in read if component is not None)
     if components:
@@ -172,7 +172,7 @@ def _component(value: Any, path: JsonPath, log: ConversionLog) -> Component | No
 
 
 def _with_one_model(data: dict[str, Any], path: JsonPath, log: ConversionLog) -> dict[str, Any]:
-    """Return the component's data with the name of its model under ``model``.
+    """Return the component's data, with the model's name under the ``model`` key.
 
     Some files call this key ``models``, or its value is a list with one name.
     """
@@ -181,12 +181,12 @@ def _with_one_model(data: dict[str, Any], path: JsonPath, log: ConversionLog) ->
     model = value[0] if isinstance(value, list) and len(value) == 1 else value
     if not isinstance(model, str) or (key == "model" and model is value):
         return data
-    log.remark("model_named", (*path, key), f"is read as the model {shown(model)}")
+    log.remark("model_named", (*path, key), f"the value is read as the model {shown(model)}")
     return {("model" if name == key else name): v for name, v in data.items()} | {"model": model}
 
 
 def lose_all(value: Any, path: JsonPath, reason: str, log: ConversionLog) -> None:
-    """Log the loss of a value: one loss per key of an object, one loss for any other value."""
+    """Log the loss of a value. For an object, log one loss per key."""
     if isinstance(value, dict) and value:
         for key in value:
             log.lose((*path, key), reason)

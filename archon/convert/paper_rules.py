@@ -24,7 +24,7 @@ def one_type_a_layer(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Componen
     for layer in layers:
         types = list(dict.fromkeys(layer.types()))
         if len(types) > 1:
-            yield layer, f"has {' and '.join(types)}; their outputs are joined"
+            yield layer, f"the layer mixes {' and '.join(types)}; their outputs are joined"
 
 
 def generators_first(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Component, str]]:
@@ -34,7 +34,7 @@ def generators_first(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Componen
             if position == 0 and component.type != "generator":
                 yield component, f"a {component.type} in the first layer"
             elif position > 0 and component.type == "generator":
-                effect = "; its answers join the earlier ones" if has_generators else ""
+                effect = "; its answers join the earlier answers" if has_generators else ""
                 yield component, f"a generator after the first layer{effect}"
         has_generators = has_generators or "generator" in layer.types()
 
@@ -43,7 +43,7 @@ def one_judge_a_layer(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Compone
     for layer in layers:
         for name, count in Counter(layer.types()).items():
             if count > 1 and name not in ("generator", "fuser"):
-                yield layer, f"has {count} components of the type {name}"
+                yield layer, f"the layer has {count} components of type {name}"
 
 
 def critic_before_reader(layers: Sequence[Layer]) -> Iterator[tuple[Layer | Component, str]]:

@@ -1,4 +1,4 @@
-"""Removal of components that would fail in the original, or whose output is never read."""
+"""Remove components that would fail in the original, or whose output is never read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Reasons = dict[JsonPath, str]
 
 
 def prune(layers: Sequence[Layer], log: ConversionLog) -> list[Layer]:
-    """Return the layers without the components to remove, whose keys are logged as lost."""
+    """Return the layers without the components to remove; log their keys as lost."""
     reasons = {**_without_candidates(layers), **_without_tests(layers)}
     reasons.update(_unread_tests(layers, reasons))
     kept_layers = []
@@ -56,8 +56,10 @@ def _up_to(layers: Sequence[Layer], name: str) -> Iterator[Layer]:
 
 
 def _unread_tests(layers: Sequence[Layer], removed: Reasons) -> Reasons:
-    """Find test generators whose tests are never read: other tests replace them before the next
-    evaluator, or no evaluator follows."""
+    """Find test generators whose tests are never read.
+
+    Either other tests replace them before the next evaluator, or no evaluator follows.
+    """
     reasons: Reasons = {}
     is_read = False
     for layer in reversed(layers):

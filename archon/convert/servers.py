@@ -1,18 +1,16 @@
-"""Model cards for the servers that the original names by ``model_type``.
+"""Make model cards for the servers that the original identifies by ``model_type``.
 
 The original uses the client of each provider. Most providers also support the OpenAI protocol at
-these addresses. Keys are read from the same environment variables as in the original.
+the addresses below. API keys are read from the same environment variables as in the original.
 
 =============  =====================================================================
-OpenAI_API     https://api.openai.com/v1
-Together_API   https://api.together.xyz/v1
-Anthropic_API  https://api.anthropic.com/v1, Anthropic's own compatible endpoint
-Groq_API       https://api.groq.com/openai/v1
-Google_API     https://generativelanguage.googleapis.com/v1beta/openai, Google's own
-vLLM           http://localhost:8000/v1; the original loads the model into its own process; for
-               Archon, it must be served (``vllm serve MODEL``)
-tgi            the address in ``model``; the server calls its model ``tgi``
-Bedrock_API    http://localhost:4000/v1, the usual address of a LiteLLM proxy
+OpenAI_API     https://api.openai.com/v1 Together_API   https://api.together.xyz/v1 Anthropic_API
+https://api.anthropic.com/v1, Anthropic's own compatible endpoint Groq_API
+https://api.groq.com/openai/v1 Google_API
+https://generativelanguage.googleapis.com/v1beta/openai, Google's own vLLM
+http://localhost:8000/v1; the original loads the model in its own process; for Archon, it must be
+served (``vllm serve MODEL``) tgi            the address in ``model``; the server calls its model
+``tgi`` Bedrock_API    http://localhost:4000/v1, the usual address of a LiteLLM proxy
 =============  =====================================================================
 """
 
@@ -71,7 +69,7 @@ class Roles:
     _counts: dict[str, int] = field(default_factory=dict)
 
     def role(self, component: Component, log: ConversionLog) -> str:
-        """Return the role of the component's model; log what its card cannot express."""
+        """Return the role of the component's model; log settings that its card cannot express."""
         model = _model(component, log)
         kind = component.data.get("model_type")
         server = _server(component, log)
@@ -112,7 +110,7 @@ def _model(component: Component, log: ConversionLog) -> str:
             reason = f"a chat server cannot run {PAIR_RM}; choose another model with --model"
             log.lose(path, reason)
         elif component.data.get("model_type") == "tgi" and not re.match(r"https?://", model):
-            reason = "is not the address of a tgi server; the card has the usual local address"
+            reason = "must be the address of a tgi server; the card has the usual local address"
             log.lose(path, reason)
         return model
     if "model" in component.data:

@@ -116,7 +116,7 @@ class Engine:
         EngineError
             The request is invalid.
         """
-        prompt = Prompt(request)
+        prompt = Prompt(request, self.decoder.config.long_after)
         self._validate(prompt)
         self._finished[prompt] = [None] * len(request.draws)
         if request.beams:

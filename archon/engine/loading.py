@@ -19,7 +19,7 @@ from archon.engine.kernels.packing import can_pack, load_packed
 from archon.engine.model.config import ModelFile
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.linear import Precision
-from archon.engine.model.lora import Adapter, check_adapter
+from archon.engine.model.lora import Adapter, check_adapter, split_fused
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.reward_head import RewardHead, check_reward_head
 from archon.engine.model.weights import WeightSource, weights_of
@@ -76,6 +76,12 @@ def load_engine(
     if isinstance(file, Path):
         file = open_model(file)
     source = weights_of(file)
+    config = source.config
+    if config.dynamic_rope and (context_length or 0) > config.context_length:
+        raise EngineError(
+            f"{file.path}: a context of {context_length} tokens is longer than the model's "
+            f"{config.context_length}, and its dynamic rotary scaling is not supported beyond them"
+        )
     decoder = load_decoder(
         source, precision, choose_device(device), model_id=model_id, keep_in=keep_in
     )
@@ -101,6 +107,7 @@ def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
     if adapter.digest in engine.decoder.adapters:
         return
     check_adapter(adapter, source.config)
+    adapter = split_fused(adapter, source.config)
     if has_outlier_rotation(engine.decoder):
         if not isinstance(source, OutlierRotatedWeights):
             source = OutlierRotatedWeights(source)

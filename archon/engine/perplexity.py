@@ -46,4 +46,6 @@ def window_logits(decoder: SpanDecoder, cache: BlockStorage, token_ids: Sequence
     """Return the next-token logits after every token of one text, (T, V); overwrite the cache."""
     assert cache.num_blocks * BLOCK_SIZE >= len(token_ids)
     blocks = array("i", range(num_blocks_for(len(token_ids))))
-    return decoder([Span(token_ids, 0, blocks, 0, len(token_ids))], cache)
+    long_after = decoder.config.long_after
+    is_long = long_after is not None and len(token_ids) > long_after
+    return decoder([Span(token_ids, 0, blocks, 0, len(token_ids), is_long=is_long)], cache)

@@ -26,6 +26,8 @@ class Span:
     """Number of tokens at the end of the span that need logits."""
     adapter: str = ""
     """Digest of the adapter to compute with; "" for none."""
+    is_long: bool = False
+    """True if the text is longer than ``Rope.long_after``."""
     hidden_E: Tensor | None = None
     """Tensor to which the step writes the last layer's normalised output for the last token, in
     float32 and in the basis of the decoder's weights; None if it is not needed."""

@@ -1,7 +1,7 @@
-"""Ablation: the gain and cost of each node, measured by runs that bypass it.
+"""Ablation: measure the gain and cost of each node by runs that bypass it.
 
 A sample depends on its prompt and its index, but not on other nodes. The runs with and without a
-node therefore use the same samples where they can, and are compared item by item.
+node therefore share samples wherever possible, and they are compared item by item.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def ablations(
 
 
 def ablation_rows(run: Run) -> list[dict[str, Any]]:
-    """Return a row of figures for each node that an ablation of ``run`` bypassed.
+    """Return a row of figures for each node that was bypassed in an ablation of ``run``.
 
-    ``accuracy`` and ``cost_tokens`` are those of the architecture without the node. ``difference``
-    is the accuracy that the node adds, with its 95 % ``interval``. ``extra_cost_tokens`` is the
-    cost per answer that the node adds. ``p_value_adjusted`` is Holm's p-value over all nodes.
+    ``accuracy`` and ``cost_tokens`` describe the architecture without the node. ``difference`` is
+    the accuracy that the node adds, with its 95% ``interval``. ``extra_cost_tokens`` is the cost
+    per answer that the node adds. ``p_value_adjusted`` is Holm's p-value over all nodes.
 
     Raises
     ------

@@ -1,13 +1,13 @@
-"""Calibration of a verifier's threshold from a run in which it scored right and wrong answers.
+"""Calibrate a verifier's threshold from a run in which it scored right and wrong answers.
 
 ::
 
     archon eval MINE BENCH --split search --output runs/mine
 
     judged = judged_candidates(archon.read_run("runs/mine"), "check")
-    print(calibrate(judged).threshold)      # for "threshold" of the node "check"
+    print(calibrate(judged).threshold)      # the "threshold" of the node "check"
 
-Choosing a threshold is a kind of search, so only the split *search* may be used.
+Choosing a threshold is a form of search, so only the *search* split may be used.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The threshold that best separates right answers from wrong ones, and its error rates.
+    """The threshold that best separates right and wrong answers, and its error rates.
 
-    It maximizes Youden's J, the share of right answers that pass minus the share of wrong ones that
-    pass. Unlike accuracy, J does not reward a verifier that rejects every answer because most
-    answers are wrong.
+    It maximizes Youden's J, which is the share of right answers that pass minus the share of wrong
+    answers that pass. Unlike accuracy, J does not reward a verifier that rejects every answer
+    because most answers are wrong.
     """
 
     threshold: float
@@ -53,8 +53,8 @@ class Calibration:
 def calibrate(judged: Sequence[Judged]) -> Calibration:
     """Find the best threshold for these candidates.
 
-    It is midway between the two scores that it separates. If several are equally good, it is the
-    lowest.
+    The threshold is midway between the two scores that it separates. If several thresholds are
+    equally good, the lowest is used.
 
     Raises
     ------
@@ -98,14 +98,14 @@ def judged_candidates(run: Run, node: str) -> list[Judged]:
     Raises
     ------
     UsageError
-        The run used another split than *search*, or its architecture has no node of this name.
+        The run used a split other than *search*, or its architecture has no node with this name.
     StorageError
         The journal cannot be read.
     """
     split = run.description["items"]["split"]
     if split != "search":
         reason = f"the run {run.path} used the split {shown(split)}"
-        raise UsageError(f"{reason}; calibrate a threshold on a run with the split 'search'")
+        raise UsageError(f"{reason}; calibrate a threshold on a run with the 'search' split")
     nodes = run.description["specification"]["architecture"]["nodes"]
     if node not in nodes:
         raise UsageError(f"the run has no node {shown(node)}{suggestion(node, nodes)}")

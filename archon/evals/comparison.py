@@ -1,4 +1,4 @@
-"""Comparison of several runs: accuracy and cost of each, and a statistical test of every pair."""
+"""Compare several runs: their accuracy and cost, and a statistical test for every pair."""
 
 from __future__ import annotations
 
@@ -17,36 +17,37 @@ from archon.evals.statistics import holm, paired_interval, paired_p_value
 
 NamedTally = tuple[str, Tally]
 FRONTS = {"cost_tokens": "on_cost_front", "seconds": "on_seconds_front"}
-"""Column of a report → key of a row that is true for runs on the Pareto front of this column and
+"""Report column → row key whose value is true for runs on the Pareto front of this column and
 accuracy."""
 
 
 def compare(
     reports: Sequence[Mapping[str, Any]], records: Sequence[Iterable[Record]]
 ) -> dict[str, Any]:
-    """Compare several runs. Each pair is compared on the items that both runs have.
+    """Compare several runs. Each pair is compared on the items that both runs contain.
 
     Parameters
     ----------
     reports
-        The report of each run, as plain data.
+        The reports of the runs, as plain data.
     records
-        The records of each run, in the same order.
+        The records of the runs, in the same order.
 
     Returns
     -------
     rows
-        A row for each run: the columns of its report, its ``name`` (that of the architecture, with
-        a number if it has several runs), and ``seconds`` (as in ``Report``). ``on_cost_front`` and
-        ``on_seconds_front`` are true if no other run is at least as good in both accuracy and cost
-        (or time) and better in one of them.
+        A row for each run: the columns of its report, its ``name`` (the architecture's name, with a
+        number if the architecture has several runs), and ``seconds`` (as in ``Report``).
+        ``on_cost_front`` and ``on_seconds_front`` are true if no other run is at least as good in
+        both accuracy and cost (or time) and better in one of them.
     pairs
         A row for each pair of runs: their names ``a`` and ``b``, and the number ``num_items`` of
-        common items. ``difference`` is the accuracy of a minus that of b on these items. It has a
-        95 % ``interval``, the ``p_value`` of a paired test, and ``p_value_adjusted``, which is
-        Holm's over all pairs. ``PairPower`` has ``detectable_difference`` and ``items_needed``.
-        ``mean_score_difference``, ``mean_score_interval`` and ``mean_score_p_value`` compare the
-        scores; they equal those of the accuracy if every score is 0 or 1.
+        common items. ``difference`` is the accuracy of a minus the accuracy of b on these items. It
+        has a 95% ``interval``, the ``p_value`` of a paired test, and ``p_value_adjusted``, which is
+        adjusted over all pairs by Holm's method. ``detectable_difference`` and ``items_needed`` are
+        explained in ``PairPower``. ``mean_score_difference``, ``mean_score_interval`` and
+        ``mean_score_p_value`` compare the scores; they equal the figures for accuracy if every
+        score is 0 or 1.
     warnings
         A sentence for each pair for which the items do not show which run is better.
 
@@ -91,7 +92,8 @@ def _rows(reports: Sequence[Mapping[str, Any]], runs: Sequence[NamedTally]) -> l
 def _on_front(accuracies: Sequence[float | None], prices: Sequence[float | None]) -> list[bool]:
     """Return for each run whether it is on the Pareto front of accuracy and price.
 
-    A run without accuracy or price is not. ``prices`` has the cost or the time of each run.
+    A run without an accuracy or price is never on the front. ``prices`` contains the cost or the
+    time of each run.
     """
     points = list(zip(accuracies, prices, strict=True))
 

@@ -1,9 +1,9 @@
-"""Comparison of runs with a plain vote that costs the same.
+"""Compare runs with a plain vote that costs the same.
 
 An architecture should be better than the simplest way to spend the same tokens: more samples of one
-generator, and a vote. If one of the runs is such a vote over n samples, it also determines the
-accuracy and the cost of a vote over any k ≤ n samples (``archon.evals.pass_at_k``). Every other run
-is compared with the vote over the number of samples that its cost would pay for.
+generator, and a vote. If one of the runs is a vote of this type over n samples, it also determines
+the accuracy and the cost of a vote over any k ≤ n samples (``archon.evals.pass_at_k``). Every other
+run is compared with the vote over the number of samples that its cost would pay for.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class PlainVote:
 
     name: str
     num_samples: int
-    """Smallest number of samples of an answer."""
+    """The smallest number of samples that any answer has."""
     sets: Mapping[str, Sequence[DrawSet | None]]
     """Item → the samples of each epoch; None for an epoch that failed."""
     prompt_tokens: float
-    """Mean tokens of the prompt of an answer."""
+    """Mean number of prompt tokens per answer."""
     sample_tokens: float
-    """Mean tokens of one sample."""
+    """Mean number of tokens per sample."""
 
     def affordable(self, cost_tokens: float) -> int:
         """Return how many samples this cost pays for, from 1 to ``num_samples``."""
@@ -39,30 +39,42 @@ class PlainVote:
         return max(1, min(self.num_samples, int(samples)))
 
     def item_means(self, k: int) -> dict[str, float]:
-        """Return item → share of the votes over k of its samples that are right."""
+        """Return item → share of right votes among all votes over k of its samples."""
         return {
             item: fmean(0.0 if samples is None else samples.votes_at([k])[0] for samples in sets)
             for item, sets in self.sets.items()
         }
 
 
+def is_plain_vote(architecture: Mapping[str, Any]) -> bool:
+    """Return whether an architecture is one generator and an unconditional vote by count.
+
+    Parameters
+    ----------
+    architecture
+        Its specification as plain data.
+    """
+    nodes = architecture["nodes"]
+    vote = nodes[architecture["output"]]
+    if len(nodes) != 2 or vote["type"] != "vote" or vote["weight"] != "count":
+        return False
+    (node,) = vote["inputs"]
+    return bool(nodes[node]["type"] == "generator" and vote["when"] is None)
+
+
 def plain_vote(
     name: str, architecture: Mapping[str, Any], records: Sequence[Record]
 ) -> PlainVote | None:
-    """Convert a run to a ``PlainVote``; return None if its architecture is not a plain vote.
+    """Convert a run to a ``PlainVote``, or return None if its architecture is not a plain vote.
 
     Parameters
     ----------
     architecture
         The architecture of the run, as plain data.
     """
-    nodes = architecture["nodes"]
-    vote = nodes[architecture["output"]]
-    if len(nodes) != 2 or vote["type"] != "vote" or vote["weight"] != "count":
+    if not is_plain_vote(architecture):
         return None
-    (node,) = vote["inputs"]
-    if nodes[node]["type"] != "generator" or vote["when"] is not None:
-        return None
+    (node,) = architecture["nodes"][architecture["output"]]["inputs"]
     answers = [record for record in records if record.error is None]
     num_samples = min((len(record.draws.get(node, ())) for record in answers), default=0)
     completion_tokens = sum(record.usage.completion_tokens for record in answers)
@@ -89,11 +101,11 @@ def equal_cost(
 ) -> list[dict[str, Any]]:
     """Compare each run with a plain vote over the number of samples that its cost pays for.
 
-    If several runs are plain votes, the one with the most samples is used. If none is, the result
-    is empty. Otherwise it has a row for each other run: ``drafts`` is the number of samples that
-    the run's cost pays for, and ``difference`` is the accuracy of the run minus that of the vote
-    over these samples, on the items of both. ``is_enough`` is False if the run costs more than a
-    vote over all samples.
+    If several runs are plain votes, the one with the most samples is used. If no run is a plain
+    vote, the result is empty. Otherwise it contains a row for each remaining run: ``drafts`` is the
+    number of samples that the run's cost pays for, and ``difference`` is the run's accuracy minus
+    the accuracy of the vote over these samples, on the items of both. ``is_enough`` is False if the
+    run costs more than a vote over all samples does.
 
     Raises
     ------

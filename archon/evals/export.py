@@ -1,4 +1,4 @@
-"""Export of the answers of a run as JSON Lines or CSV."""
+"""Export the answers of a run as JSON Lines or CSV."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NESTED = ("usage", "draws")
 def json_row(entry: Entry, *, traces: bool = False) -> dict[str, Any]:
     """Return an answer's record as plain data, with its trace if ``traces`` is true.
 
-    The keys of all times contain ``seconds``. The data do not name the run or its folder.
+    The keys of all times contain ``seconds``. The data does not name the run or its folder.
     """
     row = entry.record.to_json()
     return row | {"trace": entry.trace} if traces else row
@@ -31,8 +31,8 @@ def json_lines(entries: Iterable[Entry], *, traces: bool = False) -> Iterator[st
 def csv_lines(records: Iterable[Record]) -> Iterator[str]:
     """Yield a header line, and a line for each answer.
 
-    The columns are those of the record, with one column for each figure of ``usage``. A node's
-    samples become two columns: their number, and the number of right ones.
+    The columns are the fields of the record, with one column for each figure in ``usage``. Each
+    node has two columns: its number of samples, and the number of right samples.
     """
     rows = [_flat(record) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))

@@ -1,4 +1,4 @@
-"""Grouping of failed answers by cause, and the number of failures that stops an evaluation."""
+"""Group failed answers by cause, and stop an evaluation that has too many of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from archon.errors import TooManyErrorsError, UsageError
 from archon.spec.messages import shown
 
 CONSECUTIVE = 10
-"""An evaluation without ``max_errors`` stops if this many answers in a row fail for one cause."""
+"""Without ``max_errors``, an evaluation stops if this many answers in a row fail for the same
+cause."""
 
 MaxErrors = int | float | None
 """Number of failed answers (int), or their share of all answers (float), above which an evaluation
@@ -42,9 +43,9 @@ class Cause(TypedDict):
 
 
 def same_cause(message: str) -> str:
-    """Return a message without what varies between failures of one cause.
+    """Return a message without the parts that vary between failures with the same cause.
 
-    The names of node and item are removed; numbers, ids and addresses are replaced by ``#``.
+    The names of nodes and items are removed. Numbers, ids and addresses are replaced with ``#``.
 
     >>> same_cause("NodeError: node 'solve': LMError: no answer in 30.5 s (sample 3)")
     'LMError: no answer in # s (sample #)'
@@ -55,12 +56,12 @@ def same_cause(message: str) -> str:
 
 
 def causes(messages: Mapping[str, int]) -> list[Cause]:
-    """Group failures by cause; return the groups, the largest first.
+    """Group failures by cause; return the groups, largest first.
 
     Parameters
     ----------
     messages
-        Message → number of answers that failed with it.
+        Message → number of answers that failed with this message.
     """
     groups: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for message, number in messages.items():
@@ -72,7 +73,7 @@ def causes(messages: Mapping[str, int]) -> list[Cause]:
 
 
 def causes_text(found: Iterable[Cause]) -> str:
-    """Format causes in one line.
+    """Format causes on one line.
 
     >>> causes_text([{"cause": "NodeError: node 'solve': cannot connect", "count": 2}])
     "2 × node 'solve': cannot connect"
@@ -101,7 +102,7 @@ def parse_max_errors(text: str) -> int | float:
             limit = int(stripped) if re.fullmatch(r"[+-]?\d+", stripped) else float(stripped)
     if not _is_limit(limit):
         raise UsageError(
-            "--max-errors takes a number of answers, such as 20, or a share of all answers, such "
+            "--max-errors must be a number of answers, such as 20, or a share of all answers, such "
             f"as 0.1 or 10%, not {shown(text)}"
         )
     return limit
@@ -117,7 +118,7 @@ def _is_limit(given: object) -> bool:
 
 @dataclass
 class ErrorLimit:
-    """Counter of the failures in one session, which stops an evaluation with too many of them.
+    """Counts the failures of a session, and stops the evaluation when there are too many.
 
     Raises
     ------
@@ -127,7 +128,8 @@ class ErrorLimit:
 
     max_errors: MaxErrors
     num_runs: int
-    """Number of all answers of the run; a ``max_errors`` that is a share refers to it."""
+    """Total number of answers in the run. If ``max_errors`` is a share, it refers to this
+    number."""
     _num_failed: int = 0
     _since_success: Counter[str] = field(default_factory=Counter)
     """Cause → number of failures since the last success."""
@@ -140,7 +142,7 @@ class ErrorLimit:
             )
 
     def note(self, error: str | None) -> None:
-        """Count one answer. Call this for all answers in the order in which they end.
+        """Count one answer. Must be called for all answers, in the order in which they finish.
 
         Parameters
         ----------
@@ -166,7 +168,7 @@ class ErrorLimit:
         elif self._num_failed > self._allowed:
             answers = "1 answer" if self._num_failed == 1 else f"{self._num_failed} answers"
             reason = f"{answers} failed, more than max_errors allows ({self._limit})"
-            raise TooManyErrorsError(f"{reason}; the last: {message}", cause=error)
+            raise TooManyErrorsError(f"{reason}; last failure: {message}", cause=error)
 
     @property
     def _allowed(self) -> int:
@@ -177,5 +179,5 @@ class ErrorLimit:
     @property
     def _limit(self) -> str:
         if isinstance(self.max_errors, float):
-            return f"{100 * self.max_errors:g} % of {self.num_runs}"
+            return f"{100 * self.max_errors:g}% of {self.num_runs}"
         return str(self.max_errors)

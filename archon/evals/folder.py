@@ -2,10 +2,10 @@
 
 ::
 
-    run.json        the description of the run: architecture, benchmark, items, machine
-    journal         every finished answer with its trace (``archon.evals.journal``)
-    report.json     the result, which can be computed from the other two files
-    ablations/      with ``--ablate``: a folder like this one for each bypassed node
+    run.json        the description of the run: architecture, benchmark, items, machine journal
+    every finished answer with its trace (``archon.evals.journal``) report.json     the result,
+    which can be computed from the other two files ablations/      with ``--ablate``: a folder like
+    this one for each bypassed node
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class RunFolder(BaseRunFolder):
         Parameters
         ----------
         path
-            The folder. None creates a folder in ``runs`` whose name has the time and ``name``.
+            The folder. If None, a folder is created in ``runs``, named after the current time and
+            ``name``.
 
         Raises
         ------
@@ -83,14 +84,14 @@ class RunFolder(BaseRunFolder):
         return self.resume(self.path / ABLATIONS / node)
 
     def check_identity(self, wanted: Mapping[str, Any], parts: Sequence[str]) -> None:
-        """Check that the run in the folder is the wanted one, so that it can be resumed.
+        """Check that the run in the folder matches the wanted run, so that it can be resumed.
 
         Parameters
         ----------
         wanted
             The description of the wanted run.
         parts
-            The keys of the description that must be equal.
+            The keys of the description that must match.
 
         Raises
         ------
@@ -118,7 +119,7 @@ def check_comparison_folder(path: Path, names: Sequence[str], *, resume: bool) -
     Raises
     ------
     UsageError
-        The folder contains other files, or a comparison that is not to be resumed.
+        The folder contains other files, or it contains a comparison and ``resume`` is False.
     """
     found = names_in(path)
     if not found:
@@ -136,7 +137,7 @@ def check_comparison_folder(path: Path, names: Sequence[str], *, resume: bool) -
 
 
 def _new_folder(root: Path, name: str) -> Path:
-    """Create a folder whose name is the time in UTC and ``name``, without special characters."""
+    """Create a folder named after the current UTC time and ``name``, without special characters."""
     safe = re.sub(r"[^A-Za-z0-9._]+", "-", name)[:100].strip("-.")
     stem = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{safe}"
     number = 1

@@ -5,10 +5,11 @@ One line per entry::
     LENGTH CRC32 STAMP⇥RECORD⇥TRACE
 
 LENGTH is the number of bytes after the second space, and CRC32 is their checksum in eight hex
-digits. The three parts are JSON, in which tabs and line ends are escaped. STAMP has the number of
-the session that finished the answer, and the time since its start. TRACE has every prompt and
-completion of the answer; it is ``null`` for a failure. Readers skip a line that is incomplete or
-does not match its checksum. If a failed item is asked again, its new entry replaces the old one.
+digits. The three parts are JSON, in which tabs and line ends are escaped. STAMP contains the number
+of the session that finished the answer, and the time since that session started. TRACE contains
+every prompt and completion of the answer; it is ``null`` for a failure. Readers skip a line that is
+incomplete or does not match its checksum. If a failed item is asked again, its new entry replaces
+the old one.
 
 Only one process writes, from one thread. Each write is flushed to the disk (fsync); entries that
 arrive during a flush are written together by the next one.
@@ -39,7 +40,7 @@ class Entry:
     session: int
     """Number of the session, from 1. A run that was resumed has several sessions."""
     session_seconds: float
-    """Time from the start of the session to the end of the answer."""
+    """Time from the start of the session until the answer was finished."""
     record: Record
     trace_json: bytes
 
@@ -50,7 +51,7 @@ class Entry:
         Raises
         ------
         StorageError
-            The trace is not valid, although the line has the right checksum.
+            The trace is invalid, although the line has a valid checksum.
         """
         try:
             trace = json.loads(self.trace_json)
@@ -65,19 +66,19 @@ class Entry:
 def encode(
     session: int, session_seconds: float, record: Record, trace: Mapping[str, Any] | None
 ) -> bytes:
-    """Return the line of the journal for an entry."""
+    """Return the journal line of an entry."""
     stamp = {"sitting": session, "sitting_seconds": round(session_seconds, 3)}
     payload = b"\t".join(json.dumps(part).encode() for part in (stamp, record.to_json(), trace))
     return b"%d %08x %b\n" % (len(payload), zlib.crc32(payload), payload)
 
 
 def decode(line: bytes) -> Entry | None:
-    """Return the entry in a line of the journal; None if the line is incomplete or damaged.
+    """Return the entry in a journal line; None if the line is incomplete or damaged.
 
     Raises
     ------
     ValueError
-        The line has the right checksum, but an unknown version or format.
+        The line has a valid checksum, but an unknown version or format.
     """
     length, _, rest = line.partition(b" ")
     checksum, _, payload = rest.partition(b" ")
@@ -99,16 +100,17 @@ def decode(line: bytes) -> Entry | None:
 def read_entries(path: Path) -> Iterator[Entry]:
     """Yield the entries of a journal in the order in which they were written.
 
-    A resumed run asks failed items again, and the earlier failures stay in the file. If an identity
-    has several entries, only the first one that did not fail is yielded or, if all failed, the
-    last. Incomplete and damaged lines are skipped; ``evaluate`` asks their items again.
+    A resumed run retries failed items, and the earlier failures are kept in the file. If there are
+    several entries for one item and epoch, only the first one that did not fail is yielded; if all
+    failed, the last is yielded. Incomplete and damaged lines are skipped; ``evaluate`` asks their
+    items again.
 
     Raises
     ------
     StorageError
         The file cannot be read.
     ValueError
-        An entry is of an unknown version.
+        An entry has an unknown version.
     """
     counting: dict[tuple[str, str, int], int] = {}
     answered: set[tuple[str, str, int]] = set()
@@ -136,7 +138,7 @@ def _numbered_entries(path: Path) -> Iterator[tuple[int, Entry]]:
 
 
 class JournalWriter:
-    """Writer that appends entries to a journal in a background thread.
+    """Appends entries to a journal in a background thread.
 
     If an earlier session left an incomplete last line, it is removed first.
 
@@ -144,7 +146,8 @@ class JournalWriter:
     ------
     StorageError
         The file cannot be opened. If a later write fails, for example because the disk is full, the
-        future of ``append`` has this error, and no part of the entry stays in the file.
+        future that ``append`` returned raises this error, and no part of the entry is left in the
+        file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -162,7 +165,7 @@ class JournalWriter:
         self._thread.start()
 
     def append(self, line: bytes) -> Future[None]:
-        """Write a line made by ``encode``; the future is done when it is flushed to the disk."""
+        """Write a line made by ``encode``; the future is done when it is flushed to disk."""
         written: Future[None] = Future()
         # A running future cannot be cancelled by its waiter.
         written.set_running_or_notify_cancel()
@@ -215,7 +218,7 @@ _BLOCK = 1 << 16
 
 
 def _end_of_last_line(file: int) -> int:
-    """Return the position in a file just after its last line end; 0 without one."""
+    """Return the position just after a file's last newline; 0 if there is none."""
     end = os.lseek(file, 0, os.SEEK_END)
     while end > 0:
         start = max(0, end - _BLOCK)

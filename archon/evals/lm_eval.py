@@ -1,11 +1,13 @@
-r"""Answer extraction as in lm-evaluation-harness (lm-eval) for its GSM8K tasks.
+r"""Extract answers as lm-evaluation-harness (lm-eval) does for its GSM8K tasks.
 
 Its filters use the first or the last match of a pattern, and its metric removes commas, dollar
-signs and one trailing full stop before it compares. All quirks are reproduced, so that a text gets
-the same score: if a text repeats an exemplar, the exemplar's answer is the first match and counts;
-``The answer is 42`` at the end of a text is read as 4; ``5.00`` is not 5; ``..`` is a number.
+signs and one trailing full stop before it compares. All quirks are reproduced, so that the scores
+are the same. If a text repeats an exemplar, the exemplar's answer is the first match and counts.
+``The answer is 42`` at the end of a text is read as 4; ``5.00`` does not equal 5; ``..`` is a
+number.
 
-The patterns are those of lm-eval 0.4.13, whose tasks have version 3.0. Time is linear in the text.
+The patterns are taken from lm-eval 0.4.13, whose tasks have version 3.0. All functions run in time
+linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ _NUMBER = re.compile(r"[-$0-9.,](?:(?<=-)(?:[$0-9.,]{2,}|[0-9]+)|(?<!-)[$0-9.,]+
 
 
 def strict_match(text: str) -> str | None:
-    """Extract the answer like the filter ``strict-match`` of the task ``gsm8k``.
+    """Extract the answer as the ``strict-match`` filter of the ``gsm8k`` task does.
 
-    Return None without a match.
+    Return None if there is no match.
 
     >>> strict_match("2 * 9 = 18\\n#### 18"), strict_match("#### $18")
     ('18', None)
@@ -32,9 +34,9 @@ def strict_match(text: str) -> str | None:
 
 
 def cot_strict_match(text: str) -> str | None:
-    """Extract the answer like ``strict-match`` of ``gsm8k_cot`` and ``gsm8k_cot_zeroshot``.
+    """Extract the answer as ``strict-match`` of ``gsm8k_cot`` and ``gsm8k_cot_zeroshot`` does.
 
-    Return None without a match.
+    Return None if there is no match.
 
     >>> cot_strict_match("The answer is 1,042."), cot_strict_match("The answer is 1,042")
     ('1042', '104')
@@ -44,9 +46,9 @@ def cot_strict_match(text: str) -> str | None:
 
 
 def flexible_extract(text: str) -> str | None:
-    """Extract the answer like the filter ``flexible-extract`` of all these tasks.
+    """Extract the answer as the ``flexible-extract`` filter of all these tasks does.
 
-    Return None without a match.
+    Return None if there is no match.
 
     >>> flexible_extract("She pays $1,042.00."), flexible_extract("She pays 18 dollars...")
     ('1042.00', '..')

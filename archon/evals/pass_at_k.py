@@ -36,7 +36,7 @@ CurvePoint = TypedDict(
         "vote_interval": Interval,
     },
 )
-"""pass@k and vote@k for one k: means over the items, with their 95 % intervals."""
+"""pass@k and vote@k for one k: means over the items, with their 95% intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,14 @@ class DrawSet:
     """The samples of a node for one item in one epoch, without their texts."""
 
     values: tuple[int | None, ...]
-    """For each sample, the index of the first sample with the same value; None without a value."""
+    """For each sample, the index of the first sample with the same value; None if it has no
+    value."""
     right: tuple[bool, ...]
     """For each sample, whether it is right."""
 
     @classmethod
     def of(cls, draws: Sequence[Draw]) -> Self:
-        """Make a set of the samples of a record, in their order."""
+        """Make a set of a record's samples, in order."""
         first: dict[str, int] = {}
         values = (
             None if draw.value is None else first.setdefault(draw.value, index)
@@ -62,17 +63,17 @@ class DrawSet:
         return len(self.values)
 
     def pass_at(self, k: int) -> float:
-        """Compute pass@k: the share of the subsets of k samples that contain a right one."""
+        """Compute pass@k, the share of the subsets of k samples that contain a right sample."""
         wrong = len(self) - sum(self.right)
         return 1 - math.comb(wrong, k) / math.comb(len(self), k)
 
     def votes_at(self, ks: Sequence[int]) -> list[float]:
-        """Compute vote@k for each k: the share of the subsets of k samples whose vote is right.
+        """Compute vote@k for each k, the share of the subsets of k samples whose vote is right.
 
-        The rules are those of a node ``vote``: ties go to the value of the earlier sample, samples
-        without a value do not vote, and if no sample has a value, the first one is the answer. Up
-        to ``MOST_EXACT`` samples, the result is exact. For more, it is an estimate, except for one
-        sample and for all samples.
+        The rules are the same as in a ``vote`` node. Ties go to the value of the earlier sample.
+        Samples without a value do not vote; if no sample has a value, the first sample is the
+        answer. Up to ``MOST_EXACT`` samples, the result is exact. For more, it is an estimate,
+        except for one sample and for all samples.
         """
         return _exact_votes(self, ks) if len(self) <= MOST_EXACT else _estimated_votes(self, ks)
 
@@ -82,7 +83,7 @@ class NodeDraws:
     """The samples of all nodes in a run, collected from its records."""
 
     sets: dict[str, dict[str, list[DrawSet]]] = field(default_factory=dict)
-    """Node → item → its samples, one set per epoch."""
+    """Node → item → the item's samples, one set per epoch."""
     failures: Counter[str] = field(default_factory=Counter)
     """Item → number of epochs that failed; their samples count as wrong."""
 
@@ -116,7 +117,7 @@ def curves(records: Iterable[Record]) -> dict[str, list[CurvePoint]]:
 
 
 def ks_up_to(most: int) -> list[int]:
-    """Return the values of k for a curve: up to 16 every k, then powers of two, and ``most``.
+    """Return the values of k for a curve: 1 to 16, then powers of two, and finally ``most``.
 
     >>> ks_up_to(40)[14:]
     [15, 16, 32, 40]
@@ -231,13 +232,16 @@ def _wins(
 
 @lru_cache(maxsize=4096)
 def _any_of(count: int, bits: int) -> int:
-    """Return the polynomial of all subsets of ``count`` samples: (1 + x)^count."""
+    """Return the generating polynomial of all subsets of ``count`` samples: (1 + x)^count."""
     return int((1 + (1 << bits)) ** count)
 
 
 @lru_cache(maxsize=4096)
 def _fewer_than(votes: int, count: int, bits: int) -> int:
-    """Return the polynomial of the subsets with fewer than ``votes`` of ``count`` samples."""
+    """Return the generating polynomial of the subsets of ``count`` samples below ``votes``.
+
+    The subsets that are counted have fewer than ``votes`` elements.
+    """
     return sum(math.comb(count, chosen) << bits * chosen for chosen in range(votes))
 
 
@@ -253,7 +257,7 @@ def _estimated_votes(draws: DrawSet, ks: Sequence[int]) -> list[float]:
 
 
 def _count_right(draws: DrawSet, order: Sequence[int], wanted: dict[int, int]) -> None:
-    """Add 1 to ``wanted[k]`` for each k for which the first k samples of ``order`` vote right."""
+    """Add 1 to ``wanted[k]`` for each k such that the first k samples of ``order`` vote right."""
     support: Counter[int] = Counter()
     earliest: dict[int, int] = {}
     first = len(draws)
@@ -277,7 +281,8 @@ def _count_right(draws: DrawSet, order: Sequence[int], wanted: dict[int, int]) -
 def _orders(count: int) -> list[list[int]]:
     """Return ``ORDERS`` random orders of ``count`` samples.
 
-    All items use the same orders, which does no harm, because their samples are independent.
+    All items use the same orders. This is harmless, because the samples of different items are
+    independent.
     """
     generator = random.Random(0)
     return [generator.sample(range(count), count) for _ in range(ORDERS)]

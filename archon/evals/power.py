@@ -1,4 +1,4 @@
-"""Statistical power of a comparison, and warnings about runs with too few items.
+"""The statistical power of a comparison, and warnings about runs with too few items.
 
 Normal approximations are used, as is common for planning (J. Cohen, Statistical Power Analysis,
 1988).
@@ -22,9 +22,9 @@ from archon.evals.statistics import (
 
 POWER = 0.8
 WIDE = 0.10
-"""An accuracy whose interval is wider than plus or minus this causes a warning."""
+"""A warning is given if the interval of an accuracy is wider than plus or minus this."""
 WANTED = 0.05
-"""The warning says how many items would make the interval plus or minus this."""
+"""The warning says how many items are needed for an interval of plus or minus this."""
 
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 _Z_POWER = NormalDist().inv_cdf(POWER)
@@ -37,16 +37,16 @@ class PairPower:
     """The statistical power of a paired comparison."""
 
     detectable_difference: float
-    """The smallest difference that the items detect with a probability of 80 %; at most 1."""
+    """The smallest difference that the items detect with a probability of 80%; at most 1."""
     items_needed: int | None
-    """The number of items that detect the observed difference with a probability of 80 %; None if
+    """The number of items that detect the observed difference with a probability of 80%; None if
     the observed difference is 0."""
 
 
 def pair_power(differences: Sequence[float]) -> PairPower:
     """Compute the power of a paired comparison, given the difference for each item.
 
-    As in ``paired_interval``, two differences are added, so that the variance is above 0 even if
+    As ``paired_interval`` does, this adds two differences, so that the variance is above 0 even if
     all differences are 0.
     """
     spread = (_Z + _Z_POWER) * math.sqrt(pvariance(with_two_added(differences)))
@@ -60,16 +60,16 @@ def pair_warning(
 ) -> str | None:
     """Return a warning if the interval of the difference contains 0; otherwise None.
 
-    The items then do not show which of the runs ``a`` and ``b`` is better.
+    In this case, the items do not show whether run ``a`` or run ``b`` is better.
     """
     low, high = interval
     if low > _ROUNDING or high < -_ROUNDING:
         return None
     if power.detectable_difference < 1:
         points = percent(power.detectable_difference)
-        detects = f"they detect a difference of {points} points with 80 % power"
+        detects = f"they detect a difference of {points} points with 80% power"
     else:
-        detects = "they are too few to detect any difference with 80 % power"
+        detects = "they are too few to detect any difference with 80% power"
     warning = f"{a} and {b}: {len(differences):,} items do not show which is better; {detects}"
     if power.items_needed is None:
         return warning
@@ -81,9 +81,9 @@ def pair_warning(
 def accuracy_warning(item_means: Sequence[float], runs: int) -> str | None:
     """Return a warning if the interval of the mean is wider than ±10 points; otherwise None.
 
-    The parameters are those of ``mean_interval``. The warning recommends a number of items for ±5
-    points. It assumes that the accuracy is in the middle of the interval, and that each item has
-    the same number of runs as now.
+    The parameters are the same as for ``mean_interval``. The warning recommends a number of items
+    for ±5 points. It assumes that the accuracy is in the middle of the interval, and that each item
+    has the same number of runs as now.
     """
     trials = effective_trials(item_means, runs)
     low, high = wilson_interval(fmean(item_means), trials)

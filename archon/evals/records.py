@@ -1,4 +1,4 @@
-"""Records of a run: each has the result of one item in one epoch."""
+"""The records of a run. Each contains the result of one item in one epoch."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Record:
     """The result of one item in one epoch."""
 
     specification: str
-    """Digest of everything that determines an answer, except item and epoch."""
+    """Digest of everything that determines an answer, except the item and epoch."""
     item: str
     epoch: int
     question: str
@@ -49,19 +49,19 @@ class Record:
     usage: Usage
     seconds: float
     error: str | None
-    """The message of the error because of which there is no answer; None if there is an answer."""
+    """The message of the error that prevented an answer; None if there is an answer."""
     draws: Mapping[str, tuple[Draw, ...]] = field(default_factory=dict)
     """Node → its samples in order, for every node that wrote candidates."""
     samples: int = 0
     """Number of requested samples, including failed ones; 0 if they were not counted."""
     failed_samples: int = 0
-    """Number of failed samples; the answer is based on the others."""
+    """Number of failed samples; the answer is based on the remaining samples."""
     limited_by: Limit | None = None
     """The limit of the budget that cut the answer short, or None."""
     notes: tuple[str, ...] = ()
     """Notes on how the answer was chosen, for example that no candidate states a number."""
     num_reasoning_cut_off: int = 0
-    """Number of completions without an answer, because they ended during their reasoning."""
+    """Number of completions that have no answer because they ended during their reasoning."""
     version: int = VERSION
 
     @property
@@ -76,7 +76,7 @@ class Record:
 
     @property
     def identity(self) -> tuple[str, str, int]:
-        """Specification, item and epoch, which together identify an answer."""
+        """The specification's digest, the item and the epoch, which identify an answer."""
         return (self.specification, self.item, self.epoch)
 
     def to_json(self) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class Record:
         Raises
         ------
         ValueError
-            The data have another format or an unknown version.
+            The data has another format or an unknown version.
         """
         try:
             if data["version"] != VERSION:

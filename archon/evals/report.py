@@ -1,5 +1,5 @@
 # ruff: noqa: RUF009 - functions that return fields make the columns of a report
-"""Reports: the result of a run, computed from its records. A figure of a report is a column."""
+"""Reports: the results of runs, computed from their records. Each figure is a column."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def total(each: Callable[[Record], Any], *, start: Any = 0, default: Any = MISSI
     start
         The sum for a run without records.
     default
-        The value for a stored report that was written before the column existed.
+        The value for stored reports that were written before the column existed.
     """
     return field(default=default, metadata={"each": each, "start": start})
 
@@ -66,40 +66,40 @@ class Report:
     epochs: int
     seed: int
     models: Mapping[str, str | None]
-    """Role → name of the model; None for a custom model, which was passed as an object."""
+    """Role → name of the model; None for a custom model that was passed as an object."""
     num_items: int = result(lambda tally: len(tally.runs))
     """Number of items with at least one answer or failure."""
     num_runs: int = result(lambda tally: tally.num_runs)
-    """Number of answers and failures. It is ``num_items`` times ``epochs`` for a complete run."""
+    """Number of answers and failures. For a complete run, it is ``num_items`` times ``epochs``."""
     num_errors: int = total(lambda record: record.error is not None)
     """Number of failures; they count as wrong answers."""
     errors: Sequence[Cause] = result(lambda tally: causes(tally.errors))
-    """The causes of the failures, the most frequent first."""
+    """The causes of the failures, most frequent first."""
     num_without_value: int = total(lambda record: record.has_no_value)
     """Number of answers from which no value could be read."""
     num_failed_samples: int = total(lambda record: record.failed_samples)
-    """Number of failed samples of all answers; these are based on the other samples."""
+    """Number of failed samples over all answers; the answers are based on the remaining samples."""
     num_limited: int = total(lambda record: record.limited_by is not None)
     """Number of answers that the budget cut short."""
     accuracy: float | None = result(lambda tally: tally.accuracy)
     """Mean over the items of the share of right answers; None for an empty run."""
     accuracy_interval: Interval | None = result(lambda tally: tally.accuracy_interval)
-    """95 % confidence interval of ``accuracy``."""
+    """95% confidence interval of ``accuracy``."""
     mean_score: float | None = result(lambda tally: tally.mean_score)
     """Mean over the items of their mean score; equal to ``accuracy`` if every score is 0 or 1."""
     mean_score_interval: Interval | None = result(lambda tally: tally.mean_score_interval)
-    """95 % confidence interval of ``mean_score``."""
+    """95% confidence interval of ``mean_score``."""
     cost_tokens: float | None = result(lambda tally: tally.mean_cost_tokens, heading="cost")
-    """Mean cost of an answer in tokens; None if there are no answers."""
+    """Mean cost per answer in tokens; None if there are no answers."""
     total_cost_tokens: int = total(lambda record: record.cost_tokens)
     """Cost of all answers in tokens."""
     seconds: float | None = result(lambda tally: tally.mean_seconds, heading="seconds", decimals=1)
-    """Mean time of an answer. It includes the time spent waiting while other questions are
-    computed, so compare it only between runs with the same concurrency."""
+    """Mean time per answer. It includes time spent waiting for other questions, so it is comparable
+    only between runs with the same concurrency."""
     usage: Usage = total(lambda record: record.usage, start=Usage())
     """Total usage of all answers."""
     wall_seconds: float = result(lambda tally: tally.wall_seconds)
-    """Duration of all sessions of the run."""
+    """Total duration of all sessions of the run."""
     tokens_per_second: float = result(lambda tally: tally.tokens_per_second, heading="tokens/s")
     """Generated tokens (``usage.generated_tokens``) per second of ``wall_seconds``."""
     curves: Mapping[str, Sequence[CurvePoint]] = result(lambda tally: tally.draws.curves())
@@ -109,9 +109,9 @@ class Report:
     run: str
     """The path of the run's folder."""
     interrupted: bool = False
-    """True if some items have no answer or failure yet."""
+    """True if some items have neither an answer nor a failure so far."""
     num_reasoning_cut_off: int = total(lambda record: record.num_reasoning_cut_off, default=0)
-    """Number of completions without an answer, because they ended during their reasoning."""
+    """Number of completions that have no answer because they ended during their reasoning."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain data, as printed by ``archon eval --json``."""
@@ -141,7 +141,7 @@ class Tally:
     totals: dict[str, Any] = field(
         default_factory=lambda: {name: column["start"] for name, column in _TOTALS.items()}
     )
-    """Column of a report that is a sum → its value so far."""
+    """Report column that is a sum → its current value."""
     errors: Counter[str] = field(default_factory=Counter)
     """Message → number of failures with this message."""
     has_partial_scores: bool = False
@@ -208,17 +208,17 @@ class Tally:
 
     @property
     def num_answers(self) -> int:
-        """Number of answers, without failures."""
+        """Number of answers, not counting failures."""
         return self.num_runs - self.num_errors
 
     @property
     def mean_cost_tokens(self) -> float | None:
-        """Mean cost of an answer in tokens; None if there are no answers."""
+        """Mean cost per answer in tokens; None if there are no answers."""
         return self.cost_tokens / self.num_answers if self.num_answers else None
 
     @property
     def mean_seconds(self) -> float | None:
-        """Mean time of an answer in seconds; None if there are no answers."""
+        """Mean time per answer in seconds; None if there are no answers."""
         return self.answer_seconds / self.num_answers if self.num_answers else None
 
     @property
@@ -228,7 +228,7 @@ class Tally:
 
     @property
     def accuracy_interval(self) -> Interval | None:
-        """95 % confidence interval of ``accuracy``."""
+        """95% confidence interval of ``accuracy``."""
         return mean_interval(list(self.item_means.values()), self.num_runs) if self.runs else None
 
     @property
@@ -238,7 +238,7 @@ class Tally:
 
     @property
     def mean_score_interval(self) -> Interval | None:
-        """95 % confidence interval of ``mean_score``."""
+        """95% confidence interval of ``mean_score``."""
         if not self.has_partial_scores:
             return self.accuracy_interval
         return score_interval(list(self.item_scores.values()))
@@ -259,7 +259,7 @@ class Tally:
 
     @property
     def tokens_per_second(self) -> float:
-        """Generated tokens per second of ``wall_seconds``; 0 if that is unknown."""
+        """Generated tokens per second of ``wall_seconds``; 0 if ``wall_seconds`` is unknown."""
         return self.usage.generated_tokens / self.wall_seconds if self.wall_seconds else 0
 
     def value(self, column: str) -> Any:
@@ -272,7 +272,7 @@ class Tally:
         Parameters
         ----------
         wall_seconds
-            Duration of all sessions of the run together.
+            Total duration of all sessions of the run.
         """
         tally = replace(self, wall_seconds=wall_seconds)
         return {name: tally.value(name) for name in (*_RESULTS, *_TOTALS)}

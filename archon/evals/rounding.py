@@ -1,8 +1,8 @@
-"""Rounding of figures, with the same results in commands and on HTML pages.
+"""Consistent rounding for commands and HTML pages.
 
-Numbers are rounded by their decimal notation, and halves away from zero: 0.0125 becomes 1.3 %, and
-−0.0125 becomes −1.3 %. Python's formats would round the binary value, and halves to even. The
-browser's ``toFixed`` also differs, so pages use the same rule from ``view/static/format.js``.
+Numbers are rounded in decimal, with ties away from zero: 0.0125 becomes 1.3%, and −0.0125 becomes
+−1.3%. Python's formatting rounds the exact binary value, with ties to even. The browser's
+``toFixed`` also differs, so pages apply the same rule in ``view/static/format.js``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def decimal(value: float, digits: int = 0, *, shift: int = 0) -> str:
 
 
 def signed(value: float, digits: int = 0, *, shift: int = 0) -> str:
-    """Format like ``decimal``, with a plus or minus sign unless the result is zero.
+    """Format as ``decimal`` does, with a plus or minus sign unless the result is zero.
 
     >>> signed(0.125, 1, shift=2), signed(-0.0125, 1, shift=2), signed(0.0, 1)
     ('+12.5', '-1.3', '0.0')

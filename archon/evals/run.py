@@ -1,4 +1,4 @@
-"""Reading of stored runs, finished or not: the description, every answer, and the report."""
+"""Read stored runs, finished or not: the description, every answer, and the report."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Run:
     """The contents of ``run.json``: architecture, benchmark, items and machine."""
 
     def entries(self) -> Iterator[Entry]:
-        """Yield every answer and failure with its trace, in the order in which they ended.
+        """Yield every answer and failure with its trace, in the order in which they finished.
 
         Raises
         ------
@@ -57,7 +57,7 @@ class Run:
         return [entry.record for entry in self.sorted_entries()]
 
     def report(self) -> Report:
-        """Compute the report on the answers that are in the journal."""
+        """Compute the report from the answers in the journal."""
         tally = Tally()
         seconds: dict[int, float] = {}
         for entry in self.entries():
@@ -72,11 +72,11 @@ class Run:
 
     @property
     def num_runs(self) -> int:
-        """Number of answers of the complete run: items times epochs."""
+        """Number of answers in the complete run: items times epochs."""
         return int(self.description["items"]["count"] * self.description["epochs"])
 
     def ablations(self) -> dict[str, Run]:
-        """Return node → the run that bypasses it; empty unless the run used ``--ablate``."""
+        """Return node → the run that bypasses it. Empty unless the run used ``--ablate``."""
         nodes = self.description["specification"]["architecture"]["nodes"]
         folders = {node: self.path / ABLATIONS / node for node in nodes}
         return {node: read_run(path) for node, path in folders.items() if RunFolder(path).holds_run}

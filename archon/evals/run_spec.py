@@ -20,14 +20,14 @@ from archon.spec.messages import json_path
 from archon.types import AnswerKind, Example, Question
 
 VERSION = 1
-"""Version of the format of ``run.json``."""
+"""Version of the ``run.json`` format."""
 
 IDENTITY = ("version", "specification", "items", "epochs")
 """The keys of a description that must be equal for a run to be resumed."""
 
 
 class Answerer(Protocol):
-    """The interface of an ``Architecture`` that evaluations need; tests implement it by fakes."""
+    """The interface of an ``Architecture`` that evaluations need; tests use fakes."""
 
     @property
     def name(self) -> str: ...
@@ -52,8 +52,8 @@ def description(
 ) -> dict[str, Any]:
     """Return the description of a run, as plain data for ``run.json``.
 
-    Its key ``specification`` has everything that determines an answer, except item and epoch. The
-    digest of the specification is part of every record's identity.
+    Its ``specification`` key contains everything that determines an answer, except the item and
+    epoch. The digest of the specification is part of every record's identity.
     """
     specification = {
         **architecture.specification(selection.card.answer, examples),
@@ -78,7 +78,7 @@ def description(
 
 
 def headings(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns of a ``Report`` that depend only on the description of the run."""
+    """Return the ``Report`` columns that depend only on the run's description."""
     specification = run["specification"]
     benchmark = specification["benchmark"]
     return {
@@ -95,7 +95,7 @@ def headings(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name(model: Mapping[str, Any] | None) -> str | None:
-    """Return the name of a model: of its card, or of the architecture that is the model."""
+    """Return a model's name: the architecture's name if the model is one, else the card's."""
     if model is None:
         return None
     return str(model["name"] if "name" in model else model["architecture"]["name"])
@@ -106,7 +106,7 @@ def _digest(data: Any) -> str:
 
 
 def _circumstances() -> dict[str, Any]:
-    """Return the present time, the versions of packages, and facts about the machine."""
+    """Return the current time, package versions, and facts about the machine."""
     packages = ("archon-inference", "torch", "reasoning-gym", "datasets")
     return {
         "start_time": datetime.now(UTC).isoformat(timespec="seconds"),

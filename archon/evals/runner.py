@@ -1,4 +1,4 @@
-"""Evaluation, which asks the items of a benchmark concurrently and stores each answer."""
+"""Evaluate an architecture: ask a benchmark's items concurrently, and store each answer."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ class EvalProgress:
     num_done: int
     """Number of answers and failures."""
     num_runs: int
-    """Number of answers of the complete run: items times epochs."""
+    """Number of answers in the complete run: items times epochs."""
     num_right: int
     num_errors: int
     generated_tokens: int
     seconds: float
     """Time since the start of this session."""
     tally: Tally
-    """The tally of the records. The evaluation keeps adding to this object."""
+    """The tally of the records. The evaluation continues to update this object."""
     num_kept: int = 0
-    """Number of answers, among ``num_done``, that are from earlier sessions."""
+    """Number of answers in ``num_done`` that are from earlier sessions."""
 
 
 OnProgress = Callable[[EvalProgress], None]
@@ -71,7 +71,8 @@ class Evaluation:
     seed: int = 0
     epochs: int = 1
     examples: tuple[Example, ...] | None = None
-    """The benchmark's exemplars; None uses the pool that a prompt names, or the default pool."""
+    """The benchmark's exemplars. If None, the pool named in a prompt or the default pool is
+    used."""
     description: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,7 +114,7 @@ class Evaluation:
         Parameters
         ----------
         keep_errors
-            True counts failures as finished; False treats them as not yet answered.
+            Whether failures count as finished. If False, failed items count as unanswered.
 
         Raises
         ------
@@ -141,17 +142,17 @@ async def evaluate(
     """Ask all items for which the folder has no answer, and return the report of the run.
 
     If an item fails, its error is recorded, and it counts as wrong. If the evaluation is
-    interrupted, call this again with the same folder: it asks the missing items, and the failed
-    ones again. The new record of an item then replaces the record of its failure.
+    interrupted, call this again with the same folder to ask the missing items and retry the failed
+    items. The new record of an item then replaces the record of its failure.
 
     Parameters
     ----------
     pool
-        The pool of stored samples to reuse; None generates all samples.
+        The pool of stored samples to reuse. If None, all samples are generated.
     num_items
         Ask only the first ``num_items`` items. A later call can ask more.
     keep_errors
-        Do not ask failed items again.
+        Whether to keep failed items as they are instead of retrying them.
     max_errors
         Number or share of failed answers above which the evaluation stops (``MaxErrors``).
     on_progress
@@ -164,7 +165,7 @@ async def evaluate(
     TooManyErrorsError
         Too many answers failed.
     StorageError
-        An answer cannot be written to the disk.
+        An answer cannot be written to disk.
     """
     if max_concurrent_questions < 1:
         raise UsageError(
@@ -189,7 +190,7 @@ async def evaluate(
 
 
 class _EvalSession:
-    """One session of an evaluation: asks the remaining items, and stores their answers."""
+    """A session of an evaluation, which asks the remaining items and stores their answers."""
 
     def __init__(
         self,
@@ -214,7 +215,7 @@ class _EvalSession:
         self._todo = [(i, epoch) for epoch in epochs for i in items if (i.id, epoch) not in done]
 
     async def run(self, max_concurrent_questions: int, max_errors: MaxErrors) -> None:
-        """Ask the remaining items, at most ``max_concurrent_questions`` at the same time."""
+        """Ask the remaining items, up to ``max_concurrent_questions`` at the same time."""
         error_limit = ErrorLimit(max_errors, self._num_runs)
         if not self._todo:
             return
@@ -243,7 +244,7 @@ class _EvalSession:
             writer.close()
 
     async def _ask(self, item: Item, epoch: int) -> tuple[Record, Mapping[str, Any] | None]:
-        """Ask one item; return its record, and its trace (None for a failure)."""
+        """Ask one item; return its record, and its trace (None if it failed)."""
         evaluation, started = self._evaluation, time.perf_counter()
         answer: Answer | None = None
         kind = evaluation.selection.card.answer
@@ -288,7 +289,7 @@ class _EvalSession:
 
 
 def _scored_answer(answer: Answer, scorer: Scorer, item: Item) -> dict[str, Any]:
-    """Score an answer and the samples of all nodes; return the fields of its record.
+    """Score an answer and the samples of all nodes; return the record fields.
 
     Raises
     ------
@@ -316,7 +317,7 @@ def _scored_answer(answer: Answer, scorer: Scorer, item: Item) -> dict[str, Any]
 
 
 def _failure(error: BaseException, seconds: float) -> dict[str, Any]:
-    """Return the fields of the record of a failure."""
+    """Return the record fields of a failure."""
     error = _first(error)
     return {
         "text": None,
@@ -331,7 +332,7 @@ def _failure(error: BaseException, seconds: float) -> dict[str, Any]:
 
 
 def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw, ...]]:
-    """Score the samples of each node as if they were the answer; programs by their results."""
+    """Score each node's samples as if they were the answer; score programs by their results."""
     ran = {
         c.id: c
         for node in answer.trace.nodes.values()
@@ -350,15 +351,15 @@ def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw,
 def _text(candidate: Candidate, scorer: Scorer) -> str:
     """Return the text to score.
 
-    It is empty if the candidate has no value, and its program was run or the scorer is
-    ``number_exact``. Otherwise the scorer might find a number in a program that failed.
+    The text is empty if the candidate has no value and either its program was run or the scorer is
+    ``number_exact``. The scorer might otherwise find a number in a program that failed.
     """
     has_none = has_run(candidate) or scorer is number_exact
     return "" if candidate.value is None and has_none else candidate.text
 
 
 def _is_done(record: Record, keep_errors: bool) -> bool:
-    """Return True if the item of a record need not be asked again."""
+    """Return whether the item of a record does not have to be asked again."""
     return keep_errors or record.error is None
 
 

@@ -1,4 +1,4 @@
-"""Scorers, which compare an answer with the target. ``SCORERS`` has those that cards can name."""
+"""Scorers, which compare an answer with the target. ``SCORERS`` lists the built-in scorers."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Score:
 
 
 Scorer = Callable[[str | None, str, str], Score]
-"""(value of the answer, its text, target) → score. If the value is None, the scorer reads it from
-the text. The target is a canonical value or, for a custom scorer, the text in the row."""
+"""(answer value, answer text, target) → score. If the value is None, the scorer reads it from the
+text. The target is a canonical value or, for a custom scorer, the text in the row."""
 
 
 # ---------------------------------------------------------------------------------- exact values
 
 
 def number_exact(value: str | None, text: str, target: str) -> Score:
-    """Score 1 if the answer equals the target exactly: 0.5 equals 1/2, but 0.3333 is not 1/3.
+    """Score 1 if the answer exactly equals the target: 0.5 equals 1/2, but 0.3333 is not 1/3.
 
     >>> number_exact(None, "So she pays $1,000.00.", "1000").value
     1
@@ -71,7 +71,7 @@ def _compare(answer: str | None, target: str, none: str) -> Score:
 
 
 def lm_eval_strict_match(value: str | None, text: str, target: str) -> Score:
-    """Score the number in the first ``#### N``, as ``strict-match`` of lm-eval's task ``gsm8k``."""
+    """Score the number in the first ``#### N``, as ``strict-match`` of lm-eval's ``gsm8k`` does."""
     return _compare(lm_eval.strict_match(text), target, "no '#### N' in the text")
 
 
@@ -89,11 +89,11 @@ def lm_eval_flexible_extract(value: str | None, text: str, target: str) -> Score
 
 
 def custom_scorer(function: Callable[[str, str], float], kind: AnswerKind) -> Scorer:
-    """Make a scorer from a user's function: (text of the answer, target in the row) → score.
+    """Make a scorer from a user's function: (answer text, target in the row) → score.
 
-    The function returns a number from 0 to 1, or True or False. Only an answer with 1 is right;
-    other scores count only in the mean score. The scorer raises ``ScoringError`` if the function
-    fails or returns anything else. What the function prints goes to standard error.
+    The function returns a number from 0 to 1, or True or False. Only an answer that scores 1 is
+    right; other scores count only in the mean score. The scorer raises ``ScoringError`` if the
+    function fails or returns anything else. Text that the function prints goes to standard error.
     """
 
     def score(value: str | None, text: str, target: str) -> Score:
@@ -161,21 +161,21 @@ KINDS: dict[str, AnswerKind] = {
 
 
 def find_scorer(card: BenchmarkBase, file: str | None = None, name: str | None = None) -> Scorer:
-    """Return the scorer that a benchmark card names, or ``name`` if that is given.
+    """Return the scorer called ``name`` or, if that is None, the benchmark card's scorer.
 
     Parameters
     ----------
     file
-        The card's file, for errors.
+        The card's file, for error messages.
     name
-        The name of the scorer that the user chose; None uses that of the card.
+        The name of the scorer that the user chose; None uses the card's scorer.
 
     Raises
     ------
     SpecError
-        The card's scorer does not exist, or judges another kind of answer than the card has.
+        The card's scorer does not exist, or judges a different kind of answer than the card's.
     UsageError
-        The scorer ``name`` does not exist, or judges another kind of answer.
+        The scorer ``name`` does not exist, or judges a different kind of answer.
     """
     wanted = card.score if name is None else name
     if wanted not in SCORERS:

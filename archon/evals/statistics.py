@@ -1,4 +1,4 @@
-"""Confidence intervals and statistical tests of accuracies and scores.
+"""Confidence intervals and statistical tests for accuracies and scores.
 
 Items are treated as independent, but several runs of one item are not.
 
@@ -22,13 +22,13 @@ from archon.errors import require
 CONFIDENCE = 0.95
 RESAMPLES = 9_999
 _BATCH = 100_000
-"""Numbers in one batch of the bootstrap. It is fastest if a batch fits into the CPU's cache."""
+"""Numbers in one batch of the bootstrap, which is fastest if a batch fits in the CPU cache."""
 
 Interval = tuple[float, float]
 
 
 def wilson_interval(share: float, trials: float, confidence: float = CONFIDENCE) -> Interval:
-    """Compute Wilson's score interval of a share of successes among ``trials``.
+    """Compute Wilson's score interval for a share of successes among ``trials``.
 
     The number of trials, and thus of successes, need not be an integer; scipy requires integers.
 
@@ -47,7 +47,7 @@ def wilson_interval(share: float, trials: float, confidence: float = CONFIDENCE)
 def mean_interval(
     item_means: Sequence[float], runs: int, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Compute the confidence interval of an accuracy, with one or several runs of each item.
+    """Compute the confidence interval of an accuracy, with one or more runs per item.
 
     This is Wilson's interval for the effective number of trials (``effective_trials``).
 
@@ -63,11 +63,12 @@ def mean_interval(
 
 
 def effective_trials(item_means: Sequence[float], runs: int) -> float:
-    """Compute how many independent trials would give a mean with the same variance as these items.
+    """Compute the number of independent trials whose mean has the same variance as the items'.
 
-    The parameters are those of ``mean_interval``. The variance is estimated from the differences
-    between items. If each item is always right or always wrong, the result is the number of items.
-    The more alike the items are, the larger it is, up to the number of runs.
+    The parameters are the same as for ``mean_interval``. The variance is estimated from the
+    differences between items. If each item is always right or always wrong, the result is the
+    number of items. The more similar the items are, the larger the result, up to the number of
+    runs.
     """
     share = fmean(item_means)
     between = sum((mean - share) ** 2 for mean in item_means) / len(item_means) ** 2
@@ -84,8 +85,8 @@ def score_interval(item_scores: Sequence[float], confidence: float = CONFIDENCE)
     Graubard). If all scores are equal, their variance is unknown, and each counts as one trial.
 
     In simulations with 5 to 200 items and seven distributions of scores, the interval contained the
-    true mean in at least 93 % of the samples. The t interval contained it in only 23 % of them if
-    scores were nearly always 1.
+    true mean in at least 93% of the samples. If scores were nearly always 1, the t interval
+    contained it in only 23% of them.
 
     Parameters
     ----------
@@ -107,8 +108,8 @@ def student_quantile(probability: float, degrees: int) -> float:
     """Compute a quantile of Student's t distribution for a probability above one half.
 
     The result is exact for one and two degrees of freedom. Otherwise it is the expansion of R. A.
-    Fisher and E. A. Cornish (Technometrics 2, 1960), with an error below 1 % at 97.5 %. scipy is
-    not used, because reports must not depend on it.
+    Fisher and E. A. Cornish (Technometrics 2, 1960), with an error below 1% at 97.5%. Scipy is not
+    used, because reports must not depend on it.
 
     >>> round(student_quantile(0.975, 1), 2), round(student_quantile(0.975, 9), 2)
     (12.71, 2.26)
@@ -136,15 +137,15 @@ def paired_interval(differences: Sequence[float], confidence: float = CONFIDENCE
     have the mirrored interval.
 
     Without the two added differences, the bootstrap is unreliable if few items differ. For 30 items
-    of which 3 % differ on average, it contains the true mean in 57 % of samples (corrected for bias
-    and acceleration, BCa: 53 %; Newcombe's interval, 1998, method 8: 68 %). With them, it contained
-    the true mean in at least 93 % of samples of 10 to 500 items with one run, and it is not wider
-    if many items differ.
+    of which 3% differ on average, its interval contains the true mean in 57% of samples (with
+    correction for bias and acceleration, BCa: 53%; Newcombe's interval, 1998, method 8: 68%). With
+    the two differences, the interval contained the true mean in at least 93% of samples of 10 to
+    500 items with one run each, and it is not wider if many items differ.
 
     Parameters
     ----------
     differences
-        For each item, the share of right answers of one architecture minus that of the other.
+        For each item, the difference between the two architectures' shares of right answers.
 
     Raises
     ------
@@ -177,7 +178,7 @@ def paired_interval(differences: Sequence[float], confidence: float = CONFIDENCE
 
 
 def with_two_added(differences: Sequence[float]) -> list[float]:
-    """Add two differences, one in favor of each side.
+    """Add two opposite differences, one in favor of each architecture.
 
     Their size is the root mean square of the differences that are not 0, or 1 if all are 0. They
     represent possible differences that a small sample happens not to contain.
@@ -193,10 +194,11 @@ def with_two_added(differences: Sequence[float]) -> list[float]:
 def paired_p_value(differences: Sequence[float]) -> float:
     """Compute the two-sided p-value of the hypothesis that neither architecture is better.
 
-    The parameter is that of ``paired_interval``. Under the hypothesis, each difference is equally
-    likely to have the opposite sign. p is the share of all choices of signs for which the mean is
-    at least as far from zero as it is. With one run per item, this is McNemar's exact test. If the
-    differences have several sizes, ``RESAMPLES`` random choices with a fixed seed are used.
+    The parameter is the same as for ``paired_interval``. Under the hypothesis, each difference is
+    equally likely to have the opposite sign. p is the share of all choices of signs for which the
+    mean is at least as far from zero as the observed mean. With one run per item, this is McNemar's
+    exact test. If the differences have several sizes, ``RESAMPLES`` random choices with a fixed
+    seed are used.
 
     Raises
     ------
@@ -227,9 +229,9 @@ def paired_p_value(differences: Sequence[float]) -> float:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Compute Holm's adjusted p-values of several tests, in the order of the tests.
 
-    If all differences with an adjusted p-value of at most 5 % are called significant, the
-    probability that any of these calls is wrong is at most 5 %. The tests may be dependent. (scipy
-    only has corrections for the false discovery rate.)
+    If all differences with an adjusted p-value of at most 5% are called significant, the
+    probability that any of these decisions is wrong is at most 5%. The tests may be dependent.
+    (Scipy only provides corrections for the false discovery rate.)
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]

@@ -1,4 +1,4 @@
-"""Import and execution of users' Python code, with errors that name its file and line.
+"""Import and run users' Python code, with errors that name its file and line.
 
 Only code that a user names on the command line or passes to a function is run. JSON files cannot
 refer to code.
@@ -47,12 +47,12 @@ def import_named(ref: str) -> Any:
     """
     match = _REF.fullmatch(ref)
     if match is None:
-        raise SpecError("does not name a function; write file.py:function", file=ref)
+        raise SpecError("must name a function, such as file.py:function", file=ref)
     code, name = match["code"], match["name"]
     module = _module_of_file(Path(code)) if code.endswith(".py") else _module(code)
     if not hasattr(module, name):
         functions = [key for key, value in vars(module).items() if callable(value)]
-        raise SpecError(f"there is no {name!r}{suggestion(name, functions)}", file=code)
+        raise SpecError(f"the code defines no {name!r}{suggestion(name, functions)}", file=code)
     return getattr(module, name)
 
 
@@ -92,7 +92,8 @@ def user_errors(file: str) -> Iterator[None]:
     Raises
     ------
     SpecError
-        The code failed. The error names the file and line, or ``file`` if the line is unknown.
+        The code failed. The error names the file and line of the code or, if these are unknown,
+        ``file``.
     """
     try:
         with redirect_stdout(sys.stderr):
@@ -104,15 +105,15 @@ def user_errors(file: str) -> Iterator[None]:
 
 
 def summary(error: BaseException) -> str:
-    """Return the type and the first line of the message of an exception."""
+    """Return an exception's type and the first line of its message."""
     text = str(error.msg if isinstance(error, SyntaxError) else error).strip().split("\n")[0]
     return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
 
 
 def place(error: BaseException) -> str | None:
-    """Return ``FILE:LINE`` of the user code that caused an exception, or None.
+    """Return ``FILE:LINE`` of the user code that caused an exception; None if it is unknown.
 
-    If the user's code called a library that raised the exception, this is the line of the call.
+    If a library raised the exception, this is the line in the user's code that called the library.
     """
     if isinstance(error, SyntaxError) and error.filename is not None:
         return f"{error.filename}:{error.lineno}"

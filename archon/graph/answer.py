@@ -1,4 +1,4 @@
-"""The answer of an architecture, and its HTML for notebooks.
+"""The answer of an architecture, and its HTML rendering for notebooks.
 
 All text from models and users is escaped. The HTML has no scripts and no links to other sites.
 """
@@ -25,7 +25,7 @@ class Answer:
     text: str
     value: str | None
     candidates: tuple[Candidate, ...]
-    """All candidates of the output node, the answer first."""
+    """All candidates of the output node; the first one is the answer."""
     usage: Usage
     cost_tokens: int
     seconds: float
@@ -37,7 +37,7 @@ class Answer:
     num_samples: int = 0
     """Number of samples that the nodes requested."""
     num_failed_samples: int = 0
-    """Number of samples that failed; the answer is based on the others."""
+    """Number of samples that failed; the answer is based on the remaining samples."""
 
     def _repr_html_(self) -> str:
         """Return HTML for notebooks: the answer, and collapsed tables of candidates and nodes."""

@@ -66,7 +66,7 @@ class Architecture:
     SpecError
         An exemplar pool cannot be read.
 
-    If several prompts are invalid, the error lists all of their errors.
+    If several prompts are invalid, the exception lists the errors of all of them.
     """
 
     def __init__(
@@ -108,23 +108,23 @@ class Architecture:
         return self._graph.spec
 
     def prompt(self, node: str) -> Prompt:
-        """Return the prompt of a node that asks a model for text."""
+        """Return a node's prompt. The node must be one that asks a model for text."""
         return self._prompts[node]
 
     def specification(
         self, answer: AnswerKind, examples: tuple[Example, ...] | None
     ) -> dict[str, Any]:
-        """Return everything that determines an answer, except question and seed, as plain data.
+        """Return everything that determines an answer, except the question and seed, as plain data.
 
-        Names are replaced by what they refer to: model cards, nested architectures and the texts of
-        prompts. A custom model is None, because its settings are unknown.
+        Names are replaced with what they refer to: model cards, nested architectures and the texts
+        of prompts. A custom model is None, because its settings are unknown.
 
         Parameters
         ----------
         answer
             The kind of answer that the question asks for.
         examples
-            The exemplars of the benchmark; None if it names no pool.
+            The benchmark's exemplars; None if the benchmark names no pool.
         """
         models: dict[str, Any] = {}
         for role, lm in self._lms.items():
@@ -188,14 +188,15 @@ class Architecture:
         seed
             Random seed of the samples.
         run
-            Number of the run, or epoch; each run uses new samples.
+            Number of the run (epoch); each run uses new samples.
         on_event
-            Called in the event loop's thread when a node starts or finishes and for new tokens.
+            Called in the event loop's thread when a node starts, when it finishes, and for new
+            tokens.
         uses
-            Models and sampling of the nodes, if a request to the architecture as an LM changes
-            them.
+            The nodes' models and sampling parameters, if a request to the architecture as an LM
+            changes them.
         constraint
-            The constraint on the output node's text, from such a request.
+            The constraint on the output node's text, from a request to the architecture as an LM.
         around
             The meter of the outer graph, if this architecture is a node's model.
 
@@ -220,9 +221,9 @@ class Architecture:
         return await self.answer(self._question(question), seed=seed)
 
     def run(self, question: str | Question, *, seed: int = 0) -> Answer:
-        """Run ``arun`` from synchronous code, and wait for its answer.
+        """Run ``arun`` from synchronous code, and wait for the answer.
 
-        If the caller runs in an event loop, that loop is blocked until then.
+        If the caller runs in an event loop, the loop is blocked until the answer is available.
         """
         return run_sync(self.arun(question, seed=seed))
 
@@ -260,7 +261,7 @@ def _embedder(name: str, lm: LM) -> Embedder:
 
 
 def _normalized(question: Question) -> Question:
-    """Remove byte-order marks, and the reasoning in the assistant's earlier turns.
+    """Remove byte-order marks, and remove the reasoning from the assistant's earlier turns.
 
     Chat templates remove the reasoning too, but not if a judge's prompt quotes those turns.
     """
@@ -303,10 +304,10 @@ def build_prompts(
 def _prompt_spec(
     node: AskingNode, kind: PromptKind, card: ModelCard | None, is_nested: bool
 ) -> PromptSpec:
-    """Return the spec of a node's prompt: its own, else that of its model's card, else the default.
+    """Return a node's prompt spec: the node's own, else its model card's, else the default.
 
-    A card's prompt is for answering the question, so judges do not use it. A nested architecture
-    gets the bare question by default, because its nodes have their own prompts.
+    A card's prompt is for answering the question, so judges do not use it. By default, a nested
+    architecture receives the bare question, because its nodes have their own prompts.
     """
     own = node.prompt
     if not kind.puts_question:
@@ -317,7 +318,7 @@ def _prompt_spec(
 
 
 def generator_prompt(own: PromptSpec | None, card: ModelCard | None) -> PromptSpec:
-    """Return a generator's prompt: ``own``, else that of its model's card, else the default.
+    """Return a generator's prompt: ``own``, else its model card's, else the default.
 
     If ``own`` has neither ``template`` nor ``text``, for example only ``shots``, the card's
     wording is used.

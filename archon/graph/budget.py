@@ -1,10 +1,10 @@
 """The budget of one question: tokens and calls are reserved before a call and settled after it.
 
 A budget is a hard limit: no question ever exceeds it. A call reserves the most tokens that it can
-use: ``max_tokens`` for each reply, and its prompt. If the model has a tokenizer, it counts the
-tokens of the prompt; otherwise the prompt's bytes are an upper bound. When the call ends, unused
-tokens are returned. The tokens of an interrupted call stay reserved, because its usage is unknown,
-so a question may end with some tokens left.
+use: ``max_tokens`` for each reply, and its prompt. If the model has a tokenizer, the tokens of the
+prompt are counted; otherwise, its number of bytes is used as an upper bound. When the call ends,
+unused tokens are returned. The tokens of an interrupted call are kept reserved, because its usage
+is unknown. A question may therefore end with some tokens left.
 """
 
 from __future__ import annotations
@@ -22,31 +22,32 @@ _UNLIMITED = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class CallSize:
-    """Upper bounds on the tokens of one request: of its prompt, and of each completion."""
+    """Upper bounds on the tokens of one request: for its prompt, and for each completion."""
 
     key: Hashable
     """Identifies model and prompt: two calls with the same key pay for the prompt once."""
     tokens_each: int = 0
     """Upper bound on the tokens of one completion."""
     prompts: Mapping[str, int] | None = None
-    """Digest of a prompt → its tokens; None if the model cannot count them."""
+    """Prompt digest → number of tokens in the prompt; None if the model cannot count them."""
     prompt_bound: int = 0
     """Upper bound on the prompt's tokens; used if ``prompts`` is None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Tokens and calls that are reserved for ``count`` calls of equal size."""
+    """Tokens and calls reserved for ``count`` calls of equal size."""
 
     count: int
     size: CallSize
     meters: tuple[tuple[Meter, int], ...] = field(repr=False)
-    """(meter, tokens that it reserved for a prompt of unknown length), innermost graph first."""
+    """(meter, tokens reserved for a prompt of unknown length) for each graph, innermost first."""
 
     def settle(self, completions: Iterable[Completion]) -> None:
         """Charge what the completions used, and return the remainder of their reservations.
 
-        If there are fewer completions than granted calls, the others stay reserved.
+        If there are fewer completions than granted calls, the reservations of the remaining calls
+        are kept.
         """
         completions = list(completions)
         for meter, prompt_bound in self.meters:
@@ -54,9 +55,10 @@ class Grant:
 
 
 class Meter:
-    """Usage of one question, limited by the architecture's budget and those of all outer graphs.
+    """Usage of one question, limited by the budgets of the architecture and of all outer graphs.
 
-    Construct it in the running event loop when the question is asked: the time limit starts then.
+    Construct it in the running event loop when the question is asked, because the time limit starts
+    at that moment.
 
     Parameters
     ----------
@@ -107,12 +109,12 @@ class Meter:
                 raise meter._used_up("calls")
 
     def out_of_time(self) -> BudgetError:
-        """Return the error for a missed deadline; it names the budget that has the earliest one."""
+        """Return the error for a missed deadline, naming the budget whose deadline came first."""
         timed = (m for m in self._chain if m._budget.max_seconds is not None)
         return min(timed, key=lambda meter: meter.deadline or 0)._used_up("seconds")
 
     def settle(self, size: CallSize, prompt_bound: int, completions: list[Completion]) -> None:
-        """Charge what the completions used, in place of what was reserved for them."""
+        """Charge what the completions used, and release what was reserved for them."""
         if not completions:
             return
         self._read.add(size.key)
@@ -134,7 +136,7 @@ class Meter:
         return _UNLIMITED if limit is None else max(0, limit - self._calls)
 
     def _capacities(self, size: CallSize) -> Iterable[tuple[int, Limit]]:
-        """Yield, for each limit, how many calls of this size it still allows."""
+        """Yield the number of calls of this size that each limit still allows."""
         yield self._calls_left(), "calls"
         if self._budget.max_tokens is not None:
             new, bound = self._prompt_tokens(size)
@@ -150,9 +152,9 @@ class Meter:
         return bound
 
     def _prompt_tokens(self, size: CallSize) -> tuple[int, int]:
-        """Return the tokens that this call's prompt adds: exact ones, and an upper bound.
+        """Return the tokens that this call's prompt adds: an exact count, and an upper bound.
 
-        One of the two is 0. A prompt that an earlier call has paid for adds nothing.
+        One of the two is 0. A prompt that was already charged to an earlier call adds nothing.
         """
         if size.prompts is not None:
             return sum(t for d, t in size.prompts.items() if d not in self._prompts), 0
@@ -168,7 +170,8 @@ class Meter:
 def most_tokens(request: Request) -> int:
     """Return an upper bound on the tokens of one completion.
 
-    It is ``max_tokens``, or for a request that scores ``choices`` the bytes of all choices.
+    The bound is ``max_tokens``. For a request that scores ``choices``, it is the number of bytes of
+    all choices.
     """
     if request.choices is not None:
         return sum(len(choice.encode("utf-8", "surrogatepass")) + 1 for choice in request.choices)

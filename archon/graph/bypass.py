@@ -1,4 +1,4 @@
-"""Removal of one node from an architecture, for ablations.
+"""Remove one node from an architecture, for ablations.
 
 Nodes that read the removed node read its inputs instead. A node without inputs is just removed. If
 the output node is removed and has one input, that input becomes the output. If it has several, the
@@ -15,7 +15,7 @@ from archon.spec.messages import shown, suggestion
 
 
 def bypass(spec: ArchitectureSpec, node_id: str) -> ArchitectureSpec:
-    """Return ``spec`` without the node; its readers read its inputs instead.
+    """Return ``spec`` without the node; nodes that read it read its inputs instead.
 
     The result is not validated. ``archon.graph.validation.build.build`` does that; it rejects, for
     example, a fuser that has lost its only input.
@@ -55,6 +55,6 @@ def _without(spec: ArchitectureSpec, node_id: str) -> dict[str, AnyNode]:
 
 
 def _replaced(inputs: list[str], node_id: str, replacements: list[str]) -> list[str]:
-    """Replace ``node_id`` in ``inputs`` by ``replacements``; drop repeated names."""
+    """Replace ``node_id`` in ``inputs`` with ``replacements``; drop repeated names."""
     names = (replacements if source == node_id else [source] for source in inputs)
     return list(dict.fromkeys(chain.from_iterable(names)))

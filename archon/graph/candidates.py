@@ -1,4 +1,4 @@
-"""Construction of candidates from completions, and merging of the inputs of a node."""
+"""Make candidates from completions, and merge the candidates that reach a node."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def from_completions(
 ) -> list[Candidate]:
     """Return one candidate for each completion of ``messages`` that did not fail.
 
-    A candidate's value is the answer of kind ``answer`` that its text states. A candidate whose
-    reasoning was cut off has no value and gets the mark ``CUT_OFF_MARK``.
+    A candidate's value is the answer that its text states, read as the kind ``answer``. A candidate
+    whose reasoning was cut off has no value and is marked with ``CUT_OFF_MARK``.
     """
     cut_off = (Annotation(node, "mark", CUT_OFF_MARK),)
     return [
@@ -67,8 +67,9 @@ def is_cut_off(candidate: Candidate) -> bool:
 def join(groups: Sequence[Sequence[Candidate]]) -> list[Candidate]:
     """Merge the candidates of several inputs, in the order in which they first appear.
 
-    Candidates with the same id become one, with the annotations of all inputs, each once. If its
-    program was run on one path through the graph, the value from that path is used.
+    Candidates with the same id become one candidate with the annotations from all inputs, without
+    duplicates. If its program was run on one path through the graph, the value from that path is
+    used.
     """
     if len(groups) == 1:
         return list(groups[0])
@@ -90,7 +91,7 @@ def _merged(known: Candidate, other: Candidate) -> Candidate:
 
 
 PROGRAM_MARK = "program: "
-"""Prefix of the marks that record how a candidate's program ended."""
+"""Prefix of a mark that records how a candidate's program ended."""
 
 
 def has_run(candidate: Candidate) -> bool:

@@ -1,4 +1,4 @@
-"""Evaluation of a node's ``when`` condition on the candidates that it reads."""
+"""Evaluate a node's ``when`` condition on the candidates that it reads."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from archon.types import Candidate
 
 
 def holds(when: When, candidates: Sequence[Candidate]) -> bool:
-    """Return whether the condition is true for the candidates, so that the node runs."""
+    """Return whether the condition is true for the candidates; if so, the node runs."""
     if when.agreement_below is not None:
         return agreement(candidates) < when.agreement_below
     return num_passed(candidates) == when.num_passed
 
 
 def agreement(candidates: Sequence[Candidate]) -> float:
-    """Return the share of the candidates that have the most frequent value; 0 without values."""
+    """Return the share of candidates that have the most frequent value; 0 if none has a value."""
     votes = Counter(c.value for c in candidates if c.value is not None)
     return max(votes.values(), default=0) / len(candidates) if candidates else 0.0
 

@@ -1,7 +1,6 @@
-"""Static dataflow analysis: what can arrive along each edge of a graph, from its spec alone.
+"""Static dataflow analysis: computes from a spec what can arrive along each edge of a graph.
 
-Validation, the model bindings and the cost estimate use it. The server's token limit uses the cost
-estimate.
+It is used for validation, for the model bindings, and for the cost estimate.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from archon.spec.architecture import AnyNode, ArchitectureSpec
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Number of candidates on an edge, by writer, and the annotations and tests with them."""
+    """Candidates on an edge, counted by the node that wrote them, with annotations and tests."""
 
     counts: Mapping[str, float] = field(default_factory=dict)
-    """Node → number of its candidates on the edge: the largest, or the expected one."""
+    """Node → the maximum or the expected number of its candidates on the edge."""
     limit: float = math.inf
-    """Upper bound on the candidates of all nodes together."""
+    """Upper bound on the total number of candidates."""
     critics: frozenset[str] = frozenset()
     """Nodes whose critiques the candidates may have."""
     has_critiques: bool = False
@@ -36,7 +35,7 @@ class Flow:
 
     @property
     def total(self) -> float:
-        """The number of candidates of all nodes together: the largest, or the expected one."""
+        """The total number of candidates, maximum or expected."""
         return min(self.limit, sum(self.counts.values()))
 
     @classmethod
@@ -44,7 +43,8 @@ class Flow:
         """Merge the flows of a node's inputs.
 
         Two edges may carry the same or different candidates of one node. The merged flow therefore
-        has the sum of both counts, but at most ``written[node]``, the number that the node writes.
+        contains the sum of both counts, but at most ``written[node]``, the number of candidates
+        that the node writes.
         """
         if len(flows) == 1:
             return flows[0]
@@ -62,8 +62,8 @@ class Flow:
     def either(self, other: Flow, *, is_mean: bool) -> Flow:
         """Combine this flow, the output of a node, with ``other``, the node's input.
 
-        Such a node passes on either of the two, because of ``when`` or of a budget. The counts are
-        the larger ones or, with ``is_mean``, the means.
+        Because of ``when`` or a budget, the node passes on one or the other. Each count is the
+        larger of the two or, with ``is_mean``, their mean.
         """
 
         def combined(a: float, b: float) -> float:
@@ -81,7 +81,7 @@ class Flow:
         )
 
     def at_most(self, count: int | None) -> Flow:
-        """Return the flow with at most ``count`` candidates; None is no limit."""
+        """Return the flow limited to ``count`` candidates; None means no limit."""
         if count is None or self.total <= count:
             return self
         return replace(self, counts={w: min(c, count) for w, c in self.counts.items()}, limit=count)
@@ -94,7 +94,7 @@ class Dataflow:
     arriving: Mapping[str, Flow]
     """Node → the merged flow of its inputs."""
     leaving: Mapping[str, Flow]
-    """Node → the flow that it passes on."""
+    """Node → its output flow."""
     written: Mapping[str, float]
     """Node → number of candidates that it writes, for every node that writes any."""
 
@@ -114,8 +114,9 @@ def dataflow(
         The names of the nodes, each after its inputs.
     agreement
         The assumed share of samples with the most frequent value, to compute the expected flow;
-        conditions are then assumed to be true half of the time. None computes the largest flow:
-        every node runs, writes the most candidates and drops the fewest.
+        conditions are then assumed to be true half of the time. If it is None, the maximum flow is
+        computed: every node runs, writes its maximum number of candidates and drops as few as
+        possible.
     may_be_cut
         True if a budget may stop any node, which then passes on its inputs.
     """
@@ -139,7 +140,7 @@ def dataflow(
 def num_calls(calls: Calls, agreement: float | None) -> float:
     """Return the expected number of calls, given the share of samples that agree.
 
-    If ``agreement`` is None, return the largest number of calls.
+    If ``agreement`` is None, return the maximum number of calls.
     """
     if agreement is None or calls.expected is None:
         return calls.count
@@ -149,7 +150,7 @@ def num_calls(calls: Calls, agreement: float | None) -> float:
 def _passed_on(
     name: str, node: AnyNode, flow: Flow, written: Mapping[str, float], is_mean: bool
 ) -> Flow:
-    """Return what a node passes on if it runs: its input flow, changed by the type's effects."""
+    """Return the output flow of a node that runs: its input flow, with the node type's effects."""
     effects = NODE_TYPES[node.type].effects
     if effects.replaces:
         flow = Flow(testers=flow.testers)

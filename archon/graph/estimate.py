@@ -1,13 +1,13 @@
-"""Estimates of an architecture's cost before it runs: the worst case and the expected cost.
+"""Estimate an architecture's cost before it runs: the worst case and the expected cost.
 
 The worst case assumes that every ``when`` is true, every sample is made, every reply has
 ``max_tokens`` tokens, and every judge reads all candidates that can reach it. No run makes more
 calls or uses more tokens. Prompts are bounded without a tokenizer: one token per byte of the
 wording, the worked examples and the question, and ``max_tokens`` for each candidate.
 
-The expected cost assumes that a reply has a share of ``max_tokens``, a token has 3.5 characters, a
-condition is true half of the time, and a verifier or a vote passes on half of the candidates.
-``Expectation`` has the other assumptions, such as how many samples agree.
+The expected cost assumes that a reply uses a given share of ``max_tokens``, a token has 3.5
+characters, a condition is true half of the time, and a verifier or a vote passes on half of the
+candidates. ``Expectation`` has the other assumptions, such as how many samples agree.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SENTENCE_TOKENS = 40
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A number of calls and of tokens."""
+    """A number of calls, and their tokens."""
 
     calls: float = 0
     prompt_tokens: float = 0
@@ -63,7 +63,8 @@ class Expectation:
     """Assumptions about a typical question."""
 
     question: Question = Question("?" * 300)  # noqa: RUF009 - immutable
-    """A question of typical length. The worst case is computed for it; a longer one costs more."""
+    """A question of typical length. The worst case is also computed for this question, so a longer
+    question may cost more."""
     completion_tokens: float | None = None
     """Expected tokens of a reply; None assumes ``completion_share`` times ``max_tokens``."""
     completion_share: float = 0.4
@@ -81,17 +82,17 @@ class NodeEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The cost of answering one question. The totals count a prompt that nodes share only once."""
+    """The cost of answering one question. In the totals, a prompt that nodes share counts once."""
 
     nodes: Mapping[str, NodeEstimate]
     worst: Amount
-    """Total of the worst case, limited by the architecture's budget."""
+    """Worst-case total, limited by the architecture's budget."""
     expected: Amount
     """Expected total, limited by the architecture's budget."""
     longest_answer: float
-    """Largest number of tokens of a candidate of the output node."""
+    """Maximum number of tokens in a candidate of the output node."""
     usual_answer: float
-    """Expected number of tokens of a candidate of the output node."""
+    """Expected number of tokens in a candidate of the output node."""
 
 
 def estimate(
@@ -101,14 +102,15 @@ def estimate(
     *,
     may_be_cut: bool = False,
 ) -> Estimate:
-    """Estimate the calls and tokens of a question, per node and in total; no model is asked.
+    """Estimate the calls and tokens for a question, per node and in total, without asking a model.
 
     Parameters
     ----------
     expectation
         The assumptions behind the expected cost; None uses the defaults.
     sampling
-        Sampling parameters of a request, which replace those of the nodes; None changes nothing.
+        Sampling parameters of a request, which override the nodes' parameters; None changes
+        nothing.
     may_be_cut
         True if the budget of an outer graph may stop nodes, which then pass on their inputs.
     """
@@ -168,7 +170,7 @@ class _Pass:
         self.answer_tokens = max((self._reply[writer] for writer in writers), default=0.0)
 
     def _visit(self, name: str, flow: Flow) -> None:
-        """Add the cost of one node, which reads the candidates of ``flow``."""
+        """Add the cost of one node that reads the candidates of ``flow``."""
         node = self._architecture.spec.nodes[name]
         method = method_of(node)
         if method.prompt is not None:
@@ -180,9 +182,10 @@ class _Pass:
             self._reply[name] = flow.total * self._sentence_tokens(flow)
 
     def _sentence_tokens(self, flow: Flow) -> float:
-        """Return the tokens of a critique that no model writes.
+        """Return the tokens of a critique that is written without a model.
 
-        It quotes calculations of the candidate, so it has at most twice the tokens of its text.
+        The critique quotes the candidate's calculations, so it has at most twice the number of
+        tokens of the candidate's text.
         """
         if not self._is_worst:
             return _SENTENCE_TOKENS
@@ -190,9 +193,9 @@ class _Pass:
         return 2 * longest + _SENTENCE_TOKENS
 
     def _cost_of_calls(self, name: str, flow: Flow) -> tuple[Amount, float]:
-        """Return the cost of a node's calls, and the prompt tokens to subtract from the total.
+        """Return the cost of a node's calls, and the prompt tokens to subtract from the total cost.
 
-        These are the tokens of a prompt that an earlier node already has.
+        Prompt tokens are subtracted if an earlier node uses the same prompt.
         """
         node, use = self._architecture.spec.nodes[name], self._uses[name]
         method = method_of(node)
@@ -223,7 +226,7 @@ class _Pass:
         )
 
     def _prompt(self, name: str, flow: Flow, num_shown: int) -> tuple[tuple[Message, ...], float]:
-        """Return a node's messages with empty candidates, and the tokens with their texts."""
+        """Return a node's messages without candidate texts, and its prompt tokens with them."""
         node = self._architecture.spec.nodes[name]
         reads, max_tests = reads_of(node), NODE_TYPES[node.type].effects.max_tests(node)
         listed = [Candidate(CandidateId("", i), "", None) for i in range(num_shown)]
@@ -245,7 +248,7 @@ class _Pass:
         return messages, tokens
 
     def _shown_tokens(self, shows: Shows, flow: Flow, num_shown: int) -> float:
-        """Return the tokens that the texts of ``num_shown`` candidates add to a prompt."""
+        """Return the tokens that ``num_shown`` candidate texts add to a prompt."""
         replies = [(count, self._reply[writer]) for writer, count in flow.counts.items()]
         written = sum(count * reply for count, reply in replies)
         if not self._is_worst:

@@ -1,7 +1,7 @@
-"""Execution of coroutines from synchronous code, even if the caller runs in an event loop.
+"""Run coroutines from synchronous code, even if the caller runs in an event loop.
 
-All coroutines run in one event loop. Its thread lives as long as the process, because connections
-of language models can only be used in the loop in which they were opened.
+All coroutines run in one event loop. Its thread runs until the process ends, because a language
+model's connections can be used only in the loop in which they were opened.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LoopThread:
         self._loops_of_parents: list[asyncio.AbstractEventLoop | None] = []
 
     def reset(self) -> None:
-        """Forget thread and lock in a forked child process.
+        """Drop the thread and the lock in a forked child process.
 
         A child does not have the parent's thread, and the copied lock may be locked forever. The
         parent's loop is not deleted, because asyncio would warn about its unfinished tasks.
@@ -42,7 +42,7 @@ class LoopThread:
         Raises
         ------
         UsageError
-            This was called in the loop's thread, which would wait for itself forever.
+            The method was called from the loop's own thread, which would wait for itself forever.
         """
         if threading.current_thread() is self._thread:
             coroutine.close()
@@ -67,7 +67,7 @@ class LoopThread:
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     """Run the loop forever, even if a task, such as a user's function, calls ``sys.exit``.
 
-    asyncio raises ``SystemExit`` twice: where the task is awaited, and here.
+    asyncio raises ``SystemExit`` in two places: where the task is awaited, and here.
     """
     while True:
         try:

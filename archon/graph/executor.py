@@ -1,4 +1,4 @@
-"""Execution of a graph on one question. Each node is an asyncio task that awaits its inputs."""
+"""Run a graph on one question. Each node is an asyncio task that awaits its inputs."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ class Run:
     on_event: OnEvent | None
     meter: Meter
     trace: Trace
-    """Records the run; it also has the question, the seed and the run's number."""
+    """Records the run; it also contains the question, the seed and the run number."""
     started: float
     hold: Hold = field(default_factory=Hold)
-    """Keeps the question's prompts in the models' caches until no node can read them again."""
+    """Keeps the question's prompts in the models' caches as long as a node may read them again."""
     refusals: list[BudgetError] = field(default_factory=list)
-    """Errors of the calls that the budget did not allow, in order."""
+    """Errors of calls that the budget did not allow, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,13 @@ class EdgeData:
 async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> list[Candidate]:
     """Run all nodes and return the candidates of the output node.
 
-    After the budget has run out, a node makes fewer calls, or makes none and passes on its inputs.
-    The output node therefore has candidates if any reached it.
+    When the budget runs out, a node makes fewer calls, or makes none and passes on its inputs. The
+    output node therefore has candidates if any reached it.
 
     Raises
     ------
     NodeError
-        A node failed; the others were cancelled.
+        A node failed; the other nodes were cancelled.
     BudgetError
         Tokens, calls or seconds ran out before any node produced a candidate.
     """
@@ -144,7 +144,7 @@ async def _run_node(
 
 
 class Context:
-    """The access of one node to a run; implements ``archon.graph.nodes.base.NodeContext``."""
+    """A node's interface to the run; implements ``archon.graph.nodes.base.NodeContext``."""
 
     def __init__(
         self, run: Run, trace: NodeTrace, tests: tuple[UnitTest, ...], *, is_output: bool
@@ -199,8 +199,9 @@ class Context:
     ) -> list[Completion]:
         """See ``NodeContext.sample``.
 
-        If the budget does not allow ``n`` samples together, this makes those that it allows. They
-        may use fewer tokens than were reserved, so it then tries the remaining ones.
+        If the budget does not allow ``n`` samples at the same time, as many as it allows are
+        generated. They may use fewer tokens than were reserved, so the remaining samples are then
+        tried.
 
         Raises
         ------
@@ -264,10 +265,10 @@ class Context:
         return lm, replace(request, n=grant.count), grant
 
     async def _send_samples(self, lm: LM, request: Request) -> list[Completion]:
-        """Send a request for samples; return them, failed ones with their errors.
+        """Send a request for samples; return the samples, or errors for those that failed.
 
         If a deadline or a nested architecture's budget can stop a sample, each sample is a separate
-        request, so that the finished ones are kept.
+        request, so that finished samples are kept.
         """
         indices = range(request.first_draw, request.first_draw + request.n)
         if self._run.meter.deadline is None and self._use.nested is None:

@@ -1,4 +1,4 @@
-"""Exemplar pools: worked examples that prompts of generators contain before the question.
+"""Exemplar pools: worked examples that precede the question in generators' prompts.
 
 A pool is a JSON file ``{"version": 1, "name": …, "examples": [{"question", "reasoning", "answer"},
 …]}``, or a JSONL file of rows ``{"question", "answer"}`` in the format of GSM8K, where an answer is
@@ -78,7 +78,7 @@ def load_pool(ref: str, base_dir: Path | None = None) -> tuple[Example, ...]:
 
 
 def with_absolute_pool(prompt: PromptSpec, base_dir: Path) -> PromptSpec:
-    """Return the prompt with the path of its pool made absolute; a pool's name is unchanged."""
+    """Return the prompt with an absolute path to its pool; the name of a built-in pool is kept."""
     if prompt.examples is None or not _is_path(prompt.examples):
         return prompt
     return prompt.model_copy(update={"examples": str((base_dir / prompt.examples).absolute())})

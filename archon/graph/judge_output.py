@@ -1,9 +1,10 @@
 """Output formats of judges: constraints on the last line of a reply, and parsers of replies.
 
-The default templates ask for a last line such as ``Verdict: correct``. A model with the capability
-``constraint`` argues freely and is then forced to write such a line. Other models often deviate
-from the format, so each parser also accepts a few common deviations. For a reply that it cannot
-read, it returns a neutral result, such as *abstain*. All parsers run in time linear in the text.
+The default templates ask for a last line such as ``Verdict: correct``. A model with the
+``constraint`` capability argues freely and is then forced to write the last line in this format.
+Other models often deviate from the format, so each parser also accepts a few common deviations. For
+a reply that it cannot read, it returns a neutral result, such as *abstain*. All parsers run in time
+linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ _NUMBER = r"\d{1,5}(?!\d)"
 
 
 def _free_text(label: str, longest: str) -> FreeText:
-    """Let the model write freely up to ``label``, which begins the constrained last line.
+    """Return a constraint that allows any text up to ``label``, which begins the last line.
 
-    One token per byte of the longest such line is reserved within ``max_tokens``.
+    Within ``max_tokens``, one token per byte of the longest possible last line is reserved.
     """
     return FreeText(label, room=len(f"\n{label} {longest}".encode()))
 
@@ -130,8 +131,8 @@ def read_verdict(text: str) -> VerdictKind:
     """Return the verdict that a judge's reply states, or *abstain* if it states none.
 
     The first of these formats that the text contains is used: the last ``Verdict: correct`` (or a
-    synonym of *correct* or *incorrect*); such a word alone on the last line; the last statement
-    like "the answer is incorrect".
+    synonym of *correct* or *incorrect*); a line at the end with only this word; the last statement
+    such as "the answer is incorrect".
     """
     labelled = _last(_LABELLED, text)
     if labelled is not None:
@@ -162,7 +163,7 @@ _BARE_PREFERENCE = re.compile(r"\[?([12])\]?")
 
 
 def read_preference(text: str) -> int | None:
-    """Return the index, 0 or 1, of the candidate that a judge's reply prefers, or None.
+    """Return the index (0 or 1) of the candidate that a judge's reply prefers, or None.
 
     The last ``Better: [2]`` is used or, if there is none, a last line with only the number.
     """
@@ -191,7 +192,7 @@ _ASSERTION = re.compile(rf"^[ \t]*+(?:{_ITEM})?`?(assert\b[^\n]*+)$", re.MULTILI
 def read_tests(text: str, method: UnitTestMethod, max_tests: int) -> list[str]:
     """Return the first ``max_tests`` distinct unit tests that a reply lists.
 
-    With the method *reason*, tests are the items of a list, numbered or with bullets. With
+    With the *reason* method, tests are the items of a list, numbered or with bullets. With
     *program*, they are the lines that begin with ``assert``, in a list or a code block.
 
     >>> read_tests("Tests:\\n1. It is even.\\n2. It is even.\\n- It is **large**.", "reason", 5)
@@ -253,7 +254,7 @@ _HEADINGS = (
 
 
 def read_critiques(text: str, count: int) -> dict[int, str]:
-    """Split a critic's reply: return candidate index (from 0) → its part of the text.
+    """Split a critic's reply by candidate; return candidate index (from 0) → critique.
 
     A part begins at a line that starts with ``[2]``. If no line does, ``Candidate 2`` and then
     ``2.`` are tried. Several parts about one candidate are joined. A candidate without a part is

@@ -36,22 +36,24 @@ _PASSED_ON = frozenset({"constraint", "schema", "regex", "closing", "logprobs"})
 
 
 class ArchitectureLM:
-    """A language model whose samples are runs of an architecture: sample k is run k.
+    """A language model whose samples are runs of an architecture; sample k is run k.
 
     The last message, from the user, is the question; the messages before it are the history. The
     request's sampling parameters apply to the nodes in ``sampled_nodes``. Every answer ends before
     the request's stop strings, no matter which node wrote it.
 
-    If the output node writes the answer, it gets the request's ``constraint`` and ``logprobs``, and
-    its tokens are streamed. If it chooses among candidates, such requests are refused, and the
-    answer is streamed as one delta. Events of the nodes are passed on in both cases.
+    If the output node writes the answer, the request's ``constraint`` and ``logprobs`` apply to
+    that node, and its tokens are streamed. If it chooses among candidates, requests with these
+    parameters are rejected, and the answer is streamed as one delta. Events of the nodes are passed
+    on in both cases.
 
     Parameters
     ----------
     architecture
         The architecture to run.
     plan
-        Sample indices of the nodes, from the outer graph if the architecture is a node's model.
+        The nodes' sample indices. The outer graph passes them if the architecture is a node's
+        model.
     """
 
     reasoning_markers: tuple[ReasoningMarkers, ...] = ()
@@ -209,10 +211,10 @@ class ArchitectureLM:
 
 
 class _Stream:
-    """Event handler that turns the events of a run into the events of one sample of the LM.
+    """Event handler that converts the events of a run to the events of one sample of the LM.
 
-    Of the token deltas, it passes on only those of the answer, which is sample ``answer_index`` of
-    the output node. If ``answer_index`` is None, it passes on no token deltas.
+    It forwards token deltas only for the answer, which is sample ``answer_index`` of the output
+    node. If ``answer_index`` is None, no token deltas are forwarded.
     """
 
     def __init__(self, output: str, answer_index: int | None, run: int, on_event: OnEvent) -> None:
@@ -241,7 +243,7 @@ class _Stream:
         Raises
         ------
         LMError
-            It failed. Its text has already been sent and cannot be replaced.
+            The sample failed. Its text has already been sent and cannot be replaced.
         """
         if not self._has_text:
             return
@@ -256,7 +258,7 @@ def _before(text: str, stops: tuple[str, ...]) -> str:
 
 
 def _completion_of(answer: Answer) -> Completion | None:
-    """Return the completion whose text is the answer; None without an answer."""
+    """Return the completion whose text is the answer; None if there is no answer."""
     if answer.candidates:
         identity = answer.candidates[0].id
         for completion in answer.trace.nodes[identity.node].completions():

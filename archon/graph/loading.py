@@ -1,6 +1,6 @@
-"""Loading of architectures from files: the spec, the model cards and the graph.
+"""Load architectures from files: the spec, the model cards and the graph.
 
-Files are read and validated, but no weights are loaded: a model's first request loads them.
+Files are read and validated, but weights are not loaded until a model's first request.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from archon.graph.architecture import Architecture, build_prompts
 from archon.graph.lm import ArchitectureLM
 from archon.graph.validation.build import build
 from archon.graph.validation.checks import errors_of_valid_parts
+from archon.lm import factory
 from archon.lm.base import LM
 from archon.lm.lazy import LazyLM, shared_lm
 from archon.lm.reward import RewardLM, RewardModel
@@ -23,6 +24,7 @@ from archon.spec import catalog
 from archon.spec.architecture import ArchitectureRef, ArchitectureSpec, RoleModel
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import ModelCard
+from archon.spec.model_strings import ALL_ROLES
 from archon.spec.reader import (
     AnyCard,
     Loaded,
@@ -34,23 +36,23 @@ from archon.spec.reader import (
 from archon.spec.valid_parts import ValidParts
 
 ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM | RewardModel
-"""A model for a role: a card's name or path, a card or ``{"architecture": NAME}`` as a dict, or a
-custom LM or reward model."""
+"""A model string (``archon.spec.model_strings``), a path, a card or ``{"architecture": NAME}`` as a
+dict, or a custom LM or reward model."""
 
 
 @dataclass
 class Loader:
-    """Loader of architectures, which collects the models that they use."""
+    """Loads architectures, and collects the models that they use."""
 
     lms: list[LazyLM] = field(default_factory=list)
-    """The models of all loaded cards, each once."""
+    """The models of all loaded cards, without duplicates."""
     _cards: dict[tuple[str, Path | None], Loaded[AnyCard]] = field(default_factory=dict)
-    """Loaded cards by their name or path, and the folder at which a relative path starts."""
+    """Loaded cards by name or path, and by the folder to which the path is relative."""
 
     def architecture(
         self, ref: Reference, models: Mapping[str, ModelChoice] | None = None
     ) -> Architecture:
-        """Load an architecture; the parameters are those of ``archon.load``."""
+        """Load an architecture; the parameters are the same as for ``archon.load``."""
         return self._architecture(ref, Path.cwd(), models or {}, ())
 
     def of_spec(
@@ -59,7 +61,7 @@ class Loader:
         base_dir: Path,
         models: Mapping[str, ModelChoice] | None = None,
     ) -> Architecture:
-        """Load the architecture of a parsed spec; relative paths in it start at ``base_dir``."""
+        """Load the architecture of a parsed spec, whose relative paths start at ``base_dir``."""
         return self._architecture(spec.model_dump(mode="json"), base_dir, models or {}, ())
 
     def architectures(
@@ -67,31 +69,24 @@ class Loader:
     ) -> list[Architecture]:
         """Load several architectures.
 
-        ``models`` (role → model) replaces the model of a role in every architecture with this role.
+        ``models`` maps a role to the model that replaces the role's model in all of them.
 
         Raises
         ------
         UsageError
-            ``models`` has a role that none of the architectures has.
+            ``models`` contains a role that none of the architectures has.
         """
         roles = [load_architecture(ref).spec.models for ref in refs]
         _check_roles(models, set().union(*roles), "these architectures")
         return [
-            self.architecture(ref, {role: models[role] for role in models if role in declared})
+            self.architecture(ref, of_roles(models, declared))
             for ref, declared in zip(refs, roles, strict=True)
         ]
 
     def model(self, ref: Reference, base_dir: Path | None = None) -> LazyLM:
-        """Return the model of a card; equal cards share one model."""
-        is_file = not isinstance(ref, dict) and catalog.is_path(ref)
-        if isinstance(ref, dict):
-            loaded: Loaded[AnyCard] = load_model_card(ref, base_dir)
-        else:  # a search loads a thousand architectures with the same few cards
-            place = (os.fspath(ref), base_dir)
-            if place not in self._cards:
-                self._cards[place] = load_model_card(ref, base_dir)
-            loaded = self._cards[place]
-        return self._shared(loaded.spec, loaded.base_dir, str(loaded.file) if is_file else "")
+        """Return the model of the card that ``ref`` names; equal cards share one."""
+        loaded = load_model_card(ref, base_dir)
+        return self._shared(loaded.spec, loaded.base_dir, loaded.origin)
 
     def _shared(self, card: ModelCard, base_dir: Path, origin: str) -> LazyLM:
         lm = shared_lm(card, base_dir)
@@ -107,10 +102,10 @@ class Loader:
         models: Mapping[str, ModelChoice],
         outer_files: tuple[Path, ...],
     ) -> Architecture:
-        """Load an architecture and those that it contains.
+        """Load an architecture and all architectures nested in it.
 
-        ``outer_files`` has the files of the architectures that contain this one, outermost first,
-        to detect one that contains itself.
+        ``outer_files`` lists the files of the architectures that contain this one, outermost first.
+        It is used to detect an architecture that contains itself.
         """
         loaded, parts, errors = _load(ref, base_dir)
         if not isinstance(ref, dict):
@@ -124,12 +119,15 @@ class Loader:
             _check_roles(models, loaded.spec.models, loaded.spec.name)
         lms: dict[str, LM] = {}
         cards: dict[str, ModelCard | None] = {}
+        chosen = chosen_models(loaded.spec.models, models, loaded.base_dir)
         for role, declared in loaded.spec.models.items():
             try:
-                if role in models:
-                    lms[role] = self._chosen(models[role])
+                if role in chosen:
+                    lms[role] = self._chosen(chosen[role])
                 elif parts is None or role not in parts.invalid_roles:
-                    lms[role] = self._declared(role, declared, loaded, outer_files)
+                    lms[role] = self._declared(
+                        role, declared, loaded, of_roles(models), outer_files
+                    )
             except FileError as error:
                 errors.append(error)
             model = lms.get(role)
@@ -152,27 +150,32 @@ class Loader:
         role: str,
         model: RoleModel,
         loaded: Loaded[ArchitectureSpec],
+        models: Mapping[str, ModelChoice],
         outer_files: tuple[Path, ...],
     ) -> LM:
-        """Return the model that the architecture's file specifies for a role."""
+        """Return the model that an architecture's file names for a role.
+
+        ``models`` has the model for all roles of a nested architecture, if there is one.
+        """
         path = json_path(["models", role])
         match model:
             case str():
                 with reference_at(loaded.file, path):
                     lm = self.model(model, loaded.base_dir)
-                if lm.origin == model and loaded.file is not None:
-                    lm.origin = f"{model} (referenced by {loaded.file}, {path})"
+                is_unreferenced = lm.origin.startswith(model) and "(referenced by" not in lm.origin
+                if is_unreferenced and loaded.file is not None:
+                    lm.origin = f"{lm.origin} (referenced by {loaded.file}, {path})"
                 return lm
             case ArchitectureRef(architecture=nested):
                 with reference_at(loaded.file, f"{path}.architecture"):
-                    inner = self._architecture(nested, loaded.base_dir, {}, outer_files)
+                    inner = self._architecture(nested, loaded.base_dir, models, outer_files)
                     return ArchitectureLM(inner)
             case _:
                 origin = f"{loaded.file}, {path}" if loaded.file is not None else ""
                 return self._shared(model, loaded.base_dir, origin)
 
     def _chosen(self, model: ModelChoice) -> LM:
-        """Return the model that the caller passed in place of a role's model."""
+        """Return the model that the caller passed for a role, in place of the role's own model."""
         if isinstance(model, dict) and "architecture" in model:
             return ArchitectureLM(self.architecture(model["architecture"]))
         if isinstance(model, str | os.PathLike | dict):
@@ -183,9 +186,10 @@ class Loader:
 def _load(
     ref: Reference, base_dir: Path
 ) -> tuple[Loaded[ArchitectureSpec], ValidParts | None, list[FileError]]:
-    """Load an architecture's spec; return it, its valid parts and its errors.
+    """Load an architecture's spec; return the spec, its valid parts and its errors.
 
-    The valid parts are None if the whole spec is valid. Otherwise, the spec has only them.
+    If the spec is valid as a whole, the valid parts are None. Otherwise, the returned spec contains
+    only the valid parts.
     """
     try:
         return load_architecture(ref, base_dir), None, []
@@ -213,8 +217,47 @@ def _errors_of_prompts(
     ]
 
 
+def of_roles(models: Mapping[str, ModelChoice], roles: Collection[str] = ()) -> dict[str, Any]:
+    """Return the models for some roles and the one for all roles."""
+    return {role: models[role] for role in models if role in roles or role == ALL_ROLES}
+
+
+def chosen_models(
+    declared: Mapping[str, RoleModel], models: Mapping[str, ModelChoice], base_dir: Path
+) -> dict[str, ModelChoice]:
+    """Return the models that replace declared ones, by role.
+
+    The model for all roles (``ALL_ROLES``) replaces every declared one that writes text in chats:
+    reward models, encoders and translators stay, and so do architectures, whose own roles it gets.
+
+    Raises
+    ------
+    UsageError
+        The name of a role is given in place of a model.
+    """
+    chosen = {role: models[role] for role in models if role != ALL_ROLES}
+    if ALL_ROLES in models:
+        name = models[ALL_ROLES]
+        if isinstance(name, str) and name in declared and name not in catalog.names("model"):
+            reason = f"{shown(name)} is a role, not a model; give its model as ROLE=NAME"
+            raise UsageError(f"{reason}, such as {name}=scripted")
+        for role, model in declared.items():
+            if not isinstance(model, ArchitectureRef) and _may_chat(model, base_dir):
+                chosen.setdefault(role, models[ALL_ROLES])
+    return chosen
+
+
+def _may_chat(model: str | ModelCard, base_dir: Path) -> bool:
+    """Return True for a declared model that writes text, and for one whose card is unreadable."""
+    try:
+        card = load_model_card(model, base_dir).spec if isinstance(model, str) else model
+    except FileError:
+        return True
+    return "chat" in factory.capabilities(card)
+
+
 def _check_roles(wanted: Iterable[str], known: Collection[str], where: str) -> None:
     for role in wanted:
-        if role not in known:
+        if role not in known and role != ALL_ROLES:
             hint = suggestion(role, sorted(known))
             raise UsageError(f"there is no role {shown(role)} in {where}{hint}")

@@ -1,4 +1,4 @@
-"""Export of a graph as a Mermaid flowchart, which GitHub and many editors render."""
+"""Export a graph as a Mermaid flowchart, which GitHub and many editors render."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mermaid(graph: Graph) -> str:
 
 
 def _label(node_id: str, node: AnyNode) -> Iterator[str]:
-    """Yield the lines of a node's label: id, type and role, parameters, and condition."""
+    """Yield the lines of a node's label: id, type and role, parameters, condition."""
     yield node_id
     yield f"{node.type} · {node.role}" if node.role else node.type
     if parameters := ", ".join(NODE_TYPES[node.type].label(node)):
@@ -44,7 +44,7 @@ def _condition(when: When) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Shorten a line and replace characters with a meaning in Mermaid by ``#code;``."""
+    """Shorten a line, and escape characters that are special in Mermaid as ``#code;``."""
     line = "".join(char if char.isprintable() else " " for char in text)
     short = line if len(line) <= _MAX_LABEL else line[:_MAX_LABEL] + "…"
     return "".join(f"#{ord(char)};" if char in _MARKUP else char for char in short)

@@ -40,10 +40,10 @@ class ModelUse:
     sampling: SamplingParams
     sample_range: SampleRange
     logprobs: bool = False
-    """Request log-probabilities, because a later node reads the likelihood of these texts."""
+    """Whether to request log-probabilities, because a later node reads the texts' likelihood."""
     thinking: Thinking = NO_THINKING
     nested: NestedLM | None = None
-    """``lm`` if it is an architecture."""
+    """``lm``, if it is an architecture."""
 
 
 @runtime_checkable
@@ -56,15 +56,15 @@ class NestedLM(LM, Protocol):
     """The nodes to which a request's sampling parameters apply."""
 
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
-        """Return its nodes as members of sample groups, for requests with these parameters."""
+        """Return the architecture's nodes as members of sample groups, for these parameters."""
         ...
 
     def with_plan(self, plan: SamplePlan) -> NestedLM:
-        """Return a copy that uses the sample indices of ``plan``, made by the outer graph."""
+        """Return a copy that uses the sample indices in ``plan``, which the outer graph made."""
         ...
 
     def with_meter(self, meter: Meter) -> LM:
-        """Return a copy for one question, whose nodes also use the budget of the outer graph."""
+        """Return a copy for one question, whose nodes also charge the budget of the outer graph."""
         ...
 
     def specification(
@@ -74,35 +74,36 @@ class NestedLM(LM, Protocol):
         ...
 
     def check_sampling(self, sampling: SamplingParams) -> None:
-        """Raise ``UnsupportedError`` if there are parameters that its nodes cannot apply."""
+        """Raise ``UnsupportedError`` if the architecture's nodes cannot apply all parameters."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class _Binding:
-    """A node that uses a model, its model, and its settings with defaults filled in."""
+    """A node that uses a model, with its model, and its settings after filling in defaults."""
 
     node: AskingNode
     lm: LM
     sampling: SamplingParams
     thinking: Thinking
     group: Hashable
-    """Equal for nodes that form a sample group if their sampling parameters are equal, too."""
+    """Nodes form a sample group if this key and their sampling parameters are equal."""
     nested: NestedLM | None
-    """The model if it is an architecture."""
+    """The model, if it is an architecture."""
 
 
 class Models:
-    """The models of an architecture's nodes, with the settings of their requests.
+    """The models of an architecture's nodes, with their request settings.
 
     A request to the architecture may have its own sampling parameters, which apply to
-    ``sampled_nodes``. Its temperature, top-p and ``max_tokens`` replace those of the node. Its stop
-    strings are added to the node's, which may mark the end of a format that the prompt asks for.
+    ``sampled_nodes``. The request's temperature, top-p and ``max_tokens`` override the node's
+    values. Its stop strings are added to the node's stop strings, which may mark the end of an
+    output format that the prompt asks for.
 
     Raises
     ------
     GraphError
-        A node's sampling parameters or limit on reasoning cannot be applied by its model.
+        A model cannot apply its node's sampling parameters or limit on reasoning.
     """
 
     def __init__(
@@ -143,14 +144,14 @@ class Models:
 
     @property
     def output_capabilities(self) -> frozenset[str]:
-        """The capabilities of the output node's model; none if that node does not write."""
+        """The capabilities of the output node's model; empty if that node does not write text."""
         return self._bindings[self._spec.output].lm.capabilities if self.generates else frozenset()
 
     def uses(self, sampling: SamplingParams, plan: SamplePlan | None = None) -> dict[str, ModelUse]:
         """Return node → its model and settings, for a request with these sampling parameters.
 
-        ``plan`` has the sample indices of the nodes. It is made here by default, and by the outer
-        graph for a nested architecture.
+        ``plan`` contains the nodes' sample indices. By default it is made here; for a nested
+        architecture, the outer graph passes it.
         """
         if plan is None:
             plan = plan_samples(self.members(sampling))
@@ -175,7 +176,7 @@ class Models:
         return len({id(self._bindings[name].lm) for name in self.sampled_nodes})
 
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
-        """Return the nodes as members of sample groups, in the order of the file."""
+        """Return the nodes as members of sample groups, in file order."""
         return tuple(
             self._member(name, binding, sampling) for name, binding in self._bindings.items()
         )
@@ -189,7 +190,7 @@ class Models:
         return Member(name, (binding.group, sampling), count, members)
 
     def _requested_sampling(self, name: str, requested: SamplingParams) -> SamplingParams:
-        """Return a node's sampling parameters, changed by a request if it applies to the node."""
+        """Return a node's sampling parameters, with a request's overrides if they apply to it."""
         own = self._bindings[name].sampling
         if name not in self.sampled_nodes:
             return own
@@ -202,8 +203,9 @@ class Models:
 def _sampled_nodes(spec: ArchitectureSpec) -> frozenset[str]:
     """Return the nodes to which a request's sampling parameters apply.
 
-    By default these are the generators, and the output node if it writes text. With the key
-    ``serve.request_sampling``, a file chooses only the generators, only the output node, or none.
+    By default these are the generators, and the output node if it writes text. With the
+    ``serve.request_sampling`` key, a file can select only the generators, only the output node, or
+    no nodes.
     """
     effects = {name: NODE_TYPES[node.type].effects for name, node in spec.nodes.items()}
     writers = {name for name, effect in effects.items() if effect.writes}
@@ -229,8 +231,9 @@ def _writers_with_logprobs(graph: Graph) -> frozenset[str]:
 def _own_sampling(node: AskingNode, card: ModelCard | None) -> SamplingParams:
     """Return a node's sampling parameters.
 
-    Parameters that the node does not set have the values of its model's card, else the defaults. If
-    the model has no card (a custom LM or an architecture), they stay unset, and the model chooses.
+    Parameters that the node does not set are taken from its model's card, else from the defaults.
+    If the model has no card (a custom LM or an architecture), they are left unset, and the model
+    uses its own values.
     """
     own = SamplingParams() if node.sampling is None else node.sampling.params()
     if card is None:

@@ -9,7 +9,7 @@ from archon.types import Annotation, AnswerKind, Candidate
 NO_VALUE = "no_value"
 """The mark of a candidate that a node chose although no candidate had a value."""
 UNVERIFIED = "unverified"
-"""The mark of the candidates that a verifier passes on although all of them failed."""
+"""The mark of candidates that a verifier passes on although all of them failed."""
 
 _LACKING: dict[AnswerKind, str] = {
     "number": "states a number",
@@ -19,12 +19,12 @@ _LACKING: dict[AnswerKind, str] = {
 
 
 def no_value_mark(node: str, outcome: str) -> Annotation:
-    """Return the mark of a node whose candidates have no value; ``outcome`` says what it did."""
+    """Return the mark of a node whose candidates have no value; ``outcome`` is what it did."""
     return Annotation(node, "mark", NO_VALUE, outcome)
 
 
 def unverified_mark(node: str) -> Annotation:
-    """Return the mark of a verifier that passes on all candidates, because all of them failed."""
+    """Return the mark of a verifier that passes on all candidates because all of them failed."""
     return Annotation(node, "mark", UNVERIFIED, "no candidate passes the verifier; all are kept")
 
 

@@ -1,14 +1,15 @@
-"""Allocation of sample indices to nodes.
+"""Allocate sample indices to nodes.
 
 A sample depends on (seed, model, prompt, sampling parameters, k) and not on the node's name: two
 nodes with the same request and the same sample index k get the same text. Nodes with the same type,
-method, model, prompt and sampling parameters therefore form a *group*, whose members get
-consecutive ranges of k, in the order of the file. Run j of an architecture adds j times the total
-of the group. Ten equal generators thus write ten different texts, and two architectures that
-request the same samples get the same texts.
+method, model, prompt and sampling parameters therefore form a *group*, whose members are assigned
+consecutive ranges of k, in file order. For run j of an architecture, all ranges are shifted by j
+times the group's total. Ten equal generators thus write ten different texts, and two architectures
+that request the same samples get the same texts.
 
-The nodes of a nested architecture belong to the same groups as the outer nodes. Their ranges come
-where the node that contains the architecture is declared, once for each sample of that node.
+The nodes of a nested architecture belong to the same groups as the outer nodes. In the order of
+ranges, they take the position of the node that contains the architecture, once for each sample of
+that node.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 Path = tuple[str, ...]
-"""The names of the nodes around a nested node, outermost first, then its own name."""
+"""The names of the nodes that contain a nested node, outermost first, then its own name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,8 @@ class SampleRange:
     first: int
     """The first index of run 0."""
     total: int
-    """Step from one run of the outermost architecture to the next: the samples of the group."""
+    """Step from one run of the outermost architecture to the next: the group's number of
+    samples."""
     steps: tuple[tuple[int, int], ...] = ()
     """For each outer node, innermost first: (its samples, step from one sample to the next)."""
 

@@ -1,4 +1,4 @@
-"""Early stopping of a generator whose samples vote: ``stop_when``.
+"""Stop a generator early once a vote over its samples is settled (``stop_when``).
 
 This is Adaptive-Consistency (Aggarwal et al. 2023, arXiv 2305.11860). Let the two most frequent
 values have a and b votes. Under a uniform prior, the share of the first value among these votes has
@@ -19,11 +19,11 @@ from archon.spec.architecture import StopWhen
 
 
 def is_settled(rule: StopWhen, values: Sequence[str | None], num_left: int) -> bool:
-    """Return True if the remaining ``num_left`` samples are not needed to decide the vote.
+    """Return whether the vote is decided without the remaining ``num_left`` samples.
 
-    With a confidence of 1, this means that they cannot change the winner. Otherwise, the leading
-    value is the more frequent one with at least that probability. Values of None do not vote. The
-    value that came first wins a tie.
+    With a confidence of 1, this means that they cannot change the winner. With a lower confidence,
+    it means that the leading value is the most frequent one in the long run with at least that
+    probability. None does not vote. In a tie, the value that came first wins.
     """
     votes = Counter(value for value in values if value is not None)
     if not votes:
@@ -41,7 +41,7 @@ def is_settled(rule: StopWhen, values: Sequence[str | None], num_left: int) -> b
 
 @lru_cache(maxsize=4096)
 def probability_of_lead(votes: int, next_votes: int) -> float:
-    """Return the probability that a value with ``votes`` beats the next in the long run."""
+    """Return the probability that a value with ``votes`` beats the runner-up in the long run."""
     trials = votes + next_votes + 1
     # Sum the shorter tail. Divide integers, because both may overflow a float.
     ways, tail = 1, 0
@@ -55,8 +55,8 @@ def expected_samples(rule: StopWhen, samples: int, agreement: float) -> float:
     """Return the expected number of samples until ``rule`` stops, out of at most ``samples``.
 
     A sample has the leading value with probability ``agreement``; all other samples are assumed to
-    have one common value. If there are more than ``_MAX_ROUNDS`` rounds, fewer and longer ones are
-    assumed, which overestimates the number.
+    have one common value. If there are more than ``_MAX_ROUNDS`` rounds, fewer and longer rounds
+    are assumed, so the result is an overestimate.
     """
     step = max(rule.round, -(-samples // _MAX_ROUNDS))
     open_states = {(0, 0): 1.0}  # votes of both values, unsettled → probability
@@ -87,7 +87,7 @@ _NEGLIGIBLE = 1e-6
 
 
 def _binomial(trials: int, k: int, share: float) -> float:
-    """Return P(X = k) for X ~ Binomial(trials, share), by logarithms to avoid an overflow."""
+    """Return P(X = k) for X ~ Binomial(trials, share), using logarithms to avoid overflow."""
     if share in (0, 1):
         return float(k == trials * share)
     ways = lgamma(trials + 1) - lgamma(k + 1) - lgamma(trials - k + 1)
@@ -95,7 +95,7 @@ def _binomial(trials: int, k: int, share: float) -> float:
 
 
 def _lead_needed(rule: StopWhen, num_sampled: int, num_left: int) -> int:
-    """Return the smallest number of votes with which a value beats the only other one for good.
+    """Return the smallest number of votes with which a value decides the vote against one rival.
 
     ``num_sampled`` samples have voted for one of the two values; ``num_left`` are left.
     """

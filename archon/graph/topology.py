@@ -14,7 +14,7 @@ Edges = Mapping[str, Sequence[str]]
 
 
 def topological_order(edges: Edges) -> list[str]:
-    """Return the nodes in an order in which each comes after the nodes that it reads.
+    """Return the nodes in an order in which each node comes after the nodes that it reads.
 
     If several nodes could be next, the one that comes first in ``edges`` is chosen.
 
@@ -48,7 +48,7 @@ def reversed_edges(edges: Edges) -> dict[str, list[str]]:
 
 
 def reachable(edges: Edges, starts: Iterable[str]) -> set[str]:
-    """Return ``starts`` and all nodes that can be reached from them along ``edges``."""
+    """Return ``starts`` and all nodes that are reachable from them along ``edges``."""
     found: set[str] = set()
     ahead = list(starts)
     while ahead:

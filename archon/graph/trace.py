@@ -53,7 +53,7 @@ class NodeTrace:
     calls: list[CallTrace] = field(default_factory=list)
     outputs: tuple[Candidate, ...] = ()
     dropped: tuple[Candidate, ...] = ()
-    """Candidates that the node judged and did not pass on, with the annotations that it made."""
+    """Candidates that the node judged but did not pass on, with the annotations that it made."""
     tests: tuple[UnitTest, ...] = ()
     """Unit tests that the node wrote."""
     seconds: float = 0.0
@@ -109,14 +109,14 @@ class Trace:
 
     @property
     def num_reasoning_cut_off(self) -> int:
-        """Number of completions whose reasoning was cut off, also in nested architectures."""
+        """Number of completions whose reasoning was cut off, including nested architectures."""
         return sum(map(_num_cut_off, self.completions()))
 
     @property
     def limited_by(self) -> Limit | None:
         """The limit of the budget that cut the run short (``"tokens"``, for example), or None.
 
-        If nodes reached several limits, this is that of the node that started first.
+        If nodes reached different limits, this is the limit of the node that started first.
         """
         return next((node.cut for node in self.nodes.values() if node.cut is not None), None)
 

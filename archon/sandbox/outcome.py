@@ -1,4 +1,4 @@
-"""Limits of a program, and the outcome of a run."""
+"""The limits on a program, and the outcome of a run."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Literal
 from archon.sandbox.values import Json
 
 Kind = Literal["ok", "error", "timeout", "memory", "output", "killed"]
-"""End of a run: ``error`` is an error of the program; ``timeout``, ``memory`` and ``output`` are
-exceeded limits; ``killed`` means that the process died."""
+"""How a run ended. ``error`` is an error in the program; ``timeout``, ``memory`` and ``output``
+mean that a limit was exceeded; ``killed`` means that the process died."""
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxLimits:
-    """Limits of one program."""
+    """Limits on one program."""
 
     seconds: float = 5.0
     """Maximum running time, excluding the start of the process."""
@@ -49,10 +49,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Outcomes of a program and of each of its tests; a passed test has the kind ``ok``."""
+    """Outcomes of a program and of each of its tests; the outcome of a passed test is ``ok``."""
 
     program: Outcome
-    """Outcome without tests. If the program failed, this is also the outcome of every test."""
+    """Outcome of the program without tests. If it failed, this is also the outcome of every
+    test."""
     tests: tuple[Outcome, ...]
 
     @property

@@ -1,9 +1,9 @@
-"""Session of one program: a worker process that runs pieces of code one after another.
+"""Run a program in a worker process, which executes pieces of code one after another.
 
-The interpreter stops a program at its limits. If it cannot, for example within one long operation,
-one of three timers kills the process: the pool's, this module's, or the operating system's
-(``worker_process.py``), which also ends a worker after its parent has died. Cancelling a call kills
-its process immediately.
+The interpreter stops a program at its limits. If it cannot do so, for example within one long
+operation, one of three timers kills the process: the pool's, this module's, or the operating
+system's (``worker_process.py``). The last one also ends a worker whose parent has died. Cancelling
+a call kills its process immediately.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ from archon.sandbox.outcome import Kind, Outcome, SandboxLimits
 from archon.sandbox.values import UnfitValueError, as_json
 
 GRACE_SECONDS = 0.5
-"""Time from the limit, at which the interpreter should stop the program, until it is killed."""
+"""Grace period between the time limit, at which the interpreter should stop the program, and
+killing it."""
 
 _MAX_PROCESSES = 1 << 20
-"""The pool's limit, which is never reached, since ``Sandbox`` itself limits the number of programs.
-A call that waits in the pool could not be cancelled without leaving a process behind."""
+"""Maximum number of workers in the pool. It is never reached, because ``Sandbox`` limits the number
+of programs. A call that waits in the pool could not be cancelled without leaving a process
+behind."""
 _PROGRAM_FILE = "<python-input-0>"
-"""The interpreter's file name for the first piece of a session, which is the program."""
+"""File name that the interpreter uses for a session's first piece of code, which is the program."""
 _MAX_ERROR = 500
 _POLICY: OSPolicy = {
     "datetime": datetime(2000, 1, 1),
@@ -55,7 +57,7 @@ _LIMIT_ERRORS: tuple[tuple[str, Kind], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """Result of one piece of a program."""
+    """Result of one piece of code in a session."""
 
     kind: Kind
     value: Any = None
@@ -124,10 +126,10 @@ class Workers:
 
 
 async def _await_despite_cancellation(call: Awaitable[object]) -> None:
-    """Await a call; if the caller is cancelled, still wait for the end of the call, then raise.
+    """Await a call; if the caller is cancelled, wait until the call has ended before raising.
 
-    If the start of a process were interrupted, nothing would end the process. A start takes
-    milliseconds.
+    If the start of a process were interrupted, the process would never be ended. Starting takes
+    only milliseconds.
     """
     task = asyncio.ensure_future(call)
     try:
@@ -140,7 +142,7 @@ async def _await_despite_cancellation(call: Awaitable[object]) -> None:
 
 
 class ProgramSession:
-    """One program in its process. Its pieces of code share variables and the limits."""
+    """A program in its process. Its pieces of code share variables and limits."""
 
     def __init__(self, checkout: AsyncMontySession, limits: SandboxLimits) -> None:
         self._checkout, self._limits = checkout, limits
@@ -149,7 +151,7 @@ class ProgramSession:
         self._deadline = asyncio.get_running_loop().time() + limits.seconds + GRACE_SECONDS
 
     async def feed(self, code: str, inputs: Mapping[str, Any] | None = None) -> StepResult:
-        """Run a piece of code; its value is that of its last statement, if that is an expression.
+        """Run a piece of code; its value is the last statement's value, if that is an expression.
 
         Parameters
         ----------
@@ -165,7 +167,7 @@ class ProgramSession:
     async def start(self, code: str) -> StepResult:
         """Run a piece of code until it uses an undefined name.
 
-        The value is a snapshot of ``pydantic_monty``, or a ``MontyComplete`` if the code ended.
+        The value is a ``pydantic_monty`` snapshot, or a ``MontyComplete`` if the code has ended.
         """
         return self._too_long(code) or await self.attempt(
             lambda: self._checkout.feed_start(code, print_callback=self._printed)
@@ -198,7 +200,7 @@ class ProgramSession:
         return self._exceeded("output") if self._printed.full else result
 
     def outcome(self, result: StepResult) -> Outcome:
-        """Convert a result to an outcome with everything that the session has printed so far."""
+        """Convert a result to an outcome, including all text printed in the session so far."""
         kind, error, value = result.kind, result.error, None
         if kind == "ok":
             try:
@@ -240,7 +242,7 @@ class ProgramSession:
 
 
 class _Printed:
-    """Collector of printed text, called in a thread of the interpreter's library."""
+    """Collects printed text. Called in a thread of the interpreter's library."""
 
     def __init__(self, max_bytes: int) -> None:
         self._parts: list[str] = []

@@ -1,9 +1,10 @@
-"""Tests of a program that the program cannot cheat.
+"""Run tests of a program with which the program cannot interfere.
 
-A test runs in its own process, which has never contained the program. When the test calls a
+A test runs in a separate process, which has never contained the program. When the test calls a
 function of the program or reads one of its variables, the test's process is suspended. The call is
-made in the program's process, and the result is copied back as plain Python types. So the program
-cannot influence comparisons, ``assert``, or anything else that decides the test.
+made in the program's process, and the result is copied back as plain Python types. The program
+therefore cannot influence comparisons, ``assert``, or anything else that determines the result of
+the test.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ _ARGUMENTS, _KEYWORDS = "archon_arguments", "archon_keywords"
 async def run_test(test: str, program: ProgramSession, tester: ProgramSession) -> StepResult:
     """Run a test in ``tester`` against the definitions in ``program``.
 
-    The test passes if it runs to its end, has used the program, and is not an expression with the
-    value False. If the program exceeds a limit, the test ends; it cannot catch this error.
+    The test passes if it runs to its end, uses the program, and is not an expression with the value
+    False. If the program exceeds a limit, the test fails and cannot catch the error.
     """
     has_used_program = False
     result = await tester.start(test)
@@ -75,7 +76,7 @@ async def _refuse(step: AsyncFunctionSnapshot, tester: ProgramSession, reason: s
 async def _look_up(
     step: AsyncNameLookupSnapshot, program: ProgramSession, tester: ProgramSession
 ) -> StepResult:
-    """Resume the test with the value of a name in the program; replace a function by a stand-in."""
+    """Resume the test with the value of a name in the program; a function becomes a stand-in."""
     found = await program.feed(step.variable_name)
     if found.kind == "error":
         return await tester.attempt(step.resume)
@@ -89,7 +90,7 @@ async def _look_up(
 
 
 def _stand_in(name: str) -> Callable[..., Any]:
-    """Return a function with this name. When the test calls it, the test's process is suspended."""
+    """Return a function with this name; calling it suspends the test's process."""
 
     def stand_in() -> None:
         raise AssertionError

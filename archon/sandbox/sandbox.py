@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMITS = SandboxLimits()
 _DEFINED = ("ok", "output")
-"""Kinds of outcome after which the functions of a program are defined. If the kind is ``output``,
-the value or the printed text is too large."""
+"""Kinds of outcome after which the program's functions are defined. (``output`` means that only the
+value or the printed text is too large.)"""
 _SOLUTION_START = re.compile(r"^(?:async )?def solution\b", re.MULTILINE)
 _NEXT_STATEMENT = re.compile(r"^(?![\s)\]}#])", re.MULTILINE)
-"""Start of an unindented line that is no comment and does not close a parameter list."""
+"""Matches the start of an unindented line that is not a comment and does not close a parameter
+list."""
 
 
 class Sandbox:
-    """A sandbox that runs each program in its own process; an idle sandbox has no processes.
+    """Runs each program in a separate process. An idle sandbox has no processes.
 
     Methods may be called from several event loops. Cancelling a call kills its processes
     immediately.
@@ -38,7 +39,7 @@ class Sandbox:
     ----------
     max_programs
         Maximum number of programs and tests that run at the same time, by default one per
-        processor; others wait. A test has two processes.
+        processor; further programs wait. A test uses two processes.
 
     Raises
     ------
@@ -75,7 +76,7 @@ class Sandbox:
         inputs: Mapping[str, Json] | None = None,
         limits: SandboxLimits = DEFAULT_LIMITS,
     ) -> Outcome:
-        """Run a program; its value is that of its last statement, if that is an expression.
+        """Run a program; its value is the value of the last statement, if it is an expression.
 
         Parameters
         ----------
@@ -102,7 +103,8 @@ class Sandbox:
         4. the last non-empty line of the printed text.
 
         If the program fails, it is run again without the code after ``solution``. This code is
-        often a test that the model made up, whose failure does not show that the function is wrong.
+        often a test that the model made up, and its failure does not show that the function is
+        wrong.
 
         Raises
         ------
@@ -127,7 +129,7 @@ class Sandbox:
     ) -> Checked:
         """Run tests, such as ``assert solution(3) == 9``, against a program.
 
-        For each test, the program runs in a new process, and the test in another one
+        For each test, the program runs in a new process, and the test runs in another process
         (``archon.sandbox.program_tests``). The limits apply to each run. If the program fails, it
         is tested without the code after ``solution``.
 

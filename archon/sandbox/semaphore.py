@@ -42,7 +42,7 @@ class SharedSemaphore:
         self._release()
 
     def _stop_waiting(self, turn: asyncio.Future[None]) -> bool:
-        """Leave the queue; return False if a slot has already been given to this waiter."""
+        """Leave the queue; return False if this waiter has already been given a slot."""
         with self._lock:
             if turn not in self._waiting:
                 return False

@@ -1,8 +1,8 @@
-"""Values returned by the sandbox.
+"""Convert and check values returned by the sandbox.
 
 The interpreter returns copies that have Python's built-in types and contain no code of the program.
-They may be huge, deeply nested, or contain the same list a million times, so every function that
-walks through them has a limit.
+They may be huge or deeply nested, or contain the same list a million times, so every function that
+traverses them has a limit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 MAX_DEPTH = 100
 MAX_DIGITS = 4300
-"""Maximum number of digits of an integer, which is Python's own limit for printing integers
+"""Maximum number of digits in an integer. This is Python's own limit for printing integers
 (``sys.get_int_max_str_digits``)."""
 
 _TIMES = (datetime.date, datetime.datetime, datetime.time, datetime.timedelta)
@@ -33,9 +33,9 @@ class UnfitValueError(Exception):
 def as_json(value: object, max_bytes: int) -> Json:
     """Convert a value to plain JSON data.
 
-    Tuples become lists, sets become sorted lists, and keys become strings. Numbers that JSON lacks
-    (``nan``, decimal and complex numbers), dates and bytes become strings. Any other value becomes
-    its name, or the name of its type, in angle brackets.
+    Tuples become lists, sets become sorted lists, and keys become strings. Numbers that JSON does
+    not support (``nan``, decimal and complex numbers), dates and bytes become strings. Any other
+    value becomes its name, or the name of its type, in angle brackets.
 
     Raises
     ------
@@ -92,7 +92,7 @@ class _Converter:
 
 
 def _text_of(value: object) -> str:
-    """Return a value that is not a container as text; raise an error if it is a huge integer."""
+    """Return a non-container value as text; raise an error for a huge integer."""
     if isinstance(value, str):
         return value
     if isinstance(value, int) and value.bit_length() > MAX_DIGITS * math.log2(10):
@@ -104,7 +104,7 @@ def _text_of(value: object) -> str:
 
 
 def _sorted(items: list[Json]) -> list[Json]:
-    """Sort numbers by size, then the other items by their text."""
+    """Sort numbers by size, followed by all other items sorted by their text."""
     numbers = [item for item in items if isinstance(item, (int, float))]
     others = [item for item in items if not isinstance(item, (int, float))]
     return [*sorted(numbers), *sorted(others, key=str)]

@@ -1,4 +1,4 @@
-"""Control of a worker process by its parent: limits of the operating system, killing, reaping."""
+"""Control a worker process from its parent: set operating system limits, kill and reap it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _running: set[int] = set()
 
 
 def limit_process(pid: int, limits: SandboxLimits) -> None:
-    """Limit a process's memory and processor time; forbid it to open files or start processes.
+    """Limit a process's memory and CPU time; prevent it from opening files or starting processes.
 
     These limits apply even if the interpreter is broken. A process that cannot open files cannot
     open sockets either. Only on Linux can one process limit another. On other systems, or if the
-    system refuses a limit, the interpreter's own limits and the parent's timer still apply, and one
-    warning is logged.
+    system refuses a limit, the interpreter's own limits and the parent's timer still apply, and a
+    single warning is logged.
     """
     _running.add(pid)
     try:
@@ -92,6 +92,6 @@ def _wait(pid: int) -> None:
 
 @atexit.register
 def _kill_all() -> None:
-    """Kill the remaining workers, such as those of daemon threads, when Python exits."""
+    """Kill the remaining workers, for example of daemon threads, when Python exits."""
     for pid in list(_running):
         _kill(pid)

@@ -370,8 +370,8 @@ class ArchitectureSpec(LaterKeys):
     description: str = ""
     models: dict[Name, RoleModel] = Field(
         {},
-        description="Model of each role: the name of a model card, an architecture, or an inline "
-        "model card.",
+        description="Role → a model string (a card's name, a path, `hf:owner/name`, `openai:name`, "
+        "…), an architecture, or an inline card.",
     )
     nodes: dict[NodeId, AnyNode] = Field(min_length=1)
     output: NodeId = Field(description="Id of the node whose first candidate is the answer.")

@@ -90,11 +90,18 @@ class LaterKeys(StrictModel):
     @model_serializer(mode="wrap")
     def _without_unused_later_keys(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         data: dict[str, Any] = handler(self)
-        fields = type(self).model_fields
-        for key in self.later_keys & data.keys():
-            if getattr(self, key) == fields[key].get_default(call_default_factory=True):
-                del data[key]
+        for key in self.unused_later_keys() & data.keys():
+            del data[key]
         return data
+
+    def unused_later_keys(self) -> frozenset[str]:
+        """Return the later keys that have their default values."""
+        fields = type(self).model_fields
+        return frozenset(
+            key
+            for key in self.later_keys
+            if getattr(self, key) == fields[key].get_default(call_default_factory=True)
+        )
 
 
 def key_discriminator(keys: Mapping[str, type[BaseModel]]) -> Discriminator:

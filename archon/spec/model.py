@@ -25,6 +25,7 @@ from archon.spec.common import (
     Version,
     key_discriminator,
 )
+from archon.spec.providers import PROVIDED_KEYS, PROVIDERS, defaults
 from archon.spec.secrets import check_variable, has_known_key, is_secret_field, looks_like_key
 from archon.spec.strict_json import walk
 from archon.spec.thinking import CardThinkingKeys
@@ -52,11 +53,17 @@ class HubSource(StrictModel):
     ]
     file: Name | None = Field(
         None,
-        description="GGUF file to download. For a split GGUF model, name any one of its parts; all "
-        "parts are downloaded. By default the repository's model folder is downloaded.",
+        description="A GGUF file, one part of a split GGUF model, of which all parts are "
+        "downloaded, or the name of a quantization, such as Q4_K_M, that one file name contains. "
+        "By default the model folder; without a digest, a repository that only has GGUF files "
+        "gives its Q4_K_M.",
     )
-    revision: Name = "main"
-    sha256: Digest
+    revision: Name = Field("main", description="A branch, a tag or a commit.")
+    sha256: Digest | None = Field(
+        None,
+        description="Digest of the files. By default the digest at the first download on this "
+        "machine is recorded, and verified from then on.",
+    )
 
 
 class PypiSource(StrictModel):
@@ -201,8 +208,10 @@ HeaderValue = Annotated[
 OMITTED_FIELDS = ("seed", *SENT_PARAMETERS, "stream_options")
 if TYPE_CHECKING:
     OmittedField = str
+    ProviderName = str
 else:
     OmittedField = Literal[OMITTED_FIELDS]
+    ProviderName = Literal[tuple(PROVIDERS)]
 SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-auth-token"}
 )
@@ -260,17 +269,31 @@ def _names_variable(value: object) -> bool:
     return isinstance(value, dict) and value.keys() == {"env"}
 
 
+def _requires_address_or_provider(schema: dict[str, Any]) -> None:
+    """Let the JSON Schema accept a card without addresses if it names a provider."""
+    schema["required"].remove("base_urls")
+    schema["anyOf"] = [{"required": ["base_urls"]}, {"required": ["provider"]}]
+
+
 class OpenAICard(_Card):
     """A model on a server that speaks the OpenAI protocol."""
 
     later_keys = _Card.later_keys | {
-        "omit", "max_tokens_field", "headers", "body", "trust_env", "thinking_field",
+        "omit", "max_tokens_field", "headers", "body", "trust_env", "thinking_field", "provider",
     }  # fmt: skip
 
-    # An API key under the wrong name must not be printed.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    # A misplaced key must not be printed.
+    model_config = ConfigDict(
+        hide_input_in_errors=True, json_schema_extra=_requires_address_or_provider
+    )
 
     backend: Literal["openai"]
+    provider: ProviderName | None = Field(
+        None,
+        description="The provider whose address, key variable and supported request fields are "
+        "the defaults of `base_urls`, `api_key_env`, `omit`, `max_tokens_field`, `constraint`, "
+        "`logprobs` and `thinking_field`.",
+    )
     endpoint: Literal["chat", "completions"] = Field(
         "chat",
         description="`chat`: chat completions. `completions`: plain completions, for base models. "
@@ -278,8 +301,16 @@ class OpenAICard(_Card):
     )
     base_urls: list[
         Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_check_address)]
-    ] = Field(min_length=1, description="Addresses of the replicas, up to and including /v1.")
-    model: Name = Field(description="The model's name on the server.")
+    ] = Field(
+        min_length=1,
+        description="Addresses of the replicas, each up to and including /v1. Required without "
+        "`provider`.",
+    )
+    model: Name | None = Field(
+        None,
+        description="The model's name on the server. By default the server is asked when the "
+        "model is opened, and must have exactly one.",
+    )
     api_key_env: VariableName | None = Field(
         None,
         description="Name of the environment variable that contains the API key, never the key "
@@ -331,6 +362,23 @@ class OpenAICard(_Card):
         description="Use the proxies and certificates that the environment names: HTTP_PROXY, "
         "HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, SSL_CERT_DIR.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_provider(cls, data: Any) -> Any:
+        """Fill in the provider's values for the keys that the card does not have."""
+        name = data.get("provider") if isinstance(data, dict) else None
+        if not isinstance(name, str) or name not in PROVIDERS:
+            return data  # an unknown name is an error of its own
+        values = defaults(name, OMITTED_FIELDS)
+        if data.get("endpoint") == "completions" and values["constraint"] != "structured_outputs":
+            values["constraint"] = None  # plain completions have no response_format
+        return values | data
+
+    def unused_later_keys(self) -> frozenset[str]:
+        """Keep the keys that a provider sets: without them, its values would return."""
+        unused = super().unused_later_keys()
+        return unused if self.provider is None else unused - PROVIDED_KEYS
 
     @model_validator(mode="after")
     def _valid_headers(self) -> OpenAICard:

@@ -7,14 +7,14 @@ paths in a file start at the file's folder (``Loaded.base_dir``).
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, assert_never
 
 from pydantic import TypeAdapter
 
 from archon.errors import SpecError, UsageError
-from archon.spec import catalog
+from archon.spec import catalog, model_strings
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.common import DEFER_BUILD
 from archon.spec.data_files import data_format
@@ -58,7 +58,10 @@ class Loaded(Generic[T]):
     file: str | None
     """Name or path of the file, as the user wrote it; None for data passed from Python."""
     base_dir: Path
-    """Folder that relative paths in ``spec`` start from."""
+    """The folder that relative paths in the spec start at."""
+    origin: str = ""
+    """The file of a model card, or how its string was read, for errors about its weights; empty
+    where the card's name says it."""
 
 
 def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[ArchitectureSpec]:
@@ -108,14 +111,31 @@ def load_space(ref: Reference, base_dir: Path | None = None) -> Loaded[SpaceSpec
 def load_model_card(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyCard]:
     """Load the model card that ``ref`` names; see ``load_architecture``.
 
-    For the path of a GGUF file or a folder of safetensors, return a card with that source and
-    default settings.
+    Strings of other forms, such as ``hf:owner/name``, stand for a card
+    (``archon.spec.model_strings``); a GGUF file or a folder of safetensors stands for a card with
+    that source and default settings.
     """
-    weights = _weights(ref, base_dir)
-    if weights is not None:
-        path = {"path": str(weights)}
-        ref = {"name": weights.stem, "backend": "local", "sources": [path]}
-    return _validated("model", _read("model", ref, base_dir))
+    folder = _folder(base_dir)
+    if isinstance(ref, dict):
+        return _validated("model", _read("model", ref, base_dir))
+    meaning = model_strings.read(ref, folder)
+    file = os.fspath(ref)
+    match meaning:
+        case model_strings.Shipped():
+            return _validated("model", _read("model", file, folder))
+        case model_strings.CardFile(path=path):
+            if not path.exists() and (near := model_strings.near_files(path)):
+                reason = f"no such file; did you mean {' or '.join(map(shown, near))}?"
+                raise SpecError(reason, file=file)
+            ref = Path(file).expanduser() if file.startswith("~") else ref
+            return replace(_validated("model", _read("model", ref, folder)), origin=file)
+        case model_strings.Weights(path=path):
+            data, origin = model_strings.weights_card(path), file
+        case model_strings.Resolved(card=data, note=note):
+            origin = f"{file} ({note})" if note else ""
+        case _:
+            assert_never(meaning)
+    return replace(_validated("model", Loaded(data, file, folder)), origin=origin)
 
 
 def is_model(ref: Reference, base_dir: Path | None = None) -> bool:
@@ -131,33 +151,20 @@ def is_model(ref: Reference, base_dir: Path | None = None) -> bool:
     """
     if isinstance(ref, dict):
         return _kind_by_key(ref) == "model"
-    if _weights(ref, base_dir) is not None:
-        return True
-    if catalog.is_path(ref):
-        path = (base_dir or Path.cwd()) / ref
-        return _kind_by_key(read_json(path, os.fspath(ref))) == "model"
-    return ref in catalog.names("model") and ref not in catalog.names("architecture")
-
-
-def _weights(ref: Reference, base_dir: Path | None) -> Path | None:
-    """Return the path if ``ref`` is the path of a GGUF file or a model folder; otherwise None."""
-    if isinstance(ref, dict):
-        return None
-    path = (base_dir or Path.cwd()) / ref
-    is_found = catalog.is_path(ref) and ((path / "config.json").is_file() or _is_gguf(path))
-    # A .gguf path counts as weights even if the file is missing or invalid; loading then fails.
-    if not (is_found or path.suffix.lower() == ".gguf"):
-        return None
-    # Links to files are not followed: the parts of a split model refer to each other by name.
-    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
-
-
-def _is_gguf(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"GGUF"
-    except OSError:
+    if ref in catalog.names("architecture"):
         return False
+    folder = _folder(base_dir)
+    try:
+        meaning = model_strings.read(ref, folder)
+    except SpecError:
+        return False
+    if isinstance(meaning, model_strings.CardFile):
+        return _kind_by_key(read_json(meaning.path, os.fspath(ref))) == "model"
+    return True
+
+
+def _folder(base_dir: Path | None) -> Path:
+    return Path.cwd() if base_dir is None else base_dir.absolute()
 
 
 def load_benchmark(ref: Reference, base_dir: Path | None = None) -> Loaded[BenchmarkCard]:
@@ -246,8 +253,8 @@ def _validated(kind: catalog.Kind, source: Loaded[Any]) -> Loaded[Any]:
 
 
 def _read(kind: catalog.Kind, ref: Reference, base_dir: Path | None) -> Loaded[Any]:
-    """Read the data that ``ref`` names, and check nothing but its kind and version."""
-    base_dir = Path.cwd() if base_dir is None else base_dir.absolute()
+    """Read the data that ``ref`` names and check only its kind and version."""
+    base_dir = _folder(base_dir)
     if isinstance(ref, dict):
         source: Loaded[Any] = Loaded(ref, None, base_dir)
     else:

@@ -173,7 +173,9 @@ class TunedSpec(BaseTrainingSpec):
     training continues with the adapter.
     """
 
-    model: Name = Field(description="Name or path of the model card.")
+    model: Name = Field(
+        description="A local model: a card's name, a path, or a string such as `hf:owner/name`."
+    )
     lora: LoRASpec | None = None
     last_layers: Count | None = Field(
         None, description="Number of last layers to train, together with the final norm."

@@ -14,18 +14,18 @@ from archon.errors import StorageError, os_reason
 
 @contextlib.contextmanager
 def replacing(path: Path, *, concurrent: bool = False) -> Iterator[Path]:
-    """Yield the path of a temporary file, which replaces ``path`` after a block without an error.
+    """Yield the path of a temporary file that replaces ``path`` if the block succeeds.
 
     The temporary file is in the same folder, so the replacement is atomic: readers see either the
-    old content or the new one, never a part of it. The file is flushed to the disk before it
+    old content or the new one, never an incomplete file. The file is flushed to the disk before it
     replaces ``path``, and the folder is flushed afterwards. If the block fails, ``path`` is
     unchanged and the temporary file is removed. A killed process leaves the temporary file behind.
 
     Parameters
     ----------
     concurrent
-        True if several processes may write ``path`` at the same time. Each of them then uses its
-        own temporary file, ``NAME.PID.part`` instead of ``NAME.part``.
+        Whether several processes may write ``path`` at the same time. If so, each process uses a
+        separate temporary file, ``NAME.PID.part`` instead of ``NAME.part``.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def names_in(path: Path) -> set[str]:
-    """Return the names of the files in a folder; an empty set if the folder cannot be listed."""
+    """Return the names of the files in a folder, or an empty set if the folder cannot be listed."""
     try:
         return {entry.name for entry in path.iterdir()}
     except (OSError, ValueError):  # missing, not a folder, not readable, or a null byte

@@ -1,4 +1,4 @@
-"""Differences between two JSON-like values, as text."""
+"""Describe the differences between two JSON-like values as text."""
 
 from __future__ import annotations
 

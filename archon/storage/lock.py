@@ -1,4 +1,4 @@
-"""File locks, with which only one process at a time can write a folder or a file."""
+"""File locks, which let only one process at a time write to a folder or a file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LOCK = ".lock"
 
 
 def acquire(path: Path, on_busy: Callable[[], None]) -> AbstractContextManager[Any]:
-    """Acquire the lock file ``path``; return a context manager whose exit releases it.
+    """Acquire the lock file ``path``; return a context manager that releases it on exit.
 
-    The end of the process also releases it.
+    The lock is also released when the process ends.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     Parameters
     ----------
     what
-        What the folder contains, for the error message, such as ``run``.
+        The content of the folder, for the error message, such as ``run``.
 
     Raises
     ------

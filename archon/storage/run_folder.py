@@ -1,4 +1,4 @@
-"""The folder of one run: a file describes the run, and a lock protects the folder from others."""
+"""The folder of one run, with a file that describes the run and a lock against other processes."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def make_folder(path: Path) -> None:
 
 
 class BaseRunFolder:
-    """Base class for the folder of one run, such as an evaluation or a training.
+    """Base class for the folder of one run, such as an evaluation or a training run.
 
-    Opening a folder never overwrites anything: ``make`` raises an error if the folder has other
-    files, and ``check_same`` raises one before a different run is resumed.
+    Opening a folder never overwrites anything. ``make`` raises an error if the folder contains
+    other files, and ``check_same`` raises an error if the run to be resumed is a different one.
     """
 
     kind: ClassVar[str]
-    """What the folder contains, for messages, such as ``run`` or ``training``."""
+    """The content of the folder, for messages, such as ``run`` or ``training``."""
     description: ClassVar[str]
     """Name of the file that describes the run."""
     required_key: ClassVar[str]
     """A key that every description must have."""
     marks: ClassVar[frozenset[str]]
-    """Names of files, any of which shows that a run has started."""
+    """Names of files that show that a run has started. One of them is sufficient."""
     files: ClassVar[frozenset[str]]
-    """Names of all files that a run may write. If the folder has none of ``marks``, they are taken
-    for files of a run only if there is a lock file."""
+    """Names of all files that a run may write. If the folder contains none of ``marks``, they count
+    as files of a run only if there is a lock file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -67,7 +67,7 @@ class BaseRunFolder:
         Raises
         ------
         UsageError
-            The folder cannot be created, or it has other files and no run.
+            The folder cannot be created, or it contains other files and no run.
         """
         names = names_in(path)
         others = names - {LOCK} - {f"{name}.part" for name in cls.files}
@@ -130,7 +130,7 @@ class BaseRunFolder:
         write_json(self.path / self.description, data)
 
     def check_same(self, stored: Any, wanted: Any) -> None:
-        """Check that the run to be resumed is the stored one.
+        """Check that the run to be resumed matches the stored run.
 
         Parameters
         ----------

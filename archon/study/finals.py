@@ -1,8 +1,8 @@
-"""The finals of a study: the choice among its best trials, and the final test.
+"""The finals of a study: choose the winner among the best trials, and test it.
 
-The best trial of a search was partly lucky on the items of the search. So the best few are asked
-other items (*select*), and the winner is asked a third set once (*test*), next to plain voting at
-the same cost.
+The best trial of a search is partly lucky on the search items. So the best few trials are evaluated
+on other items (*select*). The winner is evaluated once on a third set (*test*), next to a plain
+vote at the same cost.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FEWEST_SAMPLES, _MOST_SAMPLES = 8, 64
 
 @dataclass(frozen=True)
 class SplitItems:
-    """The items of a split, and the evaluation of an architecture on them."""
+    """The items of one split; makes evaluations of architectures on them."""
 
     benchmark: Benchmark
     seed: int
@@ -47,20 +47,20 @@ class SplitItems:
         return self.benchmark.items
 
     def evaluation(self, architecture: Architecture) -> Evaluation:
-        """Make the evaluation; see ``Evaluation.of`` for its errors."""
+        """Return the evaluation of an architecture; raises the errors of ``Evaluation.of``."""
         return Evaluation.of(architecture, self.benchmark, seed=self.seed)
 
 
 @dataclass(frozen=True)
 class Finalist:
-    """One of a study's best trials, and its report on the select split."""
+    """One of the best trials of a study, with its report on the select split."""
 
     trial: int
     spec: ArchitectureSpec
     report: Report
 
     def to_json(self) -> dict[str, Any]:
-        """Return the finalist's row in the results of finals."""
+        """Return plain data for the results of the finals."""
         report = self.report.to_json()
         accuracy = ("accuracy", "accuracy_interval", "num_items", "num_errors")
         names = (*accuracy, "cost_tokens", "seconds", "run")
@@ -69,7 +69,7 @@ class Finalist:
 
 @dataclass
 class Finals:
-    """Runs finalists; finished answers in their folders are not asked again."""
+    """Evaluates the finalists, and reuses the finished answers in their run folders."""
 
     load: Callable[[ArchitectureSpec], Architecture]
     splits: Mapping[str, SplitItems]
@@ -79,7 +79,7 @@ class Finals:
     on_run: OnRun | None = None
 
     async def select(self, finalists: Sequence[tuple[int, ArchitectureSpec]]) -> list[Finalist]:
-        """Evaluate all finalists on *select*; return them with their reports, the best first."""
+        """Evaluate trials on *select*; return them as finalists with reports, the best first."""
         found = []
         for trial, spec in finalists:
             path = self.folder / "select" / f"{trial:04d}"
@@ -95,10 +95,12 @@ class Finals:
     async def final_test(
         self, trial: int, winner: ArchitectureSpec
     ) -> tuple[Report, dict[str, Any] | None]:
-        """Evaluate the winner on *test*, next to a plain vote over the samples that its cost buys.
+        """Evaluate the winner and a plain vote at the same cost on *test*.
 
-        Returns the winner's report and the comparison, a row of ``archon.evals.equal_cost``. The
-        comparison is None if the winner has no generator.
+        Returns
+        -------
+        The winner's report, and the comparison: a row of ``archon.evals.equal_cost``, or None if
+        the winner has no generator.
         """
         require("scipy", "search")
         path = self.folder / "test" / f"{trial:04d}"
@@ -114,7 +116,7 @@ class Finals:
     async def _vote(
         self, trial: int, winner: ArchitectureSpec, num_samples: int
     ) -> PlainVote | None:
-        """Evaluate plain voting by the winner's model on *test*; None if it has no generator."""
+        """Evaluate a plain vote with the winner's model on *test*; None if it has no generator."""
         spec = voting(winner, num_samples)
         if spec is None:
             return None
@@ -134,7 +136,7 @@ class Finals:
 
 
 def voting(winner: ArchitectureSpec, num_samples: int) -> ArchitectureSpec | None:
-    """Return plain voting by the model of the winner's first generator; None if it has none."""
+    """Return a plain vote with the model of the winner's first generator; None without one."""
     roles = [node.model for node in winner.nodes.values() if isinstance(node, GeneratorNode)]
     if not roles:
         return None
@@ -151,31 +153,31 @@ def voting(winner: ArchitectureSpec, num_samples: int) -> ArchitectureSpec | Non
 def warnings_of(
     search: float, test: Mapping[str, Any], row: Mapping[str, Any] | None, num_tested: int
 ) -> list[str]:
-    """Return warnings about a gain that the final test does not confirm.
+    """Return warnings if the final test does not confirm the gain of the search.
 
     Parameters
     ----------
     search
-        The winner's accuracy on the items of the search.
+        The winner's accuracy on the search items.
     test
-        Its report on the test split.
+        The winner's report on the *test* split.
     row
-        Its comparison with plain voting (``Finals.final_test``).
+        The winner's comparison with plain voting (``Finals.final_test``).
     num_tested
-        Winners that were asked the test split so far, this one included.
+        Number of winners evaluated on the test split so far, including this one.
     """
     warnings = []
     if test["accuracy"] is not None:
         low, high = test["accuracy_interval"]
         if search > high:
             warnings.append(
-                f"the winner did better on the search items ({percent(search)} %) than on the test "
-                f"items ({percent(test['accuracy'])} % [{percent(low)}, {percent(high)}])"
+                f"the winner was more accurate on the search items ({percent(search)} %) than on "
+                f"the test items ({percent(test['accuracy'])} % [{percent(low)}, {percent(high)}])"
             )
     if num_tested > 1:
         warnings.append(
-            f"the test items were used {num_tested} times, once for each winner so far; they are "
-            "unseen only for the first"
+            f"the test items were used {num_tested} times, once for each winner so far; they were "
+            "unseen only for the first winner"
         )
     if row is not None and row["difference"] is not None:
         points, low = (signed(x, 1, shift=2) for x in (row["difference"], row["interval"][0]))
@@ -187,11 +189,11 @@ def warnings_of(
         elif row["interval"][0] <= 0:
             warnings.append(
                 f"on the test items the winner is not significantly better than {BASELINE} at the "
-                f"same cost ({points} points, 95 % interval from {low})"
+                f"same cost ({points} points, 95% interval from {low})"
             )
     if row is not None and not row["is_enough"]:
         warnings.append(
-            f"the winner costs more than {row['drafts']} samples, the most that {BASELINE} was "
-            "given"
+            f"the winner costs more than {row['drafts']} samples, the maximum of {BASELINE} in the "
+            "comparison"
         )
     return warnings

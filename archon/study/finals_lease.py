@@ -1,8 +1,8 @@
-"""The lease on the finals of a study, and their results.
+"""The lease on the finals of a study, and the results that the study keeps.
 
-One of several workers runs the finals. It takes the lease in the study, under a lock, and sends
-heartbeats for it as for a trial. The study keeps the results of all finals: the test split should
-be used once, so every use is counted.
+Only one of several workers runs the finals. It takes a lease, an attribute of the study, under a
+lock, and sends heartbeats as for a trial. The study keeps the results of all finals, because every
+use of the test split counts: it should be used only once.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     import optuna
 
 LEASE, FINALS = "finals_claim", "finals_held"
-"""Attributes of a study: the holder of the lease on its finals, and the results of all finals."""
+"""Names of study attributes: the lease on the finals, and the list of results."""
 _POLL_SECONDS = 1.0
 
 
 @asynccontextmanager
 async def leased(study: optuna.Study, worker: Worker, url: str) -> AsyncIterator[bool]:
-    """Take the lease while the block runs; yield False if another worker has it.
+    """Hold the lease while the block runs; yield True, or False if another worker holds it.
 
-    A lease whose heartbeat has stopped is taken over.
+    A lease without recent heartbeats is taken over.
     """
     if not await _take(study, worker, url):
         yield False
@@ -56,20 +56,24 @@ async def _take(study: optuna.Study, worker: Worker, url: str) -> bool:
 
 
 def finals_of(study: optuna.Study) -> list[dict[str, Any]]:
-    """Return the results of all finals of a study, in order.
+    """Return the results of all finals of a study, the oldest first.
 
-    Each has ``num_trials`` so far, ``asked`` (digest of finalists and items), ``finalists`` with
-    their results on *select*, the best first, ``winner`` (a trial), its ``architecture``, its
-    reports ``select`` and ``test``, ``equal_cost``, ``generated_tokens``, ``cost_tokens`` and
-    ``end_time``.
+    Each is a dict with ``num_trials`` so far, ``asked`` (digest of finalists and items),
+    ``finalists`` with their results on *select* (the best first), ``winner`` (a trial number), the
+    winner's ``architecture`` and its reports ``select`` and ``test``, ``equal_cost``,
+    ``generated_tokens``, ``cost_tokens`` and ``end_time``.
     """
     return list(study.user_attrs.get(FINALS, []))
 
 
 def store_finals(study: optuna.Study, finals: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Add the results of finals to the study; return all of them as the storage gives them back.
+    """Add the results of finals to the study.
 
-    They replace earlier results of the same finals, whose failed items have been asked again.
+    They replace earlier results of the same finals, in which items had failed.
+
+    Returns
+    -------
+    The results of all finals, as read back from the storage.
     """
     others = [entry for entry in finals_of(study) if entry["asked"] != finals["asked"]]
     study.set_user_attr(FINALS, [*others, dict(finals)])
@@ -77,11 +81,14 @@ def store_finals(study: optuna.Study, finals: Mapping[str, Any]) -> list[dict[st
 
 
 def has_failed_items(finals: Mapping[str, Any]) -> bool:
-    """Return whether items failed in finals, so that resuming the study asks them again."""
+    """Return whether items failed in these finals; a resumed study asks them again."""
     reports = [*finals["finalists"], finals["test"]]
     return any(report.get("num_errors", 0) > 0 for report in reports)
 
 
 def num_tested(finals: Sequence[Mapping[str, Any]]) -> int:
-    """Count the uses of the test split; the same winner on the same number of items counts once."""
+    """Count how often the test split was used.
+
+    Repeated tests of the same winner on the same number of items count once.
+    """
     return len({(entry["winner"], entry["test"]["num_items"]) for entry in finals})

@@ -1,9 +1,9 @@
-"""The importance of each parameter of a space for reaching the best trials.
+"""Importance of each parameter: how much its value decides whether a trial is among the best.
 
-It is Optuna's conditional PED-ANOVA (S. Watanabe et al., PED-ANOVA, IJCAI 2023, arXiv 2304.10255,
-and its extension to conditional parameters, arXiv 2601.20800), which compares the values of a
-parameter among the best trials with those among all. It is the only one of Optuna's evaluators that
-includes conditional parameters; fANOVA and mean decrease of impurity leave them out.
+The method is Optuna's conditional PED-ANOVA (S. Watanabe et al., PED-ANOVA, IJCAI 2023, arXiv
+2304.10255, and its extension to conditional parameters, arXiv 2601.20800). It compares the values
+of a parameter among the best trials with its values among all trials. Optuna's other evaluators,
+fANOVA and mean decrease of impurity, leave out conditional parameters.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ if TYPE_CHECKING:
 
 MIN_TRIALS = 20
 MIN_BEST = 5
-"""With fewer the values are unreliable, according to Optuna's manual."""
+"""Minimum number of trials; with fewer, the values are unreliable according to Optuna."""
 _BEST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Importance:
-    """The importance of each parameter for one objective."""
+    """The importance of the parameters for one objective."""
 
     shares: dict[str, float]
-    """Parameter → share, the largest first; they add up to 1. Empty if nothing can be estimated."""
+    """Parameter → share of the importance, the largest first; the shares add up to 1. Empty if
+    nothing can be estimated."""
     num_trials: int
     num_best: int = 0
-    """Trials that count as the best."""
+    """Number of trials that count as the best."""
     why_not: str | None = None
-    """Why nothing can be estimated."""
+    """Why nothing can be estimated, such as "all trials are equally good"; else None."""
 
 
 def importance(
@@ -46,9 +47,9 @@ def importance(
     Parameters
     ----------
     trials
-        Trials that asked items.
+        Trials in which items were asked.
     values
-        The value of each in the objective.
+        The objective's value for each trial.
 
     Raises
     ------

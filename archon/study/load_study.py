@@ -23,17 +23,20 @@ class StoredStudy:
 
     name: str
     storage: str
-    """Its URL without a password, or its file."""
+    """URL of the storage without its password, or path of its SQLite file."""
     identity: Mapping[str, Any]
-    """Space, benchmark, items, objectives, limits, seed."""
+    """The settings of the study: space, benchmark, items, objectives, limits and seed."""
     attributes: Mapping[str, Any]
     trials: Sequence[FrozenTrial]
     folder: Path | None
-    """The folder of its runs, if it is on this machine."""
+    """The folder with the runs of its trials; None if it is not on this machine."""
 
 
 def is_study(given: str) -> bool:
-    """Return whether an argument names a study: a URL, a file, or a folder with a database."""
+    """Return whether an argument of ``archon view`` is a study.
+
+    A study is a database URL, a file, or a folder that contains ``study.db``.
+    """
     path = Path(given)
     return "://" in given or path.is_file() or (path / DATABASE).is_file()
 
@@ -44,14 +47,15 @@ def read_study(given: str, name: str | None = None) -> StoredStudy:
     Parameters
     ----------
     name
-        The study's name; optional if the storage holds only one.
+        The study's name; not needed if the storage contains only one study.
 
     Raises
     ------
     UsageError
-        The storage is missing, holds no study or several, or the study is not of ``archon search``.
+        The storage does not exist; it has no study of that name, or several and no name is given;
+        or the study was not made by ``archon search``.
     StorageError
-        The database fails.
+        The database reports an error.
     """
     optuna = require("optuna", "search")
     file = _file(given)
@@ -68,21 +72,21 @@ def read_study(given: str, name: str | None = None) -> StoredStudy:
 
 
 def _file(given: str) -> Path | None:
-    """Return the SQLite file that is meant; None for the URL of another storage."""
+    """Return the SQLite file that an argument refers to; None for a URL of another database."""
     if "://" in given and not given.startswith("sqlite"):
         return None
     path = Path(given.partition(":///")[2].partition("?")[0] if "://" in given else given)
     if path.is_dir():
         if not (path / DATABASE).is_file():
             raise UsageError(
-                f"{path} contains neither a run nor a study's {DATABASE}; for a study in another "
-                "storage, give its URL and --study"
+                f"{path} contains neither a run nor a study ({DATABASE}); for a study in a "
+                "database, pass the URL and --study"
             )
         path = path / DATABASE
     if not path.is_file():
         here = study_folder(given)
         hint = f"; did you mean {here}?" if here.is_dir() else ""
-        raise UsageError(f"no study in {path}: no such file or folder{hint}")
+        raise UsageError(f"{path} does not exist{hint}")
     return path
 
 
@@ -92,9 +96,11 @@ def _choose(names: Sequence[str], wanted: str | None, place: str) -> str:
     if wanted in names:
         return str(wanted)
     if not names:
-        raise UsageError(f"{place} holds no study yet")
+        raise UsageError(f"{place} contains no study yet")
     listed = ", ".join(sorted(names)[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
     if wanted is None:
-        raise UsageError(f"{place} holds {len(names)} studies; choose one with --study: {listed}")
+        raise UsageError(
+            f"{place} contains {len(names)} studies; choose one with --study: {listed}"
+        )
     hint = suggestion(wanted, names)
-    raise UsageError(f"no study {shown(wanted)} in {place}{hint}; it holds {listed}")
+    raise UsageError(f"no study {shown(wanted)} in {place}{hint}; it contains {listed}")

@@ -1,4 +1,4 @@
-"""Objectives and limits of a search."""
+"""Objectives of a search, and limits on the cost of an answer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from archon.errors import UsageError
 from archon.spec.messages import suggestion
 
 OBJECTIVES: Mapping[str, bool] = {"accuracy": True, "tokens": False, "seconds": False}
-"""Name → whether higher is better. Tokens and seconds are means per answer."""
+"""Objective → True if higher values are better. Tokens and seconds are means per answer."""
 
 IN_SPACE = "space"
-"""The constraint that a configuration is valid in the space."""
+"""Name of the Optuna constraint that a configuration violates if the space rejects it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ItemResult:
 
     accuracy: float
     tokens: float
-    """The cost of the answer."""
+    """Cost of the answer in tokens."""
     seconds: float
     failed: bool = False
 
@@ -34,19 +34,19 @@ def parse_objectives(text: str) -> tuple[str, ...]:
     Raises
     ------
     UsageError
-        An objective is unknown, or named twice.
+        An objective is unknown or appears twice.
     """
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in OBJECTIVES:
             raise UsageError(f"unknown objective {name!r}{suggestion(name, OBJECTIVES)}")
-    if len(set(names)) < len(names):
-        raise UsageError(f"the objectives {text!r} name one of them twice")
+        if names.count(name) > 1:
+            raise UsageError(f"the objective {name!r} appears twice in {text!r}")
     return names
 
 
 def means(results: Sequence[ItemResult]) -> dict[str, float]:
-    """Return each objective's mean: accuracy over all items, the others over answered ones."""
+    """Return the mean of each objective: accuracy over all items, cost over answered items."""
     answered = [result for result in results if not result.failed] or results
     return {
         "accuracy": fmean(result.accuracy for result in results),
@@ -56,13 +56,13 @@ def means(results: Sequence[ItemResult]) -> dict[str, float]:
 
 
 def losses(values: Mapping[str, float], names: Sequence[str]) -> tuple[float, ...]:
-    """Return the named values, negated where higher is better, so that lower is better in all."""
+    """Return the named values, negated if higher is better, so that lower is always better."""
     return tuple(-values[name] if OBJECTIVES[name] else values[name] for name in names)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchLimits:
-    """Upper bounds of the mean cost per answer; None is no limit."""
+    """Upper bounds on the mean cost per answer; None means no limit."""
 
     tokens: float | None = None
     calls: float | None = None
@@ -71,21 +71,21 @@ class SearchLimits:
     def __post_init__(self) -> None:
         for name, limit in self.given.items():
             if limit <= 0:
-                raise UsageError(f"a limit of {name} must be above 0, not {limit:g}")
+                raise UsageError(f"the limit for {name} must be above 0, not {limit:g}")
 
     @property
     def given(self) -> dict[str, float]:
-        """Name → limit, for the limits that are set."""
+        """The limits that are set, by name."""
         limits = {"tokens": self.tokens, "calls": self.calls, "seconds": self.seconds}
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     def is_surely_broken(self, sums: Mapping[str, float], num_items: int) -> bool:
-        """Return whether the mean over all items must exceed a limit, even at no further cost.
+        """Return whether the mean over all items will exceed a limit even at no further cost.
 
         Parameters
         ----------
         sums
-            Sums of ``tokens`` and ``seconds`` over the answers so far.
+            ``tokens`` and ``seconds``, summed over the answers so far.
         """
         return any(
             sums[name] > limit * num_items for name, limit in self.given.items() if name in sums
@@ -94,7 +94,7 @@ class SearchLimits:
     def is_likely_broken(self, results: Sequence[ItemResult]) -> bool:
         """Return whether the mean over the first items exceeds a limit by two standard errors.
 
-        At least two items need an answer, as one has no standard error.
+        False with fewer than two answered items, because one has no standard error.
         """
         answered = [result for result in results if not result.failed]
         if len(answered) < 2:
@@ -109,9 +109,10 @@ class SearchLimits:
         return False
 
     def excess(self, amounts: Mapping[str, float]) -> dict[str, float]:
-        """Return the share of each limit by which it is exceeded; 0 or less is within the limit.
+        """Return by how much each limit is exceeded, as a share of the limit.
 
-        A limit whose amount is unknown counts as kept.
+        For example, 1,500 tokens with a limit of 1,000 give 0.5. A value of 0 or less is within the
+        limit; it is 0 if the amount is unknown.
         """
         return {
             name: amounts[name] / limit - 1 if name in amounts else 0.0

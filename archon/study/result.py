@@ -1,4 +1,4 @@
-"""The result of a search, and the winner's file."""
+"""The result of a search, and its winner's architecture file."""
 
 from __future__ import annotations
 
@@ -19,35 +19,37 @@ class SearchResult:
 
     study: str
     storage: str
-    """Its URL without a password."""
+    """URL of the database, without its password."""
     num_trials: int
-    """Trials that asked items."""
+    """Number of trials in which items were asked."""
     num_stopped: int
     num_rejected: int
     num_failed: int
     best: dict[str, Any] | None
-    """The winner: ``trial``, ``choices``, ``architecture``; None if there is none."""
+    """The winner, with keys ``trial``, ``choices`` and ``architecture``; None without one."""
     front: Sequence[dict[str, Any]]
-    """The complete trials that no other dominates in the objectives."""
+    """Pareto front: complete trials that no other trial dominates in the objectives."""
     search: dict[str, Any] | None
-    """The winner on the items of the search."""
+    """The winner's result on the search split."""
     select: dict[str, Any] | None
     test: dict[str, Any] | None
-    """The winner's reports; None if another worker runs the finals, or they were skipped."""
+    """The winner's reports on the select and test splits. None if the finals were skipped, or are
+    being run by another worker."""
     equal_cost: dict[str, Any] | None
-    """The winner on the test split against plain voting at its cost."""
+    """Comparison of the winner with a plain vote at the same cost, on the test split."""
     num_tested: int
-    """Winners that were asked the test split, over all finals of the study."""
+    """Number of winners evaluated on the test split, over all finals of the study."""
     generated_tokens: int
-    """Decoded in trials and finals together."""
+    """Tokens decoded in trials and finals."""
     cost_tokens: int
     trials_tokens: dict[str, int]
-    """Tokens decoded in the trials; the same without the pool, and without pool and stopping."""
+    """Tokens decoded in the trials: ``generated``, ``without_pool`` and
+    ``without_pool_and_stopping``. The last two are estimates without these savings."""
     warnings: Sequence[str]
     output: str | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data, as ``archon search --json`` prints it."""
+        """Return the object that ``archon search --json`` prints."""
         return asdict(self)
 
 
@@ -58,12 +60,12 @@ def evidence_of(
     test: Report | None = None,
     row: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return the evidence for a winner, the description in its file."""
+    """Return a sentence with the winner's results, the description in its file."""
     accuracy = winner.values["accuracy"]
-    evidence = [f"search {percent(accuracy)} % of {len(winner.results)} items"]
+    evidence = [f"search {percent(accuracy)}% of {len(winner.results)} items"]
     for name, report in (("select", select), ("test", test)):
         if report is not None and report.accuracy is not None:
-            evidence.append(f"{name} {percent(report.accuracy)} % of {report.num_items}")
+            evidence.append(f"{name} {percent(report.accuracy)}% of {report.num_items}")
     if row is not None and row["difference"] is not None:
         difference, low, high = (
             signed(value, 1, shift=2) for value in (row["difference"], *row["interval"])
@@ -76,12 +78,12 @@ def evidence_of(
 
 
 def plain(spec: ArchitectureSpec) -> dict[str, Any]:
-    """Return the content of an architecture's file, without the version."""
+    """Return the content of an architecture file without ``version`` and default values."""
     return spec.model_dump(mode="json", exclude_defaults=True)
 
 
 def row_of(record: TrialRecord) -> dict[str, Any]:
-    """Return the row of a trial in a list of the best."""
+    """Return a trial as a row of ``SearchResult.front``."""
     values = {name: record.values[name] for name in OBJECTIVES} if record.results else {}
     return {
         "trial": record.number,
@@ -94,7 +96,7 @@ def row_of(record: TrialRecord) -> dict[str, Any]:
 
 
 def named_pool(spec: ArchitectureSpec, pool: str) -> ArchitectureSpec:
-    """Name the exemplar pool in every node that shows examples."""
+    """Return a copy in which every node with few-shot examples names the exemplar pool."""
     nodes = {}
     for name, node in spec.nodes.items():
         prompt = node.prompt if isinstance(node, ModelNode) else None

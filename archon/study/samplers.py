@@ -15,21 +15,21 @@ SAMPLERS = ("tpe", "gp", "nsga2", "random", "exhaustive")
 
 NUM_STARTUP_TRIALS = 10
 POPULATION = 20
-"""Of NSGA-II: small, as a search of tens of trials should have several generations."""
+"""Population size of NSGA-II. It is small, so that tens of trials make several generations."""
 
 LEARNS_FROM_PRUNED = {"tpe": True, "gp": False, "nsga2": False, "random": True, "exhaustive": True}
-"""Whether a pruned trial without values is enough for the sampler: it learns the constraints from
-it, or it learns nothing at all."""
+"""Sampler → whether a rejected trial can be stored without values: the sampler learns from the
+constraints of such a trial, or learns from no trial at all."""
 
 
 def make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
     """Make a sampler.
 
-    ``tpe`` : tree-structured Parzen estimator; the parameters of a branch are sampled jointly.
+    ``tpe`` : tree-structured Parzen estimator; samples the parameters of an alternative jointly.
     ``gp`` : Gaussian process; conditional parameters are sampled at random.
     ``nsga2`` : genetic algorithm, for several objectives.
-    ``random`` : uniform in every parameter. ``exhaustive`` : unused, because all configurations are
-    enqueued.
+    ``random`` : samples every parameter uniformly.
+    ``exhaustive`` : unused, because all configurations are enqueued.
 
     Raises
     ------

@@ -22,58 +22,61 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """The options of a search: everything but its space and its benchmark."""
+    """The options of a search, except for the space and the benchmark."""
 
     objectives: tuple[str, ...] = ("accuracy",)
-    """The first decides among the finalists."""
+    """Names of the objectives; the first one ranks the finalists."""
     limits: SearchLimits = field(default_factory=SearchLimits)
-    """Upper bounds of the mean cost per answer."""
+    """Upper bounds on the mean cost per answer."""
     sampler: str = "tpe"
     seed: int = 0
-    """Changes samples and what the sampler proposes, never items."""
+    """Seed of the samples and of the sampler. It does not change the items."""
     trials: int = 60
-    """Trials that ask items, over all workers and sessions."""
+    """Number of trials in which items are asked, over all workers and sessions."""
     stops_early: bool = True
-    """Stop hopeless trials."""
+    """Whether hopeless trials are stopped early."""
     limit: int | None = 100
-    """Items of the *search* split, on which trials are evaluated."""
+    """Number of items of the *search* split for the trials."""
     final_limit: int | None = 200
-    """Items of *select* and of *test*."""
+    """Number of items of each of *select* and *test* for the finals."""
     finalists: int = 5
-    """Trials that are evaluated on *select*; 0 skips *select* and *test*."""
+    """Number of trials that are evaluated on *select*; 0 skips *select* and *test*."""
     warm_start: Sequence[Reference] = ()
-    """Architectures of the space that are tried first."""
+    """Names or paths of architectures in the space that are tried first."""
     models: Mapping[str, Any] = field(default_factory=dict)
-    """Role → the model that replaces the one in the space."""
+    """Role → the model that replaces the one in the space file."""
     data: str | os.PathLike[str] | None = None
-    """A JSONL file that replaces the source of the benchmark."""
+    """A JSONL file that replaces the benchmark's source."""
     scorer: str | None = None
-    """The name of a scorer that replaces the benchmark's."""
+    """The name of a scorer that replaces the benchmark's scorer."""
     study: str | None = None
-    """Name of the study; None makes a new one."""
+    """Name of the study; None generates a new name."""
     storage: str | None = None
-    """URL of the database; None is a SQLite file in the study's folder."""
+    """URL of the database; None means a SQLite file in the study's folder."""
     resume: bool = False
-    """Continue the study if it exists."""
+    """Whether to resume an existing study. If False, an existing study is an error."""
     cache: bool = True
-    """Use the pool of samples."""
+    """Whether stored samples are reused; see ``uses_pool``."""
     output: Path | None = None
-    """The winner's file; None is ``best.json`` in the study's folder."""
+    """The winner's file; None means ``best.json`` in the study's folder."""
 
     @property
     def directions(self) -> list[str]:
-        """Optuna's name of each objective's direction."""
+        """The direction of each objective: "maximize" or "minimize"."""
         return ["maximize" if OBJECTIVES[name] else "minimize" for name in self.objectives]
 
     @property
     def uses_pool(self) -> bool:
-        """True unless time is an objective or a limit: samples from the pool take no time."""
+        """True if stored samples are reused.
+
+        They are not if time is an objective or a limit, because a stored sample takes no time.
+        """
         return self.cache and "seconds" not in self.objectives and self.limits.seconds is None
 
 
 @dataclass(frozen=True)
 class TrialStarted:
-    """A trial is about to ask its items."""
+    """Event: a trial is about to ask its first item."""
 
     number: int
     point: Mapping[str, Any]
@@ -81,7 +84,7 @@ class TrialStarted:
 
 @dataclass(frozen=True)
 class TrialFinished:
-    """A trial is finished."""
+    """Event: a trial is finished and stored."""
 
     record: TrialRecord
 
@@ -89,7 +92,8 @@ class TrialFinished:
 StudyEvent = TrialStarted | TrialFinished
 OnStudyEvent = Callable[[StudyEvent], None]
 OnRun = Callable[[str, int], OnProgress | None]
-"""(title of a run of the finals, its items) → the listener of its progress."""
+"""Called when a run of the finals starts; its arguments are the title and the number of items. It
+returns the progress listener of the run."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,15 @@ class SearchListeners:
     """Called before the first trial, for example to open models."""
     on_event: OnStudyEvent | None = None
     on_progress: OnProgress | None = None
-    """Progress on the items of a trial."""
+    """Called after each finished item of a trial."""
     on_run: OnRun | None = None
 
 
 def pruner(config: SearchConfig) -> optuna.pruners.BasePruner:
-    """Make the pruner: Wilcoxon's for one objective, none for several or without stopping."""
+    """Return Optuna's pruner: Wilcoxon's for one objective.
+
+    With several objectives, or without early stopping, it never prunes.
+    """
     pruners = require("optuna", "search").pruners
     if not config.stops_early or len(config.objectives) > 1:
         return pruners.NopPruner()  # type: ignore[no-any-return]

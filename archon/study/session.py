@@ -1,4 +1,4 @@
-"""A search session, from its preparation to its result: the study, the finals, the winner."""
+"""A search session: checks, trials, the finals, and the file of the winner."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from archon.evals.benchmarks.opening import Benchmark
 from archon.graph.absolute_paths import absolute_model
 from archon.graph.architecture import Architecture
 from archon.graph.exemplars import DEFAULT_POOL
+from archon.graph.loading import chosen_models
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.messages import shown, suggestion
+from archon.spec.model_strings import ALL_ROLES
 from archon.spec.reader import load_architecture
 from archon.storage.atomic import write_json
 from archon.storage.run_folder import make_folder
@@ -58,19 +60,19 @@ def prepare(
     load: Callable[[ArchitectureSpec], Architecture],
     open_split: Callable[[str, int | None], Benchmark],
 ) -> SearchSession:
-    """Check everything that a search needs, before the first trial.
+    """Check the inputs of a search, and return a session that is ready to run.
 
     Parameters
     ----------
     open_split
-        (split, number of items) → the first items of a split of the benchmark.
+        Opens the first items of a split; its arguments are the split's name and the number.
 
     Raises
     ------
     SpecError, GraphError
-        A file is wrong, or a configuration of the space is not a valid architecture.
+        A file is invalid, or a configuration of the space is not a valid architecture.
     UsageError
-        A number makes no sense, or a name is unknown.
+        A number is out of range, or a name is unknown.
     MissingExtraError
         Optuna is not installed (the extra ``search``).
     """
@@ -86,7 +88,7 @@ def prepare(
             random.Random(0).shuffle(items)
             opened = replace(opened, items=items)
         splits[name] = SplitItems(opened, config.seed)
-    check(space, load)  # last, as it builds hundreds of architectures
+    check(space, load)  # last, because it builds hundreds of architectures
     architecture = load(_any_architecture(space))
     for split in splits.values():
         split.evaluation(architecture)  # raises if there are too few exemplars, for example
@@ -114,19 +116,21 @@ def prepare(
 
 @dataclass
 class SearchSession:
-    """One session of work on a search: its trials, the finals, the result."""
+    """One run of ``archon search`` on a study: trials, then the finals and the result."""
 
     config: SearchConfig
     space: Space
     load: Callable[[ArchitectureSpec], Architecture]
     splits: Mapping[str, SplitItems]
     name: str
-    """Of the study."""
+    """Name of the study."""
     identity: Mapping[str, Any]
-    """The settings that all workers of one study must share."""
+    """The settings that must be the same in all workers and sessions of a study."""
     warm_start: Sequence[Point]
     listeners: SearchListeners = field(default_factory=SearchListeners)
     _pool: DrawPool | None = None
+    _end: str | None = None
+    """Why the study has fewer trials than planned."""
 
     @property
     def folder(self) -> Path:
@@ -143,23 +147,23 @@ class SearchSession:
         return self.folder / "best.json" if self.config.output is None else self.config.output
 
     async def run(self) -> SearchResult:
-        """Run trials, choose the winner, and test it.
+        """Run the trials, choose the winner, and measure it on the test split.
 
         Raises
         ------
         UsageError
-            The study already exists, or searches something else; or the storage, the folder or
-            the location of the winner's file is unavailable.
+            The study already exists or has other settings, or the storage, the study's folder or
+            the path of the winner's file cannot be used.
         StorageError
-            The disk or the database rejects finished results.
+            Finished results cannot be written to the disk or the database.
         LMError
             Every item failed in several trials in a row.
         """
         make_folder(self.folder)
         if self._output.is_dir():
-            raise UsageError(f"{self._output} is a folder; --output takes the winner's file")
+            raise UsageError(f"{self._output} is a folder; --output names the winner's file")
         if not self._output.parent.is_dir():
-            raise UsageError(f"there is no folder {self._output.parent} for the winner's file")
+            raise UsageError(f"the folder {self._output.parent} of --output does not exist")
         with DrawPool() if self.config.uses_pool else contextlib.nullcontext() as self._pool:
             return await self._run()
 
@@ -171,7 +175,7 @@ class SearchSession:
             num_known = len(study.get_trials(deepcopy=False))
             is_alone = is_for_one(self.storage)
             worker = Worker(study, is_alone)
-            if num_known or not is_alone:  # the same seed would propose the same again
+            if num_known or not is_alone:  # the same seed would repeat earlier proposals
                 seed = random.Random(f"{config.seed}/{num_known}/{'' if is_alone else worker.name}")
                 study.sampler = make_sampler(config.sampler, seed.getrandbits(31))
             subject = Architectures(
@@ -186,11 +190,13 @@ class SearchSession:
             )
             search = Search(config, self.space, subject, study, worker, self.listeners.on_event)
             search.enqueue(self.warm_start)
-            await search.run()
+            if (reason := await search.run()) is not None:
+                trials = f"{counted(records(study))} of {config.trials} trials"
+                self._end = f"the search ended after {trials}: {reason}"
             return await self._finish(study, worker)
 
     async def _finish(self, study: optuna.Study, worker: Worker) -> SearchResult:
-        """Run the finals, unless the study already has their results."""
+        """Run the finals if the study does not have their results; return the result."""
         trials, objectives = records(study), self.config.objectives
         best = (front if len(objectives) > 1 else ranked)(trials, objectives)
         distinct = {record.digest: record for record in reversed(best)}.values()
@@ -203,16 +209,18 @@ class SearchSession:
         if not _are_finished(finals_of(study), asked):
             async with leased(study, worker, self.storage) as is_ours:
                 if not is_ours:
-                    why = "another worker runs the finals and will write the winner's file"
+                    why = "another worker is running the finals and will write the winner's file"
                     return self._result(trials, best[0], warning=why, saves=False)
-                if not _are_finished(finals_of(study), asked):  # by another worker meanwhile
+                if not _are_finished(
+                    finals_of(study), asked
+                ):  # another worker may have finished them
                     results = await self._run_finals(trials, finalists)
                     store_finals(study, {"asked": asked, **results})
         finals = finals_of(study)
         return self._result(trials, finalists[finals[-1]["winner"]], finals)
 
     def _asked(self, finalists: Mapping[int, TrialRecord]) -> str:
-        """Return a digest of the finalists and their items."""
+        """Return a digest of the finalists and of the items in the finals."""
         items = [[item.id for item in self.splits[name].items] for name in ("select", "test")]
         return digest_of_data([list(finalists), items])
 
@@ -247,7 +255,11 @@ class SearchSession:
         }
 
     def _winner_file(self, spec: ArchitectureSpec, evidence: str) -> dict[str, Any]:
-        """Return the winner's file: name, evidence, exemplar pool, kind of answer and models."""
+        """Return the content of the winner's architecture file.
+
+        The description states the evidence. The exemplar pool, the kind of answer and the models
+        are written out, so that the file can be used outside the study.
+        """
         benchmark = self.splits["search"].benchmark
         card = benchmark.selection.card
         pool = DEFAULT_POOL if card.examples is None else card.examples
@@ -256,9 +268,10 @@ class SearchSession:
         declared = {
             role: absolute_model(model, self.space.base_dir) for role, model in spec.models.items()
         }
+        chosen = chosen_models(spec.models, self.config.models, self.space.base_dir)
         given = {
             role: absolute_model(os.fspath(model), Path.cwd())
-            for role, model in self.config.models.items()
+            for role, model in chosen.items()
             if role in spec.models and isinstance(model, str | os.PathLike)
         }
         changes = {
@@ -278,7 +291,7 @@ class SearchSession:
         warning: str | None = None,
         saves: bool = True,
     ) -> SearchResult:
-        """Summarize the trials and the last finals, and save the winner's file."""
+        """Save the winner's file, and summarize the trials and the last finals."""
         cost = StudyCost.of(trials, len(self.splits["search"].items))
         last: Mapping[str, Any] = finals[-1] if finals else {}
         best: dict[str, Any] | None = None
@@ -319,7 +332,7 @@ class SearchSession:
                 "without_pool": cost.without_pool_tokens,
                 "without_pool_and_stopping": cost.without_both_tokens,
             },
-            warnings=warnings,
+            warnings=[*([] if self._end is None else [self._end]), *warnings],
             output=str(self._output) if winner is not None and saves else None,
             **counts,
             **reports,
@@ -327,15 +340,15 @@ class SearchSession:
 
 
 def _are_finished(finals: Sequence[Mapping[str, Any]], asked: str) -> bool:
-    """Return whether the last finals are those with this digest, and none of their items failed."""
+    """Return whether the last finals have this digest and no failed items."""
     return bool(finals) and finals[-1]["asked"] == asked and not has_failed_items(finals[-1])
 
 
 def _why_nothing(study: optuna.Study, trials: Sequence[TrialRecord]) -> str:
-    """Explain why there is no winner. If all configurations were rejected, name the closest one."""
+    """Explain why no trial won; if all were rejected, name the closest one."""
     rejected = [record for record in trials if record.outcome == "rejected"]
     if not rejected or counted(trials):
-        return "no trial answered every item within the limits, so there is no winner"
+        return "there is no winner: no trial answered every item within the limits"
     stored = study.get_trials(deepcopy=False)
 
     def excess(record: TrialRecord) -> tuple[float, float]:
@@ -345,13 +358,13 @@ def _why_nothing(study: optuna.Study, trials: Sequence[TrialRecord]) -> str:
 
     nearest = min(rejected, key=excess)
     return (
-        f"all {len(rejected)} proposed configurations were rejected, so no item was asked; the "
-        f"closest to acceptance is that of trial {nearest.number}: {nearest.reason}"
+        f"there is no winner: all {len(rejected)} proposed configurations were rejected; trial "
+        f"{nearest.number} was closest to being accepted: {nearest.reason}"
     )
 
 
 def _any_architecture(space: Space) -> ArchitectureSpec:
-    """Build a random valid configuration; a checked space has one."""
+    """Return the architecture of a random valid configuration; a checked space has one."""
     rng = random.Random(0)
     while True:
         with contextlib.suppress(RejectedError):
@@ -363,9 +376,18 @@ def _check_roles(space: Space, models: Mapping[str, Any]) -> None:
     if not isinstance(roles, dict):
         return
     for role in models:
-        if role not in roles:
+        if role == ALL_ROLES and any(map(_is_nested, roles.values())):
+            raise UsageError(
+                f"a role of the space {space.name} has an architecture as its model, and the "
+                "winner's file could not replace that one's models; name the roles to replace"
+            )
+        if role not in roles and role != ALL_ROLES:
             hint = suggestion(role, sorted(roles))
-            raise UsageError(f"the space {space.name} has no role {shown(role)}{hint}")
+            raise UsageError(f"the {space.name} space has no role {shown(role)}{hint}")
+
+
+def _is_nested(model: object) -> bool:
+    return isinstance(model, dict) and "architecture" in model
 
 
 def _new_name(space: str, benchmark: str) -> str:

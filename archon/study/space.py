@@ -1,4 +1,4 @@
-"""Configurations of a search space, and the architecture of each."""
+"""The configurations of a search space, and the architecture of each configuration."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 MAX_CHECKED = 1000
-"""In larger spaces, this number of random configurations is checked."""
+"""Number of random configurations that are checked in a larger space."""
 MAX_COUNTED = 1_000_000
 
 Point = Mapping[str, Value]
-"""A configuration: parameter → value, for every parameter that exists in it."""
+"""A configuration: name of a parameter → value. It does not contain parameters inside alternatives
+that are not chosen."""
 
 
 class RejectedError(SpecError):
-    """A configuration is invalid: a constraint forbids it, or it omits a node that is needed."""
+    """A configuration is forbidden by a constraint, or omits a node that another one needs."""
 
     number: int | None = None
-    """The number of the constraint."""
+    """Index of the constraint in the space's list; None if a needed node is missing."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """A family of architectures that differ in the values of the space's parameters.
+    """A search space: an architecture with parameters, such as the number of samples.
 
     ::
 
@@ -61,14 +62,14 @@ class Space:
         Raises
         ------
         SpecError
-            The file does not exist, or it declares no space.
+            The file does not exist, or it is not a valid space.
         """
         loaded = load_space(ref)
         return cls(loaded.spec, loaded.file, loaded.base_dir)
 
     @property
     def name(self) -> str:
-        """The name in its file."""
+        """The space's name, as stated in its file."""
         return self.spec.name
 
     @cached_property
@@ -77,16 +78,16 @@ class Space:
 
     @cached_property
     def _by_name(self) -> dict[str, Parameter]:
-        """Name → the first parameter of that name."""
+        """Name → the first parameter with that name in the file."""
         return {p.name: p for p in reversed(list(self.spec.all_parameters()))}
 
     # ------------------------------------------------------------------------ configurations
 
     def choose(self, chooser: Callable[[Parameter], Value]) -> dict[str, Value]:
-        """Return the configuration in which ``chooser`` chooses the value of each parameter.
+        """Make a configuration: call ``chooser`` with each parameter, and use the value it returns.
 
-        It is called once for each name that exists in the configuration, and for a parameter before
-        those inside its chosen alternative.
+        It is called once per name. A parameter comes before the parameters inside the alternative
+        that is chosen for it; those of other alternatives are left out.
         """
         point: dict[str, Value] = {}
         stack = list(reversed(self.spec.parameters))
@@ -98,7 +99,7 @@ class Space:
         return point
 
     def suggest(self, trial: Trial) -> dict[str, Value]:
-        """Let an Optuna trial suggest a configuration; custom studies may use it, too."""
+        """Return the configuration that an Optuna trial suggests. Custom studies can use this."""
 
         def ask(parameter: Parameter) -> Value:
             name, low, high = parameter.name, parameter.low, parameter.high
@@ -113,7 +114,7 @@ class Space:
         return self.choose(ask)
 
     def random_point(self, rng: random.Random) -> dict[str, Value]:
-        """Sample a configuration, uniform in every parameter; a constraint may forbid it."""
+        """Sample each parameter uniformly. The configuration may be forbidden by a constraint."""
 
         def sample(parameter: Parameter) -> Value:
             if parameter.values is None:
@@ -124,11 +125,11 @@ class Space:
 
     @property
     def is_enumerable(self) -> bool:
-        """True if all configurations can be listed: no parameter is a ``$float``."""
+        """True if all configurations can be listed, because no parameter is a ``$float``."""
         return all(parameter.values is not None for parameter in self.spec.all_parameters())
 
     def points(self) -> Iterator[dict[str, Value]]:
-        """Yield every configuration that no constraint forbids, in the order of the file.
+        """Yield every configuration that no constraint forbids, in file order.
 
         Raises
         ------
@@ -137,7 +138,7 @@ class Space:
         """
         for parameter in self.spec.all_parameters():
             if parameter.values is None:
-                reason = "has too many values to list; use $choice or $int instead"
+                reason = "the parameter has too many values to list; use $choice or $int instead"
                 raise SpecError(reason, file=self.file, path=json_path(parameter.path))
         stack: list[tuple[dict[str, Value], tuple[Parameter, ...]]] = [({}, self.spec.parameters)]
         while stack:
@@ -155,7 +156,7 @@ class Space:
             )
 
     def count(self) -> int | None:
-        """Count the configurations that no constraint forbids; None if more than a million."""
+        """Return the number of configurations that no constraint forbids; None above a million."""
         if not self.is_enumerable:
             return None
         number = 0
@@ -165,7 +166,7 @@ class Space:
         return number
 
     def forbidding(self, point: Point) -> int | None:
-        """Return the number of the first constraint that forbids a configuration, or None."""
+        """Return the index of the first constraint that forbids a configuration, or None."""
         if not self.spec.forbidden:
             return None
         values = {name: self._by_name[name].scalar(value) for name, value in point.items()}
@@ -179,16 +180,17 @@ class Space:
     def build(self, point: Point) -> ArchitectureSpec:
         """Build the architecture of a configuration.
 
-        A node chosen as null is bypassed (``archon.graph.bypass``); its inputs are those of the
-        first node among its alternatives, or none if these are a parameter. Nodes without a path to
-        the output are removed, and so are ``join`` nodes with one input.
+        If null is chosen for a node, the node is bypassed (``archon.graph.bypass``). It passes on
+        the inputs of the first node among its alternatives, or nothing if these inputs are a
+        parameter. Nodes without a path to the output are removed, and so are ``join``
+        nodes with one input.
 
         Raises
         ------
         RejectedError
-            A constraint forbids the configuration, or a node that it omits is needed.
+            A constraint forbids the configuration, or it omits a node that another one needs.
         SpecError, GraphError
-            The result is not a valid architecture; the error names the location.
+            The result is not a valid architecture; the error states the JSON path.
         """
         number = self.forbidding(point)
         if number is not None:
@@ -213,7 +215,12 @@ class Space:
         return spec
 
     def _put_placeholders(self, data: dict[str, Any], point: Point) -> list[str]:
-        """Put a join, which ``bypass`` removes later, where a node is null; return their names."""
+        """Replace each null node by a ``join``, which ``bypass`` removes later.
+
+        Returns
+        -------
+        The names of these nodes.
+        """
         template, path = self._chosen(self.spec.data.get("nodes"), ("nodes",), point)
         absent = []
         if not isinstance(template, dict) or not isinstance(data.get("nodes"), dict):
@@ -222,14 +229,16 @@ class Space:
             if data["nodes"].get(node) is None and is_parameter(value):
                 first = _first_node(value)
                 if first is None:
-                    reason = "null needs a node among the other alternatives, for its inputs"
+                    reason = (
+                        "null needs another alternative that is a node, whose inputs it passes on"
+                    )
                     raise SpecError(reason, file=self.file, path=json_path((*path, node)))
                 data["nodes"][node] = {"type": "join", "inputs": _inputs_of(first)}
                 absent.append(node)
         return absent
 
     def _chosen(self, value: Any, path: JsonPath, point: Point) -> tuple[Any, JsonPath]:
-        """Return the chosen alternative if the value is a parameter, else the value itself."""
+        """Return the alternative chosen for a parameter; return any other value unchanged."""
         while (parameter := self._by_path.get(path)) is not None and parameter.kind == "choice":
             alternative = parameter.alternatives[str(point[parameter.name])]
             value, path = alternative.data, alternative.path
@@ -237,14 +246,14 @@ class Space:
 
 
 def _inner_parameters(parameter: Parameter, value: Value) -> Sequence[Parameter]:
-    """Return the parameters inside the alternative that is chosen for a parameter."""
+    """Return the parameters inside the chosen alternative of a parameter."""
     return parameter.alternatives[str(value)].parameters if parameter.kind == "choice" else ()
 
 
 def _filled(
     value: Any, path: JsonPath, parameters: Mapping[JsonPath, Parameter], point: Point
 ) -> Any:
-    """Return a value with the chosen values instead of the parameters in it."""
+    """Return a copy of a JSON value in which the chosen values replace the parameters."""
     parameter = parameters.get(path)
     if parameter is not None:
         chosen = point[parameter.name]
@@ -260,7 +269,7 @@ def _filled(
 
 
 def _first_node(value: Any) -> dict[str, Any] | None:
-    """Return the first node among the alternatives of a parameter, nested parameters included."""
+    """Return the first node among the alternatives of a parameter, including nested ones."""
     if not isinstance(value, dict):
         return None
     if not is_parameter(value):
@@ -271,7 +280,7 @@ def _first_node(value: Any) -> dict[str, Any] | None:
 
 
 def _inputs_of(node: Mapping[str, Any]) -> list[Any]:
-    """Return a node's inputs; none if they depend on a choice."""
+    """Return a node's inputs; empty if they contain a parameter."""
     inputs = node.get("inputs", [])
     known = isinstance(inputs, list) and not any(is_parameter(name) for name in inputs)
     return list(inputs) if known else []
@@ -292,30 +301,30 @@ def _without_idle_joins(spec: ArchitectureSpec) -> ArchitectureSpec:
 
 @dataclass(frozen=True)
 class SpaceCheck:
-    """The result of checking the configurations of a space."""
+    """Numbers of checked, valid and rejected configurations of a space."""
 
     num_points: int | None
-    """Configurations that no constraint forbids; None if they cannot be counted."""
+    """Number of configurations that no constraint forbids; None if there are too many to count."""
     num_checked: int
     num_valid: int
-    """Valid ones among the checked configurations."""
+    """Number of checked configurations that are valid."""
     rejected: Mapping[str, int]
-    """Reason → the number of checked configurations that were rejected for it."""
+    """Reason for a rejection → number of checked configurations."""
 
 
 def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 0) -> SpaceCheck:
-    """Build every configuration of a space, or a thousand random ones if it has more.
+    """Check a space: build all its configurations, or a thousand random ones if it has more.
 
     Parameters
     ----------
     load
-        Loads the architecture of a configuration, and raises if it is not valid.
+        Function that loads an architecture, and raises an error if it is not valid.
 
     Raises
     ------
     SpecError, GraphError
-        A configuration that no constraint forbids is not a valid architecture, no configuration is
-        valid, or a node is unused in every configuration.
+        A configuration that no constraint forbids is not a valid architecture. Or no configuration
+        is valid. Or a node is unused in every configuration.
     """
     num_points = space.count()
     rejected: dict[str, int] = {}
@@ -344,10 +353,7 @@ def check(space: Space, load: Callable[[ArchitectureSpec], object], seed: int = 
         reason = f"{FORBID} forbids every configuration of the space"
         if num_checked:
             why = ", ".join(f"{number:,} by {cause}" for cause, number in rejected.items())
-            reason = (
-                f"no configuration of the space is valid; of {num_checked:,} checked ones these "
-                f"were rejected: {why}"
-            )
+            reason = f"of {num_checked:,} configurations checked, all were rejected: {why}"
         raise SpecError(reason, file=space.file)
     nodes = space.spec.data.get("nodes")
     unread = [] if is_parameter(nodes) or not nodes else [n for n in nodes if n not in read]

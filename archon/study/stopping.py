@@ -1,8 +1,8 @@
-"""Early stopping of hopeless trials.
+"""Stop unpromising trials early.
 
-All trials get the items in one order, on growing rungs, so that two of them can be compared in
-pairs on the items of both. With one objective Optuna's ``WilcoxonPruner`` decides. Optuna cannot
-prune studies with several objectives; ``dominating`` is the rule for these.
+All trials ask the items in the same order, and pause at the same numbers of items (rungs). So two
+trials can be compared item by item. With one objective, Optuna's ``WilcoxonPruner`` decides. Optuna
+cannot prune studies with several objectives; for these, ``dominating`` decides.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from archon.errors import require
 from archon.study.objectives import OBJECTIVES, ItemResult, losses, means
 
 P_THRESHOLD = 0.1
-"""Of the one-sided Wilcoxon test; the pruner's default."""
+"""Significance level of the one-sided Wilcoxon test, the default of Optuna's pruner."""
 FIRST_RUNG, GROWTH = 10, 2
-"""On fewer items no test has much power."""
+"""Minimum number of shared items; with fewer, the test has little power."""
 
 
 def rungs(num_items: int) -> list[int]:
-    """Return the number of items at each rung; the last is all of them.
+    """Return the number of items at each rung; the last rung has all items.
 
     >>> rungs(100), rungs(8)
     ([10, 20, 40, 80, 100], [8])
@@ -37,17 +37,17 @@ def dominating(
     references: Mapping[int, Sequence[ItemResult]],
     objectives: Sequence[str],
 ) -> int | None:
-    """Return a trial of the front against which a trial is hopeless; None if there is none.
+    """Return a trial of the front that makes this trial hopeless; None if no trial does.
 
-    On the items of both, that trial is better in the first objective by Wilcoxon's signed-rank
-    test, and no worse in the mean of any other.
+    On the items that both have answered, the returned trial is significantly better in the first
+    objective (Wilcoxon's signed-rank test), and no worse in the mean of any other objective.
 
     Parameters
     ----------
     results
-        Of the trial, on the first items.
+        The trial's results on the first items.
     references
-        Trial of the front → its results on all items.
+        Number of each trial on the front → its results on all items.
     """
     first, others = objectives[0], objectives[1:]
     own = losses(means(results), others)
@@ -69,10 +69,10 @@ def dominating(
 def predicted(
     results: Sequence[ItemResult], reference: Sequence[ItemResult], objectives: Sequence[str]
 ) -> list[float]:
-    """Predict the values that a stopped trial would have had on all items.
+    """Predict the objective values of a stopped trial on all items.
 
-    They are those of the trial that stopped it plus the difference between the two on the items
-    of both, so that the difficulty of these items cancels out.
+    A value is that of the trial that stopped it, plus the mean difference between the two trials on
+    their shared items. So it does not depend on how hard the shared items are.
     """
     own, shared, total = means(results), means(reference[: len(results)]), means(reference)
     values = {name: total[name] + own[name] - shared[name] for name in objectives}
@@ -82,7 +82,10 @@ def predicted(
 
 
 def _p_greater(differences: Sequence[float]) -> float:
-    """Return the one-sided p-value of "not above 0"; as in Optuna's pruner, zeros are split."""
+    """Return the p-value of Wilcoxon's one-sided test that the differences are above 0.
+
+    Differences of zero are split between both signs, as in Optuna's pruner.
+    """
     if len(differences) < 2 or not any(differences) or math.fsum(differences) <= 0:
         return 1.0
     wilcoxon = require("scipy.stats", "search").wilcoxon

@@ -1,7 +1,7 @@
 """The database of a study.
 
-A study is kept in SQLite, where a lock admits one worker at a time, or in PostgreSQL, for any
-number of workers (``archon.study.workers``).
+SQLite is for one worker at a time, which holds a lock. PostgreSQL is for any number of workers
+(``archon.study.workers``).
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
     import optuna
 
 IDENTITY = "archon"
-"""The attribute of a study that holds its identity."""
+"""Name of the study attribute with the settings that all workers share."""
 _MOST_DIFFERENCES = 5
 _ADVISORY_KEY = 0x617263686F6E
-"""Of PostgreSQL's advisory lock: "archon" in ASCII."""
+"""Key of the advisory lock in PostgreSQL: "archon" in ASCII."""
 _SECRET = re.compile("pass|pwd|secret|token|key", re.IGNORECASE)
-"""Matches names of URL parameters whose values are secret."""
+"""Matches the names of URL parameters whose values are secret."""
 DATABASE = "study.db"
-"""The SQLite file in a study's folder."""
+"""Name of the SQLite file in a study's folder."""
 
 
 def study_folder(name: str) -> Path:
-    """Return the folder of a study's runs and, without another storage, of its database."""
+    """Return the folder of a study, with its runs and, by default, its database."""
     return Path("runs") / safe_name(name)
 
 
 def safe_name(name: str) -> str:
-    """Return a name with only the characters that every file system allows."""
+    """Replace the characters of a name that some file systems forbid."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", name)[:100].strip("-.") or "study"
 
 
 def sqlite_url(path: Path) -> str:
-    """Return the URL of a SQLite file."""
+    """Return the URL of a SQLite file for SQLAlchemy."""
     return f"sqlite:///{path.absolute()}"
 
 
@@ -55,18 +55,18 @@ def sqlite_url(path: Path) -> str:
 def opened_study(
     url: str, name: str, identity: Mapping[str, Any], config: SearchConfig
 ) -> Iterator[optuna.Study]:
-    """Open a study; create it if it does not exist.
+    """Open a study while the block runs; create it if it does not exist.
 
     Parameters
     ----------
     identity
-        The subject of the search as plain data; workers that differ in it cannot share a study.
+        The settings that all workers of a study must share, such as space and items.
 
     Raises
     ------
     UsageError
-        The storage cannot be opened; the study exists and ``config.resume`` is not set, or its
-        identity differs; or another process works on the SQLite file.
+        The storage cannot be opened, the study exists without ``config.resume``, its identity
+        differs, or another process uses the SQLite file.
     MissingExtraError
         Optuna is not installed.
     """
@@ -86,7 +86,7 @@ def opened_study(
 
 
 def _identify(study: optuna.Study, url: str, identity: Mapping[str, Any], *, resume: bool) -> None:
-    """Store the identity in a new study; refuse an existing one that must not be continued."""
+    """Store the identity in a new study; raise an error if an old one cannot be resumed."""
     name, place = study.study_name, public_url(url)
     known = study.user_attrs.get(IDENTITY)
     if known is None:
@@ -99,26 +99,26 @@ def _identify(study: optuna.Study, url: str, identity: Mapping[str, Any], *, res
         lines = found[:_MOST_DIFFERENCES]
         lines += ["…"] if len(found) > _MOST_DIFFERENCES else []
         raise UsageError(
-            f"the study {name!r} in {place} searches something else; choose another --study:\n  "
+            f"the study {name!r} in {place} has other settings; choose another --study:\n  "
             + "\n  ".join(lines)
         )
     if not resume:
         raise UsageError(
-            f"the study {name!r} in {place} already exists; continue it with --resume, or choose "
+            f"the study {name!r} in {place} already exists; resume it with --resume, or choose "
             "another --study"
         )
 
 
 @contextmanager
 def opened_storage(url: str) -> Iterator[Any]:
-    """Open Optuna's storage at a URL; create its tables if they are missing.
+    """Open Optuna's storage at a URL while the block runs; create its tables if needed.
 
     Raises
     ------
     UsageError
-        It cannot be opened.
+        The database cannot be opened.
     StorageError
-        The database fails while it is open.
+        The database reports an error while it is open.
     """
     with _as_storage_errors(url):
         with in_turn(url):
@@ -129,14 +129,14 @@ def opened_storage(url: str) -> Iterator[Any]:
 
 @contextmanager
 def storage_to_read(place: str | Path) -> Iterator[Any]:
-    """Open Optuna's storage in a SQLite file or at a URL without creating anything.
+    """Open Optuna's storage, a SQLite file or a URL, only for reading.
 
     Raises
     ------
     UsageError
-        It cannot be opened, or holds no studies.
+        The database cannot be opened, or contains no studies.
     StorageError
-        The database fails while it is open.
+        The database reports an error while it is open.
     """
     sqlalchemy = require("sqlalchemy", "search")
     url = place if isinstance(place, str) else sqlite_url(place)
@@ -151,7 +151,9 @@ def storage_to_read(place: str | Path) -> Iterator[Any]:
             has = sqlalchemy.inspect(engine).has_table
             known = all(map(has, ("studies", "trials", "version_info", "alembic_version")))
         if not known:
-            raise UsageError(f"{public_url(url)} holds no study: it has none of Optuna's tables")
+            raise UsageError(
+                f"{public_url(url)} is not a database of studies: Optuna's tables are missing"
+            )
         with _closing(_storage(url, engine_kwargs=options, skip_table_creation=True)) as storage:
             yield storage
 
@@ -173,10 +175,10 @@ def _closing(storage: Any) -> Iterator[Any]:
 
 @contextmanager
 def in_turn(url: str) -> Iterator[None]:
-    """Keep other workers of a PostgreSQL study out of the block.
+    """Hold a lock of a PostgreSQL storage while the block runs; do nothing for SQLite.
 
-    It protects a read that is followed by a write: creating tables or a study, where Optuna lets
-    one of two workers fail, and claiming the finals.
+    It protects reads that are followed by a write: taking the lease on the finals, and creating
+    tables or a study, which would otherwise fail if two workers did it at the same time.
     """
     if not url.startswith("postgresql"):
         yield
@@ -193,7 +195,7 @@ def in_turn(url: str) -> Iterator[None]:
 
 @contextmanager
 def _as_usage_errors(url: str) -> Iterator[None]:
-    """Turn a failure to open a storage into a ``UsageError``."""
+    """Convert errors while a storage is opened to ``UsageError``."""
     if "://" not in url:
         raise UsageError(
             f"the storage {public_url(url)} is not a URL; write it as sqlite:///FILE or "
@@ -201,7 +203,7 @@ def _as_usage_errors(url: str) -> Iterator[None]:
         )
     if not is_for_one(url) and "@" in url.rpartition("@")[0].partition("?")[0]:
         # SQLAlchemy would read the part after this "@" as the host, and print it.
-        raise UsageError(f'write the "@" in the password of {public_url(url)} as %40')
+        raise UsageError(f'the password in {public_url(url)} contains "@"; write it as %40')
     try:
         yield
     except Exception as error:
@@ -211,7 +213,7 @@ def _as_usage_errors(url: str) -> Iterator[None]:
 
 @contextmanager
 def _as_storage_errors(url: str) -> Iterator[None]:
-    """Turn a failure of the database into a ``StorageError``."""
+    """Convert errors of the database to ``StorageError``."""
     sqlalchemy = require("sqlalchemy.exc", "search")
     optuna = require("optuna.exceptions", "search")
     try:
@@ -223,13 +225,13 @@ def _as_storage_errors(url: str) -> Iterator[None]:
 
 
 def is_for_one(url: str) -> bool:
-    """Return whether a storage admits only one worker."""
+    """Return whether a storage allows only one worker, as SQLite does."""
     return url.startswith("sqlite")
 
 
 @contextmanager
 def _locked_file(url: str) -> Iterator[None]:
-    """Lock a SQLite file, which only one worker may write."""
+    """Lock a SQLite file for this process while the block runs."""
     if not is_for_one(url):
         yield
         return
@@ -237,7 +239,7 @@ def _locked_file(url: str) -> Iterator[None]:
 
     def refuse() -> None:
         raise UsageError(
-            f"another process works on the study in {path}; for several workers, use a storage "
+            f"another process uses the study in {path}; for several workers, use a storage "
             "such as postgresql+psycopg://…"
         )
 
@@ -251,7 +253,7 @@ def _locked_file(url: str) -> Iterator[None]:
 
 
 def public_url(url: str) -> str:
-    """Return the URL without its passwords, even if it is malformed."""
+    """Remove passwords and other secrets from a URL, even from a malformed one."""
     account, at, place = url.rpartition("@")
     if is_for_one(url):
         return url
@@ -265,7 +267,7 @@ def public_url(url: str) -> str:
 
 
 def _without_secrets(url: str) -> str:
-    """Return a URL without its secret parameters."""
+    """Remove query parameters with secret values from a URL."""
     base, mark, query = url.partition("?")
     kept = [p for p in query.split("&") if not _SECRET.search(p.partition("=")[0])]
     return base + mark * bool(kept) + "&".join(kept)

@@ -1,10 +1,11 @@
-"""The loop of a study: sample a configuration, try it on growing rungs, store the outcome."""
+"""The loop of a study: propose a configuration, evaluate it rung by rung, store the result."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -31,26 +32,26 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 MAX_FRUITLESS = 200
-"""The search ends after this many rejected or repeated configurations in a row."""
+"""The search ends after this many consecutive rejected or repeated configurations."""
 MAX_FAILED = 3
-"""The search gives up after this many trials in a row in which every item failed."""
+"""The search fails after this many consecutive trials in which every item failed."""
 WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class _Finished:
-    """A finished trial: its record, and what the sampler learns from it."""
+    """A finished trial: its record, and the data that the sampler learns from."""
 
     record: TrialRecord
     values: Sequence[float] | None = None
-    """One per objective; None uses those of the record."""
+    """A value per objective; None means the values of the record."""
     excess: Mapping[str, float] | None = None
-    """Constraint → excess; None computes it from the record's results."""
+    """Constraint → excess; None means that it is computed from the record's results."""
 
 
 @dataclass
 class Search:
-    """The loop of one worker of a study."""
+    """The search loop of one worker."""
 
     config: SearchConfig
     space: Space
@@ -62,8 +63,12 @@ class Search:
     _num_failed: int = 0
     _records: dict[int, TrialRecord] = field(default_factory=dict)
 
-    async def run(self) -> None:
-        """Run trials until the study has the planned number.
+    async def run(self) -> str | None:
+        """Run trials until the study has the planned number, or no new configuration is left.
+
+        Returns
+        -------
+        The reason why the study has fewer trials than planned; None if it has all of them.
 
         Raises
         ------
@@ -74,31 +79,54 @@ class Search:
             self.worker.take_over_stale()
             past = records(self.study, self._records)
             num_running = self._num_in("RUNNING")
-            if counted(past) >= self.config.trials or self._is_exhausted(past):
-                return
+            if counted(past) >= self.config.trials:
+                return None
+            if (reason := self._exhausted(past)) is not None:
+                return reason
             is_drained = self.config.sampler == "exhaustive" and not self._num_in("WAITING")
             if is_drained and not num_running:
-                return
+                return self._tried(past)
             if is_drained or counted(past) + num_running >= self.config.trials:
-                await asyncio.sleep(WAIT_SECONDS)  # a running trial may yet turn out to be stale
+                await asyncio.sleep(WAIT_SECONDS)  # another worker may die and leave its trial
             else:
                 await self._run_trial(past)
 
-    def _is_exhausted(self, past: Sequence[TrialRecord]) -> bool:
-        """Return whether all configurations were tried, or many in a row gave nothing new."""
+    def _exhausted(self, past: Sequence[TrialRecord]) -> str | None:
+        """Return why no new configuration can be expected; None if the search should continue."""
+        if self._num_fruitless and self._are_all_tried(past):
+            return self._tried(past)
         if self._num_fruitless >= MAX_FRUITLESS:
-            return True
-        if not self._num_fruitless or self._num_points is None:
+            return (
+                f"the last {MAX_FRUITLESS} proposed configurations were rejected or repeated an "
+                "earlier architecture"
+            )
+        return None
+
+    def _are_all_tried(self, past: Sequence[TrialRecord]) -> bool:
+        if self._num_points is None:
             return False
         allowed = (r.point for r in past if self.space.forbidding(r.point) is None)
         return len({tuple(sorted(point.items())) for point in allowed}) >= self._num_points
+
+    def _tried(self, past: Sequence[TrialRecord]) -> str:
+        """Return the reason that no configuration is left to try."""
+        outcomes = Counter[str](record.outcome for record in past)
+        names = [name for name in ("rejected", "repeated") if outcomes[name]]
+        fruitless = ", ".join(f"{outcomes[name]} {name}" for name in names)
+        counts = f" ({fruitless})" if fruitless else ""
+        if self._are_all_tried(past):
+            return f"all {self._num_points} configurations of the space were tried{counts}"
+        return (
+            f"the configurations that the study enqueued at its start were all tried{counts}; "
+            "start a new study to try others"
+        )
 
     @cached_property
     def _num_points(self) -> int | None:
         return self.space.count()
 
     def enqueue(self, points: Sequence[Mapping[str, Any]]) -> None:
-        """Enqueue the configurations that a new study tries first."""
+        """Enqueue the configurations that a new study tries first; do nothing for an old study."""
         if self.study.get_trials(deepcopy=False):
             return
         queue = list(points)
@@ -127,7 +155,9 @@ class Search:
     ) -> _Finished:
         try:
             candidate = self.subject.candidate(point)
-        except SpecError as error:  # a ``RejectedError``, or what the check of the space missed
+        except (
+            SpecError
+        ) as error:  # a ``RejectedError``, or an error that the check of the space missed
             return self._rejected(trial, point, str(error), {IN_SPACE: 1.0}, past)
         excess = self.config.limits.excess(candidate.estimate)
         reasons = [
@@ -151,7 +181,7 @@ class Search:
         candidate: TrialCandidate,
         past: Sequence[TrialRecord],
     ) -> _Finished:
-        """Evaluate a candidate rung by rung until it is complete, hopeless or above a limit."""
+        """Evaluate a candidate rung by rung, until all items are done or it is stopped."""
         folder = trial.user_attrs.get(RETRY_OF, trial.number)
         objectives, limits = self.config.objectives, self.config.limits
         best = front(past, objectives) if len(objectives) > 1 else candidates_for_best(past)
@@ -176,7 +206,7 @@ class Search:
         return _Finished(record("whole"))
 
     def _report(self, trial: Trial, results: Sequence[ItemResult], seen: int) -> None:
-        """Report to Optuna's pruner the results after the first ``seen``."""
+        """Report the results to Optuna's pruner, except for the first ``seen`` of them."""
         if len(self.config.objectives) == 1:
             for i in range(seen, len(results)):
                 trial.report(getattr(results[i], self.config.objectives[0]), i)
@@ -187,7 +217,7 @@ class Search:
         results: Sequence[ItemResult],
         references: Mapping[int, Sequence[ItemResult]],
     ) -> int | None:
-        """Return the complete trial that makes this one hopeless; None if it should continue."""
+        """Return the complete trial that makes this trial hopeless; None if it should continue."""
         if not self.config.stops_early or not references:
             return None
         if len(self.config.objectives) > 1:
@@ -209,7 +239,7 @@ class Search:
         record = TrialRecord(trial.number, "rejected", point, reason=reason, is_feasible=False)
         if LEARNS_FROM_PRUNED[self.config.sampler]:
             return _Finished(record, excess=excess)
-        # The sampler ignores trials without values; the mean of the others teaches it nothing.
+        # The sampler ignores trials without values. The mean of the others is a neutral value.
         best = candidates_for_best(past)
         values = [
             sum(r.values[name] for r in best) / len(best) if best else 0.0
@@ -225,7 +255,7 @@ class Search:
         return _Finished(record, stored.values, stored.constraints)
 
     def _store(self, trial: Trial, finished: _Finished) -> None:
-        """Store a trial, unless another worker has taken it over and finished it."""
+        """Store a finished trial, unless another worker took it over and finished it first."""
         optuna = require("optuna", "search")
         states = optuna.trial.TrialState
         record, values, excess = finished.record, finished.values, finished.excess
@@ -248,14 +278,20 @@ class Search:
         self._event(TrialFinished(record))
 
     def _constrain(self, trial: Trial, excess: Mapping[str, float]) -> None:
-        """Set every constraint of the search, so that all trials have the same ones."""
+        """Set the value of every constraint, because Optuna needs the same ones in all trials."""
         if self.space.spec.forbidden or IN_SPACE in excess:
             trial.set_constraint(IN_SPACE, excess.get(IN_SPACE, 0.0))
         for name in self.config.limits.given:
             trial.set_constraint(name, excess.get(name, 0.0))
 
     def _count(self, record: TrialRecord) -> None:
-        """Count trials in a row without a new architecture, and those without an answer."""
+        """Count consecutive trials without a new architecture, and those without an answer.
+
+        Raises
+        ------
+        LMError
+            Every item failed in ``MAX_FAILED`` trials in a row.
+        """
         if record.outcome in ("rejected", "repeated"):
             self._num_fruitless += 1
             return

@@ -1,4 +1,4 @@
-"""Evaluation of a trial: build its architecture, and ask it the first items."""
+"""Evaluation of a trial: build its architecture, and run it on the first items."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class TrialCandidate:
     """The architecture of a configuration, ready to be evaluated."""
 
     digest: str
-    """Equal for configurations with the same architecture."""
+    """Digest of the architecture, equal for configurations that build the same architecture."""
     estimate: Mapping[str, float]
-    """Expected ``tokens`` and ``calls`` of an answer."""
+    """Estimated ``tokens`` and ``calls`` per answer."""
     architecture: Architecture | None = None
 
 
@@ -39,43 +39,49 @@ class Measured:
     """The results of a candidate on the first items."""
 
     results: Sequence[ItemResult]
-    """In the order of the items."""
+    """One result per item, in the order of the items."""
     generated_tokens: int = 0
     completion_tokens: int = 0
     cost_tokens: int = 0
     run: str | None = None
     error: str | None = None
-    """Why the first failed item failed."""
+    """Error of the first failed item; None if no item failed."""
     is_cut: bool = False
-    """True if the run ended early because it was certain to exceed a limit; ``results`` then cover
-    only the answered items."""
+    """True if the run was ended because it was certain to exceed a limit. ``results`` then has only
+    the answered items."""
 
 
 class Subject(Protocol):
-    """The object of a study: ``Architectures``, or a fake of them."""
+    """Protocol of ``Architectures``: builds and evaluates candidates. Tests use a fake."""
 
     @property
     def num_items(self) -> int: ...
 
     def candidate(self, point: Point) -> TrialCandidate:
-        """Build the candidate of a configuration; raise ``RejectedError`` if it is not valid."""
+        """Build the candidate of a configuration.
+
+        Raises
+        ------
+        RejectedError
+            The configuration is not valid.
+        """
         ...
 
     async def measure(self, candidate: TrialCandidate, trial: int, num_items: int) -> Measured:
-        """Ask the first ``num_items`` items; those of earlier calls are not asked again."""
+        """Return the results on the first ``num_items`` items; ask only those not asked before."""
         ...
 
 
 @dataclass
 class Architectures:
-    """Builds architectures of a space, and asks them the items of a benchmark."""
+    """Builds architectures of a space, and runs them on the items of a benchmark."""
 
     space: Space
     load: Callable[[ArchitectureSpec], Architecture]
     evaluation: Callable[[Architecture], Evaluation]
     items: Sequence[Item]
     folder: Path
-    """Holds the folder of each trial's run."""
+    """Folder that contains a run folder for each trial."""
     pool: DrawPool | None
     limits: SearchLimits = field(default_factory=SearchLimits)
     on_progress: OnProgress | None = None
@@ -127,11 +133,11 @@ class Architectures:
 
 
 class _LimitBrokenError(Exception):
-    """Ends an evaluation; its answers stay in the folder."""
+    """Raised to end an evaluation that exceeds a limit; the finished answers are kept."""
 
 
 def measured(path: Path, items: Sequence[Item]) -> Measured:
-    """Read the results of a run on those of the items that it was asked."""
+    """Read the results of a run on the given items, except for items without an answer yet."""
     records = {record.item: record for record in read_run(path).records()}
     asked = [records[item.id] for item in items if item.id in records]
     return Measured(
@@ -145,12 +151,12 @@ def measured(path: Path, items: Sequence[Item]) -> Measured:
 
 
 def digest_of(spec: ArchitectureSpec) -> str:
-    """Return a digest of everything but the architecture's name and description."""
+    """Return a digest of an architecture without its name and description."""
     data: dict[str, Any] = spec.model_dump(mode="json", exclude={"name", "description"})
     data["nodes"] = list(data["nodes"].items())  # equal nodes sample in the order of declaration
     return digest_of_data(data)
 
 
 def digest_of_data(data: Any) -> str:
-    """Return a digest of plain data."""
+    """Return a digest of JSON data."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

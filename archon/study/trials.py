@@ -1,4 +1,4 @@
-"""Records of a study's trials: stored in Optuna's storage, read back, ranked and added up."""
+"""Records of trials: read from and written to Optuna's storage, ranked, and summed up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Outcome = Literal["whole", "stopped", "repeated", "rejected", "failed"]
 
 RECORD = "told"
-"""The attribute of an Optuna trial that holds its record."""
+"""Name of the trial attribute in Optuna's storage that contains the record."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TrialRecord:
 
     number: int
     outcome: Outcome
-    """``whole``: it answered every item. ``stopped``: it was hopeless or above a limit before.
+    """``whole``: every item was asked. ``stopped``: the trial was hopeless or above a limit.
     ``repeated``: an earlier trial had the same architecture. ``rejected``: the configuration is
     forbidden, or expected to exceed a limit. ``failed``: every item failed."""
     point: Mapping[str, Any]
@@ -35,11 +35,11 @@ class TrialRecord:
     results: Sequence[ItemResult] = ()
     generated_tokens: int = 0
     completion_tokens: int = 0
-    """Tokens that it would have decoded without the pool."""
+    """Tokens that the trial would have decoded without stored samples."""
     cost_tokens: int = 0
     run: str | None = None
     is_feasible: bool = True
-    """True if its results are within the limits."""
+    """Whether the results are within the limits of the search."""
 
     @classmethod
     def of_measured(
@@ -51,18 +51,18 @@ class TrialRecord:
         outcome: Outcome,
         reason: str | None = None,
     ) -> TrialRecord:
-        """Make the record of a trial that asked items; ``reason`` defaults to its first error."""
+        """Make the record of a trial from its results; ``reason`` defaults to the first error."""
         tokens = (measured.generated_tokens, measured.completion_tokens, measured.cost_tokens)
         reason = measured.error if reason is None else reason
         return cls(number, outcome, point, digest, reason, measured.results, *tokens, measured.run)
 
     @cached_property
     def values(self) -> dict[str, float]:
-        """Objective → mean over the items that it was asked."""
+        """Objective → mean over the items that were asked."""
         return means(self.results)
 
     def to_attribute(self) -> dict[str, Any]:
-        """Return the data that the storage keeps."""
+        """Return the value of the trial attribute ``RECORD``, plain JSON data."""
         return {name: getattr(self, name) for name in _PLAIN} | {
             "accuracy": [round(r.accuracy, 4) for r in self.results],
             "tokens": [round(r.tokens, 1) for r in self.results],
@@ -83,7 +83,7 @@ class TrialRecord:
 
 
 _PLAIN = [f.name for f in fields(TrialRecord) if f.name not in ("number", "point", "results")]
-"""The fields that an attribute keeps as they are."""
+"""Fields that are stored unchanged in the trial attribute."""
 
 
 def records(study: optuna.Study, known: dict[int, TrialRecord] | None = None) -> list[TrialRecord]:
@@ -92,8 +92,8 @@ def records(study: optuna.Study, known: dict[int, TrialRecord] | None = None) ->
     Parameters
     ----------
     known
-        Records that earlier calls read, by number. Records never change, so these are not read
-        again; new ones are added.
+        Cache of records by trial number, to which new records are added. Records never change, so
+        those in it are not read again.
     """
     known = {} if known is None else known
     for trial in study.get_trials(deepcopy=False):
@@ -103,7 +103,7 @@ def records(study: optuna.Study, known: dict[int, TrialRecord] | None = None) ->
 
 
 def counted(trials: Sequence[TrialRecord]) -> int:
-    """Count the trials that asked at least one item."""
+    """Return the number of trials in which at least one item was asked."""
     return sum(record.outcome not in ("rejected", "repeated") for record in trials)
 
 
@@ -113,9 +113,10 @@ def candidates_for_best(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def front(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
-    """Return the complete trials within the limits that no other dominates, the best first.
+    """Return the Pareto front of the complete trials within the limits, the best first.
 
-    Of trials with equal values in the objectives, only the best in the other values is included.
+    Of several trials with equal objective values, only the one with the best other values is
+    included.
     """
     points: dict[tuple[float, ...], TrialRecord] = {}
     for record in ranked(trials, objectives):
@@ -128,7 +129,7 @@ def front(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> list[Tria
 
 
 def ranked(trials: Sequence[TrialRecord], objectives: Sequence[str]) -> list[TrialRecord]:
-    """Return the complete trials within the limits, the best in the first objective first."""
+    """Return the complete trials within the limits, ranked by the first objective."""
     order = [*objectives, *(name for name in ("accuracy", "tokens") if name not in objectives)]
     return sorted(candidates_for_best(trials), key=lambda record: losses(record.values, order))
 
@@ -139,20 +140,20 @@ def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
 
 @dataclass(frozen=True)
 class StudyCost:
-    """Tokens decoded by a study's trials, and by trials without pool or early stopping."""
+    """Tokens decoded by the trials of a study, and estimates of the tokens without savings."""
 
     generated_tokens: int
-    """Decoded."""
+    """Tokens that were decoded."""
     without_pool_tokens: int
-    """The same trials, stopped as they were, each generating all its samples."""
+    """Tokens if each trial had generated all its samples instead of reusing stored ones."""
     without_both_tokens: int
-    """The same trials run to the last item, each generating all its samples."""
+    """Tokens if, in addition, no trial had been stopped early."""
     cost_tokens: int
-    """The cost of the answers, samples from the pool included."""
+    """Cost of the answers in tokens, including stored samples."""
 
     @classmethod
     def of(cls, trials: Sequence[TrialRecord], num_items: int) -> StudyCost:
-        """Add up the cost of trials; a complete one has ``num_items`` items."""
+        """Sum up the cost of trials; a complete trial has ``num_items`` items."""
         asked = [record for record in trials if record.results]
         return cls(
             sum(record.generated_tokens for record in asked),

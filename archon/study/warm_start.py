@@ -1,4 +1,4 @@
-"""The configuration of a space that builds a given architecture, for a warm start."""
+"""Warm start: find the configuration of a space that builds a given architecture."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
     Raises
     ------
     UsageError
-        There is none, or the space has too many configurations to try.
+        No configuration builds it, or the space has too many configurations to try.
     """
     if space.count() is None:
         raise UsageError(
             "a warm start tries all configurations of the space to find its architecture, but "
-            f"{space.name} has more than {MAX_COUNTED:,}; leave out the warm start"
+            f"{space.name} has more than {MAX_COUNTED:,}; omit the warm start"
         )
     wanted = _canonical(architecture)
     for point in space.points():
@@ -33,11 +33,14 @@ def point_of(space: Space, architecture: ArchitectureSpec) -> Point:
             continue
         if len(spec.nodes) == len(architecture.nodes) and _canonical(spec) == wanted:
             return point
-    raise UsageError(f"no configuration of the space {space.name} builds {architecture.name}")
+    raise UsageError(f"no configuration of the {space.name} space builds {architecture.name}")
 
 
 def _canonical(spec: ArchitectureSpec) -> str:
-    """Return a text that ignores the names of nodes and whether defaults are written out."""
+    """Return a text that is equal for architectures that differ only in names and defaults.
+
+    Names are those of nodes; it makes no difference whether a default value is written out.
+    """
     numbers: dict[str, int] = {}
     known: dict[str, int] = {}
     for name in topological_order({name: node.inputs for name, node in spec.nodes.items()}):

@@ -1,9 +1,9 @@
-"""Workers of a study: their heartbeats, and the takeover of stale trials.
+"""Workers of a study: heartbeats, and the takeover of trials whose worker is gone.
 
-A worker increments a counter in an attribute of the trial that it runs. If the counter of a
-running trial stands still, another worker takes the trial over: it marks the trial as failed, which
-the database lets only one worker do, and enqueues its choices again. Clocks of different machines
-are never compared.
+A worker regularly increments a counter in an attribute of the trial that it runs. If the counter of
+a running trial stops, another worker takes the trial over: it marks the trial as failed, which the
+database allows only once, and enqueues its choices again. Clocks of different machines are never
+compared.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LOGGER = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def beating(beat: Callable[[int], None]) -> AsyncIterator[None]:
-    """Call ``beat`` with 0, 1, 2, … at regular intervals while the block runs."""
+    """Call ``beat(0)``, ``beat(1)`` and so on at regular intervals while the block runs."""
     beat(0)
 
     async def beat_on() -> None:
@@ -58,7 +58,7 @@ async def beating(beat: Callable[[int], None]) -> AsyncIterator[None]:
 
 
 def is_gone(worker: str) -> bool:
-    """Return whether a worker is known to be dead: a process of this machine that has ended."""
+    """Return whether a worker is certainly dead: a process of this machine that has ended."""
     host, process, _ = worker.rsplit("/", 2)
     if host != socket.gethostname():
         return False
@@ -71,18 +71,18 @@ def is_gone(worker: str) -> bool:
 
 @dataclass
 class Worker:
-    """One process that works on a study, sends heartbeats and takes over stale trials."""
+    """This process as a worker of a study: sends heartbeats and takes over stale trials."""
 
     study: optuna.Study
     is_alone: bool
-    """True if no other worker can exist, so that every running trial belongs to a dead one."""
+    """True if there can be no other worker; every running trial then belongs to a dead one."""
     clock: Callable[[], float] = time.monotonic
     name: str = field(
         default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
     )
     _own: set[int] = field(default_factory=set)
     _seen: dict[int, tuple[Any, float]] = field(default_factory=dict)
-    """Running trial → its last heartbeat, and the time at which this worker first saw it."""
+    """Number of a running trial → last heartbeat, and time at which this worker first saw it."""
 
     @asynccontextmanager
     async def beating(self, trial: Trial) -> AsyncIterator[None]:
@@ -95,11 +95,11 @@ class Worker:
             self._own.discard(trial.number)
 
     def sign(self, count: int) -> dict[str, Any]:
-        """Return the content of a heartbeat."""
+        """Return the value of the heartbeat attribute for a count."""
         return {"worker": self.name, "count": count}
 
     def take_over_stale(self) -> list[int]:
-        """Give back every trial whose worker is gone; return their numbers."""
+        """Fail and enqueue again every trial whose worker is gone; return their numbers."""
         optuna = require("optuna", "search")
         running = self.study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
         stale = [t for t in running if t.number not in self._own and self._is_stale(t)]
@@ -118,9 +118,11 @@ class Worker:
 
 
 def give_back(study: optuna.Study, trial: FrozenTrial | Trial) -> bool:
-    """Fail a running trial and enqueue its choices again; False if another worker finished it.
+    """Mark a running trial as failed, and enqueue its choices again.
 
-    A worker that dies between the two steps loses the choices, and nothing else.
+    Returns False, and enqueues nothing, if another worker has finished the trial.
+
+    If the worker dies between the two steps, only the choices are lost.
     """
     optuna = require("optuna", "search")
     try:

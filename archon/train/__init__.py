@@ -1,9 +1,9 @@
-"""Training of models.
+"""Train models.
 
 Reading order:
 
 1. the loop: ``trainer`` runs an objective; ``loss_objective`` and ``optimization`` take steps that
-   minimize a loss; ``folder`` saves and resumes a training;
+   minimize a loss; ``folder`` saves and resumes a training run;
 2. the model: ``decoder`` (the engine's transformer with gradients), ``lora``, ``mixed_precision``,
    ``base_model`` (opens the model of a card);
 3. texts: ``sft_data``, ``packing``, ``splits``; ``objectives.next_token``, which fine-tuning
@@ -13,6 +13,6 @@ Reading order:
 5. reinforcement learning: ``rl``, ``objectives.reinforcement``.
 
 ``registry`` lists the kinds of training, ``objectives.classify`` trains encoders, and ``synthetic``
-generates data. Names of tensors end in their shape, as in ``archon.engine``; each module lists the
-letters that it uses.
+generates data. Tensor names end in the tensor's shape, as in ``archon.engine``; each module lists
+the letters that it uses.
 """

@@ -1,4 +1,4 @@
-"""The base model of a training: opening it from its card, making it trainable, and saving it."""
+"""The base model of a training run: open it from its card, make it trainable, and save it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from archon.train.decoder import TrainableDecoder, decoder_of
 from archon.train.folder import ADAPTER, MODEL, Card
 from archon.train.lora import adapter_of, add_adapter, resume_adapter
 from archon.train.mixed_precision import SAVED_DTYPE, round_frozen
-from archon.train.model_folder import copy_tokenizer_files, save_decoder, save_tokenizer
+from archon.train.model_folder import can_save, copy_tokenizer_files, save_decoder, save_tokenizer
 from archon.weights import pull
 
 _INHERITED_KEYS = {
@@ -61,22 +61,28 @@ class Base:
     def trainable(self, spec: TunedSpec, device: torch.device) -> TrainableDecoder:
         """Return the decoder on ``device``, with gradients for the parameters to train.
 
-        Frozen matrices are rounded to the number format of the products (``round_frozen``).
+        Frozen matrices are rounded to the number format of the matrix products (``round_frozen``).
 
         Raises
         ------
         UsageError
-            The configuration names layers that the model does not have, or it selects parameters
-            although the model already has an adapter, which is trained.
+            The configuration names layers that the model does not have. Or it selects parameters
+            although the model already has an adapter, which is then what is trained.
         ModelFileError
             The card's adapter is for another model.
         """
+        if not (self.trains_adapter(spec) or can_save(self.source.config, self.file)):
+            raise UsageError(
+                f"{self.card.name}: all weights of a {self.source.config.family} model in a GGUF "
+                "file cannot be trained, since its configuration could not be saved; train an "
+                "adapter ('lora'), or start from the model's folder"
+            )
         model = decoder_of(self.source)
         if self.adapter is not None:
             if spec.lora is not None or spec.last_layers is not None:
                 raise UsageError(
-                    f"{self.card.name} already has an adapter, and this training would continue "
-                    "to train it; remove 'lora' and 'last_layers'"
+                    f"{self.card.name} already has an adapter, which this training run would "
+                    "continue to train; remove 'lora' and 'last_layers'"
                 )
             resume_adapter(model, self.adapter)
         elif spec.lora is not None:
@@ -97,11 +103,11 @@ class Base:
 
     @property
     def template_variables(self) -> dict[str, object]:
-        """Variables with which the chat template turns reasoning on or off as the card says."""
+        """Chat template variables that turn reasoning on or off, as specified in the card."""
         return template_variables(self.card.thinking_params(), switches(self.chat.template))
 
     def trains_adapter(self, spec: TunedSpec) -> bool:
-        """Return True if an adapter is trained while the model's own weights stay frozen."""
+        """Return whether an adapter is trained while the model's own weights are frozen."""
         return spec.lora is not None or self.adapter is not None
 
     def save(self, model: TrainableDecoder, spec: TunedSpec, folder: Path, card: Card) -> Card:
@@ -110,8 +116,8 @@ class Base:
         Parameters
         ----------
         card
-            Card to complete if no adapter is trained. For an adapter, the base model's card is used
-            instead.
+            Card to complete if no adapter is trained. If an adapter is trained, the base model's
+            card is used instead.
         """
         dtype = SAVED_DTYPE[spec.dtype]
         if self.trains_adapter(spec):
@@ -123,7 +129,8 @@ class Base:
             return base_card(self.card, self.card_dir) | {
                 "name": spec.name, "description": spec.description, "adapter": f"./{ADAPTER}",
             }  # fmt: skip
-        save_decoder(model, folder / MODEL, dtype)
+        source = self.file if isinstance(self.file, ModelFolder) else None
+        save_decoder(model, folder / MODEL, dtype, source)
         if isinstance(self.file, ModelFolder):
             copy_tokenizer_files(self.file, folder / MODEL)
         else:
@@ -138,7 +145,7 @@ def open_base(card: LocalCard, card_dir: Path) -> Base:
     Parameters
     ----------
     card_dir
-        Folder against which relative paths in the card are resolved.
+        Folder to which paths in the card are relative.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Byte-pair encoding (BPE): learning of a tokenizer's vocabulary.
+"""Learn a tokenizer's vocabulary by byte-pair encoding (BPE).
 
 Tokens are sequences of bytes, so every text can be encoded (Sennrich et al. 2016, arXiv
 1508.07909).
@@ -15,9 +15,9 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
 PADDING, END = "<pad>", "</s>"
-"""Special tokens: padding, which is also the start token of an encoder–decoder, and end of text."""
+"""Special tokens: padding (also the start token of an encoder–decoder), and end of text."""
 PADDING_ID, END_ID = 0, 1
-"""Ids of the special tokens. The trainer gives them the first ids, as in T5."""
+"""Ids of the special tokens. The first ids are assigned to them, as in T5."""
 
 
 def learn_vocabulary(texts: Iterable[str], size: int) -> Tokenizer:

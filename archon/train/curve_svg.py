@@ -1,4 +1,4 @@
-"""Plot of a training's loss or reward as SVG: value per step, running mean, held-out values.
+"""Plot the loss or reward of a training run as SVG, with its running mean and held-out values.
 
 Lengths are in pixels. The colours adapt to the reader's light or dark colour scheme.
 """
@@ -37,9 +37,9 @@ def draw_curve(title: str, unit: str, curve: Sequence[float], held_out: Mapping[
     unit
         ``loss`` or ``reward``.
     curve
-        Value of each step.
+        The value of each step.
     held_out
-        Number of steps taken → value on held-out data at that time.
+        Number of steps taken → value on held-out data after these steps.
     """
     low, high = _range([*curve, *held_out.values()])
     steps = max(len(curve), *held_out, 1)
@@ -80,7 +80,7 @@ def draw_curve(title: str, unit: str, curve: Sequence[float], held_out: Mapping[
 
 
 def running_mean(curve: Sequence[float]) -> list[float]:
-    """Return the running mean after each value; the weights of earlier values decay exponentially.
+    """Return an exponential moving average of the values, one result per value.
 
     >>> running_mean([4.0, 4.0, 4.0])
     [4.0, 4.0, 4.0]

@@ -1,13 +1,11 @@
-"""The folder of a training, with its configuration, state and results.
+"""The folder of a training run, with its configuration, state and results.
 
 ::
 
-    training.json       configuration and results
-    state.safetensors   state of an unfinished training, to resume it
-    loss.svg            plot of the loss; in reinforcement learning, reward.svg
-    model/ or adapter/  trained weights
-    reward/             trained reward head
-    card.json           model card of the trained model
+    training.json       configuration and results state.safetensors   state from which an unfinished
+    run is resumed loss.svg            plot of the loss; in reinforcement learning, reward.svg
+    model/ or adapter/  trained weights reward/             trained reward head card.json
+    model card of the trained model
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ Card = dict[str, Any]
 
 
 def new_card(spec: BaseTrainingSpec, **keys: Any) -> Card:
-    """Return a card for the model in ``model/``, with the name and description of the training."""
+    """Return a card for the model in ``model/``, with the name and description of the run."""
     return {
         "version": 1,
         "name": spec.name,
@@ -50,20 +48,20 @@ def new_card(spec: BaseTrainingSpec, **keys: Any) -> Card:
 
 
 class TrainingFolder(BaseRunFolder):
-    """The folder of a new or a resumed training; it is created if it does not exist.
+    """The folder of a new or resumed training run; it is created if it does not exist.
 
     Parameters
     ----------
     spec
-        Configuration of the training.
+        Configuration of the training run.
     resume
-        True to continue the training in the folder, if there is one.
+        Whether to resume the training run in the folder, if there is one.
 
     Raises
     ------
     UsageError
-        The folder contains a training although ``resume`` is False, a training with another
-        configuration, or other files; or it cannot be created.
+        The folder cannot be created, or it contains other files. Or it contains a training run, and
+        ``resume`` is False or the configuration of the run is different.
     """
 
     kind, description, required_key = "training", RECORD, "spec"
@@ -104,23 +102,24 @@ class TrainingFolder(BaseRunFolder):
         return "after" in self.record
 
     def check_data(self, data: object) -> None:
-        """Record a digest of the data; if one is recorded already, check that it is the same.
+        """Record a digest of the data; if one is already recorded, check that the two are equal.
 
         Parameters
         ----------
         data
-            Data of the training. Its ``repr`` must contain everything that the training depends on.
+            The training data. Its ``repr`` must contain everything that the training run depends
+            on.
 
         Raises
         ------
         UsageError
-            The training was started with other data, so it cannot be resumed with this data.
+            The training run was started with other data, so it cannot be resumed with this data.
         """
         digest = hashlib.sha256(repr(data).encode()).hexdigest()
         if self.record.setdefault("data_digest", digest) != digest:
             raise UsageError(
-                f"{self.path}: the training in this folder was started with other data; choose "
-                "another folder with --output"
+                f"{self.path}: the training run in this folder was started with other data; "
+                "choose another folder with --output"
             )
 
     def write_record(self) -> None:
@@ -148,7 +147,7 @@ class TrainingFolder(BaseRunFolder):
             raise StorageError(f"cannot write {self.path / STATE}: {reason}") from None
 
     def read_state(self) -> tuple[dict[str, Tensor], Any] | None:
-        """Return the tensors and the progress of the last ``save_state``; None if there are none.
+        """Return the tensors and progress of the last ``save_state``; None if nothing is saved.
 
         Raises
         ------
@@ -170,14 +169,14 @@ class TrainingFolder(BaseRunFolder):
         (self.path / STATE).unlink(missing_ok=True)
 
     def draw_curve(self, title: str, unit: str, curve: Sequence[float]) -> None:
-        """Write the plot of a curve, with the held-out values before and after the training.
+        """Write the plot of a curve, with the held-out values before and after training.
 
         Parameters
         ----------
         unit
             ``loss`` or ``reward``.
         curve
-            Value of each step.
+            The value of each step.
         """
         measured = f"held_out_{unit}"
         held_out = {

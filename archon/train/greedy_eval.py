@@ -1,4 +1,4 @@
-"""Evaluation of a model in training by greedy samples that continue held-out texts."""
+"""Evaluate a model in training by greedy samples that continue held-out texts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def greedy_samples(
 
     Returns
     -------
-    A sample per text; None if the shown tokens and ``max_tokens`` exceed the model's context.
+    One sample per text; None if the shown tokens and ``max_tokens`` exceed the model's context.
     """
     engine = Engine(Decoder(TrainedWeights(model), precision, device), options=_OPTIONS)
     prompts: dict[Prompt, int] = {}

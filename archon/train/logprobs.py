@@ -1,9 +1,9 @@
-"""Log-probabilities and entropies of replies under a decoder's current weights.
+"""Compute log-probabilities and entropies of replies under a decoder's current weights.
 
-Layers are computed in the configuration's number format, but the head always in float32. In bf16, a
-logit near 20 would be rounded to a multiple of 0.125, which is also the size of the errors in
-differences of log-probabilities. Training on the exponential of such a difference would be training
-on rounding errors.
+Layers are computed in the configured number format, but the head is always computed in float32. In
+bf16, a logit near 20 would be rounded to a multiple of 0.125, so the differences of
+log-probabilities would have errors of this size. Training uses the exponential of such differences,
+so it would train on rounding errors.
 
 Shape suffixes: N tokens of all replies of a batch, C tokens of a chunk, E width, V vocabulary.
 """
@@ -26,11 +26,11 @@ from archon.train.packing import IGNORED, Packable, PackedBatch, make_batch, pac
 from archon.train.splits import chunks
 
 _CHUNK = 256
-"""Number of tokens whose logits, V numbers each, are in memory at the same time."""
+"""Number of tokens whose logits are in memory at the same time."""
 
 
 class ReplyIds(Packable, Protocol):
-    """Token ids of a prompt and the reply to it; ``reply_ids`` are those of the reply."""
+    """Token ids of a prompt and of the reply to it."""
 
     @property
     def reply_ids(self) -> tuple[int, ...]: ...
@@ -41,7 +41,7 @@ _R = TypeVar("_R", bound=ReplyIds)
 
 @dataclass(frozen=True, slots=True)
 class ReplyLogprobs:
-    """Log-probability, entropy and hidden state for each of the T tokens of one reply."""
+    """Log-probability, entropy and hidden state of each of the T tokens in one reply."""
 
     logprob_T: Tensor
     entropy_T: Tensor
@@ -52,7 +52,7 @@ class ReplyLogprobs:
 
 @dataclass(frozen=True)
 class LogprobComputer:
-    """Computes log-probabilities of replies, which are packed in rows."""
+    """Computes log-probabilities of replies, after packing the replies in rows."""
 
     model: TrainableDecoder
     spec: BaseTrainingSpec
@@ -60,11 +60,11 @@ class LogprobComputer:
     temperature: float = 1
     """Temperature at which the replies were sampled; the logits are divided by it."""
     keeps_hidden: bool = False
-    """True if the results of ``compute`` contain the hidden states, which a value head needs."""
+    """Whether the results of ``compute`` contain the hidden states, which a value head needs."""
 
     @torch.no_grad()
     def compute(self, replies: Sequence[_R]) -> dict[_R, ReplyLogprobs]:
-        """Return the values of each reply under the current weights, without gradients."""
+        """Return each reply's log-probabilities under the current weights, without gradients."""
         found: dict[_R, ReplyLogprobs] = {}
         for batch_replies, batch in self.batches(replies):
             hidden_NE = self._hidden(batch)
@@ -83,7 +83,7 @@ class LogprobComputer:
         return found
 
     def batches(self, replies: Sequence[_R]) -> Iterator[tuple[list[_R], PackedBatch]]:
-        """Yield batches of packed rows, each with its replies in the order of their tokens.
+        """Yield batches of packed rows, each with its replies in token order.
 
         Replies to one prompt share rows, so that the prompt is computed once per row.
         """
@@ -98,10 +98,10 @@ class LogprobComputer:
             yield [reply for row in batch_rows for reply in row], batch
 
     def logprobs(self, batch: PackedBatch) -> Tensor:
-        """Return the log-probability of each token of a batch's replies, with gradients: (N,).
+        """Return the log-probability of each token in a batch's replies, (N,), with gradients.
 
-        The backward pass recomputes the logits of one chunk after another (gradient checkpointing:
-        Chen et al. 2016, arXiv 1604.06174), so that they are never all in memory at the same time.
+        The backward pass recomputes the logits one chunk at a time (gradient checkpointing: Chen et
+        al. 2016, arXiv 1604.06174), so that they are never all in memory at the same time.
         """
         parts = self._chunks(self._hidden(batch), batch)
         return torch.cat([checkpoint(self._logprobs, *part, use_reentrant=False) for part in parts])
@@ -134,7 +134,7 @@ class LogprobComputer:
     def _logprobs_and_entropies(
         self, hidden_CE: Tensor, weight_VE: Tensor, target_C: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the log-probability of each target, and the entropy of its distribution: (C,)."""
+        """Return each target's log-probability, and the entropy of its distribution, both (C,)."""
         logprob_CV = self._logits(hidden_CE, weight_VE).log_softmax(-1)
         entropy_C = -(logprob_CV.exp() * logprob_CV).sum(-1)
         return logprob_CV.gather(1, target_C[:, None])[:, 0], entropy_C

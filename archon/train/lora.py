@@ -1,12 +1,14 @@
 """Low-rank adapters on a decoder with frozen weights (LoRA: Hu et al. 2021, arXiv 2106.09685).
 
-A linear layer with the weight W, (O, I), gets two matrices A, (R, I), and B, (O, R), whose rank R
-is far smaller than I and O. Only A and B are trained; the layer uses W + (alpha / R)·B·A.
+A linear layer with the weight W, (O, I), is extended by two matrices A, (R, I), and B, (O, R),
+whose rank R is far smaller than I and O. Only A and B are trained; the layer uses W + (alpha /
+R)·B·A.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 import torch
@@ -14,6 +16,9 @@ from torch import Tensor, nn
 
 from archon.engine.model.lora import Adapter
 from archon.errors import ModelFileError, UsageError
+
+_IN_EXPERTS = re.compile(r"\.mlp\.(gate|experts\..*|shared_expert.*)$")
+"""Names of the linear layers of a mixture of experts."""
 
 
 class LoRALinear(nn.Module):
@@ -49,21 +54,26 @@ def add_adapter(
 ) -> None:
     """Add an adapter to every linear layer whose name ends in one of ``targets``.
 
-    All other parameters are frozen. A is uniformly random in ±1/√I, and B is zero.
+    All other parameters are frozen. A is uniformly random in ±1/√I, and B is zero. Routers and
+    experts get no adapter, since the engine cannot apply it.
 
     Raises
     ------
     UsageError
         A target matches no linear layer.
     """
-    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    linears = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not _IN_EXPERTS.search(name)
+    }
     selected: dict[str, nn.Linear] = {}
     for target in targets:
         found = {n: m for n, m in linears.items() if n == target or n.endswith(f".{target}")}
         if not found:
             known = ", ".join(sorted({name.rpartition(".")[2] for name in linears}))
             raise UsageError(
-                f"the model has no linear layer {target!r}; choose targets among {known}"
+                f"the model has no linear layer {target!r}; choose targets from {known}"
             )
         selected |= found
     model.requires_grad_(False)
@@ -78,7 +88,7 @@ def add_adapter(
 
 
 def resume_adapter(model: nn.Module, adapter: Adapter) -> None:
-    """Add an existing adapter to its layers, to train it further; freeze all other parameters.
+    """Attach an existing adapter to its layers, to train it further; freeze all other parameters.
 
     Raises
     ------
@@ -91,13 +101,13 @@ def resume_adapter(model: nn.Module, adapter: Adapter) -> None:
         linear = modules.get(name)
         if not isinstance(linear, nn.Linear) or linear.weight.shape != (len(b_OR), a_RI.shape[1]):
             raise ModelFileError(
-                f"{adapter.path}: the model has no linear layer {name!r} of this shape: the "
-                "adapter is for another model"
+                f"{adapter.path}: the model has no linear layer {name!r} of this shape, so "
+                "the adapter is for another model"
             )
         if len(a_RI) != adapter.rank:
             raise ModelFileError(
-                f"{adapter.path}: {name} has rank {len(a_RI)}, not {adapter.rank}: only an adapter "
-                "whose layers all have the same rank (no rank_pattern) can be trained further"
+                f"{adapter.path}: {name} has rank {len(a_RI)}, not {adapter.rank}; an adapter can "
+                "be trained further only if all its layers have the same rank (no rank_pattern)"
             )
         adapted = LoRALinear(linear, adapter.rank, adapter.scale * adapter.rank, 0)
         with torch.no_grad():
@@ -112,7 +122,7 @@ def _replace_module(model: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def adapter_of(model: nn.Module) -> Adapter:
-    """Return the adapter of a model in training, with its current parameters."""
+    """Return the adapter of a model in training, with the current parameters."""
     found = {name: m for name, m in model.named_modules() if isinstance(m, LoRALinear)}
     first = next(iter(found.values()))
     rank = first.lora_A.out_features

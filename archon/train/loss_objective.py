@@ -23,12 +23,12 @@ class LossSteps:
     Parameters
     ----------
     model
-        The model, on the device that it is trained on.
+        The model, on the device on which it is trained.
     losses
-        Function from the number of steps taken to an iterator over the remaining steps. The
-        iterator yields the parts of the loss of each step.
+        Function that maps the number of steps taken to an iterator over the remaining steps. For
+        each step, the iterator yields the parts of the step's loss.
     has_dropout
-        True to train in PyTorch's training mode, which turns dropout on.
+        Whether to train in PyTorch's training mode, which turns dropout on.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class LossSteps:
 
     @property
     def curve(self) -> list[float]:
-        """Loss of each step taken so far, in nats."""
+        """The loss of each step taken so far, in nats."""
         return self.optimization.curve
 
     @property
@@ -78,7 +78,7 @@ class LossSteps:
 
 
 class LossObjective(ABC):
-    """Base class of objectives (``archon.train.trainer.Objective``) that minimize a loss.
+    """Base class for objectives (``archon.train.trainer.Objective``) that minimize a loss.
 
     Parameters
     ----------
@@ -108,11 +108,11 @@ class LossObjective(ABC):
 
     @abstractmethod
     def losses(self, num_taken: int) -> Iterator[Sequence[LossPart]]:
-        """Yield the parts of the loss of each step, starting after ``num_taken`` steps."""
+        """For each step after the first ``num_taken``, yield the parts of the step's loss."""
 
     @abstractmethod
     def described(self) -> Mapping[str, Any]:
-        """Return entries for the record that describe the data, such as ``{"texts": 1200}``."""
+        """Return record entries that describe the data, such as ``{"texts": 1200}``."""
 
     @abstractmethod
     def measure(self) -> Mapping[str, Any]:

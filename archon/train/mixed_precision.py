@@ -8,13 +8,13 @@ from torch import nn
 from archon.spec.training import DType
 
 SAVED_DTYPE: dict[DType, torch.dtype] = {"float32": torch.float32, "bf16": torch.bfloat16}
-"""Number format of saved weights, by the number format of the products in training."""
+"""Number format of matrix products in training → number format of saved weights."""
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Return True if matrix products in bfloat16 are at least as fast as in float32.
+    """Return whether matrix products in bfloat16 are at least as fast as in float32.
 
-    On an x86 CPU without AVX-512, they take more than four times as long.
+    On x86 CPUs without AVX-512, they take more than four times as long.
     """
     return device.type != "cpu" or torch.backends.cpu.get_cpu_capability() not in {
         "AVX2", "DEFAULT", "NO AVX",
@@ -24,7 +24,7 @@ def has_fast_bf16(device: torch.device) -> bool:
 def autocast(dtype: DType, device: torch.device) -> torch.autocast:
     """Return a context in which matrix products are computed in ``dtype``.
 
-    If bfloat16 is slow on the device (``has_fast_bf16``), products stay in float32.
+    If bfloat16 is slow on the device (``has_fast_bf16``), products are computed in float32.
     """
     in_bf16 = dtype == "bf16" and has_fast_bf16(device)
     return torch.autocast(device.type, torch.bfloat16, enabled=in_bf16)

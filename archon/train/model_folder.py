@@ -1,4 +1,4 @@
-"""Writing of a trained decoder to a model folder, which the engine and transformers can read."""
+"""Write a trained decoder to a model folder, which the engine and transformers can read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from archon.engine.files.folder import CONFIG, ModelFolder
-from archon.engine.model.config import DecoderConfig, shape_keys
+from archon.engine.model.config import DecoderConfig, ModelFile, shape_keys
 from archon.engine.model.families.traits import HEAD
 from archon.lm.local.tokenizer import TokenizerConfig
 from archon.train.decoder import TrainableDecoder
@@ -22,8 +22,29 @@ _TOKENIZER_FILES = (
 )  # fmt: skip
 
 
-def save_decoder(model: TrainableDecoder, path: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write a decoder's ``config.json`` and ``model.safetensors`` to a folder."""
+def can_save(config: DecoderConfig, source: ModelFile) -> bool:
+    """Return True if the configuration of a completely trained model can be written.
+
+    It is made from the sizes if these define the model, and else copied from the model's folder. A
+    GGUF file has none.
+    """
+    return isinstance(source, ModelFolder) or config.is_plain
+
+
+def save_decoder(
+    model: TrainableDecoder,
+    path: Path,
+    dtype: torch.dtype = torch.float32,
+    source: ModelFolder | None = None,
+) -> None:
+    """Write a decoder's ``config.json`` and ``model.safetensors`` to a folder.
+
+    Parameters
+    ----------
+    source
+        Folder of the model before the training, whose configuration is kept if it has more than
+        sizes.
+    """
     path.mkdir(parents=True, exist_ok=True)
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous()
@@ -31,14 +52,26 @@ def save_decoder(model: TrainableDecoder, path: Path, dtype: torch.dtype = torch
         if not (model.tied and name == HEAD.hf)
     }
     save_file(tensors, path / "model.safetensors", {"format": "pt"})
-    _write_json(path / CONFIG, _config_json(model.config, model.tied, model.biased))
+    config = _config_json(model.config, model.tied)
+    if source is not None and not model.config.is_plain:
+        config = source.config | {"tie_word_embeddings": model.tied}
+        config.pop("quantization_config", None)
+        for key in ("torch_dtype", "dtype"):
+            if key in config:
+                config[key] = str(dtype).removeprefix("torch.")
+    _write_json(path / CONFIG, config)
 
 
 def save_tokenizer(rules: TokenizerConfig, path: Path) -> None:
     """Write the tokenizer files of a model that was loaded from a GGUF file."""
-    state = json.loads(rules.bpe.to_str())
-    # Readers ignore the id of an added token unless the vocabulary also contains the token.
-    state["model"]["vocab"] |= rules.special_ids
+    state = json.loads(rules.pieces.tokenizer.to_str())
+    # Readers ignore the id of an added token unless the vocabulary has the token too.
+    vocabulary = state["model"]["vocab"]
+    if isinstance(vocabulary, dict):
+        vocabulary |= rules.special_ids
+    else:
+        for token in rules.added_tokens:
+            vocabulary[token.id][0] = token.text
     state["added_tokens"] = [
         {
             "id": token.id, "content": token.text, "special": token.is_control,
@@ -65,14 +98,16 @@ def copy_tokenizer_files(source: ModelFolder, path: Path) -> None:
             shutil.copyfile(source.path / name, path / name)
 
 
-def _config_json(config: DecoderConfig, tied: bool, biased: bool) -> dict[str, Any]:
+def _config_json(config: DecoderConfig, tied: bool) -> dict[str, Any]:
+    biases = config.biases or frozenset()
     return {
         "model_type": config.family,
         "architectures": [f"{config.traits.hf_class}ForCausalLM"],
         **shape_keys(config),
         "rope_theta": config.rope_base,
         "hidden_act": "silu",
-        "attention_bias": biased,
+        "attention_bias": "q_bias" in biases,
+        "mlp_bias": "gate_bias" in biases,
         "tie_word_embeddings": tied,
     }
 

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from archon.spec.training import BaseTrainingSpec, RewardLoRASpec
 
 LossPart = Callable[[], Tensor]
-"""Function that computes one part of a step's loss, which is the sum of its parts. Each part's
-gradient is computed before the next part, so that only one part's activations are in memory."""
+"""Function that computes one part of a step's loss. The loss is the sum of the parts. Each part's
+gradient is computed before the next part, so that the activations of only one part are in
+memory."""
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -30,10 +31,10 @@ class Schedule:
     warmup_steps: int = 100
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
-    """Maximum norm of the gradient; a longer gradient is scaled down to this norm."""
+    """Maximum norm of the gradient; a larger gradient is scaled down to this norm."""
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of a step: a linear rise, then half a cosine down to zero."""
+        """Return a step's learning rate: a linear warm-up, then a cosine decay to zero."""
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         rest = max(self.num_steps - self.warmup_steps, 1)
@@ -43,13 +44,13 @@ class Schedule:
 def schedule_of(
     spec: BaseTrainingSpec | RewardLoRASpec, learning_rate: float | None = None
 ) -> Schedule:
-    """Return the schedule of a configuration; ``learning_rate``, if given, replaces its rate."""
+    """Return a configuration's schedule; ``learning_rate``, if given, overrides its rate."""
     peak = learning_rate or spec.learning_rate
     return Schedule(spec.steps, peak, spec.warmup_steps, spec.weight_decay, spec.max_gradient_norm)
 
 
 class Optimization:
-    """Optimizer of a model, with the curve of its losses, in nats.
+    """The optimizer of a model, and the losses of its steps, in nats.
 
     Only parameters that require gradients are trained.
     """
@@ -78,7 +79,7 @@ class Optimization:
         return sum(parameter.numel() for parameter in self._trained.values())
 
     def step(self, parts: Sequence[LossPart], at: int | None = None) -> float:
-        """Take one step that minimizes the sum of the parts of a loss; return this sum.
+        """Take one step on a loss, given as parts to add up; return the loss.
 
         Parameters
         ----------
@@ -107,7 +108,7 @@ class Optimization:
         return {name: tensor.cpu().contiguous() for name, tensor in found.items()}
 
     def restore(self, state: Mapping[str, Tensor], curve: Sequence[float]) -> None:
-        """Continue from a saved state.
+        """Resume from a saved state.
 
         Parameters
         ----------
@@ -138,9 +139,9 @@ def train(
     Parameters
     ----------
     losses
-        Functions that compute the loss of each step, a mean over its batch.
+        One function per step, which computes the step's loss as a mean over its batch.
     on_step
-        Called with the index and the loss of each step after it.
+        Called after each step with its index and loss.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Packing: texts are concatenated in rows, so that batches need little padding.
+"""Packing: concatenate texts in rows, so that batches need little padding.
 
 A token attends only to its own text (``archon.train.decoder``), so packing does not change the
 gradient. A prefix that all texts of a row share, such as a system message, is stored once per row,
@@ -20,13 +20,13 @@ from archon.train.decoder import TrainableDecoder
 from archon.train.splits import rounds
 
 IGNORED = -100
-"""Target of tokens that have no loss; PyTorch's cross-entropy ignores it."""
+"""Target of tokens without a loss; PyTorch's cross-entropy ignores it."""
 _MAX_OPEN_ROWS = 16
-"""Maximum number of rows that are filled at the same time. With more rows, less space is unused."""
+"""Maximum number of rows that are filled at the same time. More rows leave less space unused."""
 
 
 class Packable(Protocol):
-    """A text to pack: token ids, of which the first ``num_given`` are read but not learned."""
+    """A text to pack. The first ``num_given`` of its token ids do not contribute to the loss."""
 
     @property
     def token_ids(self) -> tuple[int, ...]: ...
@@ -45,11 +45,11 @@ class PackedBatch(NamedTuple):
     position_BT: Tensor
     """Position of each token in its text."""
     text_BT: Tensor
-    """Number of each token's text in its row, from 1; 0 for the shared prefix, −1 for padding."""
+    """Index of each token's text in its row, from 1; 0 for the shared prefix, −1 for padding."""
     target_BT: Tensor
-    """The next token, if it is to be learned; else ``IGNORED``, as for padding."""
+    """The next token if it contributes to the loss, else ``IGNORED``; ``IGNORED`` for padding."""
     end_N2: Tensor
-    """Row and column of each text's last token that is read, row by row."""
+    """Row and column of the last token that is read of each text, in row order."""
 
     @property
     def num_targets(self) -> int:
@@ -62,15 +62,15 @@ class PackedBatch(NamedTuple):
 
 
 def fits(text: Packable, context: int) -> bool:
-    """Return True if a text fits in a row of ``context`` tokens.
+    """Return whether a text fits in a row of ``context`` tokens.
 
-    The last token is only a target, so it takes no space in the row.
+    The last token is only a target, so it occupies no space in the row.
     """
     return len(text.token_ids) - 1 <= context
 
 
 def shared_prefix(texts: Sequence[Packable]) -> int:
-    """Return the length of the common prefix of texts that a row can store once.
+    """Return the length of the texts' common prefix that a row can store once.
 
     The prefix contains no targets, and each text has at least one given token after it.
     """
@@ -86,7 +86,7 @@ def shared_prefix(texts: Sequence[Packable]) -> int:
 
 
 def packed_rows(texts: Sequence[_T], context: int, seed: int) -> Iterator[list[_T]]:
-    """Yield packed rows without end; each round contains every text once, in a new random order."""
+    """Yield packed rows endlessly; each round contains every text once, in a new random order."""
     num_shared = shared_prefix(texts)
     for order in rounds(texts, f"packing/{seed}"):
         yield from pack(iter(order), context, num_shared)
@@ -119,7 +119,7 @@ def pack(texts: Iterator[_T], context: int, num_shared: int = 0) -> Iterator[lis
 
 
 def pack_once(texts: Sequence[_T], context: int) -> list[list[_T]]:
-    """Pack each text once; return the rows, which store the texts' shared prefix once."""
+    """Pack each text once; return the rows, each of which stores the shared prefix once."""
     return list(pack(iter(texts), context, shared_prefix(texts)))
 
 
@@ -153,7 +153,7 @@ def make_batch(rows: Sequence[Sequence[Packable]], context: int) -> PackedBatch:
 
 
 def batch_loss(model: TrainableDecoder, batch: PackedBatch, num_targets: int) -> Tensor:
-    """Return the sum of the batch's cross-entropies divided by ``num_targets``: a scalar, in nats.
+    """Return the sum of the batch's cross-entropies divided by ``num_targets``, a scalar in nats.
 
     If ``num_targets`` is the number of targets in all batches of a step, the sum of their losses is
     the mean over all targets of the step, regardless of how the texts are packed.

@@ -1,7 +1,7 @@
-"""Platt scaling: calibration of probabilities by a slope and a bias for the logits.
+"""Platt scaling: calibrate probabilities by a slope and a bias for the logits.
 
-The two are fitted to replies that the model was not trained on (Platt 1999, "Probabilistic outputs
-for support vector machines and comparisons to regularized likelihood methods").
+Slope and bias are fitted to replies on which the model was not trained (Platt 1999, "Probabilistic
+outputs for support vector machines and comparisons to regularized likelihood methods").
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ def platt_scaling(logit_N: Tensor, correct: Sequence[bool]) -> tuple[float, floa
     """Fit P(reply is right) = sigmoid(slope · logit + bias) by cross-entropy.
 
     The targets are not 1 and 0, but (n₊ + 1) / (n₊ + 2) for the n₊ right replies and 1 / (n₋ + 2)
-    for the n₋ wrong ones, as in the paper. So the slope stays finite even if the logits separate
-    right from wrong replies perfectly.
+    for the n₋ wrong replies, as in the paper. The slope is therefore finite even if the logits
+    separate right from wrong replies perfectly.
 
     Parameters
     ----------

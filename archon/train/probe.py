@@ -1,7 +1,7 @@
-"""Linear probe: a reward head that is fitted to the hidden states of a frozen model.
+"""Fit a linear probe, which is a reward head on the hidden states of a frozen model.
 
-For judged replies, the loss is that of logistic regression: −log P(judgement), where P(right) =
-sigmoid(w·h + b). For preferences, it is that of Bradley and Terry (1952): −log P(chosen ≻
+For judged replies, the loss is the logistic regression loss, −log P(judgement), where P(right) =
+sigmoid(w·h + b). For preferences, it is the loss of Bradley and Terry (1952), −log P(chosen ≻
 rejected), where P = sigmoid(w·h_chosen − w·h_rejected). In both cases, penalty / 2 · |w|² is added,
 and the inputs are standardised to mean 0 and standard deviation 1. Both problems are convex. The
 minimum is found by at most 300 iterations of L-BFGS in float64.
@@ -29,24 +29,24 @@ _FOLDS = 4
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A fitted head, with its penalty and the losses by which the penalty was chosen."""
+    """A fitted head, with its penalty, and the losses by which the penalty was chosen."""
 
     weight_E: Tensor
-    """float64, for inputs that are not standardised."""
+    """Weight in float64, for inputs that are not standardised."""
     bias: float
     penalty: float
     fold_losses: tuple[float, ...]
-    """Cross-validated loss of each penalty; empty if there was only one penalty, or if no fold
-    could be evaluated."""
+    """Penalty → cross-validated loss; empty if there was only one penalty, or if no fold could be
+    evaluated."""
 
 
 def head_logits(hidden_NE: Tensor, weight_E: Tensor, bias: float) -> Tensor:
-    """Return the logits of a head for these hidden states, computed in float64: (N,)."""
+    """Return a head's logits for these hidden states, (N,), computed in float64."""
     return hidden_NE.double() @ weight_E.double() + bias
 
 
 def outcome_loss(logit_N: Tensor, correct_N: Tensor) -> Tensor:
-    """Return the mean cross-entropy of judgements, in nats: a scalar.
+    """Return the mean cross-entropy of judgements, a scalar in nats.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def outcome_loss(logit_N: Tensor, correct_N: Tensor) -> Tensor:
 
 
 def preference_loss(logit_N: Tensor, pair_P2: Tensor) -> Tensor:
-    """Return the mean of −log P(chosen ≻ rejected) over pairs, in nats: a scalar.
+    """Return the mean of −log P(chosen ≻ rejected) over pairs, a scalar in nats.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def preference_loss(logit_N: Tensor, pair_P2: Tensor) -> Tensor:
 
 
 def loss_of(replies: ReplyDataset) -> Callable[[Tensor], Tensor]:
-    """Return the loss function for the replies' goal, which maps logits, (N,), to a scalar."""
+    """Return the loss function for the replies' goal; it maps logits, (N,), to a scalar."""
     if replies.goal == "outcome":
         correct_N = torch.tensor(replies.correct)
         return lambda logit_N: outcome_loss(logit_N, correct_N.to(logit_N.device))
@@ -81,15 +81,15 @@ def fit_probe(
 ) -> Probe:
     """Fit a head with the penalty that has the lowest cross-validated loss.
 
-    All replies to a question are in the same fold. If no fold can be evaluated, for instance
-    because all right replies answer one question, the greatest penalty is used.
+    All replies to a question are in the same fold. If no fold can be evaluated, for example because
+    all right replies answer the same question, the greatest penalty is used.
 
     Parameters
     ----------
     hidden_NE
         Hidden state of each reply.
     penalties
-        Penalties from which one is chosen.
+        Penalties to choose from.
 
     Raises
     ------
@@ -111,12 +111,12 @@ def check_learnable(replies: ReplyDataset) -> None:
     Raises
     ------
     UsageError
-        There are fewer than two questions, all replies are right, all are wrong, or no reply is
-        preferred to another.
+        There are fewer than two questions. Or all replies are right, or all are wrong. Or no reply
+        is preferred to another.
     """
     if len(replies.questions) < 2:
         raise UsageError(
-            f"a reward model must learn from replies to at least two questions, not "
+            "training a reward model requires replies to at least two questions, not "
             f"{len(replies.questions)}"
         )
     if _has_contrast(replies):
@@ -128,20 +128,20 @@ def check_learnable(replies: ReplyDataset) -> None:
             "and wrong replies"
         )
     raise UsageError(
-        "no question in the training data has both a right and a wrong reply, so no reply is "
-        "preferred to another"
+        "no question in the training data has both a right and a wrong reply, so there are no "
+        "preferences to learn from"
     )
 
 
 def _has_contrast(replies: ReplyDataset) -> bool:
-    """Return True if at least one reply is better than another."""
+    """Return whether at least one reply is better than another."""
     return bool(replies.pairs) if replies.goal == "preference" else len(set(replies.correct)) == 2
 
 
 def _fold_losses(
     hidden_NE: Tensor, replies: ReplyDataset, penalties: Sequence[float], seed: int
 ) -> tuple[float, ...]:
-    """Return the cross-validated loss of each penalty; empty if no fold could be evaluated."""
+    """Return penalty → cross-validated loss; empty if no fold could be evaluated."""
     questions = replies.questions
     Random(f"folds/{seed}").shuffle(questions)
     num_folds = min(_FOLDS, len(questions))

@@ -1,8 +1,8 @@
-"""Table of the kinds of training: command, help text and objective module.
+"""The kinds of training, with command, help text and objective module.
 
 This module does not import any other module of the package, so that ``archon --help`` is fast. To
-add a kind, write its spec in ``archon.spec.training``, its module in ``archon.train.objectives``,
-and a row here.
+add a kind of training, write its spec in ``archon.spec.training``, its module in
+``archon.train.objectives``, and a row here.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ class TrainingKind:
     module: str
     """Full name of the objective's module (``archon.train.objectives``)."""
     summary: str
-    """First paragraph of the command's help."""
+    """First paragraph of the command's help text."""
     results: str
-    """Files in the output folder, for the sentence "The output folder gets …" in the help."""
+    """Files in the output folder, for the sentence "The output folder contains …" in the help."""
     has_device: bool = True
-    """True if the command has the option ``--device``."""
+    """True if the command has the ``--device`` option."""
 
 
 TRAININGS = {
@@ -33,34 +33,34 @@ TRAININGS = {
     "reward": TrainingKind(
         "archon.train.objectives.reward",
         "Train a reward head on good and bad replies.",
-        "the head (and the adapter, if one is trained), a model card, and the sampled replies",
+        "the reward head, the adapter if one is trained, a model card, and the sampled replies",
         has_device=False,  # the engine reads replies where the card's model runs
     ),
     "dpo": TrainingKind(
         "archon.train.objectives.dpo",
-        "Train a model to prefer chosen replies to rejected ones.",
+        "Train a model to prefer chosen replies over rejected ones.",
         "the adapter or the model, a model card, and a plot of the loss",
     ),
     "grpo": TrainingKind(
         "archon.train.objectives.reinforcement",
-        "Train a model on rewards for its replies, relative to their group.",
+        "Train a model on rewards with GRPO (rewards relative to a group).",
         "the adapter or the model, a model card, and a plot of the reward",
     ),
     "ppo": TrainingKind(
         "archon.train.objectives.reinforcement",
-        "Train a model on rewards for its replies, with a value head.",
+        "Train a model on rewards with PPO (with a value head).",
         "the adapter or the model, a model card, and a plot of the reward",
     ),
     "classify": TrainingKind(
         "archon.train.objectives.classify",
-        "Train an encoder with a new head to classify texts.",
-        "the model in the format of transformers; for pairs of texts in two classes with a known "
-        "good class, also the card of a reward model",
+        "Train an encoder to classify texts.",
+        "the model in Transformers format. If the model classifies pairs of texts as good or bad, "
+        "the folder also contains the card of a reward model",
     ),
     "pretrain": TrainingKind(
         "archon.train.objectives.pretrain",
-        "Train a small decoder from scratch.",
+        "Pretrain a small decoder from scratch.",
         "the model, a model card, and a plot of the loss",
     ),
 }
-"""Kinds of training by the value of ``training`` in a configuration, in the order of the help."""
+"""Value of ``training`` in a configuration → kind of training, in help order."""

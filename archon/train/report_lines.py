@@ -1,4 +1,4 @@
-"""Lines of a training's final report that several kinds of training share."""
+"""Lines of the final report that several kinds of training share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Line = tuple[str, str | None]
 
 
 def headline(record: Mapping[str, Any], learned_from: str) -> Line:
-    """Return the line with the number of parameters, the data and the duration."""
+    """Return a line with the number of parameters, the data and the duration."""
     return (
         f"{record['trained_parameters']:,} of {record['parameters']:,} parameters trained on "
         f"{learned_from}, {record['train_seconds']:.0f} s",
@@ -21,9 +21,9 @@ def headline(record: Mapping[str, Any], learned_from: str) -> Line:
 
 
 def left_out(record: Mapping[str, Any], what: str = "texts") -> Iterator[Line]:
-    """Yield a warning if data was left out because it is too long."""
+    """Yield a warning if data was excluded because it is too long."""
     if record.get("too_long"):
-        yield f"{record['too_long']:,} {what} are too long and were left out", "yellow"
+        yield f"{record['too_long']:,} {what} are too long and were excluded", "yellow"
 
 
 def held_out_loss(record: Mapping[str, Any]) -> Iterator[Line]:
@@ -44,4 +44,4 @@ def samples(record: Mapping[str, Any]) -> Iterator[Line]:
 
 def percent(share: float) -> str:
     """Format a share in [0, 1] as a percentage."""
-    return f"{rounded_percent(share)} %"
+    return f"{rounded_percent(share)}%"

@@ -1,4 +1,4 @@
-"""Training data of reward models and DPO: replies that were judged or compared."""
+"""Training data for reward models and DPO: replies that were judged or compared."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from archon.types import Message
 _OUTCOME, _PREFERENCE = {"completion", "correct"}, {"chosen", "rejected"}
 _VALUED = _OUTCOME | {"value"}
 _MAX_PAIRS = 64
-"""Maximum number of pairs of one question."""
+"""Maximum number of pairs per question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class TrainingReply:
     """A reply to a conversation."""
 
     question: str
-    """Key of the question. Either all replies to a question are learned from, or all are held
+    """Key of the question. Replies to the same question are either all learned from or all held
     out."""
     messages: tuple[Message, ...]
     text: str
@@ -50,13 +50,14 @@ class ReplyDataset:
     goal: Goal
     replies: tuple[TrainingReply, ...]
     correct: tuple[bool, ...] = ()
-    """True for each right reply; empty if the replies were compared instead of judged."""
+    """Whether each reply is right; empty if the replies were compared instead of judged."""
     pairs: tuple[tuple[int, int], ...] = ()
-    """For the goal ``preference``: indices of the chosen and the rejected reply of each pair."""
+    """For the ``preference`` goal: indices of the chosen and the rejected reply of each pair."""
     reads_conversations: bool = False
     """True if the replies answer conversations, False if they answer single questions."""
     values: tuple[str | None, ...] = ()
-    """Answer in each judged reply, None if it has none; empty if the answers are unknown."""
+    """Value of each judged reply's answer, or None if it has none; empty if the values are
+    unknown."""
 
     @property
     def questions(self) -> list[str]:
@@ -78,13 +79,13 @@ class ReplyDataset:
 
 
 def with_goal(replies: ReplyDataset, goal: Goal | None, seed: int) -> ReplyDataset:
-    """Return the replies as training data for ``goal``; None keeps the goal of the replies.
+    """Return the replies as training data for ``goal``; None keeps the current goal.
 
-    For the goal ``preference``, each right reply is preferred to each wrong reply to the same
+    For the ``preference`` goal, each right reply is preferred to each wrong reply to the same
     question. A head could predict judgements from the difficulty of the question alone. It cannot
-    predict preferences in this way, since both replies of a pair answer the same question. A
-    question has at most 64 pairs, a random sample by ``seed``, so that questions with many replies
-    do not outweigh the others.
+    predict preferences in this way, because both replies of a pair answer the same question. At
+    most 64 random pairs per question are used, selected by ``seed``, so that questions with many
+    replies do not outweigh other questions.
 
     Raises
     ------
@@ -113,9 +114,9 @@ def with_goal(replies: ReplyDataset, goal: Goal | None, seed: int) -> ReplyDatas
 def split_questions(
     questions: Sequence[str], share: float, seed: int
 ) -> tuple[list[str], list[str]]:
-    """Split distinct questions at random into those to learn from and held-out ones.
+    """Split distinct questions at random into training questions and held-out questions.
 
-    At least one question is held out, and at least one remains to learn from.
+    At least one question is held out, and at least one remains for training.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ def split_questions(
 
 
 def open_replies(data: RepliesFile | SampledReplies, start: Start) -> ReplyDataset:
-    """Return the replies in a file, or those of a run that samples them.
+    """Return the replies in a file, or run an architecture to sample them.
 
     If the run is not complete, it is started or resumed.
 
@@ -166,7 +167,7 @@ def read_replies(path: Path, file: str) -> ReplyDataset:
         row_goal, messages, question = _read_prompt(row, place)
         if goal is not None and row_goal != goal:
             raise SpecError(
-                f"has keys for the goal {row_goal!r}, but earlier lines have those for {goal!r}",
+                f"the keys are for the goal {row_goal!r}, but earlier lines are for {goal!r}",
                 file=place,
             )
         if goal is not None and ("value" in row) != bool(values):
@@ -174,7 +175,9 @@ def read_replies(path: Path, file: str) -> ReplyDataset:
         goal, is_plain = row_goal, is_plain and "prompt" in row
         for key in ("completion",) if goal == "outcome" else ("chosen", "rejected"):
             if not isinstance(row[key], str):  # "" is a reply too
-                raise SpecError(f"is {shown(row[key])}, not a text", file=place, path=f"$.{key}")
+                raise SpecError(
+                    f"must be a string, not {shown(row[key])}", file=place, path=f"$.{key}"
+                )
             replies.append(TrainingReply(question, messages, row[key]))
         if goal == "preference":
             pairs.append((len(replies) - 2, len(replies) - 1))
@@ -182,10 +185,10 @@ def read_replies(path: Path, file: str) -> ReplyDataset:
             correct.append(row["correct"])
             values += [_read_value(row["value"], place)] if "value" in row else []
         else:
-            reason = f"is {shown(row['correct'])}, not true or false"
+            reason = f"must be true or false, not {shown(row['correct'])}"
             raise SpecError(reason, file=place, path="$.correct")
     if goal is None:
-        raise SpecError("is empty; it needs at least one line with a reply", file=file)
+        raise SpecError("the file is empty; it must have at least one line with a reply", file=file)
     return ReplyDataset(
         goal, tuple(replies), tuple(correct), tuple(pairs), not is_plain, tuple(values)
     )
@@ -193,18 +196,19 @@ def read_replies(path: Path, file: str) -> ReplyDataset:
 
 def _read_value(value: Any, place: str) -> str | None:
     if not isinstance(value, str | None):
-        raise SpecError(f"is {shown(value)}, neither a text nor null", file=place, path="$.value")
+        raise SpecError(f"must be a string or null, not {shown(value)}", file=place, path="$.value")
     return value
 
 
 def _read_prompt(row: Mapping[str, Any], place: str) -> tuple[Goal, tuple[Message, ...], str]:
-    """Return the goal that a line's keys imply, its conversation and its question."""
+    """Return the goal implied by a line's keys, and the line's conversation and question."""
     prompt_keys = row.keys() & {"prompt", "messages"}
     reply_keys = row.keys() - prompt_keys - {"question"}
     if len(prompt_keys) != 1 or reply_keys not in (_OUTCOME, _VALUED, _PREFERENCE):
         raise SpecError(
-            f"has the keys {', '.join(sorted(row))}; a line needs 'prompt' or 'messages', and "
-            "either 'completion' and 'correct' (optionally 'value'), or 'chosen' and 'rejected'",
+            "a line must have 'prompt' or 'messages', and either 'completion' and 'correct' "
+            "(optionally 'value'), or 'chosen' and 'rejected'; found: "
+            f"{', '.join(sorted(row))}",
             file=place,
         )
     messages = (
@@ -214,7 +218,7 @@ def _read_prompt(row: Mapping[str, Any], place: str) -> tuple[Goal, tuple[Messag
     )
     question = row.get("question", json.dumps([[m.role, m.content] for m in messages]))
     if not isinstance(question, str):
-        raise SpecError(f"is {shown(question)}, not a text", file=place, path="$.question")
+        raise SpecError(f"must be a string, not {shown(question)}", file=place, path="$.question")
     return "preference" if reply_keys == _PREFERENCE else "outcome", messages, question
 
 
@@ -222,25 +226,25 @@ def _read_prompt(row: Mapping[str, Any], place: str) -> tuple[Goal, tuple[Messag
 
 
 def replies_of_run(run: Run) -> ReplyDataset:
-    """Return every answer that the nodes of a run generated, with its judgement.
+    """Return every answer that a run's nodes generated, with its judgement.
 
     Equal answers are not merged.
 
     Raises
     ------
     UsageError
-        The run did not use the split ``search``, or it generated no answers.
+        The run did not use the ``search`` split, or it generated no answers.
     StorageError
         The journal cannot be read.
     """
     split = run.description["items"]["split"]
     if split != "search":
         raise UsageError(
-            f"training may only use the split 'search', but the run {run.path} used {shown(split)}"
+            f"training may only use the 'search' split, but the run {run.path} used {shown(split)}"
         )
     found = [judged for entry in run.sorted_entries() for judged in _judged(entry)]
     if not found:
-        raise UsageError(f"{run.path}: the run has no answers to learn from")
+        raise UsageError(f"{run.path}: the run contains no answers to learn from")
     replies, correct, values = zip(*found, strict=True)
     return ReplyDataset("outcome", replies, correct, reads_conversations=True, values=values)
 
@@ -294,7 +298,8 @@ def tokenize_replies(
     Raises
     ------
     UsageError
-        The model's chat template rejects a conversation, or one leaves no space for a reply.
+        The model's chat template rejects a conversation, or a conversation leaves no space for a
+        reply.
     """
     prompts: dict[tuple[Message, ...], list[int]] = {}
     found = []
@@ -310,6 +315,6 @@ def tokenize_replies(
                     f"{place}: the conversation has {len(prompt_ids):,} tokens, which leaves no "
                     f"space for a reply in the model's context of {context_length:,}"
                 )
-        text_ids = tokenizer.encode(reply.text)
+        text_ids = tokenizer.encode_continuation(reply.text)
         found.append(reply_ids(prompts[reply.messages], text_ids, end, context_length))
     return found

@@ -1,7 +1,7 @@
-"""Joint training of an adapter and a reward head.
+"""Train an adapter and a reward head jointly.
 
-It starts with a head that was fitted to the frozen model. With a random head, the first gradients
-would distort the pretrained features (Kumar et al. 2022, arXiv 2202.10054).
+Training starts with a head that was fitted to the frozen model. With a random head, the first
+gradients would distort the pretrained features (Kumar et al. 2022, arXiv 2202.10054).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class RewardDecoder(nn.Module):
             self.head.bias.fill_(bias)
 
     def forward(self, texts: Sequence[tuple[int, ...]], context: int) -> Tensor:
-        """Return the logit of each text, from the hidden state of its last token: (N,).
+        """Return the logit of each text, (N,), computed from the hidden state of its last token.
 
         Parameters
         ----------
@@ -78,7 +78,7 @@ class RewardDecoder(nn.Module):
 
 
 class AdapterSteps:
-    """Joint training of an adapter and a head; its attribute ``steps`` takes the steps.
+    """Joint training of an adapter and a head; its ``steps`` attribute takes the steps.
 
     A training unit is one reply if the replies were judged, and a pair if they were compared.
 
@@ -117,8 +117,8 @@ class AdapterSteps:
         self.num_left_out = len(units) - len(self._units)
         if not self._units:
             raise UsageError(
-                f"no reply or pair of replies fits in {lora.context} tokens with its prompt; "
-                "choose a larger 'lora.context'"
+                f"no reply or pair of replies fits in {lora.context} tokens together with its "
+                "prompt; choose a larger 'lora.context'"
             )
         add_adapter(decoder, lora.targets, lora.rank, lora.alpha, lora.dropout, spec.seed)
         model = RewardDecoder(decoder, head.weight_E, head.bias, lora.dtype)
@@ -128,7 +128,7 @@ class AdapterSteps:
         self.steps = LossSteps(self._model, schedule_of(lora), spec.seed, self._losses)
 
     def save(self, path: Path) -> RewardHead:
-        """Write the adapter to a folder; return the head that was trained with it."""
+        """Write the adapter to a folder; return the jointly trained head."""
         self._model.eval()
         adapter, lora = adapter_of(self._model.decoder), self._lora
         dtype = SAVED_DTYPE[lora.dtype]
@@ -138,12 +138,12 @@ class AdapterSteps:
         return RewardHead(self._learn.goal, weight_E, bias, self._card_name)
 
     def _losses(self, num_taken: int) -> Iterator[list[LossPart]]:
-        """Yield the loss of each step, starting after ``num_taken`` steps."""
+        """Yield a loss function for each step after the first ``num_taken`` steps."""
         order = batches(self._units, self._lora.batch, f"batches/{self._seed}", num_taken)
         return ([partial(self._loss, units)] for units in order)
 
     def _loss(self, units: Sequence[tuple[int, ...]]) -> Tensor:
-        """Return the mean loss of these training units: a scalar, in nats."""
+        """Return the mean loss of these training units, a scalar in nats."""
         learn, indices = self._learn, list(chain.from_iterable(units))
         correct = tuple(learn.correct[i] for i in indices) if learn.correct else ()
         pairs = tuple((2 * i, 2 * i + 1) for i in range(len(units))) if learn.pairs else ()

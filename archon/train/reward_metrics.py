@@ -1,4 +1,4 @@
-"""Quality of rewards on held-out replies."""
+"""Measure the quality of rewards on held-out replies."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def reward_metrics(rewards: Sequence[float], replies: ReplyDataset) -> dict[str,
       comparison, ``chance`` is how often a random reply is right, and ``oracle`` how often at least
       one reply is right.
 
-    For the goal ``outcome``, whose rewards are probabilities, also: ``accuracy`` at the threshold
+    For the ``outcome`` goal, whose rewards are probabilities, also: ``accuracy`` at the threshold
     0.5, ``brier`` (Brier score) and ``calibration_error``.
 
-    If the replies' values are known, also how often a vote among a question's replies is right:
+    If the replies' values are known, also how often a vote over a question's replies is right:
     ``vote`` with equal weights, ``vote_by_score`` with the rewards as weights, ``vote_by_odds``
     with the odds of the rewards.
     """
@@ -80,10 +80,10 @@ def reward_metrics(rewards: Sequence[float], replies: ReplyDataset) -> dict[str,
 
 
 def _vote(weights: Sequence[float], replies: ReplyDataset) -> float:
-    """Return the share of questions for which the value with the most support is right.
+    """Return the share of questions whose most supported value is right.
 
-    As in ``archon.graph.nodes.vote``, the earlier of two equally supported values wins, and the
-    first reply is the answer if no reply has a value.
+    The rules are the same as in ``archon.graph.nodes.vote``: of two equally supported values, the
+    earlier one wins, and the first reply is the answer if no reply has a value.
     """
     support: dict[str, dict[str | None, float]] = {}
     answer: dict[tuple[str, str | None], bool] = {}
@@ -107,7 +107,7 @@ def calibration_error(pairs: Sequence[tuple[float, bool]]) -> float:
     Parameters
     ----------
     pairs
-        (probability, is right) of each reply.
+        (probability, whether it is right) for each reply.
 
     >>> calibration_error([(0.75, True), (0.75, False)])
     0.25
@@ -123,7 +123,7 @@ def calibration_error(pairs: Sequence[tuple[float, bool]]) -> float:
 def _within(groups: Sequence[Sequence[tuple[float, bool]]]) -> float | None:
     """Return how often a right reply has a higher reward than a wrong one in its group.
 
-    Ties count one half. Without such pairs, return None.
+    Ties count one half. Return None if there are no such pairs.
     """
     wins = [
         (right > wrong) + (right == wrong) / 2

@@ -1,4 +1,4 @@
-"""Data of supervised training: texts as token ids, of which only the completions are learned."""
+"""Data for supervised training: texts as token ids, in which only completions are learned."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Dialogue:
 
     @property
     def opening(self) -> tuple[Message, ...]:
-        """Messages up to the user's first one, which all dialogues of a conversation share."""
+        """Messages up to the user's first message, which all dialogues of a conversation share."""
         roles = [message.role for message in self.messages]
         return self.messages[: roles.index("user") + 1] if "user" in roles else self.messages
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Token ids of one text, with the number of those that are not learned."""
+    """Token ids of one text, with the number of leading tokens that are not learned."""
 
     token_ids: tuple[int, ...]
     num_given: int
@@ -46,7 +46,8 @@ class Text:
     num_shown: int
     """Number of leading tokens that a greedy sample continues."""
     question: Hashable = None
-    """Key of the question. Either all texts of a question are learned from, or all are held out."""
+    """Key of the question. Texts with the same question are either all learned from or all held
+    out."""
 
     @property
     def reply_ids(self) -> tuple[int, ...]:
@@ -57,13 +58,13 @@ class Text:
 def dialogues(data: Data, base_dir: Path, *, allow_prompts: bool = False) -> Iterator[Dialogue]:
     """Yield the dialogues of a file or a rule.
 
-    A line with ``messages`` yields one dialogue per message of the assistant, which contains all
-    messages before it.
+    For a line with ``messages``, one dialogue is yielded per assistant message. It contains all
+    messages before that message.
 
     Parameters
     ----------
     allow_prompts
-        True to accept lines that have only a prompt; their completion is empty.
+        Whether to accept lines that have only a prompt; their completion is empty.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def dialogues(data: Data, base_dir: Path, *, allow_prompts: bool = False) -> Ite
     if not isinstance(data, JsonlData):
         if data.rule != "chain-sums":
             raise SpecError(
-                f"the rule {data.rule!r} has no questions and answers; choose 'chain-sums'",
+                f"the {data.rule!r} rule has no questions and answers; choose 'chain-sums'",
                 path="$.data.rule",
             )
         for question, answer in chain_sums(data.items, data.seed):
@@ -90,12 +91,10 @@ def dialogues(data: Data, base_dir: Path, *, allow_prompts: bool = False) -> Ite
             yield from _turns(row["messages"], place)
         else:
             keys = ", ".join(sorted(row))
-            wanted = "'prompt' (with or without" if allow_prompts else "either 'prompt' and"
-            raise SpecError(
-                f"has the keys {keys}; a line has {wanted} 'completion'"
-                f"{')' if allow_prompts else ''}, or 'messages'",
-                file=place,
-            )
+            wanted = "'prompt' (and optionally " if allow_prompts else "either 'prompt' and "
+            wanted += "'completion')" if allow_prompts else "'completion'"
+            reason = f"a line must have {wanted}, or 'messages'; found: {keys}"
+            raise SpecError(reason, file=place)
 
 
 def plain_texts(data: Data, base_dir: Path) -> Iterator[str]:
@@ -109,7 +108,7 @@ def plain_texts(data: Data, base_dir: Path) -> Iterator[str]:
     if not isinstance(data, JsonlData):
         if data.rule != "sums":
             raise SpecError(
-                f"the rule {data.rule!r} has no plain texts; choose 'sums'", path="$.data.rule"
+                f"the {data.rule!r} rule has no plain texts; choose 'sums'", path="$.data.rule"
             )
         yield from plain_sums(data.items, data.seed)
         return
@@ -124,7 +123,7 @@ def tokenize_dialogue(
     end: int,
     variables: Mapping[str, object] | None = None,
 ) -> Text:
-    """Return the tokens of a dialogue: prompt as the engine reads it, completion and end token.
+    """Return a dialogue's tokens: the prompt as the engine reads it, the completion, the end token.
 
     Parameters
     ----------
@@ -142,15 +141,15 @@ def tokenize_dialogue(
         given = chat.encode(dialogue.messages, variables)
     except LMError as error:
         raise SpecError(str(error), file=dialogue.place) from None
-    token_ids = (*given, *tokenizer.encode(dialogue.completion), end)
+    token_ids = (*given, *tokenizer.encode_continuation(dialogue.completion), end)
     return Text(token_ids, len(given), len(given), dialogue.opening)
 
 
 def tokenize_plain_text(text: str, tokenizer: TextTokenizer, end: int) -> Text:
     """Return the tokens of a plain text; all except the first one are learned.
 
-    A greedy sample continues the text after its last colon, which an answer may follow. If the text
-    has no colon, the sample continues it from its middle.
+    A greedy sample continues the text after its last colon, because an answer may follow the colon.
+    If there is no colon, the sample continues the text from the middle.
     """
     token_ids = tokenizer.encode(text)
     num_shown = len(tokenizer.encode(text[: text.rindex(":") + 1])) if ":" in text else 0
@@ -163,18 +162,20 @@ def _turns(messages: Any, place: str) -> Iterator[Dialogue]:
         if message.role == "assistant":
             if not before:
                 path = f"$.messages[{index}]"
-                reason = "is from the assistant; the first message must have another role"
+                reason = "the first message must not be from the assistant"
                 raise SpecError(reason, file=place, path=path)
             yield Dialogue(tuple(before), message.content, place)
         before.append(message)
     if not any(message.role == "assistant" for message in before):
         raise SpecError(
-            "has no message with the role 'assistant' to learn from", file=place, path="$.messages"
+            "must contain at least one message with the role 'assistant'",
+            file=place,
+            path="$.messages",
         )
 
 
 def read_messages(messages: Any, place: str) -> tuple[Message, ...]:
-    """Convert the value of ``messages`` in a line.
+    """Convert the value of a line's ``messages`` key.
 
     Raises
     ------
@@ -182,33 +183,35 @@ def read_messages(messages: Any, place: str) -> tuple[Message, ...]:
         The value is empty, or is not a list of objects with a role and content.
     """
     if not isinstance(messages, list) or not messages:
-        reason = "is empty" if messages == [] else f"is {shown(messages)}, not a list"
+        reason = "must not be empty" if messages == [] else f"must be a list, not {shown(messages)}"
         raise SpecError(reason, file=place, path="$.messages")
     found: list[Message] = []
     for index, message in enumerate(messages):
         path = f"$.messages[{index}]"
         if not isinstance(message, dict) or message.keys() != {"role", "content"}:
-            reason = f"is {shown(message)}, not an object with 'role' and 'content'"
+            reason = f"must be an object with 'role' and 'content', not {shown(message)}"
             raise SpecError(reason, file=place, path=path)
         content = read_text(message["content"], place, f"{path[2:]}.content")
         role = message["role"]
         if role not in _ROLES:
-            reason = f"is {shown(role)}; roles are {', '.join(_ROLES)}"
+            *first, last = map(repr, _ROLES)
+            reason = f"must be {', '.join(first)} or {last}, not {shown(role)}"
             raise SpecError(reason, file=place, path=f"{path}.role")
         found.append(Message(role, content))
     return tuple(found)
 
 
 def read_text(value: Any, place: str, key: str) -> str:
-    """Return a text in a line, without byte order marks.
+    """Return a string from a line, without byte order marks.
 
     Raises
     ------
     SpecError
-        The value is not a text, or is blank.
+        The value is not a string, or is blank.
     """
     text = without_marks(value) if isinstance(value, str) else ""
     if not text.strip():
-        reason = "is blank" if isinstance(value, str) else f"is {shown(value)}, not a text"
+        is_text = isinstance(value, str)
+        reason = "must not be blank" if is_text else f"must be a string, not {shown(value)}"
         raise SpecError(reason, file=place, path=f"$.{key}")
     return text

@@ -1,4 +1,4 @@
-"""Held-out data, and the random order and batches of the data to learn from."""
+"""Hold out data, and yield the remaining data in random order and in batches."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _T = TypeVar("_T")
 def hold_out(
     items: Sequence[_T], count: int, seed: int, question: Callable[[_T], Hashable]
 ) -> tuple[list[_T], list[_T]]:
-    """Split items at random into those to learn from and ``count`` held-out ones.
+    """Split items at random into training items and ``count`` held-out items.
 
-    Other items with the same ``question`` as a held-out item are dropped, since a model that has
-    learned them could answer the held-out item from memory.
+    Training items with the same ``question`` as a held-out item are dropped. A model trained on
+    them could otherwise answer the held-out item from memory.
 
     >>> learned, held_out = hold_out("aabbcc", 1, 0, lambda letter: letter)
     >>> len(learned), len(held_out), set(learned) & set(held_out)
@@ -30,16 +30,16 @@ def hold_out(
 
 
 def rounds(items: Sequence[_T], seed: str) -> Iterator[list[_T]]:
-    """Yield lists of all items without end, each in a new random order."""
+    """Yield lists of all items endlessly, each in a new random order."""
     random = Random(seed)
     while True:
         yield random.sample(items, len(items))
 
 
 def batches(items: Sequence[_T], size: int, seed: str, num_skipped: int = 0) -> Iterator[list[_T]]:
-    """Yield batches of ``size`` items without end, after the first ``num_skipped`` batches.
+    """Yield batches of ``size`` items endlessly, starting after ``num_skipped`` batches.
 
-    The items are those of ``rounds`` in their order, so a batch may contain items of two rounds.
+    The items are taken from ``rounds`` in order, so a batch may contain items from two rounds.
     """
     stream = islice(chain.from_iterable(rounds(items, seed)), num_skipped * size, None)
     while True:
@@ -47,5 +47,5 @@ def batches(items: Sequence[_T], size: int, seed: str, num_skipped: int = 0) -> 
 
 
 def chunks(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    """Yield the items in their order, ``size`` at a time; the last chunk may be shorter."""
+    """Yield the items in order, ``size`` at a time; the last chunk may be shorter."""
     return (items[start : start + size] for start in range(0, len(items), size))

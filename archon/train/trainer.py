@@ -1,4 +1,4 @@
-"""Training loop: it measures the model, takes steps, saves, resumes, and stops on Ctrl-C.
+"""The training loop, which measures the model, takes steps, saves, resumes and stops on Ctrl-C.
 
 Kinds of training differ in their ``Objective`` (``archon.train.objectives``), which defines the
 data, the computation of a step, the measurements, and what is saved.
@@ -26,22 +26,22 @@ from archon.train.folder import TrainingFolder
 OnProgress = Callable[[str, int, int], None]
 """Function that receives the progress: (name of the task, amount done, total amount)."""
 State = tuple[Mapping[str, Tensor], Any]
-"""State of a training: tensors by name, and JSON data."""
+"""State of a training run: tensors by name, and JSON data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Environment of a training: folders, device, and access to models and runs."""
+    """Everything an objective needs to start a run: folders, a device, and loading functions."""
 
     base_dir: Path
-    """Folder against which relative paths in the configuration are resolved."""
+    """Folder to which paths in the configuration are relative."""
     folder: TrainingFolder
     device: torch.device
     pull_card: Callable[[str], tuple[LocalCard, Path]]
     """Function that loads a model card by its name or path and downloads the weights. It returns
     the card and the card's folder."""
     sample_replies: Callable[[SampledReplies], Run]
-    """Function that runs an architecture on a benchmark, in a subfolder of the training."""
+    """Function that runs an architecture on a benchmark, in a subfolder of the training folder."""
 
 
 class Objective(Protocol):
@@ -53,15 +53,16 @@ class Objective(Protocol):
     Raises
     ------
     UsageError
-        From every method: the data cannot be learned from, or a loss is not finite.
+        From every method: the data is unsuitable for training, or a loss is not finite.
     """
 
     num_steps: int
     save_every: int
     """Number of steps between two saved states."""
     data: object
-    """Training data and held-out data in order. Its ``repr`` must contain everything that the
-    training depends on, since it is used to check that a training is resumed with the same data."""
+    """Training data and held-out data, in order. Its ``repr`` must contain everything that the
+    training run depends on, because it is used to check that the run is resumed with the same
+    data."""
     unit: str
     """What a step returns: ``loss`` or ``reward``."""
 
@@ -75,7 +76,8 @@ class Objective(Protocol):
 
         Returns
         -------
-        Entries for the record: facts about model and data, and the measurements as ``before``.
+        Entries for the record: facts about the model and the data, and measurements under
+        ``before``.
         """
         ...
 
@@ -88,22 +90,22 @@ class Objective(Protocol):
 
         Returns
         -------
-        Entries for the record, with the measurements as ``after``.
+        Entries for the record, with measurements under ``after``.
         """
         ...
 
     def state(self) -> State:
-        """Return everything that ``restore`` needs to continue after the current step."""
+        """Return everything that ``restore`` needs to resume after the current step."""
         ...
 
     def restore(self, tensors: Mapping[str, Tensor], progress: Any) -> None:
-        """Continue from a saved state."""
+        """Resume from a saved state."""
         ...
 
 
 @dataclass
 class Trainer:
-    """Runs one training in its folder."""
+    """Runs one training run in its folder."""
 
     objective: Objective
     folder: TrainingFolder
@@ -118,8 +120,8 @@ class Trainer:
         KeyboardInterrupt
             Ctrl-C was pressed. The current step was completed and the state was saved.
         UsageError
-            A loss is not finite, the data cannot be learned from, or it is not the data with which
-            the training was started.
+            A loss is not finite. Or the data is unsuitable for training, or differs from the data
+            with which the run was started.
         ScoringError, LMError
             A reply cannot be judged.
         StorageError
@@ -169,7 +171,7 @@ class Trainer:
 
 @contextmanager
 def delayed_interrupts() -> Iterator[Callable[[], bool]]:
-    """Delay the first Ctrl-C so that the block can save its work; a second one interrupts it.
+    """Delay the first Ctrl-C so that the block can save its work; a second Ctrl-C interrupts it.
 
     Yield a function that returns True once Ctrl-C has been pressed. Only the main thread receives
     signals; in other threads, the function always returns False.

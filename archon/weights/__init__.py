@@ -1,7 +1,7 @@
 """Fetch model files, verify them, and find them in the cache.
 
-``pull`` tries a card's sources in order and returns the path of a file or folder with the right
-digest. ``find`` returns the path of one that is already present; it does not use the network.
+``pull`` tries a card's sources in order, and returns the path of a file or folder with the right
+digest. ``find`` returns the path of weights that are already present, without using the network.
 """
 
 from __future__ import annotations

@@ -1,58 +1,40 @@
-"""The cache folder of pulled weights, with a record of what was verified.
+"""The cache folder of pulled weights, with records of verified models.
 
 ::
 
     <cache>/models/<card>/<file>          weights extracted from wheels
     <cache>/models/<card>/verified.json   path and digest of the verified weights
     <cache>/models/<card>/wheels/         wheels of an unfinished pull
+    <cache>/hub/                          digests of the hub's models (``hub_records``)
     <cache>/packed/<digest>-<precision>…  weights packed for the engine's kernels
     <cache>/kernels/                      compiled kernels
     <cache>/draws.sqlite3                 the pool of samples (``archon.lm.pool``)
 
 The folder is ``ARCHON_CACHE``, by default Archon's folder in the user's cache. Files from the hub
-stay in the hub's own cache, and the user's files stay where they are; the record has their path.
+are kept in the hub's own cache, and the user's files are not moved; the record contains their path.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import re
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import platformdirs
-
 from archon.errors import ModelError, os_reason
-from archon.spec.model import LocalCard, PathSource
+from archon.spec.model import HubSource, LocalCard, PathSource, PypiSource
 from archon.storage.atomic import replacing
+from archon.weights.hub_records import expected_digest, recorded, write_hub_record
+from archon.weights.locations import cache_dir as cache_dir
+from archon.weights.locations import model_dir as model_dir
 from archon.weights.model_files import CONFIG_NAME, files_of
 
 RECORD_NAME = "verified.json"
 
 
-def cache_dir() -> Path:
-    """Return Archon's cache folder, whose files can all be fetched or computed again."""
-    chosen = os.environ.get("ARCHON_CACHE")
-    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("archon")
-
-
-def model_dir(name: str) -> Path:
-    """Return the folder of a card's weights, named like the card.
-
-    If the name is not a safe file name, unsafe characters are replaced and a digest is appended.
-    """
-    folder = re.sub(r"[^A-Za-z0-9._-]", "_", name)
-    if folder != name or folder.startswith(".") or len(folder) > 100:
-        folder = f"{folder[:80].lstrip('.')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-    return cache_dir() / "models" / folder
-
-
 @dataclass(frozen=True, slots=True)
 class VerifiedModel:
-    """Record of a verified model. Its size and modification time reveal later changes."""
+    """Record of a verified model, with size and modification time to detect later changes."""
 
     path: str
     sha256: str
@@ -73,7 +55,7 @@ class VerifiedModel:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Return size and modification time, summed over the files of a model."""
+    """Return the total size and the sum of modification times of a model's files."""
     stats = [file.stat() for file in files_of(path)]
     return sum(s.st_size for s in stats), sum(s.st_mtime_ns for s in stats)
 
@@ -112,9 +94,9 @@ def resolve(source: PathSource, base_dir: Path) -> Path:
 
 
 def find(card: LocalCard, base_dir: Path) -> Path | None:
-    """Return the path of the card's weights if they are present and verified, else None.
+    """Return the path of the card's weights; None if they are missing or not verified.
 
-    Weights of a path without a digest need not be verified. Nothing is downloaded.
+    Weights given by a path without a digest are not verified. Nothing is downloaded.
     """
     record = read_record(card.name)
     if record is not None and not record.is_current():
@@ -128,14 +110,19 @@ def find(card: LocalCard, base_dir: Path) -> Path | None:
                 continue
             if record is None or record.path != str(path.absolute()):
                 continue
-        if record is not None and record.sha256 == source.sha256:
+        if record is not None and record.sha256 == expected(source):
             return Path(record.path)
     return None
 
 
+def expected(source: HubSource | PypiSource | PathSource) -> str | None:
+    """Return the digest that a source's files must have; None if it is not known."""
+    return expected_digest(source) if isinstance(source, HubSource) else source.sha256
+
+
 def same_weights(card: LocalCard) -> VerifiedModel | None:
-    """Return a current record of the card's weights from any card; None if there is none."""
-    wanted = {source.sha256 for source in card.sources if not isinstance(source, PathSource)}
+    """Return the record of another card with the same weights, if they are present."""
+    wanted = {expected(source) for source in card.sources if not isinstance(source, PathSource)}
     for path in sorted((cache_dir() / "models").glob(f"*/{RECORD_NAME}")):
         record = _read(path)
         if record is not None and record.sha256 in wanted and record.is_current():
@@ -144,7 +131,7 @@ def same_weights(card: LocalCard) -> VerifiedModel | None:
 
 
 def find_anywhere(card: LocalCard, base_dir: Path) -> Path | None:
-    """Return what ``find`` returns; if that is None, look for the same weights of another card."""
+    """Return the result of ``find``; if it is None, find the same weights under another card."""
     path = find(card, base_dir)
     if path is not None:
         return path
@@ -153,7 +140,9 @@ def find_anywhere(card: LocalCard, base_dir: Path) -> Path | None:
 
 
 def remove(card: LocalCard) -> int:
-    """Delete the files of a card in Archon's cache; keep the user's files and the hub's cache.
+    """Delete a card's files from Archon's cache; keep the user's files and the hub's cache.
+
+    A digest that was recorded at the first download from the hub is forgotten, too.
 
     Returns
     -------
@@ -166,19 +155,23 @@ def remove(card: LocalCard) -> int:
     """
     folder, record = model_dir(card.name), read_record(card.name)
     packed = packed_files(record.sha256) if record is not None else []
-    if not folder.exists():
-        return 0
+    unpinned = [each for each in card.sources if isinstance(each, HubSource) and not each.sha256]
     try:
+        for source in unpinned:
+            if (first := recorded(source)) is not None:
+                packed += [path for path in packed_files(first.sha256) if path not in packed]
+            write_hub_record(source, None)
         files = [path for path in folder.rglob("*") if path.is_file()]
         freed = sum(path.stat().st_size for path in (*files, *packed))
         for path in packed:
             path.unlink()
-        shutil.rmtree(folder)
+        if folder.exists():
+            shutil.rmtree(folder)
     except OSError as error:
         raise ModelError(f"cannot delete {folder}: {os_reason(error)}") from error
     return freed
 
 
 def packed_files(digest: str) -> list[Path]:
-    """Return the files of packed weights with this digest, one per precision."""
+    """Return the packed files of the weights with this digest, one per precision."""
     return sorted((cache_dir() / "packed").glob(f"{digest[:32]}-*"))

@@ -1,4 +1,4 @@
-"""SHA-256 digests of files, and of bytes while they are written."""
+"""Compute SHA-256 digests of files, and of bytes while they are written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DigestError(ModelError):
 
 
 def digest_of(path: Path, on_progress: OnProgress) -> str:
-    """Return the SHA-256 of a file, or the common digest of a model's files, as lower-case hex."""
+    """Return the SHA-256 of a file, or the combined digest of a model's files, in lowercase hex."""
     files = files_of(path)
     total_bytes, done_bytes = sum(file.stat().st_size for file in files), 0
     digests = []
@@ -36,7 +36,7 @@ def digest_of(path: Path, on_progress: OnProgress) -> str:
 
 
 def check(found: str, expected: str, what: str) -> None:
-    """Check that a digest is the expected one; ``what`` names the data in the error message.
+    """Check that a digest is as expected; ``what`` names the data in the error message.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def write_verified(
     on_progress: OnProgress,
     total_bytes: int | None,
 ) -> None:
-    """Write chunks to ``path``; the file appears only once it is complete and has this digest.
+    """Write chunks to ``path``, which is created only if they are complete and match the digest.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Download in a child process: the sizes of its files show the progress, an interrupt ends it."""
+"""Download in a child process; file sizes show the progress, and an interrupt ends it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run(
     Raises
     ------
     ModelError
-        The command failed; the message is the last error that it printed.
+        The command failed. The message is the last error that it printed.
     """
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
@@ -67,7 +67,7 @@ def _text(file: IO[bytes]) -> str:
 
 
 def _last_error(stderr: str) -> str:
-    """Return the last line that begins with ``ERROR:``, or else the last line."""
+    """Return the last line that begins with ``ERROR:``, or the last line if there is none."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR:")]
     return (errors or lines or [""])[-1].removeprefix("ERROR:").strip()

@@ -1,19 +1,21 @@
-"""A script that calls one function of the hub's client.
+"""A script that calls one function of the hub's client, or ``repository``.
 
-Its argument is ``[function, arguments]`` as JSON. It prints the path that the function returns. If
-the function fails, it prints the error and its causes as JSON. It does not import Archon, so that
-it starts quickly.
+Its argument is ``[function, arguments]`` as JSON. It prints the path or the data that the function
+returns, or the error and its causes as JSON. It imports nothing of Archon, so that it starts
+quickly.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 
 def describe(error: BaseException) -> list[dict[str, Any]]:
-    """Return an error and all its causes as plain data, the error itself first.
+    """Return an error and all its causes as plain data, starting with the error itself.
 
     Suppressed causes are included: the client and the ``datasets`` library suppress the hub's own
     message when they raise an error of another type.
@@ -43,12 +45,57 @@ def _described(error: BaseException) -> dict[str, Any]:
     }
 
 
+def repository(repo_id: str, revision: str, with_config: bool) -> str:
+    """Describe a repository as JSON (``archon.weights.hub_repository.Repository``).
+
+    Parameters
+    ----------
+    with_config
+        Also fetch ``config.json``, which is not kept.
+    """
+    import huggingface_hub
+
+    info = huggingface_hub.HfApi().model_info(repo_id, revision=revision, files_metadata=True)
+    files = [
+        {
+            "name": file.rfilename,
+            "bytes": file.size,
+            "sha256": file.lfs.sha256 if file.lfs else None,
+        }
+        for file in info.siblings or []
+    ]
+    config = None
+    if with_config and any(file["name"] == "config.json" for file in files):
+        with tempfile.TemporaryDirectory() as folder:
+            path = huggingface_hub.hf_hub_download(
+                repo_id, "config.json", revision=info.sha or revision, local_dir=folder
+            )
+            config = json.loads(Path(path).read_text(encoding="utf-8"))
+    card: dict[str, Any] = vars(info.card_data) if info.card_data is not None else {}
+    licenses = [tag.removeprefix("license:") for tag in info.tags or [] if tag[:8] == "license:"]
+    gguf = info.gguf if isinstance(info.gguf, dict) else None
+    published = info.config if isinstance(info.config, dict) else {}
+    template = (gguf or {}).get("chat_template") or published.get("chat_template_jinja")
+    template = template or (published.get("tokenizer_config") or {}).get("chat_template")
+    described = {
+        "commit": info.sha,
+        "files": files,
+        "license": str(card.get("license_name") or card.get("license") or (*licenses, "")[0]),
+        "config": config,
+        "gguf": gguf,
+        "chat_template": template if isinstance(template, str) else None,
+        "parameters": info.safetensors.total if info.safetensors is not None else None,
+    }
+    return json.dumps(described)
+
+
 def main() -> None:
     import huggingface_hub
 
     call, arguments = json.loads(sys.argv[1])
     try:
-        print(getattr(huggingface_hub, call)(**arguments))
+        function = repository if call == "repository" else getattr(huggingface_hub, call)
+        print(function(**arguments))
     except Exception as error:
         sys.exit("ERROR: " + json.dumps(describe(error)))
 

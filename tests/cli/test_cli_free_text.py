@@ -64,7 +64,10 @@ def test_after_two_dashes_everything_is_a_question(
     ("arguments", "message"),
     [
         (["--modle", "solver=scripted", "q"], "No such option '--modle'. Did you mean '--model'?"),
-        (["-x"], "No such option '-x'. A question that looks like an option goes after '--'."),
+        (
+            ["-x"],
+            "No such option '-x'. To ask a question that looks like an option, put '--' before it.",
+        ),
         (["-json", "q"], "No such option '-j'"),
         (["--json=5", "q"], "'--json' does not take a value"),
         (["q", "--model"], "Option '--model' requires an argument."),

@@ -17,6 +17,7 @@ from cli_runner import SCRIPTED, Cli
 
 from archon.lm.openai import client
 from archon.lm.retry import Backoff
+from archon.spec import catalog
 
 
 def test_eval_as_json_has_the_documented_keys(cli: Cli) -> None:
@@ -43,19 +44,21 @@ def test_eval_as_json_has_the_documented_keys(cli: Cli) -> None:
 
 def test_eval_prints_accuracy_and_interval(cli: Cli) -> None:
     assert cli("eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl") == 0
-    assert cli.stdout == ""
-    assert "accuracy" in cli.stderr
-    assert "95 % interval" in cli.stderr
+    assert "accuracy" in cli.stdout
+    assert "95 % interval" in cli.stdout
+    assert "run: runs/" in cli.stdout
+    assert "30 of 30" in cli.stderr
+    assert "with 30 items the accuracy is uncertain" in cli.stderr
 
 
 def test_eval_prints_the_share_of_stored_samples(cli: Cli) -> None:
     arguments = ["eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl"]
     assert cli(*arguments) == 0
-    assert "from the sample pool" not in cli.stderr
+    assert "from the sample pool" not in cli.stdout
     assert cli(*arguments) == 0
-    assert "100 % of the completion tokens came from the sample pool" in cli.stderr
+    assert "100 % of the completion tokens came from the sample pool" in cli.stdout
     assert cli(*arguments, "--no-cache") == 0
-    assert "from the sample pool" not in cli.stderr
+    assert "from the sample pool" not in cli.stdout
 
 
 def test_a_run_is_not_overwritten(cli: Cli) -> None:
@@ -102,25 +105,52 @@ def test_compare_as_json_has_rows_and_pairs(cli: Cli) -> None:
     assert {"accuracy", "cost_tokens", "seconds", "on_cost_front"} <= set(result["rows"][0])
 
 
-def test_compare_marks_the_cheapest_and_warns_of_undecided_pairs(cli: Cli) -> None:
+def test_compare_marks_the_cheapest_and_warns_of_undecided_pairs(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("scipy")
+    monkeypatch.setenv("COLUMNS", "80")
     arguments = ["compare", "single", "self-consistency", "single", "-b", "smoke", *SCRIPTED]
     assert cli(*arguments, "--data", "items.jsonl", "--limit", "9") == 0
-    assert cli.stdout == ""
-    assert "single (2)" in cli.stderr
-    assert "p (Holm)" in cli.stderr
+    assert "single (2)" in cli.stdout
+    assert "p (Holm)" in cli.stdout
     assert "single and single (2): 9 items do not show which is better" in cli.stderr
-    tables = cli.stderr[cli.stderr.index("architecture ") : cli.stderr.index("single and ")]
+    tables = cli.stdout[: cli.stdout.index("run of ")]
     assert max(map(len, tables.splitlines())) <= 80
     assert cli(*arguments[:3], *arguments[4:], "--data", "items.jsonl", "--limit", "9") == 0
-    assert "p (Holm)" not in cli.stderr
+    assert "p (Holm)" not in cli.stdout
+
+
+def test_compare_says_why_it_has_no_table_at_equal_cost(cli: Cli) -> None:
+    pytest.importorskip("scipy")
+    rest = ["-b", "smoke", *SCRIPTED, "--data", "items.jsonl", "--limit", "3"]
+    assert cli("compare", "single", "single", *rest) == 0
+    assert "no table at equal cost: none of the architectures is a plain vote" in cli.stdout
+    assert cli("compare", "self-consistency", "self-consistency", *rest) == 0
+    assert "no table at equal cost: all architectures are plain votes" in cli.stdout
+    assert cli("compare", "single", "self-consistency", *rest) == 0
+    assert "no table at equal cost" not in cli.stdout
+
+
+def test_piped_tables_keep_long_names(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("scipy")
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = f"single-{'x' * 100}"
+    architecture = json.loads(catalog.find("architecture", "single").read_text())
+    Path("long.json").write_text(json.dumps({**architecture, "name": name}))
+    rest = ["-b", "smoke", *SCRIPTED, "--data", "items.jsonl", "--limit", "3"]
+    assert cli("compare", "single", "./long.json", *rest) == 0
+    assert cli.stdout.count(f"{name} ") >= 2
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli("compare", "single", "./long.json", *rest) == 0
+    assert f"{name} " not in cli.stdout
 
 
 def test_eval_prints_pass_at_k_and_warns_of_too_few_items(cli: Cli) -> None:
     arguments = ["eval", "self-consistency", "smoke", *SCRIPTED, "--data", "items.jsonl"]
     assert cli(*arguments, "--limit", "9") == 0
-    assert "draft: pass@1 " in cli.stderr
-    assert "; vote@4 " in cli.stderr
+    assert "draft: pass@1 " in cli.stdout
+    assert "; vote@4 " in cli.stdout
     assert "with 9 items the accuracy is uncertain by ±" in cli.stderr
 
 
@@ -236,7 +266,7 @@ def test_export_as_csv_has_a_row_for_each_answer(cli: Cli) -> None:
     ("arguments", "reason"),
     [
         (["nowhere"], "nowhere does not contain a run"),
-        (["out", "--format", "csv", "--traces"], "CSV cannot contain traces"),
+        (["out", "--format", "csv", "--traces"], "--traces is not available for CSV"),
         (["out", "--format", "csv", "--json"], "--json cannot be combined"),
         (["out", "--output", "no/such/file"], "cannot write no/such/file"),
     ],

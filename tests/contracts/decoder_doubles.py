@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from counting_decoder import CountingDecoder
-from engine_doubles import CPU, PACKABLE, native_kernels, tiny_config
+from engine_doubles import CPU, FAMILY_SAMPLE, FEATURED, PACKABLE, native_kernels, tiny_config
 from torch import Tensor
 
 from archon.engine.cuda.graphs import GraphedDecoder
@@ -13,7 +13,6 @@ from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import PRECISIONS, Precision
 from archon.engine.model.weights import RandomWeights
 
@@ -31,7 +30,8 @@ class DecoderCase:
 
     def load(self) -> SpanDecoder:
         """A tiny decoder of random weights; skips the test if this machine has no kernels."""
-        source = RandomWeights(tiny_config(family=self.family, **PACKABLE))
+        features = FEATURED.get(self.family, {})
+        source = RandomWeights(tiny_config(family=self.family, **PACKABLE | features))
         if self.implementation == "kernels":
             native_kernels()
         decoder = load_decoder(source, self.precision, CPU, native=self.implementation == "kernels")
@@ -66,8 +66,9 @@ class DecoderCase:
 
 INTEGERS: tuple[Precision, ...] = ("int8", "int4")
 CASES = [
-    *(DecoderCase("torch", f, p) for f in FAMILIES for p in PRECISIONS),
-    *(DecoderCase("kernels", f, p) for f in FAMILIES for p in INTEGERS),
-    *(DecoderCase("padded", family, "float32") for family in FAMILIES),
+    *(DecoderCase("torch", f, p) for f in FAMILY_SAMPLE for p in PRECISIONS),
+    *(DecoderCase("kernels", f, p) for f in FAMILY_SAMPLE for p in INTEGERS),
+    *(DecoderCase("padded", family, "float32") for family in FAMILY_SAMPLE),
+    *(DecoderCase(kind, f, "float32") for kind in ("torch", "padded") for f in FEATURED),
     DecoderCase("counting", "qwen2", "float32"),
 ]

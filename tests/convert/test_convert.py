@@ -374,10 +374,10 @@ def test_keys_of_an_evaluator_without_an_equivalent_are_listed(key: str, value: 
     ("data", "reason"),
     [
         ([], "must be an object"),
-        ({}, "has no 'layers'"),
+        ({}, "the file has no 'layers'"),
         ({"layer": []}, "did you mean 'layer'"),
         ({"nodes": {}}, "already an architecture file"),
-        ({"layers": []}, "has no layers"),
+        ({"layers": []}, "must contain at least one layer"),
         ({"layers": {}}, "must be a list"),
         ({"layers": [[]]}, "no readable generator"),
         ({"layers": [[component("fuser")]]}, "no readable generator"),

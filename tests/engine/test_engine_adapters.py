@@ -8,6 +8,7 @@ import pytest
 import torch
 from engine_doubles import (
     CPU,
+    FAMILY_SAMPLE,
     GREEDY,
     PACKABLE,
     AdaptedWeights,
@@ -29,7 +30,6 @@ from archon.engine.cuda.graphs import GraphedDecoder
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
@@ -37,7 +37,7 @@ from archon.engine.model.weights import RandomWeights
 from archon.errors import EngineError
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FAMILY_SAMPLE)
 def test_adapters_in_one_batch_match_merged_weights(family: str) -> None:
     config = tiny_config(family=family)
     engine = tiny_engine(adapted("float32", config))

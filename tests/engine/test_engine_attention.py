@@ -55,9 +55,9 @@ class TestPartialAttentionEqualsPlainAttention:
     def test_under_a_mask(self, H: int, G: int, dtype: torch.dtype) -> None:
         q, k, v = (normal(3, n, m, 16, dtype=dtype) for n, m in ((H, 5), (G, 48), (G, 48)))
         padding = torch.arange(48) >= torch.tensor([1, 17, 48]).unsqueeze(1)
-        mask = torch.zeros(3, 48, dtype=dtype).masked_fill_(padding, -math.inf)
-        found = partial_attention(q, k, v, mask_BL=mask)
-        assert_same(found, plain_attention(q, k, v, mask_BL=mask), dtype)
+        mask = torch.zeros(3, 48, dtype=dtype).masked_fill_(padding, -math.inf).unsqueeze(1)
+        found = partial_attention(q, k, v, mask_BTL=mask)
+        assert_same(found, plain_attention(q, k, v, mask_BTL=mask), dtype)
         alone = partial_attention(q[:1], k[:1, :, :1], v[:1, :, :1])
         assert_same((found[0][:1], found[1][:1]), alone, dtype)
 
@@ -106,14 +106,14 @@ def test_merged_parts_equal_attention_over_all_keys() -> None:
                 row_M=torch.tensor([0, 1, 2, *range(7, 14)]),
                 query_BR=torch.tensor([[0, 1, 2, 0, 0, 0, 0], list(range(4, 11))]),
                 blocks_BK=torch.tensor([[0, 1], [7, 0]]),
-                mask_BL=mask(2, SHARED, CHUNK_BEFORE),
+                mask_BTL=mask(2, SHARED, CHUNK_BEFORE),
             ),
             CachedPart(
                 token_M=torch.arange(4),
                 row_M=torch.arange(4),
                 query_BR=torch.arange(4).unsqueeze(1),
                 blocks_BK=torch.tensor([[2, 0], [3, 4], [5, 0], [6, 0]]),
-                mask_BL=mask(2, *OWN, OTHER),
+                mask_BTL=mask(2, *OWN, OTHER),
             ),
         ),
         fresh=(FreshPart(4, 11),),
@@ -130,4 +130,4 @@ def test_merged_parts_equal_attention_over_all_keys() -> None:
 
 def mask(num_blocks: int, *num_keys: int) -> Tensor:
     padding = torch.arange(num_blocks * BLOCK_SIZE) >= torch.tensor(num_keys).unsqueeze(1)
-    return torch.zeros(padding.shape).masked_fill_(padding, -math.inf)
+    return torch.zeros(padding.shape).masked_fill_(padding, -math.inf).unsqueeze(1)

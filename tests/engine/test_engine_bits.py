@@ -10,6 +10,8 @@ import torch
 from constraint_doubles import Script, V
 from engine_doubles import (
     CPU,
+    FEATURED,
+    PACKABLE,
     RecordingEngine,
     prompt_of,
     random_requests,
@@ -26,10 +28,15 @@ from archon.engine.scheduling.choices import score_request
 from archon.engine.scheduling.sequence import Prompt
 
 
-@pytest.fixture(scope="module", params=["int8", "int4"])
+@pytest.fixture(
+    scope="module",
+    params=[("qwen2", "int8"), ("qwen2", "int4"), ("gemma2", "int8"), ("phi3", "int8")],
+)
 def decoder(request: pytest.FixtureRequest) -> NativeDecoder:
-    shape = tiny_config(width=64, ffn_width=64, head_width=16)
-    decoder = load_decoder(RandomWeights(shape), request.param, CPU)
+    """Gemma 2 has windows and Phi-3 long texts, whose prompts are computed again."""
+    family, precision = request.param
+    shape = tiny_config(family=family, **PACKABLE | FEATURED.get(family, {}))
+    decoder = load_decoder(RandomWeights(shape), precision, CPU)
     if not isinstance(decoder, NativeDecoder):
         pytest.skip("the kernels need AVX-512 VNNI and a C++ compiler")
     return decoder

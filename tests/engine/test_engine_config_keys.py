@@ -11,17 +11,26 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from engine_doubles import FAMILY_SAMPLE
 from model_doubles import has_rule
 from tiny_folders import edit, write_folder
 from tiny_models import TinyModel, write_gguf
 from transformers import (
     BertConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
     GenerationConfig,
+    GraniteConfig,
     LlamaConfig,
+    MistralConfig,
     Olmo2Config,
+    Phi3Config,
     PreTrainedConfig,
     Qwen2Config,
+    Qwen2MoeConfig,
     Qwen3Config,
+    Qwen3MoeConfig,
+    SmolLM3Config,
     T5Config,
 )
 
@@ -29,7 +38,6 @@ from archon.engine.files.key_rules import KeyRules
 from archon.engine.loading import open_model
 from archon.engine.model.config import config_of
 from archon.engine.model.config_keys import (
-    CONFIG_RULES,
     ENCODER_DECODER_RULES,
     ENCODER_RULES,
     GENERATION_KEYS,
@@ -45,14 +53,24 @@ CONFIGS: tuple[type[PreTrainedConfig], ...] = (
     Qwen3Config,
     Olmo2Config,
 )
+OTHER_CONFIGS: tuple[type[PreTrainedConfig], ...] = (
+    MistralConfig,
+    Qwen2MoeConfig,
+    Qwen3MoeConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
+    Phi3Config,
+    SmolLM3Config,
+    GraniteConfig,
+)
 RULES: dict[type[PreTrainedConfig], KeyRules] = {
-    **dict.fromkeys(CONFIGS, CONFIG_RULES),
+    **{c: FAMILIES[c.model_type].config_rules for c in (*CONFIGS, *OTHER_CONFIGS)},
     BertConfig: ENCODER_RULES,
     T5Config: ENCODER_DECODER_RULES,
 }
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=FAMILY_SAMPLE)
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     width = 16 if request.param == "qwen3" else None
     return write_folder(tmp_path / "model", TinyModel(request.param, own_head_width=width))
@@ -113,7 +131,7 @@ def test_additional_keys_of_published_files_are_accepted(folder: Path) -> None:
     opened(folder)
 
 
-@pytest.mark.parametrize("key", sorted(CONFIG_RULES.neutral))
+@pytest.mark.parametrize("key", sorted(FAMILIES["llama"].config_rules.neutral))
 @pytest.mark.parametrize("value", ["x", 7, {"a": 1}, [3]])
 def test_a_key_with_neutral_values_rejects_all_others(key: str, value: Any, llama: Path) -> None:
     edit(llama / "config.json", **{key: value})
@@ -138,13 +156,28 @@ def test_an_unknown_key_is_rejected_unless_it_is_empty(value: Any, llama: Path) 
         ({"architectures": ["Qwen2ForRewardModel"]}, "only models with a language-model head"),
         ({"auto_map": {"AutoModelForCausalLM": "modeling_x.X"}}, "Python code from its folder"),
         ({"partial_rotary_factor": 0.5}, "part of each head"),
-        ({"rope_scaling": {"type": "linear", "factor": 4.0}}, "rope_scaling is 'linear'"),
-        ({"rope_scaling": {"type": "dynamic", "factor": 1.0}}, "rope_scaling is 'dynamic'"),
+        ({"rope_scaling": {"type": "linear"}}, "factor is None, not a number"),
+        ({"rope_scaling": {"type": "linear", "factor": -2}}, "factor is -2, not a number above"),
+        ({"rope_scaling": {"type": "ntk", "factor": 2.0}}, "rope_scaling is 'ntk'"),
+        ({"rope_scaling": {"type": "yarn", "factor": 2.0, "power": 3}}, "rope_scaling.power is 3"),
+        ({"rope_scaling": {"type": "llama3", "factor": 2.0}}, "high_freq_factor|low_freq_factor"),
+        ({"rope_scaling": {"type": "longrope", "factor": 2.0}}, "short_factor is None, not a list"),
+        ({"rope_scaling": {"type": "yarn", "factor": 2, "rope_theta": 1}}, "a number above 1"),
+        (
+            {
+                "rope_scaling": {"type": "yarn", "factor": 2},
+                "original_max_position_embeddings": 0,
+            },
+            "original_max_position_embeddings is 0, not a number of at least 2",
+        ),
+        ({"rope_scaling": [4]}, r"rope_scaling is \[4\]: not an object"),
         ({"rope_scaling": {"type": "default", "mrope_section": [2, 3]}}, "mrope_section"),
         ({"rope_scaling": "yarn"}, "rope_scaling is 'yarn'"),
-        ({"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, "rope_parameters is"),
+        ({"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, "full_attention is"),
         ({"sliding_window": 64}, "sliding_window is 64"),
-        ({"mlp_bias": True}, "mlp_bias is True"),
+        ({"mlp_bias": True}, "has no tensor 'model.layers.0.mlp.gate_proj.bias'"),
+        ({"no_rope_layers": [1, 0]}, "no_rope_layers is"),
+        ({"attn_logit_softcapping": 50.0}, "attn_logit_softcapping is 50"),
         ({"tie_word_embeddings": False}, "has no tensor 'lm_head.weight'"),
         ({"tie_word_embeddings": None}, "tie_word_embeddings is None"),
         ({"attention_bias": True}, "has no tensor 'model.layers.0.self_attn.q_proj.bias'"),
@@ -178,27 +211,43 @@ def test_keys_without_effect_are_accepted(changes: dict[str, Any], llama: Path) 
     opened(llama)
 
 
+FULL = (None, None)
+
+
 @pytest.mark.parametrize(
-    ("changes", "is_refused"),
+    ("changes", "windows"),
     [
-        ({"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 1}, True),
-        ({"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 2}, False),
-        ({"use_sliding_window": True, "sliding_window": 64}, False),  # 28 layers without
-        ({"use_sliding_window": True, "sliding_window": 512, "max_window_layers": 0}, False),
-        ({"use_sliding_window": True, "max_window_layers": 0}, False),  # a window of 4096
-        ({"use_sliding_window": False, "sliding_window": 64, "max_window_layers": 0}, False),
-        ({"sliding_window": 64, "max_window_layers": 0}, False),
-        ({"layer_types": ["full_attention", "sliding_attention"]}, True),
+        ({"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 1}, (None, 64)),
+        ({"use_sliding_window": True, "sliding_window": 64, "max_window_layers": 2}, FULL),
+        ({"use_sliding_window": True, "sliding_window": 64}, FULL),  # 28 layers without
+        ({"use_sliding_window": True, "sliding_window": 512, "max_window_layers": 0}, FULL),
+        ({"use_sliding_window": True, "max_window_layers": 0}, FULL),  # a window of 4096
+        ({"use_sliding_window": False, "sliding_window": 64, "max_window_layers": 0}, FULL),
+        ({"sliding_window": 64, "max_window_layers": 0}, FULL),
+        (
+            {
+                "use_sliding_window": True,
+                "sliding_window": 64,
+                "layer_types": ["sliding_attention", "full_attention"],
+            },
+            (64, None),
+        ),
     ],
 )
-def test_a_sliding_window_is_rejected_if_transformers_would_use_it(
-    changes: dict[str, Any], is_refused: bool, qwen2: Path
+def test_layers_have_the_windows_that_transformers_would_use(
+    changes: dict[str, Any], windows: tuple[int | None, ...], qwen2: Path
 ) -> None:
     edit(qwen2 / "config.json", **changes)
-    if not is_refused:
-        opened(qwen2)
-        return
-    with pytest.raises(ModelFileError, match="sliding"):
+    config = config_of(open_model(qwen2))
+    assert tuple(layer.window for layer in config.layers) == windows
+
+
+@pytest.mark.parametrize(
+    "kinds", [["full_attention", "sliding_attention"], ["chunked_attention"] * 2, 3]
+)
+def test_kinds_of_layers_without_a_window_are_rejected(kinds: Any, qwen2: Path) -> None:
+    edit(qwen2 / "config.json", layer_types=kinds)
+    with pytest.raises(ModelFileError, match="layer_types is"):
         opened(qwen2)
 
 
@@ -271,12 +320,17 @@ def test_gguf_keys_without_effect_are_accepted(keys: dict[str, Any], tmp_path: P
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
-        ({"rope.scaling.type": "linear", "rope.scaling.factor": 4.0}, "rotary scaling"),
-        ({"rope.scaling.factor": 4.0}, "type is 'linear' by 4: rotary scaling"),
-        ({"rope.scale_linear": 2.0}, "rotary scaling"),
-        ({"rope.scaling.type": "yarn", "rope.scaling.factor": 1.0}, "type is 'yarn'"),
-        ({"rope.scaling.attn_factor": 2.0}, r"llama\.rope\.scaling\.attn_factor is 2\.0"),
-        ({"attention.sliding_window": 64}, r"llama\.attention\.sliding_window is 64"),
+        ({"rope.scaling.type": "su", "rope.scaling.factor": 4.0}, "type is 'su' by 4: this rotary"),
+        (
+            {
+                "rope.scaling.type": "yarn",
+                "rope.scaling.factor": 4.0,
+                "rope.scaling.yarn_attn_factor": 2.0,
+            },
+            "yarn_attn_factor is 2",
+        ),
+        ({"rope.scaling.yarn_log_multiplier": 0.1}, "yarn_log_multiplier is 0.1"),
+        ({"rope.scaling.type": "longrope"}, "has no tensor 'rope_factors_short.weight'"),
         ({"attention.scale": 0.5}, r"llama\.attention\.scale is 0\.5"),
         ({"attention.causal": False}, r"llama\.attention\.causal is False"),
         ({"pooling_type": 3}, r"llama\.pooling_type is 3"),
@@ -311,17 +365,41 @@ def test_every_gguf_key_of_llama_cpp_has_a_rule_or_is_rejected(group: str, tmp_p
             GGUF_RULES.check({name: 3}, tmp_path, "llama.")
 
 
-@pytest.mark.parametrize(("factor", "is_refused"), [(1.0, False), (8.0, True)])
-def test_factors_of_rotary_frequencies_are_rejected_unless_they_are_1(
-    factor: float, is_refused: bool, tmp_path: Path
+def divisors(path: Path) -> tuple[float, ...]:
+    [rope] = {layer.rope for layer in config_of(open_model(path)).layers}
+    assert rope is not None
+    return rope.divisors
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"rope.scaling.type": "linear", "rope.scaling.factor": 4.0}, (4.0,) * 4),
+        ({"rope.scaling.factor": 4.0}, (4.0,) * 4),
+        ({"rope.scale_linear": 2.0}, (2.0,) * 4),
+        ({"rope.scaling.factor": 1.0}, ()),
+    ],
+)
+def test_linear_scaling_is_read_from_either_key(
+    keys: dict[str, Any], expected: tuple[float, ...], tmp_path: Path
+) -> None:
+    assert divisors(write(tmp_path, **keys)) == expected
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.0, ()), (8.0, (1.0, 1.0, 1.0, 8.0))])
+def test_factors_of_rotary_frequencies_are_divisors(
+    factor: float, expected: tuple[float, ...], tmp_path: Path
 ) -> None:
     factors = np.array([1, 1, 1, factor], dtype=np.float32)
-    path = write(tmp_path, TinyModel("llama", extra={"rope_freqs.weight": factors}))
-    if not is_refused:
-        opened(path)
-        return
-    with pytest.raises(ModelFileError, match=r"'rope_freqs\.weight': rotary scaling"):
-        opened(path)
+    model = TinyModel("llama", extra={"rope_freqs.weight": factors})
+    assert divisors(write(tmp_path, model)) == expected
+
+
+def test_invalid_factors_of_rotary_frequencies_are_rejected(tmp_path: Path) -> None:
+    for factors in ([1, 1, 1], [1, 1, 1, 0]):
+        extra = {"rope_freqs.weight": np.array(factors, dtype=np.float32)}
+        with pytest.raises(ModelFileError, match="does not have 4 numbers above 0"):
+            opened(write(tmp_path, TinyModel("llama", extra=extra)))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -188,7 +189,10 @@ def test_mutated_files_raise_only_model_errors(whole: bytes, tmp_path: Path) -> 
 HUGE = 1 << 62
 BAD_FILES: dict[str, tuple[bytes, str]] = {
     "not a GGUF file": (b"PK\x03\x04" + bytes(100), "not a GGUF file"),
-    "another byte order": (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "version"),
+    "another byte order": (
+        b"GGUF" + struct.pack(">IQQ", 3, 0, 0),
+        "big-endian, .*gguf-convert-endian",
+    ),
     "an old version": (header(version=1), "version 1 is not supported"),
     "more tensors than bytes": (header(num_tensors=1 << 19) + bytes(64), "damaged"),
     "absurdly many tensors": (header(num_tensors=HUGE), "tensors"),
@@ -224,8 +228,12 @@ BAD_FILES: dict[str, tuple[bytes, str]] = {
         "past the end",
     ),
     "an unsupported type of tensor": (
-        header((), (tensor("t", (32,), TensorType.IQ4_NL),)) + bytes(64),
-        "unsupported type 20",
+        header((), (tensor("t", (32,), 99),)) + bytes(64),
+        "tensor 't' has type 99, which is unknown. Use a file in one of F32",
+    ),
+    "a type that was removed": (
+        header((), (tensor("t", (32,), 31),)) + bytes(64),
+        "tensor 't' has the format Q4_0_4_4, which llama.cpp has removed. Use a file in Q4_0",
     ),
     "rows that are not whole blocks": (
         header((), (tensor("t", (33, 32), TensorType.Q8_0),)) + bytes(2048),
@@ -285,7 +293,7 @@ def loaded(path: Path, **changes: Any) -> None:
         ("llama.block_count", 3, "has no tensor 'blk.2."),
         ("llama.block_count", 1 << 31, "has no tensor 'blk.2."),
         ("llama.rope.dimension_count", 4, "part of each head"),
-        ("llama.rope.scaling.type", "yarn", "rotary scaling"),
+        ("llama.rope.scaling.type", "su", "rotary scaling"),
     ],
 )
 def test_an_unsupported_model_is_rejected(
@@ -329,3 +337,31 @@ def test_an_unavailable_device_is_an_engine_error() -> None:
     for name in ("tpu", "mps", "no device"):
         with pytest.raises(EngineError):
             choose_device(name)
+
+
+@pytest.mark.parametrize("kind", [TensorType.F32, TensorType.Q8_0, TensorType.Q4_0])
+def test_rows_of_a_fused_tensor_are_read_alone(kind: TensorType, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    fused = {"one": (64,), "two": (6, 64), "three": (4, 6, 64)}
+    stored = {
+        name: rng.standard_normal(shape).astype(np.float32)
+        if len(shape) == 1
+        else gguf.quants.quantize(rng.standard_normal(shape).astype(np.float32), kind)
+        for name, shape in fused.items()
+    }
+    extra = {name: value for name, value in stored.items() if value.dtype == np.float32}
+    path = tmp_path / "model.gguf"
+    writer = GGUFWriter(path, "llama")
+    for name, value in stored.items():
+        writer.add_tensor(name, value, raw_dtype=TensorType.F32 if name in extra else kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    file = GGUFFile(path)
+    for name in fused:
+        assert torch.equal(file.rows(name, 1, 3), file.tensor(name)[1:3])
+    with pytest.raises(ModelError, match=r"tensor 'two' of shape \(6, 64\) has no rows 5 to 7"):
+        file.rows("two", 5, 7)
+    with pytest.raises(ModelError, match="has no tensor 'four'"):
+        file.rows("four", 0, 1)

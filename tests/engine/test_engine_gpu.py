@@ -12,6 +12,7 @@ import torch
 from constraint_doubles import Script
 from engine_doubles import (
     CPU,
+    FAMILY_SAMPLE,
     assert_close_logits,
     logits_of,
     make_request,
@@ -29,7 +30,6 @@ from archon.engine.cuda.graphs import RECORDED_AT, GraphedDecoder
 from archon.engine.model import cuda_attention
 from archon.engine.model.attention import plain_attention
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.families import FAMILIES
 from archon.engine.model.linear import Int8Linear, Precision
 from archon.engine.perplexity import window_logits
 from archon.engine.sampling.sampler import SamplingRule, sample
@@ -54,7 +54,7 @@ def decoder() -> Decoder:
     return tiny_decoder("float32", CUDA)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FAMILY_SAMPLE)
 def test_float32_logits_are_those_of_the_cpu(family: str) -> None:
     logits = []
     for device in (CPU, CUDA):
@@ -145,10 +145,10 @@ class TestKernelsEqualPlainAttention:
     @staticmethod
     def assert_same(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **options: object) -> None:
         assert cuda_attention.supports(q)
-        mask, causal = options.get("mask_BL"), bool(options.get("causal"))
+        mask, causal = options.get("mask_BTL"), bool(options.get("causal"))
         assert mask is None or isinstance(mask, torch.Tensor)
-        out, lse = cuda_attention.attention(q, k, v, mask_BL=mask, causal=causal)
-        plain_out, plain_lse = plain_attention(q, k, v, mask_BL=mask, causal=causal)
+        out, lse = cuda_attention.attention(q, k, v, mask_BTL=mask, causal=causal)
+        plain_out, plain_lse = plain_attention(q, k, v, mask_BTL=mask, causal=causal)
         assert (out.shape, lse.shape) == (plain_out.shape, plain_lse.shape)
         assert (out.float() - plain_out.float()).abs().max() <= 2e-2
         assert (lse - plain_lse).abs().max() <= 1e-2
@@ -169,8 +169,13 @@ class TestKernelsEqualPlainAttention:
         sizes = ((H, T), (G, 48), (G, 48))
         q, k, v = (half(3, n, m, width, seed=i) for i, (n, m) in enumerate(sizes))
         padding = torch.arange(48) >= torch.tensor([1, 17, 48]).unsqueeze(1)
-        mask = torch.zeros(3, 48).masked_fill_(padding, -math.inf).to(CUDA, torch.bfloat16)
-        self.assert_same(q, k, v, mask_BL=mask)
+        mask = (
+            torch.zeros(3, 48)
+            .masked_fill_(padding, -math.inf)
+            .unsqueeze(1)
+            .to(CUDA, torch.bfloat16)
+        )
+        self.assert_same(q, k, v, mask_BTL=mask)
 
     def test_of_transposed_storage(self, H: int, G: int, width: int) -> None:
         q, k, v = (half(1, 40, n, width, seed=i) for i, n in enumerate((H, G, G)))

@@ -5,21 +5,21 @@ from __future__ import annotations
 import ctypes
 import random
 from array import array
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from engine_doubles import CPU, native_kernels, prompt_of, tiny_config
+from engine_doubles import CPU, FAMILY_SAMPLE, native_kernels, prompt_of, tiny_config
 from torch import Tensor
 
 from archon.engine.cache.kv_cache import BLOCK_SIZE
-from archon.engine.kernels.native import NativeCache, _Model, _Step
+from archon.engine.kernels.native import NativeCache, _Layer, _Model, _Step
 from archon.engine.kernels.packing import load_packed, pack
 from archon.engine.loading import load_decoder
-from archon.engine.model.attention import plain_attention
-from archon.engine.model.config import DecoderConfig
-from archon.engine.model.families import FAMILIES
+from archon.engine.model.attention import Scores, plain_attention
+from archon.engine.model.config import DecoderConfig, LayerConfig
 from archon.engine.model.linear import Precision
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import RandomWeights
@@ -59,6 +59,11 @@ def attend(
     model, step, out = _Model(), _Step(), torch.empty_like(q)
     model.heads, model.kv_heads = config.num_heads, config.num_kv_heads
     model.head_width, model.threads = config.head_width, 2
+    model.attention_scale = config.attention_scale or 0
+    model.attention_softcap = config.attention_softcap
+    layers = (_Layer * 1)()
+    layers[0].window = config.layers[0].window or 0
+    model.layers = ctypes.addressof(layers)
     position = np.array(positions, np.int32)
     table = np.array([t.buffer_info()[0] for t in tables], np.uintp)
     seconds = np.zeros(4)
@@ -69,10 +74,16 @@ def attend(
     return out
 
 
-def expected_attention(q_HD: Tensor, keys: Keys, table: array[int], position: int) -> Tensor:
-    k, v = (x[list(table)].flatten(0, 1)[: position + 1] for x in (keys.k, keys.v))
+def expected_attention(
+    q_HD: Tensor, keys: Keys, table: array[int], position: int, config: DecoderConfig
+) -> Tensor:
+    first = max(0, position + 1 - (config.layers[0].window or position + 1))
+    k, v = (x[list(table)].flatten(0, 1)[first : position + 1] for x in (keys.k, keys.v))
     out, _ = plain_attention(
-        q_HD.bfloat16().float()[None, :, None], k.transpose(0, 1)[None], v.transpose(0, 1)[None]
+        q_HD.bfloat16().float()[None, :, None],
+        k.transpose(0, 1)[None],
+        v.transpose(0, 1)[None],
+        scores=Scores(config.attention_scale, config.attention_softcap),
     )
     return out[0, :, 0]
 
@@ -98,12 +109,30 @@ def test_attention_matches_the_reference_and_sharing_changes_no_bit(
     for i in range(40):
         alone = attend(kernels, config, keys, q[i : i + 1], tables[i : i + 1], positions[i : i + 1])
         assert torch.equal(alone[0], together[i])
-        plain = expected_attention(q[i], keys, tables[i], positions[i])
+        plain = expected_attention(q[i], keys, tables[i], positions[i], config)
         assert (together[i] - plain).abs().max() < 0.01 * plain.abs().max()
 
 
 @pytest.mark.usefixtures("instructions")
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("window", [1, 16, 37, 500])
+def test_attention_within_a_window_and_with_bounded_scores(window: int) -> None:
+    config = replace(shape_of(4, 2, 32), attention_softcap=3.0, attention_scale=0.4)
+    config = replace(config, layers=(LayerConfig(None, window),))
+    kernels, keys, rng = native_kernels(), Keys(config, 1.0), random.Random(0)
+    trunk = rng.sample(range(NUM_BLOCKS), 9)
+    tables = [array("i", trunk[:7] + rng.sample(range(NUM_BLOCKS), 4)) for _ in range(20)]
+    positions = [rng.randrange(7 * BLOCK_SIZE, 11 * BLOCK_SIZE) for _ in tables]
+    q = torch.randn(20, config.num_heads, config.head_width)
+    together = attend(kernels, config, keys, q, tables, positions)
+    for i in range(20):
+        alone = attend(kernels, config, keys, q[i : i + 1], tables[i : i + 1], positions[i : i + 1])
+        assert torch.equal(alone[0], together[i])
+        plain = expected_attention(q[i], keys, tables[i], positions[i], config)
+        assert (together[i] - plain).abs().max() < 0.01 * plain.abs().max()
+
+
+@pytest.mark.usefixtures("instructions")
+@pytest.mark.parametrize("family", FAMILY_SAMPLE)
 def test_a_step_matches_the_torch_decoder(family: str) -> None:
     """Norms and softmax may round differently, so the bound is that of int8 and float32."""
     native_kernels()

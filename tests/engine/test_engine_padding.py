@@ -224,8 +224,8 @@ def test_shapes_of_the_masked_kernel(H: int, G: int, T: int, L: int) -> None:
         torch.empty(3, heads, length, 64, dtype=torch.bfloat16, device=meta)
         for heads, length in ((H, T), (G, L), (G, L))
     )
-    mask = torch.empty(3, L, dtype=torch.bfloat16, device=meta)
-    out, lse = cuda_attention.attention(q, k, v, mask_BL=mask, causal=False)
+    mask = torch.empty(3, 1, L, dtype=torch.bfloat16, device=meta)
+    out, lse = cuda_attention.attention(q, k, v, mask_BTL=mask, causal=False)
     assert (out.shape, out.dtype) == (q.shape, q.dtype)
     assert (lse.shape, lse.dtype) == ((3, H, T), torch.float32)
 
@@ -235,7 +235,7 @@ def test_shapes_of_the_causal_kernel() -> None:
     q, k, v = (
         torch.empty(1, heads, 40, 64, dtype=torch.bfloat16, device=meta) for heads in (14, 2, 2)
     )
-    out, lse = cuda_attention.attention(q, k, v, mask_BL=None, causal=True)
+    out, lse = cuda_attention.attention(q, k, v, mask_BTL=None, causal=True)
     assert (out.shape, lse.shape, lse.dtype) == (q.shape, (1, 14, 40), torch.float32)
 
 

@@ -38,8 +38,11 @@ _CHUNK = 1 << 20
 """Weights that are dequantized at once."""
 
 
-def reference_model(path: Path) -> torch.nn.Module:
-    """Return a float32 transformers model with the weights of a GGUF file."""
+def reference_model(path: Path, num_layers: int | None = None) -> torch.nn.Module:
+    """Return a float32 transformers model with the weights of a GGUF file.
+
+    ``num_layers`` keeps only the first layers.
+    """
     reader = gguf.GGUFReader(path)
     family = _field(reader, "general.architecture")
     num_heads = _field(reader, f"{family}.attention.head_count")
@@ -47,7 +50,7 @@ def reference_model(path: Path) -> torch.nn.Module:
     shape: dict[str, Any] = {
         "hidden_size": _field(reader, f"{family}.embedding_length"),
         "intermediate_size": _field(reader, f"{family}.feed_forward_length"),
-        "num_hidden_layers": _field(reader, f"{family}.block_count"),
+        "num_hidden_layers": num_layers or _field(reader, f"{family}.block_count"),
         "num_attention_heads": num_heads,
         "num_key_value_heads": num_kv_heads,
         "max_position_embeddings": _field(reader, f"{family}.context_length"),

@@ -156,7 +156,7 @@ def test_a_wrong_row_is_reported_with_its_location(row: dict[str, Any], message:
 
 def test_an_explanation_without_the_mark_is_not_searched_for_numbers() -> None:
     row = {"question": "a", "answer": "She pays 2 times 9, which is 18."}
-    with pytest.raises(SpecError, match="no '####' before a number"):
+    with pytest.raises(SpecError, match="neither contains '####' nor is a single number"):
         item_from_row(row, card(answer_after="####"), "1", "here")
 
 

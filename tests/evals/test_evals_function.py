@@ -174,9 +174,9 @@ def test_a_function_may_return_a_benchmark_with_a_scorer_and_a_pool(
             ":breaks",
             r"^\S+mine\.py:17: ValueError: no luck$",
         ),
-        (":sms", r"mine\.py: there is no 'sms'; did you mean 'sums'\?"),
+        (":sms", r"mine\.py: the code defines no 'sms'; did you mean 'sums'\?"),
         (":number", r"mine\.py:number: must return rows, not 7"),
-        ("", r"mine\.py: does not name a function; write file\.py:function"),
+        ("", r"mine\.py: must name a function, such as file\.py:function"),
     ],
 )
 def test_an_error_in_a_file_is_reported_with_its_location(
@@ -197,7 +197,7 @@ def test_an_error_in_a_file_is_reported_with_its_location(
         ("def f(): return []", r"bad\.py:f: returns no rows"),
         ("def f(): return ['a']", r"bad\.py:f: row 1: a row must be a mapping, not 'a'"),
         ("def f(): return {'question': 'a'}", "must return rows, not an object with 1 key"),
-        ("def f(): return [{'question': '1?'}]", r"row 1: there is no field 'answer'"),
+        ("def f(): return [{'question': '1?'}]", r"row 1: the row has no 'answer' field"),
         ("def f(): return [{'question': '1?', 'answer': 'x'}]", "row 1: no number can be read"),
     ],
 )
@@ -234,7 +234,7 @@ def test_a_wrong_setting_is_reported_with_the_closest_valid_one(
 
 def test_rows_that_never_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(function, "MAX_ROWS", 100)
-    with pytest.raises(SpecError, match="more than 100 rows; limit their number"):
+    with pytest.raises(SpecError, match="must return at most 100 rows"):
         items_of(PythonBenchmark(iter(lambda: ROWS[0], None)))
 
 

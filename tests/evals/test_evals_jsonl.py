@@ -32,7 +32,10 @@ def test_rows_have_the_numbers_of_their_lines(tmp_path: Path) -> None:
     [
         (b'{"question": "a", "answer": 1', "is not JSON: .* at column 30"),
         (b"not json", "is not JSON: .* at column 1"),
-        (b'["question", "answer"]', "is a list of 2; every line of JSON Lines must be one object"),
+        (
+            b'["question", "answer"]',
+            "is a list of 2; every line of a JSON Lines file must be an object",
+        ),
         (b"[", "is not JSON"),
         (b"\x00\x01\x02", "NUL byte"),
         (b"\xff\xfe{\x00}\x00", "UTF-16"),

@@ -117,7 +117,7 @@ def test_a_model_that_cannot_do_what_a_method_asks_is_refused() -> None:
     with pytest.raises(GraphError) as caught:
         build(graph, unable)
     assert (caught.value.rule, caught.value.path) == ("capabilities", "$.nodes.answer.model")
-    assert "'judge' lacks capabilities that the method 'listwise' of a ranker needs: chat" in str(
+    assert "'judge' lacks capabilities that a ranker with method 'listwise' needs: chat" in str(
         caught.value
     )
 

@@ -139,7 +139,7 @@ def test_custom_texts_are_filled_in() -> None:
         (
             "generator",
             {"template": "program", "shots": 2},
-            "'program' allows no shots, because it asks for a program and worked examples",
+            "'program' template allows no shots, because it asks for a program, and worked",
         ),
         ("critic", {"template": "cot"}, "no template 'cot' for a critic"),
         ("generator", {"text": "{qestion} {question}"}, "did you mean 'question'?"),
@@ -252,7 +252,7 @@ def test_a_pool_is_read_from_rows_in_the_format_of_gsm8k(tmp_path: Path) -> None
         ('{"question": "1 + 1?", "answer": "It is 2. ####"}', "does not end in '#### '"),
         ('{"question": "1 + 1?", "anwser": "#### 2"}', "did you mean 'answer'"),
         ('{"question": "1 + 1?", "answer": 2}', r"\$\.answer"),
-        ("[]", "every line of JSON Lines must be one object"),
+        ("[]", "every line of a JSON Lines file must be an object"),
     ],
 )
 def test_a_wrong_row_of_a_pool_is_named_by_file_and_line(

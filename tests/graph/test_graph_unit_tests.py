@@ -303,13 +303,13 @@ CODE = {**T, "method": "program"}
             {"draft": D, "t": CODE, "best": evaluator("draft", "t", method="program", model="m")},
             "model_given",
             "$.nodes.best.model",
-            "the method 'program' of a unit_test_evaluator uses no model",
+            "a unit_test_evaluator with method 'program' uses no model",
         ),
         (
             {"draft": D, "t": T, "best": evaluator("draft", "t")},
             "model_given",
             "$.nodes.best.model",
-            "the method 'reason' of a unit_test_evaluator needs a model",
+            "a unit_test_evaluator with method 'reason' needs a model",
         ),
         (
             {"draft": D, "t": T, "best": {"type": "vote", "inputs": ["b"], "weight": "score"}}

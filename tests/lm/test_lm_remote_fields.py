@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from remote_doubles import KEY, REQUEST, FakeServer, completion, good, remote
+from remote_doubles import KEY, REQUEST, FakeServer, Wire, completion, good, remote
 
 from archon.errors import LMError, SpecError, UsageError
 from archon.lm.openai.client import RemoteLM
@@ -369,3 +369,15 @@ def test_an_adaptation_ends_when_no_field_is_left_to_omit() -> None:
     assert renamed is not None
     assert renamed.without("max_completion_tokens") == Adaptation(None)
     assert completion()["choices"]
+
+
+async def test_a_parameter_that_a_provider_does_not_support_is_noted() -> None:
+    server = FakeServer()
+    card = OpenAICard.model_validate({**CARD, "provider": "groq"})
+    lm = RemoteLM(card, http=Wire(server))
+    (plain,) = await lm.generate(REQUEST)
+    (cut,) = await lm.generate(replace(REQUEST, sampling=SamplingParams(top_k=5)))
+    assert plain.notes == ()
+    assert cut.notes == ("groq does not support 'top_k', so it is not sent",)
+    assert not any("top_k" in body for body in server.bodies)
+    assert lm.draw_key(REQUEST) != lm.draw_key(replace(REQUEST, sampling=SamplingParams(top_k=5)))

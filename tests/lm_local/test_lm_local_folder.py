@@ -225,9 +225,10 @@ def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
     ("changes", "reason"),
     [
         ({"model": None}, "tokenizer model None is not supported"),
-        ({"model": {"type": "Unigram", "vocab": []}}, "'Unigram' is not supported"),
-        ({"pre_tokenizer": {"type": "Metaspace"}}, "pre_tokenizer has no ByteLevel"),
-        ({"pre_tokenizer": None}, "pre_tokenizer has no ByteLevel"),
+        ({"model": {"type": "Unigram", "vocab": {}}}, "vocab is missing"),
+        ({"model": {"type": "WordPiece", "vocab": []}}, "vocab is missing"),
+        ({"model": {"type": "Mystery", "vocab": {}}}, "'Mystery' is not supported; BPE, Unigram"),
+        ({"model": {"type": "Unigram", "vocab": [["a", 0]], "unk_id": 3}}, "damaged tokenizer"),
         ({"pre_tokenizer": {"type": "Mystery", "of": {"type": "ByteLevel"}}}, "damaged tokenizer"),
         ({"added_tokens": [{"id": 1}]}, "has no id or no text"),
         ({"added_tokens": [{"id": -1, "content": "x"}]}, "has no id or no text"),
@@ -245,7 +246,7 @@ def test_a_tokenizer_that_cannot_be_read_is_refused(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"byte_fallback": True}, "is not supported"),
+        ({"merges": {}}, "merges is not a list"),
         ({"vocab": None}, "vocab is missing"),
         ({"vocab": {"a": "b"}}, "vocab is missing or does not map"),
         ({"merges": [["q", "zz"]]}, "damaged tokenizer"),

@@ -63,7 +63,10 @@ def test_a_server_is_measured_against_its_engine(
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--shared-prefix-tokens", "700"], "--shared-prefix-tokens must not be more"),
+        (
+            ["--shared-prefix-tokens", "700"],
+            "--shared-prefix-tokens must be at most --prompt-tokens",
+        ),
         (["--prompt-tokens", "3", "--shared-prefix-tokens", "0"], "--prompt-tokens must be at"),
         (["--model", "scripted"], "is not a local model"),
         (["--seconds", "0"], "--seconds"),

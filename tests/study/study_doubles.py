@@ -129,6 +129,13 @@ async def searched(
     made: SearchConfig, subject: Any = None, space: Space | None = None, study: Any = None
 ) -> list[TrialRecord]:
     """The trials of a study in memory."""
+    return (await search_result(made, subject, space, study))[0]
+
+
+async def search_result(
+    made: SearchConfig, subject: Any = None, space: Space | None = None, study: Any = None
+) -> tuple[list[TrialRecord], str | None]:
+    """The trials of a study in memory, and the reason why there are fewer than planned."""
     import optuna
 
     from archon.study.samplers import make_sampler
@@ -145,8 +152,8 @@ async def searched(
         made, space, subject or Landscape(seed=made.seed), study, Worker(study, is_alone=True)
     )
     search.enqueue([])
-    await search.run()
-    return records(study)
+    reason = await search.run()
+    return records(study), reason
 
 
 def evaluations_until(trials: Sequence[TrialRecord], threshold: float) -> int | None:

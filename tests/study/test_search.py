@@ -144,7 +144,7 @@ def test_known_architectures_are_the_first_trials() -> None:
     study = optuna.load_study(study_name="one", storage="sqlite:///runs/one/study.db")
     first = study.get_trials()[0]
     assert first.params == {"samples": "9", "template": '"cot"', "check": "null"}
-    with pytest.raises(UsageError, match="no configuration of the space tiny builds rank-fuse"):
+    with pytest.raises(UsageError, match="no configuration of the tiny space builds rank-fuse"):
         searched(study="two", warm_start=["rank-fuse"])
 
 
@@ -170,7 +170,7 @@ def test_the_winner_has_the_chosen_models(folder: Path) -> None:
     (folder / "own.json").write_text(json.dumps(own))
     result = searched(study="one", trials=2, finalists=0, models={"solver": "./own.json"})
     assert (result.best or {})["architecture"]["models"] == {"solver": str(folder / "own.json")}
-    with pytest.raises(UsageError, match="the space tiny has no role 'judge'"):
+    with pytest.raises(UsageError, match="the tiny space has no role 'judge'"):
         searched(models={"judge": "scripted"})
 
 
@@ -188,6 +188,14 @@ def test_a_space_serves_a_custom_study() -> None:
 
     study.optimize(objective, n_trials=4)
     assert any(trial.value is not None for trial in study.get_trials())
+
+
+def test_an_exhausted_space_is_named_as_the_reason_for_fewer_trials() -> None:
+    result = searched(trials=60, sampler="exhaustive", finalists=0, limit=2)
+    assert result.warnings[0] == (
+        "the search ended after 10 of 60 trials: all 10 configurations of the space were tried"
+    )
+    assert not searched(trials=2, finalists=0, limit=2).warnings
 
 
 # --------------------------------------------------------------------------------------- command
@@ -214,7 +222,7 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
     ("arguments", "reason"),
     [
         (["--objective", "speed"], "unknown objective 'speed'"),
-        (["--objective", "accuracy,accuracy"], "name one of them twice"),
+        (["--objective", "accuracy,accuracy"], "appears twice"),
         (["--sampler", "bayes"], "unknown sampler 'bayes'"),
         (["--trials", "0"], "at least one trial"),
         (["--resume"], "--resume needs --study"),
@@ -313,14 +321,14 @@ def test_limits_that_no_trial_keeps_find_nothing(capsys: pytest.CaptureFixture[s
     assert main([*ARGUMENTS, "--study", "one", "--max-tokens", "1", "--json"]) == 1
     result = json.loads(capsys.readouterr().out)
     assert result["best"] is None
-    assert "the closest to acceptance is that of trial" in result["warnings"][-1]
+    assert "was closest to being accepted" in result["warnings"][-1]
     assert "tokens per answer are expected, above the limit of 1" in result["warnings"][-1]
 
 
 def test_unwritable_locations_are_reported_first(folder: Path) -> None:
     for output, reason in (
         (folder, "is a folder"),
-        (folder / "no" / "x.json", "there is no folder"),
+        (folder / "no" / "x.json", "does not exist"),
     ):
         with pytest.raises(UsageError, match=reason):
             searched(study="one", output=output)

@@ -51,7 +51,7 @@ def test_a_study_is_continued_only_with_resume(url: str) -> None:
 def test_two_spaces_under_one_name_are_refused(url: str) -> None:
     with opened(url):
         pass
-    differs = r"(?s)searches something else.*\$.space.name: 'a' stored, 'b' now"
+    differs = r"(?s)has other settings.*\$.space.name: 'a' stored, 'b' now"
     with pytest.raises(UsageError, match=differs), opened(url, {"space": {"name": "b"}}):
         pass
 
@@ -64,7 +64,7 @@ def test_the_study_of_another_program_is_refused(url: str) -> None:
 
 
 def test_a_second_worker_is_kept_from_a_sqlite_file(url: str) -> None:
-    refused = pytest.raises(UsageError, match=r"another process works.*postgresql")
+    refused = pytest.raises(UsageError, match=r"another process uses.*postgresql")
     with opened(url), refused, opened(url):
         pass
 
@@ -115,7 +115,7 @@ def test_an_existing_study_is_reported_without_the_password() -> None:
     _identify(study, url, identity, resume=False)
     for other, reason in (
         (identity, "already exists"),
-        ({"space": "b"}, "searches something else"),
+        ({"space": "b"}, "has other settings"),
     ):
         with pytest.raises(UsageError, match=reason) as caught:
             _identify(study, url, other, resume=False)

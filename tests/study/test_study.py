@@ -4,6 +4,7 @@ import asyncio
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from study_doubles import (
     hole,
     landscape,
     plan,
+    search_result,
     searched,
     threshold,
     tokens,
@@ -76,7 +78,9 @@ async def test_exhaustive_search_tries_every_configuration_once() -> None:
     rest = {"temperature": hole("temperature", 0.2), "samples": hole("samples", 1, 2)}
     data = {"version": 1, "name": "few", "nodes": {**nodes, **rest, "form": hole("form", "prose")}}
     space = Space(parse_space(data))
-    records = await searched(plan(sampler="exhaustive", trials=100), space=space)
+    made = plan(sampler="exhaustive", trials=100)
+    records, reason = await search_result(made, space=space)
+    assert reason == "all 8 configurations of the space were tried"
     assert len(records) == 8
     assert len({record.digest for record in records}) == 8
 
@@ -85,10 +89,13 @@ async def test_a_search_ends_when_every_configuration_was_tried() -> None:
     nodes = {"template": hole("template", "a", "b"), "shots": hole("shots", 0)}
     rest = {"temperature": hole("temperature", 0.2), "samples": hole("samples", 1)}
     data = {"version": 1, "name": "few", "nodes": {**nodes, **rest, "form": hole("form", "prose")}}
-    records = await searched(plan(sampler="random", trials=5), space=Space(parse_space(data)))
+    made = plan(sampler="random", trials=5)
+    records, reason = await search_result(made, space=Space(parse_space(data)))
     outcomes = Counter(record.outcome for record in records)
     assert outcomes["whole"] == 2
     assert outcomes["repeated"] < 50
+    counts = f" ({outcomes['repeated']} repeated)"
+    assert reason == f"all 2 configurations of the space were tried{counts}"
 
 
 async def test_a_search_ends_after_many_known_configurations_in_a_row() -> None:
@@ -96,8 +103,26 @@ async def test_a_search_ends_after_many_known_configurations_in_a_row() -> None:
         def candidate(self, point: Any) -> TrialCandidate:
             return TrialCandidate("/".join(f"{n}={v}" for n, v in ONE.items()), {})
 
-    records = await searched(plan(sampler="random", trials=5), Same())
+    records, reason = await search_result(plan(sampler="random", trials=5), Same())
     assert [record.outcome for record in records] == ["whole"] + ["repeated"] * 200
+    assert reason == (
+        "the last 200 proposed configurations were rejected or repeated an earlier architecture"
+    )
+
+
+async def test_a_larger_plan_of_an_exhaustive_study_needs_a_new_study() -> None:
+    made = plan(sampler="exhaustive", trials=1)
+    nodes = {"template": hole("template", "a", "b"), "shots": hole("shots", 0)}
+    rest = {"temperature": hole("temperature", 0.2), "samples": hole("samples", 1)}
+    data = {"version": 1, "name": "few", "nodes": {**nodes, **rest, "form": hole("form", "prose")}}
+    space, study = Space(parse_space(data)), pytest.importorskip("optuna").create_study()
+    assert (await search_result(made, space=space, study=study))[1] is None
+    records, reason = await search_result(replace(made, trials=2), space=space, study=study)
+    assert len(records) == 1
+    assert reason == (
+        "the configurations that the study enqueued at its start were all tried; "
+        "start a new study to try others"
+    )
 
 
 # -------------------------------------------------------------------------------- what is asked

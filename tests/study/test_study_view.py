@@ -79,7 +79,7 @@ def test_finals_are_shown_last_first_with_counted_uses_of_the_test() -> None:
     assert not any("were used" in warning for warning in data["finals"][1]["warnings"])
 
 
-def test_links_lead_to_runs_on_this_machine(tmp_path: Path) -> None:
+def test_links_lead_to_the_pages_of_runs_that_have_one(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "one"
     (folder / "trials" / "0000").mkdir(parents=True)
     (folder / "trials" / "0001").mkdir()
@@ -87,7 +87,8 @@ def test_links_lead_to_runs_on_this_machine(tmp_path: Path) -> None:
     trials = [finished(n, run=f"runs/one/trials/{n:04d}") for n in range(3)]
     data = gather(stored(*trials, folder=folder), folder / "view.html")
     links = [trial["run"]["href"] for trial in data["trials"]]
-    assert links == ["trials/0000/", "trials/0001/view.html", None]
+    assert links == [None, "trials/0001/view.html", None]
+    assert [trial["run"]["is_here"] for trial in data["trials"]] == [True, True, False]
 
 
 # ----------------------------------------------------------------------------------- importance
@@ -201,13 +202,13 @@ def foreign(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "name", "reason"),
     [
-        (lambda path: None, None, "no such file or folder"),
-        (lambda path: path.mkdir(), None, "neither a run nor a study's study.db"),
+        (lambda path: None, None, "does not exist"),
+        (lambda path: path.mkdir(), None, r"neither a run nor a study \(study.db\)"),
         (lambda path: path.write_text("not a database, but long enough"), None, "cannot open"),
-        (lambda path: path.touch(), None, "none of Optuna's tables"),
-        (foreign, None, "none of Optuna's tables"),
+        (lambda path: path.touch(), None, "Optuna's tables are missing"),
+        (foreign, None, "Optuna's tables are missing"),
         (lambda path: database(path, "one"), None, "not made by archon search"),
-        (lambda path: database(path, "one", "two", archon=IDENTITY), None, "holds 2 studies"),
+        (lambda path: database(path, "one", "two", archon=IDENTITY), None, "contains 2 studies"),
         (lambda path: database(path, "one", archon=IDENTITY), "on", "no study 'on'.*mean 'one'"),
     ],
 )

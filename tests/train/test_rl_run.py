@@ -209,7 +209,7 @@ def _reply() -> Any:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"reward": None}, "$.reward: is missing; set it to"),
+        ({"reward": None}, "$.reward: required; set it to"),
         ({"reward": {"score": "number-exat"}}, "did you mean 'number-exact'"),
         ({"reward": {"model": "scripted"}}, "'scripted' is not a reward model"),
         ({"reward": {"scorer": "x"}}, "'score', 'model'"),
@@ -218,7 +218,7 @@ def _reply() -> Any:
         ({"data": {"path": "judge.json"}}, "a line has 'prompt' (with or without"),
         ({"data": {"path": "bare.jsonl"}, "reward": {"score": "number-exact"}}, "states no number"),
         ({"prompt": {"template": "ct"}}, "$.prompt: there is no template 'ct' for a generator"),
-        ({"held_out": 12}, "no question is left to learn"),
+        ({"held_out": 12}, "no questions are left for training"),
         ({"max_tokens": 90}, "do not fit in 97 tokens with a reply of 90 tokens"),
         ({"lora": {"rank": 4, "dropout": 0.1}}, "'lora.dropout' must be 0"),
         ({"group": 1}, "$.group"),
@@ -232,7 +232,7 @@ def _reply() -> Any:
                 "context": 256,
                 "prompt": {"template": "program"},
             },
-            "$.prompt: the template 'program' asks for a program",
+            "$.prompt: the 'program' template asks for a program",
         ),
         ({"data": {"benchmark": "sums.py:rows"}}, "no benchmark 'sums.py:rows'"),
         ({"learning_rate": 1e30, "max_gradient_norm": 1e30}, "smaller learning_rate"),

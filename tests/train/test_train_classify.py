@@ -112,7 +112,7 @@ def test_pairs_in_two_classes_make_a_reward_model(
 ) -> None:
     assert main(command(tmp_path, encoder, labels, pairs=True, good=good)) == 0
     rewarded = 1 if good is None else good
-    assert f"the reward is the probability of the class {rewarded}" in capsys.readouterr().err
+    assert f"the reward is the probability of the class {rewarded}" in capsys.readouterr().out
     spec = {
         "version": 1, "name": "best", "output": "best",
         "models": {"s": "scripted", "j": str(tmp_path / "out" / "card.json")},
@@ -138,7 +138,7 @@ def test_no_card_is_written_unless_pairs_have_a_known_good_class(
 ) -> None:
     assert main(command(tmp_path, encoder, labels, pairs, steps=2)) == 0
     assert not (tmp_path / "out" / "card.json").exists()
-    assert "reward = " not in capsys.readouterr().err
+    assert "probability of the class" not in capsys.readouterr().out
 
 
 def test_an_interrupted_training_is_resumed(tmp_path: Path, encoder: Path) -> None:
@@ -166,10 +166,10 @@ def test_an_interrupted_training_is_resumed(tmp_path: Path, encoder: Path) -> No
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ('{"text": "a", "label": true}', "neither a text nor an integer"),
-        ('{"text": "a", "label": 1}', "either all labels must be texts or all"),
-        ('{"text": "", "label": "x"}', "is blank"),
-        ('{"text": "a"}', "a line has 'text' and 'label'"),
+        ('{"text": "a", "label": true}', "must be a string or an integer"),
+        ('{"text": "a", "label": 1}', "either all labels must be strings or all"),
+        ('{"text": "", "label": "x"}', "must not be blank"),
+        ('{"text": "a"}', "a line must have 'text' and 'label'"),
         ('{"text": "a", "label": "x"}', "at least two different labels, not 1"),
     ],
 )
@@ -191,10 +191,10 @@ def test_pairs_are_read(tmp_path: Path) -> None:
     ("changes", "reason"),
     [
         ({"model": "smollm2-135m"}, "not an encoder"),
-        ({"held_out": 120}, "is left to learn from"),
+        ({"held_out": 120}, "no texts are left for training"),
         ({"checkpoint_layers": True}, "for decoders"),
         ({"body": "half"}, "$.body"),
-        ({"good": 1}, "$.good: a good class needs"),
+        ({"good": 1}, "$.good: 'good' requires lines"),
         ({"good": "1"}, "no line has the label '1', which 'good'"),
         ({"good": True}, "$.good"),
     ],

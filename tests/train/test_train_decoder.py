@@ -1,17 +1,28 @@
 from __future__ import annotations
 
+from array import array
+from dataclasses import fields
 from typing import Any
 
 import pytest
 import torch
+from engine_doubles import FEATURED, PACKABLE, random_adapter
+from engine_doubles import tiny_config as engine_config
 from torch.nn import functional
 from train_doubles import one_text, slope, tiny_config, tiny_decoder
 
+from archon.engine.engine import Engine
+from archon.engine.loading import add_adapter as load_adapter
+from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.families import FAMILIES
+from archon.engine.model.lora import check_adapter
 from archon.engine.model.weights import RandomWeights
 from archon.engine.perplexity import window_logits
-from archon.train.decoder import TrainableDecoder, initialise
+from archon.engine.span import Span
+from archon.errors import UsageError
+from archon.train.decoder import TrainableDecoder, TrainedWeights, decoder_of, initialise
+from archon.train.lora import adapter_of, add_adapter, resume_adapter
 
 TEXT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 38, 0]
 
@@ -24,6 +35,60 @@ def test_logits_equal_those_of_the_engine(family: Any) -> None:
     model = tiny_decoder(family=family)
     found = model.logits(model(*one_text(TEXT)))[0]
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FEATURED)
+@torch.no_grad()
+def test_logits_of_models_with_features_equal_those_of_the_engine(family: str) -> None:
+    """A short text, and one that is longer than the windows and uses the long frequencies."""
+    source = RandomWeights(engine_config(family=family, **PACKABLE | FEATURED[family]))
+    engine, model = Decoder(source, "float32", torch.device("cpu")), decoder_of(source)
+    for text in (TEXT, TEXT * 4):
+        expected = window_logits(engine, engine.new_cache(8), text)
+        found = model.logits(model(*one_text(text)))[0]
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", FEATURED)
+@torch.no_grad()
+def test_trained_weights_are_those_of_the_source(family: str) -> None:
+    source = RandomWeights(engine_config(family=family, **PACKABLE | FEATURED[family]))
+    trained = TrainedWeights(decoder_of(source))
+    for index in range(source.config.num_layers):
+        for field in fields(source.layer(index)):
+            ours, theirs = (getattr(s.layer(index), field.name) for s in (trained, source))
+            torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(trained.output_norm(), source.output_norm())
+
+
+@torch.no_grad()
+def test_the_engine_applies_an_adapter_of_fused_projections() -> None:
+    source = RandomWeights(engine_config(family="phi3", **PACKABLE | FEATURED["phi3"]))
+    adapter = random_adapter(source.config, seed=0, rank=3)
+    assert "model.layers.1.self_attn.qkv_proj" in adapter.pairs
+    model = decoder_of(source)
+    resume_adapter(model, adapter)
+    expected = model.logits(model(*one_text(TEXT)))[0]
+    for precision, bound in (("float32", 1e-4), ("int8", 0.1)):
+        engine = Engine(load_decoder(source, precision, torch.device("cpu")))
+        load_adapter(engine, source, adapter)
+        blocks = array("i", range(2))
+        span = Span(TEXT, 0, blocks, 0, len(TEXT), adapter=adapter.digest)
+        found = engine.decoder([span], engine.decoder.new_cache(2))
+        assert (found - expected).square().mean().sqrt() <= bound * expected.std()
+
+
+def test_experts_get_no_adapter() -> None:
+    source = RandomWeights(engine_config(family="qwen2_moe", **PACKABLE | FEATURED["qwen2_moe"]))
+    model = decoder_of(source)
+    add_adapter(model, ["q_proj", "gate_proj"], 2, 4, 0.0, seed=0)
+    names = adapter_of(model).pairs.keys()
+    assert "model.layers.0.self_attn.q_proj" in names
+    assert "model.layers.1.mlp.gate_proj" in names  # a dense layer
+    assert not any("expert" in name for name in names)
+    check_adapter(adapter_of(model), source.config)
+    with pytest.raises(UsageError, match="has no linear layer 'shared_expert_gate'"):
+        add_adapter(decoder_of(source), ["shared_expert_gate"], 2, 4, 0.0, seed=0)
 
 
 @torch.no_grad()

@@ -101,7 +101,7 @@ def test_judged_replies_become_pairs_of_right_and_wrong(tmp_path: Path, base: Pa
 @pytest.mark.parametrize(
     ("rows", "changes", "reason"),
     [
-        (pairs(3), {}, "no pair is left to learn from: of 3 pairs"),
+        (pairs(3), {}, "no pairs are left for training: of 3 pairs"),
         (pairs(), {"context": 8}, "24 do not fit in 8 tokens"),
         (pairs(), {"beta": 0}, "$.beta"),
         ([{"prompt": "a", "chosen": "b"}], {}, "data.jsonl:1"),

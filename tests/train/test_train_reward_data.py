@@ -55,19 +55,22 @@ GOOD = {"prompt": "q", "completion": "a", "correct": True}
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"prompt": "q", "completion": "a"}, "2: has the keys completion, prompt; a line needs"),
-        (GOOD | {"messages": []}, "a line needs 'prompt' or 'messages'"),
-        (GOOD | {"correct": 1}, r"2: \$\.correct: is 1, not true or false"),
-        (GOOD | {"completion": None}, r"2: \$\.completion: is null, not a text"),
-        (GOOD | {"prompt": " "}, r"2: \$\.prompt: is"),
-        (GOOD | {"question": 3}, r"2: \$\.question: is 3"),
+        (
+            {"prompt": "q", "completion": "a"},
+            "2: a line must have .*; found: completion, prompt",
+        ),
+        (GOOD | {"messages": []}, "a line must have 'prompt' or 'messages'"),
+        (GOOD | {"correct": 1}, r"2: \$\.correct: must be true or false, not 1"),
+        (GOOD | {"completion": None}, r"2: \$\.completion: must be a string, not null"),
+        (GOOD | {"prompt": " "}, r"2: \$\.prompt: must not be blank"),
+        (GOOD | {"question": 3}, r"2: \$\.question: must be a string, not 3"),
         (
             {"prompt": "q", "chosen": "a", "rejected": "b"},
             "the goal 'preference', but earlier lines",
         ),
         ({"messages": [], "completion": "", "correct": True}, r"2: \$\.messages"),
         (GOOD | {"value": "5"}, "either all lines or no line must have"),
-        ([], "every line of JSON Lines must be one object"),
+        ([], "every line of a JSON Lines file must be an object"),
     ],
 )
 def test_a_malformed_line_is_rejected(row: object, reason: str, tmp_path: Path) -> None:
@@ -80,13 +83,16 @@ def test_values_are_read_and_follow_their_questions(tmp_path: Path) -> None:
     found = read_replies(write_lines(tmp_path / "r.jsonl", rows), "r.jsonl")
     assert found.values == ("5", None)
     assert found.subset(found.questions[1:]).values == (None,)
-    for wrong, reason in ((GOOD, "2: either all lines"), (GOOD | {"value": 5}, "neither a text")):
+    for wrong, reason in (
+        (GOOD, "2: either all lines"),
+        (GOOD | {"value": 5}, "must be a string or null"),
+    ):
         with pytest.raises(SpecError, match=reason):
             read_replies(write_lines(tmp_path / "r.jsonl", [rows[0], wrong]), "r.jsonl")
 
 
 def test_a_file_without_replies_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="is empty; it needs"):
+    with pytest.raises(SpecError, match="the file is empty; it must"):
         read_replies(write_lines(tmp_path / "r.jsonl", []), "r.jsonl")
     with pytest.raises(SpecError, match="no such file"):
         read_replies(tmp_path / "none.jsonl", "none.jsonl")

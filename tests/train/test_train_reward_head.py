@@ -161,7 +161,7 @@ def test_preferences_without_a_pair_are_rejected() -> None:
     [
         ((True, True), "ab", "all replies in the training data are right"),
         ((False, False), "ab", "are wrong; a reward model needs both"),
-        ((True, False), "aa", "must learn from replies to at least two questions"),
+        ((True, False), "aa", "requires replies to at least two questions"),
     ],
 )
 def test_replies_without_contrast_are_rejected(

@@ -58,7 +58,7 @@ def test_judged_replies_can_train_a_preference_head(
 ) -> None:
     more = {"lora": LORA} if lora else {}
     assert main(config(tmp_path, base, judged(), goal="preference", **more)) == 0
-    assert "as probabilities" not in capsys.readouterr().err
+    assert "as probabilities" not in capsys.readouterr().out
     record = record_of(tmp_path)
     assert (record["pairs"], record["replies"]) == (80, 160)
     assert record["after"]["within_questions"] > 0.9

@@ -36,12 +36,18 @@ def test_prompts_and_messages_become_dialogues(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"prompt": "p"}, r"data\.jsonl:2: has the keys prompt;"),
-        ({"prompt": "p", "completion": 3}, r"data\.jsonl:2: \$\.completion: is 3, not a text"),
-        ({"messages": []}, r"\$\.messages: is empty"),
-        ({"messages": [{"role": "bot", "content": "x"}]}, r"\$\.messages\[0\]\.role: is .bot."),
-        ({"messages": [{"role": "assistant", "content": "x"}]}, "is from the assistant; the first"),
-        ([1], "every line of JSON Lines must be one object"),
+        ({"prompt": "p"}, r"data\.jsonl:2: a line must have .*; found: prompt"),
+        (
+            {"prompt": "p", "completion": 3},
+            r"data\.jsonl:2: \$\.completion: must be a string, not 3",
+        ),
+        ({"messages": []}, r"\$\.messages: must not be empty"),
+        (
+            {"messages": [{"role": "bot", "content": "x"}]},
+            r"\$\.messages\[0\]\.role: must be .*, not 'bot'",
+        ),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, "the first message must not be"),
+        ([1], "every line of a JSON Lines file must be an object"),
     ],
 )
 def test_an_error_names_a_malformed_line(tmp_path: Path, row: object, reason: str) -> None:

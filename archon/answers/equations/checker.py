@@ -1,4 +1,4 @@
-"""``check_equations``, which finds the arithmetic statements of a text and judges each."""
+"""Find the arithmetic statements in a text, and judge each of them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from archon.answers.equations.verdicts import Judgement, Verdict, judge
 
 MAX_CHARS = 100_000
 MAX_TOKENS = 20_000
-"""Maximum characters and tokens of a text that are checked. White space and lines without an equals
-sign or a verb like "is" have no tokens."""
+"""Maximum number of characters and of tokens of a text that are checked. White space, and lines
+without an equals sign or a verb such as "is", count as no tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Statement:
     ``start`` and ``end`` are its position in the text. ``left`` and ``right`` are the exact values
     of its sides, without units and with ``20%`` as 0.2; a side that divides by zero is None.
     ``left_text``, ``right_text`` and ``truth_text`` (the true value of the left side) contain only
-    numbers, signs and known units, so that no other text of a candidate gets into a prompt.
+    numbers, signs and known units, so that no other text of a candidate enters a prompt.
     """
 
     start: int
@@ -58,13 +58,13 @@ class Statement:
             return f"{stated} is right"
         if self.left is None or self.right is None:
             return f"{stated} is wrong: nothing can be divided by 0"
-        claim = "is wrong" if self.verdict == "wrong" else "is right but for rounding"
+        claim = "is wrong" if self.verdict == "wrong" else "is right apart from rounding"
         return f"{stated} {claim}: {self.left_text} {self.truth_text}"
 
 
 @dataclass(frozen=True, slots=True)
 class EquationCheck:
-    """The statements of a text, in order. ``complete`` is False if part of it was not checked."""
+    """The statements in a text, in order. ``complete`` is False if part of it was not checked."""
 
     statements: tuple[Statement, ...]
     complete: bool = True
@@ -75,10 +75,10 @@ class EquationCheck:
 
 
 def check_equations(text: str) -> EquationCheck:
-    """Find and judge every arithmetic statement of a text.
+    """Find and judge every arithmetic statement in a text.
 
-    The rules are in the docstring of the package. A text that exceeds ``MAX_CHARS`` or
-    ``MAX_TOKENS`` is checked only in part. The time is linear in the length of the text.
+    The rules are in the package docstring. A text that exceeds ``MAX_CHARS`` or ``MAX_TOKENS`` is
+    checked only partially. The time is linear in the length of the text.
 
     >>> check = check_equations("5 hours × $12/hour = $60, and 60 - 15 = 44.")
     >>> [statement.verdict for statement in check.statements], str(check.first_wrong)
@@ -111,7 +111,7 @@ _MAY_STATE = re.compile(
 def _parts(text: str) -> Iterator[str]:
     """Yield the text without annotations like ``<<48/2=24>>``, then the annotations alone.
 
-    What is removed is replaced by blanks, so that positions do not change.
+    Removed text is replaced with spaces, so that positions are preserved.
     """
     if "<<" not in text:
         yield text
@@ -125,7 +125,7 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _with_blanked_lines(text: str) -> str:
-    """Replace lines that cannot contain any part of a statement by blanks."""
+    """Replace lines that cannot contain any part of a statement with spaces."""
     lines = _LINE.findall(text)
     stating = [_MAY_STATE.search(line) is not None for line in lines]
     for index, line in enumerate(lines):
@@ -139,7 +139,7 @@ def _with_blanked_lines(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """The two sides that were compared, and the judgement; None if it is uncertain."""
+    """The two sides that were compared, and the judgement (None if it is uncertain)."""
 
     judgement: Judgement | None
     left: Node
@@ -181,7 +181,7 @@ def _statements(tokens: list[Token]) -> Iterator[Statement]:
 
 
 def _truth(judgement: Judgement, stated: Node) -> str:
-    """Return the true value of the left side in the right side's unit, such as ``= 45 km``."""
+    """Return the true value of the left side, in the right side's unit, as text (``= 45 km``)."""
     if judgement.left is None or judgement.right is None:
         return ""
     text, number = render_value(judgement.left), literal(stated)
@@ -227,7 +227,7 @@ def _judge_sides(link: Link, left: Node, right: Node, exact: dict[Fraction, Frac
 
 
 def _is_right_without(judgement: Judgement, carried: Fraction | None) -> bool:
-    """Return True if a link is right without the previous result: ``2 * 3 = 6 + 4 * 1 = 4``.
+    """Return whether a link is right without the previous result: ``2 * 3 = 6 + 4 * 1 = 4``.
 
     Here ``6`` is ``carried`` from the previous link, and ``4 * 1 = 4`` is right without it.
     """

@@ -1,4 +1,4 @@
-"""Arithmetic expressions as trees: evaluation to exact values, and conversion to text."""
+"""Arithmetic expressions as trees, which can be evaluated exactly and converted to text."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ MAX_BITS = 1024
 
 
 class TooLargeError(ArithmeticError):
-    """A value has too many digits. This error is caught within the package."""
+    """A value has too many digits. (This error is caught within the package.)"""
 
 
 class Reading(Enum):
-    """Interpretation of units and percent signs.
+    """A way to interpret units and percent signs.
 
     - ``plain``: units are ignored, and ``20%`` is 0.2.
     - ``units``: numbers are converted to the smallest unit, so that 2 hours are 7200 seconds.
@@ -35,9 +35,9 @@ class Reading(Enum):
 class Number:
     """A number literal.
 
-    ``decimals`` is the number of digits after its decimal point, and ``unit`` the first word after
-    it. ``factor`` is the size of the unit in the smallest unit of its dimension; for a rate such as
-    miles per hour, it is the quotient of two sizes.
+    ``decimals`` is the number of digits after the decimal point, and ``unit`` is the first word
+    after the number. ``factor`` is the size of the unit in the smallest unit of its dimension; for
+    a rate such as miles per hour, it is the quotient of two sizes.
     """
 
     value: Fraction
@@ -131,14 +131,14 @@ def leading(node: Node) -> Node:
 
 
 def literal(node: Node) -> Number | None:
-    """Return the number if an expression is only a number, with or without a sign; else None."""
+    """Return the number if an expression consists only of a number and signs; else None."""
     if isinstance(node, Negative):
         node = node.operand
     return node if isinstance(node, Number) else None
 
 
 def is_percentage(node: Node) -> bool:
-    """Return True if an expression is a percentage: ``20%``, ``20% + 5%``, ``20% / 2``."""
+    """Return whether an expression is a percentage: ``20%``, ``20% + 5%``, ``20% / 2``."""
     if isinstance(node, Number):
         return node.percent
     if isinstance(node, Negative):
@@ -149,12 +149,12 @@ def is_percentage(node: Node) -> bool:
 
 
 def has_size(number: Number) -> bool:
-    """Return True if a number has a unit whose size is known."""
+    """Return whether a number has a unit whose size is known."""
     return number.factor != 1 or number.unit in FACTORS
 
 
 def mixes_units(node: Node) -> bool:
-    """Return True if an expression adds or subtracts numbers with units of different sizes."""
+    """Return whether an expression adds or subtracts numbers with units of different sizes."""
     if isinstance(node, Number):
         return False
     if isinstance(node, Negative):
@@ -169,7 +169,7 @@ def mixes_units(node: Node) -> bool:
 def last_place(node: Node) -> Fraction | None:
     """Return the value of one unit of the last digit: 0.1 for ``2.5``, 100 for ``1.5 * 10^3``.
 
-    Return None if the expression is not such a number.
+    Return None for any other expression.
     """
     if isinstance(node, Operation) and node.operator == "*" and isinstance(node.right, Operation):
         place, power = last_place(node.left), node.right
@@ -188,7 +188,7 @@ _MAX_RENDERED = 120
 
 
 def render(node: Node) -> str:
-    """Return an expression as text, without unknown units, and shortened if it is very long."""
+    """Return an expression as text without unknown units; shorten it if it is very long."""
     text = _render(node, 0)
     return text if len(text) <= _MAX_RENDERED else f"{text[:_MAX_RENDERED]}…"
 
@@ -213,7 +213,7 @@ def render_unit(number: Number) -> str:
 
 
 def render_value(value: Fraction) -> str:
-    """Return a value as a decimal number after ``=`` or, if it is rounded to six decimals, ``≈``.
+    """Return a value as ``=`` and a decimal number, or ``≈`` if rounded to six decimals.
 
     >>> render_value(Fraction(5, 2)), render_value(Fraction(10, 3))
     ('= 2.5', '≈ 3.333333')

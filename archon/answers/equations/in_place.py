@@ -1,6 +1,6 @@
-r"""Normalization of a text with equations, which keeps its length.
+r"""Normalize a text with equations without changing its length.
 
-Positions in the result are therefore valid in the original text.
+Positions in the result are therefore also valid in the original text.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from archon.answers.characters import FULL_WIDTH, HYPHENS, OPAQUE
 
 FRACTION = "\ue000"
-"""Placeholder for LaTeX's command ``\\frac``. The two groups after it stay."""
+"""Placeholder for the LaTeX command ``\\frac``. The two groups after it are kept."""
 
 _SIGNS = {
     **FULL_WIDTH,
@@ -61,7 +61,7 @@ _EMPHASIS = re.compile(
 
 
 def flatten(text: str) -> str:
-    r"""Convert signs to one spelling, and replace LaTeX by signs and blanks of the same length.
+    r"""Unify the spelling of signs, and replace LaTeX with signs and spaces of the same length.
 
     >>> flatten("4 \\times 2 = 8\\text{ km}")
     '4 *      2 = 8       km '

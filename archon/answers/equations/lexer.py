@@ -1,4 +1,4 @@
-"""Lexer, which splits a normalized text into words, numbers and signs."""
+"""Lexer that splits a normalized text into words, numbers and signs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archon.answers.equations.in_place import FRACTION
 from archon.answers.equations.vocabulary import OPERATORS
 
 MAX_DIGITS = 60
-"""Maximum characters of a number; longer ones become ``opaque`` tokens."""
+"""Maximum number of characters in a number; longer numbers become ``opaque`` tokens."""
 PARAGRAPH = "\n\n"
 """The text of a ``newline`` token at an empty line."""
 
@@ -19,10 +19,11 @@ PARAGRAPH = "\n\n"
 class Token(NamedTuple):
     """A token of the text.
 
-    ``glued`` is True if no white space precedes it, and ``money`` if a currency does. The kinds are
-    ``number``, ``word``, ``operator``, ``relation``, ``open``, ``close``, ``percent``, ``power``
-    (``^`` or a superscript), ``fraction``, ``newline``, ``stop`` (a sign that ends a clause),
-    ``opaque`` (cannot be parsed, like the numbers next to it) and ``end``.
+    ``glued`` is True if no white space precedes the token. ``money`` is True if a currency precedes
+    it. The kinds are ``number``, ``word``, ``operator``, ``relation``, ``open``, ``close``,
+    ``percent``, ``power`` (``^`` or a superscript), ``fraction``, ``newline``, ``stop`` (a sign
+    that ends a clause), ``opaque`` (cannot be parsed, and neither can the numbers next to it) and
+    ``end``.
     """
 
     kind: str
@@ -73,7 +74,7 @@ _SUPERSCRIPTS = {"²": "2", "³": "3"}
 
 
 def tokens_of(text: str) -> Iterator[Token]:
-    """Yield the tokens of a normalized text; white space, backticks and currencies have none."""
+    """Yield the tokens of a normalized text, skipping white space, backticks and currencies."""
     last_end, money_end, money_glued = 0, -1, False
     for match in _TOKEN.finditer(text):
         kind, piece = match.lastgroup or "other", match.group()
@@ -90,7 +91,7 @@ def tokens_of(text: str) -> Iterator[Token]:
 
 
 def _read(kind: str, piece: str) -> tuple[str, str]:
-    """Return the kind and the normalized text of a token, given what the pattern matched."""
+    """Return a token's kind and normalized text, given the match of the pattern."""
     if kind == "number":
         readable = len(piece) <= MAX_DIGITS and not _LEADING_ZERO.match(piece)
         return ("number" if readable else "opaque"), piece

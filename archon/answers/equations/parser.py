@@ -49,7 +49,8 @@ from archon.answers.equations.vocabulary import (
 MAX_OPERANDS = 100
 MAX_DEPTH = 20
 _EXACT = 99
-"""``decimals`` of a number that is written as a fraction: no exact value is rounded to it."""
+"""Value of ``decimals`` for a number that is written as a fraction. Exact values are not rounded to
+it."""
 _MAX_UNIT_WORDS = 8
 _MAX_NESTED_WORDS = 4
 _GROUPING = re.compile(r"\{,\}|\\[,!;]|[,\u00a0\u2009\u202f]")
@@ -58,7 +59,7 @@ _SQUARES = {"squared": 2, "cubed": 3}
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A parsed expression, which has the tokens from ``start`` up to ``end``, including units.
+    """A parsed expression, which spans the tokens from ``start`` up to ``end``, including units.
 
     ``doubtful`` is True if the text may mean something else. ``cut`` is True if the expression
     continues with tokens that cannot be parsed.
@@ -72,7 +73,7 @@ class Expression:
 
 
 class Parser:
-    """Parser of arithmetic expressions in the tokens of one text."""
+    """Parses arithmetic expressions in the tokens of one text."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
@@ -100,7 +101,7 @@ class Parser:
         return self._tokens[position] if position < len(self._tokens) else END
 
     def _word(self, ahead: int = 0) -> str:
-        """Return a token's text, in lower case, if it is a word; else "".
+        """Return a token's text in lower case if it is a word, else "".
 
         ``ahead`` is the token's distance from the current one.
         """
@@ -134,7 +135,7 @@ class Parser:
         return left
 
     def _operator(self, wanted: str, left: Node) -> str | None:
-        """Consume an operator, which may be a word such as ``of``; return it, or None."""
+        """Consume and return an operator, which may be a word such as ``of``; None without one."""
         token = self._peek()
         if token.kind == "operator" and token.text in wanted:
             self._position += 1
@@ -151,7 +152,7 @@ class Parser:
         return None
 
     def _skip(self, words: frozenset[str], most: int) -> None:
-        """Skip up to ``most`` tokens that are among ``words``."""
+        """Skip up to ``most`` tokens that are in ``words``."""
         for _ in range(most):
             if self._word() not in words:
                 return
@@ -256,7 +257,7 @@ class Parser:
         return group[0]
 
     def _is_remark(self) -> bool:
-        """Return True if the parentheses that open at the current token contain only words."""
+        """Return whether the parentheses that open at the current token contain only words."""
         closer = self._closers.get(self._position)
         if closer is None or not 1 < closer - self._position <= 16:
             return False
@@ -264,9 +265,9 @@ class Parser:
         return all(token.kind in ("word", "stop") for token in inside)
 
     def _is_cut(self) -> bool:
-        """Return True if the expression continues with the next token, which was not parsed.
+        """Return whether the expression continues with the next token, which was not parsed.
 
-        Also set ``_doubtful`` if the next token may belong to the expression.
+        Set ``_doubtful`` as well if the next token may belong to the expression.
         """
         token, following = self._peek(), self._peek(1)
         if token.kind == "operator":
@@ -286,12 +287,12 @@ class Parser:
         )
 
     def _follows_number(self) -> bool:
-        """Return True if at most a unit is between two numbers, as in ``1 hour 30``."""
+        """Return whether two numbers are separated by at most a unit, as in ``1 hour 30``."""
         first, before = self._tokens[self._position - 2], self._tokens[self._position - 1]
         return before.kind != "word" or (first.kind != "word" and before.text not in PREPOSITIONS)
 
     def begins_operand(self, start: int) -> bool:
-        """Return True if an operand can begin at the token ``start``."""
+        """Return whether an operand can begin at the token ``start``."""
         self._position = start
         if self._peek().kind in ("number", "open", "fraction"):
             return True
@@ -329,7 +330,7 @@ class Parser:
         return number
 
     def _mixed(self, first: Token, whole: Number) -> Number | None:
-        """Parse a mixed number such as ``2 1/2``, ``2½`` or LaTeX's ``2\\frac{1}{2}``, or None."""
+        """Parse a mixed number such as ``2 1/2``, ``2½`` or ``2\\frac{1}{2}``; None without one."""
         if not first.text.isdecimal():
             return None
         part: Number | None = None
@@ -428,7 +429,7 @@ class Parser:
     def _with_unit(self, node: Node) -> Node:
         """Skip the unit after an operand; return the operand.
 
-        If it is a number, it gets the first word of the unit and the unit's size.
+        If the operand is a number, the first word of the unit and the unit's size are stored in it.
         """
         number = node if isinstance(node, Number) else None
         factor, unit = number.factor if number else Fraction(1), ""
@@ -472,7 +473,7 @@ class Parser:
         )
 
     def _is_of_kind(self, number: Number | None) -> bool:
-        """Return True if "of" is part of a unit, as in ``2 pairs of shoes``, not a product."""
+        """Return whether "of" is part of a unit, as in ``2 pairs of shoes``, and not a product."""
         following = self._word(1)
         counts = number is None or (number.value >= 1 and not number.percent)
         names_things = bool(following) and following not in ENDS_UNIT | AFTER_OF
@@ -480,9 +481,9 @@ class Parser:
 
 
 def _is_share(node: Node) -> bool:
-    """Return True if "of" after this expression multiplies.
+    """Return whether "of" after this expression means multiplication.
 
-    It does so after a percentage, a fraction, or a decimal below one.
+    This is the case after a percentage, a fraction, or a decimal below one.
     """
     if is_percentage(node):
         return True
@@ -500,7 +501,7 @@ def _is_share(node: Node) -> bool:
 
 
 def _is_scaled_quotient(left: Node, right: Node) -> bool:
-    """Return True for a quotient times a power of ten, such as ``6 * 10^3 / 2 * 10^2``.
+    """Return whether this is a quotient times a power of ten, such as ``6 * 10^3 / 2 * 10^2``.
 
     Such a text usually means (6 · 10³) / (2 · 10²), so its value is doubtful.
     """
@@ -511,9 +512,9 @@ def _is_scaled_quotient(left: Node, right: Node) -> bool:
 
 
 def _closers(tokens: Sequence[Token]) -> dict[int, int]:
-    """Return position of an opening parenthesis → position of its closing one.
+    """Return position of an opening parenthesis → position of its closing parenthesis.
 
-    Both must be on one line, with no relation (``=``) between them.
+    The two must be on one line, with no relation (``=``) between them.
     """
     closers: dict[int, int] = {}
     open_ones: list[int] = []
@@ -528,7 +529,7 @@ def _closers(tokens: Sequence[Token]) -> dict[int, int]:
 
 
 def number_of(token: Token) -> Number:
-    """Convert a token of the kind ``number`` to a number."""
+    """Convert a ``number`` token to a number."""
     text = _GROUPING.sub("", token.text)
     if not text[-1].isdecimal():
         value = Fraction(unicodedata.normalize("NFKC", text).replace("\u2044", "/"))
@@ -540,7 +541,7 @@ def number_of(token: Token) -> Number:
 
 
 def _proper(node: Node | None) -> Number | None:
-    """Return a fraction of integers below one as a single number; None for anything else."""
+    """Return a fraction of integers as a single number if it is below one; otherwise None."""
     if not isinstance(node, Operation) or node.operator != "/":
         return None
     over, under = node.left, node.right
@@ -552,7 +553,7 @@ def _proper(node: Node | None) -> Number | None:
 
 
 def _has_unwritten_meaning(word: str, number: Number | None) -> bool:
-    """Return True if a word in a number's unit changes its meaning, like "am" or "20% off"."""
+    """Return whether a word in a number's unit changes its meaning, as in "9 am" or "20% off"."""
     if word in CHANGES:
         return number is not None and number.percent
     return word in UNWRITTEN_MEANING or (len(word) == 1 and word != "a")

@@ -1,4 +1,4 @@
-"""Search for links: pairs of expressions that an equals sign or a verb like "is" joins."""
+"""Find links, which are pairs of expressions joined by an equals sign or a verb such as "is"."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _REMAINDER = re.compile(r"r[0-9]*")
 
 
 class Trust(IntEnum):
-    """Certainty that an expression begins where the parser began, and not earlier."""
+    """The certainty that an expression begins where the parser began, and not earlier."""
 
     NONE = 0
     DOUBTFUL = 1
@@ -43,14 +43,14 @@ class Trust(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One link of a chain ``a = b = c``: two expressions with a relation between them.
+    """A link of a chain ``a = b = c``, which is two expressions with a relation between them.
 
     - ``doubtful``: the text may mean something else.
     - ``approximate``: the relation is approximate, such as ``≈`` or "is about".
     - ``continues``: another relation follows the right side.
     - ``has_remainder``: the text names a remainder after the link.
     - ``is_range``: the left side may be a range such as ``3-5``.
-    - ``other_left``: the left side without its leading dash, if this may not be a minus sign.
+    - ``other_left``: the left side without its leading dash, if the dash may not be a minus sign.
     """
 
     left: Expression
@@ -71,7 +71,7 @@ class _Relation:
 
 
 class LinkFinder:
-    """Search for the links in the tokens of one text."""
+    """Finds the links in the tokens of one text."""
 
     def __init__(self, tokens: Sequence[Token]) -> None:
         self._tokens = tokens
@@ -117,7 +117,7 @@ class LinkFinder:
     # --------------------------------------------------------------------------- relations
 
     def _relation(self, position: int, left: Node) -> _Relation | None:
-        """Return the relation at a position after ``left``, with words like "about", or None."""
+        """Return the relation at a position after ``left``, with words such as "about", or None."""
         if self._at(position).text == "\n" and self._at(position + 1).kind == "relation":
             position += 1
         token = self._at(position)
@@ -176,7 +176,7 @@ class LinkFinder:
         )
 
     def _has_loose_verb(self, left: Expression, right: Expression) -> bool:
-        """Return True if the verb may have another subject or object than the two expressions."""
+        """Return whether the verb's subject or object may differ from the two expressions."""
         if self._at(left.start - 1).text in OF_WHAT or self._at(right.end).kind not in (
             "end", "newline", "stop", "close", "relation",
         ):  # fmt: skip
@@ -185,7 +185,7 @@ class LinkFinder:
         return any(t.kind == "operator" and t.text in "-/" and t.glued for t in tokens)
 
     def _is_qualified(self, end: int, result: Number | None) -> bool:
-        """Return True if the words after a result may change or deny it.
+        """Return whether the words after a result may change or deny it.
 
         Examples are ``6 and 3/4`` and ``8 is wrong``. ``end`` is the position after the result.
         """
@@ -205,7 +205,7 @@ class LinkFinder:
         return False
 
     def _is_range(self, left: Expression) -> bool:
-        """Return True for an expression such as ``3-5``, in which the second number is greater."""
+        """Return whether an expression may be a range with the greater number last (``3-5``)."""
         tokens = self._tokens[left.start : left.start + 3]
         return (
             isinstance(left.node, Operation)
@@ -219,7 +219,7 @@ class LinkFinder:
     # ------------------------------------------------------------------ preceding tokens
 
     def _trust(self, start: int) -> Trust:
-        """Judge from the preceding tokens whether an expression really begins at ``start``."""
+        """Judge from the preceding tokens whether an expression actually begins at ``start``."""
         before, token = self._at(start - 1), self._at(start)
         if before.kind in ("end", "newline", "relation"):
             return Trust.CLEAN
@@ -239,7 +239,7 @@ class LinkFinder:
         return Trust.NONE if token.glued else self._trust_after_words(start)
 
     def _trust_inside(self, opening: int) -> Trust:
-        """Judge an expression after an opening parenthesis that it does not close."""
+        """Judge an expression inside parentheses that are still open at its end."""
         before = self._at(opening - 1)
         if before.kind in ("end", "newline", "relation", "stop"):
             return Trust.CLEAN
@@ -272,14 +272,14 @@ class LinkFinder:
         return Trust.CLEAN
 
     def _changes_meaning(self, position: int) -> bool:
-        """Return True if the word at a position may change or deny the expression after it."""
+        """Return whether the word at a position may change or deny the expression after it."""
         word, following = self._at(position).text, self._at(position + 1).text
         if word in ARITHMETIC_OF:
             return following in ("of", "between")
         return word in ARITHMETIC or word in DENIALS or (word == "not" and following not in IS)
 
     def _is_dash(self, position: int) -> bool:
-        """Return True for a dash with white space after it."""
+        """Return whether a token is a dash with white space after it."""
         return self._at(position).text == "-" and not self._at(position + 1).glued
 
     def _is_bullet(self, position: int) -> bool:
@@ -287,13 +287,13 @@ class LinkFinder:
         return is_first and not self._at(position + 1).glued
 
     def _is_item(self, closing: int) -> bool:
-        """Return True if a parenthesis closes the number of a list item: ``1)`` or ``(1)``."""
+        """Return whether a parenthesis closes the number of a list item: ``1)`` or ``(1)``."""
         first = closing - 1 - (self._at(closing - 2).kind == "open")
         is_short = closing > 0 and len(self._at(closing - 1).text) <= 2
         return is_short and self._at(first - 1).kind in ("end", "newline")
 
     def _without_dash(self, left: Expression) -> Node | None:
-        """Return the left side without a leading dash that may not be a minus sign, or None."""
+        """Return the left side without its leading dash; None if there is no ambiguous dash."""
         if not self._is_dash(left.start):
             return None
         other = self._parser.expression(left.start + 1)
@@ -308,7 +308,7 @@ def _singular(unit: str) -> str:
 
 
 def _converts(left: Node, result: Number | None) -> bool:
-    """Return True if a link converts a fraction to another unit, as ``3/4 cup = 12 spoons``."""
+    """Return whether a link converts a fraction to another unit (``3/4 cup = 12 spoons``)."""
     if result is None or not isinstance(left, Operation) or left.operator != "/":
         return False
     over, under = left.left, left.right

@@ -1,4 +1,4 @@
-"""Verdict on a statement: comparison of its two sides, with units, percentages and rounding."""
+"""Judge a statement by comparing its two sides, with units, percentages and rounding."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _NEAR = Fraction(1, 50)
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict, and the values of both sides; the value of a side that divides by zero is None.
+    """A verdict, with the values of both sides; a side that divides by zero has the value None.
 
-    Units are ignored in the values. If the left side adds different units, its value is in the unit
-    of the right side.
+    The values ignore units. If the left side adds different units, its value is in the unit of the
+    right side.
     """
 
     verdict: Verdict
@@ -52,14 +52,14 @@ def judge(
     """Judge the statement ``left = right``.
 
     Return None if a side is too large to evaluate, or if the sides differ only slightly and the
-    right one has decimals that may have been rounded.
+    right side has decimals that may have been rounded.
 
     Parameters
     ----------
     approximate
-        The text says ``≈`` or "about".
+        Whether the text says ``≈`` or "about".
     with_remainder
-        The text names a remainder, so a quotient is rounded down.
+        Whether the text names a remainder, so that a quotient is rounded down.
     exact
         Rounded results of earlier statements → their exact values.
     """
@@ -97,7 +97,7 @@ def _value(node: Node) -> Fraction | None:
 
 
 def _converted(left: Node, right: Node) -> Fraction:
-    """Return the left value in the unit of the right side or, without one, in its own last unit."""
+    """Return the left value in the right side's unit, by default in the left side's last unit."""
     result = literal(right)
     if result is None or not has_size(result):
         *_, result = numbers_of(left)
@@ -109,7 +109,8 @@ def _readings(
 ) -> Iterator[tuple[Fraction, Fraction, Fraction | None]]:
     """Yield (left value, right value, place) for each interpretation of units and percentages.
 
-    ``place`` is the value of one unit in the last digit of the right side; None forbids rounding.
+    ``place`` is the value of one unit in the last digit of the right side. If it is None, rounding
+    is not allowed.
     """
     value, stated = evaluate(left, Reading.PLAIN), evaluate(right, Reading.PLAIN)
     place, result = last_place(right), literal(right)
@@ -137,10 +138,10 @@ def _readings(
 def _in_units(
     left: Node, right: Node, factors: set[Fraction], place: Fraction | None
 ) -> Iterator[tuple[Fraction, Fraction, Fraction | None]]:
-    """Yield the interpretations in which units are converted; the tuples are as in ``_readings``.
+    """Yield the interpretations in which units are converted, as tuples like in ``_readings``.
 
     A result without a unit may have the unit of any number on the left. An integer result must be
-    exact: 91 minutes are not 2 hours.
+    exact; for example, 91 minutes are not 2 hours.
     """
     value = evaluate(left, Reading.UNITS)
     result = literal(right)
@@ -158,9 +159,9 @@ def _in_units(
 
 
 def _rounds_to(value: Fraction, stated: Fraction, place: Fraction) -> bool:
-    """Return True if ``value`` rounds to ``stated``, in whose last digit one unit is ``place``.
+    """Return whether ``value`` rounds to ``stated``; ``place`` is the value of its last place.
 
-    Halves may be rounded up, away from zero, or to an even digit. A value without a finite decimal
+    Ties may be rounded up, away from zero, or to an even digit. A value without a finite decimal
     expansion may also be truncated after the decimal point: for 2 / 3, both 0.67 and 0.66 are
     accepted.
     """
@@ -187,10 +188,10 @@ def _has_finite_expansion(value: Fraction) -> bool:
 
 
 def _is_near(value: Fraction, stated: Fraction, place: Fraction) -> bool:
-    """Return True if ``value`` is approximately ``stated``.
+    """Return whether ``value`` is approximately ``stated``.
 
-    It must round to the nonzero digits of ``stated``, or differ by less than one unit of the last
-    of these digits and by at most 10 %.
+    This is the case if ``value`` rounds to ``stated`` at the last nonzero digit of ``stated``, or
+    if the difference is both less than one unit of that digit and at most 10% of ``value``.
     """
     while stated and stated % (place * 10) == 0:
         place *= 10
@@ -203,5 +204,5 @@ def _is_quotient(node: Node) -> bool:
 
 
 def _is_coarse(node: Node) -> bool:
-    """Return True if an expression calculates with decimals that may have been rounded."""
+    """Return whether an expression calculates with decimals that may have been rounded."""
     return literal(node) is None and any(number.decimals > 1 for number in numbers_of(node))

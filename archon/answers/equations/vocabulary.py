@@ -25,7 +25,7 @@ AFTER_OF = _words(
 
 OPERATORS = {"plus": "+", "minus": "-", "times": "*"}
 OPERATORS_BY = {"multiplied": "*", "divided": "/"}
-"""Words that are operators if "by" follows."""
+"""Words that are operators if followed by "by"."""
 AGGREGATES = {"sum": "+", "difference": "-", "product": "*", "quotient": "/"}
 """Nouns that are operators, as in "the sum of 3 and 4" or "the difference between 9 and 2"."""
 MULTIPLES = {
@@ -46,7 +46,7 @@ SHARES = {
 """Fractions in words with a hyphen, such as ``two-thirds`` → 2/3."""
 
 REMAINDER = _words("remainder remaining remains remain leftover leftovers left rest")
-"""Words that name a remainder, so that the quotient before them is rounded down."""
+"""Words that name a remainder; the quotient before such a word is rounded down."""
 
 ENDS_UNIT = _words(
     """and or so then thus therefore hence because since that this which who if when while but he
@@ -59,7 +59,7 @@ ENDS_UNIT = _words(
 )
 """Words that cannot belong to the unit of a number."""
 CONTINUES = frozenset({"and", "of", "than", "as", "or"})
-"""Words that end a unit, but after which an expression may continue the previous one."""
+"""Words that end a unit, but after which the expression may continue."""
 ARITHMETIC = _words(
     """half twice double doubled triple tripled thrice quadruple more less fewer than square squared
     cube cubed root ratio plus minus times divided multiplied mod modulo log sin cos tan max min
@@ -67,12 +67,12 @@ ARITHMETIC = _words(
 )
 """Words that may change the meaning of the expression after them."""
 ARITHMETIC_OF = PARTS.keys() | AGGREGATES.keys() | _words("average mean median percent")
-"""Words that may change the meaning of the next expression if "of" or "between" follows them."""
+"""Words that may change the meaning of the next expression if followed by "of" or "between"."""
 AFTER_NUMBER = _words("mod modulo squared cubed divided multiplied choose")
 """Words that change the number directly before them."""
 PREPOSITIONS = _words("for in by with at from on after before per until over")
 UNWRITTEN_MEANING = _words("am pm o'clock mod modulo")
-"""Words in the unit of a number that change the number's meaning."""
+"""Words in a number's unit that change the number's meaning."""
 DENIALS = _words(
     "wrong incorrect incorrectly mistakenly false never if suppose unless instead impossible"
 )
@@ -82,9 +82,10 @@ LABELS = _words(
     group plan option team player person class grade round trip house bag number no stage section
     lesson phase item figure table room line bus train q eq"""
 )
-"""Words after which a number is a name, such as ``step 3``, and not a quantity."""
+"""Words after which a number is a name, as in ``step 3``, and not a quantity."""
 OF_WHAT = PREPOSITIONS | {"of", "to", "than"}
-"""Words before an expression that make it part of a longer phrase, which is the verb's subject."""
+"""Words that make the expression after them part of a longer phrase, which is the verb's
+subject."""
 
 
 def _table(*dimensions: Mapping[str, int | str]) -> dict[str, Fraction]:
@@ -136,7 +137,7 @@ SCALES = _table(
     {"pair pairs": 2, "dozen dozens": 12, "hundred hundreds": 100, "thousand thousands": 1000}
     | {"k": 1000, "million millions": 10**6, "billion billions": 10**9, "trillion": 10**12},
 )
-"""Words that multiply a number with any unit, as in "3 million dollars" → their factor."""
+"""Word that multiplies a number with any unit, as in "3 million dollars" → its factor."""
 CHANGES = _words("off more less discount increase decrease extra")
 """Words that change the meaning of the percentage before them, as in "20% off"."""
 PER = _words("per a an each every")

@@ -1,11 +1,11 @@
-r"""Reading of number literals as people and models write them, and their canonical form.
+r"""Read number literals as people and models write them, and convert them to a canonical form.
 
 A canonical number is an exact rational number as a string: ``1000``, ``0.75``, ``-4`` or, without a
 finite decimal expansion, ``p/q`` in lowest terms. Two numbers are equal if and only if their
 canonical forms are the same string.
 
-A literal is read completely or not at all: a number that is part of a longer literal, of an
-expression or of a range has no value. ``docs/guides/evaluation.md`` lists the rules.
+A literal is read completely or not at all. A number that is part of a longer literal, an expression
+or a range has no value. ``docs/guides/evaluation.md`` lists the rules.
 
 ``normalization.py`` converts signs to one spelling, ``notation.py`` reads digits and separators,
 ``literals.py`` finds literals, ``context.py`` has patterns for the text around them,

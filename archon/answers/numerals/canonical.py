@@ -1,13 +1,13 @@
-"""Canonical form of exact rational numbers, computed with strings of digits."""
+"""Compute the canonical form of exact rational numbers, using strings of digits."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
 MAX_EXPONENT = 1000
-"""Maximum power of ten of a literal; a literal with a greater one has no value."""
+"""Maximum power of ten in a literal; a literal with a greater power has no value."""
 MAX_FRACTION_CHARS = 400
-"""Maximum characters of a numerator or denominator; a longer fraction has no value."""
+"""Maximum number of digits in a numerator or denominator; a fraction with more has no value."""
 
 
 def shifted(decimal: str, exponent: int = 0) -> str:
@@ -33,7 +33,7 @@ def _placed(digits: str, exponent: int) -> str:
 
 
 def power_of_ten(text: str) -> int | None:
-    """Convert an exponent to an integer; None if its size exceeds ``MAX_EXPONENT``."""
+    """Convert an exponent to an integer; None if its absolute value exceeds ``MAX_EXPONENT``."""
     if len(text.lstrip("+-0")) > 4 or abs(int(text)) > MAX_EXPONENT:
         return None
     return int(text)
@@ -42,8 +42,8 @@ def power_of_ten(text: str) -> int | None:
 def quotient(whole: str | None, over: str, under: str) -> str | None:
     """Return the canonical form of ``over/under``, or of the mixed number ``whole over/under``.
 
-    Return None if ``under`` is zero, a part is too long, or the fraction of a mixed number is not
-    below one.
+    Return None if ``under`` is zero, if a part is too long, or if the fraction of a mixed number is
+    not below one.
     """
     if max(len(over), len(under)) > MAX_FRACTION_CHARS:
         return None

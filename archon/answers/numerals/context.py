@@ -1,7 +1,8 @@
 """Patterns for the text around a number literal: signs, scales, units and expressions.
 
-Names with ``BEFORE`` are for the text before the literal, and names with ``AFTER`` for the text
-after it. Every pattern matches a limited number of characters or one more literal.
+Patterns with ``BEFORE`` in their name match the text before the literal, and patterns with
+``AFTER`` match the text after it. Every pattern matches at most a limited number of characters or
+one additional literal.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from archon.answers.numerals.notation import RUN
 from archon.answers.numerals.number_words import NUMBER_WORD
 
 WINDOW = 48
-"""Number of characters before a literal that the patterns can match."""
+"""Maximum number of characters before a literal that the patterns can match."""
 CURRENCY = "$€£¥₹₩₽₺₴₪₫₦฿¢"
 
 
@@ -48,9 +49,9 @@ SPACED_MINUS = re.compile(
          [ ]{{0,2}}-[ ](?:[{CURRENCY}][ ]?)?\Z""",
     re.X | re.I,
 )
-"""A minus sign and a space before a number, where no subtraction is possible, as in ``= - 5``."""
+"""A minus sign and a space before a number, if it cannot be a subtraction, as in ``= - 5``."""
 LINE_DASH = re.compile(rf"(?:\A|\n)[ \t]*-[ ](?:[{CURRENCY}][ ]?)?\Z")
-"""A dash that begins a line: a minus sign or a bullet."""
+"""A dash at the beginning of a line, which may be a minus sign or a bullet."""
 NEGATIVE_WORD = re.compile(
     rf"\bnegative[ ]\Z|(?:[=≈:({{\[#*$\"']|\b(?:{_BEFORE_VALUE})|\A)[ ]?minus[ ][{CURRENCY}]?\Z",
     re.I,
@@ -61,7 +62,7 @@ MINUS_WORD = re.compile(rf"\bminus[ ][{CURRENCY}]?\Z", re.I)
 # ---------------------------------------------------------------------------------------- names
 
 NAME_BEFORE = re.compile(r"(?<!nswer)(?<=[A-Za-z]{2})-\Z")
-"""The number is part of a name, as in ``COVID-19`` and ``top-5``."""
+"""Text before a number that is part of a name, as in ``COVID-19`` and ``top-5``."""
 MONTH_BEFORE = re.compile(rf"\b(?:{_MONTHS})\.?[ ]\Z")
 YEAR_AFTER = re.compile(r"(?:st|nd|rd|th)?,?[ ][0-9]{4}(?![0-9])")
 DATE_BEFORE = re.compile(
@@ -132,9 +133,9 @@ PART_AFTER = re.compile(
     re.X,
 )
 ONE_PART_AFTER = re.compile(r"[ -](?:half|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth)\b")
-"""Applied only after the number 1: ``1 third`` is a fraction; ``24 third graders`` are 24."""
+"""Applied only after the number 1: ``1 third`` is a fraction, but ``24 third graders`` are 24."""
 CUT_OFF_AFTER = re.compile(r"\.{3}|…")
-"""Dots after a decimal number that show that digits were left out, as in ``0.333...``."""
+"""Dots after a decimal number that indicate omitted digits, as in ``0.333...``."""
 AND_A_PART = re.compile(r"[ ]and[ ](?:(?:a|one)[ -](half|quarter)|three[ -](quarters))\b")
 PARTS = {"half": "0.5", "quarter": "0.25", "quarters": "0.75"}
 
@@ -151,7 +152,7 @@ COMPOUND = re.compile(
     + rf"|[ ]and[ ](?:{RUN})[ ]cents\b",
     re.X,
 )
-"""The remainder of a quantity that consists of two numbers, as in ``2 hours 30 minutes``."""
+"""The second part of a quantity that consists of two numbers, as in ``2 hours 30 minutes``."""
 TUPLE_BEFORE = re.compile(r"[(\[{][ ]?-?\Z")
 TUPLE_AFTER = re.compile(
     rf"(?:[ ]?[,;][ ]?-?(?:[0-9][0-9./]{{0,40}}|[a-z]|{OPAQUE})){{1,10}}[ ]?[)\]}}]"
@@ -163,12 +164,13 @@ OF_OR_TO = re.compile(
        | (?:(?:[ ]?[~〜]|[ ]?、|(?:—|\.{{3}}|…|\|)(?![ ])){_NUMBER}){{1,10}}""",
     re.X,
 )
-"""The remainder of ``3 to 5``, ``3 out of 5``, ``20% of 50``, ``3 by 5`` or ``3~5``."""
+"""The part after the first number in ``3 to 5``, ``3 out of 5``, ``20% of 50``, ``3 by 5`` or
+``3~5``."""
 VARIABLE_BEFORE = re.compile(r"(?<![A-Za-z0-9])[A-Za-z][ ]?=[ ]?-?\Z")
 AND_VARIABLE = re.compile(
     rf"(?:,|[ ](?:and|or))[ ](?:and[ ]|or[ ])?[A-Za-z][ ]?=[ ]?{_NUMBER}", re.X
 )
-"""The remainder of two equations, as in ``x = 2 and y = 3``."""
+"""The part after the first number in two equations, as in ``x = 2 and y = 3``."""
 LIST_BEFORE = re.compile(
     rf"""(?P<first>[0-9](?:[0-9.,/]*[0-9])?)%?\$?
          (?P<separator>[,;][ ] | [ \u202f](?=[{CURRENCY}]?\Z)
@@ -189,11 +191,11 @@ OR_NUMBER = re.compile(
 RANGE = re.compile(
     rf"-[{CURRENCY}]?(?P<other>{RUN})(?:(?P<unit>%|[ ][A-Za-z]{{2}})|[*_$)\"'. ]*(?:\n|\Z))", re.X
 )
-"""The remainder of a range without spaces, as in ``3-5 days`` or ``3-5``."""
+"""The part after the first number in a range without spaces, as in ``3-5 days`` or ``3-5``."""
 SPACED_RANGE = re.compile(
     rf"[ ]-[ ][{CURRENCY}]?(?P<other>{RUN})(?P<unit>%|[ ][A-Za-z]{{2}})", re.X
 )
-"""The remainder of a range with spaces, as in ``3 - 5 days``."""
+"""The part after the first number in a range with spaces, as in ``3 - 5 days``."""
 LINE_BEFORE = re.compile(rf"(?:\A|[\n:=])[\s*_(\"'{CURRENCY}]{{0,8}}\Z")
 
 # --------------------------------------------------------------------------- scales and units
@@ -215,7 +217,8 @@ SCALES = {
 }
 """Word that multiplies the number before it → its power of ten."""
 MONEY_SCALES = {"K": 3, "M": 6, "m": 6, "B": 9, "b": 9, "T": 12}
-"""Letter that multiplies the number before it, if this is an amount of money → power of ten."""
+"""Letter that multiplies the number before it if the number is an amount of money → power of
+ten."""
 SCALE = re.compile(
     rf"[ \u202f-]?(?:(?P<word>{'|'.join(sorted(SCALES, key=len, reverse=True))})"
     rf"(?:(?<=[万萬만亿億억])|(?![\w^]))"
@@ -225,7 +228,7 @@ SCALE = re.compile(
 MORE_AFTER_SCALE = re.compile(
     rf"(?:,?[ ](?:and[ ])?)?(?:{RUN})|,?[ ](?:and[ ])?(?:{NUMBER_WORD})\b", re.X | re.I
 )
-"""More digits or words of one number after a scale, as in ``5 million 200 thousand``."""
+"""Further digits or words of the same number after a scale, as in ``5 million 200 thousand``."""
 MONEY_BEFORE = re.compile(rf"[{CURRENCY}][ ]?-?\Z")
 EURO_BEFORE = re.compile(r"(?:€|\bEUR)[ ]?-?\Z")
 EURO_AFTER = re.compile(r"[ ]?(?:€|EUR\b|[Ee]uros?\b)")
@@ -245,18 +248,18 @@ _VOWEL = re.compile(r"[aeiou]", re.I)
 
 
 def is_money(before: str, text: str, end: int) -> bool:
-    """Return True if a currency precedes a number; the dollar signs in ``$5$`` are LaTeX."""
+    """Return whether a currency precedes a number. (The dollar signs in ``$5$`` are LaTeX.)"""
     money = MONEY_BEFORE.search(before[-4:])
     return money is not None and not ("$" in money.group() and text.startswith("$", end))
 
 
 def has_unit(before: str, text: str, end: int) -> bool:
-    """Return True if a currency precedes a number, or a percent sign or a known unit follows it."""
+    """Return whether a currency precedes a number, or a percent sign or known unit follows it."""
     return is_money(before, text, end) or _UNIT_AFTER.match(text, end) is not None
 
 
 def may_be_unit(word: str) -> bool:
-    """Return True if letters directly after a number may be its unit, as in ``5kg`` but not ``5x``.
+    """Return whether letters directly after a number may be its unit, as in ``5kg`` (not ``5x``).
 
     >>> may_be_unit("kg"), may_be_unit("apples"), may_be_unit("x"), may_be_unit("sqrt")
     (True, True, False, False)

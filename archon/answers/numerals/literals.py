@@ -1,4 +1,4 @@
-"""Search for number literals in a text. Each is read completely or not at all."""
+"""Find number literals in a text. Each literal is read completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from archon.answers.numerals.notation import RUN, decimal_of
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A literal with digits in a text: a number, a date, a name or a range."""
+    """A literal with digits in a text, such as a number, a date, a name or a range."""
 
     value: str | None
     """The canonical number; None if the literal is not a single number or cannot be read."""
@@ -117,7 +117,7 @@ def literal_at(text: str, start: int) -> Literal | None:
 
 
 def _is_named(literal: re.Match[str], before: str) -> bool:
-    """Return True if the digits are part of a date, a version or a name."""
+    """Return whether the digits are part of a date, a version or a name."""
     text, end, run = literal.string, literal.end(), literal["run"]
     if context.NAME_BEFORE.search(before[-8:]) or context.MONTH_AFTER.match(text, end):
         return True
@@ -137,7 +137,7 @@ def _is_named(literal: re.Match[str], before: str) -> bool:
 def _magnitude(literal: re.Match[str], before: str) -> tuple[str | None, int]:
     """Return the value of a literal without its sign, and its end.
 
-    A scale after it, such as "million", is part of both.
+    Value and end include a scale after the literal, such as "million".
     """
     value, end = _unscaled(literal, before), literal.end()
     if value is None:
@@ -160,7 +160,7 @@ def _magnitude(literal: re.Match[str], before: str) -> tuple[str | None, int]:
 
 
 def _exponent(scale: re.Match[str], is_money: bool) -> int | None:
-    """Return the power of ten of a scale; None if it is a letter with another meaning here."""
+    """Return the power of ten of a scale; None if it is a letter with another meaning."""
     if scale["money"] is not None:
         return context.MONEY_SCALES.get(scale["money"]) if is_money else None
     word = scale["word"]
@@ -191,14 +191,14 @@ def _unscaled(literal: re.Match[str], before: str) -> str | None:
 
 
 def _may_be_two(run: str, text: str, before: str, end: int) -> bool:
-    """Return True if a run such as ``12 500`` may be two numbers next to each other."""
+    """Return whether a run such as ``12 500`` may be two numbers next to each other."""
     if _DIGIT_BEFORE.search(before) or _DIGIT_AFTER.match(text, end):
         return True
     return " " in run and context.COUNTED_BEFORE.search(before) is not None
 
 
 def _is_euro_thousands(run: str, text: str, before: str, end: int) -> bool:
-    """Return True for a run such as ``1.000`` next to a euro sign, which may mean 1000 or 1."""
+    """Return whether a run is like ``1.000`` next to a euro sign, which may mean 1000 or 1."""
     whole, _, rest = run.partition(".")
     if len(rest) != 3 or not rest.isdigit() or not 0 < len(whole) < 4:
         return False
@@ -209,9 +209,9 @@ def _is_euro_thousands(run: str, text: str, before: str, end: int) -> bool:
 
 
 def _span(text: str, before: str, end: int) -> int | None:
-    """Return the end of a range, tuple, ratio or quantity in two units that a literal begins.
+    """Return the end of a range, tuple, ratio or quantity in two units that starts with a literal.
 
-    ``end`` is the end of the literal. Return None if it begins nothing of this kind.
+    ``end`` is the end of the literal. Return None if the literal does not start any of these.
     """
     for pattern in (context.COMPOUND, context.OF_OR_TO):
         if found := pattern.match(text, end):
@@ -227,7 +227,7 @@ def _span(text: str, before: str, end: int) -> int | None:
 
 
 def _is_last_of_several(text: str, before: str, end: int) -> bool:
-    """Return True if another number, which is not a year or an item's number, directly precedes."""
+    """Return whether another number directly precedes; years and list item numbers do not count."""
     near = before[-4:]
     found = context.LIST_BEFORE.search(before) if " " in near or "\u202f" in near else None
     if found is None or context.EQUALS_AFTER.match(text, end):
@@ -238,7 +238,7 @@ def _is_last_of_several(text: str, before: str, end: int) -> bool:
 
 
 def _range_end(text: str, before: str, end: int, value: str) -> int | None:
-    """Return the end of a range that a literal begins, such as ``3-5 days``, or None.
+    """Return the end of a range that starts with a literal, such as ``3-5 days``, or None.
 
     A range without a unit must be alone on its line.
     """
@@ -252,9 +252,9 @@ def _range_end(text: str, before: str, end: int, value: str) -> int | None:
 
 
 def _is_restated(value: str | None, other: re.Match[str]) -> bool:
-    """Return True if the number after "or" is the same one, as in ``3/4 or 0.75``.
+    """Return whether the number after "or" has the same value, as in ``3/4 or 0.75``.
 
-    A percentage, as in ``0.5 or 50%``, is never the same.
+    A percentage, as in ``0.5 or 50%``, never has the same value.
     """
     decimal = decimal_of(other["over"].removeprefix("-"))
     if value is None or decimal is None or max(len(value), len(decimal)) > MAX_FRACTION_CHARS:
@@ -265,7 +265,7 @@ def _is_restated(value: str | None, other: re.Match[str]) -> bool:
 
 
 def _is_part(literal: re.Match[str], before: str, end: int) -> bool:
-    """Return True if the text around a literal shows that it is part of an expression or a name."""
+    """Return whether the text around a literal shows that it is part of an expression or name."""
     text = literal.string
     if context.PART_BEFORE.search(before[-24:]) or context.PART_AFTER.match(text, end):
         return True
@@ -309,7 +309,8 @@ def _is_negative(text: str, before: str, start: int, end: int) -> bool | None:
 def _is_negative_line(text: str, start: int, end: int) -> bool | None:
     """Return whether a dash at the start of a line is a minus sign; None if this is uncertain.
 
-    In a text of a single line, it is one. If words follow the number on its line, it is a bullet.
+    In a single-line text, it is a minus sign. If words follow the number on its line, it is a
+    bullet.
     """
     if "\n" not in text[:start].strip() and "\n" not in text[end : end + 400].strip():
         return True

@@ -1,4 +1,4 @@
-r"""Normalization of a text before its numbers are read: signs get one spelling, LaTeX is removed.
+r"""Normalize a text before its numbers are read: unify signs, and remove LaTeX.
 
 LaTeX's formatting commands are removed, commands with an equivalent sign become that sign, and a
 fraction of two numbers becomes ``a/b``. Everything else, such as a root or ``\pi``, becomes
@@ -108,7 +108,7 @@ _NEGATIVE = re.compile(r"(?:[负負]|マイナス)(?=[$€£¥₩]?[0-9])")
 
 
 def normalize(text: str) -> str:
-    r"""Convert signs to one spelling, and remove all LaTeX commands except ``\boxed``.
+    r"""Unify the spelling of signs, and remove all LaTeX commands except ``\boxed``.
 
     >>> normalize("−\\frac{3}{4} of \\$1{,}000")
     '-3/4 of $1,000'
@@ -139,7 +139,7 @@ def _ascii_digits(text: str) -> str:
 
 
 def _after_digit(found: re.Match[str], fraction: str) -> str:
-    """Return a fraction, after a space if digits precede it, so that ``2½`` becomes ``2 1/2``."""
+    """Return a fraction, with a space before it if digits precede, so that ``2½`` is ``2 1/2``."""
     before = found.string[max(0, found.start() - 1) : found.start()]
     return f" {fraction}" if before.isdigit() else fraction
 

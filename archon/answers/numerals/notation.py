@@ -1,4 +1,4 @@
-r"""Notations of a decimal number with digits and separators.
+r"""Read decimal numbers in several notations with digits and separators.
 
 A *run* is a sequence of digits and separators. If it matches exactly one of these notations, it is
 read as a number; otherwise it has no value.
@@ -48,14 +48,14 @@ _EUROPEAN = {ord(char): None for char in ".' \u202f"} | {ord(","): "."}
 
 
 def decimal_of(run: str, *, has_unit: bool = False) -> str | None:
-    """Return a run as a decimal number with only digits and a point; None if it has no value.
+    """Return a run as a decimal number of digits and a point; None if it has no value.
 
     The time ``3:00`` is read as 3; other times and ratios have no value.
 
     Parameters
     ----------
     has_unit
-        True if a unit, a currency or a percent sign is next to the run.
+        Whether a unit, a currency or a percent sign is next to the run.
 
     >>> decimal_of("12,34,567"), decimal_of("1.234,5"), decimal_of("1,23,4")
     ('1234567', '1234.5', None)

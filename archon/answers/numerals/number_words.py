@@ -1,4 +1,4 @@
-"""Reading of English numbers in words: ``twenty-five``, ``two thousand and one``."""
+"""Read English numbers in words, such as ``twenty-five`` or ``two thousand and one``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUMBER = re.compile(
 
 
 def number_of_words(text: str, start: int) -> tuple[str | None, int] | None:
-    """Return (number, end) for the number words at ``start``; None if there are no number words.
+    """Return (number, end) for the number words at ``start``; None if there are none.
 
     The number is None if the words do not form a number, as in ``one two``.
 
@@ -35,7 +35,8 @@ def number_of_words(text: str, start: int) -> tuple[str | None, int] | None:
 def _value(words: list[str]) -> str | None:
     """Return the number that the words form, or None.
 
-    It is the sum of parts below a thousand, each times its scale. The scales must decrease.
+    The number is the sum of parts below a thousand, each multiplied by its scale. The scales must
+    decrease.
     """
     total, part, last = 0, None, 10**12
     for word in words:
@@ -55,7 +56,7 @@ def _value(words: list[str]) -> str | None:
 
 
 def _added(part: int | None, word: str) -> int | None:
-    """Add the value of one word to a part below a thousand; None if the word cannot follow it."""
+    """Add a word's value to a part below a thousand; None if the word cannot follow the part."""
     if part is None:
         return _TENS.get(word, _SMALL.get(word))
     if part == 0 or word == "zero":

@@ -22,7 +22,7 @@ _WARM_UP_TOKENS = 4
 
 
 class ArchonEngine:
-    """Archon's engine, which gets all requests of the workload at the same time."""
+    """Archon's engine as a contender. It receives all requests of the workload at once."""
 
     def __init__(self, task: PeerTask) -> None:
         torch.set_num_threads(task.threads)
@@ -52,9 +52,9 @@ class ArchonEngine:
         return self.task.workload.requests(self.task.vocab_size, seed)
 
     def _finish(self, requests: list[GenerationRequest]) -> float:
-        """Run requests to their end; return the time at which all samples had their first token.
+        """Run all requests; return the time (``perf_counter``) when every sample had a first token.
 
-        The time (``perf_counter``) is 0 unless only decoding is timed.
+        Returns 0 unless only decoding is timed.
         """
         first_token = 0.0
         started: set[tuple[int, int]] = set()
@@ -76,5 +76,5 @@ class ArchonEngine:
 
 
 def load(task: PeerTask, settings: Mapping[str, Any] | None) -> ArchonEngine:
-    """Load the engine in the task's precision; it needs no calibration."""
+    """Load the engine in the precision of the task. It needs no calibration."""
     return ArchonEngine(task)

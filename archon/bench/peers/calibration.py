@@ -1,4 +1,4 @@
-"""Calibration of a peer: its batch size, and the number of prompts in a timed round."""
+"""Calibrate a peer: choose its batch size, and the number of prompts in a timed round."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import Any
 from archon.bench.peers.contender import PeerTask
 
 MAX_ROWS = 128
-"""Upper bound of the batch sizes that a calibration tries."""
+"""Maximum batch size that a calibration tries."""
 ROWS_TOLERANCE = 0.03
-"""Differences in speed up to this share count as noise; the smaller batch wins."""
+"""If two batch sizes differ in speed by less than this share, the smaller one is used."""
 
 CALIBRATION_SEED = 1_000_001
-"""Seed of the prompts of a calibration."""
+"""Seed of the prompts in a calibration."""
 CALIBRATION_STEPS = 5
-"""Timed decoding steps per batch size."""
+"""Number of timed decoding steps per batch size."""
 
 
 def candidate_rows(task: PeerTask) -> list[int]:
-    """Return the batch sizes to try, in sequences: all samples of 1, 2, 4, … prompts."""
+    """Return the batch sizes to try: the numbers of sequences of 1, 2, 4, … prompts."""
     samples, prompts = task.workload.samples_per_prompt, _max_prompts(task)
     doubled = (samples << power for power in range(prompts.bit_length()))
     return [rows for rows in doubled if rows <= MAX_ROWS][-4:] or [samples]
 
 
 def middle_of(choices: Sequence[int]) -> int:
-    """Return the middle choice, at which a search starts.
+    """Return the middle element, where ``climb`` starts.
 
     >>> middle_of([16, 32, 64, 128])
     32
@@ -37,7 +37,7 @@ def middle_of(choices: Sequence[int]) -> int:
 def climb(
     choices: Sequence[int], known: Mapping[int, float], rate: Callable[[int], float]
 ) -> dict[int, float]:
-    """Measure larger choices than the known one while the rate grows, else smaller ones.
+    """Measure larger choices while the rate grows; if it does not grow, smaller ones.
 
     >>> climb([16, 32, 64, 128], {32: 90.0}, {16: 100.0, 64: 80.0}.__getitem__)
     {32: 90.0, 64: 80.0, 16: 100.0}
@@ -58,7 +58,7 @@ def climb(
 
 
 def best_rows(rates: Mapping[int, float]) -> int:
-    """Return the smallest batch size whose tokens per second are the highest up to noise.
+    """Return the smallest batch size whose tokens per second are close to the highest.
 
     >>> best_rows({16: 100.0, 32: 198.0, 64: 200.0})
     32
@@ -68,7 +68,7 @@ def best_rows(rates: Mapping[int, float]) -> int:
 
 
 def calibrated(task: PeerTask, rates: Mapping[int, float]) -> dict[str, Any]:
-    """Return a peer's settings for the measured rates (batch size → tokens per second)."""
+    """Choose a peer's settings from measured rates (batch size → tokens per second)."""
     rows = best_rows(rates)
     return {
         "rows": rows,
@@ -78,7 +78,7 @@ def calibrated(task: PeerTask, rates: Mapping[int, float]) -> dict[str, Any]:
 
 
 def num_prompts_of_round(task: PeerTask, rows: int, tokens_per_second: float) -> int:
-    """Return the prompts of a peer's round: at least one complete batch of ``rows`` sequences.
+    """Return the number of prompts in a peer's round, at least a batch of ``rows`` sequences.
 
     Parameters
     ----------
@@ -102,5 +102,5 @@ def _max_prompts(task: PeerTask) -> int:
 
 
 def waves(items: list[tuple[int, ...]], size: int) -> Iterable[list[tuple[int, ...]]]:
-    """Divide prompts into consecutive lists of ``size`` prompts; the last may be shorter."""
+    """Split prompts into lists of ``size`` prompts; the last list may be shorter."""
     return (items[start : start + size] for start in range(0, len(items), size))

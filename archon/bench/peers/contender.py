@@ -1,4 +1,4 @@
-"""The contenders, their task, and the result of a round."""
+"""The contenders, the task that they run, and the result of a round."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from archon.errors import ContextLengthError, MissingExtraError, UsageError
 
 
 class ContenderKind(NamedTuple):
-    """A row of ``CONTENDERS``."""
+    """The loader of a contender, and the package that it needs."""
 
     load: str
-    """``module:function`` of a ``Load`` function, which the contender's process calls."""
+    """``module:function`` of the ``Load`` function that the contender's process calls."""
     package: str | None = None
-    """A package that it needs in addition to the engine's."""
+    """A package that it needs in addition to those of the engine, or None."""
 
 
 CONTENDERS: dict[str, ContenderKind] = {
@@ -31,28 +31,28 @@ CONTENDERS: dict[str, ContenderKind] = {
     "llama.cpp-q8_0": ContenderKind("archon.bench.peers.llamacpp:load_q8_0", "llama_cpp"),
     "transformers": ContenderKind("archon.bench.peers.transformers_generate:load", "transformers"),
 }
-"""Name → the contender."""
+"""Contenders by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerTask:
-    """The task of one contender, sent to its process as JSON."""
+    """The task of a contender: model, workload and settings, sent to its process as JSON."""
 
     path: str
-    """The GGUF file, or the folder of safetensors."""
+    """Path of a GGUF file or of a folder of safetensors files."""
     digest: str
-    """Digest of the weights, the key of Archon's packed weights."""
+    """Digest of the weights, the cache key of Archon's packed weights."""
     vocab_size: int
     workload: Workload
     decode_only: bool
-    """Time only the steps after the first new token."""
+    """Whether only the steps after the first new token are timed."""
     precision: str
-    """Precision of Archon's linear layers; peers keep the file's."""
+    """Precision of Archon's linear layers. Peers use the precision of the file."""
     threads: int
     fraction: float | None
-    """Share of the prompts in a peer's round; None to fill ``round_seconds``."""
+    """Share of the prompts in a peer's round; None for enough to fill ``round_seconds``."""
     round_seconds: float
-    """Intended duration of a peer's round if ``fraction`` is None."""
+    """Target duration of a peer's round if ``fraction`` is None."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -62,7 +62,7 @@ class PeerTask:
         return cls(**{**data, "workload": Workload(**data["workload"])})
 
     def check(self, context_length: int) -> None:
-        """Check that the sequences fit the model.
+        """Check that the sequences fit in the model's context.
 
         Raises
         ------
@@ -72,17 +72,18 @@ class PeerTask:
         length = self.workload.prompt_tokens + self.workload.new_tokens
         if length > context_length:
             raise ContextLengthError(
-                f"sequences of {length} tokens do not fit the model's context of {context_length}"
+                f"sequences of {length} tokens do not fit in the model's context of "
+                f"{context_length} tokens"
             )
 
     def prompts(self, seed: int, num_prompts: int) -> list[tuple[int, ...]]:
-        """Return the first prompts of a round. Each seed has others, so that no cache is warm."""
+        """Return the first prompts for a seed. They differ between seeds, so no cache is warm."""
         requests = self.workload.requests(self.vocab_size, seed)
         return [request.prompt_ids for request in requests[:num_prompts]]
 
     @property
     def shared_tokens(self) -> int:
-        """Tokens that can be computed once for all prompts, never the last token of a prompt."""
+        """Number of tokens that are computed once for all prompts, without the last token."""
         return min(self.workload.shared_prefix_tokens, self.workload.prompt_tokens - 1)
 
 
@@ -92,16 +93,16 @@ class Round:
 
     num_prompts: int
     completion_tokens: int
-    """Tokens sampled within ``seconds``."""
+    """Number of tokens sampled within ``seconds``."""
     seconds: float
     once_seconds: float = 0.0
-    """The part of ``seconds`` that does not depend on the number of prompts: the shared prefix."""
+    """The part of ``seconds`` for the shared prefix, which does not grow with the prompts."""
 
     def tokens_per_second(self, num_prompts: int) -> float:
         """Return the completion tokens per second of the complete workload.
 
-        The time of a round with only some of the ``num_prompts`` prompts is scaled up. The shared
-        prefix counts once, so that a small round is no disadvantage.
+        If the round had only some of the ``num_prompts`` prompts, its time is scaled up, except for
+        the time of the shared prefix.
         """
         scale = num_prompts / self.num_prompts
         seconds = self.once_seconds + (self.seconds - self.once_seconds) * scale
@@ -109,21 +110,22 @@ class Round:
 
 
 class Contender(Protocol):
-    """A loaded and warm engine in its own process."""
+    """An engine that is loaded and warmed up, in the contender's process."""
 
     settings: dict[str, Any]
-    """Results of the calibration. ``Load`` receives them when it loads the contender again."""
+    """Results of the calibration, which are passed to ``Load`` if the contender is loaded again."""
 
     def run(self, seed: int) -> Round:
-        """Run the task on the prompts of a seed, and time it."""
+        """Run the task once with the prompts of a seed; return its time and number of tokens."""
 
 
 Load = Callable[[PeerTask, Mapping[str, Any] | None], Contender]
-"""(task, settings of an earlier load of the same task) → the contender."""
+"""Function that loads a contender for a task. The second argument is the settings of an earlier
+load of the same task, or None."""
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Check names of contenders.
+    """Check the names of contenders.
 
     Raises
     ------
@@ -132,13 +134,13 @@ def check_names(names: Sequence[str]) -> None:
     """
     for name in names:
         if name not in CONTENDERS:
-            raise UsageError(f"no contender {name!r}; choose from {', '.join(CONTENDERS)}")
+            raise UsageError(f"unknown contender {name!r}; choose from {', '.join(CONTENDERS)}")
         if list(names).count(name) > 1:
             raise UsageError(f"the contender {name!r} appears twice; name it once")
 
 
 def missing_package(name: str) -> MissingExtraError | None:
-    """Return the error for the package that a contender lacks, None if it can run."""
+    """Return an error if the package of a contender is missing; None if it can run."""
     package = CONTENDERS[name].package
     if package is None or importlib.util.find_spec(package) is not None:
         return None
@@ -146,7 +148,7 @@ def missing_package(name: str) -> MissingExtraError | None:
 
 
 def precision_of(name: str, default: str) -> str:
-    """Return the precision in a name such as ``archon-bf16``, else the default.
+    """Return the precision in a contender's name such as ``archon-bf16``, else the default.
 
     >>> precision_of("archon-bf16", "int8"), precision_of("archon", "int8")
     ('bf16', 'int8')

@@ -1,8 +1,8 @@
-"""A contender in a child process, which loads once and runs a round for each seed.
+"""A contender in a child process, which loads it once and runs a round for each seed.
 
-The parent's first message has the factory, the task and earlier settings. Each later message is the
-seed of a round. Between rounds the child waits for a line, and uses no CPU time while other
-contenders are measured.
+The first message of the parent contains the factory, the task and earlier settings. Each later
+message is the seed of a round. Between rounds the child waits for a line, so that it uses no CPU
+time while other contenders are measured.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from archon.errors import ArchonError
 
 
 class ContenderProcess:
-    """Handle of a contender in the parent. An interrupt of the terminal does not reach the child.
+    """Handle of a contender in the parent process. Ctrl-C does not reach the child.
 
     Parameters
     ----------
     factory
         ``module:function`` that loads the contender.
     settings
-        The settings of an earlier process of the same contender.
+        The settings from an earlier process of the same contender.
 
     Raises
     ------
@@ -49,7 +49,7 @@ class ContenderProcess:
         Raises
         ------
         ChildError
-            The round failed, and the process has ended.
+            The round failed, or the process ended.
         """
         return Round(**self._ask(seed))
 
@@ -66,9 +66,9 @@ class ContenderProcess:
 
 
 def main() -> int:
-    """Answer the parent until it closes standard input.
+    """Answer messages of the parent until it closes standard input.
 
-    Standard output has only the answers; the output of libraries goes to standard error.
+    Only answers go to standard output; output of libraries is redirected to standard error.
     """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

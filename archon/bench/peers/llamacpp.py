@@ -1,8 +1,8 @@
-"""llama.cpp through the low-level functions of llama-cpp-python, in its fastest configuration.
+"""Run llama.cpp in its fastest configuration, via the low-level API of llama-cpp-python.
 
-The shared prefix is computed once and copied to every sequence; each call decodes one token per
-sequence of the batch. A calibration before the first round finds the fastest attention, layout of
-the cache and batch size.
+The shared prefix is computed once and copied to every sequence. Each call decodes one token per
+sequence of the batch. Before the first round, a calibration finds the fastest attention, cache
+layout and batch size.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAX_SEQUENCES = 256
 
 
 class LlamaCpp:
-    """A model in llama.cpp with calibrated settings."""
+    """llama.cpp as a contender: a loaded model with calibrated settings."""
 
     def __init__(self, lib: Any, path: Path, task: PeerTask, settings: Mapping[str, Any]) -> None:
         self.lib, self.task = lib, task
@@ -67,11 +67,11 @@ class LlamaCpp:
         return Round(len(prompts), num_sequences * w.new_tokens, seconds, once_seconds)
 
     def _calibrate(self) -> dict[str, Any]:
-        """Find the fastest layout at a medium batch size, then the fastest batch size."""
+        """Find the fastest layout at a medium batch size, then the fastest batch size for it."""
         choices = candidate_rows(self.task)
         if choices[-1] >= _MAX_SEQUENCES:
             raise UsageError(
-                f"llama.cpp decodes at most {_MAX_SEQUENCES - 1} samples of a prompt together; "
+                f"llama.cpp decodes at most {_MAX_SEQUENCES - 1} samples per prompt at once; "
                 "lower --samples-per-prompt"
             )
         medium = middle_of(choices)
@@ -87,7 +87,7 @@ class LlamaCpp:
         }
 
     def _rate(self, rows: int, layout: Layout) -> float:
-        """Return the tokens per second of the best of a few steps half-way through decoding."""
+        """Return the tokens per second of the fastest of a few steps halfway through decoding."""
         session = LlamaSession(self.lib, self.model, self.task, rows, layout)
         try:
             w = self.task.workload
@@ -108,7 +108,7 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def load(task: PeerTask, settings: Mapping[str, Any] | None) -> LlamaCpp:
-    """Load the file unchanged."""
+    """Load the weights in the format of the file."""
     return _load(task, settings)
 
 
@@ -134,14 +134,14 @@ def _load(
 
 
 def library() -> Any:
-    """Return the initialized module of llama.cpp's functions."""
+    """Return the initialized ``llama_cpp`` module."""
     lib = require("llama_cpp.llama_cpp", "peers")
     lib.llama_backend_init()
     return lib
 
 
 def requantized(lib: Any, path: Path, name: str, threads: int) -> Path:
-    """Return the path of the file requantized to another format, in the cache folder.
+    """Requantize a file to another format; return the path of the result in the cache folder.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""A batch of sequences in one llama.cpp context: a shared prefix, prompts, then decoding steps.
+"""A batch of sequences in a llama.cpp context: shared prefix, prompts, then decoding steps.
 
-The functions and structures are those of llama.cpp's ``llama.h`` in llama-cpp-python.
+It calls the functions of llama.cpp's ``llama.h`` through llama-cpp-python.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ _MICRO_BATCH = 512
 _CELLS_MULTIPLE = 256
 _TOP_K, _TEMPERATURE, _SEED = 40, 0.8, 1
 _PREFIX = 0
-"""The sequence with the shared prefix; decoding sequences are 1, 2, …"""
+"""Sequence id of the shared prefix; the decoding sequences are 1, 2, …"""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Context options: flash attention, and whether sequences share one KV buffer."""
+    """Options of a context: flash attention, and one KV buffer for all sequences."""
 
     flash_attention: bool
     kv_unified: bool
 
 
 class LlamaSession:
-    """A context for ``rows`` sequences that decode together.
+    """A llama.cpp context with ``rows`` sequences that decode together.
 
     Raises
     ------
@@ -46,7 +46,7 @@ class LlamaSession:
         self.batch = lib.llama_batch_init(self.batch_tokens, 0, 1)
         self.sampler = _make_sampler(lib)
         self.tokens: list[int] = []
-        """The newest token of every running sequence."""
+        """The last token of every running sequence."""
         self.position = 0
 
     @property
@@ -54,14 +54,14 @@ class LlamaSession:
         return len(self.tokens)
 
     def begin(self, shared_ids: Sequence[int]) -> None:
-        """Clear the context, and compute the prefix."""
+        """Clear the context, and compute the shared prefix."""
         self.lib.llama_memory_clear(self.memory, False)
         self.tokens = []
         if shared_ids:
             self._decode([(_PREFIX, at, token, False) for at, token in enumerate(shared_ids)])
 
     def start(self, prompts: Sequence[Sequence[int]]) -> None:
-        """Compute the rest of each prompt after the prefix, and sample all first tokens."""
+        """Compute each prompt after the shared prefix, and sample the first tokens."""
         samples, shared = self.task.workload.samples_per_prompt, self.task.shared_tokens
         for sequence in range(1, self.rows + 1):
             self.lib.llama_memory_seq_rm(self.memory, sequence, -1, -1)
@@ -89,7 +89,7 @@ class LlamaSession:
         self.position = length
 
     def step(self) -> None:
-        """Decode one token of every sequence."""
+        """Decode and sample one token of every sequence."""
         self._decode(
             [(1 + row, self.position, token, True) for row, token in enumerate(self.tokens)]
         )
@@ -141,7 +141,7 @@ class LlamaSession:
         self.lib.llama_memory_seq_cp(self.memory, source, target, -1, -1)
 
     def _decode(self, entries: Sequence[tuple[int, int, int, bool]]) -> None:
-        """Compute entries of (sequence, position, token, True to keep the logits)."""
+        """Run the model on entries of (sequence, position, token, whether to keep the logits)."""
         batch = self.batch
         for i, (sequence, position, token, keeps_logits) in enumerate(entries):
             batch.token[i], batch.pos[i] = token, position
@@ -153,10 +153,10 @@ class LlamaSession:
             raise EngineError(f"llama_decode failed with status {status}")
 
     def _sample(self, entries: Sequence[int]) -> list[int]:
-        """Sample a token from the logits of each given entry of the last batch.
+        """Sample a token from the logits of each of these entries of the last batch.
 
-        All sequences share a sampler: its buffer of the size of the vocabulary stays in the
-        processor's cache.
+        All sequences share a sampler, so that its buffer, as large as the vocabulary, stays in the
+        CPU cache.
         """
         sample = self.lib.llama_sampler_sample
         return [sample(self.sampler, self.context, entry) for entry in entries]

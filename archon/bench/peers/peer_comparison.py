@@ -1,4 +1,4 @@
-"""Interleaved rounds of the contenders: all of them in turn, in alternating order."""
+"""Comparison of contenders in rounds; the order of contenders alternates between rounds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BYTES_PER_FILE_BYTE = 4
 
 @dataclass(slots=True)
 class ContenderEntry:
-    """A contender and its rounds."""
+    """A contender in a comparison, with its finished rounds."""
 
     name: str
     task: PeerTask
@@ -39,7 +39,7 @@ class ContenderEntry:
         return self.name.split("-")[0] == "archon"
 
     def figures(self) -> dict[str, Any]:
-        """Return the contender's object in the JSON of the command."""
+        """Return the contender's object in the JSON output of the command."""
         return {
             "name": self.name,
             "completion_tokens_per_second": median(self.rates) if self.rates else None,
@@ -54,13 +54,13 @@ class ContenderEntry:
 
 @dataclass(slots=True)
 class Comparison:
-    """A comparison's contenders; incomplete if the comparison was interrupted."""
+    """Results of a comparison; some rounds are missing if it was interrupted."""
 
     entries: list[ContenderEntry]
     interrupted: bool = False
 
     def ratios(self) -> list[dict[str, Any]]:
-        """Return the ratio of each of Archon's entries to each peer."""
+        """Return the speed ratio of each of Archon's entries to each peer."""
         return [
             {"archon": ours.name, "peer": peer.name, **ratio(ours.rates, peer.rates)}
             for ours in self.entries
@@ -71,7 +71,7 @@ class Comparison:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
-    """Return the median, minimum and maximum of the ratios of paired rounds.
+    """Return the median, minimum and maximum of the ratios between paired rounds.
 
     >>> ratio([6.0, 8.0], [2.0, 2.0])
     {'ratio': 3.5, 'lowest': 3.0, 'highest': 4.0}
@@ -83,10 +83,10 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
 def compare(
     names: Sequence[str], task: PeerTask, pairs: int, report: Callable[[str], None]
 ) -> Comparison:
-    """Run every contender ``pairs`` times, interleaved.
+    """Run ``pairs`` rounds of every contender.
 
-    A contender that fails, or whose package is missing, is reported and excluded; the others
-    continue. After an interrupt, all processes are ended and the finished rounds are returned.
+    A contender is reported and excluded if it fails or its package is missing. After Ctrl-C, all
+    processes are killed and the finished rounds are returned.
 
     Raises
     ------
@@ -137,14 +137,14 @@ def _exclude(entry: ContenderEntry, reason: str, report: Callable[[str], None]) 
 
 
 class _Processes:
-    """The loaded contenders: all of them if memory suffices, otherwise the latest."""
+    """Processes of the loaded contenders: all of them if memory suffices, else only the latest."""
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
         self._running: dict[str, ContenderProcess] = {}
 
     def of(self, entry: ContenderEntry) -> ContenderProcess:
-        """Return the process of an entry; start it if it does not run."""
+        """Return the process of a contender; start it if it is not running."""
         if entry.name not in self._running:
             self._free_memory(entry)
             self._report(f"loading {entry.name}")
@@ -176,7 +176,7 @@ def _num_bytes(path: Path) -> int:
 
 
 def rooflines(config: DecoderConfig, comparison: Comparison, threads: int) -> dict[str, Roofline]:
-    """Measure the roofline of each precision in which Archon ran."""
+    """Measure the roofline of the model in each precision in which Archon ran."""
     precisions = {e.task.precision for e in comparison.entries if e.is_archon and e.rounds}
     return {name: measure_roofline(config, name, threads) for name in sorted(precisions)}
 
@@ -188,17 +188,22 @@ def run_peers_bench(
     config: DecoderConfig,
     pairs: int,
     report: Callable[[str], None],
+    print_result: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Compare contenders on every task; after an interrupt, keep the finished rounds.
+    """Compare contenders on every task; Ctrl-C ends the comparison and keeps finished rounds.
 
     Parameters
     ----------
     tasks
-        Name of a workload → its task.
+        Task of each workload, by the name of the workload.
     config
-        The model's, for the roofline.
+        Configuration of the model, for the roofline.
     pairs
-        Rounds of each contender.
+        Number of rounds of each contender.
+    report
+        Called with each line about the progress.
+    print_result
+        Called with each line about the results of a workload.
 
     Returns
     -------
@@ -218,7 +223,7 @@ def run_peers_bench(
                 interrupted = True
         workloads.append(workload_figures(name, task, comparison, bounds))
         for line in lines(workloads[-1]):
-            report(line)
+            print_result(line)
         if interrupted:
             break
     return {
@@ -234,7 +239,7 @@ def run_peers_bench(
 def workload_figures(
     name: str, task: PeerTask, comparison: Comparison, bounds: Mapping[str, Roofline]
 ) -> dict[str, Any]:
-    """Return the figures of one workload: sizes, contenders, ratios and rooflines."""
+    """Return a workload's figures: sizes, contenders, ratios and rooflines."""
     workload, decode_only = task.workload, task.decode_only
     contenders = []
     for entry in comparison.entries:
@@ -255,7 +260,7 @@ def workload_figures(
 
 
 def lines(workload: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines that report the figures of one workload."""
+    """Yield the lines that describe the results of one workload."""
     what = "decoding only" if workload["decode_only"] else "prefill included, cold cache"
     yield f"{workload['workload']}: completion tokens per second, {what}; medians of the rounds"
     for contender in workload["contenders"]:
@@ -282,7 +287,7 @@ def _contender(contender: Mapping[str, Any], workload: Mapping[str, Any]) -> str
         return notes[0] if notes else "no round finished"
     notes += [str(settings[key]) for key in ("format", "precision") if key in settings]
     if "share_of_roofline" in contender:
-        notes.append(f"{100 * contender['share_of_roofline']:.0f} % of the roofline")
+        notes.append(f"{100 * contender['share_of_roofline']:.0f}% of the roofline")
     if "rows" in settings:
         notes.append(f"batches of {settings['rows']} sequences")
     timed = contender["rounds"][0]["num_prompts"]

@@ -1,6 +1,6 @@
-"""Drawing of a comparison as an SVG file: a bar for each contender, and the ratios.
+"""Draw a comparison as an SVG file, with a bar for each contender, and the ratios.
 
-The picture has its own background, and a dark colour scheme, so that it is readable on any page.
+The picture has its own background, and supports dark mode, so that it is readable on any page.
 Layout is in pixels; the text uses the system's sans-serif font.
 """
 
@@ -32,7 +32,7 @@ _TITLES = {
 
 
 def draw(result: Mapping[str, Any]) -> str:
-    """Draw a result of ``archon bench peers``; return the SVG."""
+    """Draw the result of ``archon bench peers``; return the SVG text."""
     parts, top = [], _HEAD_HEIGHT
     for workload in result["workloads"]:
         bars = [bar for bar in workload["contenders"] if bar["completion_tokens_per_second"]]
@@ -80,7 +80,7 @@ def _label(bar: Mapping[str, Any]) -> str:
 
 
 def _value(workload: Mapping[str, Any], name: str, rate: float) -> str:
-    """Return the text after a bar: the rate, and for a peer Archon's ratio to it."""
+    """Return the text after a bar: the rate and, for a peer, the ratio of Archon's rate to it."""
     shown = f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
     ratios = [r for r in workload["ratios"] if r["peer"] == name]
     if not ratios:

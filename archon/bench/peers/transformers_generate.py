@@ -1,8 +1,8 @@
-"""``generate`` of the transformers library on the same weights in bfloat16.
+"""``generate`` of the Transformers library, with the same weights in bfloat16.
 
-The shared prefix is computed once, the rest of each prompt once, and the cache is repeated for the
-samples. Plain batched prompts run the same steps after much more prefill (each sample computes its
-complete prompt). They are slower at every batch size and are not tried.
+The shared prefix is computed once, then the remainder of each prompt once; the cache is repeated
+for the samples. Plain batches of prompts are not tried. They run the same steps after much more
+prefill, because each sample computes its complete prompt, and are slower at every batch size.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SAMPLED = {"do_sample": True, "temperature": 0.8, "top_k": 40, "top_p": 1.0}
 
 
 class TransformersGenerate:
-    """A model in transformers with a calibrated batch size."""
+    """Transformers as a contender: a loaded model with a calibrated batch size."""
 
     def __init__(self, task: PeerTask, settings: Mapping[str, Any] | None) -> None:
         torch.set_num_threads(task.threads)
@@ -61,7 +61,7 @@ class TransformersGenerate:
         return Round(len(prompts), num_sequences * w.new_tokens, end - start, once_seconds)
 
     def prefix_cache(self, prompt: Sequence[int]) -> Any:
-        """Compute the keys and values of the shared tokens, None if no tokens are shared."""
+        """Compute the keys and values of the shared prefix; None without a shared prefix."""
         shared = self.task.shared_tokens
         if not shared:
             return None
@@ -71,7 +71,7 @@ class TransformersGenerate:
     def generate(
         self, prompts: Sequence[Sequence[int]], prefix: Any, new_tokens: int, **how: Any
     ) -> Tensor:
-        """Sample all completions of some prompts in one batch.
+        """Sample all completions of these prompts in one batch.
 
         Returns
         -------
@@ -115,7 +115,7 @@ class TransformersGenerate:
         }
 
     def _rate(self, rows: int, prompts: Sequence[Sequence[int]], prefix: Any) -> float:
-        """Return the tokens per second of a few steps after the first."""
+        """Return the tokens per second of a few decoding steps after the first."""
         clock = _Clock()
         some = prompts[: max(1, rows // self.task.workload.samples_per_prompt)]
         steps = CALIBRATION_STEPS
@@ -124,35 +124,35 @@ class TransformersGenerate:
 
 
 class _Clock:
-    """Streamer or stopping criterion that records the time of ``generate``'s first token."""
+    """Records the time of the first token of ``generate``, as a streamer or stopping criterion."""
 
     def __init__(self) -> None:
         self.first_token = 0.0
         self._num_calls = 0
 
     def put(self, value: Tensor) -> None:
-        """Receive the prompt at the first call of a streamer, a token at each later one."""
+        """Called as a streamer: first with the prompt, then with each token."""
         self._num_calls += 1
         if self._num_calls == 2:
             self.first_token = time.perf_counter()
 
     def end(self) -> None:
-        """Do nothing; the protocol of streamers has this method."""
+        """Called as a streamer at the end; does nothing."""
 
     def __call__(self, ids_BT: Tensor, scores: Any, **_: Any) -> Tensor:
-        """Stop no sequence; a stopping criterion is called after each token."""
+        """Called as a stopping criterion after each token; stops no sequence."""
         self.first_token = self.first_token or time.perf_counter()
         return torch.zeros(len(ids_BT), dtype=torch.bool)
 
 
 def load(task: PeerTask, settings: Mapping[str, Any] | None) -> TransformersGenerate:
-    """Load the file's dequantized weights into transformers."""
+    """Load the weights of the file, dequantized, into a Transformers model."""
     require("transformers", "peers")
     return TransformersGenerate(task, settings)
 
 
 def load_model(path: Path, dtype: torch.dtype) -> Any:
-    """Load the model of a file, without tokens that end its sequences."""
+    """Load the model of a file; no token ends its sequences."""
     from archon.bench.peers.transformers_model import transformers_model
 
     model = transformers_model(weights_of(open_model(path)), dtype)

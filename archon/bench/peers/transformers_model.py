@@ -1,4 +1,4 @@
-"""A model of the transformers library with parameters that the engine reads."""
+"""A model of the Transformers library with parameters read by Archon's engine."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ from torch import Tensor
 from archon.engine.model.config import shape_keys
 from archon.engine.model.families.traits import EMBEDDING, HEAD, OUTPUT_NORM
 from archon.engine.model.weights import WeightSource, layer_parameters
+from archon.errors import ModelFileError
 
 
 def transformers_model(source: WeightSource, dtype: torch.dtype) -> Any:
-    """Make a causal LM of transformers from a source's parameters, rounded to ``dtype``."""
+    """Make a causal LM of transformers from a source's parameters, rounded to ``dtype``.
+
+    Raises
+    ------
+    ModelFileError
+        The model has features that its sizes do not define.
+    """
     import transformers
 
     config = source.config
+    if not config.is_plain:
+        raise ModelFileError(f"models like this one ({config.family}) are not compared yet")
     prefix = config.traits.hf_class
     shape = shape_keys(config) | {
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_base},
@@ -39,7 +48,7 @@ def transformers_model(source: WeightSource, dtype: torch.dtype) -> Any:
 
 
 def state_dict(source: WeightSource, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the parameters by their names in transformers."""
+    """Return the parameters by their names in Transformers."""
     embedding = source.embedding().to(dtype)
     head = source.head().to(dtype)
     layers = {name: parameter.to(dtype) for name, parameter in layer_parameters(source)}

@@ -1,8 +1,8 @@
-"""Concurrent clients of one server. Each sends its next request when it has an answer.
+"""Concurrent clients of one server. Each sends its next request after an answer.
 
 ``python -m archon.bench.serve.client`` reads one JSON object (``Load``) from standard input and
-prints one (``Answers``). Its HTTP client is minimal, because the clients take CPU time from the
-server.
+prints one (``Answers``). Its HTTP client is minimal, because the clients compete with the server
+for CPU time.
 """
 
 from __future__ import annotations
@@ -19,50 +19,50 @@ from typing import Any
 from archon.lm.openai.sse import DONE, EventParser
 
 _LIMIT = 1 << 20
-"""Upper bound of the bytes of a line or a header."""
+"""Maximum bytes of a line or a header."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """The requests of the clients."""
+    """The requests that the clients send, and where they send them."""
 
     host: str
     port: int
     model: str
     num_clients: int
     seconds: float
-    """No request starts later."""
+    """Seconds after which no new request starts."""
     streams: bool
     asks: list[tuple[str, int]]
-    """(question, seed) of the requests in their order."""
+    """(question, seed) of each request, in the order of sending."""
 
 
 @dataclass(slots=True)
 class Answers:
-    """Totals of the answers to a load. A failed request adds only to ``failures``."""
+    """Totals over the answers to a load. A failed request counts only in ``failures``."""
 
     seconds: float = 0.0
-    """From the first request to the end of the last answer."""
+    """Time from the first request to the end of the last answer."""
     client_cpu_seconds: float = 0.0
     """CPU time of the clients' process."""
     model_cpu_seconds: float | None = None
-    """CPU time of the model's process; None where the system does not report it."""
+    """CPU time of the process with the model; None if the system does not report it."""
     completion_tokens: int = 0
-    """As counted by the server."""
+    """Number of completion tokens, as counted by the server."""
     num_answers: int = 0
     first_token_seconds: list[float] = field(default_factory=list)
-    """Time to the first token of each streamed answer that has text."""
+    """Seconds to the first token, for each streamed answer that has text."""
     texts: dict[int, str] = field(default_factory=dict)
-    """Number of a request → text; only for the first ``keep_texts`` requests."""
+    """Index of a request → text of its answer, for the first ``keep_texts`` requests."""
     failures: list[str] = field(default_factory=list)
 
 
 class _FailedError(Exception):
-    """A request without a complete answer."""
+    """A request got no complete answer."""
 
 
 async def run(load: Load, keep_texts: int = 0) -> Answers:
-    """Send requests until the time is over or none is left, and wait for the last answers."""
+    """Send requests until the time is over or none are left, and wait for the last answers."""
     answers = Answers()
     numbered = iter(enumerate(load.asks))
     start, cpu_start = perf_counter(), _cpu_seconds()
@@ -108,7 +108,7 @@ def _body(load: Load, question: str, seed: int) -> bytes:
 
 
 class _Connection:
-    """The connection of one client, opened by its first request."""
+    """The connection of one client, which its first request opens."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
@@ -124,7 +124,7 @@ class _Connection:
             self._streams = None
 
     async def ask(self, body: bytes, streams: bool, answers: Answers) -> str:
-        """Send a request; return the text of its answer, and add its figures to ``answers``."""
+        """Send a request, and add its figures to ``answers``; return the text of the answer."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(self._host, self._port, limit=_LIMIT)
         reader, writer = self._streams
@@ -150,7 +150,7 @@ class _Connection:
 async def _read_stream(
     reader: asyncio.StreamReader,
 ) -> tuple[str, dict[str, Any], float | None]:
-    """Return the text, the last chunk, and the time of the first text (``perf_counter``)."""
+    """Read a streamed answer; return its text, last chunk, and time of the first text."""
     parser, events, first = EventParser(), list[bytes](), None
     while size := int(await reader.readline(), 16):
         content = (await reader.readexactly(size + 2))[:-2]

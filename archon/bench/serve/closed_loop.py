@@ -1,4 +1,4 @@
-"""Closed-loop load on the engine alone: each finished request is replaced by the next."""
+"""Closed-loop load on the engine alone: the next request starts when one finishes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from archon.types import Message, SamplingParams
 def closed_loop(
     engine: Engine, requests: Iterable[GenerationRequest], num_concurrent: int, seconds: float
 ) -> tuple[Answers, dict[int, Generation]]:
-    """Keep ``num_concurrent`` requests of one sample each in the engine.
+    """Keep ``num_concurrent`` requests in the engine, each with one sample.
 
-    No request starts after ``seconds``. No other thread may use the engine during the call.
+    No new request starts after ``seconds``. No other thread may use the engine during the call.
 
     Returns
     -------
-    The figures, without texts, and the generations by the number of their request. The CPU time is
-    that of this process. A request has a time to the first token if it sampled a token other than
-    an end.
+    The figures, without texts, and the generations by the index of their request. The CPU time is
+    that of this process. A request whose first token ends the sample has no time to the first
+    token.
     """
     answers = Answers()
     generations: dict[int, Generation] = {}
@@ -54,7 +54,7 @@ def closed_loop(
 
 
 def _first_token_listener(seconds: list[float], start: float) -> OnToken:
-    """Make a listener that appends the time to the first token, and stops no sample."""
+    """Make a listener that records the time to the first token, and stops no sample."""
     is_first = True
 
     def on_token(index: int, token: int) -> bool:
@@ -68,7 +68,7 @@ def _first_token_listener(seconds: list[float], start: float) -> OnToken:
 
 
 def engine_alone(lm: LocalLM, sampling: dict[str, Any]) -> AskEngine:
-    """Make the function that sends the server's requests directly to the engine."""
+    """Return a function that runs requests for the server directly on the engine."""
     rule = sampling_rule(SamplingParams(**sampling))
     prompt_ids = lru_cache(1)(lambda question: tuple(prompt_ids_of(lm, question)))
 
@@ -93,5 +93,5 @@ def engine_alone(lm: LocalLM, sampling: dict[str, Any]) -> AskEngine:
 
 
 def prompt_ids_of(lm: LocalLM, question: str) -> list[int]:
-    """Return the prompt of a question, with the chat template."""
+    """Return the token ids of a question in the chat template."""
     return lm.chat.encode((Message("user", question),))

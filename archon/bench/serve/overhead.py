@@ -1,4 +1,4 @@
-"""The overhead of serving: rounds of the engine alone, the server, and the server streaming."""
+"""Overhead of serving: rounds of the engine alone, the server, and the server with streaming."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 NUM_ALONE = 8
-"""Requests of the single client in each of its turns, which time the first token."""
+"""Number of requests in a turn of the single client, which measures the time to the first token."""
 GOALS = {"whole": 0.9, "streamed": 0.75}
-"""Minimum ratio to the engine's tokens per second, the clients' time deducted."""
+"""Minimum ratio of tokens per second, server to engine, after deducting the clients' CPU time."""
 FIRST_TOKEN_GOAL = 1.3
-"""Maximum ratio to the engine's time to the first token with a single client."""
+"""Maximum ratio of the time to the first token, server to engine, with a single client."""
 _NAMES = {"engine": "engine alone", "whole": "served", "streamed": "served, streamed"}
 
 
 class AskEngine(Protocol):
-    """Function that sends requests to the engine without a server.
+    """Type of the function that runs requests on the engine without a server.
 
-    It keeps the first ``keep`` texts.
+    It keeps the texts of the first ``keep`` answers.
     """
 
     def __call__(
@@ -36,36 +36,42 @@ class AskEngine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """Sizes of a measurement. A turn is one load of one round."""
+    """Sizes of a measurement. A round consists of turns; in a turn, one target gets one load."""
 
     questions: Questions
     num_clients: int
     times: int
-    """Requests per question."""
+    """Number of requests per question."""
     seconds: float
-    """Time of each turn after which no request starts."""
+    """Seconds of a turn after which no new request starts."""
     rounds: int
     max_requests: int
-    """Upper bound of the requests of each turn."""
+    """Maximum number of requests per turn."""
     cores: int
 
 
 @dataclass(slots=True)
 class Overhead:
-    """The measurement so far."""
+    """Results of the measurement so far."""
 
     plan: LoadPlan
     loads: dict[str, LoadTally]
     alone: dict[str, LoadTally]
     num_checked: int = 0
     num_same: int = 0
-    """Checked texts of the server that equal the engine's."""
+    """Number of checked texts of the server that are equal to the engine's."""
     rounds: int = 0
-    """Finished rounds."""
+    """Number of finished rounds."""
     interrupted: bool = False
 
     def result(self, memory: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-        """Return all figures; ``memory`` is the server's."""
+        """Return the figures as plain data.
+
+        Parameters
+        ----------
+        memory
+            The server's memory over time (``MeasuredServer.memory``).
+        """
         return {
             "rounds": self.rounds,
             "interrupted": self.interrupted,
@@ -79,9 +85,9 @@ class Overhead:
 def measure_overhead(
     plan: LoadPlan, engine: AskEngine, server: MeasuredServer, report: Callable[[str], None]
 ) -> Overhead:
-    """Warm up engine and server, and compare their texts; then run the rounds.
+    """Warm up engine and server, compare their texts, and run the rounds.
 
-    After an interrupt, the finished rounds are kept.
+    Ctrl-C ends the measurement and keeps the finished rounds.
     """
     comparison = Overhead(
         plan,
@@ -119,7 +125,7 @@ def _round(
     engine: AskEngine,
     server: MeasuredServer,
 ) -> str:
-    """Run all turns of a round; return a text with their rates."""
+    """Run all turns of a round, and add their results; return a text with the rates."""
     plan, first = comparison.plan, 1 + 5 * number
     asks = [plan.questions.asks(first + k, plan.max_requests, plan.times) for k in range(3)]
     settings: dict[str, Any] = {"num_clients": plan.num_clients, "seconds": plan.seconds}
@@ -147,13 +153,13 @@ def _round(
 
 @dataclass(slots=True)
 class LoadTally(Answers):
-    """Totals of several turns, without their texts."""
+    """Totals over several turns, without texts."""
 
     model_cpu_seconds: float | None = 0.0
-    """None if any turn does not report it."""
+    """CPU time of the process with the model; None if a turn does not report it."""
 
     def add(self, answers: Answers) -> None:
-        """Add a turn."""
+        """Add the totals of a turn."""
         self.seconds += answers.seconds
         self.client_cpu_seconds += answers.client_cpu_seconds
         if self.model_cpu_seconds is None or answers.model_cpu_seconds is None:
@@ -166,18 +172,19 @@ class LoadTally(Answers):
         self.failures += answers.failures
 
     def rate(self, num_cores: int | None = None) -> float | None:
-        """Return the tokens per second, without the clients' share of the time if cores are given.
+        """Return the tokens per second.
 
-        That share is ``client_cpu_seconds / (seconds × num_cores)``.
+        If the number of cores is given, the clients' share of the time is deducted. It is
+        ``client_cpu_seconds / (seconds × num_cores)``.
         """
         deducted = 0.0 if num_cores is None else self.client_cpu_seconds / num_cores
         seconds = self.seconds - deducted
         return self.completion_tokens / seconds if seconds > 0 else None
 
     def cpu_per_token(self) -> float | None:
-        """Return the CPU seconds per token, the clients' excluded; None if unknown.
+        """Return the CPU seconds per token without those of the clients; None if unknown.
 
-        Other programs on the machine hardly affect this figure.
+        Other programs on the machine have little effect on this figure.
         """
         if self.model_cpu_seconds is None or not self.completion_tokens:
             return None
@@ -185,7 +192,7 @@ class LoadTally(Answers):
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """Return the smallest value that at least this share of the values does not exceed.
+    """Return a quantile: the smallest value that ``share`` of the values do not exceed.
 
     >>> quantile([4.0, 1.0, 3.0, 2.0], 0.5), quantile([], 0.5)
     (2.0, None)
@@ -199,14 +206,14 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 def summary(
     loads: Mapping[str, LoadTally], alone: Mapping[str, LoadTally], cores: int
 ) -> dict[str, Any]:
-    """Return the figures of the engine and the server, with ratios to the engine's.
+    """Return the figures of engine and server, and their ratios, as plain data.
 
     Parameters
     ----------
     loads
-        ``engine``, ``whole`` and ``streamed`` with all clients.
+        The totals of ``engine``, ``whole`` and ``streamed`` with all clients.
     alone
-        ``engine`` and ``streamed`` with a single client.
+        The totals of ``engine`` and ``streamed`` with a single client.
     """
     engine_rate, engine_cpu = loads["engine"].rate(), loads["engine"].cpu_per_token()
     rows: dict[str, Any] = {}
@@ -234,7 +241,7 @@ def summary(
 
 
 def _first_tokens(engine: LoadTally, served: LoadTally) -> dict[str, Any]:
-    """Return quantiles of the seconds to the first token of both, and their ratio."""
+    """Return quantiles of the time to the first token for engine and server, and their ratios."""
     result: dict[str, Any] = {}
     for name, share in (("p50", 0.5), ("p95", 0.95)):
         base = quantile(engine.first_token_seconds, share)

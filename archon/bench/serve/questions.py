@@ -1,4 +1,4 @@
-"""The requests of a measurement: questions with a shared beginning, each sent several times."""
+"""Requests of a measurement: questions with a common beginning, each sent several times."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _COMMON = (
     "car city name team minute idea body back parent face level office door health person art war"
 )
 _WORDS = tuple(_COMMON.split())
-"""Common words, each one token in most vocabularies."""
+"""Common words, each of which is one token in most vocabularies."""
 _CLOSING = "\n\nWrite a very long story with all of these words in it."
-"""The instruction. With most other instructions, small models stop early."""
+"""The instruction. It makes small models write long answers, unlike most instructions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request: its question, and the seed of its sample."""
+    """A request: a question, and the seed of its sample."""
 
     question: str
     seed: int
@@ -31,18 +31,18 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Questions of shared words followed by random ones."""
+    """Generator of questions: common words, then random words, then an instruction."""
 
     shared: tuple[str, ...]
     num_random: int
-    """Words of a question after the shared ones."""
+    """Number of random words per question."""
     words: tuple[str, ...]
-    """The vocabulary of the random words."""
+    """The words from which random words are chosen."""
 
     def asks(self, turn: int, count: int, times: int) -> list[Ask]:
-        """Return ``count`` requests, with each question ``times`` in a row.
+        """Return ``count`` requests, each question ``times`` times in a row.
 
-        The questions differ between turns, so that caches contain only their shared beginning.
+        The questions differ between turns, so that caches contain only the common beginning.
         """
         asks = []
         for number in range(count):
@@ -57,17 +57,17 @@ class Questions:
 def questions(
     prompt_tokens: int, shared_prefix_tokens: int, count: Callable[[str], int]
 ) -> Questions:
-    """Make questions whose prompts have this size.
+    """Make a generator of questions whose prompts have about this number of tokens.
 
     Parameters
     ----------
     count
-        Returns the number of tokens of a question's prompt, template included.
+        Function that returns the number of tokens of a question in the chat template.
 
     Raises
     ------
     UsageError
-        The template and the instruction alone have more tokens.
+        The chat template and the instruction alone have more tokens.
     """
     base = count(_WORDS[0] + _CLOSING)
     cost = {word: count(f"{_WORDS[0]} {word}{_CLOSING}") - base for word in _WORDS}

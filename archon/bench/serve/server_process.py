@@ -1,4 +1,4 @@
-"""The measured server and its clients, each in a separate process."""
+"""Runs the measured server and its clients, each in a separate process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MEMORY_EVERY_SECONDS = 60
 
 
 def architecture(sampling: dict[str, Any]) -> dict[str, Any]:
-    """Return an architecture whose only node sends the plain question to its model."""
+    """Return an architecture with one node, which sends the question to the model unchanged."""
     node = {
         "type": "generator",
         "model": "solver",
@@ -51,7 +51,7 @@ class MeasuredServer:
         self._host, self._port = parts.hostname, parts.port
         self._process, self._start = process, monotonic()
         self.memory: list[dict[str, float]] = []
-        """``{"seconds", "bytes"}`` every minute; empty where the system does not report memory."""
+        """``{"seconds", "bytes"}`` per minute; empty if the system does not report memory."""
         self._ended = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
@@ -59,7 +59,7 @@ class MeasuredServer:
     def load(
         self, asks: Sequence[Ask], *, num_clients: int, seconds: float, streams: bool, keep: int = 0
     ) -> Answers:
-        """Send requests from clients in another process, and keep the first ``keep`` texts.
+        """Run the clients in another process; keep the texts of the first ``keep`` answers.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class MeasuredServer:
         return answers
 
     def _cpu_seconds(self) -> float | None:
-        """Return the server's CPU time so far; None where the system does not report it."""
+        """Return the server's CPU time so far; None if the system does not report it."""
         try:
             stat = Path(f"/proc/{self._process.pid}/stat").read_text()
         except OSError:
@@ -96,7 +96,7 @@ class MeasuredServer:
         self.memory.append({"seconds": seconds, "bytes": num_bytes})
 
     def stop_watching(self) -> None:
-        """Stop recording the memory every minute."""
+        """Stop the regular recording of the memory."""
         self._ended.set()
         self._watcher.join()
 
@@ -107,7 +107,7 @@ class MeasuredServer:
 
 @contextmanager
 def serving(model: str, sampling: dict[str, Any], num_clients: int) -> Iterator[MeasuredServer]:
-    """Run ``archon serve`` with an architecture of one node over a model while the block runs.
+    """Run ``archon serve`` with a one-node architecture of a model while the block runs.
 
     Raises
     ------

@@ -5,7 +5,9 @@ running them. A CUDA graph launches all of them with one call, but always with t
 addresses. So steps are padded to few shapes (``padding``), and their inputs are copied into fixed
 tensors. A shape is recorded when it occurs for the third time. Before that, and on devices other
 than CUDA, its padded steps are computed kernel by kernel, with the same result. Steps with several
-tokens of one text, with adapters, or with hidden states are computed without padding.
+tokens of one text, with adapters, or with hidden states are computed without padding, and so are
+all steps of models with sliding windows or experts: their shapes depend on more than the number of
+tokens.
 
 No GPU has recorded or replayed a step yet (see ``docs/gpu.md``); the padded steps are tested on the
 CPU.
@@ -71,7 +73,8 @@ class GraphedDecoder:
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
         """Run one step (``archon.engine.decoder_protocol``)."""
-        if not is_decode(spans) or any(span.adapter for span in spans):
+        is_plain = self.config.windows == (None,) and self.config.experts is None
+        if not is_plain or not is_decode(spans) or any(s.adapter or s.is_long for s in spans):
             return self.decoder(spans, cache)
         step = build_step(spans, _CPU, cache.dtype)
         padded = padded_step(step, cache.num_blocks, cache.dtype)

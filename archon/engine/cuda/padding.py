@@ -69,15 +69,15 @@ def _padded_part(
     blocks_BK = torch.full((rounded_B, rounded_K), scratch_block)
     blocks_BK[:B, :K] = part.blocks_BK
     # Groups of padding attend to the scratch block, since a softmax over no keys is NaN.
-    mask_BL = torch.zeros(rounded_B, rounded_K * BLOCK_SIZE, dtype=mask_dtype)
-    mask_BL[:B, K * BLOCK_SIZE :] = -math.inf
-    if part.mask_BL is not None:
-        mask_BL[:B, : K * BLOCK_SIZE] = part.mask_BL
+    mask_B1L = torch.zeros(rounded_B, 1, rounded_K * BLOCK_SIZE, dtype=mask_dtype)
+    mask_B1L[:B, :, K * BLOCK_SIZE :] = -math.inf
+    if part.mask_BTL is not None:
+        mask_B1L[:B, :, : K * BLOCK_SIZE] = part.mask_BTL
     row_M = torch.zeros(num_rows, dtype=torch.int64)
     row_M[part.token_M] = part.row_M // R * rounded_R + part.row_M % R
     absent_M = torch.ones(num_rows, dtype=torch.bool)
     absent_M[part.token_M] = False
-    return CachedPart(torch.arange(num_rows), row_M, query_BR, blocks_BK, mask_BL, absent_M)
+    return CachedPart(torch.arange(num_rows), row_M, query_BR, blocks_BK, mask_B1L, absent_M)
 
 
 def signature(step: StepInput) -> Signature:
@@ -90,10 +90,10 @@ def step_tensors(step: StepInput) -> list[Tensor]:
     """Return the tensors of a padded step, in a fixed order."""
     tensors = [step.token_N, step.position_N, step.slot_N, step.logit_rows]
     for part in step.plan.cached:
-        assert part.mask_BL is not None
+        assert part.mask_BTL is not None
         assert part.absent_M is not None
         tensors += [part.token_M, part.row_M, part.query_BR, part.blocks_BK]
-        tensors += [part.mask_BL, part.absent_M]
+        tensors += [part.mask_BTL, part.absent_M]
     return tensors
 
 

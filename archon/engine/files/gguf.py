@@ -23,12 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archon.engine.files.dequantize import BLOCK_FORMATS, BlockFormat, dequantize
+from archon.engine.files.dequantize import BlockFormat, dequantize, format_of_type
 from archon.errors import ModelFileError
 
 MAGIC = b"GGUF"
 MAX_ENTRIES = 1 << 20
 MAX_DIMENSIONS = 4
+_VERSIONS = (2, 3)
+_INCOMPLETE = "if the download is incomplete, download the file again"
 _MAX_PARTS = 99_999
 """Largest number of parts: names have five digits."""
 _MAX_NAMED = 20
@@ -111,6 +113,34 @@ class GGUFFile:
         tensor = part.tensor(info)
         part.release(info)
         return tensor
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Read ``tensor(name)[start:stop]`` without reading the rest.
+
+        Files fuse tensors along the first dimension: queries, keys and values (``attn_qkv``), gate
+        and up (``ffn_up`` of Phi-3), or all experts of a layer (``ffn_gate_exps`` and others).
+
+        Raises
+        ------
+        ModelFileError
+            The file has no tensor of that name, or the tensor has fewer rows.
+        """
+        info = self.tensors.get(name)
+        if info is None:
+            raise ModelFileError(f"{self.path}: has no tensor {name!r}")
+        if not 0 <= start < stop <= info.shape[0]:
+            raise ModelFileError(
+                f"{self.path}: tensor {name!r} of shape {info.shape} has no rows {start} to {stop}"
+            )
+        num_bytes = info.num_bytes // info.shape[0]
+        if len(info.shape) == 1 and info.format.elements > 1:
+            return self.tensor(name)[start:stop]  # rows are parts of blocks
+        part = replace(
+            info,
+            shape=(stop - start, *info.shape[1:]),
+            start=info.start + start * num_bytes,
+        )
+        return self._parts[name].tensor(part)
 
 
 class GGUFPart:
@@ -196,9 +226,8 @@ class GGUFPart:
 
     def _take(self, count: int) -> bytes:
         if count > len(self._bytes) - self._at:
-            raise self._fail(
-                f"{count} bytes are declared, but only {len(self._bytes) - self._at} are left"
-            )
+            left = len(self._bytes) - self._at
+            raise self._fail(f"{count} bytes are declared, but only {left} are left; {_INCOMPLETE}")
         self._at += count
         return self._bytes[self._at - count : self._at]
 
@@ -219,7 +248,7 @@ class GGUFPart:
         for _ in range(count):
             if at + 8 > end or (length := read_length(data, at)[0]) > end - at - 8:
                 self._at = at
-                raise self._fail("a string reaches past the end of the file")
+                raise self._fail(f"a string reaches past the end of the file; {_INCOMPLETE}")
             strings.append(data[at + 8 : at + 8 + length])
             at += 8 + length
         self._at = at
@@ -257,9 +286,16 @@ class GGUFPart:
                 "with config.json"
             )
         version = self._scalar("<I")
-        if version not in (2, 3):
+        if version not in _VERSIONS:
+            if int.from_bytes(version.to_bytes(4, "little"), "big") in _VERSIONS:
+                raise ModelFileError(
+                    f"{self.path}: the numbers of this GGUF file are big-endian, for another kind "
+                    "of processor. Download the little-endian file, or convert this one with "
+                    "gguf-convert-endian from the package gguf"
+                )
             raise ModelFileError(
-                f"{self.path}: GGUF version {version} is not supported; only 2 and 3 are"
+                f"{self.path}: GGUF version {version} is not supported; only 2 and 3 are. Convert "
+                "the model again with a newer llama.cpp"
             )
         num_tensors, num_pairs = self._scalar("<Q"), self._scalar("<Q")
         if max(num_tensors, num_pairs) > MAX_ENTRIES:
@@ -284,9 +320,10 @@ class GGUFPart:
             )
         shape = tuple(self._scalar("<Q") for _ in range(num_dimensions))[::-1]
         type_id, offset = self._scalar("<I"), self._scalar("<Q")
-        if type_id not in BLOCK_FORMATS:
-            raise ModelFileError(f"{self.path}: tensor {name!r} has unsupported type {type_id}")
-        return TensorInfo(name, shape, BLOCK_FORMATS[type_id], offset)
+        try:
+            return TensorInfo(name, shape, format_of_type(type_id), offset)
+        except ValueError as error:
+            raise ModelFileError(f"{self.path}: tensor {name!r} {error}") from None
 
     def _set_offsets(self, infos: list[TensorInfo]) -> None:
         """Turn offsets in the data section into offsets in the file, and check them."""
@@ -304,5 +341,7 @@ class GGUFPart:
                 )
             start = data_start + info.start
             if start + info.num_bytes > len(self._bytes):
-                raise self._fail(f"tensor {info.name!r} reaches past the end of the file")
+                raise self._fail(
+                    f"tensor {info.name!r} reaches past the end of the file; {_INCOMPLETE}"
+                )
             self.tensors[info.name] = replace(info, start=start)

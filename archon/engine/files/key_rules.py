@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ class KeyRules:
     since it enables a feature with its defaults."""
     irrelevant_names: re.Pattern[str] = field(default_factory=lambda: re.compile(r"(?!)"))
     """Pattern of irrelevant keys; it must match the whole key."""
+
+    def computing(self, keys: Iterable[str]) -> KeyRules:
+        """Return the rules of a file whose reader computes these keys as well."""
+        neutral = {key: allowed for key, allowed in self.neutral.items() if key not in keys}
+        return replace(self, computed=self.computed | frozenset(keys), neutral=neutral)
 
     def check(self, values: Mapping[str, Any], path: Path, prefix: str = "") -> None:
         """Check that no key requires an unsupported computation.
@@ -93,6 +98,12 @@ class CheckedKeys:
         value = self.number(key, default)
         if not isinstance(value, int) or value < 0:
             raise self.error(key, value, "a whole number of at least 0")
+        return value
+
+    def positive(self, key: str, default: float | None = None) -> float:
+        value = self.number(key, default)
+        if value <= 0:
+            raise self.error(key, value, "a number above 0")
         return value
 
     def expect(self, key: str, supported: Sequence[object]) -> None:

@@ -34,6 +34,18 @@ struct Softmax {
   float* weighted;
 };
 
+// How the product of a query and a key becomes a score, a power of 2.
+struct Scores {
+  float scale;    // log2(e) / √D, or another factor
+  float softcap;  // bound c of scores, c · tanh(score / c); 0 for none
+};
+
+// Which keys count: `hidden` keys at the beginning of the first block do not, and `valid` keys of the
+// last block do.
+struct Keys {
+  int hidden, valid;
+};
+
 // Keys and values of one head; blocks are `stride` elements apart.
 struct Blocks {
   const bf16 *keys, *values;
@@ -120,16 +132,26 @@ static inline void weigh(Softmax& s, int r, Floats score, bf16* p) {
   store_bf16(p, weight);
 }
 
-// Add BLOCKS blocks to the softmax of ROWS rows; the last block has `valid` tokens. `scale`, which is
-// log2(e) / √D, turns the product of a query and a key into a power of 2.
+// Bound the scores of ROWS rows and BLOCKS blocks.
+template <int ROWS, int BLOCKS>
+__attribute__((noinline)) void bound_scores(float softcap, Floats score[ROWS][BLOCKS]) {
+  const Floats bound = splat(softcap), steps = splat(1.0f / softcap);
+  for (int r = 0; r < ROWS; r++)
+    for (int b = 0; b < BLOCKS; b++) score[r][b] = bound * tanh_of(score[r][b] * steps);
+}
+
+// Add BLOCKS blocks to the softmax of ROWS rows.
 template <int ROWS, int BLOCKS, int VECTORS>
 static inline void attend_blocks(const bf16* q, int D, const bf16* const* keys,
-                                 const bf16* const* values, int valid, float scale, Softmax& s) {
+                                 const bf16* const* values, Keys count, Scores how, Softmax& s) {
   Floats score[ROWS][BLOCKS];
-  scores<ROWS, BLOCKS>(q, D, keys, scale, score);
-  if (valid < BLOCK_TOKENS)
+  scores<ROWS, BLOCKS>(q, D, keys, how.scale, score);
+  if (how.softcap > 0) bound_scores<ROWS, BLOCKS>(how.softcap, score);
+  if (count.valid < BLOCK_TOKENS)
     for (int r = 0; r < ROWS; r++)
-      score[r][BLOCKS - 1] = keep_first(valid, score[r][BLOCKS - 1], -1e30f);
+      score[r][BLOCKS - 1] = keep_first(count.valid, score[r][BLOCKS - 1], -1e30f);
+  if (count.hidden > 0)
+    for (int r = 0; r < ROWS; r++) score[r][0] = hide_first(count.hidden, score[r][0]);
   alignas(64) bf16 p[ROWS][BLOCKS * BLOCK_TOKENS];
   bool moves = false;  // true if a reference must move after the first block
   for (int r = 0; r < ROWS; r++) {
@@ -154,17 +176,17 @@ static inline void attend_blocks(const bf16* q, int D, const bf16* const* keys,
 
 // Add blocks `block` to `block` + BLOCKS - 1 of the block table to the softmax of ROWS rows.
 template <int ROWS, int BLOCKS>
-static inline void attend_group(const bf16* q, int D, const Blocks& at, int64_t block, int valid,
-                                float scale, Softmax& s) {
+static inline void attend_group(const bf16* q, int D, const Blocks& at, int64_t block, Keys count,
+                                Scores how, Softmax& s) {
   const bf16 *keys[BLOCKS], *values[BLOCKS];
   for (int b = 0; b < BLOCKS; b++) {
     keys[b] = at.keys + at.table[block + b] * at.stride;
     values[b] = at.values + at.table[block + b] * at.stride;
   }
   if (D % (MAX_VECTORS * LANES) == 0)
-    attend_blocks<ROWS, BLOCKS, MAX_VECTORS>(q, D, keys, values, valid, scale, s);
+    attend_blocks<ROWS, BLOCKS, MAX_VECTORS>(q, D, keys, values, count, how, s);
   else
-    attend_blocks<ROWS, BLOCKS, 1>(q, D, keys, values, valid, scale, s);
+    attend_blocks<ROWS, BLOCKS, 1>(q, D, keys, values, count, how, s);
 }
 
 // With seven rows there are registers for the scores of three blocks, with fewer rows for four.
@@ -173,21 +195,22 @@ constexpr int blocks_for(int rows) { return rows == 7 ? 3 : MAX_BLOCKS; }
 // Add blocks `first` to `last` - 1 to the softmax of ROWS rows.
 template <int ROWS>
 static void attend_rows(const bf16* q, int D, const Blocks& at, int64_t first, int64_t last,
-                        int valid, float scale, Softmax& s) {
+                        Keys count, Scores how, Softmax& s) {
   constexpr int BLOCKS = blocks_for(ROWS);
+  const auto of = [&](int64_t block, int size) {
+    return Keys{block == first ? count.hidden : 0, block + size == last ? count.valid : BLOCK_TOKENS};
+  };
   int64_t block = first;
   for (; block + BLOCKS <= last; block += BLOCKS)
-    attend_group<ROWS, BLOCKS>(q, D, at, block, block + BLOCKS == last ? valid : BLOCK_TOKENS,
-                               scale, s);
-  for (; block < last; block++)
-    attend_group<ROWS, 1>(q, D, at, block, block + 1 == last ? valid : BLOCK_TOKENS, scale, s);
+    attend_group<ROWS, BLOCKS>(q, D, at, block, of(block, BLOCKS), how, s);
+  for (; block < last; block++) attend_group<ROWS, 1>(q, D, at, block, of(block, 1), how, s);
 }
 
 // `attend_rows` for a number of rows that is known only at run time.
 template <int ROWS = MAX_ROWS>
 static inline void attend(int rows, const bf16* q, int D, const Blocks& at, int64_t first,
-                          int64_t last, int valid, float scale, Softmax& s) {
+                          int64_t last, Keys count, Scores how, Softmax& s) {
   if constexpr (ROWS > 1)
-    if (rows < ROWS) return attend<ROWS - 1>(rows, q, D, at, first, last, valid, scale, s);
-  attend_rows<ROWS>(q, D, at, first, last, valid, scale, s);
+    if (rows < ROWS) return attend<ROWS - 1>(rows, q, D, at, first, last, count, how, s);
+  attend_rows<ROWS>(q, D, at, first, last, count, how, s);
 }

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from archon.engine.cache.kv_cache import BLOCK_SIZE
 from archon.engine.kernels.packing import PANEL_OUTPUTS, Packed, huge_pages, pack_low_rank
-from archon.engine.model.config import DecoderConfig
+from archon.engine.model.config import DecoderConfig, LayerConfig
 from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
-from archon.engine.model.rope import rope_angles, rope_frequencies
+from archon.engine.model.rope import Rope, RopeAngles, RopeTable
 from archon.engine.sampling.penalties import Histories, TokenHistory
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.span import Span
@@ -81,14 +81,19 @@ _LINEARS = ("qkv", "output", "gate_up", "down")
 
 
 class _Layer(ctypes.Structure):
-    _fields_ = (*_pointers(*_NORMS), *((name, NativeLinear) for name in _LINEARS))
+    _fields_ = (
+        *_pointers(*_NORMS),
+        *((name, NativeLinear) for name in _LINEARS),
+        *_integers("rope", "window"),
+    )
 
     @classmethod
-    def of(cls, packed: Packed, index: int) -> _Layer:
+    def of(cls, packed: Packed, index: int, config: LayerConfig, ropes: Sequence[Rope]) -> _Layer:
         at = f"layers.{index}."
         norms = [packed.get(at + name) for name in _NORMS]
         linears = [NativeLinear.of(packed, at + name) for name in _LINEARS]
-        return cls(*map(_pointer, norms), *linears)
+        rope = -1 if config.rope is None else ropes.index(config.rope)
+        return cls(*map(_pointer, norms), *linears, rope, config.window or 0)
 
 
 class _LowRank(ctypes.Structure):
@@ -126,13 +131,19 @@ class _NativeAdapter:
         return _LowRank(a.data_ptr(), b.data_ptr(), len(a))
 
 
+_NUMBERS = (
+    "epsilon", "attention_scale", "attention_softcap", "logit_softcap", "embedding_scale",
+    "residual_scale", "logit_scale",
+)  # fmt: skip
+
+
 class _Model(ctypes.Structure):
     _fields_ = (
         *_integers(
             "num_layers", "width", "ffn_width", "heads", "kv_heads", "head_width", "threads",
-            "norms_projections",
+            "norms_projections", "rope_width", "is_gelu",
         ),
-        ("epsilon", ctypes.c_float), *_pointers("embedding", "norm", "layers"),
+        *((name, ctypes.c_float) for name in _NUMBERS), *_pointers("embedding", "norm", "layers"),
         ("head", NativeLinear),
     )  # fmt: skip
 
@@ -189,18 +200,25 @@ class NativeDecoder:
         self.config, self.precision = config, precision
         self._packed, self._kernels = packed, kernels
         self._workspace = kernels.archon_workspace_new()
+        ropes = config.ropes
+        self._ropes = [RopeTable(rope, self.device) for rope in ropes]
         self._layers = (_Layer * config.num_layers)(
-            *(_Layer.of(packed, index) for index in range(config.num_layers))
+            *(_Layer.of(packed, i, layer, ropes) for i, layer in enumerate(config.layers))
         )
         sizes = (
             config.num_layers, config.width, config.ffn_width, config.num_heads,
             config.num_kv_heads, config.head_width, torch.get_num_threads(),
-            int(config.traits.qk_norm == "projection"),
+            int(config.traits.qk_norm == "projection"), ropes[0].width if ropes else 0,
+            int(config.traits.activation == "gelu_tanh"),
+        )  # fmt: skip
+        numbers = (
+            config.norm_epsilon, config.attention_scale or 0, config.attention_softcap,
+            config.logit_softcap, config.embedding_scale, config.residual_scale,
+            config.logit_scale,
         )  # fmt: skip
         outer = _pointer(packed["embedding"]), _pointer(packed["norm"])
         layers, head = ctypes.addressof(self._layers), NativeLinear.of(packed, "head")
-        self._model = _Model(*sizes, config.norm_epsilon, *outer, layers, head)
-        self._rope_frequencies = rope_frequencies(config, self.device)
+        self._model = _Model(*sizes, *numbers, *outer, layers, head)
         self._logits = torch.empty(0, self._model.head.outputs)
         self._seconds = np.zeros(len(_PHASES))
         self.adapters: dict[str, _NativeAdapter] = {}
@@ -249,7 +267,8 @@ class NativeDecoder:
         position = np.arange(ends[-1]) - np.repeat(ends - lengths - starts, lengths)
         tables = np.array([spans[i].blocks.buffer_info()[0] for i in order], np.uintp)
         rows = self._logit_tokens(spans, order, ends)
-        cosine, sine = rope_angles(torch.from_numpy(position), self._rope_frequencies)
+        is_long = np.repeat(np.array([spans[i].is_long for i in order]), lengths)
+        cosine, sine = self._angles(torch.from_numpy(position), torch.from_numpy(is_long))
         arrays = tokens, position.astype(np.int32), np.repeat(tables, lengths)
         adapted = self._adapted([spans[i].adapter for i in order], lengths)
         hidden = [(end - 1, spans[i].hidden_E) for i, end in zip(order, ends, strict=True)]
@@ -288,6 +307,13 @@ class NativeDecoder:
             return None
         addresses = [self.adapters[name].address if name else 0 for name in names]
         return np.repeat(np.array(addresses, np.uintp), lengths)
+
+    def _angles(self, position_N: Tensor, is_long_N: Tensor) -> RopeAngles:
+        """Return the cosines and sines of every table: (tables, N, R / 2) each."""
+        if not self._ropes:
+            return torch.empty(0), torch.empty(0)
+        angles = [table.angles(position_N, is_long_N) for table in self._ropes]
+        return torch.stack([cos for cos, _ in angles]), torch.stack([sin for _, sin in angles])
 
     @staticmethod
     def _logit_tokens(spans: Sequence[Span], order: list[int], ends: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from archon.engine.model.config import DecoderConfig
+from archon.engine.model.families.traits import FamilyTraits
 from archon.engine.model.linear import GroupedWeight, Precision, quantize_groups, quantize_weight
 from archon.engine.model.lora import LowRank
 from archon.engine.model.weights import WeightSource
@@ -42,14 +43,22 @@ Packed = dict[str, Tensor]
 
 
 def can_pack(config: DecoderConfig) -> bool:
-    """Return True if the kernels support the shape and family of a decoder."""
+    """Return True if the kernels support the shape and the features of a decoder."""
     sizes = (config.width, config.ffn_width, config.num_kv_heads * config.head_width)
     return (
         all(size % PANEL_OUTPUTS == 0 for size in sizes)
         and config.head_width % 16 == 0
         and config.head_width <= 256
         and config.width <= 16384
+        and supports_family(config.traits)
+        # All layers share one width of rotated channels.
+        and len({rope.width for rope in config.ropes}) <= 1
     )
+
+
+def supports_family(traits: FamilyTraits) -> bool:
+    """Return True if the kernels compute all features of a family."""
+    return not traits.experts
 
 
 def pack(source: WeightSource, precision: Precision) -> Packed:
@@ -67,16 +76,18 @@ def pack(source: WeightSource, precision: Precision) -> Packed:
         biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
         qkv_bias = torch.cat(biases) if biases else None
         packed |= pack_linear(at + "qkv", torch.cat([w.q, w.k, w.v]), qkv_bias)
-        packed |= pack_linear(at + "output", w.attention_output, None)
-        gate_up, down = torch.cat([w.gate, w.up]), w.down
+        packed |= pack_linear(at + "output", w.attention_output, w.output_bias)
+        gate_up, down, bias = torch.cat([w.gate, w.up]), w.down, None
+        if w.gate_bias is not None and w.up_bias is not None:
+            bias = _interleaved(torch.cat([w.gate_bias, w.up_bias]))
         if precision == "int8":
-            packed |= pack_linear(at + "gate_up", _interleaved(gate_up), None)
-            packed |= pack_linear(at + "down", down, None)
+            packed |= pack_linear(at + "gate_up", _interleaved(gate_up), bias)
+            packed |= pack_linear(at + "down", down, w.down_bias)
         else:
             halves = quantize_groups(gate_up)
             weight = GroupedWeight(_interleaved(halves.scale_OG), _interleaved(halves.weight_s4_OI))
-            packed |= pack_int4_linear(at + "gate_up", weight, None)
-            packed |= pack_int4_linear(at + "down", quantize_groups(down), None)
+            packed |= pack_int4_linear(at + "gate_up", weight, bias)
+            packed |= pack_int4_linear(at + "down", quantize_groups(down), w.down_bias)
     return {name: tensor.contiguous() for name, tensor in packed.items()}
 
 

@@ -35,4 +35,18 @@ static inline Floats exp2_of(Floats x) {
   return times_power(y, integer);
 }
 
+// The numbers after the first `count`; the first lanes are -1e30.
+static inline Floats hide_first(int count, Floats x) {
+  float some[LANES];
+  store(some, x);
+  for (int i = 0; i < count; i++) some[i] = -1e30f;
+  return load(some);
+}
+
 static inline Floats exp_of(Floats x) { return exp2_of(x * splat(1.44269504f)); }
+
+// tanh(x) = 1 - 2 / (1 + e^(2x)). Beyond 15 it is 1 in float32, and e^(2x) would overflow.
+static inline Floats tanh_of(Floats x) {
+  const Floats some = splat(0) - larger(splat(0) - x, splat(-15.0f));
+  return splat(1) - splat(2) / (splat(1) + exp_of(some + some));
+}

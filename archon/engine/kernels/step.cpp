@@ -10,11 +10,11 @@
 //   attention              see attention.h
 //   output product, added to the residual stream
 //   normalize  → bytes
-//   gate and up product, SwiGLU (Shazeer 2020)
+//   gate and up product, SwiGLU or GeGLU (Shazeer 2020)
 //   down product, added to the residual stream
 //
-// In a family with norms after its sublayers, a sublayer reads the residual stream as it is, and its
-// output is normalised before it is added to the stream.
+// In a family without norms before its sublayers, a sublayer reads the residual stream as it is. In a
+// family with norms after them, a sublayer's output is normalised before it is added to the stream.
 
 #include <omp.h>
 
@@ -30,6 +30,8 @@
 struct Layer {
   const float *attention_norm, *attention_post_norm, *ffn_norm, *ffn_post_norm, *q_norm, *k_norm;
   Linear qkv, output, gate_up, down;
+  int64_t rope;    // number of its table of angles; -1 for a layer without RoPE
+  int64_t window;  // most recent tokens that a token attends to, itself included; 0 for all
 };
 
 // An adapter's change to a product, in float32: B·(A·x).
@@ -51,7 +53,12 @@ struct Adapter {
 struct Model {
   int64_t num_layers, width, ffn_width, heads, kv_heads, head_width, threads;
   int64_t norms_projections;  // 1: q_norm and k_norm normalise projections; 0: each head
+  int64_t rope_width;         // R: rotated channels of a head
+  int64_t is_gelu;            // 1: the gate's activation is GELU in its tanh form; 0: SiLU
   float epsilon;
+  float attention_scale;      // 0: 1 / √D
+  float attention_softcap, logit_softcap;  // bounds of scores and logits; 0: none
+  float embedding_scale, residual_scale, logit_scale;
   const bf16* embedding;
   const float* norm;
   const Layer* layers;
@@ -63,7 +70,7 @@ struct Step {
   int64_t num_tokens, num_logits;
   const int32_t *token, *position;
   const int32_t* const* table;       // each token's block table
-  const float *cosine, *sine;        // (tokens, D / 2)
+  const float *cosine, *sine;        // (tables, tokens, R / 2)
   const int64_t* logit_token;        // tokens that need logits
   bf16* cache;                       // (layers, G, blocks, keys and values, D · 16)
   int64_t num_blocks;
@@ -86,6 +93,9 @@ struct Segment {
   int64_t first, last;
   int valid;  // tokens in the last block
 };
+
+// c · tanh(x / c).
+inline Floats bounded(Floats x, float c) { return splat(c) * tanh_of(x * splat(1.0f / c)); }
 
 constexpr int CHUNK = 16;  // tokens whose softmaxes are computed together
 
@@ -140,7 +150,7 @@ class Run {
   void attention_of(const float* queries, float* out) {
     for (int64_t i = 0; i < N * H; i++) round_row(queries + i * D, q + i * D);
 #pragma omp parallel num_threads(m.threads)
-    attention(0);
+    attention(0, m.layers ? m.layers[0].window : 0);
     memcpy(out, attended, N * H * D * sizeof(float));
   }
 
@@ -161,11 +171,11 @@ class Run {
     read_stream(l.attention_norm, qkv);
     qkv_product(l.qkv, qkv);
     rope(l, index);
-    attention(index);
+    attention(index, l.window);
     quantize(attended, H * D, output);
     add_product(l.output, l.attention_post_norm, output);
     read_stream(l.ffn_norm, gate_up);
-    swiglu_product(l.gate_up, gate_up);
+    gated_product(l.gate_up, gate_up);
     quantize(hidden, F, down);
     add_product(l.down, l.ffn_post_norm, down);
   }
@@ -220,6 +230,7 @@ class Run {
     for (int64_t n = 0; n < N; n++) {
       const bf16* from = m.embedding + (int64_t)s.token[n] * E;
       for (int64_t i = 0; i < E; i += LANES) store(x + n * E + i, load_bf16(from + i));
+      if (m.embedding_scale != 1) scale_row(x + n * E, E, m.embedding_scale);
     }
     lap(REST);
   }
@@ -260,12 +271,17 @@ class Run {
     lap(PRODUCTS);
   }
 
-  // Add a product to the stream; normalise it first if the family has a norm here.
+  // Add a product to the stream; normalise and scale it first if the family does so here.
   void add_product(const Linear& linear, const float* post_norm, const Change& change) {
     if (post_norm) return add_normalized_product(linear, post_norm, change);
     each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, linear, panel, [&](int64_t n, Floats left, Floats right) {
         change.add(n, panel, left, right);
+        add_bias(linear, panel, left, right);
+        if (m.residual_scale != 1) {
+          left = left * splat(m.residual_scale);
+          right = right * splat(m.residual_scale);
+        }
         float* to = x + n * E + panel * PANEL_OUTPUTS;
         store(to, load(to) + left);
         store(to + LANES, load(to + LANES) + right);
@@ -284,18 +300,24 @@ class Run {
     for (int64_t n = 0; n < N; n++) {
       float *row = added + n * E, *to = x + n * E;
       rms_norm(row, norm, E, row);
+      if (m.residual_scale != 1) scale_row(row, E, m.residual_scale);
       for (int64_t i = 0; i < E; i += LANES) store(to + i, load(to + i) + load(row + i));
     }
     lap(REST);
   }
 
   // A panel has sixteen outputs of gate and the same sixteen of up.
-  void swiglu_product(const Linear& linear, const Change& change) {
+  void gated_product(const Linear& linear, const Change& change) {
     each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, linear, panel, [&](int64_t n, Floats gate, Floats up) {
         change.add(n, panel, gate, up);
-        const Floats silu = gate / (splat(1) + exp_of(splat(0) - gate));
-        store(hidden + n * F + panel * LANES, silu * up);
+        add_bias(linear, panel, gate, up);
+        // Both activations are gate · sigmoid(z); GELU's tanh form has z = √(8/π)(x + 0.044715 x³).
+        Floats z = gate;
+        if (m.is_gelu)
+          z = splat(1.59576912f) * fma(splat(0.044715f) * gate * gate, gate, gate);
+        const Floats active = gate / (splat(1) + exp_of(splat(0) - z));
+        store(hidden + n * F + panel * LANES, active * up);
       });
     });
     lap(PRODUCTS);
@@ -315,7 +337,11 @@ class Run {
         rms_norm(queries, l.q_norm, H * D, queries);
         rms_norm(keys, l.k_norm, G * D, keys);
       }
-      const float *from = qkv + n * row, *cosine = s.cosine + n * D / 2, *sine = s.sine + n * D / 2;
+      const float *from = qkv + n * row, *cosine = nullptr, *sine = nullptr;
+      if (l.rope >= 0) {
+        const int64_t angle = (l.rope * N + n) * (m.rope_width / 2);
+        cosine = s.cosine + angle, sine = s.sine + angle;
+      }
       for (int64_t h = 0; h < H; h++) {
         rope_head(from + h * D, q_norm, cosine, sine, turned);
         round_row(turned, q + (n * H + h) * D);
@@ -337,14 +363,17 @@ class Run {
     lap(REST);
   }
 
-  void attention(int64_t index) {
+  void attention(int64_t index, int64_t window) {
     const int64_t chunks = (int64_t)w.chunks.size() - 1;
-    const float scale = 1.44269504f / std::sqrt((float)D);
+    // Scores are powers of 2: log2(e) is part of their scale and of their bound.
+    const float scale = m.attention_scale > 0 ? 1.44269504f * m.attention_scale
+                                              : 1.44269504f / std::sqrt((float)D);
+    const Scores scores{scale, 1.44269504f * m.attention_softcap};
 #pragma omp for schedule(dynamic, 1)
     for (int64_t item = 0; item < G * chunks; item++) {
       const int64_t g = item / chunks, chunk = item % chunks;
       const bf16* keys = head_cache(index, g);
-      attend_chunk(chunk, g, {keys, keys + D * BLOCK_TOKENS, block_size(), nullptr}, scale);
+      attend_chunk(chunk, g, {keys, keys + D * BLOCK_TOKENS, block_size(), nullptr}, scores, window);
     }
     lap(ATTENTION);
   }
@@ -359,6 +388,14 @@ class Run {
     each_panel(m.head, s.num_logits, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, m.head, panel, [&](int64_t n, Floats left, Floats right) {
         change.add(n, panel, left, right);
+        if (m.logit_scale != 1) {
+          left = left * splat(m.logit_scale);
+          right = right * splat(m.logit_scale);
+        }
+        if (m.logit_softcap > 0) {
+          left = bounded(left, m.logit_softcap);
+          right = bounded(right, m.logit_softcap);
+        }
         float* to = s.logits + n * V + panel * PANEL_OUTPUTS;
         stream(to, left);  // would otherwise evict useful data from the caches
         stream(to + LANES, right);
@@ -386,13 +423,24 @@ class Run {
     rms_norm(from, weight, size, to, m.epsilon);
   }
 
+  static void scale_row(float* row, int64_t size, float scale) {
+    for (int64_t i = 0; i < size; i += LANES) store(row + i, load(row + i) * splat(scale));
+  }
+
+  static void add_bias(const Linear& linear, int64_t panel, Floats& left, Floats& right) {
+    if (!linear.bias) return;
+    left = left + load(linear.bias + panel * PANEL_OUTPUTS);
+    right = right + load(linear.bias + panel * PANEL_OUTPUTS + LANES);
+  }
+
   int64_t block_size() const { return 2 * D * BLOCK_TOKENS; }
 
   bf16* head_cache(int64_t layer, int64_t g) const {
     return s.cache + (layer * G + g) * s.num_blocks * block_size();
   }
 
-  // RoPE of one head: channels i and i + D/2 are a point in the plane, which is rotated.
+  // RoPE of one head: channels i and i + R/2 are a point in the plane, which is rotated. The channels
+  // from R on, and all if there are no angles, stay as they are.
   void rope_head(const float* from, const float* norm, const float* cosine, const float* sine,
                  float* to) const {
     alignas(64) float normed[MAX_HEAD_WIDTH];
@@ -400,7 +448,12 @@ class Run {
       rms_norm(from, norm, D, normed);
       from = normed;
     }
-    const int64_t half = D / 2;
+    if (!cosine) {
+      memcpy(to, from, D * sizeof(float));
+      return;
+    }
+    const int64_t half = m.rope_width / 2;
+    memcpy(to + 2 * half, from + 2 * half, (D - 2 * half) * sizeof(float));
     for (int64_t i = 0; i < half; i++) {
       const float a = from[i], b = from[i + half];
       to[i] = a * cosine[i] - b * sine[i];
@@ -413,7 +466,7 @@ class Run {
   }
 
   // Attention of one chunk's tokens for one key-value head.
-  void attend_chunk(int64_t chunk, int64_t g, Blocks blocks, float scale) {
+  void attend_chunk(int64_t chunk, int64_t g, Blocks blocks, Scores scores, int64_t window) {
     static thread_local Buffer sums;
     static thread_local std::vector<Softmax> states;
     const int64_t first = chunk * CHUNK, count = std::min<int64_t>(CHUNK, N - first);
@@ -427,7 +480,7 @@ class Run {
       std::fill_n(states[i].sum, MAX_ROWS, splat(0));
     }
     for (int32_t i = w.chunks[chunk]; i < w.chunks[chunk + 1]; i++)
-      attend_segment(w.segments[i], first, g, blocks, scale, states.data());
+      attend_segment(w.segments[i], first, g, blocks, scores, window, states.data());
     for (int64_t i = 0; i < count * tiles_per_group; i++) {
       const int64_t head = i % tiles_per_group * rows_per_tile;
       float* to = attended + ((first + i / tiles_per_group) * H + g * per_group + head) * D;
@@ -442,7 +495,7 @@ class Run {
 
   // Tokens that share blocks read a few blocks at a time, so that these stay in the first-level cache.
   void attend_segment(const Segment& segment, int64_t chunk_start, int64_t g, Blocks blocks,
-                      float scale, Softmax* states) {
+                      Scores scores, int64_t window, Softmax* states) {
     const int64_t blocks_per_pass = segment.count > 1 ? blocks_for((int)rows_per_tile)
                                                       : segment.last - segment.first;
     for (int64_t from = segment.first; from < segment.last; from += blocks_per_pass) {
@@ -450,11 +503,16 @@ class Run {
       const int valid = to == segment.last ? segment.valid : BLOCK_TOKENS;
       for (int64_t n = segment.token; n < segment.token + segment.count; n++) {
         blocks.table = s.table[n];
+        // First key of the token's window: blocks before it are skipped, keys before it are hidden.
+        const int64_t key = window ? std::max<int64_t>(0, s.position[n] - window + 1) : 0;
+        const int64_t begin = std::max(from, key / BLOCK_TOKENS);
+        if (begin >= to) continue;
+        const int hidden = begin == key / BLOCK_TOKENS ? (int)(key % BLOCK_TOKENS) : 0;
         for (int64_t t = 0; t < tiles_per_group; t++) {
           const int64_t head = t * rows_per_tile;
           const int rows = (int)std::min(rows_per_tile, per_group - head);
-          attend(rows, q + (n * H + g * per_group + head) * D, (int)D, blocks, from, to, valid,
-                 scale, states[(n - chunk_start) * tiles_per_group + t]);
+          attend(rows, q + (n * H + g * per_group + head) * D, (int)D, blocks, begin, to,
+                 {hidden, valid}, scores, states[(n - chunk_start) * tiles_per_group + t]);
         }
       }
     }

@@ -45,8 +45,9 @@ class CachedPart:
     """Index of the token in each padded row; padding is token 0."""
     blocks_BK: Tensor
     """Cache blocks of each group; padding is block 0."""
-    mask_BL: Tensor | None
-    """0 for a key, −inf for padding, in the cache's dtype; None if there is no padding."""
+    mask_BTL: Tensor | None
+    """0 for a key, −inf for padding and for keys that a row does not attend to, in the cache's
+    dtype; None if there are none. T is R, or 1 if all rows of a group have the same keys."""
     absent_M: Tensor | None = None
     """True for tokens of ``token_M`` that do not attend to this part
     (``archon.engine.cuda.padding``); None if all do."""
@@ -58,6 +59,29 @@ class FreshPart:
 
     start: int
     stop: int
+    window: int | None = None
+    """Most recent tokens that each attends to, itself included; None for all."""
+
+    def mask(self, device: torch.device, dtype: torch.dtype) -> Tensor | None:
+        """Return −inf for keys outside of each token's window, (T, T); None if all are inside."""
+        T = self.stop - self.start
+        if self.window is None or self.window >= T:
+            return None
+        mask_TL = torch.full((T, T), -math.inf, dtype=dtype, device=device)
+        return mask_TL.triu(1) + mask_TL.tril(-self.window)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How the product of a query and a key becomes a score."""
+
+    scale: float | None = None
+    """Factor; None for 1 / √D."""
+    softcap: float = 0.0
+    """Bound c of the scores, c · tanh(score / c); 0 for none."""
+
+
+_PLAIN = Scores()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +93,13 @@ class AttentionPlan:
 
 
 def attend(
-    q_NHD: Tensor, k_NGD: Tensor, v_NGD: Tensor, cache: KVCache, layer: int, plan: AttentionPlan
+    q_NHD: Tensor,
+    k_NGD: Tensor,
+    v_NGD: Tensor,
+    cache: KVCache,
+    layer: int,
+    plan: AttentionPlan,
+    scores: Scores = _PLAIN,
 ) -> Tensor:
     """Compute the attention of every token of a step: (N, H, D), float32.
 
@@ -84,26 +114,31 @@ def attend(
     lse_NH = torch.full((N, H), _EMPTY_LSE, device=q_NHD.device)
     for fresh in plan.fresh:
         rows = slice(fresh.start, fresh.stop)
+        mask_TL = fresh.mask(q_NHD.device, cache.dtype)
         out_HTD, lse_HT = partial_attention(
             *(x[rows].to(cache.dtype).transpose(0, 1).unsqueeze(0) for x in (q_NHD, k_NGD, v_NGD)),
-            causal=True,
+            mask_BTL=None if mask_TL is None else mask_TL.unsqueeze(0),
+            causal=mask_TL is None,
+            scores=scores,
         )
         out_NHD[rows], lse_NH[rows] = out_HTD[0].transpose(0, 1).float(), lse_HT[0].t()
     for part in plan.cached:
-        _merge(out_NHD, lse_NH, part.token_M, *_attend_cached(q_NHD, cache, layer, part))
+        _merge(out_NHD, lse_NH, part.token_M, *_attend_cached(q_NHD, cache, layer, part, scores))
     return out_NHD
 
 
 def _attend_cached(
-    q_NHD: Tensor, cache: KVCache, layer: int, part: CachedPart
+    q_NHD: Tensor, cache: KVCache, layer: int, part: CachedPart, scores: Scores
 ) -> tuple[Tensor, Tensor]:
     """Return output (M, H, D) and log-sum-exp (M, H) of a part's tokens."""
     (B, R), (_, H, D) = part.query_BR.shape, q_NHD.shape
     k_BGLD, v_BGLD = cache.gather(layer, part.blocks_BK)
-    G = k_BGLD.shape[1]
+    G, mask_BTL = k_BGLD.shape[1], part.mask_BTL
     # The H / G query heads that share a key-value head become additional rows.
     q_BGRD = q_NHD[part.query_BR].view(B, R, G, H // G, D).transpose(1, 2).reshape(B, G, -1, D)
-    out_BGRD, lse_BGR = partial_attention(q_BGRD, k_BGLD, v_BGLD, mask_BL=part.mask_BL)
+    if mask_BTL is not None and mask_BTL.shape[1] > 1:
+        mask_BTL = mask_BTL.repeat_interleave(H // G, dim=1)
+    out_BGRD, lse_BGR = partial_attention(q_BGRD, k_BGLD, v_BGLD, mask_BTL=mask_BTL, scores=scores)
     out_BRHD = out_BGRD.view(B, G, R, H // G, D).transpose(1, 2).reshape(B * R, H, D)
     lse_BRH = lse_BGR.view(B, G, R, H // G).transpose(1, 2).reshape(B * R, H)
     lse_MH = lse_BRH[part.row_M]
@@ -129,10 +164,11 @@ def partial_attention(
     k_BGLD: Tensor,
     v_BGLD: Tensor,
     *,
-    mask_BL: Tensor | None = None,
+    mask_BTL: Tensor | None = None,
     causal: bool = False,
+    scores: Scores = _PLAIN,
 ) -> tuple[Tensor, Tensor]:
-    """Compute softmax(q·kᵀ / √D + mask)·v, and the log-sum-exp of the scores.
+    """Compute softmax(scale · q·kᵀ + mask)·v, and the log-sum-exp of the scores.
 
     Parameters
     ----------
@@ -140,8 +176,8 @@ def partial_attention(
         Queries; H is a multiple of G.
     k_BGLD, v_BGLD
         Keys and values, in the queries' dtype.
-    mask_BL
-        Added to the scores, in the queries' dtype.
+    mask_BTL
+        Added to the scores, in the queries' dtype; T may be 1 for all queries.
     causal
         If True, token t attends only to keys 0 … t; T must equal L.
 
@@ -149,14 +185,19 @@ def partial_attention(
     -------
     Output, (B, H, T, D) in the queries' dtype, and log-sum-exp, (B, H, T) in float32.
     """
-    if cuda_attention.supports(q_BHTD):
-        return cuda_attention.attention(q_BHTD, k_BGLD, v_BGLD, mask_BL=mask_BL, causal=causal)
-    if q_BHTD.device.type != "cpu":
-        return plain_attention(q_BHTD, k_BGLD, v_BGLD, mask_BL=mask_BL, causal=causal)
+    is_plain = scores.softcap > 0  # the fast kernels have no bound of scores
+    if not is_plain and cuda_attention.supports(q_BHTD, mask_BTL):
+        return cuda_attention.attention(
+            q_BHTD, k_BGLD, v_BGLD, mask_BTL=mask_BTL, causal=causal, scale=scores.scale
+        )
+    if is_plain or q_BHTD.device.type != "cpu":
+        return plain_attention(
+            q_BHTD, k_BGLD, v_BGLD, mask_BTL=mask_BTL, causal=causal, scores=scores
+        )
     B, H, T, _ = q_BHTD.shape
-    mask = None if mask_BL is None else mask_BL[:, None, None].expand(B, H, T, -1)
+    mask = None if mask_BTL is None else mask_BTL[:, None].expand(B, H, T, -1)
     out, lse = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        q_BHTD, k_BGLD, v_BGLD, is_causal=causal, attn_mask=mask
+        q_BHTD, k_BGLD, v_BGLD, is_causal=causal, attn_mask=mask, scale=scores.scale
     )
     return out, lse
 
@@ -166,15 +207,22 @@ def plain_attention(
     k_BGLD: Tensor,
     v_BGLD: Tensor,
     *,
-    mask_BL: Tensor | None = None,
+    mask_BTL: Tensor | None = None,
     causal: bool = False,
+    scores: Scores = _PLAIN,
 ) -> tuple[Tensor, Tensor]:
     """``partial_attention`` in plain torch: the reference for faster kernels."""
     repeats = q_BHTD.shape[1] // k_BGLD.shape[1]
     k_BHLD, v_BHLD = (x.repeat_interleave(repeats, dim=1).float() for x in (k_BGLD, v_BGLD))
-    scores_BHTL = q_BHTD.float() @ k_BHLD.transpose(-1, -2) / math.sqrt(q_BHTD.shape[-1])
-    if mask_BL is not None:
-        scores_BHTL = scores_BHTL + mask_BL[:, None, None].float()
+    scores_BHTL = q_BHTD.float() @ k_BHLD.transpose(-1, -2)
+    if scores.scale is None:
+        scores_BHTL /= math.sqrt(q_BHTD.shape[-1])
+    else:
+        scores_BHTL *= scores.scale
+    if scores.softcap:
+        scores_BHTL = scores.softcap * torch.tanh(scores_BHTL / scores.softcap)
+    if mask_BTL is not None:
+        scores_BHTL = scores_BHTL + mask_BTL[:, None].float()
     if causal:
         later = torch.ones_like(scores_BHTL[0, 0], dtype=torch.bool).triu(1)
         scores_BHTL = scores_BHTL.masked_fill(later, -math.inf)

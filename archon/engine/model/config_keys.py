@@ -37,6 +37,7 @@ _IRRELEVANT = GENERATION_KEYS - {"eos_token_id"} | {
     "transformers.js_config", "tokenizer_class", "is_llama_config", "language", "license",
     # training
     "initializer_range", "attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop",
+    "output_router_logits", "router_aux_loss_coef",
     "gradient_checkpointing", "use_gradient_checkpointing", "finetuning_task",
     "task_specific_params", "problem_type", "id2label", "label2id", "num_labels",
     # other implementations of the same computation
@@ -69,7 +70,8 @@ CONFIG_RULES = KeyRules(
         "model_type", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
         "num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings",
         "rms_norm_eps", "rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor",
-        "tie_word_embeddings", "hidden_act", "layer_types", "use_sliding_window", "sliding_window",
+        "original_max_position_embeddings", "tie_word_embeddings", "hidden_act",
+        "hidden_activation", "layer_types", "use_sliding_window", "sliding_window",
         "max_window_layers", "attention_bias", "architectures", "auto_map", "eos_token_id",
     }),
     irrelevant=_IRRELEVANT,
@@ -88,7 +90,7 @@ CONFIG_RULES = KeyRules(
     },
     irrelevant_names=_IRRELEVANT_NAMES,
 )  # fmt: skip
-"""Rules for a decoder's ``config.json``, as transformers writes it for Llama, Qwen2 and Qwen3."""
+"""Rules for a decoder's ``config.json``, as transformers writes it."""
 
 ENCODER_RULES = KeyRules(
     computed=frozenset({
@@ -133,13 +135,15 @@ GGUF_RULES = KeyRules(
         "attention.value_length", "attention.layer_norm_rms_epsilon", "attention.scale",
         "attention.sliding_window", "rope.dimension_count", "rope.freq_base", "rope.scaling.type",
         "rope.scaling.factor", "rope.scale_linear", "embedding_length_out",
+        "rope.scaling.original_context_length", "rope.scaling.attn_factor", "rope.freq_base_swa",
+        "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",
+        "rope.scaling.yarn_attn_factor", "attention.sliding_window_pattern",
     }),
     irrelevant=frozenset({
         "vocab_size",  # given by the rows of the embedding
         "tensor_data_layout",  # layout of the file that was converted
         "attention.layer_norm_epsilon",  # for LayerNorm, which these families do not have
-        "rope.scaling.finetuned", "rope.scaling.original_context_length",
-        "rope.scaling.yarn_beta_fast", "rope.scaling.yarn_beta_slow",  # have no effect without YaRN
+        "rope.scaling.finetuned",
     }),
     neutral={
         "attention.causal": (True,), "pooling_type": (0,), "use_parallel_residual": (),
@@ -148,10 +152,8 @@ GGUF_RULES = KeyRules(
         "logit_scale": (1,), "residual_scale": (1,), "embedding_scale": (1,),
         "attention.output_scale": (1,), "attention.temperature_length": (),
         "attention.temperature_scale": (), "attention.shared_kv_layers": (),
-        "attention.sliding_window_pattern": (), "rope.dimension_sections": (),
-        "rope.scaling.attn_factor": (1,), "rope.scaling.alpha": (),
-        "rope.scaling.yarn_log_multiplier": (), "rope.scaling.yarn_ext_factor": (),
-        "rope.scaling.yarn_attn_factor": (1,),
+        "rope.dimension_sections": (), "rope.scaling.alpha": (),
+        "rope.scaling.yarn_log_multiplier": (), "rope.scaling.yarn_ext_factor": (1,),
         "expert_count": (), "expert_used_count": (), "expert_shared_count": (),
         "expert_feed_forward_length": (), "expert_shared_feed_forward_length": (),
         "expert_weights_scale": (), "expert_weights_norm": (), "expert_gating_func": (),

@@ -18,29 +18,36 @@ _HALF = (torch.bfloat16, torch.float16)
 _WIDTH_MULTIPLE, _MAX_WIDTH = 8, 256
 
 
-def supports(q_BHTD: Tensor) -> bool:
-    """Return True if the kernels support the device, dtype and width of these queries."""
+def supports(q_BHTD: Tensor, mask_BTL: Tensor | None = None) -> bool:
+    """Return True if the kernels support the device, dtype and widths of queries and mask."""
     width = q_BHTD.shape[-1]
     fits = width % _WIDTH_MULTIPLE == 0 and width <= _MAX_WIDTH
+    if mask_BTL is not None:
+        fits &= mask_BTL.shape[-1] % _WIDTH_MULTIPLE == 0
     return q_BHTD.device.type == "cuda" and q_BHTD.dtype in _HALF and fits
 
 
 def attention(
-    q_BHTD: Tensor, k_BGLD: Tensor, v_BGLD: Tensor, *, mask_BL: Tensor | None, causal: bool
+    q_BHTD: Tensor,
+    k_BGLD: Tensor,
+    v_BGLD: Tensor,
+    *,
+    mask_BTL: Tensor | None,
+    causal: bool,
+    scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute ``archon.engine.model.attention.partial_attention`` with CUDA kernels."""
-    if mask_BL is None:
+    if mask_BTL is None:
         out, lse, *_ = torch.ops.aten._scaled_dot_product_flash_attention(
-            q_BHTD, k_BGLD, v_BGLD, is_causal=causal
+            q_BHTD, k_BGLD, v_BGLD, is_causal=causal, scale=scale
         )
         return out, lse
     B, H, T, _ = q_BHTD.shape
     repeats = H // k_BGLD.shape[1]
     if repeats > 1:
         k_BGLD, v_BGLD = (x.repeat_interleave(repeats, dim=1) for x in (k_BGLD, v_BGLD))
-    # Keys come in full blocks, so the mask's rows have the alignment that the kernel requires.
-    bias_BHTL = mask_BL[:, None, None].expand(B, H, T, -1)
+    bias_BHTL = mask_BTL[:, None].expand(B, H, T, -1)
     out, lse, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
-        q_BHTD, k_BGLD, v_BGLD, bias_BHTL, compute_log_sumexp=True, is_causal=causal
+        q_BHTD, k_BGLD, v_BGLD, bias_BHTL, compute_log_sumexp=True, is_causal=causal, scale=scale
     )
     return out, lse[..., :T]  # the kernel rounds the number of rows up

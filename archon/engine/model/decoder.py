@@ -6,9 +6,10 @@ feed-forward network, which read the normalised stream and add their output to i
     x ← x + Attention(RMSNorm(x))
     x ← x + FeedForward(RMSNorm(x))
 
-Some families normalise the output of a sublayer instead: x ← x + RMSNorm(Attention(x)). The
-normalised output of the last layer times the head, a matrix (V, E), gives the logits: one number
-for each token of the vocabulary.
+Some families normalise the output of a sublayer, instead or as well: x ← x + RMSNorm(Attention(x)).
+Layers may differ (``LayerConfig``): in their rotary embedding, their window of attention, and the
+kind of their feed-forward network. The normalised output of the last layer times the head, a matrix
+(V, E), gives the logits: one number for each token of the vocabulary.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from archon.engine.cache.kv_cache import KVCache, bytes_per_block
-from archon.engine.model.attention import attend
+from archon.engine.model.attention import Scores, attend
 from archon.engine.model.config import DecoderConfig
+from archon.engine.model.feed_forward import FeedForward, MixtureOfExperts
 from archon.engine.model.linear import Linear, Precision, layer_precision, make_linear
 from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
-from archon.engine.model.rope import RopeAngles, apply_rope, rope_angles, rope_frequencies
+from archon.engine.model.rope import Rope, RopeAngles, RopeTable, apply_rope
 from archon.engine.model.step_input import StepInput, build_step
 from archon.engine.model.weights import LayerWeights, WeightSource
 from archon.engine.sampling.sampler import sample
@@ -47,7 +48,7 @@ class Decoder:
         self.config, self.precision, self.device = source.config, precision, device
         self.embedding_VE = source.embedding().to(device, self.cache_dtype)
         self.layers = [
-            DecoderLayer(source.layer(index), self.config, precision, device)
+            DecoderLayer(source.layer(index), self.config, index, precision, device)
             for index in range(self.config.num_layers)
         ]
         self.norm_E = source.output_norm().to(device)
@@ -57,7 +58,7 @@ class Decoder:
         self.head = make_linear(head_VE, None, layer_precision("head", precision), device)
         self.adapters: dict[str, LowRank | None] = {}
         """Digest of each adapter → its change to the head, or None if it has none."""
-        self.rope_frequencies = rope_frequencies(self.config, device)
+        self.ropes = {rope: RopeTable(rope, device) for rope in self.config.ropes}
 
     sample = staticmethod(sample)
 
@@ -94,7 +95,7 @@ class Decoder:
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
         """Run one step (``archon.engine.decoder_protocol``)."""
-        step = build_step(spans, self.device, self.cache_dtype)
+        step = build_step(spans, self.device, self.cache_dtype, self.config.windows)
         x_NE = self._stream(step, cache)
         stops = accumulate(len(span.token_ids) for span in spans)
         for span, stop in zip(spans, stops, strict=True):
@@ -110,9 +111,13 @@ class Decoder:
     def _stream(self, step: StepInput, cache: KVCache) -> Tensor:
         """Return the residual stream after the last layer: (N, E)."""
         x_NE = self.embedding_VE[step.token_N].float()
-        angles = rope_angles(step.position_N, self.rope_frequencies)
-        for index, layer in enumerate(self.layers):
-            x_NE = layer(x_NE, angles, step, cache, index)
+        if self.config.embedding_scale != 1:
+            x_NE = x_NE * self.config.embedding_scale
+        angles: dict[Rope | None, RopeAngles | None] = {None: None}
+        for rope, table in self.ropes.items():
+            angles[rope] = table.angles(step.position_N, step.is_long_N)
+        for layer in self.layers:
+            x_NE = layer(x_NE, angles[layer.own.rope], step, cache)
         return x_NE
 
     def _normalised(self, x: Tensor) -> Tensor:
@@ -125,19 +130,25 @@ class Decoder:
             change, is_adapted = self.adapters[digest], torch.isin(step.logit_rows, rows)
             if change is not None:
                 logits_NV[is_adapted] += change(x_NE[is_adapted])
-        return logits_NV
+        return final_logits(logits_NV, self.config)
 
 
 _NORMS = ("attention_norm_E", "attention_post_norm_E", "ffn_norm_E", "ffn_post_norm_E")
 
 
 class DecoderLayer:
-    """Causal grouped-query self-attention, then a SwiGLU feed-forward network."""
+    """Causal grouped-query self-attention, then a feed-forward network."""
 
     def __init__(
-        self, w: LayerWeights, config: DecoderConfig, precision: Precision, device: torch.device
+        self,
+        w: LayerWeights,
+        config: DecoderConfig,
+        index: int,
+        precision: Precision,
+        device: torch.device,
     ) -> None:
-        self.config = config
+        self.config, self.index, self.own = config, index, config.layers[index]
+        self.scores = Scores(config.attention_scale, config.attention_softcap)
         norms = {field: getattr(w, field) for field in _NORMS}
         self.norms = {field: None if x is None else x.to(device) for field, x in norms.items()}
         qk_norm_HD = self._qk_norm(w)
@@ -149,11 +160,19 @@ class DecoderLayer:
         # Products that read the same input are computed as one.
         biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
         self.qkv = linear("qkv", w.q, w.k, w.v, bias=torch.cat(biases) if biases else None)
-        self.attention_output = linear("output", w.attention_output)
-        self.gate_up = linear("gate_up", w.gate, w.up)
-        self.down = linear("down", w.down)
+        self.attention_output = linear("output", w.attention_output, bias=w.output_bias)
+        self.feed_forward = self._feed_forward(w, precision, device)
         self.adapters: dict[str, dict[str, LowRank]] = {}
         """Digest of each adapter → its changes to the products of this layer, by name."""
+
+    def _feed_forward(
+        self, w: LayerWeights, precision: Precision, device: torch.device
+    ) -> FeedForward | MixtureOfExperts:
+        activation, experts = self.config.traits.activation, self.config.experts
+        if self.own.is_sparse and experts is not None:
+            return MixtureOfExperts(w, experts, activation, precision, device)
+        biases = (w.gate_bias, w.up_bias, w.down_bias)
+        return FeedForward((w.gate, w.up), w.down, activation, precision, device, biases)
 
     def _qk_norm(self, w: LayerWeights) -> Tensor | None:
         """Return the norm weights of all heads of q, then of k: (H + G, D); None without norms."""
@@ -164,13 +183,18 @@ class DecoderLayer:
         return torch.cat([q_HD, w.k_norm.view(-1, c.head_width).expand(c.num_kv_heads, -1)])
 
     def __call__(
-        self, x_NE: Tensor, angles: RopeAngles, step: StepInput, cache: KVCache, index: int
+        self, x_NE: Tensor, angles: RopeAngles | None, step: StepInput, cache: KVCache
     ) -> Tensor:
         normed_NE = self._normalised("attention_norm_E", x_NE)
-        out_NE = self._attention(normed_NE, angles, step, cache, index)
-        x_NE = x_NE + self._normalised("attention_post_norm_E", out_NE)
-        out_NE = self._feed_forward(self._normalised("ffn_norm_E", x_NE), step)
-        return x_NE + self._normalised("ffn_post_norm_E", out_NE)
+        out_NE = self._attention(normed_NE, angles, step, cache)
+        x_NE = x_NE + self._scaled(self._normalised("attention_post_norm_E", out_NE))
+        normed_NE = self._normalised("ffn_norm_E", x_NE)
+        out_NE = self.feed_forward(normed_NE, step, self._product)
+        return x_NE + self._scaled(self._normalised("ffn_post_norm_E", out_NE))
+
+    def _scaled(self, out_NE: Tensor) -> Tensor:
+        scale = self.config.residual_scale
+        return out_NE if scale == 1 else out_NE * scale
 
     def _normalised(self, norm: str, x_NE: Tensor) -> Tensor:
         """Apply the norm ``norm``; return the input unchanged if the family does not have it."""
@@ -187,14 +211,17 @@ class DecoderLayer:
         return y_NO
 
     def _attention(
-        self, x_NE: Tensor, angles: RopeAngles, step: StepInput, cache: KVCache, index: int
+        self, x_NE: Tensor, angles: RopeAngles | None, step: StepInput, cache: KVCache
     ) -> Tensor:
         H, G, D = self.config.num_heads, self.config.num_kv_heads, self.config.head_width
         qkv_NHD = self._product("qkv", self.qkv, x_NE, step).view(-1, H + 2 * G, D)
-        qk_NHD = apply_rope(self._normalised_qk(qkv_NHD[:, : H + G]), angles)
+        qk_NHD = self._normalised_qk(qkv_NHD[:, : H + G])
+        if angles is not None:
+            qk_NHD = apply_rope(qk_NHD, angles)
         q_NHD, k_NGD, v_NGD = qk_NHD[:, :H], qk_NHD[:, H:], qkv_NHD[:, H + G :]
-        cache.write(index, step.slot_N, k_NGD, v_NGD)
-        out_NHD = attend(q_NHD, k_NGD, v_NGD, cache, index, step.plan)
+        cache.write(self.index, step.slot_N, k_NGD, v_NGD)
+        plan = step.plan_of(self.own.window)
+        out_NHD = attend(q_NHD, k_NGD, v_NGD, cache, self.index, plan, self.scores)
         return self._product("output", self.attention_output, out_NHD.flatten(1), step)
 
     def _normalised_qk(self, qk_NHD: Tensor) -> Tensor:
@@ -213,10 +240,14 @@ class DecoderLayer:
             dim=1,
         )
 
-    def _feed_forward(self, x_NE: Tensor, step: StepInput) -> Tensor:
-        """SwiGLU: down(silu(gate(x)) · up(x)) (Shazeer 2020, arXiv 2002.05202)."""
-        gate_NF, up_NF = self._product("gate_up", self.gate_up, x_NE, step).chunk(2, dim=-1)
-        return self._product("down", self.down, functional.silu(gate_NF) * up_NF, step)
+
+def final_logits(logits: Tensor, config: DecoderConfig) -> Tensor:
+    """Scale and bound the products with the head, as the model requires."""
+    if config.logit_scale != 1:
+        logits = logits * config.logit_scale
+    if config.logit_softcap:
+        logits = config.logit_softcap * torch.tanh(logits / config.logit_softcap)
+    return logits
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:

@@ -12,7 +12,7 @@ arXiv 2310.18547).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -58,13 +58,41 @@ class Adapter:
 
 
 def linear_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shape (O, I) of every linear layer of a decoder, by its name in adapters."""
-    shapes = layer_shapes(config)
-    return {HEAD_NAME: (config.vocab_size, config.width)} | {
-        layer_prefix(index) + name: shapes[field]
-        for index in range(config.num_layers)
-        for field, name in LINEAR_NAMES.items()
-    }
+    """Return the shape (O, I) of every linear layer that an adapter can change, by its name in
+    adapters. Files of some families fuse several layers into one; experts cannot be changed."""
+    found: dict[str, tuple[int, ...]] = {HEAD_NAME: (config.vocab_size, config.width)}
+    for index in range(config.num_layers):
+        shapes = layer_shapes(config, index)
+        for name, fields in _linears_of(config, index).items():
+            outputs = sum(shapes[field][0] for field in fields)
+            found[name] = (outputs, shapes[fields[0]][1])
+    return found
+
+
+def _linears_of(config: DecoderConfig, index: int) -> dict[str, list[str]]:
+    """Return the linear layers of layer ``index`` by their names in files → the fields of
+    ``LayerWeights`` that each of them contains."""
+    found: dict[str, list[str]] = {}
+    is_sparse = config.layers[index].is_sparse
+    for field, name in config.traits.linears.items():
+        if not (is_sparse and field in config.traits.experts):
+            key = layer_prefix(index) + name.hf.removesuffix(".weight")
+            found.setdefault(key, []).append(field)
+    return found
+
+
+def split_fused(adapter: Adapter, config: DecoderConfig) -> Adapter:
+    """Return the adapter with a pair for each linear layer that the model's files fuse."""
+    pairs = dict(adapter.pairs)
+    for index in range(config.num_layers):
+        shapes = layer_shapes(config, index)
+        for name, fields in _linears_of(config, index).items():
+            if len(fields) > 1 and name in pairs:
+                a_RI, b_OR = pairs.pop(name)
+                parts = b_OR.split([shapes[field][0] for field in fields])
+                for field, part in zip(fields, parts, strict=True):
+                    pairs[layer_prefix(index) + LINEAR_NAMES[field]] = (a_RI, part)
+    return replace(adapter, pairs=pairs)
 
 
 def check_adapter(adapter: Adapter, config: DecoderConfig) -> None:
@@ -114,7 +142,7 @@ _JOINED = {
 
 def layer_changes(adapter: Adapter, index: int, config: DecoderConfig) -> dict[str, LowRank]:
     """Return an adapter's changes to layer ``index``, by product (``qkv``, ``output``, …)."""
-    shapes, found = layer_shapes(config), {}
+    shapes, found = layer_shapes(config, index), {}
     for product, fields in _JOINED.items():
         pairs = [adapter.pair(index, field) for field in fields]
         a = [pair[0] for pair in pairs if pair is not None]

@@ -14,7 +14,7 @@ way. (QuaRot: Ashkboos et al. 2024, arXiv 2404.00456.)
 
 A norm *after* a sublayer scales the channels of the sublayer's output, and no layer between the
 norm and the stream could absorb the norm's weights. Models with such norms therefore keep the basis
-of their stream, and only the attention values are rotated.
+of their stream and the weights of their norms, and only the attention values are rotated.
 
 Despite the name, this has nothing to do with the rotary position embedding
 (``archon.engine.model.rope``).
@@ -34,6 +34,8 @@ from archon.engine.model.weights import LayerWeights, WeightSource
 
 _SEED = 2404
 _LARGEST_BLOCK = 128
+_READERS = ("gate", "up", "router", "shared_router", "shared_gate", "shared_up")
+"""Fields of ``LayerWeights`` that read the input of the feed-forward network."""
 
 
 class OutlierRotatedWeights:
@@ -49,8 +51,8 @@ class OutlierRotatedWeights:
 
     def __init__(self, source: WeightSource) -> None:
         self.source, self.config = source, source.config
-        rotates_stream = self.config.traits.pre_norm
-        self._stream = HadamardRotation(self.config.width) if rotates_stream else _NoRotation()
+        self._rotates = not self.config.traits.normalises_outputs
+        self._stream = HadamardRotation(self.config.width) if self._rotates else _NoRotation()
         self._head = HadamardRotation(self.config.head_width)
         self._norms: dict[int, tuple[Tensor | None, Tensor | None]] = {}
 
@@ -74,18 +76,23 @@ class OutlierRotatedWeights:
 
     def layer(self, index: int) -> LayerWeights:
         w = self.source.layer(index)
+        attention_norm_E, ffn_norm_E = map(self._absorbed, (w.attention_norm_E, w.ffn_norm_E))
         output = self._head.inputs(w.attention_output.unflatten(1, (-1, self.config.head_width)))
         changes: dict[str, Any] = {
-            "q": self._reads(w.q, w.attention_norm_E),
-            "k": self._reads(w.k, w.attention_norm_E),
-            "v": self._within_heads(self._reads(w.v, w.attention_norm_E)),
+            "q": self._reads(w.q, attention_norm_E),
+            "k": self._reads(w.k, attention_norm_E),
+            "v": self._within_heads(self._reads(w.v, attention_norm_E)),
             "v_bias": None if w.v_bias is None else self._within_heads(w.v_bias.unsqueeze(1))[:, 0],
             "attention_output": self._stream.outputs(output.flatten(1)),
-            "gate": self._reads(w.gate, w.ffn_norm_E),
-            "up": self._reads(w.up, w.ffn_norm_E),
+            "output_bias": self._writes_bias(w.output_bias),
             "down": self._stream.outputs(w.down),
+            "down_bias": self._writes_bias(w.down_bias),
+            "shared_down": None if w.shared_down is None else self._stream.outputs(w.shared_down),
         }
-        if self.config.traits.pre_norm:
+        for field in _READERS:
+            weight = getattr(w, field)
+            changes[field] = None if weight is None else self._reads(weight, ffn_norm_E)
+        if self._rotates:
             changes |= {norm: torch.ones(self.config.width) for norm in self.config.traits.norms}
         return replace(w, **changes)
 
@@ -126,15 +133,23 @@ class OutlierRotatedWeights:
                 raise AssertionError(f"no rule for the linear layer {field}")
 
     def _norms_of(self, index: int) -> tuple[Tensor | None, Tensor | None]:
-        """Return the weights of a layer's norms, cached: reading them dequantizes the layer."""
+        """Return the absorbed norms of a layer, cached: reading them dequantizes the layer."""
         if index not in self._norms:
             w = self.source.layer(index)
-            self._norms[index] = (w.attention_norm_E, w.ffn_norm_E)
+            self._norms[index] = (self._absorbed(w.attention_norm_E), self._absorbed(w.ffn_norm_E))
         return self._norms[index]
 
     def _reads(self, weight: Tensor, norm_E: Tensor | None) -> Tensor:
         """Rotate weights that read the stream; they first absorb ``norm_E`` if it is given."""
         return self._stream.inputs(weight if norm_E is None else weight * norm_E)
+
+    def _absorbed(self, norm_E: Tensor | None) -> Tensor | None:
+        """Return the weights of a norm that the layers after it absorb."""
+        return norm_E if self._rotates else None
+
+    def _writes_bias(self, bias_E: Tensor | None) -> Tensor | None:
+        """Rotate a bias that is added to the stream."""
+        return None if bias_E is None else self._stream.outputs(bias_E.unsqueeze(1))[:, 0]
 
     def _within_heads(self, weight_OI: Tensor) -> Tensor:
         heads_GDI = weight_OI.unflatten(0, (-1, self.config.head_width))
@@ -181,7 +196,7 @@ class HadamardRotation:
 
     def outputs(self, weight_OI: Tensor) -> Tensor:
         """Return Qᵀ·W, which writes rotated outputs."""
-        return self.inputs(weight_OI.t()).t().contiguous()
+        return self.inputs(weight_OI.transpose(-1, -2)).transpose(-1, -2).contiguous()
 
 
 def hadamard(size: int) -> Tensor:

@@ -3,7 +3,8 @@
 A span attends to up to three parts (``archon.engine.model.attention``): the shared blocks of its
 prompt, in one group with all other spans that share them; the cached keys after these blocks, in a
 separate group; and, if it has several tokens, to itself. A span of one token finds its own key in
-the cache.
+the cache. Layers with a sliding window have a plan of their own: blocks that all windows have
+passed are left out, and a mask hides the other keys outside of a window.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +21,19 @@ from archon.engine.cache.kv_cache import BLOCK_SIZE, num_blocks_for
 from archon.engine.model.attention import AttentionPlan, CachedPart, FreshPart
 from archon.engine.span import Span
 
-_Group = tuple[list[int], list[int], int]
-"""Indices of tokens in the step, the cache blocks that they attend to, and the number of keys in
-these blocks."""
+
+class _Group(NamedTuple):
+    """Tokens of a step that attend to the same cache blocks."""
+
+    rows: list[int]
+    """Indices of the tokens in the step."""
+    blocks: list[int]
+    start: int
+    """Position of the first key."""
+    num_keys: int
+    is_shared: bool
+    hidden: tuple[int, ...] = ()
+    """Number of leading keys that each token does not attend to; empty if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +49,29 @@ class StepInput:
     """Indices of the tokens that need logits."""
     adapted: tuple[tuple[str, Tensor], ...] = ()
     """Digest of each adapter that the step uses, and the indices of its tokens."""
+    window_plans: tuple[tuple[int, AttentionPlan], ...] = ()
+    """Plans for the layers with a sliding window, by its length."""
+    is_long_N: Tensor | None = None
+    """True for tokens of long texts (``Rope.long_after``); None if there are none."""
+
+    def plan_of(self, window: int | None) -> AttentionPlan:
+        """Return the plan for layers with this window."""
+        return self.plan if window is None else dict(self.window_plans)[window]
 
 
-def build_step(spans: Sequence[Span], device: torch.device, cache_dtype: torch.dtype) -> StepInput:
-    """Concatenate spans and group them for attention."""
+def build_step(
+    spans: Sequence[Span],
+    device: torch.device,
+    cache_dtype: torch.dtype,
+    windows: Iterable[int | None] = (),
+) -> StepInput:
+    """Concatenate spans and group them for attention.
+
+    Parameters
+    ----------
+    windows
+        Sliding windows of the decoder's layers (``DecoderConfig.windows``).
+    """
     token_ids: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
@@ -55,21 +86,63 @@ def build_step(spans: Sequence[Span], device: torch.device, cache_dtype: torch.d
         positions += range(span.start, span.stop)
         slots += _slots(span)
         logit_rows += rows[-1][len(span.token_ids) - span.num_logits :]
-    # A token occurs at most once in a part, so a bucket never has both kinds of groups.
-    buckets = [*_buckets(_shared_groups(spans, rows)), *_buckets(_own_groups(spans, rows))]
-    cached = tuple(_cached_part(bucket, device, cache_dtype) for bucket in buckets)
-    fresh = tuple(FreshPart(part.start, part.stop) for part in rows if len(part) > 1)
+    groups = [*_shared_groups(spans, rows), *_own_groups(spans, rows)]
+    full = _plan(groups, rows, None, device, cache_dtype)
+    window_plans = []
+    for window in windows:
+        if window is not None:
+            is_full = all(span.stop <= window for span in spans)
+            within = full
+            if not is_full:
+                inside = [_within(group, window, positions) for group in groups]
+                within = _plan([g for g in inside if g], rows, window, device, cache_dtype)
+            window_plans.append((window, within))
 
     def tensor(values: list[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=device)
 
+    is_long = [span.is_long for span in spans for _ in span.token_ids]
     return StepInput(
         token_N=tensor(token_ids),
         position_N=tensor(positions),
         slot_N=tensor(slots),
-        plan=AttentionPlan(cached, fresh),
+        plan=full,
         logit_rows=tensor(logit_rows),
         adapted=tuple((adapter, tensor(part)) for adapter, part in sorted(adapted.items())),
+        window_plans=tuple(window_plans),
+        is_long_N=torch.tensor(is_long, device=device) if any(is_long) else None,
+    )
+
+
+def _plan(
+    groups: list[_Group],
+    rows: Sequence[range],
+    window: int | None,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> AttentionPlan:
+    # A token occurs at most once in a part, so a bucket never has both kinds of groups.
+    shared, own = ([g for g in groups if g.is_shared is kind] for kind in (True, False))
+    cached = (_cached_part(b, device, dtype) for b in [*_buckets(shared), *_buckets(own)])
+    fresh = (FreshPart(part.start, part.stop, window) for part in rows if len(part) > 1)
+    return AttentionPlan(tuple(cached), tuple(fresh))
+
+
+def _within(group: _Group, window: int, positions: Sequence[int]) -> _Group | None:
+    """Return the part of a group inside the windows of its tokens; None if there is none."""
+    first = {row: max(0, positions[row] - window + 1) for row in group.rows}
+    rows = [row for row in group.rows if first[row] < group.start + group.num_keys]
+    if not rows:
+        return None
+    num_skipped = max(0, min(first[row] for row in rows) - group.start) // BLOCK_SIZE
+    start = group.start + num_skipped * BLOCK_SIZE
+    hidden = tuple(max(0, first[row] - start) for row in rows)
+    return group._replace(
+        rows=rows,
+        blocks=group.blocks[num_skipped:],
+        start=start,
+        num_keys=group.num_keys - num_skipped * BLOCK_SIZE,
+        hidden=hidden if any(hidden) else (),
     )
 
 
@@ -92,8 +165,10 @@ def _shared_groups(spans: Sequence[Span], rows: Sequence[range]) -> Iterable[_Gr
         num_keys = _num_shared_keys(span)
         if num_keys:
             blocks = span.blocks[: num_keys // BLOCK_SIZE]
-            group = groups.setdefault(blocks.tobytes(), ([], list(blocks), num_keys))
-            group[0].extend(part)
+            group = groups.setdefault(
+                blocks.tobytes(), _Group([], list(blocks), 0, num_keys, is_shared=True)
+            )
+            group.rows.extend(part)
     return groups.values()
 
 
@@ -107,36 +182,45 @@ def _own_groups(spans: Sequence[Span], rows: Sequence[range]) -> Iterable[_Group
         stop = span.start if len(part) > 1 else span.stop
         if stop > num_shared:
             blocks = span.blocks[num_shared // BLOCK_SIZE : num_blocks_for(stop)]
-            yield list(part), list(blocks), stop - num_shared
+            yield _Group(list(part), list(blocks), num_shared, stop - num_shared, is_shared=False)
 
 
 def _buckets(groups: Iterable[_Group]) -> list[list[_Group]]:
     """Return lists of groups to pad together, whose sizes differ by less than a factor of 2."""
     buckets: dict[tuple[int, int], list[_Group]] = {}
     for group in groups:
-        rows, blocks, _ = group
-        size = (len(rows).bit_length() if len(rows) > 1 else 0, len(blocks).bit_length())
+        num_rows = len(group.rows)
+        size = (num_rows.bit_length() if num_rows > 1 else 0, len(group.blocks).bit_length())
         buckets.setdefault(size, []).append(group)
     return list(buckets.values())
 
 
 def _cached_part(bucket: list[_Group], device: torch.device, dtype: torch.dtype) -> CachedPart:
-    R = max(len(rows) for rows, _, _ in bucket)
-    K = max(len(blocks) for _, blocks, _ in bucket)
-    num_keys = torch.tensor([keys for _, _, keys in bucket])
-    mask_BL = None
-    if any(keys != K * BLOCK_SIZE for _, _, keys in bucket):
-        padding_BL = torch.arange(K * BLOCK_SIZE) >= num_keys.unsqueeze(1)
-        mask_BL = torch.zeros(padding_BL.shape, dtype=dtype).masked_fill_(padding_BL, -math.inf)
-    tokens = [row for rows, _, _ in bucket for row in rows]
-    padded_rows = [b * R + r for b, (rows, _, _) in enumerate(bucket) for r in range(len(rows))]
+    R = max(len(group.rows) for group in bucket)
+    K = max(len(group.blocks) for group in bucket)
+    mask_BTL = _mask(bucket, R, K * BLOCK_SIZE, dtype)
+    tokens = [row for group in bucket for row in group.rows]
+    padded_rows = [b * R + r for b, group in enumerate(bucket) for r in range(len(group.rows))]
     return CachedPart(
         token_M=torch.tensor(tokens, device=device),
         row_M=torch.tensor(padded_rows, device=device),
-        query_BR=_padded([rows for rows, _, _ in bucket], R).to(device),
-        blocks_BK=_padded([blocks for _, blocks, _ in bucket], K).to(device),
-        mask_BL=None if mask_BL is None else mask_BL.to(device),
+        query_BR=_padded([group.rows for group in bucket], R).to(device),
+        blocks_BK=_padded([group.blocks for group in bucket], K).to(device),
+        mask_BTL=None if mask_BTL is None else mask_BTL.to(device),
     )
+
+
+def _mask(bucket: list[_Group], R: int, L: int, dtype: torch.dtype) -> Tensor | None:
+    """Return −inf for padding and hidden keys, (B, 1, L) or (B, R, L); None if there are none."""
+    key_L = torch.arange(L)
+    num_keys_B = torch.tensor([group.num_keys for group in bucket])
+    masked_BTL = (key_L >= num_keys_B.unsqueeze(1)).unsqueeze(1)
+    if any(group.hidden for group in bucket):
+        hidden_BR = _padded([list(group.hidden) for group in bucket], R)
+        masked_BTL = masked_BTL | (key_L < hidden_BR.unsqueeze(2))
+    if not masked_BTL.any():
+        return None
+    return torch.zeros(masked_BTL.shape, dtype=dtype).masked_fill_(masked_BTL, -math.inf)
 
 
 def _padded(rows: list[list[int]], width: int) -> Tensor:

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.engine.files.gguf import GGUFFile
-from archon.engine.model.config import ROPE_FACTORS, DecoderConfig, ModelFile, config_of
+from archon.engine.model.config import DecoderConfig, ModelFile, config_of
+from archon.engine.model.config_gguf import LONG_ROPE_FACTORS, ROPE_FACTORS
 from archon.engine.model.families.traits import (
-    BIASES,
     EMBEDDING,
     HEAD,
     OUTPUT_NORM,
@@ -29,15 +29,16 @@ from archon.engine.model.families.traits import (
 )
 from archon.errors import ModelFileError
 
-_BIASES = tuple(name.hf for name in BIASES.values())
+EXPERT = "{expert}"
+"""Part of a tensor's name that stands for the number of an expert."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
     """Parameters of one layer.
 
-    The weights of linear layers have shape (O, I). A field is None if the family does not have the
-    tensor.
+    The weights of linear layers have shape (O, I). A field is None if the layer does not have the
+    tensor. In a sparse layer, ``gate``, ``up`` and ``down`` are those of all experts: (X, O, I).
     """
 
     q: Tensor
@@ -50,6 +51,10 @@ class LayerWeights:
     q_bias: Tensor | None = None
     k_bias: Tensor | None = None
     v_bias: Tensor | None = None
+    output_bias: Tensor | None = None
+    gate_bias: Tensor | None = None
+    up_bias: Tensor | None = None
+    down_bias: Tensor | None = None
     q_norm: Tensor | None = None
     k_norm: Tensor | None = None
     """(D,) if ``FamilyTraits.qk_norm`` is ``head``, else the width of the projection: (H · D,) for
@@ -59,14 +64,29 @@ class LayerWeights:
     ffn_norm_E: Tensor | None = None
     ffn_post_norm_E: Tensor | None = None
     """Weights of the norms of the inputs or outputs of attention and the feed-forward network."""
+    router: Tensor | None = None
+    """(X, E): its product with a token gives the score of each expert."""
+    shared_router: Tensor | None = None
+    """(1, E): its product with a token gives the share of the shared network."""
+    shared_gate: Tensor | None = None
+    shared_up: Tensor | None = None
+    shared_down: Tensor | None = None
 
 
-def layer_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
+def layer_tensors(config: DecoderConfig, index: int = 0) -> dict[str, TensorName]:
+    """Return the tensors of a layer by the fields of ``LayerWeights``."""
+    traits, biases = config.traits, config.biases or ()
+    is_sparse = index < len(config.layers) and config.layers[index].is_sparse
+    tensors = traits.sparse_layer_tensors if is_sparse else traits.layer_tensors
+    return {f: name for f, name in tensors.items() if f not in traits.biases or f in biases}
+
+
+def layer_shapes(config: DecoderConfig, index: int = 0) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor of a layer, by its field in ``LayerWeights``."""
     c = config
     q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
     per_head = c.traits.qk_norm == "head"
-    shapes = {
+    shapes: dict[str, tuple[int, ...]] = {
         "q": (q_width, c.width),
         "k": (kv_width, c.width),
         "v": (kv_width, c.width),
@@ -77,10 +97,33 @@ def layer_shapes(config: DecoderConfig) -> dict[str, tuple[int, ...]]:
         "q_bias": (q_width,),
         "k_bias": (kv_width,),
         "v_bias": (kv_width,),
+        "gate_bias": (c.ffn_width,),
+        "up_bias": (c.ffn_width,),
         "q_norm": (c.head_width if per_head else q_width,),
         "k_norm": (c.head_width if per_head else kv_width,),
     }
-    return {field: shapes.get(field, (c.width,)) for field in c.traits.layer_tensors}
+    if c.experts is not None and c.layers[index].is_sparse:
+        x = c.experts
+        shapes |= {
+            "router": (x.num_experts, c.width),
+            "gate": (x.num_experts, x.width, c.width),
+            "up": (x.num_experts, x.width, c.width),
+            "down": (x.num_experts, c.width, x.width),
+            "shared_router": (1, c.width),
+            "shared_gate": (x.shared_width, c.width),
+            "shared_up": (x.shared_width, c.width),
+            "shared_down": (c.width, x.shared_width),
+        }
+    return {field: shapes.get(field, (c.width,)) for field in layer_tensors(c, index)}
+
+
+def split_fused_tensor(config: DecoderConfig, index: int, field: str, tensor: Tensor) -> Tensor:
+    """Return the part of a tensor that belongs to one field, if files fuse several into it."""
+    names, shapes = layer_tensors(config, index), layer_shapes(config, index)
+    fused = [other for other, name in names.items() if name == names[field]]
+    if len(fused) == 1:
+        return tensor
+    return tensor.split([shapes[other][0] for other in fused])[fused.index(field)]
 
 
 class WeightSource(Protocol):
@@ -116,16 +159,17 @@ Store = TypeVar("Store", GGUFFile, ModelFolder)
 class _StoredWeights(Generic[Store]):
     """Base class of the parameters in a file or folder."""
 
-    _has_biases: bool
-    """True if queries, keys and values have biases."""
-
     def __init__(self, file: Store, config: DecoderConfig) -> None:
         self.file: Store = file
         self.config = config
-        self._tensors, self._shapes = config.traits.layer_tensors, layer_shapes(config)
-        known = {self._name(name) for name in (EMBEDDING, OUTPUT_NORM, HEAD)}
-        known |= {self._name(name, 0) for name in self._tensors.values()}
-        unknown = next((n for n in file.tensors if not self._is_known(n, known)), None)
+        self._outer = {self._name(name) for name in (EMBEDDING, OUTPUT_NORM, HEAD)}
+        # Two layers at most stand for all: a dense one and a sparse one.
+        kinds = {layer.is_sparse: index for index, layer in enumerate(config.layers)}
+        self._inner = {
+            is_sparse: {self._name(name, 0) for name in layer_tensors(config, index).values()}
+            for is_sparse, index in kinds.items()
+        }
+        unknown = next((name for name in file.tensors if not self._is_known(name)), None)
         if unknown is not None:
             raise ModelFileError(f"{file.path}: tensor {unknown!r} is not supported")
 
@@ -142,33 +186,47 @@ class _StoredWeights(Generic[Store]):
         return self._get(name, self.config.vocab_size, self.config.width)
 
     def output_norm(self) -> Tensor:
-        return self._get(self._name(OUTPUT_NORM), self.config.width)
+        return self._norm(self._get(self._name(OUTPUT_NORM), self.config.width))
 
     def layer(self, index: int) -> LayerWeights:
-        fields = {
-            field: self._layer_tensor(field, index)
-            for field in self._tensors
-            # A file has all biases or none.
-            if self._has_biases or field not in BIASES
-        }
-        return LayerWeights(**fields)
+        names, shapes = layer_tensors(self.config, index), layer_shapes(self.config, index)
+        fields: dict[str, Tensor] = {}
+        for field, name in names.items():
+            if field not in fields:  # one tensor may have several fields
+                fused = [f for f, other in names.items() if other == name]
+                parts = self._layer_tensor(name, index, [shapes[f] for f in fused])
+                fields |= dict(zip(fused, parts, strict=True))
+        return LayerWeights(**{f: self._converted(f, tensor) for f, tensor in fields.items()})
 
     def _name(self, name: TensorName, layer: int | None = None) -> str:
         """Return the name of a tensor in this file."""
         raise NotImplementedError
 
-    def _layer_tensor(self, field: str, index: int) -> Tensor:
-        return self._get(self._name(self._tensors[field], index), *self._shapes[field])
+    def _norm(self, weight: Tensor) -> Tensor:
+        """Return the weight of a norm, of which files may store the difference from 1."""
+        return weight
 
-    def _is_known(self, name: str, known: set[str]) -> bool:
-        """Return True if the decoder uses the tensor ``name``.
+    def _converted(self, field: str, tensor: Tensor) -> Tensor:
+        """Return the tensor of a field in the convention of ``LayerWeights``."""
+        return self._norm(tensor) if "norm" in field else tensor
 
-        ``known`` contains the names of the tensors outside the layers and in layer 0.
-        """
-        layer = re.search(r"\.(\d+)\.", name)
-        if layer is None or len(layer[1]) > 9 or int(layer[1]) >= self.config.num_layers:
-            return layer is None and name in known
-        return name.replace(layer[0], ".0.", 1) in known
+    def _layer_tensor(
+        self, name: TensorName, index: int, shapes: list[tuple[int, ...]]
+    ) -> list[Tensor]:
+        """Return a layer's tensor, split into parts of these shapes."""
+        rows = [shape[0] for shape in shapes]
+        whole = self._get(self._name(name, index), sum(rows), *shapes[0][1:])
+        return list(whole.split(rows))
+
+    def _is_known(self, name: str) -> bool:
+        """Return True if the decoder uses the tensor ``name``."""
+        found = re.search(r"\.(\d+)\.", name)
+        if found is None:
+            return name in self._outer
+        if len(found[1]) > 9 or int(found[1]) >= len(self.config.layers):
+            return False
+        is_sparse = self.config.layers[int(found[1])].is_sparse
+        return name.replace(found[0], ".0.", 1) in self._inner[is_sparse]
 
     def _get(self, name: str, *shape: int) -> Tensor:
         info = self.file.tensors.get(name)
@@ -177,9 +235,6 @@ class _StoredWeights(Generic[Store]):
                 f"{self.file.path}: tensor {name!r} has shape {info.shape}, expected {shape}"
             )
         return self.file.tensor(name)
-
-
-_BIAS = re.compile(r"\.attn_[qkv]\.bias$")
 
 
 class GGUFWeights(_StoredWeights[GGUFFile]):
@@ -191,22 +246,24 @@ class GGUFWeights(_StoredWeights[GGUFFile]):
         A tensor is missing, has the wrong shape, or would not be used.
     """
 
-    def __init__(self, file: GGUFFile, config: DecoderConfig) -> None:
-        self._has_biases = any(_BIAS.search(name) for name in file.tensors)
-        super().__init__(file, config)
-
-    def _is_known(self, name: str, known: set[str]) -> bool:
-        # ``config_of`` rejects files in which these factors are not 1.
-        return name == ROPE_FACTORS or super()._is_known(name, known)
+    def _is_known(self, name: str) -> bool:
+        # ``config_of`` reads these factors.
+        is_rope = name == ROPE_FACTORS or name in LONG_ROPE_FACTORS.values()
+        return is_rope or super()._is_known(name)
 
     def _name(self, name: TensorName, layer: int | None = None) -> str:
         return name.gguf if layer is None else f"blk.{layer}.{name.gguf}"
 
-    def _layer_tensor(self, field: str, index: int) -> Tensor:
-        tensor = super()._layer_tensor(field, index)
+    def _converted(self, field: str, tensor: Tensor) -> Tensor:
         if self.config.traits.gguf_interleaves_rope and field in ("q", "k", "q_bias", "k_bias"):
             return rope_halves_order(tensor, self.config.head_width)
-        return tensor
+        return super()._converted(field, tensor)
+
+    def _get(self, name: str, *shape: int) -> Tensor:
+        # Converters of llama.cpp drop a dimension of size 1.
+        if shape[0] == 1 and name in self.file.tensors and len(self.file.tensors[name].shape) == 1:
+            return super()._get(name, *shape[1:]).view(shape)
+        return super()._get(name, *shape)
 
 
 class FolderWeights(_StoredWeights[ModelFolder]):
@@ -220,25 +277,21 @@ class FolderWeights(_StoredWeights[ModelFolder]):
 
     def __init__(self, folder: ModelFolder, config: DecoderConfig) -> None:
         super().__init__(folder, config)
-        tied = folder.config.get("tie_word_embeddings")
+        tied = self._ties
         if not tied and HEAD.hf not in folder.tensors:
             raise ModelFileError(
                 f"{folder.path}: has no tensor {HEAD.hf!r}, and {CONFIG} does not tie the head to "
                 f"the embedding: tie_word_embeddings is {tied!r}"
             )
-        bias_key = config.traits.always_biased or folder.config.get("attention_bias")
-        self._has_biases = bool(bias_key)
-        unused = min((name for name in folder.tensors if name.endswith(_BIASES)), default=None)
-        if unused is not None and not self._has_biases:
-            raise ModelFileError(
-                f"{folder.path}: has a tensor {unused!r}, but attention_bias in {CONFIG} is "
-                f"{bias_key!r}, so transformers ignores the tensor. If the model was trained with "
-                f"biases, set attention_bias to true in {CONFIG}"
-            )
+
+    @property
+    def _ties(self) -> object:
+        defaults = self.config.traits.defaults
+        return self.file.config.get("tie_word_embeddings", defaults.get("tie_word_embeddings"))
 
     def embedding(self) -> Tensor:
         # A tied model may have the shared tensor under the name of the head.
-        tied = self.file.config.get("tie_word_embeddings") is True
+        tied = self._ties is True
         if tied and EMBEDDING.hf not in self.file.tensors and HEAD.hf in self.file.tensors:
             return self.head()
         return super().embedding()
@@ -246,9 +299,27 @@ class FolderWeights(_StoredWeights[ModelFolder]):
     def _name(self, name: TensorName, layer: int | None = None) -> str:
         return name.hf if layer is None else layer_prefix(layer) + name.hf
 
-    def _is_known(self, name: str, known: set[str]) -> bool:
+    def _norm(self, weight: Tensor) -> Tensor:
+        offset = self.config.traits.norm_offset
+        return weight + offset if offset else weight
+
+    def _layer_tensor(
+        self, name: TensorName, index: int, shapes: list[tuple[int, ...]]
+    ) -> list[Tensor]:
+        if EXPERT not in name.hf:
+            return super()._layer_tensor(name, index, shapes)
+        [(num_experts, *shape)] = shapes
+        stored = self._name(name, index)
+        experts = (stored.replace(EXPERT, str(number)) for number in range(num_experts))
+        return [torch.stack([self._get(expert, *shape) for expert in experts])]
+
+    def _is_known(self, name: str) -> bool:
+        experts = 0 if self.config.experts is None else self.config.experts.num_experts
+        expert = re.search(r"\.experts\.(\d{1,9})\.", name)
+        if expert is not None and int(expert[1]) < experts:
+            name = name.replace(expert[0], f".experts.{EXPERT}.")
         # Old files have the rotary frequencies, which follow from the configuration.
-        return super()._is_known(name, known) or name.endswith(".rotary_emb.inv_freq")
+        return super()._is_known(name) or name.endswith(".rotary_emb.inv_freq")
 
 
 def weights_of(file: ModelFile) -> WeightSource:
@@ -274,7 +345,8 @@ def rope_halves_order(weight: Tensor, head_width: int) -> Tensor:
 _SEED_ORDER = (
     "attention_norm_E", "q", "k", "v", "q_bias", "k_bias", "v_bias", "attention_output",
     "ffn_norm_E", "gate", "up", "down", "q_norm", "k_norm", "attention_post_norm_E",
-    "ffn_post_norm_E",
+    "ffn_post_norm_E", "output_bias", "gate_bias", "up_bias", "down_bias", "router",
+    "shared_router", "shared_gate", "shared_up", "shared_down",
 )  # fmt: skip
 """Fields of ``LayerWeights``. The index of a field determines its seed in ``RandomWeights``."""
 
@@ -302,12 +374,10 @@ class RandomWeights:
 
     def layer(self, index: int) -> LayerWeights:
         at, fields = 100 * (index + 1), {}
-        for field, shape in layer_shapes(self.config).items():
-            if field in BIASES and not self.config.traits.always_biased:
-                continue
+        for field, shape in layer_shapes(self.config, index).items():
             tensor = self._normal(at + _SEED_ORDER.index(field), *shape)
             fields[field] = (
-                1 + tensor if "norm" in field else 5 * tensor if tensor.dim() == 2 else tensor
+                1 + tensor if "norm" in field else 5 * tensor if tensor.dim() >= 2 else tensor
             )
         return LayerWeights(**fields)
 
@@ -315,12 +385,21 @@ class RandomWeights:
 def layer_parameters(source: WeightSource) -> Iterator[tuple[str, Tensor]]:
     """Yield Hugging Face's name and the value of each parameter of the layers.
 
-    Only one layer is in memory at a time.
+    Only one layer is in memory at a time. The values are in the convention of its files: norms
+    without the family's offset, fused projections as one tensor, and a tensor for each expert.
     """
-    tensors = source.config.traits.layer_tensors
+    offset = source.config.traits.norm_offset
     for index in range(source.config.num_layers):
-        weights = source.layer(index)
-        for field, name in tensors.items():
-            parameter = getattr(weights, field)
-            if parameter is not None:
-                yield layer_prefix(index) + name.hf, parameter
+        weights, names = source.layer(index), layer_tensors(source.config, index)
+        fields: dict[str, list[Tensor]] = {}
+        for field, name in names.items():
+            tensor = getattr(weights, field)
+            if tensor is not None:
+                tensor = tensor - offset if offset and "norm" in field else tensor
+                fields.setdefault(layer_prefix(index) + name.hf, []).append(tensor)
+        for name_hf, parts in fields.items():
+            if EXPERT in name_hf:
+                for number, expert in enumerate(parts[0]):
+                    yield name_hf.replace(EXPERT, str(number)), expert
+            else:
+                yield name_hf, torch.cat(parts) if len(parts) > 1 else parts[0]

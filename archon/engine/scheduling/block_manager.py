@@ -9,7 +9,7 @@ from collections.abc import Sequence as SequenceOf
 from archon.engine.cache.block_pool import BlockPool
 from archon.engine.cache.kv_cache import BLOCK_SIZE, BlockStorage, num_blocks_for
 from archon.engine.cache.prefix_tree import PrefixNode, PrefixTree
-from archon.engine.scheduling.sequence import Prompt, Sequence
+from archon.engine.scheduling.sequence import LONG_ROOT, Prompt, Sequence
 
 
 class BlockManager:
@@ -34,7 +34,7 @@ class BlockManager:
         Some of the nodes may not be ready yet.
         """
         tokens = prompt.tokens(0, prompt.num_shared_blocks * BLOCK_SIZE)
-        return self.tree.match(tokens, prompt.request.adapter)
+        return self.tree.match(tokens, prompt.root)
 
     def allocate_prompt(self, prompt: Prompt, path: list[PrefixNode], num_spare: int) -> bool:
         """Allocate a prompt's blocks after ``path`` if ``num_spare`` other blocks remain available.
@@ -49,7 +49,7 @@ class BlockManager:
         blocks = self._allocate(num_new + num_tail, num_spare)
         if blocks is not None:
             prompt.path = self.tree.extend(
-                path, prompt.tokens(0, prompt.num_tokens), blocks[:num_new], prompt.request.adapter
+                path, prompt.tokens(0, prompt.num_tokens), blocks[:num_new], prompt.root
             )
             prompt.blocks = array("i", (node.block for node in prompt.path))
             prompt.blocks.extend(blocks[num_new:])
@@ -60,7 +60,8 @@ class BlockManager:
 
     def drop_adapter(self, adapter: str) -> None:
         """Free the cached prefixes of an adapter; no live prompt may use it."""
-        self.pool.free(self.tree.drop(adapter))
+        for root in (adapter, adapter + LONG_ROOT):
+            self.pool.free(self.tree.drop(root))
 
     def free_prompt(self, prompt: Prompt) -> None:
         """Release a prompt's blocks; computed ones stay in the tree."""
@@ -131,10 +132,12 @@ class BlockManager:
     def cache_own(self, sequence: Sequence) -> None:
         """Give a sequence's full computed blocks to the prefix tree."""
         prompt, shared = sequence.prompt, sequence.num_shared_blocks
+        if not sequence.shares_prompt:
+            return
         stop = max(sequence.num_computed // BLOCK_SIZE, shared)
         tokens = sequence.tokens(0, stop * BLOCK_SIZE)
         own = sequence.blocks[shared:stop]
-        adopted = self.tree.adopt(prompt.path, tokens, own, prompt.request.adapter)
+        adopted = self.tree.adopt(prompt.path, tokens, own, prompt.root)
         # If the tree already has a block for the same tokens, it keeps it; ours is freed later.
         sequence.blocks = array("i", (b for b in sequence.blocks if b not in adopted))
 

@@ -49,7 +49,9 @@ class Batch:
         num_logits = max(0, stop - max(start, text.logits_from))
         hidden_E = text.hidden_E if isinstance(text, Prompt) and stop == text.num_tokens else None
         self.texts.append(text)
-        self.spans.append(Span(tokens, start, blocks, num_shared, num_logits, adapter, hidden_E))
+        self.spans.append(
+            Span(tokens, start, blocks, num_shared, num_logits, adapter, text.is_long, hidden_E)
+        )
 
 
 class Scheduler:
@@ -92,6 +94,7 @@ class Scheduler:
     def schedule(self) -> Batch:
         """Select the work of the next step."""
         self.memory.tree.drop_released_pins()
+        self._lengthen()
         self._grow()
         self._resume()
         self._admit()
@@ -200,6 +203,16 @@ class Scheduler:
 
     # ----------------------------------------------------------------- allocating blocks
 
+    def _lengthen(self) -> None:
+        """Preempt sequences that became long: all their keys have other rotary frequencies now."""
+        for sequence in [s for s in self.running if s.outgrows]:
+            if sequence in self.running:
+                prompt = sequence.prompt
+                group = list(prompt.running) if prompt.request.beams else [sequence]
+                self._preempt(sequence)
+                for member in group:
+                    member.become_long()
+
     def _grow(self) -> None:
         """Allocate blocks for the newest token of each running sequence, in order of starting."""
         short = [
@@ -232,7 +245,7 @@ class Scheduler:
             del self.preempted[: len(group)]
             prompt.num_preempted -= len(group)
             for sequence in group:
-                sequence.num_computed = prompt.num_shared_blocks * BLOCK_SIZE
+                sequence.num_computed = sequence.num_shared_blocks * BLOCK_SIZE
                 self._set_cached(sequence, min(sequence.num_cached, sequence.num_computed))
                 self._run(sequence)
 

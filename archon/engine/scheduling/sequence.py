@@ -15,12 +15,17 @@ from archon.engine.sampling.constraint import Matcher
 from archon.engine.sampling.penalties import TokenHistory
 from archon.engine.sampling.request import FinishReason, GenerationRequest
 
+LONG_ROOT = "\0long"
+"""End of the names of roots for texts with the long rotary frequencies."""
+
 
 @dataclass(slots=True, eq=False)
 class Prompt:
     """A request in progress: the blocks of its prompt, and its sequences by state."""
 
     request: GenerationRequest
+    long_after: int | None = None
+    """Tokens of the longest text that uses the short rotary frequencies (``Rope.long_after``)."""
     num_tokens: int = field(init=False)
     num_shared_blocks: int = field(init=False)
     """Number of full blocks before the prompt's last token. All sequences share these blocks."""
@@ -62,6 +67,17 @@ class Prompt:
         return bool(self.waiting or self.running or self.num_preempted)
 
     @property
+    def is_long(self) -> bool:
+        """True if the prompt itself uses the long rotary frequencies."""
+        return self.long_after is not None and self.num_tokens > self.long_after
+
+    @property
+    def root(self) -> str:
+        """Name of its root in the prefix tree: keys and values depend on the adapter, and on the
+        kind of rotary frequencies."""
+        return self.request.adapter + (LONG_ROOT if self.is_long else "")
+
+    @property
     def group_size(self) -> int:
         """Number of sequences that must run together: the beams of a search, else 1."""
         return self.request.beams or 1
@@ -69,8 +85,11 @@ class Prompt:
     @property
     def max_own_blocks(self) -> int:
         """Maximum number of blocks that ``group_size`` sequences need besides the shared ones."""
-        num_blocks = num_blocks_for(self.num_tokens + self.request.max_tokens)
-        return (num_blocks - self.num_shared_blocks) * self.group_size
+        num_tokens = self.num_tokens + self.request.max_tokens
+        num_shared = self.num_shared_blocks
+        if self.long_after is not None and not self.is_long and num_tokens > self.long_after:
+            num_shared = 0  # its sequences recompute the prompt when they become long
+        return (num_blocks_for(num_tokens) - num_shared) * self.group_size
 
     @property
     def tail_block(self) -> int | None:
@@ -99,6 +118,9 @@ class Sequence:
     num_tokens: int = field(init=False)
     """Number of tokens of the prompt and the sample together."""
     num_shared_blocks: int = field(init=False)
+    """Leading blocks that belong to the prompt; 0 if the sequence became long after it."""
+    is_long: bool = False
+    """True if it uses the long rotary frequencies."""
     ticket: int = -1
     """Number in the order of starting. A sequence is never preempted for one that started later."""
     blocks: array[int] = field(default_factory=lambda: array("i"))
@@ -129,7 +151,24 @@ class Sequence:
     def __post_init__(self) -> None:
         self.request = self.prompt.request
         self.num_tokens = self.prompt.num_tokens + len(self.token_ids)
-        self.num_shared_blocks = self.prompt.num_shared_blocks
+        self.is_long = self.is_long or self.prompt.is_long
+        self.num_shared_blocks = self.prompt.num_shared_blocks if self.shares_prompt else 0
+
+    @property
+    def shares_prompt(self) -> bool:
+        """True if the keys and values of the prompt's blocks are valid for the sequence."""
+        return self.is_long == self.prompt.is_long
+
+    @property
+    def outgrows(self) -> bool:
+        """True if the sequence has become longer than its rotary frequencies allow."""
+        limit = self.prompt.long_after
+        return not self.is_long and limit is not None and self.num_tokens > limit
+
+    def become_long(self) -> None:
+        """Use the long rotary frequencies; the sequence must have no blocks."""
+        assert not self.blocks
+        self.is_long, self.num_shared_blocks = True, 0
 
     def append(self, token: int) -> None:
         """Add a token."""

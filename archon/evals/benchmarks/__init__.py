@@ -1,4 +1,4 @@
-"""Benchmarks: loading of their items, with one module for each kind of source."""
+"""Load the items of benchmarks, with one module for each kind of source."""
 
 from archon.evals.benchmarks.function import PythonBenchmark
 from archon.evals.benchmarks.items import SPLITS, Item, Selection, Split

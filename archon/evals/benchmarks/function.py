@@ -9,8 +9,8 @@
     archon.evaluate(architecture, sums)                   # from a program
     archon eval single path/to/file.py:sums               # from the command line
 
-30 %, 30 % and 40 % of the rows go to the splits *search*, *select* and *test*, after the same fixed
-shuffle as for a JSONL file.
+The rows are shuffled in the same way as a JSONL file. Then 30%, 30% and 40% of them go to the
+*search*, *select* and *test* splits.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from archon.spec.validation import parse
 from archon.types import AnswerKind
 
 MAX_ROWS = 1_000_000
-"""Maximum number of rows. A function that yields more is assumed never to stop."""
+"""Maximum number of rows. A function that yields more rows is assumed never to stop."""
 
 Row = Mapping[str, Any]
 ScoreFunction = Callable[[str, str], float]
-"""(text of the answer, target in the row) → score from 0 to 1. Only an answer with 1 is right."""
+"""(answer text, target in the row) → score from 0 to 1. Only an answer that scores 1 is right."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class PythonBenchmark:
         The kind of answer.
     score
         The name of a scorer, or a function of an answer's text and the row's target. The function
-        returns a number from 0 to 1; only an answer with 1 is right.
+        returns a number from 0 to 1; only an answer that scores 1 is right.
     examples
         The exemplar pool of few-shot prompts: its name, or a path relative to the folder of the
-        function's file. By default, the pool ``arithmetic``.
+        function's file. By default, the ``arithmetic`` pool.
     answer_after, fields
         The same as in a benchmark card.
     """
@@ -76,7 +76,7 @@ PythonReference = str | Callable[[], Iterable[Row] | PythonBenchmark] | PythonBe
 
 @dataclass(frozen=True)
 class LoadedPython:
-    """A Python benchmark after its function was called: its card and its rows."""
+    """A Python benchmark whose function has been called, so that its card and rows are known."""
 
     spec: PythonCard
     file: str
@@ -89,7 +89,7 @@ class LoadedPython:
 
 
 def is_python(ref: object) -> TypeGuard[PythonReference]:
-    """Return whether a reference to a benchmark is code, rather than a card's name or path."""
+    """Return whether a benchmark reference names code, rather than a card."""
     return isinstance(ref, PythonBenchmark) or callable(ref) or names_code(ref)
 
 
@@ -118,7 +118,7 @@ def load_python(ref: PythonReference) -> LoadedPython:
 
 
 def _call(value: Any, file: str) -> Any:
-    """Return the result of ``value`` if it is a function, else ``value`` itself."""
+    """Call ``value`` if it is a function, and return the result; otherwise return ``value``."""
     with user_errors(file):
         return value() if callable(value) else value
 
@@ -129,7 +129,7 @@ def _list_rows(rows: Any, file: str) -> list[Row]:
     with user_errors(file):
         listed = list(islice(rows, MAX_ROWS + 1))
     if len(listed) > MAX_ROWS:
-        raise SpecError(f"returns more than {MAX_ROWS:,} rows; limit their number", file=file)
+        raise SpecError(f"must return at most {MAX_ROWS:,} rows", file=file)
     return listed
 
 
@@ -147,7 +147,7 @@ def _card(made: PythonBenchmark, file: str) -> PythonCard:
 def load(
     rows: Sequence[Row], card: BenchmarkBase, file: str, *, canonical_targets: bool = True
 ) -> dict[Split, list[Item]]:
-    """Convert rows to items, and divide these 30/30/40 between *search*, *select* and *test*.
+    """Convert rows to items, and divide them 30/30/40 between *search*, *select* and *test*.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Loading of items from a data set on the Hugging Face hub, with the library ``datasets``."""
+"""Load items from a data set on the Hugging Face hub, using the ``datasets`` library."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from archon.weights.hub_errors import Wanted, explain
 def load(source: HubData, card: BenchmarkCard, split: Split) -> list[Item]:
     """Load the items of a split.
 
-    No question is in two splits. If a question occurs in several splits of the hub, it goes to
-    *test* or, if it is not in the hub split for *test*, to *select*.
+    No question is in two splits. A question that occurs in several of the hub's splits goes to
+    *test* if it is in the hub split for *test*, and to *select* otherwise.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def _rows(data: Any, name: str, source: HubData) -> Any:
 
 
 def _fetch(source: HubData) -> Any:
-    """Load all splits of the data set, only from the cache if ``HF_HUB_OFFLINE`` is set."""
+    """Load all splits of the data set; if ``HF_HUB_OFFLINE`` is set, only from the cache."""
     datasets = require("datasets", "evals")
     constants = require("huggingface_hub.constants", "evals")
     try:

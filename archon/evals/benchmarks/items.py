@@ -1,4 +1,4 @@
-"""Items of a benchmark, and their division into the splits *search*, *select* and *test*."""
+"""Items of a benchmark, and their division into the *search*, *select* and *test* splits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TENTHS: dict[Split, int] = {"search": 3, "select": 3, "test": 4}
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question of a benchmark with its right answer."""
+    """One question of a benchmark, with its right answer."""
 
     id: str
     question: str
@@ -36,7 +36,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The benchmark of a run, and the choice of its items."""
+    """The benchmark of a run, and which of its items are used."""
 
     card: BenchmarkBase
     split: Split = "select"
@@ -59,16 +59,17 @@ def item_from_row(
     Parameters
     ----------
     number
-        The item's id, used if the card names no field for ids.
+        The item's id, used if the card does not name an id field.
     place
-        The row's location for errors, such as file and line.
+        The row's location for error messages, such as file and line.
     canonical_target
-        True converts the target to a canonical value; False keeps the text in the row.
+        Whether to convert the target to a canonical value. If False, the text in the row is kept.
 
     Raises
     ------
     SpecError
-        A field is missing, empty or of a wrong type, or no target can be read from the answer.
+        A field is missing, is empty or has the wrong type, or no target can be read from the
+        answer.
     """
     question = _text(row, card.fields.question, place)
     answer = _text(row, card.fields.answer, place)
@@ -81,19 +82,19 @@ def item_from_row(
 
 def _text(row: Mapping[str, Any], name: str, place: str) -> str:
     if name not in row:
-        raise SpecError(f"there is no field {shown(name)}{suggestion(name, row)}", file=place)
+        raise SpecError(f"the row has no {shown(name)} field{suggestion(name, row)}", file=place)
     value = row[name]
     if isinstance(value, bool) or not isinstance(value, str | Real) or value != value:
-        reason = f"the field {shown(name)} must be a text or a number, not {shown(value)}"
+        reason = f"the {shown(name)} field must be a string or a number, not {shown(value)}"
         raise SpecError(reason, file=place)
     text = without_marks(str(value)).strip()
     if not text:
-        raise SpecError(f"the field {shown(name)} is empty", file=place)
+        raise SpecError(f"the {shown(name)} field is empty", file=place)
     return text
 
 
 def _stated(answer: str, card: BenchmarkBase) -> str:
-    """Return the part of a row's answer after the last ``answer_after``, or all of it."""
+    """Return the part of a row's answer after the last ``answer_after``, or the complete answer."""
     return answer.rpartition(card.answer_after)[2].strip() if card.answer_after else answer
 
 
@@ -104,7 +105,8 @@ def _target(answer: str, card: BenchmarkBase, place: str) -> str:
     if is_number and card.answer_after and card.answer_after not in answer:
         target = sole_number(answer)
         if target is None:
-            reason = f"the answer {shown(answer)} has no {shown(card.answer_after)} before a number"
+            reason = f"the answer {shown(answer)} neither contains {shown(card.answer_after)}"
+            reason += " nor is a single number"
             raise SpecError(reason, file=place)
         return target
     target = read_target(stated, card.answer)
@@ -138,11 +140,11 @@ def check_ids(items: Iterable[Item], place: str) -> None:
 
 
 def divide(items: Sequence[Item], splits: Sequence[Split] = SPLITS) -> dict[Split, list[Item]]:
-    """Shuffle items, and divide them between *search*, *select* and *test* as 3 : 3 : 4.
+    """Shuffle items, and divide them 3 : 3 : 4 between *search*, *select* and *test*.
 
-    ``splits`` restricts the division to some of these. Items with the same question stay together,
-    so that no question is in two splits. The shuffle is fixed; it depends only on the number of
-    distinct questions.
+    If ``splits`` is given, only these splits are filled. Items with the same question are kept
+    together, so that no question is in two splits. The shuffle is fixed and depends only on the
+    number of distinct questions.
     """
     by_question: dict[str, list[Item]] = {}
     for item in items:

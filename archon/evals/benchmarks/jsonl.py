@@ -1,4 +1,4 @@
-"""Loading of items from a JSON Lines file, which has one JSON object per line."""
+"""Load items from a JSON Lines file, which contains one JSON object per line."""
 
 from __future__ import annotations
 

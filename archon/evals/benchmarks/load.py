@@ -1,4 +1,4 @@
-"""Loading of one split of a benchmark, from any kind of source."""
+"""Load one split of a benchmark, from any type of source."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def load_items(
 ) -> list[Item]:
     """Load the first ``limit`` items of a split.
 
-    The order of a split's items is fixed, so a smaller limit returns the first of the same items.
+    The order of a split's items is fixed, so a smaller limit returns a prefix of the same list.
 
     Parameters
     ----------
@@ -36,14 +36,14 @@ def load_items(
     rows
         The rows of a Python benchmark.
     canonical_targets
-        True converts targets to canonical values; False keeps the text in the rows.
+        Whether to convert targets to canonical values. If False, the text in the rows is kept.
 
     Raises
     ------
     UsageError
         The split is unknown, or the limit is less than 1.
     SpecError
-        The source cannot be read, is invalid, or has no items for the split.
+        The source cannot be read, is invalid, or contains no items for the split.
     MissingExtraError
         The source needs a package that is not installed.
     """

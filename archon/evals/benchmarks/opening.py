@@ -1,4 +1,4 @@
-"""Loading of the items, the scorer and the exemplars of a benchmark."""
+"""Load the items, the scorer and the exemplars of a benchmark."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from archon.types import Example
 
 @dataclass(frozen=True)
 class Benchmark:
-    """The selected items of a benchmark, with the scorer and the exemplars."""
+    """The selected items of a benchmark, with its scorer and exemplars."""
 
     selection: Selection
     items: list[Item]
@@ -39,14 +39,14 @@ def open_benchmark(
     data: Path | None = None,
     scorer: str | None = None,
 ) -> Benchmark:
-    """Load the first ``limit`` items of a split, the scorer and the exemplars.
+    """Load the first ``limit`` items of a split, along with the scorer and the exemplars.
 
     Parameters
     ----------
     data
         A JSONL file that replaces the card's source.
     scorer
-        The name of a scorer that replaces the benchmark's.
+        The name of a scorer that replaces the benchmark's scorer.
 
     Raises
     ------

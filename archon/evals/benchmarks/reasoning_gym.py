@@ -1,9 +1,9 @@
-"""Generation of items with the library ``reasoning-gym``.
+"""Generate items with the ``reasoning-gym`` library.
 
 In this library, item i of a generator has the seed ``seed + i``, so generators with close seeds
 share most of their items. Here, each task of a card has a separate range of seeds, and a digest of
-the question decides to which split an item belongs. Splits are therefore disjoint, and each can be
-generated without the others.
+the question determines the split of an item. The splits are therefore disjoint, and each can be
+generated separately.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STREAM_ITEMS = 100_000
 def load(source: GymData, split: Split, limit: int | None, file: str | None = None) -> list[Item]:
     """Generate the first ``limit`` items of a split.
 
-    Each task has a share of the items in proportion to its weight. The order is fixed.
+    Each task provides a share of the items in proportion to its weight. The order is fixed.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def load(source: GymData, split: Split, limit: int | None, file: str | None = No
     SpecError
         A task rejects its parameters, or has too few distinct questions.
     MissingExtraError
-        The library ``reasoning-gym`` is not installed.
+        The ``reasoning-gym`` library is not installed.
     """
     seen: set[str] = set()
     streams = [
@@ -50,7 +50,7 @@ def load(source: GymData, split: Split, limit: int | None, file: str | None = No
 
 
 def _mix(source: GymData, split: Split) -> list[int]:
-    """Return the index of the task for each item: shares by weight, in a fixed shuffle."""
+    """Return the task index of each item, in a fixed random order with shares by weight."""
     total = sum(task.weight for task in source.tasks)
     ideal = [source.items_per_split * task.weight / total for task in source.tasks]
     counts = [int(share) for share in ideal]
@@ -63,7 +63,7 @@ def _mix(source: GymData, split: Split) -> list[int]:
 
 
 def split_of(question: str) -> Split:
-    """Return the split of a question, which depends only on its text."""
+    """Return the split of a question; it depends only on the question's text."""
     digest = hashlib.sha256(question.encode()).digest()
     return SPLITS[int.from_bytes(digest[:8], "big") % len(SPLITS)]
 
@@ -92,7 +92,7 @@ class _Task:
             assert target is not None, f"the answer of {name} is not a number: {row['answer']!r}"
             yield Item(f"{name}-{first + index}", question, target, {"task": name})
         count = self.source.items_per_split
-        raise self._error(f"has too few distinct questions for {count} items in each split")
+        raise self._error(f"too few distinct questions for {count} items in each split")
 
     @property
     def _spec(self) -> GymTask:

@@ -1,1 +1,1 @@
-"""The HTML page that shows one run, or compares several, in a single self-contained file."""
+"""A self-contained HTML page that shows one run or compares several."""

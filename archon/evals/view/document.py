@@ -1,8 +1,8 @@
-"""Self-contained HTML files, which consist of one style sheet, one script and the data.
+"""Write self-contained HTML files, which consist of one style sheet, one script and the data.
 
 Nothing in the data can be executed. The Content-Security-Policy in the file's head allows only the
-style sheet and the script, by their digests. The data are in ``script`` elements of another type,
-and the script inserts them into the page only as text.
+style sheet and the script, identified by their digests. The data is in ``script`` elements of
+another type, and the script inserts it into the page only as text.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def document(title: str, body: str, *, styles: Sequence[str], scripts: Sequence[
     Parameters
     ----------
     body
-        The content of the element ``body``, without the script.
+        The content of the ``body`` element, without the script.
     styles
         Style sheets, which are concatenated.
     scripts
@@ -71,12 +71,12 @@ def static(name: str, package: str = "archon.evals.view") -> str:
 
 
 def filled(template: str, slots: Mapping[str, str]) -> str:
-    """Replace each ``{{slot}}`` of a template by its text; inserted texts are not searched."""
+    """Replace each ``{{slot}}`` of a template with its text; inserted texts are not searched."""
     return _SLOT.sub(lambda slot: slots[slot[1]], template)
 
 
 def embedded(data: Any) -> str:
-    r"""Encode data as JSON in which no text can end the ``script`` element around it.
+    r"""Encode data as JSON that is safe to embed in a ``script`` element.
 
     >>> embedded({"text": "</script>"})
     '{"text":"\\u003c/script>"}'
@@ -85,5 +85,5 @@ def embedded(data: Any) -> str:
 
 
 def _digest(text: str) -> str:
-    """Return the digest of a script or style sheet, as a Content-Security-Policy needs it."""
+    """Return the digest of a script or style sheet in the format of Content-Security-Policy."""
     return "sha256-" + base64.b64encode(sha256(text.encode()).digest()).decode("ascii")

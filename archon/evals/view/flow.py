@@ -1,6 +1,6 @@
-"""Conversion of a trace to the format of the page: the candidates, and what each node did to them.
+"""Convert a trace to the page's format: the candidates, and what each node did with them.
 
-Each candidate is stored once, and texts are replaced by their numbers in a ``Texts``.
+Each candidate is stored once, and texts are replaced with their numbers in a ``Texts``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Scores = Mapping[Identity, Draw]
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A trace, with an index of its candidates and of those that nodes dropped."""
+    """A trace, with an index of its candidates and of the dropped candidates."""
 
     trace: Plain
     scores: Scores
@@ -31,7 +31,7 @@ class Flow:
 
     @classmethod
     def of(cls, trace: Plain, draws: Mapping[str, tuple[Draw, ...]] | None = None) -> Flow:
-        """Index a trace; ``draws`` has the scored samples of its record."""
+        """Index a trace; ``draws`` contains the scored samples from its record."""
         flow = cls(trace, _scores(trace, draws or {}))
         for node in trace["nodes"]:
             flow.candidates.update({identity(output["id"]): output for output in node["outputs"]})
@@ -40,7 +40,7 @@ class Flow:
         return flow
 
     def leads(self, node: Plain) -> tuple[Identity | None, Identity | None]:
-        """Return the first candidate of a node's inputs and of its outputs; None if it has none."""
+        """Return the first input and first output candidate of a node; None if there is none."""
         before, after = node["inputs"], node["outputs"]
         return (
             identity(before[0]) if before else None,
@@ -53,7 +53,7 @@ class Flow:
         return value
 
     def to_json(self, texts: Texts) -> dict[str, Any]:
-        """Return the trace in the format of the page; candidates have numbers, from 0."""
+        """Return the trace in the page's format; candidates are numbered from 0."""
         numbers = {entry: number for number, entry in enumerate(self.candidates)}
         scores = self.scores
         reasoning = {

@@ -16,7 +16,7 @@ class NodeTally:
 
     node: str
     runs: int = 0
-    """Number of answers with this node in their trace."""
+    """Number of answers whose trace contains this node."""
     bypassed: int = 0
     """Number of answers for which the node did not run, because its ``when`` was false."""
     seconds: float = 0.0
@@ -25,13 +25,13 @@ class NodeTally:
     cached_tokens: int = 0
     completion_tokens: int = 0
     led: int = 0
-    """Number of answers for which both inputs and outputs of the node have a first candidate."""
+    """Number of answers for which the node has at least one input and one output candidate."""
     changed: int = 0
-    """Number of answers, among ``led``, for which these two candidates have different values."""
+    """Number of answers in ``led`` whose first input and first output candidate differ in value."""
     helped: int = 0
-    """Number of answers, among ``changed``, for which the first candidate became right."""
+    """Number of answers in ``changed`` for which the first candidate became right."""
     hurt: int = 0
-    """Number of answers, among ``changed``, for which the first candidate became wrong."""
+    """Number of answers in ``changed`` for which the first candidate became wrong."""
     read: int = 0
     """Number of input candidates."""
     passed: int = 0
@@ -41,11 +41,11 @@ class NodeTally:
     written: int = 0
     """Number of candidates that the node wrote."""
     right: int = 0
-    """Number of candidates, among ``written``, that are right."""
+    """Number of candidates in ``written`` that are right."""
 
 
 class NodeTallies:
-    """The statistics of all nodes, in the order of the architecture's file."""
+    """The statistics of all nodes, in the order of the architecture file."""
 
     def __init__(self, architecture: Mapping[str, Any]) -> None:
         self._tallies = {name: NodeTally(name) for name in architecture.get("nodes", {})}

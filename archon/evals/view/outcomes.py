@@ -1,4 +1,4 @@
-"""Search for the candidates that a node did not pass on, and for the reasons."""
+"""Find the candidates that a node did not pass on, and the reasons."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from archon.graph.nodes.declaration import Plain, Reason
 from archon.graph.nodes.registry import NODE_TYPES
 
 Identity = tuple[str, int]
-"""The id of a candidate: the node that wrote it, and its sample index."""
+"""A candidate's id: the node that wrote it, and its sample index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Drop:
 
 
 def identity(data: Plain) -> Identity:
-    """Return a candidate's id, given the ``id`` of its plain data."""
+    """Return a candidate's id, given the ``id`` value in its plain data."""
     return data["node"], data["draw"]
 
 
@@ -33,7 +33,7 @@ def drops(node: Plain, candidates: Mapping[Identity, Plain]) -> Iterator[Drop]:
     Parameters
     ----------
     node
-        The node's part of a trace.
+        The node's entry in a trace.
     candidates
         All candidates in the trace.
     """

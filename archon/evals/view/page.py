@@ -1,4 +1,4 @@
-"""Writing of the HTML page of runs, from its static files and its data."""
+"""Write the HTML page of runs from its static files and its data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The data of a page of runs: a summary, and for each answer a chunk that is unpacked on demand."""
+"""Gather a page's data: a summary, and a chunk for each answer that is unpacked on demand."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _NUMBER = re.compile(r"(\d+)")
 
 @dataclass
 class Page:
-    """The data of a page of runs."""
+    """The data of a page that shows runs."""
 
     summary: dict[str, Any]
-    """The runs, the items, and a row for each answer, which refers to its chunk by number."""
+    """The runs, the items, and a row for each answer. A row refers to its chunk by number."""
     chunks: list[str]
     """One chunk for each answer: its texts and its trace, packed by ``texts.pack``."""
     shared: str
-    """The chunk of the texts that several answers have in common."""
+    """The chunk of texts that several answers share."""
 
 
 @dataclass
 class _Answers:
-    """The answers of one run: for each, its record, its row of the summary, and its chunk."""
+    """The answers of one run, each with its record, its row in the summary, and its chunk."""
 
     nodes: NodeTallies
     sources: frozenset[str]
@@ -65,7 +65,7 @@ class _Answers:
         self.rows.append((record, row, texts.packed(_details(record, texts) | {"trace": flow})))
 
     def _agreement(self, record: Record) -> float | None:
-        """Return the share of the most frequent value among the samples of ``sources``.
+        """Return the share of samples of ``sources`` that have the most frequent value.
 
         Return None if there are fewer than two samples.
         """
@@ -77,7 +77,7 @@ class _Answers:
 
 
 def gather(runs: Sequence[RunData]) -> Page:
-    """Return the data of a page, which do not depend on the order of the records.
+    """Return the data of a page; it does not depend on the order of the records.
 
     Raises
     ------
@@ -157,14 +157,14 @@ def _comparison(runs: Sequence[RunData], answers: Sequence[_Answers]) -> dict[st
 
 
 def _names(runs: Sequence[RunData], comparison: Mapping[str, Any] | None) -> list[str]:
-    """Return the names of the runs; those of a comparison are all different."""
+    """Return the names of the runs; in a comparison, all names are different."""
     if comparison is None:
         return [str(run.report["architecture"]) for run in runs]
     return [row["name"] for row in comparison["rows"]]
 
 
 def _items(answers: Sequence[_Answers]) -> list[dict[str, str]]:
-    """Return the items of all runs, sorted by id in natural order: ``item-9``, ``item-10``."""
+    """Return the items of all runs, sorted by id in natural order (``item-9``, ``item-10``)."""
     first: dict[str, Record] = {}
     for run in answers:
         for record, _, _ in run.rows:

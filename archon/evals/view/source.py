@@ -1,4 +1,4 @@
-"""Interface of a run that a page can show, and its implementation by stored runs."""
+"""The interface of a run that a page can show, and its implementation for stored runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Answer = tuple[Record, Trace | None]
 
 
 class RunData(Protocol):
-    """The data of a run, finished or not, that a page needs."""
+    """The data that a page needs from a run, finished or not."""
 
     @property
     def description(self) -> Mapping[str, Any]:
@@ -25,7 +25,7 @@ class RunData(Protocol):
 
     @property
     def report(self) -> Mapping[str, Any]:
-        """The report (``Report.to_json``), with the key ``ablations`` for their rows."""
+        """The report (``Report.to_json``), with ablation rows under the ``ablations`` key."""
         ...
 
     def answers(self) -> Iterator[Answer]:
@@ -34,7 +34,7 @@ class RunData(Protocol):
 
 
 class StoredRun:
-    """``RunData`` of a run that is stored in a folder.
+    """``RunData`` for a run that is stored in a folder.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Deduplication of the texts of a page: within an answer, and between answers.
+"""Deduplicate the texts of a page, within each answer and between answers.
 
 A page contains each answer as a compressed chunk, which the browser unpacks on demand. Messages
 that occur in several chunks, such as exemplars, are stored once in a shared list.
@@ -32,7 +32,7 @@ class SharedTexts:
         self._numbers = {text: number for number, text in enumerate(sorted(shared))}
 
     def number(self, text: str) -> int | None:
-        """Return the index of a text in this list; None if it is not in it."""
+        """Return the index of a text in this list; None if the list does not contain the text."""
         return self._numbers.get(text)
 
     def packed(self) -> str:
@@ -61,14 +61,14 @@ class Texts:
         self._numbers: dict[str, int] = {}
 
     def number(self, text: str) -> int:
-        """Return the number of a text, after adding it to the list if it is new."""
+        """Return the number of a text; if the text is new, add it to the list first."""
         shared = self._shared.number(text)
         if shared is not None:
             return -1 - shared
         return self._numbers.setdefault(text, len(self._numbers))
 
     def packed(self, data: Mapping[str, Any]) -> str:
-        """Return a chunk of ``data`` and of the list of texts to which its numbers refer."""
+        """Return a chunk with ``data`` and the list of texts to which its numbers refer."""
         return pack({"texts": list(self._numbers), **data})
 
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class NodeContext(Protocol):
-    """The access of one node to a run: the question, the node's model and the node's trace."""
+    """A node's interface to the run: the question, the node's model and the node's trace."""
 
     @property
     def question(self) -> Question:
@@ -42,8 +42,8 @@ class NodeContext(Protocol):
         Parameters
         ----------
         constraint
-            The format of the reply. It is ignored by a beam search, and if the model does not
-            support constraints; the prompt alone then asks for the format.
+            The format of the reply. It has no effect in a beam search, or if the model does not
+            support constraints; the format is then requested only by the prompt.
         choices
             Possible replies. Their log-probabilities are returned, and no text is generated.
 
@@ -60,41 +60,42 @@ class NodeContext(Protocol):
     ) -> list[Completion]:
         """Generate texts that become candidates: ``n``, or fewer if the budget is too small.
 
-        ``skip`` is the number of samples that the node has already requested. A failed sample is
-        returned with its error; if all samples of the node failed, this raises. Sample indices that
-        the node does not use are not given to other nodes.
+        ``skip`` is the number of samples that the node has already requested. For a failed sample,
+        its error is returned; if all samples of the node failed, an exception is raised. Sample
+        indices that the node does not use are not reassigned to other nodes.
         """
         ...
 
     def can(self, capability: str) -> bool:
-        """Return True if the node's model has a capability (``archon.lm.base.CAPABILITIES``)."""
+        """Return whether the node's model has a capability (``archon.lm.base.CAPABILITIES``)."""
         ...
 
     async def reward(self, messages: tuple[Message, ...], texts: Sequence[str]) -> list[float]:
-        """Return the reward of each text as a reply to the messages, from a reward model."""
+        """Ask the reward model for the reward of each text as a reply to the messages."""
         ...
 
     async def in_time(self, work: Awaitable[T]) -> T:
-        """Await work that asks no model, such as a program's execution, within the time limit.
+        """Await work that uses no model, such as running a program, within the time limit.
 
         Raises
         ------
         BudgetError
-            The time of the budget ran out. The work was cancelled; the trace records the limit.
+            The budget's time limit was reached. The work was cancelled, and the trace records the
+            limit.
         """
         ...
 
     def drop(self, candidates: Sequence[Candidate]) -> None:
-        """Record in the trace the candidates that the node judged and does not pass on."""
+        """Record in the trace the candidates that the node judged but does not pass on."""
         ...
 
     def add_tests(self, tests: Sequence[UnitTest]) -> None:
-        """Add unit tests of this node; they are passed on after the tests that it received."""
+        """Add unit tests that this node wrote; they are passed on after the tests it received."""
         ...
 
 
 class GraphNode(Protocol):
-    """One node of a graph: (question, candidates) → candidates."""
+    """One node of a graph, which maps the question and candidates to candidates."""
 
     async def run(
         self, context: NodeContext, candidates: Sequence[Candidate]

@@ -16,10 +16,11 @@ from archon.types import Annotation, Candidate
 
 
 class Critic:
-    """Critic that asks a model once about all candidates, and splits its reply by candidate.
+    """Node that asks a model once about all candidates, and splits the reply by candidate.
 
-    If the reply cannot be split, every candidate gets all of it, with the reason ``OF_ALL``; later
-    prompts show it only once. If it can, a candidate that it does not mention gets no critique.
+    If the reply cannot be split, every candidate is annotated with the complete reply and the
+    reason ``OF_ALL``; later prompts show it only once. If it can be split, candidates that it does
+    not mention have no critique.
     """
 
     def __init__(self, node: str, prompt: Prompt) -> None:

@@ -2,7 +2,7 @@
 
 Each module ``archon.graph.nodes.<type>`` has one ``NODE_TYPE``; ``registry`` collects them. All
 other code (validation, dataflow, cost estimate, executor, diagram, viewer) uses only this
-declaration, so a new node type needs no changes there.
+declaration, so it need not be changed for a new node type.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ Plain = Mapping[str, Any]
 """A node or a candidate in the JSON form of a trace (``archon.graph.trace.Trace.to_json``)."""
 ScoreKind = Literal["grade", "support"]
 """The kind of a candidate's score. A grade is from 0 to 1, but a custom reward model may return any
-number. Support is the total weight of a value's votes; it has no upper bound, and thus no odds."""
+number. Support is the total weight of a value's votes. It has no upper bound, so odds cannot be
+computed from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Calls:
     """The calls that a node makes to its model in one run."""
 
     count: int = 0
-    """Largest number of calls."""
+    """Maximum number of calls."""
     shown: int = 0
     """Number of candidates in each prompt."""
     minimum: int = 0
@@ -41,18 +42,18 @@ class Calls:
     num_prompts: int = 0
     """Number of different prompts among the calls."""
     expected: Callable[[float], float] | None = None
-    """Share of samples that agree → expected number of calls; None means ``count``."""
+    """Share of samples that agree → expected number of calls; None means always ``count``."""
 
     @classmethod
     def of_judge(cls, count: int, shown: int) -> Calls:
-        """Describe ``count`` calls with different prompts, all of which the node needs."""
+        """Describe ``count`` calls with different prompts, all of which the node needs to make."""
         return cls(count, shown, minimum=count, num_prompts=count)
 
     @classmethod
     def of_samples(
         cls, count: int, shown: int, expected: Callable[[float], float] | None = None
     ) -> Calls:
-        """Describe up to ``count`` samples of one prompt; fewer are enough if the budget ends."""
+        """Describe up to ``count`` samples of one prompt; if the budget is short, fewer suffice."""
         return cls(count, shown, num_prompts=1, expected=expected)
 
 
@@ -63,29 +64,29 @@ class Reads:
     critiques: bool | None = False
     """True requires critiques, None uses them if there are any, False ignores them."""
     scores: Literal["score", "odds"] | None = None
-    """Requires a score of every candidate: the latest score, or its odds. None reads no scores."""
+    """What every candidate must have: a latest score, or the odds of one. None reads no scores."""
     likelihoods: str = ""
-    """The node's key that requires the log-probabilities of the candidates; empty if none does."""
+    """The key of the node that requires the candidates' log-probabilities; empty if no key does."""
     shows: Shows = "text"
     """The part of a candidate that prompts show."""
     tests: UnitTestMethod | None = None
-    """Requires unit tests written by this method; None reads no tests."""
+    """Method of the unit tests that the node requires; None means that no tests are read."""
 
 
 @dataclass(frozen=True)  # slots break the call of a parametrized generic class
 class Effects(Generic[N]):
-    """The effects of a node on candidates and tests. By default, it passes them on unchanged."""
+    """The effects of a node on candidates and tests. By default, they are passed on unchanged."""
 
     writes: bool = False
     """True if each call writes a new candidate."""
     replaces: bool = False
     """True if the candidates that the node reads are not passed on."""
     keeps: Callable[[N], int | None] | None = None
-    """Node → largest number of candidates that it passes on; None if there is no such limit."""
+    """Node → maximum number of candidates that it passes on; None if there is no limit."""
     usual_share: float = 1.0
     """Assumed share of the candidates that are passed on; 1 if the node always passes on all."""
     scores: ScoreKind | None = None
-    """The kind of score that the node gives every candidate; None if it gives no scores."""
+    """The kind of score that the node assigns to every candidate; None if it assigns no scores."""
     critiques: bool = False
     """True if the node adds critiques to candidates."""
     values: bool = False
@@ -93,7 +94,7 @@ class Effects(Generic[N]):
     writes_tests: Callable[[N], UnitTestMethod] | None = None
     """Node → the method by which it writes unit tests; None if it writes no tests."""
     max_tests: Callable[[N], int] = lambda node: 0
-    """Node → largest number of unit tests that it writes."""
+    """Node → maximum number of unit tests that it writes."""
 
     @property
     def drops(self) -> bool:
@@ -112,13 +113,13 @@ class Setup(Generic[N]):
 
     @property
     def prompt(self) -> Prompt:
-        """The prompt; only for a node that asks a model for text."""
+        """The prompt. It exists only for a node that asks a model for text."""
         assert self.given_prompt is not None
         return self.given_prompt
 
     @property
     def embedder(self) -> Embedder:
-        """The sentence encoder; only for a node that compares texts by their meaning."""
+        """The sentence encoder. It exists only for a node that compares texts by their meaning."""
         assert self.given_embedder is not None
         return self.given_embedder
 
@@ -133,7 +134,7 @@ class Method(Generic[N]):
     requires: frozenset[str] = frozenset()
     """Capabilities that its model must have."""
     refusal: str = "uses no model"
-    """End of the error message if a node names a model that the method does not use."""
+    """End of the error message for a node that names a model although its method uses none."""
     without_model: Method[N] | None = None
     """The variant of this method for nodes that name no model; None if a model is required."""
     calls: Callable[[N, int], Calls] = lambda node, num_inputs: Calls()
@@ -141,7 +142,7 @@ class Method(Generic[N]):
 
     @property
     def uses_model(self) -> bool:
-        """True if the method uses a model, to write text or to compute scores or vectors."""
+        """True if the method uses a model to write text, or to compute scores or vectors."""
         return self.prompt is not None or bool(self.requires)
 
 
@@ -157,9 +158,10 @@ class Reason:
 
 
 def set_parameters(node: Node, *names: str) -> Iterator[str]:
-    """Yield those of the named parameters that the node's spec sets, such as ``keep 3``.
+    """Yield each named parameter that the node's spec sets, with its value, such as ``keep 3``.
 
-    They are shown in the node's label in a diagram, followed by the temperature if it is set.
+    These texts are used in the node's label in a diagram. They are followed by the temperature if
+    it is set.
     """
     for name in names:
         if name in node.model_fields_set and (value := getattr(node, name)) is not None:
@@ -178,7 +180,7 @@ class NodeType(Generic[N]):
     methods: Mapping[str, Method[N]]
     """Name → method. The only method of a type has the name ``""``."""
     chosen_by: str = ""
-    """The key of a node's spec that names its method; empty if the type has only one method."""
+    """The key in a node's spec that names its method; empty if the type has only one method."""
     needs_inputs: bool = True
     """True if a node must have inputs."""
     reads: Callable[[N], Reads] = lambda node: Reads()
@@ -202,10 +204,10 @@ class NodeType(Generic[N]):
         return str(getattr(node, self.chosen_by)) if self.chosen_by else ""
 
     def describe(self, node: N) -> str:
-        """Return a node's type and method in words, such as ``the method 'logit' of a ranker``."""
+        """Describe a node's type and method in words, such as ``a ranker with method 'logit'``."""
         method = self.method_name(node)
         if self.chosen_by == "method":
-            return f"the method {shown(method)} of a {self.name}"
+            return f"a {self.name} with method {shown(method)}"
         return f"a {self.name} {self.chosen_by} {method}".rstrip()
 
     def method(self, node: N) -> Method[N]:

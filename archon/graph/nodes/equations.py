@@ -1,7 +1,7 @@
-"""The method ``equations`` of critic and verifier, which checks arithmetic without a model.
+"""The ``equations`` method of critics and verifiers, which checks arithmetic without a model.
 
-Its critiques quote only numbers, signs and known units from a candidate, so that they carry no
-other text of the candidate into a prompt.
+Its critiques quote only numbers, signs and known units from a candidate, so that no other text of
+the candidate enters a prompt through them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from archon.types import Annotation, Candidate
 
 
 class EquationCritic:
-    """Critic that reports each candidate's first wrong calculation, or that all are right.
+    """Node that reports each candidate's first wrong calculation, or that all are right.
 
-    A candidate without calculations gets no critique.
+    A candidate without calculations receives no critique.
     """
 
     def __init__(self, node: str) -> None:
@@ -35,7 +35,7 @@ class EquationCritic:
 
 
 async def judge_equations(context: NodeContext, candidates: Sequence[Candidate]) -> list[Ruling]:
-    """Fail candidates with a wrong calculation; pass those whose calculations are all right.
+    """Fail candidates with a wrong calculation, and pass candidates with only right ones.
 
     The verdict on a candidate without calculations is *abstain*.
     """

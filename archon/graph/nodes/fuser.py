@@ -22,11 +22,11 @@ from archon.types import Candidate
 
 
 class Fuser:
-    """Node that reads all candidates in one prompt, and replaces them by ``samples`` new ones.
+    """Node that replaces all candidates with ``samples`` new candidates, written in view of them.
 
-    The prompt omits candidates whose reasoning was cut off, unless that is all of them. The parents
-    of a new candidate are all candidates in the prompt. It does not inherit their annotations,
-    which are about other texts.
+    The prompt omits candidates whose reasoning was cut off, unless all of them were cut off. The
+    parents of a new candidate are all candidates in the prompt. It does not inherit their
+    annotations, because these describe other texts.
     """
 
     def __init__(self, node: str, prompt: Prompt, samples: int, use_critiques: bool | None) -> None:

@@ -46,10 +46,10 @@ class Generator:
 
 
 def _calls(node: GeneratorNode, num_inputs: int) -> Calls:
-    """Return the largest and the expected number of samples.
+    """Return the maximum and the expected number of samples.
 
-    A generator that reads candidates is expected to make all samples, because it is unknown how
-    many of these candidates agree.
+    For a generator that reads candidates, the expected number is the maximum, because it is unknown
+    how many of these candidates agree.
     """
     if node.stop_when is None or node.inputs:
         return Calls.of_samples(node.samples, num_inputs)

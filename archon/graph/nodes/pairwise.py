@@ -1,4 +1,4 @@
-"""Scores from a tournament in which a model compares two candidates at a time."""
+"""Score candidates by a tournament in which a model compares two candidates at a time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def num_rounds(count: int) -> int:
 
 
 def most_pairs(count: int) -> int:
-    """Return the largest number of pairs that are compared for ``count`` candidates.
+    """Return the maximum number of pairs that are compared for ``count`` candidates.
 
     >>> [most_pairs(count) for count in (0, 1, 2, 8, 200)]
     [0, 0, 1, 28, 900]
@@ -42,16 +42,16 @@ def most_pairs(count: int) -> int:
 
 
 class ShareOfWins:
-    """Scorer whose score is the share of its comparisons that a candidate wins.
+    """Scorer by the share of a candidate's comparisons that the candidate wins.
 
     The model compares the two candidates of a pair twice, once in each order. A candidate that is
     preferred both times wins. If the two replies disagree, the model judged by position and not by
-    answer. In this case, and if a reply states no preference, each candidate gets half a win.
+    answer. In this case, and if a reply states no preference, each candidate scores half a win.
 
-    No call is made for two equal texts, which get half a win each, or for a candidate that is not
-    judged (``Prompt.judged``), which loses to a judged one. If the model can score choices, the
-    more probable choice is its preference; otherwise it writes its choice. A single candidate
-    scores 1.
+    No call is made for two equal texts, which score half a win each. No call is made for a
+    candidate that is not judged (``Prompt.judged``) either; it loses to a judged one. If the model
+    can score choices, the more probable choice is its preference; otherwise it writes its choice. A
+    single candidate scores 1.
 
     Up to ``MAX_ROUND_ROBIN`` candidates, every pair is compared. More candidates play a Swiss
     tournament of ``num_rounds`` rounds.
@@ -94,7 +94,7 @@ class ShareOfWins:
         return 1.0 if forth else 0.0
 
     async def _prefers_first(self, context: NodeContext, a: Candidate, b: Candidate) -> bool | None:
-        """Return whether the model prefers ``a``, listed first, to ``b``; None for neither."""
+        """Return whether the model prefers ``a``, listed first, to ``b``; None if neither."""
         messages = self._prompt.messages(context.question, [a, b], self._use_critiques)
         if context.can("choices"):
             logprobs = await score_choices(context, messages, CHOICES)
@@ -106,7 +106,7 @@ class ShareOfWins:
 
 
 class Table:
-    """Standings of a tournament: points and number of comparisons of each candidate, by index."""
+    """Tournament standings: each candidate's points and number of comparisons, by index."""
 
     def __init__(self, count: int) -> None:
         self.wins, self.played = [0.0] * count, [0] * count
@@ -114,14 +114,14 @@ class Table:
 
     @property
     def shares(self) -> list[float]:
-        """For each candidate, its points divided by its comparisons; 1 before its first one."""
+        """Each candidate's points divided by its number of comparisons; 1 before the first one."""
         return [
             wins / played if played else 1.0
             for wins, played in zip(self.wins, self.played, strict=True)
         ]
 
     def enter(self, pair: Pair, result: float) -> None:
-        """Record a comparison; ``result`` has the points (0 to 1) of the pair's first candidate."""
+        """Record a comparison; ``result`` is the points (0 to 1) of the pair's first candidate."""
         a, b = pair
         self.wins[a] += result
         self.wins[b] += 1 - result
@@ -133,7 +133,7 @@ class Table:
         """Return the pairs of the next round of the Swiss tournament.
 
         In the order of the standings, each candidate is paired with the next one that it has not
-        met. A candidate that has not been compared before comes first, so that it gets a pair.
+        met. A candidate that has not been compared before comes first, so that it is always paired.
         """
         shares = self.shares
         order = sorted(range(len(shares)), key=lambda i: -shares[i])

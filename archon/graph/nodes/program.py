@@ -1,4 +1,4 @@
-"""Nodes that run candidates' programs: ``program``, and the method ``program`` of verifiers."""
+"""The ``program`` node and the ``program`` method of verifiers, which run programs."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Program:
     """Node that runs the program of each candidate; its result becomes the candidate's value.
 
     If a program fails, or its result is not of the kind that the question asks for, the candidate
-    gets no value, and thus no vote. A mark records how the program ended and what it printed. The
-    text and the id stay the same. A candidate without a program (``archon.answers.read_program``)
+    has no value, and thus no vote. A mark records how the program ended and what it printed. The
+    text and the id are unchanged. A candidate without a program (``archon.answers.read_program``)
     is passed on unchanged.
     """
 

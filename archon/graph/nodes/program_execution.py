@@ -1,4 +1,4 @@
-"""Execution of candidates' programs, and conversion of their results to values."""
+"""Run candidates' programs, and convert their results to values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from archon.sandbox import Json, Outcome, Sandbox, SandboxLimits
 from archon.types import AnswerKind
 
 ProgramResult = Outcome | BudgetError
-"""The outcome of a program, or the error that the question's time ran out before it ended."""
+"""The outcome of a program, or an error if the question's time ran out before the program ended."""
 
 _DIGITS = 12
 _EXACT_DIGITS = 15
@@ -26,7 +26,7 @@ _EXACT_DIGITS = 15
 def shared_sandbox() -> Sandbox:
     """Return the sandbox that all architectures of this process share.
 
-    It limits how many programs run at the same time. It need not be closed, because it uses
+    It limits how many programs run at the same time. It does not have to be closed, because it uses
     resources only while a program runs.
 
     Raises

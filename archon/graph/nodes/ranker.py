@@ -30,7 +30,7 @@ UNREAD = "no ranking could be read"
 
 
 class Ranker:
-    """Node that sorts candidates by score, best first; equal ones keep their order."""
+    """Node that sorts candidates by score, best first; the sort is stable."""
 
     def __init__(self, node: str, scorer: Scorer, keep: int | None) -> None:
         self._node, self._scorer, self._keep = node, scorer, keep
@@ -44,8 +44,8 @@ class ListwiseRank:
     """Scorer that asks the model in one call to rank all candidates.
 
     Of N candidates, the best scores 1, the next (N - 1)/N, and the last 1/N. Candidates that the
-    reply does not mention rank behind the others, in their original order. Candidates that are not
-    judged (``Prompt.judged``) are not in the prompt and rank last. If the reply has no ranking, the
+    reply does not mention rank last, in their original order. Candidates that are not judged
+    (``Prompt.judged``) are not in the prompt and rank last. If the reply has no ranking, the
     original order is the ranking. A single candidate scores 1 without a call.
     """
 

@@ -1,4 +1,4 @@
-"""Registry of node types: one for each spec in the union ``archon.spec.architecture.AnyNode``.
+"""Registry of node types, one for each spec in the union ``archon.spec.architecture.AnyNode``.
 
 Importing this module fails if a type lacks a module or a declaration, or does not declare a method.
 """

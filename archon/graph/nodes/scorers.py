@@ -22,10 +22,10 @@ GRADES = tuple("123456789")
 YES, NO = "Yes", "No"
 
 MIN_MASS = 0.1
-"""Minimum of P(yes) + P(no). If it is lower, the scorer abstains, as other replies are likelier."""
+"""Minimum of P(yes) + P(no). Below it, the scorer abstains, because other replies are likelier."""
 
 NOT_JUDGED = Scored(0.0, abstains=True)
-"""The score of a candidate about which no model is asked (``Prompt.judged``)."""
+"""The score of a candidate that no model is asked about (``Prompt.judged``)."""
 
 
 class Scorer(Protocol):
@@ -89,9 +89,9 @@ class OwnLikelihood:
 class Likelihood:
     """Scorer by the likelihood of a text as a reply of the node's model; one call per candidate.
 
-    The score is the geometric mean of the text's token probabilities. An empty text scores 0, and
-    so does a text that is too long for a prompt. Scoring only a part of a long text would be
-    misleading, because repetitions have a high probability.
+    The score is the geometric mean of the text's token probabilities. A text that is empty or too
+    long for a prompt scores 0. Scoring only a part of a long text would be misleading, because
+    repetitive text has a high probability.
     """
 
     def __init__(self, prompt: Prompt) -> None:
@@ -114,10 +114,10 @@ class Likelihood:
 class Reward:
     """Scorer by a reward model's reward of the text, which for cards is a probability.
 
-    The text is rated as a reply to the node's prompt or, with the template ``conversation``, to the
+    The text is rated as a reply to the node's prompt or, with the ``conversation`` template, to the
     messages that the text's writer read. If the writer is the same model, it has those messages in
-    its cache. There is one call for each different prompt. Long texts are not shortened, because
-    they are not shortened in training either.
+    its cache. There is one call for each different prompt. Long texts are not shortened, to match
+    the reward model's training.
     """
 
     def __init__(self, prompt: Prompt) -> None:

@@ -1,4 +1,4 @@
-"""Selection of the best candidates after judging. The trace lists the others as dropped."""
+"""Select the best candidates after judging. The trace lists all other candidates as dropped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Scored:
 
     value: float
     abstains: bool = False
-    """True if the model gave no usable judgement. The score then has little meaning."""
+    """True if the model gave no usable judgement, so that the score has little meaning."""
     reason: str = ""
 
 
@@ -53,9 +53,9 @@ async def judge_each(
     judge: Callable[[Candidate], Awaitable[T]],
     unjudged: T,
 ) -> list[T]:
-    """Call ``judge`` for all candidates concurrently; return the results in the same order.
+    """Call ``judge`` on all candidates concurrently; return the results in the same order.
 
-    A candidate that is not judged (``Prompt.judged``) has the result ``unjudged``.
+    For a candidate that is not judged (``Prompt.judged``), the result is ``unjudged``.
     """
     judged = prompt.judged(context.question, candidates)
 
@@ -92,7 +92,7 @@ def keep_best(
 def keep_first(
     candidates: Sequence[Candidate], keep: int | None, context: NodeContext
 ) -> list[Candidate]:
-    """Return the first ``keep`` candidates, and record the others as dropped; None keeps all."""
+    """Return the first ``keep`` candidates, and record the rest as dropped; None keeps all."""
     kept = list(candidates[:keep])
     context.drop(candidates[len(kept) :])
     return kept
@@ -105,7 +105,7 @@ def keep_verified(
     rulings: Sequence[Ruling],
     keep_first: int | None,
 ) -> list[Candidate]:
-    """Return the candidates that passed or, if none did, those with the verdict *abstain*.
+    """Return the candidates that passed or, if none passed, those with the verdict *abstain*.
 
     If all candidates failed, all are returned with the mark ``UNVERIFIED``. In each case at most
     ``keep_first`` are returned, in their original order. A candidate without an answer fails.
@@ -141,6 +141,6 @@ def rank_of_dropped(node: Plain, candidate: Plain) -> str:
 
 
 def own_annotation(node: Plain, candidate: Plain, kind: str) -> Plain | None:
-    """Return a candidate's last annotation of this kind by this node, both from a trace."""
+    """Return the last annotation of this kind that a node made on a candidate."""
     own = [a for a in candidate["annotations"] if (a["node"], a["kind"]) == (node["node"], kind)]
     return own[-1] if own else None

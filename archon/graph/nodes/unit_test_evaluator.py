@@ -43,8 +43,8 @@ Judge = Callable[[NodeContext, Sequence[Candidate], Sequence[UnitTest]], Awaitab
 class UnitTestEvaluator:
     """Node that sorts candidates by the share of the unit tests of ``method`` that they pass.
 
-    A test without a verdict counts half. Candidates with equal scores keep their order. If there
-    are no tests, all candidates keep their order and get no score.
+    A test without a verdict counts as half passed. Candidates with equal scores keep their order.
+    If there are no tests, the candidates keep their order and are not scored.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """The unit test generator, which writes unit tests for answers to the question.
 
-With the method ``reason``, tests are statements in prose (Saad-Falcon et al., arXiv 2409.15254).
+With the ``reason`` method, tests are statements in prose (Saad-Falcon et al., arXiv 2409.15254).
 With ``program``, they are Python assertions (CodeT, Chen et al., arXiv 2207.10397).
 """
 
@@ -20,7 +20,7 @@ from archon.types import Candidate, UnitTest, UnitTestMethod
 class UnitTestGenerator:
     """Node that writes tests that a correct answer passes, and passes on candidates unchanged.
 
-    The prompt does not contain the candidates, because the model might then write tests to fit
+    The prompt does not contain the candidates, because the model might otherwise write tests to fit
     them.
     """
 

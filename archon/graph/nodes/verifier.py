@@ -64,7 +64,7 @@ async def judge_by_argument(
 async def judge_by_score(
     scorer: Scorer, threshold: float | None, context: NodeContext, candidates: Sequence[Candidate]
 ) -> list[Ruling]:
-    """Pass candidates whose score is at least the threshold; None is a threshold of 0.5."""
+    """Pass candidates whose score is at least the threshold; None means 0.5."""
     least = 0.5 if threshold is None else threshold
     return [
         Ruling("abstain" if s.abstains else "pass" if s.value >= least else "fail", score=s.value)
@@ -75,7 +75,8 @@ async def judge_by_score(
 def _check(node: VerifierNode) -> Iterator[tuple[str, str]]:
     if node.threshold is not None:
         if node.method not in ("logit", "reward"):
-            yield f"{NODE_TYPE.describe(node)} has no scores to compare with it", "threshold"
+            reason = "computes no score to compare with the threshold"
+            yield f"{NODE_TYPE.describe(node)} {reason}", "threshold"
         if node.method == "logit" and not 0 <= node.threshold <= 1:
             yield "the threshold of a probability must be between 0 and 1", "threshold"
 

@@ -1,4 +1,4 @@
-"""The vote, which puts the value with the most votes, or the most weight, first."""
+"""The vote, which puts first the value with the most votes or the largest total weight."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from archon.spec.architecture import VoteNode
 from archon.types import Annotation, Candidate
 
 SIMILARITY = 0.8
-"""Default minimum of the cosine similarity at which two values count as the same."""
+"""Default minimum cosine similarity at which two values count as the same."""
 
 Weight = Callable[[Candidate], float | None]
-"""Candidate → weight of its vote; None if it has no score, because the budget ran out before."""
+"""Candidate → weight of its vote; None if the budget ran out before the candidate was scored."""
 
 
 def odds_of(probability: float) -> float:
@@ -116,12 +116,12 @@ class Vote:
 
 
 class MeaningVote:
-    """Node that votes like ``Vote``, but counts values with a similar meaning as the same.
+    """Node that votes as ``Vote`` does, but counts values with a similar meaning as the same.
 
-    Values are grouped in their order. A value joins the group whose first value is the most
-    similar, if the cosine of the two embeddings is at least ``similarity``; otherwise it starts a
-    new group. Only first values are compared, because a chain of similar values could otherwise
-    connect very different ones. The first value of a group is the value of all its members.
+    Values are grouped in order. A value joins the group whose first value is the most similar, if
+    the cosine of the two embeddings is at least ``similarity``; otherwise it starts a new group.
+    Only first values are compared, because a chain of similar values could otherwise connect very
+    different values. The first value of a group is the value of all its members.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class MeaningVote:
         self._vote = Vote(node, weight)
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """Return one candidate for each group; the encoder embeds all distinct values at once."""
+        """Return one candidate per group; all distinct values are embedded in one batch."""
         values = list(dict.fromkeys(c.value for c in candidates if c.value is not None))
         if len(values) < 2:
             return await self._vote.run(context, candidates)

@@ -1,1 +1,1 @@
-"""Prompts of nodes, built from named templates or custom texts and from worked examples."""
+"""Build nodes' prompts from named templates or custom texts, and from worked examples."""

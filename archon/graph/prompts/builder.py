@@ -19,7 +19,8 @@ from archon.spec.messages import shown, suggestion
 from archon.types import AnswerKind, Candidate, CandidateId, Example, Message, Question, UnitTest
 
 ANSWER_BYTES = 120
-"""Maximum bytes that a program's result may add to a candidate's text; a longer one is omitted."""
+"""Maximum bytes that a program's result may add to a candidate's text; longer results are
+omitted."""
 
 
 class Prompt:
@@ -31,8 +32,8 @@ class Prompt:
     Parameters
     ----------
     spec
-        The prompt as files specify it. Without ``template`` and ``text``, the default template is
-        used.
+        The prompt as specified in a file. If it has neither ``template`` nor ``text``, the default
+        template is used.
     kind
         The templates to choose from.
     reads_candidates
@@ -76,12 +77,13 @@ class Prompt:
         self.asks_for_program = self._template is not None and self._template.asks_for_program
         """True if a reply is a program, whose value is unknown until it is run."""
         if self._shots and self.asks_for_program:
-            reason = f"the template {shown(name)} allows no shots, because it asks for a program"
-            raise GraphError(f"{reason} and worked examples are in prose")
+            reason = "it asks for a program, and worked examples are in prose"
+            raise GraphError(f"the {shown(name)} template allows no shots, because {reason}")
         self.is_conversation = self._template is CONVERSATION
         """True if each candidate is rated as a reply to the messages that its writer read."""
         if self.is_conversation and (self._shots or self._system):
-            raise GraphError("the template 'conversation' allows no shots and no system message")
+            reason = "the 'conversation' template allows neither shots nor a system message"
+            raise GraphError(reason)
         if self._own_pool is not None:
             self.check_shots(None)
 
@@ -103,7 +105,7 @@ class Prompt:
     def specification(
         self, answer: AnswerKind, examples: tuple[Example, ...] | None
     ) -> dict[str, Any]:
-        """Return the messages before the question and the wording, as plain data."""
+        """Return the wording, and the messages that precede the question, as plain data."""
         opening = self._opening(Question("", answer=answer, examples=examples))
         return {
             "opening": [[message.role, message.content] for message in opening],
@@ -115,12 +117,12 @@ class Prompt:
         return "candidates" in self._wording(answer).fields
 
     def judged(self, question: Question, candidates: Sequence[Candidate]) -> frozenset[CandidateId]:
-        """Return the ids of the candidates about which a model is asked; the others rank last.
+        """Return the ids of the candidates that a model judges; all other candidates rank last.
 
         A candidate is not judged if its reasoning was cut off, or if the question asks for a number
-        and it states none. If prompts show the steps of candidates, those without steps are not
-        judged either, unless that is all of them, so that a candidate gains nothing by omitting its
-        steps.
+        and it states none. If the prompt shows candidates' steps, candidates without steps are not
+        judged either, unless no candidate has steps. A candidate therefore gains nothing by
+        omitting its steps.
         """
         if question.answer != "number":
             return frozenset(c.id for c in candidates if not is_cut_off(c))
@@ -142,11 +144,11 @@ class Prompt:
         Parameters
         ----------
         use_critiques
-            False omits the critiques of the candidates; None and True show them.
+            If False, the candidates' critiques are omitted; None and True include them.
         tests
             Unit tests by which the model judges a candidate.
         max_tests
-            Largest number of unit tests that the model is asked to write.
+            Maximum number of unit tests that the model is asked to write.
         """
         wording = self._wording(question.answer)
         values = {"question": question.text, "max_tests": str(max_tests)}

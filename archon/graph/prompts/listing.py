@@ -1,9 +1,9 @@
 """Numbered lists of candidates, critiques and unit tests for a prompt.
 
-Each text is in a fence with more backticks than any sequence in the text, so that the text cannot
-end the fence and imitate another candidate or the prompt. Unpaired surrogates, which tokenizers
-reject, become question marks. The middle of a text longer than ``MAX_BYTES`` is removed, so that
-one text cannot fill the context. Its end, where the answer is, remains.
+Each text is fenced with more backticks than any run of backticks in the text, so that the text
+cannot close the fence and imitate another candidate or the prompt. Unpaired surrogates, which
+tokenizers reject, become question marks. The middle of a text longer than ``MAX_BYTES`` is removed,
+so that one text cannot fill the context. The end of the text, where the answer is, is kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OF_ALL = "of all candidates"
 
 
 def list_texts(texts: Iterable[str]) -> str:
-    """List the texts, each under its number (from 1) and in a fence."""
+    """List the texts in fences, each under its number (from 1)."""
     return "\n\n".join(f"[{number}]\n{_fenced(text)}" for number, text in enumerate(texts, 1))
 
 
@@ -52,12 +52,12 @@ def is_long(text: str) -> bool:
 
 
 def without_surrogates(text: str) -> str:
-    """Replace unpaired surrogates, which tokenizers reject, by ``?``."""
+    """Replace unpaired surrogates, which tokenizers reject, with ``?``."""
     return text.encode("utf-8", "replace").decode()
 
 
 def shortened(text: str) -> str:
-    """Replace the middle of a text longer than ``MAX_BYTES`` by a note of its length."""
+    """Replace the middle of a text longer than ``MAX_BYTES`` with a note of its length."""
     data = text.encode("utf-8", "replace")
     if not is_long(text):
         return data.decode()

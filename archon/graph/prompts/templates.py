@@ -21,7 +21,8 @@ ENDINGS: Mapping[AnswerKind, str] = {
 
 QUIET_ENDINGS: Mapping[AnswerKind, str] = {**ENDINGS, "number": ""}
 """Kind of answer → ``{ending}``, for templates whose worked examples already show how to end with a
-number. An additional instruction made a small model worse (figures in ``docs/log.md``)."""
+number. With an additional instruction, a small model answered worse (figures in
+``docs/log.md``)."""
 
 WORKED_REPLY: Mapping[AnswerKind, str] = {
     "number": "{reasoning}\nThe answer is {answer}.",
@@ -35,7 +36,8 @@ SHORT_REPLY: Mapping[AnswerKind, str] = {
     "text": "The answer is {answer}.",
     "code": "```python\n{answer}\n```",
 }
-"""Kind of answer → format of a worked example's reply, for templates that ask for no working."""
+"""Kind of answer → format of a worked example's reply, for templates that ask for no
+explanation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,11 @@ class Template:
     text: str
     asks_for_working: bool = True
     states_ending: bool = True
-    """True if the wording says how an answer with a number must end, False if only worked examples
-    show it."""
+    """True if the wording says how a numeric answer must end, False if only the examples show
+    it."""
     asks_for_program: bool = False
-    """True if the reply is a program. Such a template has no worked examples, because these are in
-    prose, and the value of a reply is unknown until it is run."""
+    """True if the reply is a program. Templates for programs have no worked examples, because the
+    examples are in prose. The value of a reply is unknown until it is run."""
 
     def wording(self, answer: AnswerKind) -> str:
         """Return the template's text, with ``{ending}`` filled in for a kind of answer."""
@@ -73,13 +75,13 @@ class PromptKind:
     required: tuple[str, ...] = ("question", "candidates")
     """Placeholders that a custom text must contain."""
     filled: tuple[str, ...] = ("question", "candidates", "critiques")
-    """Placeholders that a text may contain if the node reads candidates."""
+    """Placeholders that a custom text may contain if the node reads candidates."""
     puts_question: bool = False
     """True if the prompt asks the model to answer the question."""
 
     @property
     def title(self) -> str:
-        """The name as in error messages, such as ``ranker by pairwise``."""
+        """The name used in error messages, such as ``ranker by pairwise``."""
         return self.name.replace(".", " by ")
 
     @property
@@ -88,14 +90,14 @@ class PromptKind:
         return next(iter(self.templates))
 
     def placeholders(self, reads_candidates: bool) -> tuple[str, ...]:
-        """Return the placeholders that a text may contain."""
+        """Return the placeholders that a custom text may contain."""
         if reads_candidates:
             return self.filled
         return tuple(name for name in self.filled if name not in ("candidates", "critiques"))
 
 
 def _single(kind: str, name: str, description: str, text: str, **placeholders: Any) -> PromptKind:
-    """Return a kind of prompt with a single template."""
+    """Return a prompt kind with a single template."""
     return PromptKind(kind, {name: Template(description, text)}, **placeholders)
 
 

@@ -1,1 +1,1 @@
-"""Validation rules of graphs, and the construction of a valid graph from its spec."""
+"""Validate graphs, and build a valid graph from its spec."""

@@ -54,7 +54,8 @@ def scores_exist(wiring: Wiring) -> Iterator[Violation]:
                 reason = f"candidates from {shown(source)} may have no score"
                 yield Violation(reason, input_path(node_id, i))
             elif wanted == "odds" and flow.has_support:
-                reason = f"scores from {shown(source)} may be a vote's support, which has no odds"
+                reason = f"scores from {shown(source)} may be a vote's support"
+                reason += ", which cannot be converted to odds"
                 yield Violation(reason, input_path(node_id, i))
 
 

@@ -1,4 +1,4 @@
-"""Construction of a valid graph from the spec of an architecture."""
+"""Build a valid graph from an architecture's spec."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Graph:
     order: tuple[str, ...]
     """The nodes in topological order: each comes after its inputs."""
     inputs: Mapping[str, tuple[str, ...]]
-    """Node → the nodes that it reads, both in the order of the file."""
+    """Node → the nodes that it reads, both in file order."""
     flow: Dataflow
-    """The largest number of candidates on each edge, and what arrives with them."""
+    """The maximum number of candidates on each edge, and what arrives with them."""
 
 
 def build(
@@ -35,14 +35,16 @@ def build(
     Parameters
     ----------
     capabilities
-        Role → capabilities of its model. Rules about models ignore roles that are missing here.
+        Role → capabilities of its model. Rules about models are not checked for roles that are
+        missing from this mapping.
     file
         The name of the spec's file, for errors.
 
     Raises
     ------
     GraphError
-        The graph violates rules. Its ``errors`` has file, JSON path and rule of each violation.
+        The graph violates rules. The error's ``errors`` attribute gives the file, JSON path and
+        rule of each violation.
     """
     wiring = Wiring.of(spec, capabilities)
     if errors := graph_errors(wiring, file):

@@ -79,7 +79,7 @@ FOLLOW_EDGES: frozenset[Rule] = frozenset(
         arrivals.likelihoods_exist,
     }
 )
-"""The rules that follow the edges through the graph, for example to find what arrives at a node."""
+"""The rules that follow edges through the graph, for example to find what arrives at a node."""
 
 
 def broken_rules(wiring: Wiring) -> Iterator[tuple[Rule, Violation]]:
@@ -103,8 +103,8 @@ def errors_of_valid_parts(
 ) -> list[GraphError]:
     """Return the errors of a graph whose file is partly invalid, without follow-up errors.
 
-    Of an invalid node, only the names of its role and inputs are checked. What arrives at nodes
-    downstream of it is unknown, so rules about that are not checked there.
+    For an invalid node, only the names of its role and inputs are checked. It is unknown what
+    arrives at the nodes downstream of it, so rules that depend on this are not checked there.
     """
     wiring = Wiring.of(parts.spec, capabilities)
     after_invalid = wiring.downstream(parts.invalid_nodes)

@@ -40,7 +40,7 @@ def no_duplicate_input(wiring: Wiring) -> Iterator[Violation]:
 
 
 def no_cycle(wiring: Wiring) -> Iterator[Violation]:
-    """Report one cycle for each set of nodes that can all reach each other."""
+    """Report one cycle for each strongly connected component of the graph."""
     inputs = {node_id: set(read) - {node_id} for node_id, read in wiring.inputs.items()}
     try:
         topological_order({node_id: sorted(read) for node_id, read in inputs.items()})

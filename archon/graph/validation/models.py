@@ -18,7 +18,7 @@ THINKING_KEYS: Mapping[str, str] = {
 }
 """Key of a node → the capability that its model must have."""
 _OTHER_MODELS = {EMBED: "sentence encoder", REWARD: "reward model"}
-"""Capabilities of a model that cannot write text → its description for errors."""
+"""Capabilities of a model that cannot write text → description of the model in errors."""
 
 
 def model_given(wiring: Wiring) -> Iterator[Violation]:

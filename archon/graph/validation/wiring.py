@@ -38,7 +38,7 @@ class Wiring:
 
     @cached_property
     def readers(self) -> Mapping[str, Sequence[str]]:
-        """Node → the nodes that read it, in the order of the file."""
+        """Node → the nodes that read it, in file order."""
         return reversed_edges(self.inputs)
 
     @cached_property
@@ -52,7 +52,7 @@ class Wiring:
 
     @cached_property
     def flow(self) -> Dataflow:
-        """The largest number of candidates on each edge; the edges must be valid."""
+        """The maximum number of candidates on each edge; the edges must be valid."""
         return dataflow(self.spec, self.order)
 
 

@@ -270,7 +270,7 @@ class LocalLM:
         opened_by = self._rules.opened_by(prompt_ids)
         if self._is_open(request, opened_by):
             prompt_ids += tuple(self._rules.closing_ids(opened_by))
-        tokens = {choice: tuple(self.tokenizer.encode(choice)) for choice in choices}
+        tokens = {choice: tuple(self.tokenizer.encode_continuation(choice)) for choice in choices}
         if not tokens or not all(tokens.values()):
             raise UnsupportedError(
                 "a request for scored choices needs at least one choice, and none may be empty"

@@ -64,12 +64,13 @@ class ReasoningRules:
     def closing_ids(self, markers: ReasoningMarkers | None) -> list[int]:
         """Return the token ids that end reasoning; by default with the model's usual markers."""
         markers = markers or self._known or self.markers[0]
-        return self._tokenizer.encode_template(markers.inserted)
+        return self._tokenizer.encode_template(markers.inserted, position="after text")
 
     def opening_ids(self) -> list[int]:
         """Return the token ids with which a reply begins reasoning; [] if it begins within it."""
         markers = self._known or self.markers[0]
-        return self._tokenizer.encode_template(f"{markers.start}\n") if markers.start else []
+        start = f"{markers.start}\n" if markers.start else ""
+        return self._tokenizer.encode_template(start, position="after text")
 
 
 class ReasoningConstraint:

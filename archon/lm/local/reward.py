@@ -75,7 +75,7 @@ class DecoderReward:
         """
         claim_process()  # before the template is rendered by a process that a forked child shares
         opened, context_length = self._opened, self.worker.engine.context_length
-        prompt_ids, encode = opened.chat.encode(messages), opened.tokenizer.encode
+        prompt_ids, encode = opened.chat.encode(messages), opened.tokenizer.encode_continuation
         replies = (reply_ids(prompt_ids, encode(text), self._end, context_length) for text in texts)
         calls = (self.worker.generate(hidden_state_request(ids, opened.adapter)) for ids in replies)
         return [self._head.reward(hidden_state(g)) for [g] in await run_all(calls)]

@@ -32,14 +32,14 @@ from dataclasses import replace
 
 import httpx
 
-from archon.errors import LMError
+from archon.errors import LMError, UsageError
 from archon.lm.base import check_request, with_defaults
 from archon.lm.cache_keys import prompt_digest, request_digest, sample_hash
 from archon.lm.concurrency import Gauge, PerLoop, run_all
 from archon.lm.factory import capabilities
 from archon.lm.openai.field_adaptation import initial_adaptation, rejected_field_error
 from archon.lm.openai.load_balancer import LoadBalancer, Replica
-from archon.lm.openai.payload import is_wrapped, request_body
+from archon.lm.openai.payload import is_wrapped, request_body, unsent_parameters
 from archon.lm.openai.response import Deltas, ServerReply, completions_of, receive
 from archon.lm.openai.server_errors import (
     BusyError,
@@ -102,7 +102,9 @@ class RemoteLM:
         backoff: Backoff | None = None,
         http: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.card = card
+        if card.model is None:
+            raise UsageError(f"the card {card.name!r} names no model; open it with open_remote")
+        self.card, self._model = card, card.model
         self.capabilities = capabilities(card)
         sampling = SamplingParams() if card.sampling is None else card.sampling.params()
         self._sampling = sampling.over(DEFAULT_SAMPLING)
@@ -183,7 +185,7 @@ class RemoteLM:
         if self.card.native_n:
             return None
         request = with_defaults(request, self._sampling, self._thinking)
-        prompt = prompt_digest(self.card.model, request.messages)
+        prompt = prompt_digest(self._model, request.messages)
         card = self.card
         model = ["openai", _VERSION, sorted(card.base_urls), card.model]
         if card.endpoint != "chat" or card.server_sampling:
@@ -217,8 +219,8 @@ class RemoteLM:
     async def _request(
         self, request: Request, indices: range, on_event: OnEvent | None
     ) -> list[Completion]:
-        """Generate the samples ``indices`` with one HTTP request, which is retried if it fails."""
-        prompt = prompt_digest(self.card.model, request.messages)
+        """Generate samples in one HTTP request, with retries."""
+        prompt = prompt_digest(self._model, request.messages)
         wrapped = is_wrapped(self.card, request.constraint)
         listener = None if wrapped else on_event
         is_greedy = request.sampling.temperature == 0
@@ -242,6 +244,10 @@ class RemoteLM:
             reply, indices, request, prompt, is_wrapped=wrapped, markers=self.reasoning_markers
         )
         notes = tuple(note for note, _ in self._adaptation.changes(self.card))
+        for name in unsent_parameters(self.card, request.sampling):
+            note = f"{self.card.provider} does not support {name!r}, so it is not sent"
+            self._warn(note)
+            notes = (*notes, note)
         for i, completion in enumerate(completions):
             for note in completion.notes:
                 self._warn(note)

@@ -8,6 +8,7 @@ from archon.lm.openai.field_adaptation import Adaptation, initial_adaptation
 from archon.lm.openai.structured_output import whole_pattern, wrapping_schema
 from archon.lm.thinking import server_fields
 from archon.spec.model import OpenAICard
+from archon.spec.providers import PROVIDERS
 from archon.types import SENT_PARAMETERS, Constraint, Message, Request, SamplingParams
 
 _SPEAKERS = {"system": "", "user": "Question: ", "assistant": "Answer: "}
@@ -60,6 +61,14 @@ def request_body(
             body[adaptation.max_tokens_field] = max_tokens
     omitted = adaptation.omitted.union(card.omit)
     return {key: value for key, value in body.items() if key not in omitted} | card.body
+
+
+def unsent_parameters(card: OpenAICard, sampling: SamplingParams) -> list[str]:
+    """Return the sampling parameters that have an effect and that the provider does not support."""
+    if card.provider is None or card.server_sampling:
+        return []
+    unsupported = {*PROVIDERS[card.provider].unsupported} & {*card.omit}
+    return [name for name in _sampling(sampling) if name in unsupported]
 
 
 def transcript(messages: Sequence[Message]) -> str:

@@ -99,7 +99,7 @@ class Transport:
         self._clock, self._http, self._trust_env = clock, http, trust_env
         # Created once, since it reads every certificate. Plain HTTP does not need it.
         is_secure = any(url.startswith("https") for url in base_urls)
-        self._tls = _tls_context(trust_env) if is_secure else False
+        self._tls = tls_context(trust_env) if is_secure else False
         self._connections = PerLoop(lambda: ConnectionPool(self._new_client, keep_alive))
 
     @asynccontextmanager
@@ -235,8 +235,8 @@ class Transport:
         )
 
 
-def _tls_context(trust_env: bool) -> ssl.SSLContext:
-    """Return a TLS context with the trusted certificates.
+def tls_context(trust_env: bool) -> ssl.SSLContext:
+    """Load the trusted certificates.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""The self-contained HTML page of a study."""
+"""A self-contained HTML page for a study."""

@@ -1,4 +1,4 @@
-"""The page of a study: its data, and its document."""
+"""The HTML page of a study: gathers its data and writes the document."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _SHARED_STYLES = ("base.css", "overview.css")
 _SHARED_SCRIPTS = ("dom.js", "format.js", "stages.js", "wires.js", "charts.js")
-"""Files that this page shares with a run's."""
+"""Scripts that the pages of studies and runs have in common."""
 STYLES = ("study.css",)
 SCRIPTS = (
     "plots.js",
@@ -42,11 +42,11 @@ SCRIPTS = (
 )
 _MAX_ARCHITECTURES = 8
 _PLANE = ("accuracy", "tokens")
-"""The objectives of the front that every page shows."""
+"""Axes of the Pareto front that every page shows, whatever the objectives of the study."""
 
 
 def write_study_page(stored: StoredStudy, output: Path) -> dict[str, Any]:
-    """Gather the data of a study, write its page, and return the data.
+    """Write the HTML page of a study, and return its data.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def write_study_page(stored: StoredStudy, output: Path) -> dict[str, Any]:
 
 
 def html(data: dict[str, Any]) -> str:
-    """Return the complete page as text."""
+    """Return the complete HTML document."""
     return document(
         f"{data['name']}: {data['space']['name']} on {data['benchmark']}",
         filled(_static("study.html"), {"data": embedded(data)}),
@@ -78,7 +78,7 @@ def gather(stored: StoredStudy, output: Path) -> dict[str, Any]:
     Parameters
     ----------
     output
-        The page's file; links to runs are relative to its folder.
+        The file of the page; links to pages of runs are relative to its folder.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def gather(stored: StoredStudy, output: Path) -> dict[str, Any]:
 class _Gatherer:
     stored: StoredStudy
     start: Path
-    """The folder that links are relative to."""
+    """The folder of the page, from which relative links start."""
 
     def __post_init__(self) -> None:
         identity = self.stored.identity
@@ -108,7 +108,7 @@ class _Gatherer:
         self.finals: list[dict[str, Any]] = list(self.stored.attributes.get(FINALS) or [])
 
     def page(self) -> dict[str, Any]:
-        """Return the page's data."""
+        """Return all data of the page."""
         identity, records = self.stored.identity, list(self.records.values())
         outcomes = Counter(record.outcome for record in records)
         return {
@@ -157,12 +157,12 @@ class _Gatherer:
         }
 
     def _sought(self, trial: FrozenTrial) -> Sequence[float]:
-        """Return a trial's values of the objectives, measured or predicted; none if it has none."""
+        """Return a trial's objective values: measured, predicted if it was stopped, else empty."""
         asked = self.records[trial.number].outcome in ("whole", "stopped")
         return (trial.values or []) if asked else []
 
     def _under_way(self) -> list[dict[str, Any]]:
-        """Return the unfinished trials, which are running or whose worker has ended."""
+        """Return the unfinished trials; ``is_gone`` means that the worker has ended."""
         running = [trial for trial in self.stored.trials if trial.state.name == "RUNNING"]
         return [
             {
@@ -174,21 +174,20 @@ class _Gatherer:
         ]
 
     def _link(self, run: str | None) -> dict[str, Any] | None:
-        """Return a run's path, and the link to it if the run is on this machine."""
+        """Return a run's path, whether it is on this machine, and a link to its page, if any."""
         if run is None:
             return None
         path = Path(run)
         if not path.is_dir() and self.stored.folder is not None:
             path = self.stored.folder.joinpath(*path.parts[-2:])
         if not path.is_dir():
-            return {"path": run, "href": None}
+            return {"path": run, "is_here": False, "href": None}
         page = path / "view.html"
-        target = page if page.is_file() else path
-        href = quote(os.path.relpath(target.absolute(), self.start))
-        return {"path": str(path), "href": href if page.is_file() else f"{href}/"}
+        href = quote(os.path.relpath(page.absolute(), self.start)) if page.is_file() else None
+        return {"path": str(path), "is_here": True, "href": href}
 
     def _parameters(self) -> list[dict[str, Any]]:
-        """Return every parameter once, with its values if they can be listed."""
+        """Return a row per parameter: its name, kind, and values or range."""
         first: dict[str, Parameter] = {}
         for parameter in self.space.spec.all_parameters():
             first.setdefault(parameter.name, parameter)
@@ -216,7 +215,7 @@ class _Gatherer:
         return found
 
     def _finals(self) -> list[dict[str, Any]]:
-        """Return all finals, the latest first."""
+        """Return the results of all finals with links and warnings, the latest first."""
         found = []
         for number, entry in enumerate(self.finals, start=1):
             accuracy = self.records[entry["winner"]].values["accuracy"]
@@ -232,7 +231,7 @@ class _Gatherer:
         return beat and {"worker": beat["worker"], "is_gone": is_gone(beat["worker"])}
 
     def _architectures(self) -> list[dict[str, Any]]:
-        """Return the distinct architectures to show: the winner, the front, the next best."""
+        """Return distinct architectures to draw: the winner, the front, then the next best."""
         last = self.finals[-1] if self.finals else None
         listed = [
             *([(self.records[last["winner"]], "winner")] if last else []),
@@ -250,7 +249,7 @@ class _Gatherer:
         return list(shown.values())
 
     def _built(self, record: TrialRecord) -> dict[str, Any] | None:
-        """Build the architecture of a trial; None if it is not valid in this version."""
+        """Build the architecture of a trial; None if this version of Archon rejects it."""
         try:
             return plain(self.space.build(record.point))
         except (SpecError, GraphError):

@@ -1,8 +1,8 @@
-"""Objectives: one module per kind of training, listed in ``archon.train.registry``.
+"""Objectives, with one module per kind of training (listed in ``archon.train.registry``).
 
 Each module defines ``open_objective(spec, start)``, which returns an
 ``archon.train.trainer.Objective``, and ``report(record)``, which yields the lines that the command
-prints when a training is finished.
+prints when a training run is finished.
 """
 
 from __future__ import annotations

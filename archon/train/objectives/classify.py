@@ -1,9 +1,9 @@
-"""Classification: training of an encoder with a new head.
+"""Classification: train an encoder with a new head.
 
-The head is that of BERT: the last hidden state of the first token goes through a linear layer and
-tanh, and a second layer computes a logit per class (Devlin et al. 2018, arXiv 1810.04805). The
-result is a model folder that transformers can read. If the texts are pairs in two classes and the
-good class is known, a model card is written that uses the model as a reward model
+The head has the same form as in BERT: the last hidden state of the first token goes through a
+linear layer and tanh, and a second layer computes one logit per class (Devlin et al. 2018, arXiv
+1810.04805). The result is a model folder that transformers can read. If the texts are pairs in two
+classes and the good class is known, a model card is written to use the model as a reward model
 (``archon.lm.local.cross_encoder``). The reward is the probability of the good class.
 
 Shape suffixes: B texts, T tokens, C classes.
@@ -45,12 +45,12 @@ from archon.train.trainer import Start
 Input = str | tuple[str, str]
 _ENCODERS = ("cross-encoder", "sentence-encoder")
 _WRONG_AND_RIGHT = ("0", "1")
-"""If the labels are these two, the second one is the good class by default."""
+"""If these are the labels, the second one is the good class by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A text, or a pair of texts, with the number of its class."""
+    """A text or a pair of texts, with the index of its class."""
 
     text: Input
     label: int
@@ -58,7 +58,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class LabelledCorpus:
-    """Texts, classes and tokenizer of a classification training."""
+    """Texts, classes and tokenizer for training a classifier."""
 
     source: ModelFolder
     """Folder of the encoder."""
@@ -67,9 +67,9 @@ class LabelledCorpus:
     texts: list[Labelled]
     held_out: list[Labelled]
     num_cut: int
-    """Number of texts that are longer than the context; only their beginning is read."""
+    """Number of texts that are longer than the context, of which only the beginning is read."""
     rewarded: str | None
-    """Class whose probability is the reward; None if the model does not become a reward model."""
+    """Class whose probability is the reward; None if the model is not used as a reward model."""
 
 
 def labelled_texts(
@@ -80,13 +80,13 @@ def labelled_texts(
     Parameters
     ----------
     good
-        Label of the good class, which becomes the last one; the others are sorted.
+        Label of the good class. The good class is put last; all other classes are sorted.
 
     Raises
     ------
     SpecError
-        The file is missing, a line is malformed, there is only one class, or no text is of the good
-        class.
+        The file is missing or a line is malformed. Or there is only one class, or no text in the
+        good class.
     """
     found: list[tuple[Input, str | int]] = []
     for number, row in read_rows(path, file):
@@ -99,21 +99,21 @@ def labelled_texts(
                 read_text(row["completion"], place, "completion"),
             )
         else:
-            reason = "a line has 'text' and 'label', or 'prompt', 'completion' and 'label'"
-            raise SpecError(f"has the keys {', '.join(sorted(row))}; {reason}", file=place)
+            reason = "a line must have 'text' and 'label', or 'prompt', 'completion' and 'label'"
+            raise SpecError(f"{reason}; found: {', '.join(sorted(row))}", file=place)
         label = row["label"]
         if isinstance(label, bool) or not isinstance(label, str | int) or label == "":
-            reason = f"is {shown(label)}, neither a text nor an integer"
+            reason = f"must be a string or an integer, not {shown(label)}"
             raise SpecError(reason, file=place, path="$.label")
         found.append((text, label))
     labels = {label for _, label in found}
     if len({type(label) for label in labels}) > 1:
-        raise SpecError("either all labels must be texts or all must be integers", file=file)
+        raise SpecError("either all labels must be strings or all must be integers", file=file)
     if len(labels) < 2:
-        reason = f"the file needs at least two different labels, not {len(labels)}"
+        reason = f"the file must have at least two different labels, not {len(labels)}"
         raise SpecError(reason, file=file)
     if good is not None and good not in labels:
-        reason = f"no line has the label {shown(good)}, which 'good' names as the good class"
+        reason = f"no line has the label {shown(good)}, which 'good' declares as the good class"
         raise SpecError(reason, file=file)
     ordered = sorted(labels, key=lambda label: (label == good, label))
     number_of = {label: number for number, label in enumerate(ordered)}
@@ -134,16 +134,14 @@ def open_objective(spec: ClassifySpec, start: Start) -> Classification:
     """
     card, card_dir = start.pull_card(spec.model)
     if card.transformer not in _ENCODERS:
-        raise UsageError(
-            f"{card.name} is not an encoder; choose the card of an encoder for the key 'model'"
-        )
+        raise UsageError(f"{card.name} is not an encoder; set 'model' to the card of an encoder")
     texts, labels = labelled_texts(start.base_dir / spec.data.path, spec.data.path, spec.good)
     rewarded = _rewarded(spec, texts, labels)
     learned, held_out = hold_out(texts, spec.held_out, spec.seed, lambda labelled: labelled.text)
     if not learned:
         raise SpecError(
-            f"no text is left to learn from: 'held_out' is {spec.held_out}, and the file has "
-            f"{len(texts)} texts",
+            f"no texts are left for training: the file has {len(texts)} texts, and 'held_out' is "
+            f"{spec.held_out}; lower 'held_out'",
             file=spec.data.path,
         )
     _, source = pull_folder(card, card_dir, "an encoder")
@@ -163,11 +161,11 @@ def open_objective(spec: ClassifySpec, start: Start) -> Classification:
 def _rewarded(spec: ClassifySpec, texts: Sequence[Labelled], labels: tuple[str, ...]) -> str | None:
     """Return the class whose probability is the reward.
 
-    None if the texts are not pairs in two classes, or the good class is unknown.
+    The result is None if the texts are not pairs in two classes, or if the good class is unknown.
     """
     is_suitable = len(labels) == 2 and all(isinstance(labelled.text, tuple) for labelled in texts)
     if spec.good is not None and not is_suitable:
-        reason = "a good class needs lines with a prompt and a completion, and exactly two labels"
+        reason = "'good' requires lines with a prompt and a completion, and exactly two labels"
         raise SpecError(reason, path="$.good")
     is_known = spec.good is not None or labels == _WRONG_AND_RIGHT
     return labels[-1] if is_suitable and is_known else None
@@ -215,7 +213,7 @@ class Classification(LossObjective):
         return ([partial(self._loss, texts)] for texts in order)
 
     def _logits(self, texts: Sequence[Labelled]) -> Tensor:
-        """Return the logits of the classes of each text: (B, C)."""
+        """Return the class logits of each text, (B, C)."""
         corpus, device = self._corpus, self._device
         batch = padded(corpus.tokenizer.encode_batch([labelled.text for labelled in texts]))
         ids_BT, is_token_BT = batch.ids_BT.to(device), batch.is_token_BT.to(device)
@@ -243,7 +241,7 @@ class Classification(LossObjective):
 
 
 def report(record: Mapping[str, Any]) -> Iterator[Line]:
-    """Yield the lines that the command prints after a training."""
+    """Yield the lines that the command prints after training."""
     yield headline(record, f"{record['texts']:,} texts")
     if record["cut"]:
         yield f"{record['cut']:,} texts are longer than the context and were truncated", "yellow"

@@ -1,9 +1,9 @@
-"""Direct preference optimization (DPO), which makes chosen replies likelier than rejected ones.
+"""Direct preference optimization (DPO): train a model to prefer chosen to rejected replies.
 
 The implicit reward of a reply y to a prompt x is r(x, y) = β · (log π(y|x) − log π_ref(y|x)), where
-π is the model and π_ref is the model before the training. The loss of a pair is that of a reward
-model (Bradley and Terry 1952), −log sigmoid(r(x, chosen) − r(x, rejected)). In this way,
-preferences train the model directly, without a separate reward model (Rafailov et al. 2023, arXiv
+π is the model and π_ref is the model before training. The loss of a pair is the loss of a reward
+model (Bradley and Terry 1952), −log sigmoid(r(x, chosen) − r(x, rejected)). In this way, the model
+is trained directly on preferences, without a separate reward model (Rafailov et al. 2023, arXiv
 2305.18290).
 
 Shape suffixes: P pairs, N replies.
@@ -50,14 +50,14 @@ class PreferencePair:
 
 @dataclass(frozen=True, slots=True)
 class PairCorpus:
-    """Preference pairs to learn from, and held-out ones."""
+    """Preference pairs to learn from, and held-out pairs."""
 
     learned: list[PreferencePair]
     held_out: list[PreferencePair]
     num_too_long: int
-    """Number of pairs that are left out because a reply does not fit in a row."""
+    """Number of pairs that are excluded because a reply does not fit in a row."""
     reads_conversations: bool
-    """True if the prompts are conversations, as an architecture sends them."""
+    """Whether the prompts are conversations, in the form in which an architecture sends them."""
 
 
 def open_objective(spec: DPOSpec, start: Start) -> PreferenceOptimization:
@@ -80,9 +80,9 @@ def open_objective(spec: DPOSpec, start: Start) -> PreferenceOptimization:
     num_too_long = len(found) - len(fitting)
     if not learned:
         raise SpecError(
-            f"no pair is left to learn from: of {len(found)} pairs, {num_too_long} do not fit in "
-            f"{spec.context} tokens, and {spec.held_out} are held out, with all other pairs of "
-            "their questions; change 'context' or 'held_out'",
+            f"no pairs are left for training: of {len(found)} pairs, {num_too_long} do not fit "
+            f"in {spec.context} tokens, and {spec.held_out} are held out together with all other "
+            "pairs with the same questions; change 'context' or 'held_out'",
             path="$.data",
         )
     corpus = PairCorpus(learned, held_out, num_too_long, replies.reads_conversations)
@@ -100,7 +100,7 @@ def _pairs(replies: ReplyDataset, base: Base) -> Iterator[PreferencePair]:
             except LMError as error:
                 raise SpecError(f"question {shown(reply.question)}: {error}") from None
         given = prompts[reply.messages]
-        token_ids = (*given, *base.tokenizer.encode(reply.text), base.end)
+        token_ids = (*given, *base.tokenizer.encode_continuation(reply.text), base.end)
         texts.append(Text(token_ids, len(given), len(given), reply.question))
     for chosen, rejected in replies.pairs:
         yield PreferencePair(replies.replies[chosen].question, texts[chosen], texts[rejected])
@@ -163,15 +163,15 @@ class PreferenceOptimization(LossObjective):
         }
 
     def _parts(self, pairs: Sequence[PreferencePair]) -> Iterator[Sequence[PreferencePair]]:
-        """Split pairs into parts whose replies fit in one batch, even with one reply per row."""
+        """Split pairs into parts whose replies fit in one batch even with one reply per row."""
         return chunks(pairs, max(self._spec.rows // 2, 1))
 
     def _loss(self, pairs: Sequence[PreferencePair], num_pairs: int) -> Tensor:
-        """Return the sum of these pairs' losses divided by ``num_pairs``: a scalar."""
+        """Return the sum of these pairs' losses divided by ``num_pairs``, a scalar."""
         return dpo_losses(self._margins(pairs)).sum() / num_pairs
 
     def _margins(self, pairs: Sequence[PreferencePair]) -> Tensor:
-        """Return the implicit reward of the chosen reply minus that of the rejected one: (P,)."""
+        """Return the difference in implicit reward between chosen and rejected reply, (P,)."""
         texts = [text for pair in pairs for text in (pair.chosen, pair.rejected)]
         reference_N = torch.tensor([self._reference[text] for text in texts], device=self._device)
         change_P2 = (self._logprobs(texts) - reference_N).view(-1, 2)
@@ -188,7 +188,7 @@ class PreferenceOptimization(LossObjective):
 
     @torch.no_grad()
     def _reference_logprobs(self) -> dict[Text, float]:
-        """Return the log-probability of each reply of the corpus under the current weights."""
+        """Return the log-probability of each reply in the corpus under the current weights."""
         self._model.eval()
         pairs = [*self._corpus.learned, *self._corpus.held_out]
         found: dict[Text, float] = {}
@@ -204,7 +204,7 @@ def dpo_losses(margin_P: Tensor) -> Tensor:
 
 
 def report(record: Mapping[str, Any]) -> Iterator[Line]:
-    """Yield the lines that the command prints after a training."""
+    """Yield the lines that the command prints after training."""
     yield headline(record, f"{record['pairs']:,} pairs of replies")
     yield from left_out(record, "pairs")
     yield from held_out_loss(record)

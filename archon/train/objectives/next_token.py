@@ -27,7 +27,8 @@ from archon.train.sft_data import Text
 from archon.train.splits import chunks, hold_out
 
 _SHOWN = 3
-"""Maximum number of samples whose text is recorded. The number of exact samples counts all."""
+"""Maximum number of samples whose text is recorded. All samples count in the number of exact
+samples."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Corpus:
     texts: list[Text]
     held_out: list[Text]
     num_too_long: int
-    """Number of texts that are left out because they do not fit in a row."""
+    """Number of texts that are excluded because they do not fit in a row."""
     tokenizer: TextTokenizer
     end: int
     """Token that ends a text."""
@@ -54,7 +55,7 @@ def build_corpus(
     end: int,
     save: Callable[[Path], Card],
 ) -> Corpus:
-    """Leave out texts that are too long, and split the others into training and held-out texts.
+    """Exclude texts that are too long, and split the rest into training and held-out texts.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def build_corpus(
     Raises
     ------
     SpecError
-        No text is left to learn from.
+        No texts are left for training.
     """
     found = list(found)
     fitting = [text for text in found if fits(text, spec.context)]
@@ -74,9 +75,9 @@ def build_corpus(
     texts, held_out = hold_out(fitting, spec.held_out, spec.seed, lambda text: text.question)
     if not texts:
         raise SpecError(
-            f"no text is left to learn from: of {len(found)} texts, {num_too_long} do not fit in "
-            f"{spec.context} tokens, and {spec.held_out} are held out, with all other texts of "
-            "their prompts; change 'context' or 'held_out'"
+            f"no texts are left for training: of {len(found)} texts, {num_too_long} do not fit "
+            f"in {spec.context} tokens, and {spec.held_out} are held out together with all other "
+            "texts with the same prompts; change 'context' or 'held_out'"
         )
     return Corpus(model, texts, held_out, num_too_long, tokenizer, end, save)
 
@@ -156,13 +157,13 @@ class NextToken(LossObjective):
 
 
 def text_model_card(spec: TextTrainingSpec) -> Card:
-    """Return the card of a trained model, with greedy sampling and bare prompts."""
+    """Return a trained model's card, with greedy sampling and the plain question as the prompt."""
     sampling = {"temperature": 0, "max_tokens": spec.sample_tokens}
     return new_card(spec, prompt={"template": "bare"}, sampling=sampling)
 
 
 def report(record: Mapping[str, Any]) -> Iterator[Line]:
-    """Yield the lines that the command prints after a training."""
+    """Yield the lines that the command prints after training."""
     yield headline(record, f"{record['texts']:,} texts")
     yield from left_out(record)
     yield from held_out_loss(record)

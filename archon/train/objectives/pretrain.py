@@ -1,4 +1,4 @@
-"""Pretraining: a vocabulary is learned from the texts, and a decoder from random weights."""
+"""Pretraining: learn a vocabulary from texts, and train a decoder from random weights."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Reinforcement learning: a model learns from rewards for its own replies, with GRPO or PPO.
+"""Reinforcement learning: train a model on rewards for its own replies, with GRPO or PPO.
 
-``archon.train.rl`` has the parts of a step.
+The parts of a step are in ``archon.train.rl``.
 
 Shape suffixes: P prompts of a step, G replies to each.
 """
@@ -26,7 +26,7 @@ from archon.train.splits import batches
 from archon.train.trainer import OnProgress, Start, State
 
 _TAIL = 64
-"""Number of tokens at the end of a prompt that are searched for a marker that starts reasoning."""
+"""Number of tokens at the end of a prompt in which a start marker of reasoning is looked for."""
 _SHOWN = 3
 """Maximum number of held-out replies whose text is recorded."""
 _RECORDED_STEPS = 50
@@ -49,8 +49,8 @@ def open_objective(spec: RLSpec, start: Start) -> Reinforcement:
 class Reinforcement:
     """Objective of reinforcement learning (``archon.train.trainer.Objective``).
 
-    The final held-out rewards are measured before the weights are saved, since saving may round
-    them to bf16.
+    The final held-out rewards are measured before the weights are saved, because saving may round
+    the weights to bf16.
     """
 
     unit = "reward"
@@ -66,7 +66,7 @@ class Reinforcement:
         self._spec, self._setup, self._folder, self._device = spec, setup, folder, device
         self._learner = Learner(setup.model, spec, device)
         self._metrics: list[dict[str, float]] = []
-        """Metrics of each step taken so far, by name."""
+        """Name → metric values of the steps taken so far."""
         self._batches: Iterator[list[RLTask]] | None = None
 
     @property
@@ -148,7 +148,7 @@ class Reinforcement:
         )
 
     def _answer(self, task: RLTask, rollout: Rollout) -> str:
-        """Return the text of a reply without its reasoning, which is what is rewarded."""
+        """Return the text of a reply without its reasoning; this is the text that is rewarded."""
         markers = self._setup.reasoning.markers
         end_of_prompt = self._setup.reasoning.decode(task.prompt_ids[-_TAIL:])
         is_open = True if opened_by(end_of_prompt, markers) else None
@@ -160,7 +160,7 @@ class Reinforcement:
         return self._setup.reasoning.decode(ids[:-1] if rollout.is_ended else ids)
 
     def _measure(self) -> dict[str, Any]:
-        """Return the mean reward of greedy replies to the held-out questions, and some replies."""
+        """Return the mean reward of greedy replies to held-out questions, and a few replies."""
         tasks = self._setup.held_out
         if not tasks:
             return {}
@@ -182,7 +182,7 @@ class Reinforcement:
 
 
 def report(record: Mapping[str, Any]) -> Iterator[Line]:
-    """Yield the lines that the command prints after a training."""
+    """Yield the lines that the command prints after training."""
     yield headline(record, "its own replies")
     yield from left_out(record, "questions")
     before, after = record["before"], record["after"]

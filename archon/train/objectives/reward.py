@@ -1,12 +1,13 @@
-"""Reward modelling: a head is fitted to hidden states of a model; an adapter can be trained too.
+"""Reward modelling: fit a head to a model's hidden states, and optionally train an adapter.
 
-The head is fitted to hidden states that the engine computes in the card's precision, since it reads
-the same numbers later when it computes rewards. An adapter is trained in the trainer's number
-format and on the same replies many times, so its probabilities would be overconfident. So after
-this training, the engine computes hidden states with the adapter, and the head is corrected:
+The head is fitted to hidden states that the engine computes in the card's precision, because
+rewards are later computed from the same numbers. An adapter is trained in the trainer's number
+format, and many times on the same replies, so the probabilities would be overconfident. Therefore,
+after the adapter is trained, the engine computes hidden states with the adapter, and the head is
+corrected:
 
-- for the goal ``outcome``, by Platt scaling on judged replies that are set aside for this purpose;
-- for the goal ``preference``, by a bias with which the mean logit of a sample of replies is 0.
+- for the ``outcome`` goal, by Platt scaling on judged replies that are set aside for this purpose;
+- for the ``preference`` goal, by a bias that makes the mean logit of a sample of replies 0.
 
 Shape suffixes: N replies, E width of the hidden states.
 """
@@ -54,37 +55,37 @@ from archon.train.splits import chunks
 from archon.train.trainer import OnProgress, Start, State, delayed_interrupts
 
 _CHUNK = 64
-"""Number of replies that are computed together, between two checks for Ctrl-C."""
+"""Number of replies whose hidden states are computed together, between two checks for Ctrl-C."""
 _SAVE_EVERY = 16
 """Number of chunks between two saved states."""
 _CALIBRATION_SHARE = 0.1
-"""Share of the questions to learn from that is set aside for Platt scaling."""
+"""Share of the training questions that is set aside for Platt scaling."""
 _ANCHORS = 512
 """Maximum number of replies whose mean logit is shifted to 0 after an adapter has learned
 preferences."""
 
 
 def open_objective(spec: RewardSpec, start: Start) -> RewardModeling:
-    """Read or sample the replies, and make the objective.
+    """Read or sample the replies, and return the objective.
 
     Raises
     ------
     UsageError
-        The card's model does not generate text, it already has an adapter although the
-        configuration trains one, or no head can learn the goal from the replies.
+        The card's model does not generate text. Or it already has an adapter, and the configuration
+        trains one. Or no head can learn the goal from the replies.
     SpecError
         A file of replies is missing or malformed.
     """
     card, card_dir = start.pull_card(spec.model)
     if card.transformer != "decoder" or card.reward is not None:
         raise UsageError(
-            f"{card.name} does not generate text, so it cannot get a reward head; choose a model "
-            "that generates text"
+            f"{card.name} does not generate text, so no reward head can be trained on it; choose a "
+            "model that generates text"
         )
     if card.adapter is not None and spec.lora is not None:
         raise UsageError(
-            f"{card.name} already has an adapter, so no other one can be trained with its head; "
-            "remove 'lora'"
+            f"{card.name} already has an adapter, so another adapter cannot be trained; remove "
+            "'lora'"
         )
     return RewardModeling(spec, card, card_dir, open_replies(spec.data, start), start)
 
@@ -92,7 +93,7 @@ def open_objective(spec: RewardSpec, start: Start) -> RewardModeling:
 class RewardModeling:
     """Objective of reward modelling (``archon.train.trainer.Objective``).
 
-    ``begin`` fits the head. The steps train the adapter; without one there are no steps.
+    ``begin`` fits the head. The steps train the adapter; without an adapter, there are no steps.
     """
 
     unit = "loss"
@@ -115,7 +116,7 @@ class RewardModeling:
             )
             raise UsageError(
                 f"there are replies to {len(replies.questions)} questions, of which {apart}; a "
-                "reward model needs at least two others to learn from"
+                "reward model needs at least two more questions to learn from"
             )
         self._learn, self._aside, self._held_out = map(replies.subset, (learned, aside, held_out))
         check_learnable(self._learn)
@@ -169,12 +170,12 @@ class RewardModeling:
         return steps.optimization.state(), {"kind": "adapter", "curve": steps.curve}
 
     def restore(self, tensors: Mapping[str, Tensor], progress: Any) -> None:
-        """Continue the adapter's training; a saved state with hidden states is ignored."""
+        """Resume training the adapter; a saved state with hidden states is ignored."""
         if progress.get("kind") == "adapter":
             self._adapter_steps().steps.optimization.restore(tensors, progress["curve"])
 
     def _adapter_steps(self) -> AdapterSteps:
-        """Return the adapter's training, whose initial head is the one that ``begin`` wrote."""
+        """Return the steps that train the adapter, starting from the head that ``begin`` wrote."""
         if self._adapter is None:
             head = read_reward_head(self._folder.path / REWARD)
             self._adapter = AdapterSteps(
@@ -192,13 +193,13 @@ class RewardModeling:
         *,
         resumable: bool = False,
     ) -> Tensor:
-        """Return the hidden state of each reply, in the basis of the model's file: (N, E).
+        """Return the hidden state of each reply, (N, E), in the basis of the model's file.
 
         Parameters
         ----------
         resumable
-            True to save the hidden states as the training's state, and to continue from such a
-            state.
+            Whether to checkpoint the hidden states in the training folder, and to resume from that
+            checkpoint.
         """
         engine, file = opened.worker.engine, opened.file
         end, context_length = end_of_reply(opened.tokenizer_config), engine.context_length
@@ -254,7 +255,7 @@ class RewardModeling:
     def _centred(
         self, opened: OpenedDecoder, head: RewardHead, on_progress: OnProgress
     ) -> RewardHead:
-        """Return the head with the bias that makes the mean logit of some training replies 0."""
+        """Return the head with a bias that makes the mean logit of some training replies 0."""
         learn = self._learn
         count = min(_ANCHORS, len(learn.replies))
         anchors = Random(f"anchors/{self._spec.seed}").sample(learn.replies, count)
@@ -264,7 +265,7 @@ class RewardModeling:
     def _scaled(
         self, opened: OpenedDecoder, head: RewardHead, on_progress: OnProgress
     ) -> tuple[RewardHead, dict[str, Any]]:
-        """Return the head after Platt scaling on the replies set aside, and a record of it."""
+        """Return the head after Platt scaling on the replies set aside, and record entries."""
         aside = self._aside
         logit_N = head_logits(self._hidden(opened, aside, on_progress), head.weight_E, head.bias)
         slope, bias = platt_scaling(logit_N, aside.correct)
@@ -282,7 +283,7 @@ class RewardModeling:
         self._folder.write_card(card | {"prompt": {"template": template}})
 
     def _new_card(self) -> Card:
-        """Return the base model's card with the name and description of the training."""
+        """Return the base model's card, with the name and description of the training run."""
         card = base_card(self._card, self._card_dir)
         card.pop("sampling", None)
         card.pop("prompt", None)
@@ -305,7 +306,7 @@ def _metrics(logit_N: Tensor, replies: ReplyDataset) -> dict[str, Any]:
 
 
 def report(record: Mapping[str, Any]) -> Iterator[Line]:
-    """Yield the lines that the command prints after a training."""
+    """Yield the lines that the command prints after training."""
     replies, questions = f"{record['replies']:,} replies", f"{record['questions']:,} questions"
     yield f"learned from {replies} to {questions}", "bold"
     yield from left_out(record, "replies")

@@ -1,6 +1,7 @@
-"""Supervised fine-tuning (SFT): a model learns to write the completions of given prompts.
+"""Supervised fine-tuning (SFT): train a model on completions of given prompts.
 
-The loss is the cross-entropy of the completions' tokens. Prompts are read but not learned.
+The loss is the cross-entropy of the completions' tokens. Prompt tokens do not contribute to the
+loss.
 """
 
 from __future__ import annotations

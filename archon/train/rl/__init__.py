@@ -1,4 +1,4 @@
-"""Reinforcement learning: a decoder learns from rewards for its own replies.
+"""Reinforcement learning: train a decoder on rewards for its own replies.
 
 Each step has four parts:
 

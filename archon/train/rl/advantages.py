@@ -1,4 +1,4 @@
-"""Advantages, which measure how much better a reply, or a token of it, was than expected.
+"""Compute advantages, which measure how much better than expected a reply or token was.
 
 Shape suffixes: T tokens of a reply, P prompts, G replies to each, N tokens of a step.
 """
@@ -14,7 +14,7 @@ _MIN_DEVIATION = 1e-4
 def generalised_advantages(
     reward_T: Tensor, value_T: Tensor, gamma: float, lam: float
 ) -> tuple[Tensor, Tensor]:
-    """Return the advantage A and the return R of each token: (T,) each.
+    """Return the advantage A and the return R of each token, (T,) each.
 
     Generalised advantage estimation (GAE: Schulman et al. 2016, arXiv 1506.02438) with rewards r
     and values V::
@@ -34,8 +34,8 @@ def generalised_advantages(
     gamma
         Discount factor γ per token.
     lam
-        λ in [0, 1]. With smaller values, advantages rely more on the value head, which reduces
-        their variance but adds bias.
+        λ in [0, 1]. With smaller values, advantages rely more on the value head. This reduces their
+        variance but adds bias.
     """
     reversed_advantages: list[float] = []
     advantage = next_value = 0.0
@@ -51,7 +51,7 @@ def generalised_advantages(
 
 
 def group_advantages(reward_PG: Tensor, divide_by_deviation: bool = False) -> Tensor:
-    """Return each reward minus the mean of its group: (P, G).
+    """Return each reward minus the mean of its group, (P, G).
 
     The group's mean estimates the expected reward of the prompt, so no value head is needed (GRPO:
     Shao et al. 2024, arXiv 2402.03300). The mean includes the reply's own reward; without it, all
@@ -63,8 +63,8 @@ def group_advantages(reward_PG: Tensor, divide_by_deviation: bool = False) -> Te
     reward_PG
         Reward of each reply.
     divide_by_deviation
-        True to divide by the group's standard deviation, as in the GRPO paper. This gives more
-        weight to prompts whose replies are nearly all right or nearly all wrong (Liu et al. 2025,
+        Whether to divide by the group's standard deviation, as the GRPO paper does. This puts more
+        weight on prompts whose replies are nearly all right or nearly all wrong (Liu et al. 2025,
         arXiv 2503.20783).
     """
     centred_PG = reward_PG - reward_PG.mean(1, keepdim=True)
@@ -76,7 +76,7 @@ def group_advantages(reward_PG: Tensor, divide_by_deviation: bool = False) -> Te
 
 
 def whitened(advantage_N: Tensor) -> Tensor:
-    """Return the advantages scaled to mean 0 and standard deviation 1 over all tokens: (N,).
+    """Return the advantages, (N,), scaled to mean 0 and standard deviation 1 over all tokens.
 
     This makes the learning rate independent of the scale of the rewards.
     """

@@ -1,9 +1,10 @@
-"""Learner: one step of PPO (Schulman et al. 2017, arXiv 1707.06347) or GRPO (Shao et al. 2024,
-arXiv 2402.03300), from replies and their rewards.
+"""Take steps of PPO (Schulman et al. 2017, arXiv 1707.06347) or GRPO (Shao et al. 2024, arXiv
+2402.03300), from replies and their rewards.
 
 The learner recomputes the log-probabilities of the replies in the trainer's precision. They differ
-from those of the engine that sampled the replies, especially if it runs in int8. So the loss of
-each token is weighted by the ratio of the two probabilities (``policy_loss.importance_weights``).
+from the log-probabilities of the engine that sampled the replies, especially if the engine runs in
+int8. The loss of each token is therefore weighted by the ratio of the two probabilities
+(``policy_loss.importance_weights``).
 
 Shape suffixes: P prompts of a step, G replies to each, T tokens of a reply, N tokens of several
 replies, E width of the hidden states.
@@ -52,8 +53,8 @@ class Experience:
     """Importance weights."""
     advantage_T: Tensor
     reference_T: Tensor | None
-    """Log-probabilities under the weights at the beginning of the training; None if
-    ``kl_coefficient`` is 0."""
+    """Log-probabilities under the weights at the beginning of training; None if ``kl_coefficient``
+    is 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +68,13 @@ class _ValueTarget:
 
 
 class Learner:
-    """Trainer of a decoder on rewards: each step makes its better replies likelier.
+    """Trains a decoder on rewards; each step makes its better replies likelier.
 
     Parameters
     ----------
     model
-        The decoder; its parameters that require gradients are trained. Their initial values are the
-        reference for the divergence that ``kl_coefficient`` penalises.
+        The decoder, whose parameters that require gradients are trained. Their initial values are
+        the reference for the divergence that ``kl_coefficient`` penalises.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class Learner:
         return tensors, curves
 
     def restore(self, tensors: Mapping[str, Tensor], curves: Mapping[str, Any]) -> None:
-        """Continue from a saved state."""
+        """Resume from a saved state."""
         self.policy.restore(tensors, curves["policy"])
         if self.critic is not None:
             own = {n.removeprefix(_CRITIC): t for n, t in tensors.items() if n.startswith(_CRITIC)}
@@ -170,7 +171,7 @@ class Learner:
 
     @contextmanager
     def _reference_weights(self) -> Iterator[None]:
-        """Replace the trained weights by those from the start of the training, within the block."""
+        """In the block, use the weights from the start of training, not the trained weights."""
         current = {name: parameter.data for name, parameter in self._trained.items()}
         for name, parameter in self._trained.items():
             parameter.data = self._reference[name]
@@ -187,9 +188,9 @@ class Learner:
         old: Mapping[Rollout, ReplyLogprobs],
         reference: Mapping[Rollout, ReplyLogprobs],
     ) -> tuple[dict[Rollout, Tensor], list[_ValueTarget]]:
-        """Return the advantages of each reply's tokens, and the value head's training data.
+        """Return the advantages of each reply's tokens, and training data for the value head.
 
-        For GRPO, which has no value head, the training data is empty.
+        For GRPO, which uses no value head, the training data is empty.
         """
         spec, advantages = self.spec, {}
         if not isinstance(spec, PPOSpec):
@@ -226,7 +227,7 @@ class Learner:
         Parameters
         ----------
         useful
-            Training data of the replies that have a gradient.
+            Training data from the replies that have a gradient.
         num_tokens
             Number of tokens in all replies of the step.
         targets
@@ -262,7 +263,7 @@ class Learner:
     def policy_loss(
         self, experiences: Sequence[Experience], batch: PackedBatch, num_tokens: float
     ) -> Tensor:
-        """Return the policy's loss on a batch: a scalar.
+        """Return the policy's loss on a batch, a scalar.
 
         It is the sum over the batch's N tokens, divided by ``num_tokens``. GRPO adds
         ``kl_coefficient`` · KL(policy ‖ reference) (``kl_estimates``); for PPO the divergence is
@@ -301,7 +302,7 @@ _T = TypeVar("_T")
 
 
 def _minibatches(items: list[_T], count: int, random: Random) -> Iterator[list[_T]]:
-    """Split items at random into at most ``count`` minibatches of nearly equal size, none empty."""
+    """Split items at random into at most ``count`` non-empty minibatches of nearly equal size."""
     order = random.sample(items, len(items))
     return (order[k::count] for k in range(min(count, len(order))))
 

@@ -1,8 +1,8 @@
 """Losses of the policy and the value head, for N tokens that the policy sampled.
 
-``new_N`` has the log-probabilities of the tokens under the current weights, with gradients.
-``old_N`` has those under the weights at the beginning of the step, and ``reference_N`` those under
-the weights at the beginning of the training. All are in nats.
+``new_N`` are the tokens' log-probabilities under the current weights, with gradients. ``old_N`` are
+the log-probabilities under the weights at the beginning of the step, and ``reference_N`` under the
+weights at the beginning of training. All are in nats.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MAX_LOG_RATIO = 20
 def policy_losses(
     new_N: Tensor, old_N: Tensor, advantage_N: Tensor, clip: float, weight_N: Tensor | None = None
 ) -> Tensor:
-    """Return the negative clipped surrogate objective of PPO for each token: (N,).
+    """Return the negative clipped surrogate objective of PPO for each token, (N,).
 
     L = −w · min(ρ·A, clamp(ρ, 1 − ε, 1 + ε)·A), where ρ = p_new / p_old and A is the advantage
     (Schulman et al. 2017, arXiv 1707.06347). Outside the clipping range, moving ρ further in the
@@ -37,10 +37,10 @@ def policy_losses(
 
 
 def importance_weights(old_N: Tensor, engine_N: Tensor, cap: float) -> Tensor:
-    """Return the truncated importance weight min(p_old / p_engine, cap) of each token: (N,).
+    """Return the truncated importance weight min(p_old / p_engine, cap) of each token, (N,).
 
     The engine rounds differently from the trainer, so its samples come from a slightly different
-    distribution. The weight corrects the gradient for this difference, and the cap limits its
+    distribution. The weight corrects the gradient for this difference, and the cap limits the
     variance (Ionides 2008, "Truncated Importance Sampling"; for rollout engines, Yao et al. 2025,
     "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training").
 
@@ -55,23 +55,23 @@ def importance_weights(old_N: Tensor, engine_N: Tensor, cap: float) -> Tensor:
 
 
 def kl_estimates(new_N: Tensor, reference_N: Tensor) -> Tensor:
-    """Return an estimate of KL(new ‖ reference) from each token, at least 0: (N,).
+    """Return a non-negative estimate of KL(new ‖ reference) from each token, (N,).
 
     The estimate is k3 = e^d − d − 1, where d = reference − new. Its mean over tokens sampled by the
     policy is the divergence, with a much smaller variance than the plain estimate −d (Schulman
-    2020, "Approximating KL Divergence"). The mean gradient of the estimate is that of the opposite
-    divergence, KL(reference ‖ new), which pulls the policy to cover everything that the reference
-    covers.
+    2020, "Approximating KL Divergence"). The mean gradient of the estimate is the gradient of the
+    opposite divergence, KL(reference ‖ new), which pulls the policy to cover everything that the
+    reference covers.
 
-    d is clamped to at most 20, where e^d is 5·10⁸, and it has no gradient above. Otherwise, a
-    single token that the policy has made very unlikely would make the loss infinite.
+    d is clamped to at most 20, where e^d is 5·10⁸, and has no gradient above this bound. Otherwise,
+    a single token that has become very unlikely under the policy could make the loss infinite.
     """
     d_N = (reference_N - new_N).clamp(max=_MAX_LOG_RATIO)
     return d_N.exp() - d_N - 1
 
 
 def value_losses(value_N: Tensor, old_value_N: Tensor, return_N: Tensor, clip: float) -> Tensor:
-    """Return the clipped squared error of each value: (N,).
+    """Return the clipped squared error of each value, (N,).
 
     L = max((V − R)², (V_clipped − R)²) / 2, where R is the return and V_clipped is the value,
     clamped to a distance of at most ``clip`` from the old value.

@@ -1,4 +1,4 @@
-"""Rewards of replies: from a benchmark's scorer, a reward model, or a custom function."""
+"""Compute rewards of replies with a benchmark's scorer, a reward model, or a custom function."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ RewardFunction = Callable[[RLTask, Sequence[str]], Sequence[float]]
 
 
 def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> RewardFunction:
-    """Return the reward function of a configuration, which uses a scorer or a reward model.
+    """Return a configuration's reward function, which uses a scorer or a reward model.
 
     The default is the benchmark's scorer.
 
     Raises
     ------
     SpecError
-        The configuration has no reward, or names an unknown scorer or a model that is not a reward
-        model.
+        The configuration has no reward. Or it names an unknown scorer, or a model that is not a
+        reward model.
     ModelError
         The reward model is unavailable or cannot be run.
     """
@@ -45,8 +45,8 @@ def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> Rewa
         return by_scorer(benchmark.scorer)
     if reward is None:
         raise SpecError(
-            "is missing; set it to {'score': NAME OF A SCORER} or {'model': CARD OF A REWARD "
-            "MODEL}",
+            "required; set it to {'score': SCORER} or {'model': CARD}, where CARD is the card of "
+            "a reward model",
             path="$.reward",
         )
     if reward.score not in SCORERS:
@@ -58,9 +58,9 @@ def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> Rewa
 def _model_reward(
     reward: ModelReward, base_dir: Path, benchmark: Benchmark | None
 ) -> RewardFunction:
-    """Open a reward model and return its reward function.
+    """Open a reward model, and return a reward function that uses it.
 
-    It reads the prompt that a ranker node without a ``prompt`` key would send.
+    The reward model reads the same prompt that a ranker node without a ``prompt`` key sends.
     """
     loaded = load_model_card(reward.model, base_dir)
     if "reward" not in capabilities(loaded.spec):
@@ -77,7 +77,7 @@ def _model_reward(
 
 
 def by_scorer(scorer: Scorer) -> RewardFunction:
-    """Return a reward function that uses a scorer; a right reply has the reward 1, others 0."""
+    """Return a reward function that uses a scorer: 1 for a right answer, otherwise 0."""
 
     def reward(task: RLTask, texts: Sequence[str]) -> list[float]:
         assert task.target is not None, "tasks for a scorer have targets"
@@ -92,7 +92,7 @@ def by_model(model: RewardModel, prompt: Prompt) -> RewardFunction:
     Parameters
     ----------
     prompt
-        Prompt of the reward model. With the template ``conversation``, it reads the same messages
+        Prompt of the reward model. With the ``conversation`` template, it reads the same messages
         as the policy.
     """
 

@@ -1,4 +1,4 @@
-"""Rollouts: replies sampled by the engine from the current policy, with log-probabilities."""
+"""Rollouts: replies that the engine samples from the current policy, with log-probabilities."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Rollout:
     num_given: int
     """Number of tokens of the prompt."""
     logprobs: tuple[float, ...]
-    """Log-probability of each token of the reply, which the engine computed at the sampling
+    """Log-probability of each token of the reply, as computed by the engine at the sampling
     temperature."""
     is_ended: bool
     """True if the reply ends with an end token, False if it was truncated."""
@@ -48,9 +48,9 @@ class Policy(Protocol):
     """A model in training, from which replies can be sampled with an engine."""
 
     def current(self) -> tuple[Engine, str]:
-        """Return an engine with the current weights, and the adapter that requests must name.
+        """Return an engine with the current weights, and the adapter name that requests must use.
 
-        The adapter is "" if the engine has none.
+        The adapter name is "" if the engine has no adapter.
         """
         ...
 
@@ -58,7 +58,7 @@ class Policy(Protocol):
 class AdaptedPolicy:
     """Policy with an adapter: a single engine runs the frozen weights.
 
-    ``current`` replaces the engine's adapter by a copy of the one in training.
+    ``current`` replaces the engine's adapter with a copy of the adapter in training.
 
     Parameters
     ----------
@@ -86,9 +86,10 @@ class FullPolicy:
     Parameters
     ----------
     keep_in
-        Folder that caches compiled kernels, which int8 and int4 use.
+        Folder in which compiled kernels, which int8 and int4 use, are cached.
     context_length
-        Maximum number of tokens of prompt and reply together; by default the model's.
+        Maximum number of tokens of prompt and reply together; by default the model's context
+        length.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ def sample_rollouts(
     stop_ids: frozenset[int],
     seed: int,
 ) -> list[list[Rollout]]:
-    """Sample ``group`` replies to each prompt; at temperature 0, they are greedy.
+    """Sample ``group`` replies to each prompt; at temperature 0, sampling is greedy.
 
     Tokens are sampled from the complete distribution. With top-k or top-p, they would be sampled
     from a distribution other than the one whose probabilities the loss uses.

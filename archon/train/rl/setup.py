@@ -1,4 +1,4 @@
-"""Setup of reinforcement learning: loading of the policy, tasks and reward of a configuration."""
+"""Set up reinforcement learning: load the policy, tasks and reward of a configuration."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from archon.weights import cache_dir, identity
 
 @dataclass(frozen=True)
 class RLSetup:
-    """Loaded parts of a reinforcement learning training."""
+    """The loaded parts of a reinforcement learning run."""
 
     model: TrainableDecoder
     policy: Policy
-    """Source of engines with the current weights, which sample the replies."""
+    """Provides engines with the current weights, which sample the replies."""
     tasks: list[RLTask]
     held_out: list[RLTask]
     num_too_long: int
-    """Number of questions that are left out because question and reply do not fit in a row."""
+    """Number of questions that are excluded because question and reply do not fit in a row."""
     reward: RewardFunction
     reasoning: ReasoningRules
     """Markers of the model's reasoning, and a function ``decode`` that keeps them in the text."""
@@ -55,14 +55,15 @@ def set_up(
     Parameters
     ----------
     base_dir, card_dir
-        Folders against which relative paths in the configuration and in the card are resolved.
+        Folders to which paths in the configuration and in the card, respectively, are relative.
     reward
         Custom reward function, which replaces the configuration's reward.
 
     Raises
     ------
     SpecError
-        The data is missing or malformed, no reward is configured, or a scorer would judge programs.
+        The data is missing or malformed. Or no reward is configured, or a scorer would judge
+        programs.
     ModelError
         The weights are unavailable or cannot be run.
     UsageError
@@ -80,7 +81,7 @@ def set_up(
     learned, held_out = hold_out(tasks, spec.held_out, spec.seed, lambda task: task.messages)
     if not learned:
         raise SpecError(
-            f"no question is left to learn from: of {len(found)} questions, "
+            f"no questions are left for training: of {len(found)} questions, "
             f"{len(found) - len(tasks)} do not fit in {capacity} tokens with a reply of "
             f"{spec.max_tokens} tokens, and {spec.held_out} are held out; change 'context', "
             "'max_tokens' or 'held_out'"

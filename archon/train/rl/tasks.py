@@ -1,4 +1,4 @@
-"""Tasks of reinforcement learning: questions in the policy's prompt, with target answers."""
+"""Tasks for reinforcement learning: questions in the policy's prompt, with target answers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RLTask:
 
     question: Question
     messages: tuple[Message, ...]
-    """Messages that the policy reads: the prompt with the question."""
+    """Messages that the policy reads, which are the prompt with the question."""
     prompt_ids: tuple[int, ...]
     target: str | None
     """Right answer; None if it is unknown."""
@@ -58,12 +58,12 @@ def benchmark_of(spec: RLSpec, base_dir: Path) -> Benchmark | None:
 
 
 def prompt_of(spec: RLSpec, card: LocalCard, base_dir: Path, card_dir: Path) -> PromptSpec:
-    """Return the prompt of the policy, with absolute paths; the trained model's card has it, too.
+    """Return the policy's prompt, with absolute paths; the trained model's card contains it, too.
 
     Parameters
     ----------
     base_dir, card_dir
-        Folders against which relative paths in the configuration and in the card are resolved.
+        Folders to which paths in the configuration and in the card, respectively, are relative.
     """
     prompt = spec.prompt or BARE_PROMPT
     if isinstance(spec.data, BenchmarkData):
@@ -87,21 +87,21 @@ def load_tasks(
     prompt_spec
         See ``prompt_of``.
     is_scored
-        True if a scorer judges the replies. In this case, they cannot be programs.
+        Whether a scorer judges the replies. If so, they cannot be programs.
 
     Raises
     ------
     SpecError
-        The data is missing or malformed, or has no target for the scorer; or the prompt is not
-        suitable for the questions, the scorer or the model's chat template.
+        The data is missing or malformed, or contains no target for the scorer. Or the prompt is
+        unsuitable for the questions, the scorer or the model's chat template.
     """
     try:
         prompt = Prompt(prompt_spec, GENERATOR, reads_candidates=False)
         if is_scored and prompt.asks_for_program:
             raise GraphError(
-                f"the template {shown(prompt_spec.template)} asks for a program, but the training "
-                "does not run programs, so a scorer would judge the program's source; choose "
-                "another template"
+                f"the {shown(prompt_spec.template)} template asks for a program, but programs are "
+                "not run in training, so a scorer would judge the program's source; choose another "
+                "template"
             )
         tasks = []
         for question, target in _questions(spec, base_dir, benchmark):

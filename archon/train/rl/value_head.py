@@ -1,4 +1,4 @@
-"""Value head of PPO, which predicts the expected return from the decoder's last hidden state."""
+"""PPO's value head, which predicts the expected return from the decoder's last hidden state."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class ValueHead(nn.Module):
     """Two layers with tanh that map the hidden state before each token to a value: (N, E) → (N,).
 
-    No gradient flows into the decoder, so learning values does not disturb the policy, and the
-    hidden states are computed only once. Initially, all values are 0.
+    No gradient flows into the decoder. Learning values therefore does not disturb the policy, and
+    the hidden states are computed only once. Initially, all values are 0.
     """
 
     def __init__(self, width: int, seed: int = 0) -> None:
@@ -24,5 +24,5 @@ class ValueHead(nn.Module):
             self.out.bias.zero_()
 
     def forward(self, hidden_NE: Tensor) -> Tensor:
-        """Return the expected return, the sum of rewards from each token to the end: (N,)."""
+        """Return the expected return, the sum of rewards from each token to the end, (N,)."""
         return self.out(self.hidden(hidden_NE).tanh()).squeeze(-1)

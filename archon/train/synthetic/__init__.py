@@ -1,1 +1,1 @@
-"""Synthetic training data, and the training of the model ``translate-numbers``."""
+"""Synthetic training data, and a script that trains the ``translate-numbers`` model."""

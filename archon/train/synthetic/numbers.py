@@ -31,18 +31,19 @@ def pair(number: int) -> NumberPair:
 
 
 def is_held_out(number: int) -> bool:
-    """Return True if a number is used only for tests: one number in twenty, by its digest."""
+    """Return whether a number, one in twenty by its digest, is used only for tests."""
     digest = blake2b(str(number).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % _HELD_OUT_PERIOD == 0
 
 
 def random_numbers(seed: int, *, held_out: bool) -> Iterator[int]:
-    """Yield random numbers of one to six digits without end; each length is equally likely.
+    """Yield random numbers of one to six digits endlessly; each length is equally likely.
 
     Parameters
     ----------
     held_out
-        True to yield only held-out numbers (``is_held_out``), False to yield only the others.
+        Whether to yield only held-out numbers (``is_held_out``). If False, only numbers that are
+        not held out are yielded.
     """
     random = Random(f"numbers/{seed}/{held_out}")
     while True:

@@ -1,4 +1,4 @@
-"""Sequence-to-sequence loss of an encoder–decoder: cross-entropy of targets, given sources.
+"""The loss of an encoder–decoder: the cross-entropy of targets, given sources.
 
 Shape suffixes: B pairs, S tokens of a source, T tokens of a target, V vocabulary.
 """
@@ -47,7 +47,7 @@ def make_pair_batch(pairs: Sequence[TokenPair], start_id: int, stop_id: int) -> 
 
 
 def pair_loss(model: EncoderDecoder, batch: PairBatch) -> Tensor:
-    """Return the mean cross-entropy of the targets' tokens: a scalar, in nats."""
+    """Return the mean cross-entropy of the target tokens, a scalar in nats."""
     logits_BTV = model(batch.source_BS, batch.is_token_BS, batch.read_BT)
     return functional.cross_entropy(
         logits_BTV.flatten(0, 1), batch.target_BT.flatten(), ignore_index=IGNORED
@@ -57,7 +57,7 @@ def pair_loss(model: EncoderDecoder, batch: PairBatch) -> Tensor:
 def pair_losses(
     model: EncoderDecoder, pairs: Sequence[TokenPair], batch_size: int, seed: int
 ) -> Iterator[Callable[[], Tensor]]:
-    """Yield, without end, a function that computes the loss of a random batch for each step."""
+    """Yield endlessly, for each step, a function that computes the loss of a random batch."""
     random, config = Random(seed), model.config
     while True:
         batch = make_pair_batch(

@@ -2,8 +2,8 @@
 
 The questions of chain sums have the wording of the library reasoning-gym. Only questions of a
 benchmark's *search* split are generated (``archon.evals.benchmarks.reasoning_gym.split_of``), so
-the training data never contains an item of a *select* or *test* split, whatever the benchmark's
-seed is.
+the training data never contains an item of a *select* or *test* split, regardless of the
+benchmark's seed.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _sign(term: int) -> str:
 def plain_sums(count: int, seed: int) -> Iterator[str]:
     """Yield ``count`` different sums of two numbers below a hundred, as plain texts.
 
-    The wording is that of prompts to models without a chat template.
+    The wording is the same as in prompts to models without a chat template.
 
     Raises
     ------

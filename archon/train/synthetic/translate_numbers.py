@@ -1,12 +1,12 @@
-"""Training of the model for the card ``translate-numbers``, with a test of its accuracy.
+"""Train the model of the ``translate-numbers`` card, and measure its accuracy.
 
 ::
 
     python -m archon.train.synthetic.translate_numbers --output models/translate-numbers
 
-The folder gets the weights in bfloat16, the vocabulary, and ``training.json``, which has the
-settings, the loss every hundred steps, and the number of held-out numbers that greedy decoding
-translates exactly right.
+The folder will contain the weights in bfloat16, the vocabulary, and ``training.json``. The last
+file contains the settings, the loss every hundred steps, and the number of held-out numbers that
+greedy decoding translates exactly.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m archon.train.synthetic.translate_numbers",
-        description="Train the model of the card translate-numbers, which translates numbers from "
+        description="Train the model of the translate-numbers card, which translates numbers from "
         "English into French, and measure its accuracy on held-out numbers.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -110,12 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--steps", type=int, default=1600, help="number of gradient steps")
     add("--batch-size", type=int, default=128, help="number of pairs per step")
-    add("--numbers", type=int, default=60_000, help="how many numbers to learn from")
+    add("--numbers", type=int, default=60_000, help="size of the training set")
     add(
         "--test-numbers",
         type=int,
         default=2_000,
-        help="how many held-out numbers to translate at the end",
+        help="number of held-out numbers to translate at the end",
     )
     add("--learning-rate", type=float, default=2e-3, help="peak learning rate")
     add("--seed", type=int, default=0, help="seed of the data and the initial weights")
@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         "--threads",
         type=int,
         default=1,
-        help="number of CPU threads; more hardly help with so small a model",
+        help="number of CPU threads; a model this small hardly benefits from more",
     )
     return parser
 

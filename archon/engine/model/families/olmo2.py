@@ -12,7 +12,7 @@ OLMO2 = FamilyTraits(
     norms=POST_NORMS,
     qk_norm="projection",
     biases={},
-    config_rules=replace(
+    base_rules=replace(
         CONFIG_RULES,
         computed=CONFIG_RULES.computed - {"attention_bias"},
         neutral={**CONFIG_RULES.neutral, "attention_bias": ()},

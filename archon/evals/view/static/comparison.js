@@ -6,9 +6,9 @@ function drawComparison() {
   return el("header", { class: "head" },
     el("p", { class: "eyebrow" }, "Archon comparison"),
     el("h1", {}, `${plural(DATA.runs.length, "architecture")} `, el("span", { class: "on" }, "on "), words(benchmarks[0])),
-    el("p", { class: "lead" }, "All runs answer the same items, and equal requests get the same samples. ",
+    el("p", { class: "lead" }, "All runs answer the same items, and equal requests receive the same samples. ",
       `${plural(DATA.items.length, "item")}.`),
-    benchmarks.length > 1 && el("p", { class: "notice", role: "note" }, "These runs are of different benchmarks or splits: ", words(benchmarks.join(", ")), "."),
+    benchmarks.length > 1 && el("p", { class: "notice", role: "note" }, "These runs use different benchmarks or splits: ", words(benchmarks.join(", ")), "."),
     DATA.runs.flatMap((run) => [
       ...(run.report.interrupted ? [`not finished, ${count(run.report.num_runs)} of ${count(run.num_asked)} answers so far.`] : []),
       ...answerNotices(run.report),
@@ -40,7 +40,7 @@ function pairTable(pairs) {
   const reach = Math.max(0.05, ...pairs.flatMap((pair) => pair.interval.map(Math.abs))) * 1.05;
   const adjusted = pairs.length > 1;
   return section("pairs", "Paired differences",
-    el("p", { class: "faint" }, "Accuracy of the first minus accuracy of the second, in points, on the items of both, with its 95\u00a0% interval. ",
+    el("p", { class: "faint" }, "Accuracy of the first minus accuracy of the second, in points, on the items of both, with its 95% interval. ",
       adjusted ? "p is corrected for the number of pairs (Holm)." : ""),
     pairWarnings(),
     el("div", { class: "card scroll" }, el("table", { class: "pairs" },
@@ -54,7 +54,7 @@ function pairTable(pairs) {
           differenceBar(width, pair.difference, pair.interval, reach)),
           el("span", { class: "below" }, interval(pair.interval, points))),
         el("td", { class: "number", "data-name": "items" }, count(pair.num_items), typeof pair.detectable_difference === "number"
-          && el("span", { class: "below", title: "the difference in points that this number of items detects with 80 % power" }, `detect ±${decimal(pair.detectable_difference, 0, 2)}`)),
+          && el("span", { class: "below", title: "the difference in points that this number of items detects with 80% power" }, `detect ±${decimal(pair.detectable_difference, 0, 2)}`)),
         el("td", { class: "number", "data-name": "p" }, probability(pair.p_value_adjusted ?? pair.p_value),
           adjusted && el("span", { class: "below" }, `${probability(pair.p_value)} uncorrected`))))))));
 }

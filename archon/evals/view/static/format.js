@@ -20,7 +20,7 @@ function count(value) {
 }
 
 function percent(share, digits = 1) {
-  return share === null || share === undefined ? "–" : `${decimal(share, digits, 2)}\u00a0%`;
+  return share === null || share === undefined ? "–" : `${decimal(share, digits, 2)}%`;
 }
 
 function points(share) {

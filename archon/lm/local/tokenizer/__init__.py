@@ -7,10 +7,11 @@ matched before byte-pair encoding. ``config`` (``TokenizerConfig``) is what a mo
 
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.model.config import ModelFile
-from archon.lm.local.tokenizer.bpe import LONG_TEXT, TextTokenizer
 from archon.lm.local.tokenizer.config import TokenizerConfig
 from archon.lm.local.tokenizer.folder import tokenizer_config_of_folder
 from archon.lm.local.tokenizer.gguf import tokenizer_config_of_gguf
+from archon.lm.local.tokenizer.pieces import LONG_TEXT
+from archon.lm.local.tokenizer.text_tokenizer import TextTokenizer
 
 __all__ = ["LONG_TEXT", "TextTokenizer", "TokenizerConfig", "read_tokenizer_config"]
 

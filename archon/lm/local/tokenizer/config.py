@@ -9,14 +9,31 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from archon.errors import ModelFileError
 from archon.lm.local.tokenizer.added_tokens import AddedToken
+from archon.lm.local.tokenizer.pieces import PieceEncoder
 
-END_NAMES = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
-"""Tokens that end a text if they are control tokens of the model, even if its files do not say so.
+END_NAMES = (
+    "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|eom_id|>", "<|end_of_text|>", "</s>",
+    "<|end|>", "<end_of_turn>", "<turn|>", "<end_of_utterance>", "<EOT>", "[EOT]", "[EOS]",
+    "<｜end▁of▁sentence｜>", "<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "[e~[",
+)  # fmt: skip
+"""Special tokens that end a text in some family, regardless of what else the files state.
+
+Source: llama.cpp's list, without the tokens of code completion.
 """
+_NOT_ENDS = (
+    (frozenset({"<|return|>", "<|call|>"}), "<|end|>"),
+    (frozenset({"<|flush|>", "<|calls|>"}), "<|end|>"),
+    (frozenset({"<|tool_response>"}), "</s>"),
+)
+"""Families whose vocabulary has the first tokens do not end a text at the second one."""
+
+
+def end_names(vocabulary: Collection[str]) -> set[str]:
+    """Return the names of a vocabulary's tokens that end a text in its family."""
+    names = {name for name in END_NAMES if name in vocabulary}
+    return names - {end for signs, end in _NOT_ENDS if all(sign in vocabulary for sign in signs)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +43,11 @@ class TokenizerConfig:
     path: Path
     """The model file or folder, for error messages."""
     tokens: tuple[str, ...]
-    """Tokens by id. Ordinary tokens are written in GPT-2's byte letters, added tokens as text."""
-    bpe: Tokenizer
-    """Tokenizer of ordinary text, without added tokens."""
+    """Tokens by id, as the vocabulary spells them (``spelling``); added ones are plain text."""
+    pieces: PieceEncoder
+    """Encoder of ordinary text, without added tokens."""
     added_tokens: tuple[AddedToken, ...]
-    """Tokens that are matched before ``bpe`` encodes the remaining text."""
+    """Tokens that are found in a text before ``pieces`` encodes the rest."""
     no_text_ids: frozenset[int]
     """Ids of tokens that ordinary text never contains: added and unused tokens."""
     stop_ids: frozenset[int]

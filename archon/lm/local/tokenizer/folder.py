@@ -3,30 +3,39 @@
 ``tokenizer.json`` defines how text is split and merged, and lists the *added* tokens. The
 ``tokenizers`` library would match them anywhere in a text, but the content of a message must not
 produce control tokens. The tokenizer is therefore built without added tokens, and
-``added_tokens`` matches them.
+``added_tokens`` matches them. A folder may have ``tokenizer.model`` instead, a vocabulary of
+SentencePiece, which is read in the same form.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeGuard
-
-from tokenizers import Tokenizer
 
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.errors import ModelFileError
 from archon.lm.local.generation_config import report_not_applied
 from archon.lm.local.tokenizer.added_tokens import AddedToken, is_marker
 from archon.lm.local.tokenizer.config import (
-    END_NAMES,
     TokenizerConfig,
     default_template,
+    end_names,
     invalid_merge,
 )
+from archon.lm.local.tokenizer.pieces import PieceEncoder, encoder_of, vocabulary_of
+from archon.lm.local.tokenizer.sentencepiece import (
+    CONTROL,
+    UNKNOWN,
+    USER_DEFINED,
+    tokenizer_json,
+)
+from archon.lm.local.tokenizer.sentencepiece_file import read_sentencepiece_file
+from archon.lm.local.tokenizer.spelling import SPACE
 
 _TOKENIZER, _TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+_SENTENCE_PIECES, _ADDED_TOKENS = "tokenizer.model", "added_tokens.json"
+_MODELS = ("BPE", "Unigram", "WordPiece", "WordLevel")
 _SPECIAL_TOKENS, _GENERATION_CONFIG = "special_tokens_map.json", "generation_config.json"
 _TEMPLATES = ("chat_template.jinja", "additional_chat_templates/default.jinja")
 _FLAGS = ("lstrip", "rstrip", "single_word", "normalized")
@@ -41,22 +50,20 @@ def tokenizer_config_of_folder(folder: ModelFolder) -> TokenizerConfig:
     ModelFileError
         The folder has no tokenizer, or its tokenizer is damaged or of an unsupported type.
     """
-    stated = folder.json(_TOKENIZER)
-    if stated is None:
-        raise ModelFileError(f"{folder.path}: the folder has no {_TOKENIZER}")
     config = _tokenizer_config(folder)
+    stated = _tokenizer_json(folder, config)
     template_tokens = _template_tokens(config)
     end_ids = frozenset(_end_ids(folder))
     added = _added_tokens(folder, stated, config, template_tokens, end_ids)
-    bpe, vocabulary = _without_added_tokens(folder, stated, {token.text for token in added})
+    pieces, vocabulary = _pieces(folder, stated, added)
     ids = {token.text: token.id for token in added}
-    eos = template_tokens.get("eos_token")
-    ends = {ids[name] for name in (*END_NAMES, eos) if name in ids}
+    eos = template_tokens.get("eos_token", "")
+    ends = {ids[name] for name in end_names(ids) | {eos} if name in ids}
     begin = _first_special(stated.get("post_processor"))
     return TokenizerConfig(
         path=folder.path,
         tokens=_by_id(vocabulary | ids),
-        bpe=bpe,
+        pieces=pieces,
         added_tokens=added,
         no_text_ids=frozenset(ids.values()),
         stop_ids=end_ids.union(ends),
@@ -64,6 +71,45 @@ def tokenizer_config_of_folder(folder: ModelFolder) -> TokenizerConfig:
         begin_ids=(ids[begin],) if begin in ids else (),
         chat_template=_chat_template(folder, config),
     )
+
+
+def _tokenizer_json(folder: ModelFolder, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Read tokenizer.json, or else convert a vocabulary of SentencePiece to its format."""
+    stated = folder.json(_TOKENIZER)
+    if stated is None:
+        if not (folder.path / _SENTENCE_PIECES).is_file():
+            raise ModelFileError(
+                f"{folder.path}: the folder has no {_TOKENIZER} and no {_SENTENCE_PIECES}. Add the "
+                f"model's {_TOKENIZER}; transformers writes it with "
+                "AutoTokenizer.from_pretrained(…).save_pretrained(…)"
+            )
+        return _of_sentence_pieces(folder, config)
+    model = stated.get("model")
+    # Old files do not state the type.
+    kind = model.get("type", "BPE") if isinstance(model, dict) else None
+    if kind not in _MODELS:
+        known = ", ".join(_MODELS)
+        raise _error(folder, f"tokenizer model {kind!r} is not supported; {known} are")
+    return {**stated, "model": {**stated["model"], "type": kind}}
+
+
+def _of_sentence_pieces(folder: ModelFolder, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Read tokenizer.model as the contents of a tokenizer.json."""
+    path = folder.path / _SENTENCE_PIECES
+    found = read_sentencepiece_file(path, "always" if config.get("legacy") else "first")
+    stated = tokenizer_json(found)
+    names = {UNKNOWN: True, CONTROL: True, USER_DEFINED: False}
+    added: list[dict[str, Any]] = [
+        {"id": i, "content": piece, "special": names[kind]}
+        for i, (piece, kind) in enumerate(zip(found.pieces, found.types, strict=True))
+        if kind in names and SPACE not in piece
+    ]
+    more = folder.json(_ADDED_TOKENS) or {}
+    added += [{"id": i, "content": text, "special": False} for text, i in more.items()]
+    bos = _token_text(config.get("bos_token"))
+    if config.get("add_bos_token", True) and bos:
+        stated["post_processor"] = {"single": [{"SpecialToken": {"id": bos}}]}
+    return {**stated, "added_tokens": added}
 
 
 def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
@@ -137,54 +183,49 @@ def _named_in_vocabulary(
     Single letters and the results of merges are excluded: they are ordinary text, even if a file
     names them, for example, as padding.
     """
-    model = stated.get("model")
-    words = model.get("vocab") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or not isinstance(words, dict):
-        return
+    words = vocabulary_of(stated["model"]) if _has_vocabulary(stated["model"]) else {}
     names = [name for name in names if len(name) > 1 and _is_id(words.get(name))]
     if names:
-        merged = {"".join(m.split(" ") if isinstance(m, str) else m) for m in model["merges"] or ()}
+        merges = stated["model"].get("merges") or ()
+        merged = {"".join(m.split(" ") if isinstance(m, str) else m) for m in merges}
         yield from ((name, words[name]) for name in sorted(set(names) - merged))
 
 
-def _without_added_tokens(
-    folder: ModelFolder, stated: Mapping[str, Any], added: Collection[str]
-) -> tuple[Tokenizer, dict[str, int]]:
-    """Build the tokenizer of ordinary text; return it and its vocabulary (token → id)."""
-    model = stated.get("model")
-    kind = model.get("type", "BPE") if isinstance(model, dict) else None
-    if not isinstance(model, dict) or kind != "BPE" or model.get("byte_fallback"):
-        reason = f"tokenizer model {kind!r} is not supported; only byte-level BPE is"
-        raise _error(folder, reason)
+def _pieces(
+    folder: ModelFolder, stated: Mapping[str, Any], added: Sequence[AddedToken]
+) -> tuple[PieceEncoder, dict[str, int]]:
+    """Build the encoder of ordinary text; return it with its vocabulary."""
+    model = dict(stated["model"])
     if not isinstance(model.get("merges"), list | None):
         raise _error(folder, "merges is not a list")
-    if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
-        reason = "continuing_subword_prefix and end_of_word_suffix are not supported"
-        raise _error(folder, reason)
-    if '"ByteLevel"' not in json.dumps(stated.get("pre_tokenizer")):
-        reason = "pre_tokenizer has no ByteLevel; only byte-level tokenizers are supported"
-        raise _error(folder, reason)
-    words = model.get("vocab")
-    if not isinstance(words, dict) or not all(_is_id(i) for i in words.values()):
+    if not _has_vocabulary(model):
         raise _error(folder, "vocab is missing or does not map tokens to ids")
-    vocabulary = {token: i for token, i in words.items() if token not in added}
     merges = [m.split(" ") if isinstance(m, str) else m for m in model.get("merges") or ()]
     if not all(_is_pair(merge) for merge in merges):
         raise _error(folder, "merges has values other than pairs of tokens")
-    if (invalid := invalid_merge(merges, vocabulary)) is not None:
-        reason = f"damaged tokenizer: the result of the merge {invalid!r} is not in the vocabulary"
-        raise _error(folder, reason)
-    plain = {
-        "version": stated.get("version", "1.0"),
-        "normalizer": stated.get("normalizer"),
-        "pre_tokenizer": stated.get("pre_tokenizer"),
-        "added_tokens": [],
-        "model": model | {"vocab": vocabulary, "unk_token": None},
-    }
+    vocabulary = vocabulary_of(model)
+    suffix = model.get("continuing_subword_prefix") or ""
+    joined = [(left, right.removeprefix(suffix)) for left, right in merges]
+    if (invalid := invalid_merge(joined, vocabulary)) is not None:
+        raise _error(folder, f"damaged tokenizer: the merge {invalid!r} yields no known token")
+    merged = {left + right for left, right in joined}
+    if model["type"] == "BPE":
+        model["merges"] = merges
+    # Added words are found before; where a tokenizer looks up whole pieces, it would find them too.
+    hidden = {token.text for token in added if token.is_control or token.text not in merged}
     try:
-        return Tokenizer.from_str(json.dumps(plain)), vocabulary
-    except Exception as error:  # the library has no narrower type
+        encoder = encoder_of({**stated, "model": model}, hidden)
+    except ValueError as error:
         raise _error(folder, f"damaged tokenizer: {error}") from None
+    return encoder, vocabulary
+
+
+def _has_vocabulary(model: Mapping[str, Any]) -> bool:
+    words = model.get("vocab")
+    if model["type"] == "Unigram":
+        pairs = words if isinstance(words, list) else [None]
+        return all(isinstance(p, list) and len(p) == 2 and isinstance(p[0], str) for p in pairs)
+    return isinstance(words, dict) and all(_is_id(i) for i in words.values())
 
 
 def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
@@ -246,8 +287,12 @@ def _token_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _is_pair(value: object) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and len(value) == 2 and all(isinstance(v, str) for v in value)
+def _is_pair(value: object) -> TypeGuard[Sequence[str]]:
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 2
+        and all(isinstance(v, str) for v in value)
+    )
 
 
 def _is_id(value: object) -> TypeGuard[int]:

@@ -51,9 +51,12 @@ function runLinks(trial, why) {
   return ["Runs: ", runs.filter(([, run]) => run).map(([name, run], index) => [index > 0 && ", ", runLink(run, name)])];
 }
 
-// A link to the page of a run, or else to its folder. The tooltip is the command that makes the page.
+// A link to the page of a run. Without a page, the folder of the run; the tooltip is the command that writes the page.
 function runLink(run, text) {
-  return run.href ? el("a", { href: run.href, title: `archon view ${run.path}` }, text) : el("span", { class: "faint", title: "not on this machine" }, `${text} (${run.path})`);
+  if (run.href) return el("a", { href: run.href, title: run.path }, text);
+  const hint = run.is_here ? `no page yet: archon view ${run.path}` : "not on this machine";
+  const place = run.is_here ? run.path.split(/[\\/]/).slice(-2).join("/") : run.path;
+  return el("span", { class: "faint", title: hint }, `${text} (${place})`);
 }
 
 function save(name, text) {

@@ -24,7 +24,7 @@ function number(name, detail, report, kind = "") {
   const { accuracy, interval: bounds } = report;
   return el("div", { class: `number-row ${kind}` },
     el("div", { class: "number-name" }, el("b", {}, name), el("span", { class: "below" }, detail)),
-    el("div", { class: "number-value" }, percent(accuracy), bounds && el("span", { class: "below" }, `${interval(bounds)} %`)),
+    el("div", { class: "number-value" }, percent(accuracy), bounds && el("span", { class: "below" }, `${interval(bounds)}%`)),
     responsive(el("div", { class: "canvas" }), (width) => shareBar(width, accuracy, bounds, { height: 26, axis: false })));
 }
 

@@ -8,7 +8,7 @@ function importanceCard(entry) {
       ? el("p", { class: "faint" }, `Not estimated: ${entry.why_not}.`)
       : [
         el("dl", { class: "shares" }, shares.map(([name, share]) => shareRow(name, share, shares[0][1]))),
-        el("p", { class: "faint small" }, `How much each parameter decides whether a trial is among the best ${count(entry.num_best)} of ${count(entry.num_trials)}. The shares add up to 100 %.`),
+        el("p", { class: "faint small" }, `How much each parameter decides whether a trial is among the best ${count(entry.num_best)} of ${count(entry.num_trials)}. The shares add up to 100%.`),
       ]);
 }
 

@@ -3,7 +3,7 @@
 const COLUMNS = [
   { name: "Trial", value: (trial) => trial.number, shows: (trial) => String(trial.number) },
   { name: "Outcome", value: (trial) => trial.outcome, shows: outcome, isText: true },
-  { name: "Accuracy", value: (trial) => trial.accuracy, shows: (trial) => (trial.num_items ? [percent(trial.accuracy), el("span", { class: "below" }, `${interval(trial.interval)} %, ${plural(trial.num_items, "item")}`)] : "–") },
+  { name: "Accuracy", value: (trial) => trial.accuracy, shows: (trial) => (trial.num_items ? [percent(trial.accuracy), el("span", { class: "below" }, `${interval(trial.interval)}%, ${plural(trial.num_items, "item")}`)] : "–") },
   { name: "Tokens", value: (trial) => trial.tokens, shows: (trial) => count(trial.tokens) },
   { name: "Time", value: (trial) => trial.seconds, shows: (trial) => seconds(trial.seconds) },
   { name: "Choices", value: (trial) => choices(trial.point), shows: (trial) => words(choices(trial.point)), isText: true },

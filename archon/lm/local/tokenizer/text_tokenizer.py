@@ -1,9 +1,10 @@
-"""Byte-level byte-pair encoding (Sennrich et al. 2016).
+"""Conversion between text and token ids.
 
 1. *Added* tokens are matched by their text (``added_tokens``).
 2. The text between them is split into pieces by the model's pre-tokenizer.
-3. The bytes of each piece are mapped to printable letters, and neighbouring letters are merged into
-   tokens, in the order of the model's list of merges.
+3. Each piece is encoded, mostly by byte-pair encoding (Sennrich et al. 2016, arXiv 1508.07909):
+   neighbouring letters are merged into tokens, in the order of the model's list of merges
+   (``pieces``).
 
 Added tokens that are not text, such as the end of a turn, are *control* tokens. Only the chat
 template produces them, never the content of a message (``archon.lm.local.content_mask``).
@@ -16,11 +17,8 @@ from functools import cached_property
 
 from archon.lm.local.tokenizer.added_tokens import AddedTokenFinder, AddedTokenMatch
 from archon.lm.local.tokenizer.config import TokenizerConfig
-
-LONG_TEXT = 50_000
-"""Length in characters above which encoding takes tens of milliseconds.
-
-Longer texts are encoded without blocking the event loop."""
+from archon.lm.local.tokenizer.pieces import Position
+from archon.lm.local.tokenizer.spelling import spelled_in_letters
 
 
 class TextTokenizer:
@@ -31,33 +29,30 @@ class TextTokenizer:
         self.special_ids = config.special_ids
         self.control_ids, self.stop_ids = config.control_ids, config.stop_ids
         self.no_text_ids = config.no_text_ids
-        self._bpe, self._added = config.bpe, config.added_tokens
+        self._pieces, self._added = config.pieces, config.added_tokens
         self._plain_ids = frozenset(config.special_ids.values()) - config.control_ids
 
     def encode(self, text: str) -> list[int]:
-        """Encode text; the name of a control token in it is encoded as ordinary text.
+        """Encode a complete text; the name of a control token in it is encoded as ordinary text.
 
         Other added tokens are matched.
         """
-        ids, at = list[int](), 0
-        for match in self._words.find(text):
-            ids += self.encode_pieces(text[at : match.start])
-            ids.append(match.token.id)
-            at = match.end
-        return ids + self.encode_pieces(text[at:])
+        return self._encode(text, "start")
+
+    def encode_continuation(self, text: str) -> list[int]:
+        """Encode text that follows other text: it gets no space in front.
+
+        Only some tokenizers put a space before a text; for the others this is ``encode``.
+        """
+        return self._encode(text, "after text")
 
     def encode_pieces(self, text: str) -> list[int]:
-        """Encode text by byte-pair encoding alone, without matching added tokens."""
-        if not text:
-            return []
-        if len(text) > LONG_TEXT:  # unlike a single text, a batch lets other threads run
-            [encoded] = self._bpe.encode_batch([text], add_special_tokens=False)
-        else:
-            encoded = self._bpe.encode(text, add_special_tokens=False)
-        ids: list[int] = encoded.ids
-        return ids
+        """Encode text that follows other text, without matching added tokens."""
+        return self._pieces.encode(text)
 
-    def encode_template(self, rendered: str, masked: str | None = None) -> list[int]:
+    def encode_template(
+        self, rendered: str, masked: str | None = None, position: Position = "start"
+    ) -> list[int]:
         """Encode a rendered template, including control tokens.
 
         Parameters
@@ -66,13 +61,15 @@ class TextTokenizer:
             The same text, with the content of messages replaced by a mask of equal length, so that
             control tokens are found only in the template's own text. By default control tokens are
             found everywhere in ``rendered``.
+        position
+            Where the text stands.
         """
         ids, at = list[int](), 0
         for match in self.control_matches(rendered if masked is None else masked):
-            ids += self.encode(rendered[at : match.start])
+            ids += self._encode(rendered[at : match.start], position)
             ids.append(match.token.id)
-            at = match.end
-        return ids + self.encode(rendered[at:])
+            at, position = match.end, "after token"
+        return ids + self._encode(rendered[at:], position)
 
     def control_matches(self, text: str) -> list[AddedTokenMatch]:
         """Return the control tokens in a text, from left to right."""
@@ -93,37 +90,31 @@ class TextTokenizer:
         """Return the bytes of a token; ``b""`` for a control token or an unknown id."""
         if token in self.control_ids or token >= len(self.tokens):
             return b""
-        text = self.tokens[token]
-        if token in self._plain_ids:
-            return text.encode()
-        try:
-            return bytes(_BYTE_OF_LETTER[letter] for letter in text)
-        except KeyError:
-            return text.encode()
+        text, spelling = self.tokens[token], self._pieces.spelling
+        # Added tokens are not written in byte letters.
+        is_plain = token in self._plain_ids and spelling is spelled_in_letters
+        return text.encode() if is_plain else spelling(text)
 
     def decode(self, token_ids: Iterable[int]) -> str:
-        """Decode token ids to text, with U+FFFD for invalid UTF-8."""
+        """Decode token ids to text, with U+FFFD for invalid UTF-8.
+
+        A space that ``encode`` put before the text stays.
+        """
         return b"".join(map(self.token_bytes, token_ids)).decode("utf-8", "replace")
+
+    def _encode(self, text: str, position: Position) -> list[int]:
+        ids, at = list[int](), 0
+        for match in self._words.find(text):
+            ids += self._pieces.encode(text[at : match.start], position)
+            ids.append(match.token.id)
+            at, position = match.end, "after token"
+        return ids + self._pieces.encode(text[at:], position)
 
     @cached_property
     def _words(self) -> AddedTokenFinder:
         words = [token for token in self._added if not token.is_control]
-        return AddedTokenFinder(words, self._bpe.normalizer)
+        return AddedTokenFinder(words, self._pieces.normalizer)
 
     @cached_property
     def _words_and_controls(self) -> AddedTokenFinder:
-        return AddedTokenFinder(self._added, self._bpe.normalizer)
-
-
-def _byte_letters() -> dict[str, int]:
-    """Return the inverse of GPT-2's map from the 256 bytes to printable letters.
-
-    GPT-2 maps printable bytes to themselves, and the others to the letters from U+0100.
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in set(printable)]
-    letters = {chr(byte): byte for byte in printable}
-    return letters | {chr(0x100 + i): byte for i, byte in enumerate(others)}
-
-
-_BYTE_OF_LETTER = _byte_letters()
+        return AddedTokenFinder(self._added, self._pieces.normalizer)

@@ -1,0 +1,113 @@
+"""Stored tensors of quantized models, and the tensors that are computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Settings = Mapping[str, Any]
+"""The object ``quantization_config`` of ``config.json``."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor in a file."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    """In the spelling of safetensors, such as "F8_E4M3"."""
+    read: Callable[[], Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedTensor:
+    """A tensor that is computed from stored ones."""
+
+    name: str
+    shape: tuple[int, ...]
+    parts: Mapping[str, str]
+    """Role → name of a stored tensor. Those that do not affect the result, such as the scales of
+    activations, are listed too."""
+    decode: Callable[[Mapping[str, Tensor]], Tensor]
+    """Role → stored tensor → the result in float32."""
+
+
+Stored = Mapping[str, StoredTensor]
+Method = Callable[[Settings, Stored], Iterator[DerivedTensor]]
+"""Yields the tensors of a model in one format. Raises ``ValueError`` with the reason if a tensor
+or a setting is not supported."""
+
+ACTIVATION_SCALES = (
+    "input_scale", "input_zero_point", "input_global_scale", "output_scale", "output_zero_point",
+    "activation_scale", "k_scale", "v_scale", "q_scale", "k_zero_point", "v_zero_point",
+)  # fmt: skip
+"""Tensors for the quantization of activations, which the weights do not need."""
+
+
+def modules_with(suffix: str, stored: Stored) -> Iterator[str]:
+    """Yield the prefixes, such as "model.layers.0.mlp.up_proj.", of tensors with a suffix."""
+    return (name.removesuffix(suffix) for name in stored if name.endswith(f".{suffix}"))
+
+
+def parts_of(prefix: str, roles: Collection[str], stored: Stored) -> dict[str, str]:
+    """Return those tensors of a module that exist, by role; the scales of activations included."""
+    return {role: prefix + role for role in (*roles, *ACTIVATION_SCALES) if prefix + role in stored}
+
+
+def unpacked(words: Tensor, bits: int) -> Tensor:
+    """Split words into numbers without sign, the lowest bits first.
+
+    Parameters
+    ----------
+    words
+        int32 of shape (…, W).
+    bits
+        Bits of a number. A number is in one word, so that some bits of a word may be unused.
+
+    Returns
+    -------
+    Tensor
+        int32 of shape (…, W · ⌊32 / bits⌋).
+    """
+    shifts = torch.arange(32 // bits, dtype=torch.int32) * bits
+    return ((words.unsqueeze(-1) >> shifts) & ((1 << bits) - 1)).flatten(-2)
+
+
+def expanded(scale: Tensor, shape: tuple[int, ...], block: Collection[int] = ()) -> Tensor:
+    """Repeat scales of blocks for each element of the last two dimensions.
+
+    Parameters
+    ----------
+    scale
+        One number; one per row, (…, O) or (…, O, 1); or one per block, (…, O', I').
+    shape
+        (…, O, I).
+    block
+        Rows and columns of a block, of which the last may be cut off. By default the blocks divide
+        the shape evenly.
+
+    Raises
+    ------
+    ValueError
+        The scales do not match the shape.
+    """
+    scale = scale.float()
+    if scale.numel() == 1:
+        return scale.reshape(1)
+    if scale.dim() == len(shape) - 1:
+        scale = scale.unsqueeze(-1)
+    if scale.dim() != len(shape) or scale.shape[:-2] != shape[:-2]:
+        raise ValueError(f"scales of shape {tuple(scale.shape)} do not match shape {shape}")
+    for dim, size in zip((-2, -1), block or (0, 0), strict=True):
+        count, length = scale.shape[dim], shape[dim]
+        if count in (1, length):
+            continue
+        repeats = size or length // count
+        if not repeats or -(-length // repeats) != count:
+            raise ValueError(f"scales of shape {tuple(scale.shape)} do not match shape {shape}")
+        scale = scale.repeat_interleave(repeats, dim).narrow(dim, 0, length)
+    return scale

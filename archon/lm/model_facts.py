@@ -1,0 +1,269 @@
+"""Facts about a local model that a user wants to know before running it.
+
+They come from the files on this machine, or from the hub's description of a repository, without
+loading or downloading weights. They include models that the engine does not compute itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from archon.errors import ModelError, ModelFileError, require
+from archon.lm.thinking import switches
+from archon.reasoning import PUBLISHED_MARKERS
+from archon.spec.model import Precision
+from archon.weights.hub_repository import Repository
+from archon.weights.model_files import CONFIG_NAME, files_of, num_bytes_of, part_names
+
+SEQUENCE_TOKENS = 1024
+"""Tokens of a sequence, prompt and completion together, in figures of memory."""
+NUM_SEQUENCES = (1, 64)
+_MAX_HEADER_BYTES = 100_000_000
+_BYTES_PER_WEIGHT = {"float32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 1.0}
+_INT4_FFN_BYTES = 0.5 + 4 / 32
+"""Bytes of a weight of the feed-forward network in int4, with its share of a group's scale."""
+
+ThinkingSupport = Literal["switchable", "always", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """Facts about a model; None where they are unknown."""
+
+    family: str | None = None
+    parameters: int | None = None
+    bytes: int | None = None
+    """Size of the files."""
+    context: int | None = None
+    """Context length in tokens."""
+    license: str | None = None
+    chat_template: str | None = None
+    thinking: ThinkingSupport | None = None
+    """Whether the chat template can switch reasoning on and off, or always expects it."""
+    memory_bytes: Mapping[int, int] | None = None
+    """Number of sequences → memory of weights and cache, estimated for sequences of
+    ``SEQUENCE_TOKENS`` tokens without a common prefix."""
+
+    def with_template(self, template: str | None) -> ModelFacts:
+        """Return the facts with a chat template and what it says about reasoning."""
+        return replace(self, chat_template=template, thinking=thinking_support(template))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes that the memory of a decoder depends on."""
+
+    num_layers: int
+    width: int
+    ffn_width: int
+    vocab_size: int
+    cache_width: int
+    """Numbers that one token adds to the cache, keys and values of all layers."""
+    is_tied: bool
+
+
+def facts_of_files(path: Path, precision: Precision) -> ModelFacts:
+    """Return the facts about a GGUF file or a model folder.
+
+    Raises
+    ------
+    ModelError
+        A file is damaged.
+    MissingExtraError
+        Torch is not installed, which reads GGUF files.
+    """
+    return _of_folder(path, precision) if path.is_dir() else _of_gguf(path, precision)
+
+
+def facts_of_repository(
+    repository: Repository, file: str | None, precision: Precision
+) -> ModelFacts:
+    """Return the facts that the hub has about a GGUF file, or a folder (None)."""
+    if file is not None:
+        gguf = repository.gguf or {}
+        facts = ModelFacts(
+            family=gguf.get("architecture"),
+            parameters=gguf.get("total"),
+            bytes=repository.num_bytes(part_names(file)),
+            context=gguf.get("context_length"),
+            license=repository.license or None,
+        )
+        return facts.with_template(repository.chat_template)
+    names = [name for name in repository.files if name.endswith(".safetensors") and "/" not in name]
+    if "model.safetensors" in names or any(name.startswith("model-") for name in names):
+        names = [name for name in names if name.startswith("model")]
+    facts = _of_config(repository.config or {}, repository.parameters, precision)
+    facts = replace(facts, bytes=repository.num_bytes(names), license=repository.license or None)
+    return facts.with_template(repository.chat_template)
+
+
+def thinking_support(template: str | None) -> ThinkingSupport | None:
+    """Return what a chat template says about reasoning; None without a template.
+
+    >>> thinking_support("{% if enable_thinking %}<think>{% endif %}")
+    'switchable'
+    >>> thinking_support("{{ text.split('</think>')[-1] }}"), thinking_support("{{ text }}")
+    ('always', 'none')
+    """
+    if template is None:
+        return None
+    if switches(template) or "reasoning_effort" in template:
+        return "switchable"
+    return "always" if any(marker.end in template for marker in PUBLISHED_MARKERS) else "none"
+
+
+# ------------------------------------------------------------------------------------ GGUF files
+
+
+def _of_gguf(path: Path, precision: Precision) -> ModelFacts:
+    require("torch", "engine")
+    from archon.engine.files.gguf import GGUFFile
+
+    file = GGUFFile(path)
+    keys = file.metadata
+    family = str(keys.get("general.architecture", "")) or None
+    own = {name.removeprefix(f"{family}."): value for name, value in keys.items()}
+    embedding = file.tensors.get("token_embd.weight")
+    vocab_size = embedding.shape[0] if embedding is not None else 0
+    parameters = sum(tensor.num_elements for tensor in file.tensors.values())
+    num_layers, width = _int(own.get("block_count")), _int(own.get("embedding_length"))
+    heads = _int(own.get("attention.head_count"))
+    head_width = _int(own.get("attention.key_length")) or width // max(heads, 1)
+    kv_heads = own.get("attention.head_count_kv", heads)
+    total_heads = sum(kv_heads) if isinstance(kv_heads, list) else _int(kv_heads) * num_layers
+    ffn_width = own.get("feed_forward_length")
+    shape = Shape(
+        num_layers=num_layers,
+        width=width,
+        ffn_width=max(ffn_width) if isinstance(ffn_width, list) else _int(ffn_width),
+        vocab_size=vocab_size,
+        cache_width=2 * total_heads * head_width,
+        is_tied="output.weight" not in file.tensors,
+    )
+    num_bytes = num_bytes_of(path)
+    template = keys.get("tokenizer.chat_template")
+    facts = ModelFacts(
+        family=family,
+        parameters=parameters,
+        bytes=num_bytes,
+        context=_int(own.get("context_length")) or None,
+        license=str(keys.get("general.license") or "") or None,
+        memory_bytes=memory_bytes(shape, parameters, precision, num_bytes),
+    )
+    return facts.with_template(template if isinstance(template, str) else None)
+
+
+# --------------------------------------------------------------------------------- model folders
+
+
+def _of_folder(path: Path, precision: Precision) -> ModelFacts:
+    facts = _of_config(_json(path / CONFIG_NAME), _num_parameters(path), precision)
+    return replace(facts, bytes=num_bytes_of(path)).with_template(_template(path))
+
+
+def _of_config(
+    config: Mapping[str, Any], parameters: int | None, precision: Precision
+) -> ModelFacts:
+    """Return the facts in the contents of a ``config.json``."""
+    text = config.get("text_config")
+    inner: Mapping[str, Any] = {**config, **text} if isinstance(text, dict) else config
+    heads, width = _int(inner.get("num_attention_heads")), _int(inner.get("hidden_size"))
+    num_layers = _int(inner.get("num_hidden_layers"))
+    kv_heads = _int(inner.get("num_key_value_heads")) or heads
+    head_width = _int(inner.get("head_dim")) or width // max(heads, 1)
+    shape = Shape(
+        num_layers=num_layers,
+        width=width,
+        ffn_width=_int(inner.get("intermediate_size")),
+        vocab_size=_int(inner.get("vocab_size")),
+        cache_width=2 * kv_heads * head_width * num_layers,
+        is_tied=bool(inner.get("tie_word_embeddings", config.get("tie_word_embeddings", False))),
+    )
+    return ModelFacts(
+        family=str(config.get("model_type") or "") or None,
+        parameters=parameters,
+        context=_int(inner.get("max_position_embeddings")) or None,
+        memory_bytes=memory_bytes(shape, parameters, precision, None),
+    )
+
+
+def _num_parameters(path: Path) -> int | None:
+    """Return the number of weights in the safetensors of a folder, read from their headers."""
+    total = 0
+    for file in files_of(path):
+        if file.suffix != ".safetensors":
+            continue
+        try:
+            with file.open("rb") as opened:
+                size = int.from_bytes(opened.read(8), "little")
+                if size > _MAX_HEADER_BYTES:
+                    raise ValueError("the header is too large")
+                header = json.loads(opened.read(size))
+            tensors = [value for name, value in header.items() if name != "__metadata__"]
+            total += sum(math.prod(tensor["shape"]) for tensor in tensors)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ModelFileError(f"{file}: is not a file of safetensors: {error}") from None
+    return total or None
+
+
+def _template(path: Path) -> str | None:
+    try:
+        return (path / "chat_template.jinja").read_text(encoding="utf-8")
+    except OSError:
+        pass
+    config = path / "tokenizer_config.json"
+    template = _json(config).get("chat_template") if config.is_file() else None
+    if isinstance(template, list):
+        named = {each.get("name"): each.get("template") for each in template}
+        template = named.get("default")
+    return template if isinstance(template, str) else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from None
+    return data if isinstance(data, dict) else {}
+
+
+def _int(value: object) -> int:
+    """Return a size, 0 if it is unknown."""
+    if isinstance(value, Sequence) and value and not isinstance(value, str):
+        value = value[0]
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+# ---------------------------------------------------------------------------------------- memory
+
+
+def memory_bytes(
+    shape: Shape, parameters: int | None, precision: str, file_bytes: int | None
+) -> dict[int, int] | None:
+    """Estimate the memory of weights and cache, by number of sequences; None if it is unknown.
+
+    The estimate omits scales of quantized weights (about 1 %), activations and the program itself,
+    and takes every layer to cache every token.
+    """
+    if not parameters or not shape.cache_width:
+        return None
+    embedding = shape.vocab_size * shape.width
+    if precision == "native":
+        if file_bytes is None:
+            return None
+        weights = float(file_bytes)
+    else:
+        per_weight = _BYTES_PER_WEIGHT[precision]
+        weights = per_weight * parameters
+        if per_weight == 1:  # a row of the embedding is read in bfloat16, and a tied head is a copy
+            weights += (2 if shape.is_tied else 1) * embedding
+        if precision == "int4":
+            ffn = 3 * shape.width * shape.ffn_width * shape.num_layers
+            weights -= (1 - _INT4_FFN_BYTES) * ffn
+    per_token = shape.cache_width * (4 if precision == "float32" else 2)
+    return {n: round(weights + n * SEQUENCE_TOKENS * per_token) for n in NUM_SEQUENCES}
