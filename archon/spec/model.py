@@ -158,8 +158,8 @@ class LocalCard(_Card):
     )
     adapter: Name | None = Field(
         None,
-        description="Folder of a low-rank adapter in peft's format: a path with a '/', relative to "
-        "the card's folder, or the name of an adapter that Archon ships.",
+        description="Folder of a low-rank adapter in peft's format, or a GGUF adapter: a path with "
+        "a '/', relative to the card's folder, or the name of an adapter that Archon ships.",
     )
 
     reward: Name | None = Field(

@@ -24,7 +24,6 @@ from tiny_models import TinyModel
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from archon.engine.loading import load_decoder, open_adapter, open_model
-from archon.engine.model.lora import split_fused
 from archon.engine.model.lora_config import ADAPTER_RULES, CONFIG_NAME, TENSORS_NAME, read_adapter
 from archon.engine.model.merging import MergedWeights
 from archon.engine.model.weights import weights_of
@@ -146,6 +145,17 @@ def test_adapters_of_a_tied_model_with_biases_match_peft(
     torch.testing.assert_close(ours(biased, tmp_path), expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("native", [True, False])
+def test_merged_adapters_are_rounded_with_their_model(
+    native: bool, biased: Path, tmp_path: Path
+) -> None:
+    options = {"use_dora": True, "bias": "all", "modules_to_save": ["input_layernorm", "norm"]}
+    expected = trained(biased, tmp_path, **options)
+    source = MergedWeights(weights_of(open_model(biased)), read_adapter(tmp_path))
+    found = our_logits(load_decoder(source, "int8", CPU, native=native), PROMPT)
+    assert (found - expected).abs().max() <= 0.1 * expected.abs().max()
+
+
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "fused layers with dora": (
         "phi3", {"use_dora": True, "target_modules": ["qkv_proj", "gate_up_proj"]}
@@ -186,9 +196,7 @@ def test_gguf_adapters_match_peft(family: str, targets: list[str], tmp_path: Pat
     source = weights_of(open_model(tmp_path / "m.gguf"))
     adapter = open_adapter(tmp_path / "adapter.gguf", source.config)
     assert not adapter.must_be_merged
-    decoder = load_decoder(
-        AdaptedWeights(source, split_fused(adapter, source.config)), "float32", CPU
-    )
+    decoder = load_decoder(MergedWeights(source, adapter), "float32", CPU)
     found = our_logits(decoder, PROMPT)
     assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 

@@ -78,7 +78,9 @@ def test_an_invalid_adapter_is_reported(folder: Path, tiny_chat_file: Path) -> N
         open_tiny(tiny_chat_file, folder, "three")
     other = Adapter(1, 1, {"model.layers.9.mlp.up_proj": (torch.ones(1, 4), torch.ones(4, 1))}, 1)
     write_adapter(other, folder / "other", base="other")
-    with pytest.raises(ModelFileError, match=r"other: changes 'model\.layers\.9\.mlp\.up_proj'"):
+    with pytest.raises(
+        ModelFileError, match=r"other: changes the layer 'model\.layers\.9\.mlp\.up_proj'"
+    ):
         open_tiny(tiny_chat_file, folder, "./other")
 
 
