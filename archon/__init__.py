@@ -1,4 +1,4 @@
-"""Archon: inference-time architectures of local language models.
+"""Archon: inference-time architectures on local language models.
 
 ::
 
@@ -7,8 +7,8 @@
     answer = archon.load("self-consistency").run("What is 17 * 23?")
     print(answer.text, answer.value, answer.cost_tokens)
 
-``__all__`` lists the public API. Each name is imported when it is first used, so ``import archon``
-is fast and needs no optional package.
+``__all__`` lists the public API. Each name is imported on first use, so ``import archon`` is fast
+and needs no optional package.
 """
 
 from __future__ import annotations
@@ -151,12 +151,12 @@ _NAMES_BY_MODULE = {
 def lm(model: Reference | Architecture) -> LM:
     """Return the language model of a card, or an architecture as a language model.
 
-    This function hides the package ``archon.lm``. To import its modules, use their full names.
+    This function hides the ``archon.lm`` package. Import the package's modules by their full names.
 
     Parameters
     ----------
     model
-        Name, path or dict of a model card; or an architecture.
+        Name, path or dict of a model card, or an architecture.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Entry point of ``python -m archon``, which runs the command ``archon``."""
+"""Entry point of ``python -m archon``, which runs the ``archon`` command."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The public functions ``load``, ``lm``, ``evaluate`` and ``search``, which commands also use."""
+"""The public functions ``load``, ``lm``, ``evaluate`` and ``search``, also used by the commands."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from archon.study.session import SearchSession
 
 BenchmarkChoice = Reference | PythonReference
-"""The name, path or dict of a benchmark card, or a benchmark written in Python."""
+"""Name, path or dict of a benchmark card, or a benchmark written in Python."""
 
 
 def load(ref: Reference, models: Mapping[str, ModelChoice] | str | None = None) -> Architecture:
@@ -44,7 +44,7 @@ def load(ref: Reference, models: Mapping[str, ModelChoice] | str | None = None) 
     Parameters
     ----------
     ref
-        A name in the catalogue, the path of a file, or the contents of a file as a dict.
+        A catalogue name, the path of a file, or the contents of a file as a dict.
     models
         Role → the model that replaces the file's; or one model string for all roles that write
         text (``archon.spec.model_strings``).
@@ -66,12 +66,12 @@ def _by_role(models: Mapping[str, ModelChoice] | str | None) -> Mapping[str, Mod
 
 
 def check_space(space: Space, models: Mapping[str, ModelChoice] | None = None) -> SpaceCheck:
-    """Check the architectures of a search space: all, or a thousand random ones if it has more.
+    """Check the architectures in a search space, or a thousand random ones if it contains more.
 
     Raises
     ------
     SpecError, GraphError
-        A configuration that ``$forbid`` does not exclude is not a valid architecture.
+        A configuration is not a valid architecture, and ``$forbid`` does not exclude it.
     """
     loader = Loader()
     return check(space, lambda spec: loader.of_spec(spec, space.base_dir, models))
@@ -101,20 +101,19 @@ def benchmark(
     data: str | os.PathLike[str] | None = None,
     scorer: str | None = None,
 ) -> Benchmark:
-    """Open the first ``limit`` items of a benchmark's split.
+    """Load the first ``limit`` items of a benchmark split.
 
     Parameters
     ----------
     ref
-        A name in the catalogue, the path of a file, the contents of a file as a dict, or a
-        benchmark written in Python: a function, ``file.py:function`` or
-        ``package.module:function``.
+        A catalogue name, the path of a file, the contents of a file as a dict, or a benchmark
+        written in Python: a function, ``file.py:function`` or ``package.module:function``.
     limit
         Maximum number of items; None for all.
     data
-        A JSONL file with the items to use instead of the card's.
+        A JSONL file with items that replace the benchmark's items.
     scorer
-        Name of the scorer to use instead of the benchmark's.
+        Name of a scorer that replaces the benchmark's scorer.
 
     Raises
     ------
@@ -156,22 +155,22 @@ def evaluate(
     benchmark_ref
         A benchmark (see ``benchmark``).
     limit, split, data, scorer
-        Selection of the items, and their scorer (see ``benchmark``).
+        The items and their scorer; see ``benchmark``.
     seed
-        Seed of the samples. The items do not depend on it.
+        Random seed for sampling; does not change which items are used.
     epochs
-        Number of times to answer each item, with new samples.
+        Number of times to answer each item, with new samples each time.
     output
         Folder of the run; by default a new folder in ``runs``.
     resume
-        Whether to continue a run that exists in ``output``. Failed items are answered again.
+        Whether to resume the run in ``output``, if it exists, and retry failed items.
     keep_errors
-        With ``resume``, do not answer failed items again.
+        With ``resume``, do not retry failed items.
     max_errors
         Number (int) or share (float) of answers that may fail before the evaluation stops. By
-        default it stops after ten consecutive failures with the same cause.
+        default, it stops after ten consecutive failures with the same cause.
     cache
-        Whether to reuse samples from the pool on disk, and to store new ones in it.
+        Whether to reuse samples from the pool on disk, and to store new samples there.
     on_progress
         Function that is called with the progress of the evaluation.
 
@@ -180,12 +179,12 @@ def evaluate(
     SpecError
         A file is missing or invalid.
     UsageError
-        A number is invalid, the folder contains a different run, or it contains a run and
-        ``resume`` is not set.
+        A number is invalid. The folder contains a different run, or ``resume`` is not set and the
+        folder contains a run.
     TooManyErrorsError
-        Too many answers failed. The folder contains those that succeeded.
+        Too many answers failed. Successful answers are kept in the folder.
     StorageError
-        The results cannot be stored on the disk.
+        The results cannot be written to the disk.
     """
     if not isinstance(architecture, Architecture):
         architecture = load(architecture)
@@ -207,18 +206,18 @@ def evaluate(
 
 
 def run_folder(path: Path | None, name: str, *, resume: bool) -> RunFolder:
-    """Create the folder of a new run, or open the folder of a run to resume.
+    """Create the folder for a new run, or open the folder of the run to resume.
 
     Raises
     ------
     UsageError
-        The folder cannot be created, it contains a run and ``resume`` is not set, or ``resume`` is
+        The folder cannot be created. It contains a run, but ``resume`` is not set. Or ``resume`` is
         set without a path.
     """
     if not resume:
         return RunFolder.create(path, name)
     if path is None:
-        raise UsageError("to resume a run, give its folder as the output")
+        raise UsageError("to resume a run, set the output to its folder")
     return RunFolder.resume(path)
 
 
@@ -253,41 +252,40 @@ def search(
     Parameters
     ----------
     space
-        A name in the catalogue, the path of a file, the contents of a file as a dict, or a
-        ``Space``.
+        A catalogue name, the path of a file, the contents of a file as a dict, or a ``Space``.
     benchmark
         A benchmark (see the function ``benchmark``).
     trials
-        Number of architectures to try, including those of earlier sessions and other workers.
+        Number of architectures to try in total, across all sessions and workers.
     objective
         ``accuracy``, ``tokens``, ``seconds``, or several of them. The first one ranks the
         finalists.
     sampler
         Search algorithm: ``tpe``, ``gp``, ``nsga2``, ``random`` or ``exhaustive``.
     seed
-        Seed of the samples and of the search algorithm. The items do not depend on it.
+        Random seed of the search algorithm and of the samples; does not change the items.
     limit, final_limit
-        Number of items of the *search* split, and of the splits *select* and *test*.
+        Number of items from the *search* split, and from the *select* and *test* splits.
     finalists
         Number of trials to evaluate on *select*. With 0, *select* and *test* are not used.
     max_tokens, max_calls, max_seconds
-        Upper bounds for the mean per answer. Architectures that are expected to exceed
+        Upper bounds on the mean per answer. Architectures that are expected to exceed
         ``max_tokens`` or ``max_calls`` are not evaluated.
     stops_early
-        Whether to stop trials that are unlikely to be among the best.
+        Whether to stop unpromising trials early.
     warm_start
-        Architectures of the space to try first.
+        Architectures to try first, which must be in the space.
     models, data, scorer
-        Models to use instead of the space's, and items and scorer to use instead of the
+        Models that replace the models in the space, and items and a scorer that replace the
         benchmark's; see ``load`` and ``benchmark``.
     storage
-        URL of a database; by default a SQLite file in the study's folder, ``runs/STUDY``.
+        URL of a database; by default, a SQLite file in the study's folder, ``runs/STUDY``.
     study
-        Name of the study; by default a new name from space, benchmark and time.
+        Name of the study; by default, a new name made from the space, the benchmark and the time.
     resume
-        Whether to continue the study if it exists.
+        Whether to resume the study, if it exists.
     cache
-        Whether to reuse samples from the pool on disk, and to store new ones in it.
+        Whether to reuse samples from the pool on disk, and to store new samples there.
     output
         File for the best architecture; by default ``best.json`` in the study's folder.
     on_event
@@ -298,8 +296,8 @@ def search(
     SpecError, GraphError
         A file is invalid, or a configuration of the space is not a valid architecture.
     UsageError
-        A number is invalid, the study exists and ``resume`` is not set, or the existing study is
-        for a different search.
+        A number is invalid. The study exists, but ``resume`` is not set. Or the existing study
+        belongs to a different search.
     MissingExtraError
         Optuna is not installed (the extra ``search``).
     """
@@ -332,9 +330,9 @@ def search(
 def prepare_search(
     space: Reference | Space, benchmark_ref: BenchmarkChoice, config: SearchConfig
 ) -> tuple[SearchSession, Loader]:
-    """Check the arguments of a search; return its session and the loader of its models.
+    """Check a search's arguments; return its session and the loader for its models.
 
-    It raises the same errors as ``search``.
+    Raises the same errors as ``search``.
     """
     from archon.study.session import prepare
 

@@ -2,28 +2,23 @@
 
 ::
 
-    ArchonError
-    ├── FileError               a file is invalid
-    │   ├── SpecError           it cannot be read or does not match its schema
-    │   └── GraphError          its nodes do not form a valid graph
-    ├── ModelError              weights are unavailable
-    │   └── ModelFileError      a file of weights is damaged or its format is not supported
-    ├── EngineError             the engine rejects a request or fails
-    │   └── ContextLengthError  prompt and new tokens do not fit into the context or the cache
-    ├── LMError                 a language model did not answer
-    │   ├── RefusedError        the server refuses all requests: key, address or name is wrong
-    │   └── UnsupportedError    the model lacks a capability that the request needs
-    ├── NodeError               a node failed while it answered a question
-    ├── SandboxError            a program that a model wrote cannot be started
-    ├── BudgetError             the budget is used up before there is an answer
-    ├── ScoringError            an answer or a target cannot be scored
-    ├── TooManyErrorsError      an evaluation stopped because too many answers failed
-    ├── StorageError            reading from or writing to the disk failed
-    ├── UsageError              an argument of a command or a call is invalid
-    └── MissingExtraError       an optional dependency is not installed (names the extra)
+    ArchonError ├── FileError               a file is invalid │   ├── SpecError           it cannot
+    be read or does not match its schema │   └── GraphError          its nodes do not form a valid
+    graph ├── ModelError              weights are unavailable │   └── ModelFileError      a file of
+    weights is damaged or its format is not supported ├── EngineError             the engine rejects
+    a request or fails │   └── ContextLengthError  prompt and new tokens do not fit in the context
+    or the cache ├── LMError                 a language model did not answer │   ├── RefusedError
+    the server refuses all requests (wrong key, address or name) │   └── UnsupportedError    the
+    model lacks a capability that the request needs ├── NodeError               a node failed while
+    it answered a question ├── SandboxError            a program that a model wrote cannot be
+    started ├── BudgetError             the budget is used up before there is an answer ├──
+    ScoringError            an answer or a target cannot be scored ├── TooManyErrorsError      an
+    evaluation stopped because too many answers failed ├── StorageError            reading from or
+    writing to the disk failed ├── UsageError              an argument of a command or a call is
+    invalid └── MissingExtraError       an optional dependency is not installed (names the extra)
 
-Mistakes of users and failures of the environment raise these errors. Internal invariants are
-assertions.
+These errors report users' mistakes and failures of the environment. Internal invariants are checked
+with assertions.
 """
 
 from __future__ import annotations
@@ -40,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class ArchonError(Exception):
-    """Base class of all errors. The text of an error is meant to be shown to users."""
+    """Base class of all errors. An error's text is written for users."""
 
 
 class UsageError(ArchonError):
@@ -59,10 +54,10 @@ class FileError(ArchonError):
     path
         JSON path of the invalid value, such as ``$.nodes.draft.samples``.
     references
-        Locations that reference the file, such as the place where an architecture names a model
-        card; the nearest first.
+        Locations that reference the file, nearest first. An example is the place where an
+        architecture names a model card.
     others
-        Further errors that were found at the same time. The text has one line per error.
+        Other errors that were found at the same time. The text has one line per error.
     """
 
     def __init__(
@@ -101,7 +96,7 @@ class FileError(ArchonError):
 
     @property
     def errors(self) -> tuple[FileError, ...]:
-        """All errors, each without ``others``. The first one is this error."""
+        """All errors, each without ``others``. This error comes first."""
         return (self._copy_with(others=()), *self.others)
 
     def _copy_with(self, **changes: Any) -> Self:
@@ -121,9 +116,9 @@ class FileError(ArchonError):
         ]
 
     def referenced_by(self, file: str | None, path: str) -> Self:
-        """Return a copy with the location (file, path) added to the references of all errors.
+        """Return a copy in which the location (file, path) is added to every error's references.
 
-        An error without a file gets the location as its own instead.
+        If an error has no file, the location becomes its own file and path instead.
         """
         return self._map_errors(
             lambda error: (
@@ -134,7 +129,7 @@ class FileError(ArchonError):
         )
 
     def in_file(self, file: str | None) -> Self:
-        """Return a copy in which errors and references without a file get this one."""
+        """Return a copy in which ``file`` is the file of errors and references that have none."""
         return self._map_errors(
             lambda error: error._copy_with(
                 file=error.file or file,
@@ -151,13 +146,13 @@ class FileError(ArchonError):
 Place = tuple[str | None, str]
 """A location: a file (None for data passed from Python) and a JSON path in it."""
 MAX_REPORTED = 100
-"""Maximum number of errors that the text of an exception lists. It counts the other errors."""
+"""Maximum number of errors listed in an exception's text, which counts all further errors."""
 MAX_COLLECTED = 1_000
-"""Maximum number of errors to collect from one file, which could have millions."""
+"""Maximum number of errors to collect from one file, which could contain millions."""
 
 
 def together(errors: Sequence[FileError]) -> FileError:
-    """Combine errors into one exception, without duplicates; it has the type of the first one."""
+    """Combine errors, without duplicates, into one exception of the first error's type."""
     unique = {str(one): one for error in errors for one in error.errors}
     first, *others = unique.values()
     return first._copy_with(others=others)
@@ -165,7 +160,7 @@ def together(errors: Sequence[FileError]) -> FileError:
 
 @contextmanager
 def reference_at(file: str | None, path: str) -> Iterator[None]:
-    """Add the location (file, path) to the references of a ``FileError`` that the block raises."""
+    """Add the location (file, path) to the references of a ``FileError`` raised in the block."""
     try:
         yield
     except FileError as error:
@@ -203,10 +198,10 @@ class GraphError(FileError):
 
 
 class ModelError(ArchonError):
-    """Weights are unavailable, because no source provides the expected file."""
+    """Weights are unavailable because no source provides the expected file."""
 
     def name_card(self, card: str) -> None:
-        """Prepend the model card's file, with the locations that reference it, to the text."""
+        """Prepend the model card's file, and the locations that reference it, to the text."""
         self.args = (f"{card}: {self}",)
 
 
@@ -219,14 +214,14 @@ class EngineError(ArchonError):
 
 
 class ContextLengthError(EngineError):
-    """The prompt and the new tokens do not fit into the model's context or the cache."""
+    """The prompt and the new tokens do not fit in the model's context or the cache."""
 
 
 class LMError(ArchonError):
     """A language model did not answer.
 
-    ``retryable`` is true if the same call may succeed later. ``retry_after_seconds`` is the delay
-    that the server requests, or None.
+    ``retryable`` is True if the same call may succeed later. ``retry_after_seconds`` is the delay
+    requested by the server, or None.
     """
 
     def __init__(
@@ -238,13 +233,13 @@ class LMError(ArchonError):
 
 
 class UnsupportedError(LMError):
-    """The model lacks a capability that the request needs, so a retry would fail, too."""
+    """The model lacks a capability that the request needs, so a retry would fail too."""
 
 
 class RefusedError(LMError):
-    """The server refuses all requests, because the key, the address or the model's name is wrong.
+    """The server refuses all requests because the key, the address or the model name is wrong.
 
-    ``status`` is the HTTP status of the reply; None if there was no reply.
+    ``status`` is the reply's HTTP status, or None if there was no reply.
     """
 
     def __init__(self, reason: str, *, status: int | None = None) -> None:
@@ -253,7 +248,7 @@ class RefusedError(LMError):
 
 
 class NodeError(ArchonError):
-    """A node failed while it answered a question. ``__cause__`` is the error of the node."""
+    """A node failed while it answered a question. ``__cause__`` is the node's error."""
 
     def __init__(self, node: str, cause: BaseException) -> None:
         self.node = node
@@ -261,11 +256,11 @@ class NodeError(ArchonError):
 
 
 class SandboxError(ArchonError):
-    """The sandbox cannot start a program. The failure of a running program is not an exception."""
+    """The sandbox cannot start a program. A running program's failure is not an exception."""
 
 
 class BudgetError(ArchonError):
-    """The budget of a question is used up. ``limit`` is ``tokens``, ``calls`` or ``seconds``."""
+    """A question's budget is used up. ``limit`` is ``tokens``, ``calls`` or ``seconds``."""
 
     def __init__(self, reason: str, limit: Limit = "calls") -> None:
         self.limit: Limit = limit
@@ -273,14 +268,13 @@ class BudgetError(ArchonError):
 
 
 class ScoringError(ArchonError):
-    """An answer cannot be scored, or the correct answer of an item is invalid."""
+    """An answer cannot be scored, or an item's correct answer is invalid."""
 
 
 class TooManyErrorsError(ArchonError):
     """An evaluation stopped because too many answers failed.
 
-    ``cause`` is the text of the last error. Finished answers are stored, and the run can be
-    resumed.
+    ``cause`` is the last error's text. Finished answers are kept, and the run can be resumed.
     """
 
     def __init__(self, reason: str, *, cause: str) -> None:
@@ -319,5 +313,5 @@ def require(package: str, extra: str) -> ModuleType:
 
 
 def os_reason(error: OSError) -> str:
-    """Return the operating system's message, such as ``Permission denied``, without a file name."""
+    """Return the operating system's message, without the file name (``Permission denied``)."""
     return os.strerror(error.errno) if error.errno else str(error)

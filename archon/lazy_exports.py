@@ -1,4 +1,4 @@
-"""Lazy imports: a package imports its public names from their modules when they are first used."""
+"""Lazy imports: a package imports each public name from its module on first use."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 
 def lazy_exports(namespace: dict[str, Any], modules: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return a function ``__getattr__`` for a package (PEP 562).
+    """Return a ``__getattr__`` function for a package (PEP 562).
 
-    It imports a name at its first use and stores it in the package.
+    The function imports a name on first use and stores it in the package.
 
     Parameters
     ----------

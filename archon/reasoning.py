@@ -1,9 +1,9 @@
-"""Separation of a model's reasoning from its answer.
+"""Separate a model's reasoning from its answer.
 
 Reasoning ends with a marker that the model was trained to write, such as ``</think>``. The text
 after the last end marker is the answer. If a start marker has no end marker, the text after it is
 reasoning that was cut off, and there is no answer. ``PUBLISHED_MARKERS`` are the markers of
-published models; a model card may name others.
+published models; a model card may name other markers.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class ReasoningMarkers:
     start: str
     """String before the reasoning. If it is empty, every reply begins within the reasoning.
 
-    A chat template may write it at the end of the prompt; the reply then has only the end marker.
+    If the chat template writes it at the end of the prompt, the reply contains only the end marker.
     """
     end: str
     """String after the reasoning."""
     lead: str = ""
     """String that may follow the end marker and is not part of the answer."""
     closing: str = ""
-    """Text to insert to end reasoning early; by default the end marker on a separate line."""
+    """Text to insert to end reasoning early; by default, the end marker on a separate line."""
 
     @property
     def inserted(self) -> str:
@@ -78,12 +78,13 @@ class Reply:
     """A model's text, split into ``reasoning + answer``."""
 
     reasoning: str
-    """The text before the answer, including the last end marker and the white space after it. It is
-    the complete text if the reasoning was cut off."""
+    """Text before the answer, including the last end marker and the white space after it. If the
+    reasoning was cut off, this is the complete text.
+    """
     answer: str
     """The text after the reasoning; empty if the reasoning was cut off."""
     is_cut_off: bool = False
-    """True if the reasoning has no end marker, so that there is no answer."""
+    """Whether the reasoning was cut off before an end marker, so that there is no answer."""
 
 
 def split_reasoning(
@@ -99,8 +100,8 @@ def split_reasoning(
     markers
         Markers that the model may use.
     is_open
-        True if the prompt ends within reasoning, for example with a start marker from the chat
-        template. By default it is True if some start marker is empty.
+        Whether the prompt ends within reasoning, for example with a start marker from the chat
+        template. By default, True if any start marker is empty.
 
     >>> split_reasoning("<think>2 * 9</think>18").answer
     '18'
@@ -122,7 +123,7 @@ def split_reasoning(
 def opened_by(
     prompt: str, markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS
 ) -> ReasoningMarkers | None:
-    """Return the markers with whose start marker the prompt ends; None if it ends with none."""
+    """Return the markers whose start marker ends the prompt, or None if there are none."""
     prompt = prompt.rstrip()
     return next((m for m in markers if m.start and prompt.endswith(m.start)), None)
 
@@ -148,12 +149,12 @@ class Part:
 
 
 class ReasoningStream:
-    """Splitter of a reply into reasoning and answer while it is received.
+    """Incrementally splits a streamed reply into reasoning and answer.
 
-    The joined parts equal the result of ``split_reasoning``, regardless of how the reply is cut
-    into pieces. There are two exceptions, because text that has been returned as the answer cannot
-    become reasoning later: text before an end marker that has no start marker (in the reply or by
-    ``is_open``), and the answer before a second start marker.
+    The concatenated parts equal ``split_reasoning`` of the whole reply, however it is chunked, with
+    two exceptions. Text already returned as answer cannot become reasoning later. This affects text
+    before an end marker that has no start marker (neither in the reply nor implied by ``is_open``),
+    and the answer before a second start marker.
     """
 
     def __init__(
@@ -163,18 +164,18 @@ class ReasoningStream:
         is_open: bool | None = None,
     ) -> None:
         self.is_reasoning = _is_open(markers, is_open)
-        """True if the text so far ends within reasoning."""
+        """Whether the text so far ends within reasoning."""
         self._patterns = _compiled(tuple(markers))
         self._pending = ""
-        """Text that has not been returned because it may be part of a marker."""
+        """Text that is held back because it may be part of a marker."""
         self._leading_space = ""
         """White space at the beginning of the reply, to be returned together with the next text."""
         self._has_answer = not markers
-        """True if some of the answer has been returned."""
+        """Whether any part of the answer has been returned."""
         self._follows_end = False
-        """True if only white space has been received since an end marker."""
+        """Whether only white space has been received since an end marker."""
         self._begins_line = True
-        """True if the current line of the answer is blank so far."""
+        """Whether the current line of the answer is blank so far."""
         self._is_finished = False
 
     def feed(self, text: str) -> list[Part]:
@@ -193,7 +194,7 @@ class ReasoningStream:
         return _joined(parts)
 
     def finish(self) -> list[Part]:
-        """End the reply, and return the text that ``feed`` has not returned yet."""
+        """End the reply, and return the text that was held back."""
         self._is_finished = True
         rest = self.feed("")
         if self._leading_space:
@@ -245,7 +246,7 @@ class ReasoningStream:
         return marker.end()
 
     def _skip_to_answer(self, text: str, start: int, parts: list[Part]) -> int:
-        """Append the text between an end marker and the answer to ``parts``, as reasoning.
+        """Append the text between an end marker and the answer to ``parts`` as reasoning.
 
         Return the position at which the answer begins.
         """
@@ -277,17 +278,17 @@ class ReasoningStream:
 
 
 _LEAD_IN = "(?:(?:\ufeff|<s>|>)[ \\t]{0,3}){0,3}"
-"""Pattern of what may precede a start marker on its line.
-
-This is a byte-order mark, the beginning-of-text token ``<s>``, or the mark ``>`` of a quotation.
-The pattern matches only short texts, so that little text is kept back because of it."""
+"""Matches text that may precede a start marker on its line: a byte-order mark, the
+beginning-of-text token ``<s>``, or the quotation mark ``>``. It matches only short texts, so that
+little text is held back.
+"""
 _ONLY_LEAD_IN = re.compile(_LEAD_IN)
 _LONGEST_LEAD_IN = 3 * (len("<s>") + 3)
 _PARTIAL_LEAD_INS = ("<", "<s")
 
 
 class _Strings:
-    """Strings to find in a growing text, regardless of case."""
+    """Finds strings in a growing text, regardless of case."""
 
     def __init__(self, strings: Iterable[str]) -> None:
         self.strings = tuple(dict.fromkeys(filter(None, strings)))
@@ -300,7 +301,7 @@ class _Strings:
         self.longest = max(map(len, self.strings), default=0)
 
     def partial_length(self, text: str, start: int) -> int:
-        """Return the length of the longest end of ``text[start:]`` with which a string begins.
+        """Return the length of the longest suffix of ``text[start:]`` that is a prefix of a string.
 
         A complete string does not count.
         """
@@ -330,7 +331,7 @@ class _Patterns:
         self._between = re.compile(rf"(?:\s++|{self.leads.alternatives})*+")
         first = {re.escape(marker[0]) for marker in self.ends.strings + self._starts.strings}
         self.relevant = re.compile(rf"\n|(?ai:{'|'.join(sorted(first))})" if first else r"\n")
-        """Matches in every text that contains the beginning of a marker or of a line."""
+        """Matches the possible beginning of a marker or of a line."""
 
     def after_end(self, text: str, start: int = 0) -> int:
         """Return the position of the answer in a text whose last end marker ends at ``start``."""
@@ -349,7 +350,7 @@ class _Patterns:
         return min(stop, len(text) - len(line)) if self._may_start(line) else stop
 
     def _may_start(self, line: str) -> bool:
-        """Return True if an incomplete line may turn out to begin with a start marker."""
+        """Return True if an incomplete line may still begin with a start marker."""
         if not self._starts.strings or len(line) > self._starts.longest + _LONGEST_LEAD_IN:
             return False
         return any(

@@ -1,6 +1,6 @@
-"""Types that all packages use: requests, completions, events, questions and candidates.
+"""Types shared by all packages: requests, completions, events, questions and candidates.
 
-All types except ``Hold`` are immutable. Times are in seconds, and log-probabilities in nats.
+All types except ``Hold`` are immutable. Times are in seconds, and log-probabilities are in nats.
 """
 
 from __future__ import annotations
@@ -38,23 +38,26 @@ class Message:
 class SamplingParameter:
     """Declaration of a sampling parameter, which is a field of ``SamplingParams``.
 
-    The schema of files, the request fields of ``archon serve``, the fields of requests to servers,
-    the engine's ``SamplingRule`` and the keys of stored samples are derived from it.
+    The file schema, the request fields of ``archon serve``, the fields of requests to servers, the
+    engine's ``SamplingRule`` and the keys of stored samples are all derived from it.
     """
 
     help: str
-    """Description of the parameter in the schema of files."""
+    """Description of the parameter in the file schema."""
     default: Any
     """Value if neither the request nor the node nor the card sets the parameter. It also determines
-    the type of the parameter."""
+    the parameter's type.
+    """
     is_neutral: bool = True
-    """True if the default has no effect, so that it is not sent to servers."""
+    """Whether the default has no effect. If so, it is not sent to servers."""
     is_sampler: bool = False
-    """True if the parameter changes the distribution of each token. It is then a field of the
-    engine's ``SamplingRule``."""
+    """Whether the parameter changes the distribution of each token. If so, it is a field of the
+    engine's ``SamplingRule``.
+    """
     is_openai: bool = False
-    """True if OpenAI's protocol has the parameter. These parameters and all samplers are sent to
-    servers."""
+    """Whether the parameter is part of OpenAI's protocol. These parameters and all samplers are
+    sent to servers.
+    """
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
@@ -67,7 +70,7 @@ class SamplingParameter:
     """False if a beam search refuses the parameter instead of ignoring it."""
 
     def has_effect(self, value: object) -> bool:
-        """Return True if the value is set and is not the neutral default."""
+        """Return True if the value is set and differs from a neutral default."""
         return value is not None and not (self.is_neutral and value == self.default)
 
     def to_json(self, value: Any) -> Any:
@@ -78,7 +81,7 @@ class SamplingParameter:
 
 
 def _parameter(help: str, default: object, **declaration: Any) -> Any:
-    """Declare a field of ``SamplingParams``. Its value is None unless it is set."""
+    """Declare a field of ``SamplingParams``, which is None unless it is set."""
     parameter = SamplingParameter(help=help, default=default, **declaration)
     return field(default=None, metadata={"parameter": parameter})
 
@@ -227,7 +230,7 @@ class SamplingParams:
             object.__setattr__(self, "logit_bias", ())
 
     def over(self, base: SamplingParams) -> SamplingParams:
-        """Return the parameters, with values from ``base`` for those that are not set."""
+        """Return the parameters, with unset values taken from ``base``."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(base, **{name: value for name, value in values.items() if value is not None})
 
@@ -236,26 +239,27 @@ SAMPLING_PARAMETERS: Mapping[str, SamplingParameter] = {
     f.name: f.metadata["parameter"] for f in fields(SamplingParams)
 }
 EXTRA_SAMPLERS = {n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_sampler and not p.is_openai}
-"""Sampler parameters that OpenAI's protocol does not have."""
+"""Sampler parameters that are not part of OpenAI's protocol."""
 SAMPLER_PARAMETERS = {
     n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_sampler and p.is_openai
 } | EXTRA_SAMPLERS
-"""Parameters that change the distribution of each token. Those of OpenAI's protocol come first."""
+"""Parameters that change the distribution of each token. Parameters of OpenAI's protocol come
+first.
+"""
 SENT_PARAMETERS = SAMPLER_PARAMETERS | {n: p for n, p in SAMPLING_PARAMETERS.items() if p.is_openai}
 """Parameters that are sent to servers."""
 _FIRST_PARAMETERS = {"temperature", "top_k", "top_p", "min_p", "max_tokens", "stop", "beams"}
 LATER_PARAMETERS = frozenset(SAMPLING_PARAMETERS.keys() - _FIRST_PARAMETERS)
-"""Parameters that Archon's first version did not have.
-
-The keys of samples and the files of runs contain them only if they have an effect, so that older
-ones stay valid."""
+"""Parameters that are newer than Archon's first version. Sample keys and run files contain them
+only if they have an effect, so that older keys and files stay valid.
+"""
 DEFAULT_SAMPLING = SamplingParams(**{n: p.default for n, p in SAMPLING_PARAMETERS.items()})
 
 
 def sampling_values(sampling: SamplingParams) -> dict[str, Any]:
     """Return the values by name as JSON data, in the form of traces and sample keys.
 
-    ``LATER_PARAMETERS`` without effect are omitted.
+    Parameters in ``LATER_PARAMETERS`` that have no effect are omitted.
     """
     return {
         name: parameter.to_json(value)
@@ -281,16 +285,18 @@ class Thinking:
     """
 
     enabled: bool | Literal["auto"] | None = None
-    """True turns thinking on, False turns it off. "auto" leaves it to the model, even if the card
-    turns it on or off."""
+    """True turns thinking on, and False turns it off. "auto" leaves the choice to the model, even
+    if the card turns thinking on or off.
+    """
     template_variables: Mapping[str, object] | None = None
     """Variables for the chat template, in addition to those that Archon sets."""
     max_tokens: int | None = None
-    """Maximum number of reasoning tokens. At the limit the end marker is inserted, so that the
-    model answers."""
+    """Maximum number of reasoning tokens. At the limit, the end marker is inserted so that the
+    model answers.
+    """
 
     def over(self, base: Thinking) -> Thinking:
-        """Return the parameters, with values from ``base`` for those that are not set.
+        """Return the parameters, with unset values taken from ``base``.
 
         Template variables are merged by name.
         """
@@ -308,7 +314,7 @@ class Thinking:
 
     @property
     def key(self) -> str | None:
-        """Thinking parameters as a part of a sample's key; None if all have their defaults."""
+        """The parameters' part of a sample key; None if all have their defaults."""
         if self.wanted is None and not self.template_variables and self.max_tokens is None:
             return None
         variables = self.template_variables or {}
@@ -320,14 +326,15 @@ class FreeText:
     """Free text before a constrained last line, such as an argument before a verdict.
 
     The last line consists of ``label``, a space and the constrained text. If the model does not
-    write the label itself, the label is inserted when the model ends its text or when only ``room``
-    tokens remain.
+    write the label, it is inserted when the model ends its text or when only ``room`` tokens
+    remain.
     """
 
     label: str
     room: int
-    """Number of tokens of ``max_tokens`` that are reserved for the last line. The length of the
-    line in bytes, with the line break before it, is always enough."""
+    """Number of tokens, out of ``max_tokens``, that are reserved for the last line. The line's
+    length in bytes, including the line break before it, is always enough.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,24 +357,24 @@ class Constraint:
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """A pin on cached prompts that will be needed again, until it is released.
+    """Pins cached prompts that will be needed again, until it is released.
 
-    It is only a hint: a cache removes other prompts before pinned ones.
+    A pin is only a hint: a cache evicts unpinned prompts first.
     """
 
     released: bool = False
 
     def release(self) -> None:
-        """Remove the pin. Any thread may call this, even repeatedly."""
+        """Remove the pin. Any thread may call this method, even repeatedly."""
         self.released = True
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request for ``n`` samples of a language model.
+    """A request for ``n`` samples from a language model.
 
-    The samples have the numbers ``first_draw`` to ``first_draw + n - 1``. Sample k depends only on
-    the seed, the model and its precision, the prompt, the parameters of the request, and k.
+    The samples are numbered from ``first_draw`` to ``first_draw + n - 1``. Sample k depends only on
+    k, the seed, the model and its precision, the prompt, and the request's parameters.
     """
 
     messages: tuple[Message, ...]
@@ -384,7 +391,7 @@ class Request:
     """Type of the expected answer."""
     thinking: Thinking = Thinking()
     hold: Hold | None = field(default=None, compare=False, repr=False)
-    """Pin for the prompt in caches. Samples do not depend on it."""
+    """Pins the prompt in caches. Samples do not depend on it."""
 
 
 # ---------------------------------------------------------------------------------- completions
@@ -392,14 +399,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Numbers of tokens and calls. A call is one completion, and counts its complete prompt."""
+    """Token and call counts. A call is one completion, and includes its complete prompt."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
-    """Prompt tokens that were found in a cache or a pool, so that they were not computed."""
+    """Prompt tokens that were found in a cache or a pool instead of being computed."""
     completion_tokens: int = 0
     generated_tokens: int = 0
-    """Completion tokens that were generated, without those of samples from a pool."""
+    """Completion tokens that were generated, excluding samples reused from a pool."""
     choice_tokens: int = 0
     """Tokens of scored choices."""
     calls: int = 0
@@ -436,10 +443,10 @@ class Completion:
     finish_reason: FinishReason
     usage: Usage
     prompts: Mapping[str, int]
-    """Digest of model and prompt → number of tokens of the prompt.
-
-    A model has one prompt; an architecture has the distinct prompts of all its nodes. The cost of
-    an answer counts each digest once."""
+    """Digest of the model and prompt → number of prompt tokens. A model's completion has one
+    prompt. An architecture's completion has the distinct prompts of all its nodes. An answer's cost
+    includes each digest once.
+    """
     token_ids: tuple[int, ...] | None = None
     logprobs: tuple[float, ...] | None = None
     """Log-probability of each generated token under the model at temperature 1."""
@@ -454,23 +461,25 @@ class Completion:
     """Reasoning before the answer, including its markers. ``text`` is only the answer, but token
     ids, log-probabilities and usage include the reasoning."""
     is_reasoning_cut_off: bool = False
-    """True if the reasoning did not end, so that there is no answer and ``text`` is empty."""
+    """Whether the reasoning was cut off, so that there is no answer and ``text`` is empty."""
     notes: tuple[str, ...] = ()
-    """Notes for readers of the trace on how the request was processed, such as "the chat template
-    omits the system message"."""
+    """Notes in the trace on how the request was processed, such as "the chat template omits the
+    system message".
+    """
     score: float | None = None
-    """With a beam search, the mean log-probability of the tokens, by which texts are ranked."""
+    """With beam search, the mean log-probability of the tokens, by which texts are ranked."""
     choice_logprobs: Mapping[str, float] | None = None
     """Each choice of the request → its log-probability."""
     error: str | None = None
-    """Reason why this sample failed although other samples of its request succeeded; ``text`` is
-    then empty, and ``finish_reason`` is "error"."""
+    """Reason why this sample failed although other samples of its request succeeded. In this case,
+    ``text`` is empty, and ``finish_reason`` is "error".
+    """
     trace: object | None = field(default=None, compare=False, repr=False)
     """Trace of the architecture that generated the text (``archon.graph.trace.Trace``)."""
 
 
 def total_usage(completions: Iterable[Completion]) -> Usage:
-    """Return the sum of the usage of all completions."""
+    """Return the total usage of all completions."""
     return sum((completion.usage for completion in completions), Usage())
 
 
@@ -478,7 +487,8 @@ def cost_tokens(completions: Iterable[Completion]) -> int:
     """Return the cost of completions in tokens.
 
     The cost includes completion tokens, each distinct prompt once, and the tokens of scored
-    choices. Tokens from caches and pools also count, so the cost does not depend on what is cached.
+    choices. Tokens from caches and pools are included too, so the cost does not depend on the
+    caches' content.
     """
     completions = list(completions)
     prompts: dict[str, int] = {}
@@ -493,25 +503,25 @@ def cost_tokens(completions: Iterable[Completion]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TokenDelta:
-    """New text of one sample. ``node`` is the node that generates it; empty for a plain model."""
+    """New text of one sample. ``node`` is the generating node, or empty for a plain model."""
 
     draw: int
     text: str
     node: str = ""
     is_reasoning: bool = False
-    """True if the text is reasoning before the answer (``Completion.reasoning``)."""
+    """Whether the text is reasoning before the answer (``Completion.reasoning``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeStarted:
-    """Event: a node has received all its inputs and starts."""
+    """Event: a node starts, after all of its inputs have arrived."""
 
     node: str
 
 
 @dataclass(frozen=True, slots=True)
 class NodeFinished:
-    """Event: a node has finished. ``candidates`` is the number of candidates that it passes on."""
+    """Event: a node has finished. ``candidates`` is the number of candidates in its output."""
 
     node: str
     candidates: int
@@ -535,13 +545,14 @@ class ModelStatus:
     num_running: int = 0
     """Number of sequences that are being decoded, or of calls in progress."""
     num_waiting: int = 0
-    """Number of prompts that have not been computed, or of calls that wait for a free slot."""
+    """Number of prompts that are waiting to be computed, or of calls that are waiting for a slot.
+    """
     generated_tokens: int = 0
     """Number of tokens generated since the model was opened."""
     cache_used: float | None = None
     """Share of the engine's cache that running sequences use."""
     cached_prompt_share: float | None = None
-    """Share of all prompt tokens that were in the cache when their prompt was received."""
+    """Share of all prompt tokens that were found in the cache."""
 
 
 # ---------------------------------------------------------------------- questions and candidates
@@ -549,7 +560,7 @@ class ModelStatus:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A worked example: a question with its reasoning and its answer."""
+    """A worked example: a question with reasoning and an answer."""
 
     question: str
     reasoning: str
@@ -570,7 +581,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class CandidateId:
-    """Identifier of a candidate: the node that generated it, and the number of its sample."""
+    """Identifier of a candidate: the node that generated it, and its sample number."""
 
     node: str
     draw: int
@@ -593,7 +604,7 @@ AnnotationKind = Literal["critique", "verdict", "score", "mark"]
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A judgement that a node has added to a candidate."""
+    """A judgement that a node added to a candidate."""
 
     node: str
     kind: AnnotationKind
@@ -605,7 +616,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An answer that nodes of a graph pass on and judge."""
+    """An answer that the nodes of a graph pass on and judge."""
 
     id: CandidateId
     text: str
@@ -615,17 +626,18 @@ class Candidate:
     parents: tuple[CandidateId, ...] = ()
     annotations: tuple[Annotation, ...] = ()
     mean_logprob: float | None = None
-    """Mean log-probability of the tokens under the model that generated them, in nats; None if
-    log-probabilities are not requested or the text has no tokens."""
+    """Mean log-probability of the tokens, in nats, under the model that generated them. None if
+    log-probabilities are not requested or the text has no tokens.
+    """
     messages: tuple[Message, ...] = field(default=(), compare=False, repr=False)
-    """Messages of the prompt to which the model replied with the text."""
+    """Messages of the prompt to which the text is the model's reply."""
 
     def annotated(self, *annotations: Annotation) -> Candidate:
         """Return a copy of the candidate with additional annotations."""
         return replace(self, annotations=self.annotations + annotations)
 
     def latest(self, kind: AnnotationKind) -> Annotation | None:
-        """Return the latest annotation of a kind; None if there is none."""
+        """Return the latest annotation of a kind, or None if there is none."""
         return next((a for a in reversed(self.annotations) if a.kind == kind), None)
 
     @property
@@ -636,5 +648,5 @@ class Candidate:
 
     @property
     def critiques(self) -> tuple[Annotation, ...]:
-        """All critiques, from the oldest to the newest."""
+        """All critiques, oldest first."""
         return tuple(a for a in self.annotations if a.kind == "critique")

@@ -1,4 +1,4 @@
-"""Warnings that are logged only once per process."""
+"""Log warnings only once per process."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ _log = logging.getLogger("archon")
 
 @cache
 def warn_once(text: str) -> None:
-    """Log a warning, unless this process has logged the same text before."""
+    """Log a warning, unless this process has already logged the same text."""
     _log.warning(text)

@@ -199,7 +199,7 @@ def test_a_file_is_named_with_all_its_references(folder: Path) -> None:
     Path("sub/b.json").write_text("{", encoding="utf-8")
     (error,) = errors_of("./a.json")
     assert str(error).startswith(
-        "./sub/b.json (referenced by ./a.json, $.models.solver.architecture): is not JSON"
+        "./sub/b.json (referenced by ./a.json, $.models.solver.architecture): invalid JSON"
     )
 
 

@@ -1,6 +1,6 @@
 """The ``archon`` command. Results go to standard output, messages to standard error.
 
-With ``--json``, which every command has, standard output contains one JSON object and nothing else.
+Every command accepts ``--json``, which prints exactly one JSON object on standard output.
 """
 
 from archon.cli.main import main

@@ -1,4 +1,4 @@
-"""``archon bench``: benchmarks of the engine, graphs, other engines, the server and precisions."""
+"""``archon bench``: benchmarks of the engine, graphs, the server and other engines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WORKLOAD_KEYS = {"workload", "contenders", "ratios", "rooflines"}
 _DEFAULT_PEERS = "archon,llama.cpp,llama.cpp-q4_0,transformers"
 _SERVE_SAMPLING = {n: p.to_json(p.default) for n, p in SAMPLER_PARAMETERS.items()}
 _SERVE_SAMPLING |= {"temperature": 0.8, "top_k": 40}
-"""Sampling of the measured server. Every parameter is set, so that no model card changes it."""
+"""Sampling parameters for the measured server. All are set, so that no model card changes them."""
 
 Decorator = Callable[[Any], Any]
 
@@ -68,7 +68,9 @@ def _precision(text: str) -> Decorator:
 def _check_folder(context: click.Context, parameter: click.Parameter, path: Path | None) -> Any:
     """Reject an output file in a missing folder before the measurement starts."""
     if path is not None and not path.absolute().parent.is_dir():
-        raise click.BadParameter(f"the folder {path.absolute().parent} does not exist; create it")
+        raise click.BadParameter(
+            f"the folder {path.absolute().parent} does not exist; create it first"
+        )
     return path
 
 
@@ -103,8 +105,8 @@ def _check_prefix(options: Mapping[str, Any]) -> None:
     "--roofline/--no-roofline",
     default=True,
     show_default=True,
-    help="On a CPU, also measure the upper bound that the hardware sets, and print the share of it "
-    "that the engine reaches.",
+    help="On a CPU, also measure the hardware's upper bound on speed, and print what share of it "
+    "the engine reaches.",
 )
 def engine(
     model: str, precision: Precision | None, as_json: bool, roofline: bool, **workload: Any
@@ -144,9 +146,9 @@ def engine(
     help="Number of tokens per forward pass.",
 )
 def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool) -> None:
-    """Measure the perplexity of a text in each precision.
+    """Measure the perplexity of a text at every precision.
 
-    TEXT is a text file or a JSONL file. Each precision is compared with float32.
+    TEXT is a text file or a JSONL file. Every precision is compared with float32.
     """
     require("torch", "engine")
     from archon.bench.quality import perplexities
@@ -171,8 +173,8 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
 def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> None:
     """Benchmark the overhead of running a graph.
 
-    Run the architecture ARCH with a scripted model in every role. Print the milliseconds per
-    question and the memory use.
+    Send questions to the architecture ARCH, with scripted models in every role, and print the
+    milliseconds per question and the memory use.
     """
     from archon.bench.graph import run_graph_bench
     from archon.graph.loading import Loader
@@ -210,14 +212,15 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
     default=_DEFAULT_PEERS,
     show_default=True,
     metavar="NAME,...",
-    help="Contenders to compare. llama.cpp-q8_0 and archon-PRECISION are also available.",
+    help="Contenders to compare; llama.cpp-q8_0 and archon-PRECISION are also available.",
 )
-@_count("--pairs", 3, "Number of rounds per contender.")
+@_count("--pairs", 3, "Run N rounds per contender.")
 @click.option(
     "--peer-fraction",
     type=click.FloatRange(0, 1, min_open=True),
     metavar="SHARE",
-    help="Share of the prompts in a peer's round; by default enough to fill --peer-seconds.",
+    help="Share of the prompts to run in a peer's round; by default, enough to fill "
+    "--peer-seconds.",
 )
 @click.option(
     "--peer-seconds",
@@ -225,7 +228,7 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
     default=75.0,
     show_default=True,
     metavar="N",
-    help="Approximate duration of a peer's round, in seconds.",
+    help="Target duration of a peer's round in seconds.",
 )
 @click.option(
     "--threads",
@@ -239,14 +242,14 @@ def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> 
     "--from",
     "result_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Draw a result that --output saved, instead of measuring.",
+    help="Draw a result saved by --output, without measuring.",
 )
 def peers(
     workloads: Sequence[str], names: str, result_file: Path | None, as_json: bool, **options: Any
 ) -> int | None:
     """Compare the local engine with llama.cpp and transformers.
 
-    Run the contenders in alternating rounds, and print their tokens per second and ratios.
+    Run the contenders in interleaved rounds, and print their tokens per second and the ratios.
     """
     output, picture = options.pop("output"), options.pop("picture")
     if result_file is not None and picture is None:
@@ -329,7 +332,7 @@ def _read_result(path: Path) -> dict[str, Any]:
             return result
     except (OSError, ValueError, AttributeError, TypeError):
         pass
-    raise UsageError(f"{path}: not a result of archon bench peers --output")
+    raise UsageError(f"{path} is not a file written by archon bench peers --output")
 
 
 # Serve
@@ -341,7 +344,7 @@ def _read_result(path: Path) -> dict[str, Any]:
 @_count(
     "--samples-per-prompt",
     16,
-    "Number of requests per prompt. The number of clients is N times the number of prompts.",
+    "Number of clients per prompt. Each client sends requests one after another.",
 )
 @_prompt_tokens_option(default=576)
 @_prefix_option(default=512)
@@ -352,13 +355,13 @@ def _read_result(path: Path) -> dict[str, Any]:
     default=20.0,
     show_default=True,
     metavar="N",
-    help="Start no more requests after N seconds of a turn.",
+    help="Stop sending new requests N seconds after a turn starts.",
 )
 @_count(
     "--rounds",
     3,
-    "Number of rounds. Each round measures the engine, the server, the server with streaming, and "
-    "a single client.",
+    "Run N rounds, each with these turns: the engine alone, the server, the server with "
+    "streaming, and a single client.",
 )
 @click.option(
     "--max-requests",
@@ -367,12 +370,12 @@ def _read_result(path: Path) -> dict[str, Any]:
     help="Maximum number of requests per turn; by default 100 per client.",
 )
 def serve(model: str, new_tokens: int, as_json: bool, **load: Any) -> int | None:
-    """Compare a server under load with the bare engine.
+    """Measure the server's overhead under load.
 
     Print the tokens per second and the time to the first token. The server runs a one-node
-    architecture; server and clients run in separate processes. The column "ratio" is the server's
-    speed divided by the engine's. The column "deducted" is the same ratio with the CPU time of the
-    clients deducted.
+    architecture in its own process, and so do the clients. The ratio is the server's tokens per
+    second over the engine's, for the same kind of requests. The column "deducted" excludes the CPU
+    time used by the clients.
     """
     _check_prefix(load)
     require("torch", "engine")
@@ -388,7 +391,7 @@ def serve(model: str, new_tokens: int, as_json: bool, **load: Any) -> int | None
     card, _ = _local_model(model)
     lm = Loader().model(model).open()
     if not isinstance(lm, LocalLM):
-        raise UsageError(f"{card.name!r} generates no text; choose a decoder")
+        raise UsageError(f"{card.name!r} cannot generate text; choose a decoder")
     plan = _load_plan(lm, load)
     [first] = plan.questions.asks(0, 1, 1)
     sampling = {**_SERVE_SAMPLING, "max_tokens": new_tokens}
@@ -438,7 +441,7 @@ def _load_plan(lm: LocalLM, load: Mapping[str, Any]) -> LoadPlan:
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """Handle SIGTERM like Ctrl-C while the block runs, so that the server is stopped as well."""
+    """Treat SIGTERM as Ctrl-C while the block runs, so that the server is stopped too."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
@@ -450,8 +453,10 @@ def _print_server_notes(result: dict[str, Any], out: ResultPrinter) -> None:
     memory = result["server_memory"]
     if memory:
         shown = ", ".join(f"{megabytes(m['bytes'])} at {m['seconds']:.0f} s" for m in memory)
-        out.line(f"memory of the server: {shown}")
-    out.line(f"texts equal to the engine's: {result['same_texts']} of {result['checked_texts']}")
+        out.line(f"server memory: {shown}")
+    out.line(
+        f"texts identical to the engine's: {result['same_texts']} of {result['checked_texts']}"
+    )
     for failure in result["failures"]:
         print_line(f"failed: {failure}")
 
@@ -460,7 +465,7 @@ def _print_server_notes(result: dict[str, Any], out: ResultPrinter) -> None:
 
 
 def _local_model(name: str) -> tuple[LocalCard, Path]:
-    """Download the weights of a local model; return its card and the path of the weights."""
+    """Download a local model's weights; return the model card and the path to the weights."""
     loaded = load_model_card(name)
     card = local_card(loaded)
     return card, pull(card, loaded.base_dir)

@@ -1,4 +1,4 @@
-"""``archon cache``: list and clear the files that Archon caches on this machine."""
+"""``archon cache``: list and delete the files that Archon caches on this machine."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ FOLDERS = {
     "peers": "weights for `archon bench peers`",
     "models": "weights; `archon models` manages them",
 }
-"""Subfolder of the cache → description in the table of ``archon cache ls``."""
+"""Subfolder of the cache → its description in the ``archon cache ls`` table."""
 
 CLEARABLE = ("draws", "packed", "kernels", "peers")
 _WRITING_SECONDS = 3600
-"""A process is still writing a file if the suffix is its id and the file is younger than this."""
+"""Seconds for which a temporary file is kept while the process named in its suffix runs."""
 
 
 @command
@@ -61,7 +61,7 @@ def ls(as_json: bool) -> None:
 @command
 @click.argument("parts", nargs=-1, type=click.Choice([*CLEARABLE, "all"]))
 def clear(parts: Sequence[str], as_json: bool) -> None:
-    """Delete cached files, by default only stored samples.
+    """Delete cached files; by default, only stored samples.
 
     Archon recreates deleted files when it needs them. Model weights are kept; use `archon models
     rm` to delete them.
@@ -77,7 +77,7 @@ def clear(parts: Sequence[str], as_json: bool) -> None:
 
 
 def _clear(name: str) -> int:
-    """Delete the files of one part of the cache; return the number of bytes freed."""
+    """Delete one part of the cache; return the number of bytes freed."""
     if name == "draws":
         return pool.clear(pool.pool_path())
     num_freed_bytes = 0
@@ -113,7 +113,7 @@ def _print(parts: dict[str, dict[str, Any]], total_bytes: int) -> None:
     draws = parts["draws"]
     description = f"{counted(draws['draws'], 'sample')}, up to {_size_text(draws['max_bytes'])}"
     if not draws["readable"]:
-        description = "damaged; the next run that uses it replaces it"
+        description = "damaged; it is replaced on next use"
     table = Table("part", "size", "", box=None)
     table.add_row("draws", _size_text(draws["bytes"]), description)
     for model in draws["models"]:

@@ -43,9 +43,9 @@ _MAX_WARNINGS = 6
 def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: bool) -> None:
     """Compare architectures on the same benchmark items.
 
-    ARCH is a catalogue name or a path. Every pair of architectures is tested for a significant
-    difference. --model replaces the role in every architecture that has it. The --output folder
-    gets a subfolder for each run: 1-ARCH, 2-ARCH, and so on.
+    ARCH is a catalogue name or a path. Differences are tested with paired, per-item tests. --model
+    replaces the role in every architecture that has it. Each run has its own subfolder in the
+    --output folder: 1-ARCH, 2-ARCH, and so on.
     """
     from archon.api import run_folder
     from archon.evals.comparison import compare as compared
@@ -55,7 +55,7 @@ def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: boo
     from archon.graph.loading import Loader
 
     if len(archs) < 2:
-        raise UsageError("a comparison needs at least two architectures")
+        raise UsageError("a comparison needs at least two architectures; add another ARCH")
     require("scipy", "evals")
     loader = Loader()
     architectures = loader.architectures(archs, options.models)
@@ -96,18 +96,19 @@ def _print(result: dict[str, Any], num_votes: int, out: ResultPrinter) -> None:
         out.table(_pair_table(result["pairs"], by_mean_score=True))
     if result["equal_cost"]:
         out.line(
-            "\nat equal cost, against a plain vote over the samples of one of these runs:", "dim"
+            "\ncompared at equal cost with a plain vote over the samples of one of these runs:",
+            "dim",
         )
         out.table(_equal_cost_table(result["equal_cost"]))
     else:
         reason = _why_no_votes(num_votes, len(result["rows"]))
-        out.line(f"\nno table at equal cost: {reason}", "dim")
+        out.line(f"\nno comparison at equal cost: {reason}", "dim")
     out.line("")
     for warning in result["warnings"][:_MAX_WARNINGS]:
         print_line(warning, "yellow")
     num_hidden = len(result["warnings"]) - _MAX_WARNINGS
     if num_hidden > 0:
-        print_line(f"{counted(num_hidden, 'more warning')}; --json lists all", "yellow")
+        print_line(f"{counted(num_hidden, 'more warning')}; use --json to list all", "yellow")
     for row in result["rows"]:
         for line, style in problem_lines(row):
             print_line(f"{row['name']}: {line}", style)
@@ -116,12 +117,12 @@ def _print(result: dict[str, Any], num_votes: int, out: ResultPrinter) -> None:
 
 
 def _why_no_votes(num_votes: int, num_rows: int) -> str:
-    """Explain why no architecture is compared with a plain vote at equal cost."""
+    """Return the reason why no architecture was compared with a plain vote at equal cost."""
     if not num_votes:
-        return "none of the architectures is a plain vote (one generator and a vote by count)"
+        return "none of the architectures is a plain vote (a generator and a majority vote)"
     if num_votes == num_rows:
         return "all architectures are plain votes"
-    return "the plain vote has no answers with samples"
+    return "the plain vote's run has no answers with samples"
 
 
 def _result_table(rows: Sequence[dict[str, Any]]) -> Table:
@@ -148,7 +149,7 @@ def _result_table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def _cell(row: dict[str, Any], column: str, decimals: int) -> str:
-    """Format a number of a row, with a star if it is on the Pareto front of accuracy and column."""
+    """Format a row's value in a column, with a star if it is on the Pareto front with accuracy."""
     from archon.evals.comparison import FRONTS
 
     shown = "–" if row[column] is None else decimal(row[column], decimals)

@@ -1,7 +1,7 @@
-"""Output of the commands: results on standard output, messages on standard error.
+"""Print results on standard output, and messages on standard error.
 
-Messages are progress, warnings, errors and hints. With ``--json`` the JSON object is the only text
-on standard output, and the readable result moves to standard error.
+Messages are progress, warnings, errors and hints. With ``--json``, standard output contains only
+the JSON object, and the readable result is printed on standard error.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 _UNLIMITED_WIDTH = 100_000
-"""Width of a pipe or file in columns, more than any table needs."""
+"""Width in columns for output to a pipe or a file; wider than any table."""
 
 
 @cache
 def console() -> Console:
-    """Return the console for messages, on standard error."""
+    """Return the console for messages, which writes to standard error."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
@@ -39,8 +39,8 @@ def print_line(text: str, style: str | None = None) -> None:
 class ResultPrinter:
     """Prints a result on standard output, or on standard error with ``--json``.
 
-    In a pipe or a file, tables are as wide as their content, unless the environment variable
-    ``COLUMNS`` sets a width.
+    In a pipe or a file, tables are as wide as their content, unless the ``COLUMNS`` environment
+    variable sets a width.
     """
 
     def __init__(self, as_json: bool = False) -> None:
@@ -56,12 +56,12 @@ class ResultPrinter:
         self._console.print(text, style=style, soft_wrap=True)
 
     def table(self, table: RenderableType) -> None:
-        """Print a table, or several."""
+        """Print one or more tables."""
         self._console.print(table)
 
 
 def spinner(text: str) -> AbstractContextManager[object]:
-    """Show a spinner with a text while a block runs, on a terminal that can redraw a line."""
+    """Show a spinner and a text while the block runs, if the terminal is interactive."""
     return console().status(text) if console().is_interactive else nullcontext()
 
 
@@ -89,7 +89,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def with_interval(share: float | None, interval: tuple[float, float] | None) -> str:
-    """Format a share and its interval in percent; a dash without a share.
+    """Format a share and its interval in percent, or return a dash if the share is None.
 
     >>> with_interval(0.425, (0.285, 0.578)), with_interval(None, None)
     ('42.5 % [28.5, 57.8]', '–')
@@ -101,7 +101,7 @@ def with_interval(share: float | None, interval: tuple[float, float] | None) -> 
 
 
 def points(difference: float, interval: tuple[float, float]) -> str:
-    """Format a difference of shares and its interval in percentage points.
+    """Format a difference between shares, and its interval, in percentage points.
 
     >>> points(0.125, (-0.004, 0.254))
     '+12.5 [-0.4, +25.4]'

@@ -1,4 +1,4 @@
-"""``archon convert``: convert a layered file from the original Archon project."""
+"""``archon convert``: convert an architecture file of the original Archon project."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _MAX_PATHS, _MAX_LINES = 3, 200
     "folder.",
 )
 def convert(file: str, output: str | None, as_json: bool) -> None:
-    """Convert a layered file from the original Archon project.
+    """Convert an architecture file of the original Archon project.
 
-    FILE is written as one architecture. Keys that cannot be converted, and rules of the paper that
-    FILE breaks, are printed as warnings.
+    Print a warning for each key that cannot be converted, and for each rule of the paper that FILE
+    breaks.
     """
     from archon.convert import convert as convert_data
     from archon.graph.loading import Loader
@@ -43,7 +43,7 @@ def convert(file: str, output: str | None, as_json: bool) -> None:
         raise UsageError(f"cannot write {path}: it is a folder; --output must be a file")
     data = read_json(source, file)
     if path.exists() and path.samefile(source):
-        raise UsageError(f"{path} is both input and output; name another file with --output")
+        raise UsageError(f"{path} is both input and output; choose another file with --output")
     conversion = convert_data(data, file, default_name=source.stem[:200])
     Loader().architecture(conversion.architecture)  # the written file must be valid
     text = json.dumps(conversion.architecture, indent=2, ensure_ascii=False, allow_nan=False)
@@ -76,13 +76,15 @@ def _print(path: Path, conversion: Conversion, out: ResultPrinter) -> None:
         ((f"{loss.key!r}: {loss.reason}", json_path(loss.path)) for loss in conversion.losses),
     )
     hidden = len(lines) - _MAX_LINES
-    lines = lines[:_MAX_LINES] + ([f"and {hidden} more; --json lists all"] if hidden > 0 else [])
+    lines = lines[:_MAX_LINES] + (
+        [f"and {hidden} more; use --json to list all"] if hidden > 0 else []
+    )
     if lines:
         print_line("\n".join(lines))
 
 
 def _grouped(heading: str, messages: Iterable[tuple[str, str]]) -> list[str]:
-    """Return one line per distinct message, with the JSON paths where it applies."""
+    """Return one line per distinct warning, with the JSON paths that it is about."""
     paths_by_message: dict[str, list[str]] = {}
     for text, path in messages:
         paths_by_message.setdefault(text, []).append(path)

@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 @click.option(
     "--require",
     metavar="accuracy=SHARE",
-    help="Exit with code 100 if the accuracy is below SHARE, for example accuracy=0.6.",
+    help="Exit with code 100 if the accuracy is below SHARE, such as accuracy=0.6.",
 )
 @click.option(
     "--ablate",
     is_flag=True,
-    help="Also evaluate ARCH without each of its nodes, one at a time, on the same samples.",
+    help="Also run ARCH with each node removed in turn, on the same samples.",
 )
 def evaluate(
     arch: str, bench: str, options: EvalOptions, require: str | None, ablate: bool, as_json: bool
@@ -101,8 +101,9 @@ def evaluate(
         return FAILED
     if report.num_errors == report.num_runs:
         return FAILED
-    if required is not None and (report.accuracy or 0) < required:
-        print_line(f"the accuracy is below the required {required:g}", "red")
+    accuracy = report.accuracy or 0
+    if required is not None and accuracy < required:
+        print_line(f"the accuracy {accuracy:g} is below the required {required:g}", "red")
         return REQUIREMENT_MISSED
     return 0
 
@@ -113,7 +114,7 @@ def _required_accuracy(text: str) -> float:
     Raises
     ------
     UsageError
-        The value has another form, or the share is not in [0, 1].
+        The value does not have this format, or the share is not in [0, 1].
     """
     name, _, share = text.partition("=")
     try:
@@ -150,12 +151,12 @@ def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
 
 
 def _pool_share(report: dict[str, Any]) -> str:
-    """Return "; 40 % of the completion tokens came from the sample pool", or "" if none did."""
+    """Return "; 40% of the completion tokens came from the sample pool", or "" if none did."""
     total, generated = (report["usage"][f"{kind}_tokens"] for kind in ("completion", "generated"))
     if generated == total:
         return ""
     share = percent(1 - generated / total, 0)
-    return f"; {share} % of the completion tokens came from the sample pool"
+    return f"; {share}% of the completion tokens came from the sample pool"
 
 
 def _curve_lines(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
@@ -184,7 +185,7 @@ def _print_ablations(
     Parameters
     ----------
     rows
-        Results of ``ablation_rows``, one for each node that was removed.
+        Results of ``ablation_rows``: one for each removed node.
     refused
         Node → the reason why it cannot be removed.
     """

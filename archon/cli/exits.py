@@ -1,4 +1,4 @@
-"""Exit codes, and the conversion of exceptions to error messages and exit codes.
+"""Convert exceptions to error messages and exit codes.
 
 ====  ==============================================================
 0     success
@@ -43,7 +43,7 @@ _INPUT_ERRORS = (
 
 
 def report(error: BaseException) -> int:
-    """Print an error on standard error, and return its exit code."""
+    """Print an error message on standard error, and return the exit code."""
     if logging.getLogger().isEnabledFor(logging.DEBUG) and not isinstance(error, SystemExit):
         traceback.print_exception(error)
     match error:
@@ -71,7 +71,7 @@ def report(error: BaseException) -> int:
 
 
 def exit_code(error: ArchonError) -> int:
-    """Return 2 if the user must change the input, else 1. For a NodeError, its cause decides."""
+    """Return 2 if the user must change the input, otherwise 1. A NodeError counts as its cause."""
     cause = error.__cause__
     if isinstance(error, NodeError) and isinstance(cause, ArchonError):
         return exit_code(cause)

@@ -1,4 +1,4 @@
-"""``archon validate``, ``schema`` and ``show``, which read files and run no model."""
+"""``archon validate``, ``schema`` and ``show``: check and display files without running models."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def _check_file(file: str) -> tuple[dict[str, Any], str]:
 
     Returns
     -------
-    The file's object in the JSON output, and a one-line description, empty for an invalid file.
+    The file's object in the JSON output, and a one-line description. The description of an invalid
+    file is empty.
     """
     from archon.spec import reader
     from archon.spec.strict_json import read_json
@@ -139,7 +140,7 @@ def schema(kind: str, as_json: bool) -> None:
     "--completion-tokens",
     type=click.FloatRange(min=1),
     metavar="N",
-    help="With --cost, assume completions of N tokens; by default 40 % of max_tokens.",
+    help="With --cost, assume completions of N tokens; default: 40% of max_tokens.",
 )
 def show(
     arch: str,
@@ -150,8 +151,8 @@ def show(
 ) -> None:
     """Print an architecture as a Mermaid flowchart.
 
-    For a search space, print its parameters and the flowchart of its first configuration. ARCH and
-    SPACE are catalogue names or paths.
+    For a search space, print its parameters as well; the flowchart shows its first configuration.
+    ARCH and SPACE are catalogue names or paths.
     """
     from archon.spec.reader import names_space
 
@@ -178,11 +179,12 @@ def show(
 
 
 def _cost(architecture: Architecture, completion_tokens: float | None) -> dict[str, Any]:
-    """Estimate the cost of an answer, as plain data.
+    """Estimate the cost of an answer; return it as JSON data.
 
     Returns
     -------
-    ``worst`` and ``expected``, each with calls and tokens; ``nodes`` has the same for each node.
+    ``worst`` and ``expected``, each with calls and tokens, and ``nodes``, with the same values for
+    each node.
     """
     from archon.graph.estimate import Estimate, Expectation, NodeEstimate, estimate
 

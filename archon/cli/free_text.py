@@ -1,4 +1,4 @@
-"""A command with a free-text argument that may start with a minus sign."""
+"""Command class for a free-text argument that may start with a minus sign."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from archon.cli.options import Command
 
 _OPTION = re.compile(r"--?[A-Za-z][A-Za-z0-9_-]*(=.*)?", re.DOTALL)
-"""Matches words that look like options, such as ``-x``, ``--model`` or ``--seed=3``."""
+"""Matches a word that looks like an option, such as ``-x``, ``--model`` or ``--seed=3``."""
 
 
 class FreeTextCommand(Command):
@@ -29,12 +29,12 @@ class FreeTextCommand(Command):
             if error.option_name.startswith("--"):
                 raise
             message = (
-                f"{error.message} To ask a question that looks like an option, put '--' before it."
+                f"{error.message} If the question itself looks like an option, put '--' before it."
             )
             raise click.NoSuchOption(error.option_name, message, ctx=ctx) from None
 
     def _split(self, ctx: click.Context, args: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Split words into options (with their values) and arguments; both keep their order."""
+        """Split words into options (with their values) and arguments, both in order."""
         takes_value = {
             name: not (param.is_flag or param.count)
             for param in self.get_params(ctx)

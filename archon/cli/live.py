@@ -1,7 +1,7 @@
-"""Progress of a running evaluation: a live display on a terminal, else plain lines.
+"""Show the progress of a running evaluation: live on a terminal, otherwise in plain lines.
 
-Both are updated from the event loop of the evaluation, at fixed intervals. They poll the status of
-the models (``archon.lm.base.status_of``), which does not block a model.
+The evaluation's event loop updates the display at fixed intervals. Each update polls the models'
+status (``archon.lm.base.status_of``), which does not block a model.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 0.25
 MAX_LINE_SECONDS = 60.0
-"""Without a terminal, a line is printed after this many seconds without another."""
+"""Without a terminal, print a line if none was printed for this many seconds."""
 MIN_LINE_SECONDS = 1.0
-"""Minimum seconds between two lines of progress; the first and the last are always printed."""
+"""Minimum seconds between two progress lines. The first and the last line are always printed.
+"""
 
 StyledText = tuple[str, str]
-"""Text and its Rich style, such as ``("3 failed", "red")``."""
+"""A text and its Rich style, such as ``("3 failed", "red")``."""
 
 
 @asynccontextmanager
@@ -45,11 +46,11 @@ async def live_progress(
     Parameters
     ----------
     num_runs
-        Number of answers, including those of earlier sessions.
+        Number of answers, including answers from earlier sessions.
     lms
         The models whose status is displayed.
     max_concurrent_questions
-        Maximum number of concurrent questions, to estimate how many are running.
+        Maximum number of concurrent questions, used to estimate how many are running.
     """
     state = EvalState(title, num_runs, lms, max_concurrent_questions)
     # Lines of a verbose log would garble the display.
@@ -114,18 +115,17 @@ class EvalState:
         self._clock, self._started = clock, clock()
         self._pace = Pace()
         self._model_tokens: int | None = None
-        """Tokens that the models report, including those of unfinished answers; None if no model
-        reports any."""
+        """Number of generated tokens, including unfinished answers; None if no model reports it."""
         self.poll_models()
 
     def on_progress(self, progress: EvalProgress) -> None:
-        """Store the progress after a finished answer."""
+        """Record the progress after a finished answer."""
         if self.progress is None and progress.num_kept:
             self._pace = Pace()  # the first count includes tokens of earlier sessions
         self.progress = progress
 
     def poll_models(self) -> None:
-        """Read the models' status, and add the number of generated tokens to the pace."""
+        """Read the models' status, and update the token rate."""
         statuses = ((lm.card.name, status_of(lm)) for lm in self._lms)
         self.statuses = [(name, status) for name, status in statuses if status is not None]
         opened = [status for _, status in self.statuses if status.doing != "loading"]
@@ -161,7 +161,7 @@ class EvalState:
         return seconds_left(self.seconds, num_done, num_left, self.num_running)
 
     def results(self) -> list[StyledText]:
-        """Return texts: accuracy so far, number of failures, and tokens per second."""
+        """Describe the accuracy so far, the number of failures, and the speed."""
         parts: list[StyledText] = []
         if self.progress is not None and self.progress.num_done:
             tally = self.progress.tally
@@ -176,9 +176,9 @@ class EvalState:
 
 
 def activities(status: ModelStatus) -> list[str]:
-    """Describe a model's status, the most important part first.
+    """Describe a model's status, most important part first.
 
-    For example ``["2 texts decoding", "1 prompt waiting", "cache 40 % full"]``.
+    For example, ``["2 texts decoding", "1 prompt waiting", "cache 40% full"]``.
     """
     if status.doing == "loading":
         return ["loading"]
@@ -192,16 +192,16 @@ def activities(status: ModelStatus) -> list[str]:
         texts.append(f"{counted(status.num_waiting, 'prompt')} waiting")
     texts = texts or ["idle"]
     if status.cache_used is not None:
-        texts.append(f"cache {100 * status.cache_used:.0f} % full")
+        texts.append(f"cache {100 * status.cache_used:.0f}% full")
     if status.cached_prompt_share is not None:
-        texts.append(f"{100 * status.cached_prompt_share:.0f} % of prompt tokens cached")
+        texts.append(f"{100 * status.cached_prompt_share:.0f}% of prompt tokens cached")
     return texts
 
 
 class Display:
     """Live display: a progress bar, the results so far, and a line per model.
 
-    Lines are cut at the width of the terminal.
+    Lines are truncated to the console width.
     """
 
     def __init__(self, state: EvalState) -> None:
@@ -241,9 +241,9 @@ class Display:
 
 
 def fit_line(start: str, parts: Iterable[StyledText], width: int, style: str = "") -> Text:
-    """Join the leading parts that fit into a line of this width.
+    """Join the leading parts that fit on a line of this width.
 
-    If even the first part does not fit, it is cut and ends in an ellipsis.
+    If even the first part does not fit, it is truncated and ends in an ellipsis.
     """
     from rich.text import Text
 
@@ -258,7 +258,7 @@ def fit_line(start: str, parts: Iterable[StyledText], width: int, style: str = "
 
 
 class Lines:
-    """Progress in plain lines: at the start, after every tenth, and once a minute otherwise."""
+    """Prints a line at the start, after every tenth of the answers, and at least once a minute."""
 
     def __init__(self, state: EvalState, print_line: Callable[[str], None]) -> None:
         self._state, self._print_line = state, print_line
@@ -266,7 +266,7 @@ class Lines:
         print_line(f"{state.title}: {counted(state.num_runs, 'question')}")
 
     def on_progress(self, progress: EvalProgress) -> None:
-        """Store the progress after a finished answer, and print a line after every tenth."""
+        """Record the progress, and print a line after every tenth of the answers."""
         self._state.on_progress(progress)
         tenth = 10 * progress.num_done // progress.num_runs
         is_time = self._state.seconds - self._printed_at >= MIN_LINE_SECONDS
@@ -276,7 +276,7 @@ class Lines:
             self._print([])
 
     def refresh(self) -> None:
-        """Poll the models; print their activities if the last line is more than a minute old."""
+        """Poll the models; print their activities if nothing was printed for a minute."""
         self._state.poll_models()
         if self._state.seconds - self._printed_at >= MAX_LINE_SECONDS:
             statuses = self._state.statuses

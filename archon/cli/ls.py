@@ -71,7 +71,7 @@ def _studies() -> list[Row]:
     from archon.study.storage import DATABASE
 
     return [
-        {"name": str(path), "description": "study of archon search; open it with archon view"}
+        {"name": str(path), "description": "study by archon search; open it with archon view"}
         for path in _folders()
         if (path / DATABASE).is_file()
     ]
@@ -94,7 +94,7 @@ KINDS: Mapping[str, Callable[[], list[Row]]] = {
     "runs": _runs,
     "studies": _studies,
 }
-"""Argument of ``archon ls`` → the function that returns its rows."""
+"""Argument of ``archon ls`` → function that returns the rows of its list."""
 
 
 @command

@@ -1,7 +1,7 @@
-"""The command line: its commands and the entry point.
+"""Entry point of the command line, and the table of its commands.
 
-The module of a command is imported only when the command is called. So the tables repeat the
-summaries, the first paragraphs of the commands' help texts.
+The module of a command is imported only when the command is called. The tables therefore repeat
+each command's summary, which is the first paragraph of its help text.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from archon.train.registry import TRAININGS
 
 
 class LazyGroup(click.Group):
-    """A group of commands that imports the module of a command when it is called.
+    """A command group that imports a command's module only when the command is called.
 
     Parameters
     ----------
     table
-        Name of a command → (``module:attribute``, summary for ``--help``). The attribute is the
-        command, or a function that returns it and takes its name.
+        Command name → (``module:attribute``, summary for ``--help``). The attribute is the command,
+        or a function that builds it from its name.
     """
 
     def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
@@ -67,7 +67,10 @@ cache = LazyGroup(
     help="Manage cached samples, packed weights and compiled kernels.",
     table={
         "ls": ("archon.cli.cache:ls", "List the contents of the cache and its size on disk."),
-        "clear": ("archon.cli.cache:clear", "Delete cached files, by default only stored samples."),
+        "clear": (
+            "archon.cli.cache:clear",
+            "Delete cached files; by default, only stored samples.",
+        ),
     },
 )
 
@@ -81,17 +84,17 @@ bench = LazyGroup(
             "archon.cli.bench:peers",
             "Compare the local engine with llama.cpp and transformers.",
         ),
-        "serve": ("archon.cli.bench:serve", "Compare a server under load with the bare engine."),
+        "serve": ("archon.cli.bench:serve", "Measure the server's overhead under load."),
         "quality": (
             "archon.cli.bench:quality",
-            "Measure the perplexity of a text in each precision.",
+            "Measure the perplexity of a text at every precision.",
         ),
     },
 )
 
 train = LazyGroup(
     name="train",
-    help="Train a model from a configuration file.",
+    help="Train models.",
     table={k: ("archon.cli.train:train_command", row.summary) for k, row in TRAININGS.items()},
 )
 
@@ -107,7 +110,7 @@ archon = LazyGroup(
             "Compare architectures on the same benchmark items.",
         ),
         "search": ("archon.cli.search:search", "Find the best architecture in a search space."),
-        "view": ("archon.cli.view:view", "Write an HTML page about runs or a study."),
+        "view": ("archon.cli.view:view", "Render runs or a study as a single HTML page."),
         "export": ("archon.cli.export:export", "Export the records of a run as JSONL or CSV."),
         "serve": ("archon.cli.serve:serve", "Serve architectures over an OpenAI-compatible API."),
         "validate": ("archon.cli.files:validate", "Check that files are valid."),
@@ -115,7 +118,7 @@ archon = LazyGroup(
         "show": ("archon.cli.files:show", "Print an architecture as a Mermaid flowchart."),
         "convert": (
             "archon.cli.convert:convert",
-            "Convert a layered file from the original Archon project.",
+            "Convert an architecture file of the original Archon project.",
         ),
         "ls": ("archon.cli.ls:ls", "List architectures, benchmarks, models, templates and more."),
         "models": ("archon.cli.main:models", "Manage model cards and their weights."),
@@ -123,7 +126,7 @@ archon = LazyGroup(
             "archon.cli.main:cache",
             "Manage cached samples, packed weights and compiled kernels.",
         ),
-        "train": ("archon.cli.main:train", "Train a model from a configuration file."),
+        "train": ("archon.cli.main:train", "Train models."),
         "bench": ("archon.cli.main:bench", "Benchmark speed and quality on this machine."),
     },
 )

@@ -1,4 +1,4 @@
-"""Options, evaluation loop and report texts of both ``eval`` and ``compare``."""
+"""Options, evaluation loop and report texts that ``eval`` and ``compare`` share."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """Options that select the items and samples of an evaluation."""
+    """Options that select the items and the random seed of an evaluation."""
 
     split: str
     limit: int | None
@@ -54,7 +54,7 @@ class Selection:
         )
 
     def evaluation(self, architecture: Architecture, items: Benchmark) -> Evaluation:
-        """Return the evaluation of an architecture on these items; nothing is run yet."""
+        """Return an evaluation of the architecture on these items, without running it."""
         from archon.evals.runner import Evaluation
 
         return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs)
@@ -62,17 +62,17 @@ class Selection:
 
 @dataclass(frozen=True)
 class RunPolicy:
-    """Treatment of failed items and stored samples (``archon.evals.runner.evaluate``)."""
+    """Policy for failed items and stored samples; see ``archon.evals.runner.evaluate``."""
 
     keep_errors: bool = False
     max_errors: MaxErrors = None
     cache: bool = True
-    """Reuse stored samples, and store new ones."""
+    """Whether to reuse stored samples and to store new ones."""
 
 
 @dataclass(frozen=True)
 class EvalOptions:
-    """Parsed values of the options that ``eval_options`` adds."""
+    """Parsed values of the options added by ``eval_options``."""
 
     models: dict[str, Any]
     selection: Selection
@@ -89,7 +89,7 @@ _OPTIONS = (
         metavar="N",
         help="Use only the first N items of the split; by default all.",
     ),
-    seed_option,
+    seed_option("Random seed for sampling; does not change which items are used."),
     click.option(
         "--epochs",
         type=int,
@@ -115,24 +115,24 @@ _OPTIONS = (
     click.option(
         "--resume",
         is_flag=True,
-        help="Resume the run in --output and retry failed items; start a new run if there is none.",
+        help="Resume the run in --output, if it exists, and retry failed items.",
     ),
     click.option("--keep-errors", is_flag=True, help="With --resume, do not retry failed items."),
     click.option(
         "--max-errors",
         metavar="N|SHARE",
-        help="Stop when more answers fail than this limit: a number such as 20, or a share of "
-        "all answers such as 0.1 or 10%. 0 stops at the first failure, 100% never stops. By "
-        "default, stop after 10 consecutive failures with the same cause.",
+        help="Stop when more answers fail than this limit: a number such as 20, or a share of all "
+        "answers such as 0.1 or 10%. 0 stops at the first failure; 100% never stops. By default, "
+        "stop after 10 consecutive failures with the same cause.",
     ),
     no_cache_option,
 )
 
 
 def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of an evaluation to a command.
+    """Add the evaluation options to a command.
 
-    The command receives them as one argument, ``options``, an ``EvalOptions``.
+    The command receives them in a single ``options`` argument of type ``EvalOptions``.
     """
 
     @functools.wraps(function)
@@ -146,7 +146,7 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
         **others: Any,
     ) -> Any:
         if resume and not output:
-            raise UsageError("--resume needs --output, which names the folder of the run")
+            raise UsageError("--resume needs the folder of the run; add --output FOLDER")
         options = EvalOptions(
             models=models_by_role(models),
             selection=Selection(**{each.name: others.pop(each.name) for each in fields(Selection)}),
@@ -167,7 +167,7 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class Job:
-    """An evaluation to run: its folder, and the title of its progress display."""
+    """An evaluation to run, with its output folder and the title of its progress display."""
 
     evaluation: Evaluation
     folder: RunFolder
@@ -177,8 +177,8 @@ class Job:
 def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> None:
     """Run the unfinished jobs one after another, and display their progress.
 
-    The models are opened once, before the first job, and closed after the last. If the user
-    interrupts, finished answers stay in the folders.
+    The models are opened before the first job and closed after the last. If the user interrupts,
+    finished answers are kept in the folders.
 
     Raises
     ------
@@ -229,17 +229,17 @@ def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> No
 
 
 def accuracy_text(report: dict[str, Any]) -> str:
-    """Format the accuracy and its 95 % interval."""
+    """Format the accuracy and its 95% interval."""
     return with_interval(report["accuracy"], report["accuracy_interval"])
 
 
 def has_partial_scores(report: dict[str, Any]) -> bool:
-    """Return True if there are partial scores, so that mean score and accuracy differ."""
+    """Return True if there are partial scores, so the mean score differs from the accuracy."""
     return bool(report["mean_score"] != report["accuracy"])
 
 
 def mean_score_text(report: dict[str, Any]) -> str:
-    """Format the mean score and its 95 % interval."""
+    """Format the mean score and its 95% interval."""
     if report["mean_score"] is None:
         return "–"
     low, high = report["mean_score_interval"]
@@ -251,16 +251,16 @@ _WITHOUT_VALUE = {
     "text": "state no answer",
     "code": "contain no program",
 }
-"""Kind of answer → text after "7 of 50 answers" if these have no value."""
+"""Type of answer → text that follows "7 of 50 answers" if these answers have no value."""
 
 
 def problem_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield a line and its style for each problem: no value, budget exceeded, failure."""
+    """Yield a line and its style for each problem, such as failures and exceeded budgets."""
     total = report["num_runs"]
     if report["num_without_value"]:
         verb = _WITHOUT_VALUE.get(report["answer"], "state no value")
         yield f"{report['num_without_value']} of {total} answers {verb}", "yellow"
     if report["num_limited"]:
-        yield f"the budget cut short {report['num_limited']} of {total} answers", "yellow"
+        yield f"{report['num_limited']} of {total} answers were cut short by the budget", "yellow"
     if report["num_errors"]:
         yield f"{report['num_errors']} of {total} failed: {causes_text(report['errors'])}", "red"

@@ -1,4 +1,4 @@
-"""Options and checks that several commands use."""
+"""Options and checks shared by several commands."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Command(click.Command):
 
 
 def _takes_one_value(parameter: click.Parameter) -> bool:
-    """Return whether an option takes one value, which a repetition would overwrite."""
+    """Return True if an option accepts exactly one value, which a repetition would overwrite."""
     if not isinstance(parameter, click.Option) or parameter.multiple or parameter.count:
         return False
     return not parameter.is_flag or bool(parameter.secondary_opts)
 
 
 def command(function: Callable[..., int | None], kind: type[Command] = Command) -> click.Command:
-    """Make a command with the options ``--json`` and ``--log-level``."""
+    """Turn a function into a command that also has the ``--json`` and ``--log-level`` options."""
     with_level = click.option(
         "--log-level",
         type=click.Choice(LEVELS),
@@ -77,7 +77,7 @@ def require_optuna() -> None:
 
 
 def output_file(given: str | None) -> Path | None:
-    """Return the path given with ``--output`` after checks; None without the option.
+    """Check and return the path given with ``--output``; return None if it is not given.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def output_file(given: str | None) -> Path | None:
 
 
 def write_file(path: Path, parts: Iterable[str]) -> None:
-    """Write the parts of a text to a file.
+    """Write the concatenated parts to a file.
 
     Raises
     ------
@@ -121,14 +121,11 @@ models_option = click.option(
     "repeated. NAME is a card, a path, or a string such as hf:OWNER/NAME or openai:NAME.",
 )
 
-seed_option = click.option(
-    "--seed",
-    type=int,
-    default=0,
-    show_default=True,
-    metavar="N",
-    help="Random seed for sampling.",
-)
+
+def seed_option(text: str = "Random seed for sampling.") -> Callable[[Any], Any]:
+    """Return the ``--seed`` option with this help text."""
+    return click.option("--seed", type=int, default=0, show_default=True, metavar="N", help=text)
+
 
 data_option = click.option(
     "--data",

@@ -1,4 +1,4 @@
-"""Speed and remaining time of a running evaluation."""
+"""Estimate the speed and the remaining time of a running evaluation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ WINDOW_SECONDS = 10.0
 
 
 class Pace:
-    """Rate per second of a growing count, over the recent past.
+    """The recent growth rate of a count, per second.
 
-    The rate covers at least the last ``window_seconds``, and more if the count did not grow within
-    them. This smooths the rate of a count that grows in rare, large steps.
+    The rate is measured over the last ``window_seconds``, or over a longer time if the count did
+    not grow within them. This gives a smooth rate for a count that grows in rare, large steps.
     """
 
     def __init__(self, window_seconds: float = WINDOW_SECONDS) -> None:
@@ -27,7 +27,7 @@ class Pace:
             self._growth.popleft()
 
     def per_second(self, now: float) -> float | None:
-        """Return the rate; None if the count has not grown yet."""
+        """Return the rate, or None if the count has never grown."""
         if len(self._growth) < 2:
             return None
         (since, before), (_, count) = self._growth[0], self._growth[-1]
@@ -35,7 +35,7 @@ class Pace:
 
 
 def seconds_left(seconds: float, num_done: int, num_left: int, num_running: int) -> float | None:
-    """Estimate the remaining seconds from the pace so far; None if nothing is done yet.
+    """Estimate the remaining seconds from the speed so far; return None if nothing is finished yet.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def seconds_left(seconds: float, num_done: int, num_left: int, num_running: int)
 
 
 def duration(seconds: float) -> str:
-    """Format a duration as minutes and seconds, or with hours.
+    """Format a duration as minutes and seconds, with hours if there are any.
 
     >>> duration(72.4), duration(3723)
     ('1:12', '1:02:03')

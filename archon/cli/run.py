@@ -19,7 +19,7 @@ from archon.errors import UsageError
 from archon.spec.encoding import decode_text, without_marks
 
 _UNDECODED = re.compile("[\ud800-\udfff]")
-"""Surrogates, by which Python represents undecodable bytes of an argument."""
+"""Matches the surrogates that Python substitutes for undecodable bytes of an argument."""
 
 if TYPE_CHECKING:
     from archon.graph.answer import Answer
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.argument("arch")
 @click.argument("question", required=False)
 @models_option
-@seed_option
+@seed_option()
 @click.option(
     "--trace",
     "with_trace",
@@ -118,7 +118,7 @@ async def _answer(
 
 
 def _question(given: str | None) -> str:
-    """Return the question without byte-order marks: the argument, else standard input.
+    """Return the question, from the argument or from standard input, without byte-order marks.
 
     Raises
     ------

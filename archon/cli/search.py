@@ -48,7 +48,7 @@ _OPTIONS = (
         default=60,
         show_default=True,
         metavar="N",
-        help="Number of trials, counted over all workers and sessions.",
+        help="Run N trials in total, across all workers and sessions.",
     ),
     click.option(
         "--objective",
@@ -65,14 +65,14 @@ _OPTIONS = (
         metavar="NAME",
         help="Sampler that proposes configurations: tpe, gp, nsga2, random or exhaustive.",
     ),
-    seed_option,
+    seed_option("Random seed of the sampler and of the samples; does not change the items."),
     click.option(
         "--limit",
         type=int,
         default=100,
         show_default=True,
         metavar="N",
-        help="Evaluate trials on the first N items of the search split.",
+        help="Evaluate trials on the first N items of the `search` split.",
     ),
     click.option(
         "--final-limit",
@@ -80,7 +80,7 @@ _OPTIONS = (
         default=200,
         show_default=True,
         metavar="N",
-        help="Evaluate finalists on the first N items of the select and test splits.",
+        help="Evaluate finalists on the first N items of the `select` and `test` splits.",
     ),
     click.option(
         "--finalists",
@@ -88,7 +88,8 @@ _OPTIONS = (
         default=5,
         show_default=True,
         metavar="N",
-        help="Evaluate the N best trials on the select split. 0 skips the select and test splits.",
+        help="Evaluate the N best trials on the `select` split. 0 skips the `select` and `test` "
+        "splits.",
     ),
     click.option(
         "--max-tokens", type=float, metavar="N", help="Limit the mean cost per answer to N tokens."
@@ -108,13 +109,13 @@ _OPTIONS = (
     click.option(
         "--no-stopping",
         is_flag=True,
-        help="Run every trial to the last item instead of stopping hopeless trials early.",
+        help="Run every trial to the last item; do not stop unpromising trials early.",
     ),
     click.option(
         "--warm-start",
         metavar="ARCH",
         multiple=True,
-        help="Try this architecture first; it must be in the space. Can be repeated.",
+        help="Try this architecture, which must be in the space, first. Can be repeated.",
     ),
     data_option,
     scorer_option,
@@ -128,7 +129,7 @@ _OPTIONS = (
     click.option(
         "--resume",
         is_flag=True,
-        help="Resume the study named by --study; start it if it does not exist.",
+        help="Resume the study named by --study, if it exists.",
     ),
     no_cache_option,
     click.option(
@@ -140,9 +141,9 @@ _OPTIONS = (
 
 
 def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a search to a command.
+    """Add the search options to a command.
 
-    The command receives them as one argument, ``config``, a ``SearchConfig``.
+    The command receives them in a single ``config`` argument of type ``SearchConfig``.
     """
 
     @functools.wraps(function)
@@ -159,7 +160,7 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
         arguments = {name: options.pop(name) for name in ("space", "bench", "as_json")}
         if options["resume"] and not options["study"]:
-            raise UsageError("--resume needs --study, which names the study")
+            raise UsageError("--resume needs the name of the study; add --study NAME")
         limits = {name: options.pop(f"max_{name}") for name in ("tokens", "calls", "seconds")}
         file = output_file(output)
         require_optuna()
@@ -186,9 +187,9 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
     """Find the best architecture in a search space.
 
-    SPACE and BENCH are catalogue names or paths. Trials are evaluated on the search split of BENCH,
-    and the best trials on its select split. On the test split, the winner is compared with a plain
-    vote at equal cost. The winner is saved as an architecture file.
+    SPACE and BENCH are catalogue names or paths. Trials run on BENCH's `search` split, and the best
+    ones on `select`. On `test`, the winner is compared with a plain vote at equal cost; it is also
+    saved as an architecture file.
     """
     from archon.api import prepare_search
 
@@ -230,7 +231,7 @@ def _run(session: SearchSession, loader: Loader) -> dict[str, Any]:
         try:
             return asyncio.run(run())
         except KeyboardInterrupt:
-            print_line(f"finished trials are kept; resume with: --study {session.name} --resume")
+            print_line(f"finished trials are kept; resume with --study {session.name} --resume")
             raise
 
 
@@ -241,7 +242,7 @@ def _print(result: dict[str, Any], out: ResultPrinter) -> None:
     out.line(f"study {result['study']}: {', '.join(counts)}", "bold")
     tokens = result["trials_tokens"]
     out.line(
-        f"tokens that the trials generated: {tokens['generated']:,}; without the sample pool: "
+        f"tokens generated by the trials: {tokens['generated']:,}; without the sample pool: "
         f"{tokens['without_pool']:,}; also without early stopping: "
         f"{tokens['without_pool_and_stopping']:,}"
     )

@@ -30,7 +30,7 @@ MAX_ROWS = 10
 
 
 class SearchDisplay:
-    """Displays a search while its ``with`` block runs; its methods are the search's listeners."""
+    """Displays the progress of a search while its ``with`` block runs."""
 
     def __init__(self, config: SearchConfig) -> None:
         from rich.live import Live
@@ -104,7 +104,8 @@ class SearchDisplay:
     def _front(self) -> list[dict[str, Any]]:
         """Return rows of this session's best trials.
 
-        They are the Pareto front with several objectives, else all complete trials, the best first.
+        With several objectives, these are the trials on the Pareto front. Otherwise, they are all
+        completed trials, best first.
         """
         from archon.study.result import row_of
         from archon.study.trials import front, ranked
@@ -129,12 +130,12 @@ class SearchDisplay:
 
 
 def front_table(rows: Sequence[Mapping[str, Any]], *, one_line: bool = False) -> Table:
-    """Make a table of trials: results and chosen parameter values.
+    """Return a table of trials, with their results and parameter values.
 
     Parameters
     ----------
     one_line
-        Cut choices that are wider than the terminal instead of wrapping them.
+        Truncate choices that are wider than the terminal, instead of wrapping them.
     """
     from rich.table import Table
     from rich.text import Text

@@ -68,8 +68,8 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     default=200_000,
     show_default=True,
     metavar="N",
-    help="Reject requests that could generate more than N tokens in total, over all nodes and "
-    "choices.",
+    help="Reject requests that could generate more than N tokens in total across all nodes and "
+    "answers.",
 )
 @click.option(
     "--max-running",
@@ -85,7 +85,7 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     default=256,
     show_default=True,
     metavar="N",
-    help="Queue at most N more requests; reject any further request with status 429.",
+    help="Queue at most N more requests; reject further requests with status 429.",
 )
 @click.option(
     "--max-seconds",
@@ -108,8 +108,8 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     "--strict",
     "is_strict",
     is_flag=True,
-    help="Reject requests that contain unsupported fields. By default, such fields are ignored and "
-    "listed in the response header x-archon-ignored.",
+    help="Reject requests with unsupported fields. By default, unsupported fields are ignored and "
+    "listed in the x-archon-ignored response header.",
 )
 def serve(
     archs: Sequence[str],
@@ -141,8 +141,8 @@ def serve(
     api_key = None if api_key_env is None else key_from(api_key_env)
     if api_key is None and not _is_loopback(host):
         raise UsageError(
-            f"other machines can reach --host {host}, so an API key is required: put it into an "
-            "environment variable and pass the variable's name as --api-key-env"
+            f"other machines can reach --host {host}, so an API key is required; put it in an "
+            f"environment variable, and pass that variable's name with --api-key-env"
         )
     loader = Loader()
     lms = _served_models(loader, archs, models_by_role(models))
@@ -172,15 +172,15 @@ def serve(
 
 
 def _served_models(loader: Loader, refs: Sequence[str], models: dict[str, Any]) -> dict[str, LM]:
-    """Return name → model or architecture, in the order of the arguments.
+    """Return a map from names to models and architectures, in argument order.
 
     Raises
     ------
     SpecError
         A file is missing or invalid.
     UsageError
-        A name appears twice, no architecture has a role of ``--model``, or a model cannot
-        generate text.
+        A name appears twice, a role of ``--model`` is missing from every architecture, or a model
+        cannot generate text.
     """
     from archon.graph.lm import ArchitectureLM
     from archon.spec.reader import is_model
@@ -194,7 +194,8 @@ def _served_models(loader: Loader, refs: Sequence[str], models: dict[str, Any]) 
             name = model.card.name
             if "chat" not in lm.capabilities:
                 raise UsageError(
-                    f"the model {name!r} cannot be served: it scores texts and cannot generate any"
+                    f"the model {name!r} cannot be served because it only scores texts; choose a "
+                    f"model that generates text"
                 )
         else:
             architecture = next(architectures)
@@ -206,7 +207,7 @@ def _served_models(loader: Loader, refs: Sequence[str], models: dict[str, Any]) 
 
 
 def _is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach a host, such as ``localhost`` or ``::1``."""
+    """Return True if only this machine can reach the host, as with ``localhost`` or ``::1``."""
     if host.lower() == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""``archon show SPACE``: print the size, the parameters and the first configuration."""
+"""``archon show SPACE``: print a space's size, parameters and first configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_VALUES = 12
 
 
 def size_text(num_configurations: int | None) -> str:
-    """Format the number of configurations of a space; None means too many to count."""
+    """Format a space's number of configurations. None means that there are too many to count."""
     if num_configurations is None:
         return "too many configurations to count"
     return f"{num_configurations:,} configuration{'' if num_configurations == 1 else 's'}"
@@ -63,7 +63,7 @@ def _first(hole: Parameter) -> Value:
 
 
 def _parameters(space: Space) -> list[dict[str, Any]]:
-    """Return a row per parameter; ``num_places`` counts its occurrences in the file."""
+    """Return one row per parameter; ``num_places`` is its number of occurrences in the file."""
     rows: dict[str, dict[str, Any]] = {}
     for hole in space.spec.all_parameters():
         values: list[Value] = list(hole.alternatives) or [hole.low, hole.high]

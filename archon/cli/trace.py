@@ -34,7 +34,7 @@ def _label(candidate: Candidate) -> str:
 
 
 def _judgements(node: str, candidate: Candidate) -> str:
-    """Format a node's verdict and marks for a candidate, such as ", fail (wrong sum)"."""
+    """Format a node's verdict on a candidate and its marks, such as ", fail (wrong sum)"."""
     return "".join(
         f", {a.value}" + (f" ({a.reason})" if a.kind == "mark" and a.reason else "")
         for a in candidate.annotations
@@ -57,7 +57,7 @@ def _print_call(call: CallTrace) -> None:
         if completion.reasoning:
             print_line(completion.reasoning, "dim")
         if completion.is_reasoning_cut_off:
-            out.print("(the reasoning was cut off; there is no answer)", style="yellow")
+            out.print("(no answer: the reasoning was cut off)", style="yellow")
         for note in completion.notes:
             print_line(f"note: {note}", "yellow")
         print_line(completion.text)

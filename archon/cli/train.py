@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def train_command(kind: str) -> click.Command:
-    """Build the subcommand of a training method, such as ``sft``."""
+    """Build the subcommand for a training method such as ``sft``."""
 
     @command
     @click.argument("config")
@@ -38,7 +38,7 @@ def train_command(kind: str) -> click.Command:
     @click.option(
         "--resume",
         is_flag=True,
-        help="Resume the training in the output folder; start it if there is none.",
+        help="Resume training in the output folder, if it has saved state.",
     )
     def train(
         config: str, output: str | None, resume: bool, as_json: bool, device: str | None = None
@@ -48,7 +48,7 @@ def train_command(kind: str) -> click.Command:
     row = TRAININGS[kind]
     train.name = kind
     train.help = (
-        f"{row.summary}\n\nCONFIG is a catalogue name or a path. The output folder contains "
+        f"{row.summary}\n\nCONFIG is a catalogue name or a path. The output folder will contain "
         f"{row.results}."
     )
     if row.has_device:
@@ -73,7 +73,8 @@ def _train(
     spec = loaded.spec
     if spec.training != kind:
         raise UsageError(
-            f"{config} is a configuration for `archon train {spec.training}`; run that command"
+            f"{config} is a configuration for `archon train {spec.training}`; run that command "
+            f"instead"
         )
     torch_device = choose_device(device)
     with _training_folder(spec, output, resume=resume) as folder:
@@ -111,7 +112,7 @@ def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.devi
 
 
 def _print_result(record: Mapping[str, Any], folder: TrainingFolder, out: ResultPrinter) -> None:
-    """Print the output folder, and the option that makes other commands use the model."""
+    """Print the output folder, and the option with which other commands use the trained model."""
     from archon.train.folder import CARD
 
     card = folder.path / CARD
@@ -123,7 +124,7 @@ def _print_result(record: Mapping[str, Any], folder: TrainingFolder, out: Result
 # What objectives need
 
 _NUM_LINES = 20
-"""Without a terminal, each task prints this many lines of progress."""
+"""Number of progress lines that each task prints without a terminal."""
 
 
 def _pull_model(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
@@ -131,7 +132,7 @@ def _pull_model(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
 
     Returns
     -------
-    The model card, and the folder that relative paths in it start from.
+    The model card, and the folder that its relative paths are based on.
     """
     from archon import weights
     from archon.spec.reader import load_model_card
@@ -146,10 +147,10 @@ def _pull_model(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
 
 @contextmanager
 def _progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a function that displays progress; its arguments are the task, done and total.
+    """Yield a function ``(task, num_done, num_total)`` that displays progress.
 
-    On a terminal it updates a progress bar. Otherwise it prints a line for each twentieth of a
-    task, which is identified by the text before its first comma.
+    On a terminal, it updates a progress bar. Otherwise, it prints a line for each twentieth of a
+    task. The text before the first comma identifies the task.
     """
     if not console().is_interactive:
         printed: dict[str, int] = {}
@@ -179,9 +180,9 @@ def _progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
 def _training_folder(
     spec: AnyTraining, output: str | None, *, resume: bool
 ) -> Iterator[TrainingFolder]:
-    """Open and lock the folder of a training, ``output`` or runs/NAME, while the block runs.
+    """Open and lock a training folder, ``output`` or runs/NAME, while the block runs.
 
-    If the user interrupts, print how to resume the training.
+    If the user interrupts, print how to resume training.
     """
     from archon.train.folder import TrainingFolder
 
@@ -191,14 +192,15 @@ def _training_folder(
         try:
             yield folder
         except KeyboardInterrupt:
-            print_line(f"finished work is kept; resume with: --output {folder.path} --resume")
+            print_line(f"finished work is kept; resume with --output {folder.path} --resume")
             raise
 
 
 def _sample_replies(data: SampledReplies, base_dir: Path, path: Path) -> Run:
-    """Sample the replies for a reward model: run an architecture on a benchmark.
+    """Sample a reward model's training replies by running an architecture on a benchmark.
 
-    The items are from the search split. The run is in the subfolder ``sampling`` of the training.
+    The items are from the ``search`` split. The run is saved in the training folder's ``sampling``
+    subfolder.
     """
     from archon.api import benchmark, run_folder
     from archon.cli.measure import Job, RunPolicy, measure

@@ -1,4 +1,4 @@
-"""Live tree of the nodes of a graph while it answers a question."""
+"""Display a graph's nodes as a live tree while it answers a question."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REFRESHES_PER_SECOND = 8
 
 @contextmanager
 def live_tree(architecture: Architecture) -> Iterator[OnEvent | None]:
-    """Display the tree while the block runs; yield its event listener, None without a terminal."""
+    """Display the tree while the block runs; yield its listener, or None without a terminal."""
     if not console().is_interactive:
         yield None
         return
@@ -39,7 +39,7 @@ def live_tree(architecture: Architecture) -> Iterator[OnEvent | None]:
 
 @dataclass
 class NodeTree:
-    """Collects the events of a graph and renders the state of its nodes as a tree."""
+    """Collects a graph's events and renders the state of its nodes as a tree."""
 
     architecture: Architecture
     started: set[str] = field(default_factory=set)
@@ -57,7 +57,7 @@ class NodeTree:
                 self.finished[event.node] = event
 
     def render(self) -> Tree:
-        """Render the tree. The parent of a node is the last of its inputs in the graph's order."""
+        """Render the tree. A node's parent is whichever of its inputs comes last in graph order."""
         from rich.text import Text
         from rich.tree import Tree
 

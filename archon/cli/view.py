@@ -1,4 +1,4 @@
-"""``archon view``: write an HTML page about a run, several runs, or a study."""
+"""``archon view``: render runs or a study as a single HTML page."""
 
 from __future__ import annotations
 
@@ -24,23 +24,24 @@ _PAGE, _COMPARISON = "view.html", "compare.html"
     help=f"File to write; by default {_PAGE} in the folder of the run or study, or "
     f"{_COMPARISON} in the current folder for several runs.",
 )
-@click.option("--study", metavar="NAME", help="Name of the study in the database.")
+@click.option("--study", metavar="NAME", help="Render this study from the storage.")
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 def view(
     given: Sequence[str], output: str | None, study: str | None, open_page: bool, as_json: bool
 ) -> None:
-    """Write an HTML page about runs or a study.
+    """Render runs or a study as a single HTML page.
 
-    RUN is the folder of a run. For several runs, the page also shows their differences. STUDY is a
-    study of archon search: its folder, its SQLite file, or a database URL with --study. The page
-    is one file that works offline.
+    RUN is the folder of a run. With several runs, the page also shows how they differ. STUDY is a
+    study by archon search: its folder, its SQLite file, or a database URL with --study. The page
+    works offline.
     """
     from archon.study.load_study import is_study
 
     studies = [one for one in given if study is not None or is_study(one)]
     if studies and len(given) > 1:
         raise UsageError(
-            f"{studies[0]} is a study, and a page shows only one study; remove the other arguments"
+            f"{studies[0]} is a study, and a page can show only one study; remove the other "
+            f"arguments"
         )
     file = output_file(output)
     path, counts = _write_study(given[0], study, file) if studies else _write_runs(given, file)

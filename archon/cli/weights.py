@@ -25,14 +25,15 @@ _STAGES = {
 def open_all(lms: Iterable[LazyLM]) -> None:
     """Download missing weights, and open every model.
 
-    Call this before the first question, so that an unusable model is reported once and early.
+    Call this before the first question, so that an unusable model is reported early and only once.
 
     Raises
     ------
     ModelError
         The weights of a model are unavailable or cannot be loaded.
     UsageError
-        A card needs something that is missing here, such as an environment variable for its key.
+        A model card requires something that this machine lacks, such as an environment variable
+        with an API key.
     MissingExtraError
         A backend needs a package that is not installed.
     """
@@ -64,14 +65,14 @@ def local_card(loaded: Loaded[Any]) -> LocalCard:
     card = loaded.spec
     if not isinstance(card, LocalCard):
         raise UsageError(
-            f"{card.name!r} is not a local model, so it has no weights on this machine: "
-            f"its backend is {card.backend!r}"
+            f"{card.name!r} has no weights on this machine because its backend is "
+            f"{card.backend!r}; choose a local model"
         )
     return card
 
 
 def pull(card: LocalCard, base_dir: Path, *, verify: bool = False) -> Path:
-    """Download weights; show a progress bar, or print a line for each tenth without a terminal."""
+    """Download weights. Show a progress bar on a terminal, otherwise a line for every tenth."""
     with _bar(card.name) if console().is_interactive else _lines(card.name) as listen:
         return weights.pull(card, base_dir, listen, verify=verify)
 

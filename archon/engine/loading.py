@@ -1,4 +1,4 @@
-"""Loading of an engine from a GGUF file or a model folder."""
+"""Load an engine from a GGUF file or a model folder."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def load_decoder(
     keep_in
         Folder that caches compiled kernels and packed weights; None caches nothing.
     native
-        True to use the compiled kernels if the machine and the model's shape allow it.
+        Whether to use the compiled kernels if the machine and the model's shape allow it.
     """
     if precision not in ("int8", "int4"):
         return Decoder(source, precision, device)

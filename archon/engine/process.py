@@ -1,8 +1,8 @@
 """Check that no engine is used after a fork.
 
 A forked child has neither the engine's thread nor the threads of OpenMP's pool, and its first
-parallel loop would wait for them forever. So a child of a process that has loaded a model gets an
-error instead.
+parallel loop would wait for them forever. Therefore, an error is raised in a child of a process
+that has loaded a model.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ class Span:
     """Block table, ``array("i")``: at least the blocks of the span and of all earlier positions."""
     num_shared_blocks: int
     """Number of leading blocks that contain only prompt tokens, which all samples of the prompt
-    share. It depends only on this prompt, not on other ones."""
+    share. It does not depend on other prompts.
+    """
     num_logits: int
     """Number of tokens at the end of the span that need logits."""
     adapter: str = ""

@@ -25,7 +25,7 @@ from archon.types import (
 )
 
 CAPABILITIES: dict[str, str] = {
-    "chat": "reads turns of a conversation through a chat template",
+    "chat": "reads the turns of a conversation through a chat template",
     "logprobs": "returns the log-probability of each generated token",
     "choices": "scores given continuations without generating text",
     "constraint": "satisfies any constraint on the text or on its end",
@@ -39,9 +39,9 @@ CAPABILITIES: dict[str, str] = {
     "reward": "scores texts but generates none (``archon.lm.reward``)",
     "embed": "embeds texts but generates none (``archon.lm.embedding``)",
 }
-"""Name of each capability → its meaning, for errors."""
+"""Capability → its meaning, for error messages."""
 NO_THINKING = Thinking()
-"""Thinking parameters that leave everything to the model's defaults."""
+"""Thinking parameters that override none of the model's defaults."""
 LM_CAPABILITIES = frozenset(CAPABILITIES) - {"reward", "embed"}
 """All capabilities that a model that generates text may have."""
 MAX_CLOSING_ITEMS = 5
@@ -49,9 +49,9 @@ MAX_CLOSING_ITEMS = 5
 
 A request to a server lists all orders of the items: 120 for 5 items."""
 TEMPLATE_TOKENS = 256
-"""Upper bound for the tokens that a chat template adds to a prompt, for ``most_prompt_tokens``."""
+"""Upper bound on the tokens that a chat template adds to a prompt (``most_prompt_tokens``)."""
 MESSAGE_TOKENS = 16
-"""Upper bound for the tokens that a chat template adds to each message."""
+"""Upper bound on the tokens that a chat template adds to each message."""
 
 
 @runtime_checkable
@@ -59,9 +59,8 @@ class LM(Protocol):
     """A language model, or a program with the same interface.
 
     ``generate`` returns ``request.n`` completions in the order of their sample numbers, which start
-    at ``request.first_draw``. If some samples fail, they are returned with their ``error`` set. The
-    call may be cancelled at any await; all its work then stops. ``on_event`` is called in the event
-    loop's thread.
+    at ``request.first_draw``. If some samples fail, they are returned with their ``error`` set. If
+    the call is cancelled, all of its work stops. ``on_event`` is called in the event loop's thread.
 
     Raises
     ------
@@ -81,10 +80,10 @@ class SupportsDrawKey(Protocol):
     """An LM whose samples a pool may store (``archon.lm.pool``)."""
 
     def draw_key(self, request: Request) -> str | None:
-        """Return a key for everything that a request's samples depend on, except their numbers.
+        """Return a key for everything that determines a request's samples, except their numbers.
 
-        Return None if no key can identify the samples, for example because each of them also
-        depends on the other samples of the request.
+        Return None if no key can identify a sample, for example because it also depends on the
+        request's other samples.
 
         Raises
         ------
@@ -110,7 +109,7 @@ class SupportsStatus(Protocol):
     """An LM that reports its status, such as how many requests are running."""
 
     def status(self) -> ModelStatus | None:
-        """Return the current status; any thread may call this at any time."""
+        """Return the current status. Any thread may call this method at any time."""
         ...
 
 
@@ -204,12 +203,13 @@ def status_of(lm: LM) -> ModelStatus | None:
 async def prompts_of(
     lm: LM, messages: Sequence[Message], thinking: Thinking = NO_THINKING
 ) -> Mapping[str, int] | None:
-    """Count the tokens of the prompt that ``messages`` result in, without generating.
+    """Count the tokens of the prompt built from ``messages``, without generating.
 
     Returns
     -------
     Digest of the prompt → its number of tokens, as in ``Completion.prompts``. None if the LM cannot
-    count them, such as a server with an unknown tokenizer; use ``most_prompt_tokens`` instead.
+    count them, for example because a server's tokenizer is unknown. In this case, use
+    ``most_prompt_tokens``.
     """
     if not isinstance(lm, SupportsPromptCount):
         return None
@@ -219,10 +219,10 @@ async def prompts_of(
 
 
 def most_prompt_tokens(messages: Sequence[Message]) -> int:
-    """Return an upper bound for the number of tokens in a prompt.
+    """Return an upper bound on the number of tokens in a prompt.
 
-    It assumes one token per byte, plus a fixed number for the chat template: a template adds a few
-    tokens around each message, and some templates add a system message.
+    The bound assumes one token per byte. A fixed number is added for the chat template, which adds
+    a few tokens around each message and may add a system message.
     """
     num_bytes = sum(len(m.content.encode("utf-8", "surrogatepass")) for m in messages)
     return num_bytes + TEMPLATE_TOKENS + MESSAGE_TOKENS * len(messages)

@@ -1,4 +1,4 @@
-"""Keys of the sample pool: digests of prompts and requests; and hashes that seed samples."""
+"""Compute digests of prompts and requests, for the sample pool, and hashes that seed samples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from archon.types import Message, Request, sampling_values
 
 
 def prompt_digest(model: str, messages: Sequence[Message]) -> str:
-    """Return the digest of a prompt's text, for a model whose tokens are unknown.
+    """Return the digest of a prompt's text, for a model whose tokenizer is unknown.
 
     It has 32 hex digits.
     """
@@ -29,7 +29,7 @@ def request_digest(
     request: Request,
     markers: Sequence[ReasoningMarkers] = PUBLISHED_MARKERS,
 ) -> str:
-    """Return the digest of everything that a request's samples depend on, except their numbers.
+    """Return the digest of everything that determines a request's samples, except their numbers.
 
     It has 32 hex digits.
 
@@ -40,7 +40,7 @@ def request_digest(
     prompt
         Digest of the prompt.
     request
-        A request whose sampling parameters are all set.
+        A request that sets every sampling parameter.
     markers
         The markers around the model's reasoning.
     """
@@ -68,9 +68,9 @@ def request_digest(
 
 
 def sample_hash(prompt: str, seed: int, sample: int, *, bits: int) -> int:
-    """Return a hash of the prompt's digest, the seed and the sample's number.
+    """Return a hash of a prompt digest, a seed and a sample number.
 
-    It is at least 0 and less than 2 ** ``bits``; ``bits`` is at most 64.
+    The hash is at least 0 and less than ``2 ** bits``, where ``bits`` is at most 64.
     """
     digest = blake2b(f"{prompt}/{seed}/{sample}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> (64 - bits)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class PerLoop(Generic[T]):
-    """A separate value for each event loop, created by ``make`` when the loop first needs it.
+    """A separate value for each event loop, created by ``make`` on first use.
 
     Semaphores and connections work only in the event loop that first used them. A language model
     may be called from several loops, since each ``asyncio.run`` creates a new one.
@@ -31,12 +31,12 @@ class PerLoop(Generic[T]):
         return self._values[loop]
 
     def pop(self) -> T | None:
-        """Remove and return the running loop's value; None if it has none."""
+        """Remove and return the running loop's value, or return None if it has none."""
         return self._values.pop(asyncio.get_running_loop(), None)
 
 
 class Gauge:
-    """A thread-safe counter that can go up and down."""
+    """A thread-safe counter that can be increased and decreased."""
 
     def __init__(self) -> None:
         self.value = 0
@@ -49,7 +49,7 @@ class Gauge:
 
     @contextmanager
     def one_more(self) -> Iterator[None]:
-        """Count one more while the ``with`` block runs."""
+        """Increase the counter by one while the ``with`` block runs."""
         self.add(1)
         try:
             yield
@@ -60,7 +60,7 @@ class Gauge:
 async def run_all(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run calls concurrently and return their results in order.
 
-    The first error cancels the remaining calls. It is raised itself, not in an exception group.
+    The first error cancels the remaining calls, and is raised without an exception group.
     """
     try:
         async with asyncio.TaskGroup() as group:

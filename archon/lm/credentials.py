@@ -1,4 +1,4 @@
-"""API keys and secret headers from environment variables. They are never stored or printed."""
+"""Read API keys and secret headers from environment variables. They are never stored or printed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def key_from(variable: str) -> str:
     Raises
     ------
     UsageError
-        ``variable`` is not a valid name (it may be the key itself by mistake), the variable is not
-        set, or its value cannot be an API key.
+        ``variable`` is not a valid name, perhaps because it is the key itself. Or the variable is
+        not set, or its value cannot be an API key.
     """
     try:
         check_variable(variable)
@@ -26,12 +26,14 @@ def key_from(variable: str) -> str:
         raise UsageError(f"the environment variable {variable} is not set; set it to the API key")
     if not (key.isascii() and key.isprintable()) or " " in key:
         reason = f"the value of the environment variable {variable} is not an API key"
-        raise UsageError(f"{reason}: it contains spaces or characters other than printable ASCII")
+        raise UsageError(
+            f"{reason}: it must contain only printable ASCII characters, without spaces"
+        )
     return key
 
 
 def header_from(variable: str) -> str:
-    """Read the value of an HTTP header from an environment variable. The value may contain spaces.
+    """Read the value of an HTTP header, which may contain spaces, from an environment variable.
 
     Raises
     ------
@@ -44,5 +46,5 @@ def header_from(variable: str) -> str:
         raise UsageError(f"{reason}; set it to the value of the header")
     if not (value.isascii() and value.isprintable()):
         reason = f"the value of the environment variable {variable} is not valid in an HTTP header"
-        raise UsageError(f"{reason}: it contains characters other than printable ASCII")
+        raise UsageError(f"{reason}: it must contain only printable ASCII characters")
     return value

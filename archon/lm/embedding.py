@@ -1,7 +1,7 @@
 """Sentence encoders, which map texts with similar meanings to similar vectors.
 
 ``Embedder`` is the interface. ``EmbeddingLM`` wraps an embedder so that a role can name it as its
-model; its only capability is ``embed``. Its tokens do not count in usage and cost.
+model; its only capability is ``embed``. Its tokens are not included in usage and cost.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class EmbeddingLM:
     Parameters
     ----------
     name
-        Name of the model in errors.
+        Name of the model in error messages.
     """
 
     capabilities = EMBED
@@ -46,14 +46,16 @@ class EmbeddingLM:
         return await self._model.embed(texts)
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Refuse every request, since a sentence encoder generates no text.
+        """Raise an error, because a sentence encoder cannot generate text.
 
         Raises
         ------
         UnsupportedError
             Always.
         """
-        raise UnsupportedError(f"{self._name} embeds texts but cannot generate any")
+        raise UnsupportedError(
+            f"{self._name} only embeds texts; choose a model that generates text"
+        )
 
     async def aclose(self) -> None:
         """Close the sentence encoder."""

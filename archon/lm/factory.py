@@ -1,6 +1,6 @@
-"""Opening of the model that a card describes.
+"""Open the model that a card describes.
 
-A backend is imported only when a card needs it.
+Each backend is imported only when a card needs it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ OPENERS: dict[str, str] = {
     "openai": "archon.lm.remote:open_remote",
     "scripted": "archon.lm.scripted.lm:open_scripted",
 }
-"""Backend → ``module:function`` that opens its cards; called with (card, base_dir)."""
+"""Backend → ``module:function`` that opens its cards; called with (card, base_dir).
+"""
 LOCAL_CAPABILITIES = LM_CAPABILITIES - {"schema", "regex", "closing"}
 """Capabilities of a decoder in the local engine.
 
@@ -72,14 +73,15 @@ def open_lm(card: ModelCard, base_dir: Path | None = None) -> LM:
     Parameters
     ----------
     base_dir
-        Folder that relative paths in the card start from.
+        Folder on which the card's relative paths are based.
 
     Raises
     ------
     ModelError
         The weights are unavailable or cannot be run.
     UsageError
-        Something that the card names, such as the environment variable with a key, is missing.
+        Something that the card requires, such as an environment variable with an API key, is
+        missing.
     MissingExtraError
         The backend needs a package that is not installed.
     """

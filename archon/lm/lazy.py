@@ -1,4 +1,4 @@
-"""Models that are opened at their first request. Checking a file therefore needs no weights."""
+"""Models that are opened on their first request, so that validating a file needs no weights."""
 
 from __future__ import annotations
 
@@ -34,19 +34,20 @@ reset_in_child(_forget_all)
 
 
 class LazyLM:
-    """The model of a card, opened at its first request; safe to use from several event loops.
+    """A card's model, opened on its first request; safe to use from several event loops.
 
     Parameters
     ----------
     base_dir
-        Folder that relative paths in the card start from.
+        Folder on which the card's relative paths are based.
     """
 
     def __init__(self, card: ModelCard, base_dir: Path) -> None:
         self.card, self.base_dir = card, base_dir
         self.origin = ""
-        """The card's file and the file that names it, for errors. Empty for a shipped card, which
-        its name identifies."""
+        """The card's file and the file that refers to it, for error messages; empty for a shipped
+        card.
+        """
         self.capabilities = factory.capabilities(card)
         self.reasoning_markers = card.markers()
         self._thinking = card.thinking_params()
@@ -56,7 +57,7 @@ class LazyLM:
         _ALL.add(self)
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Forward a request to the model, which is opened in a thread if necessary.
+        """Forward a request to the model, and open the model in a thread if necessary.
 
         Within ``archon.lm.pool.pooling``, only samples that the pool lacks are generated.
         """
@@ -81,7 +82,9 @@ class LazyLM:
         """
         lm = await self._opened()
         if not isinstance(lm, RewardModel):
-            raise UnsupportedError(f"{self.card.name} is not a reward model")
+            raise UnsupportedError(
+                f"{self.card.name} is not a reward model; choose a card with a reward model"
+            )
         return await lm.score(messages, texts)
 
     async def embed(self, texts: Sequence[str]) -> list[Vector]:
@@ -94,7 +97,9 @@ class LazyLM:
         """
         lm = await self._opened()
         if not isinstance(lm, Embedder):
-            raise UnsupportedError(f"{self.card.name} is not a sentence encoder")
+            raise UnsupportedError(
+                f"{self.card.name} is not a sentence encoder; choose a card with one"
+            )
         return await lm.embed(texts)
 
     async def prompts_of(
@@ -108,14 +113,15 @@ class LazyLM:
         return await asyncio.to_thread(self.open) if lm is None else lm
 
     def open(self) -> LM:
-        """Return the model, after opening it in this thread if it is not open.
+        """Return the model. If it is not open, open it in this thread.
 
         Raises
         ------
         ModelError
             The weights are unavailable or cannot be run.
         UsageError
-            Something that the card names, such as the environment variable with a key, is missing.
+            Something that the card requires, such as an environment variable with an API key, is
+            missing.
         MissingExtraError
             The backend needs a package that is not installed.
         """
@@ -126,10 +132,10 @@ class LazyLM:
             return self._lm
 
     def forget(self) -> None:
-        """Abandon the open model in a forked child process. The next request opens it again.
+        """Abandon the open model in a forked child process; the next request reopens it.
 
-        In the child the model's locks may be locked forever, its connections belong to the parent,
-        and an engine has no thread (opening an engine in a forked child is an error). A reference
+        In the child, the model's locks may be locked forever, its connections belong to the parent,
+        and an engine has no thread. (Opening an engine in a forked child is an error.) A reference
         to the model is kept so that the child does not close it.
         """
         self._abandoned, self._lm = self._lm, None
@@ -137,7 +143,7 @@ class LazyLM:
 
     @contextmanager
     def naming_card(self) -> Iterator[None]:
-        """Add ``origin`` to errors of the block that are about the card's weights or adapter."""
+        """Add ``origin`` to errors of the ``with`` block about the card's weights or adapter."""
         try:
             yield
         except FileError as error:  # for example, no shipped adapter has the card's name for it
@@ -166,9 +172,9 @@ _SHARED: WeakValueDictionary[str, LazyLM] = WeakValueDictionary()
 
 
 def shared_lm(card: ModelCard, base_dir: Path) -> LazyLM:
-    """Return the model of a card; equal cards get the same object.
+    """Return a card's model. Equal cards share one object.
 
-    Architectures with equal cards therefore share weights and batches.
+    Therefore, architectures with equal cards share weights and batches.
     """
     key = json.dumps([card.model_dump_json(), str(base_dir) if _has_paths(card) else ""])
     return _SHARED.setdefault(key, LazyLM(card, base_dir))

@@ -1,8 +1,8 @@
-"""Separation of reasoning and answer in completions.
+"""Separate the reasoning from the answer in completions.
 
-Archon's models use ``generate_separated``; for custom models, the graph does it
-(``generate_answers``). ``Completion.text`` is then the answer, and ``Completion.reasoning`` the
-reasoning.
+Archon's models use ``generate_separated``. For custom models, the graph calls ``generate_answers``.
+After separation, ``Completion.text`` contains only the answer, and ``Completion.reasoning``
+contains the reasoning.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ async def generate_separated(
     """Generate completions, and separate reasoning from answers in them and in their events.
 
     Scored choices and completely constrained texts are returned unchanged. Reasoning that the model
-    itself reports, for example in a field of a server's reply, is kept, and the text is searched
-    for further reasoning.
+    reports itself, for example in a field of a server's reply, is kept. The text is searched for
+    more reasoning.
 
     Parameters
     ----------
     generate
-        Method of the model that generates completions with reasoning in their texts.
+        The model's method that generates completions, with reasoning in their texts.
     markers
         Markers around the model's reasoning. An empty start marker means that every reply begins
         with reasoning, unless the request turns thinking off.
     hides_start
-        True if the prompt may end with a start marker that is not visible here. If the request
-        turns thinking on, a reply that was cut off without any marker then counts as reasoning.
+        Whether the prompt may end with a start marker that is not visible here. If it may, and the
+        request turns thinking on, a reply that was cut off without any marker counts as reasoning.
     splits_constrained
-        True if the model may reason before a completely constrained text, and separates the
-        reasoning in its completions itself. Only its events are then separated here.
+        Whether the model may reason before a completely constrained text and separates this
+        reasoning in its completions itself. If it does, only its events are separated here.
     """
     is_constrained = constrains_whole_text(request.constraint)
     has_no_reasoning = request.choices is not None or (is_constrained and not splits_constrained)
@@ -79,7 +79,7 @@ async def generate_separated(
 async def generate_answers(
     lm: LM, request: Request, on_event: OnEvent | None = None
 ) -> list[Completion]:
-    """Generate with any LM; separate reasoning from answers unless the LM does it itself."""
+    """Generate with any LM. Separate reasoning from answers unless the LM does so itself."""
     if isinstance(lm, SplitsReasoning):
         return await lm.generate(request, on_event)
     return await generate_separated(lm.generate, request, on_event)
@@ -92,12 +92,12 @@ def separate(
 ) -> Completion:
     """Return a completion with its reasoning separated from its answer.
 
-    A completion that is already separated does not change.
+    A completion that is already separated is not changed.
 
     Parameters
     ----------
     is_open
-        True if the text begins within reasoning, False if it does not, None if that is unknown.
+        True if the text begins within reasoning, False if it does not, and None if this is unknown.
     """
     if completion.is_reasoning_cut_off or completion.finish_reason in ("choices", "error"):
         return completion
@@ -142,11 +142,11 @@ class _Events:
         self._streams: dict[int, ReasoningStream] = {}
         self._may_be_json = may_be_json
         self._started: set[int] = set()
-        """Numbers of the samples that have some text."""
+        """Numbers of the samples that have any text."""
         self._json: set[int] = set()
-        """Numbers of the samples that are JSON, so that markers in their strings are text."""
+        """Numbers of the samples that are JSON. Markers in their strings are ordinary text."""
         self._has_reasoning: set[int] = set()
-        """Numbers of the samples whose reasoning the model itself reports."""
+        """Numbers of the samples whose reasoning the model reports itself."""
 
     def __call__(self, event: Event) -> None:
         if not isinstance(event, TokenDelta):
@@ -171,7 +171,7 @@ class _Events:
         return event.draw in self._json
 
     def finish(self) -> None:
-        """Send the text of all samples that was kept back as a possible marker."""
+        """Send all text that was held back because it could have begun a marker."""
         for draw, stream in self._streams.items():
             self._send(TokenDelta(draw, ""), stream.finish())
 

@@ -1,4 +1,4 @@
-"""Opening of a model on a server: reads keys from the environment and checks the addresses."""
+"""Open a model on a server: read keys from the environment, and check the addresses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from archon.spec.model import FromVariable, OpenAICard
 
 
 def open_remote(card: OpenAICard, base_dir: Path | None = None) -> RemoteLM:
-    """Open the model of a card, with the keys from the environment variables that the card names.
+    """Open a card's model, with the API keys from the environment variables that the card names.
 
     A card without a model gets the server's only one.
 

@@ -1,7 +1,8 @@
-"""Retries with a deadline, exponential backoff with full jitter, and support for Retry-After.
+"""Retry with a deadline, exponential backoff with full jitter, and support for Retry-After.
 
-Full jitter samples each delay uniformly between 0 and a growing bound, so that clients that fail at
-the same time do not retry at the same time (Brooker, "Exponential Backoff and Jitter", 2015).
+With full jitter, each delay is sampled uniformly between 0 and a growing bound. Clients that fail
+at the same time therefore retry at different times (Brooker, "Exponential Backoff and Jitter",
+2015).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Functions for time and randomness, which tests replace."""
+    """Functions for time and randomness, which are replaced in tests."""
 
     monotonic: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
@@ -35,12 +36,12 @@ class Backoff:
 
     max_attempts: int = 6
     base_seconds: float = 0.5
-    """Upper bound of the first delay. The bound doubles with each failure."""
+    """Upper bound on the first delay. The bound doubles with each failure."""
     max_seconds: float = 30.0
-    """Maximum of the bound, after any number of failures."""
+    """Maximum of the bound, regardless of the number of failures."""
 
     def wait_seconds(self, num_failures: int, retry_after: float | None, clock: Clock) -> float:
-        """Return the delay after ``num_failures`` failures; at least ``retry_after`` if given."""
+        """Return the delay after ``num_failures`` failures: at least ``retry_after``, if given."""
         bound = min(self.max_seconds, self.base_seconds * 2 ** (num_failures - 1))
         if retry_after is None:
             return clock.uniform(0, bound)
@@ -65,8 +66,8 @@ async def retrying(
     Raises
     ------
     LMError
-        An error is not retryable, all attempts failed, or the attempts and delays would take longer
-        than ``timeout_seconds``.
+        An error is not retryable, all attempts failed, or the next attempt would begin after
+        ``timeout_seconds``.
     """
     deadline = clock.monotonic() + timeout_seconds
     failure: LMError | None = None
@@ -84,7 +85,7 @@ async def retrying(
         if clock.monotonic() + wait >= deadline:
             raise _timed_out(name, timeout_seconds, failure)
         await clock.sleep(wait)
-    raise AssertionError("max_attempts is at least 1")
+    raise AssertionError("max_attempts must be at least 1")
 
 
 def _timed_out(name: str, timeout_seconds: float, failure: LMError | None) -> LMError:
@@ -102,11 +103,11 @@ def retry_after_seconds(value: str | None, clock: Clock) -> float | None:
     Parameters
     ----------
     value
-        The header, which contains seconds or a date.
+        The header's value, in seconds or as a date.
 
     Returns
     -------
-    None if the header is missing or invalid.
+    The delay, or None if the header is missing or invalid.
     """
     if value is None:
         return None

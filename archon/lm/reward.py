@@ -1,7 +1,7 @@
-"""Reward models, which read a conversation and a reply and score the reply.
+"""Reward models, which score a reply to a conversation.
 
 ``RewardModel`` is the interface. ``RewardLM`` wraps a reward model so that a role can name it as
-its model; its only capability is ``reward``. Its tokens do not count in usage and cost.
+its model; its only capability is ``reward``. Its tokens are not included in usage and cost.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RewardLM:
     Parameters
     ----------
     name
-        Name of the model in errors.
+        Name of the model in error messages.
     """
 
     capabilities = REWARD
@@ -64,14 +64,16 @@ class RewardLM:
         return rewards
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Refuse every request, since a reward model generates no text.
+        """Raise an error, because a reward model cannot generate text.
 
         Raises
         ------
         UnsupportedError
             Always.
         """
-        raise UnsupportedError(f"{self._name} scores texts but cannot generate any")
+        raise UnsupportedError(
+            f"{self._name} only scores texts; choose a model that generates text"
+        )
 
     async def aclose(self) -> None:
         """Close the reward model."""
@@ -79,7 +81,7 @@ class RewardLM:
 
 
 class ScriptedRewardModel:
-    """A fake reward model without weights, which returns the rewards of a function.
+    """A fake reward model without weights, which returns rewards computed by a function.
 
     Parameters
     ----------

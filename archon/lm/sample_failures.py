@@ -1,4 +1,4 @@
-"""Failed samples: an error of one sample does not affect the other samples of a request."""
+"""Handle failed samples, so that one sample's error does not affect a request's other samples."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from archon.errors import LMError, NodeError, RefusedError, UnsupportedError
 from archon.types import Completion, Usage
 
 _STATUSES_OF_ONE_SAMPLE = frozenset({403, 404})
-"""HTTP statuses that may affect one sample only.
-
-A server uses them, for example, if it refuses a prompt or has lost a worker."""
+"""HTTP statuses that may affect only one sample, for example because the server refuses its prompt.
+"""
 
 
 def failed_sample(index: int, error: Exception) -> Completion:
@@ -19,7 +18,7 @@ def failed_sample(index: int, error: Exception) -> Completion:
 
 
 class Failures:
-    """Collect the errors of single samples, and raise the first one if every sample fails.
+    """Collects the errors of single samples, and raises the first error if every sample fails.
 
     >>> import asyncio
     >>> async def fails() -> list[Completion]:
@@ -39,7 +38,7 @@ class Failures:
     async def catch(
         self, call: Callable[[], Awaitable[list[Completion]]], indices: range
     ) -> list[Completion]:
-        """Return the completions of a call; if it fails, a failed sample for each of ``indices``.
+        """Return a call's completions. If it fails, return a failed sample for each of ``indices``.
 
         An error that affects every sample, such as a wrong API key, is raised.
         """
@@ -63,7 +62,7 @@ def require_all(completions: list[Completion]) -> list[Completion]:
     Raises
     ------
     LMError
-        A completion failed. The error is that of the first one.
+        A completion failed. This is the first failed completion's error.
     """
     for completion in completions:
         if completion.error is not None:

@@ -1,4 +1,4 @@
-"""Conversion of thinking parameters to chat-template variables and to request fields."""
+"""Convert thinking parameters to chat-template variables and to request fields."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def template_variables(
 
 
 def server_fields(field: ThinkingField, thinking: Thinking) -> dict[str, object]:
-    """Return the request fields for these thinking parameters; empty if all are defaults.
+    """Return the request fields for these thinking parameters, or {} if all are defaults.
 
     Parameters
     ----------

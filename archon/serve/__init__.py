@@ -1,4 +1,4 @@
-"""OpenAI-compatible server for language models and architectures. Needs the extra ``serve``."""
+"""OpenAI-compatible server for language models and architectures. Needs the ``serve`` extra."""
 
 from archon.errors import require
 

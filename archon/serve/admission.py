@@ -1,4 +1,4 @@
-"""Admission control, which runs requests, lets them wait in a queue, or rejects them."""
+"""Admission control: run requests, queue them, or reject them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from time import monotonic
 
 _WEIGHT = 0.2
-"""Weight of the newest request in the moving average of request durations."""
+"""Weight of the latest request in the moving average of request durations."""
 _MAX_RETRY_SECONDS = 60
 
 
 class FullError(Exception):
-    """The queue is full. It will probably have space after ``retry_after_seconds``."""
+    """The queue is full. A slot will probably be free after ``retry_after_seconds``."""
 
     def __init__(self, retry_after_seconds: int) -> None:
         self.retry_after_seconds = retry_after_seconds
@@ -22,7 +22,7 @@ class FullError(Exception):
 
 
 class Admission:
-    """Slots for ``max_running`` requests, and a FIFO queue for ``max_waiting`` more.
+    """Slots for ``max_running`` requests, and a FIFO queue for ``max_waiting`` further requests.
 
     An instance must be used in a single event loop.
     """
@@ -60,6 +60,6 @@ class Admission:
             self._mean_seconds += _WEIGHT * (monotonic() - start - self._mean_seconds)
 
     def _retry_after(self) -> int:
-        """Estimate after how many seconds a new request would get a slot."""
+        """Estimate the number of seconds until a slot would be free for a new request."""
         turns = (self.waiting + 1) / self._max_running
         return min(_MAX_RETRY_SECONDS, max(1, math.ceil(turns * self._mean_seconds)))

@@ -1,6 +1,6 @@
 """ASGI application that serves language models and architectures over the OpenAI protocol.
 
-A request selects one of the served models by its name, and cannot run anything else. When a client
+A request selects one of the served models by name, and cannot run anything else. When a client
 disconnects, its call is cancelled.
 """
 
@@ -42,9 +42,7 @@ OPERATIONS = {
     "health": Operation(
         "GET", "/health", "Report that the server is running.", Health, errors=(), is_open=True
     ),
-    "metrics": Operation(
-        "GET", "/metrics", "Return metrics in the text format of Prometheus.", None
-    ),
+    "metrics": Operation("GET", "/metrics", "Return metrics in the Prometheus text format.", None),
 }
 """All routes except ``GET /openapi.json``, which describes them."""
 
@@ -53,11 +51,11 @@ Endpoint = Callable[[HttpRequest], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An ASGI application, with a function that ends its requests."""
+    """An ASGI application, and a function that ends its requests."""
 
     app: ASGIApp
     cut_off: Callable[[], None]
-    """End all requests with an error response. Call it only in the event loop's thread."""
+    """Ends all requests with an error response. Call it only in the event loop's thread."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.app(scope, receive, send)
@@ -71,20 +69,21 @@ def create_app(
     api_key: str | None = None,
     host_names: Collection[str] | None = None,
 ) -> Application:
-    """Create the application that serves models.
+    """Create an application that serves models.
 
     Parameters
     ----------
     lms
         Name → the model to serve. The caller closes the models.
     limits
-        Limits on requests; by default ``Limits()``.
+        Limits on requests; by default, ``Limits()``.
     is_strict
         Whether to reject request fields that would be ignored.
     api_key
-        Key that clients need for every route except ``/health``. None requires no key.
+        API key that clients must send to every route except ``/health``. None if no key is
+        required.
     host_names
-        Host names that the Host header may contain. None allows all.
+        Host names that are allowed in the Host header. None allows all.
     """
     limits = limits or Limits()
     admission = Admission(limits.max_running, limits.max_waiting)

@@ -1,4 +1,4 @@
-"""Input and output over ASGI: request bodies, JSON responses, and streams of events."""
+"""Read request bodies, and send JSON responses and event streams, over ASGI."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from archon.serve.responses import ResponseObject
 _BODY_SECONDS = 30
 """Timeout for receiving a complete body."""
 STALL_SECONDS = 60
-"""Time after which a client that does not read its response counts as disconnected."""
+"""Time after which a client that does not read its response is considered disconnected."""
 KEEP_ALIVE_SECONDS = 15
-"""Time without an event after which a stream sends a comment: proxies close idle connections."""
+"""Time without an event after which a comment is sent, because proxies close idle connections."""
 
 
 async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
@@ -28,7 +28,7 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
     Raises
     ------
     BadRequestError
-        The body is too large, arrives too slowly, or is not declared as JSON.
+        The body is too large or arrives too slowly, or its content type is not JSON.
     DisconnectedError
         The client has disconnected.
     """
@@ -52,16 +52,16 @@ async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
                 if not message.get("more_body", False):
                     return bytes(content)
     except TimeoutError:
-        raise BadRequestError("the body did not arrive in time", status=408) from None
+        raise BadRequestError("the body did not arrive within the time limit", status=408) from None
 
 
 class ResponseWriter:
-    """Writer of one response, which is either a JSON object or a stream of events."""
+    """Writes one response, which is either a JSON object or a stream of events."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.is_started = False
-        """True if the status and the headers have been sent. Only events can follow."""
+        """Whether the status and the headers have been sent. If so, only events can follow."""
         self.headers: dict[str, str] = {}
         """Additional headers to send."""
 
@@ -75,7 +75,7 @@ class ResponseWriter:
         await self._send({"type": "http.response.body", "body": content})
 
     async def write(self, content: bytes) -> None:
-        """Send encoded events, after the status and the headers if they have not been sent.
+        """Send encoded events. If the status and the headers have not been sent, send them first.
 
         Raises
         ------
@@ -109,7 +109,7 @@ def event(data: ResponseObject) -> bytes:
 
 
 def comment(data: Mapping[str, Any]) -> bytes:
-    """Encode a comment of a stream of events, which clients skip."""
+    """Encode a comment in an event stream, which clients ignore."""
     return b": " + _encode(data) + b"\n\n"
 
 

@@ -1,7 +1,8 @@
-"""Authentication, a check of the Host header, and a request id for every response.
+"""Authenticate requests, check the Host header, and add a request id to every response.
 
-A server without an API key is meant for programs on the same machine. A web page in the user's
-browser could reach it under a different host name (DNS rebinding), so the host name is checked.
+A server without an API key is intended for programs on the same machine. However, a web page in the
+user's browser could reach it under a different host name (DNS rebinding). The host name is
+therefore checked.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ class Authentication:
     Parameters
     ----------
     api_key
-        Key that the header ``Authorization: Bearer …`` must contain. None requires no key.
+        API key that the ``Authorization: Bearer …`` header must contain. None if no key is
+        required.
     host_names
-        Host names that the Host header may contain. None allows all.
+        Host names that are allowed in the Host header. None allows all.
     """
 
     def __init__(
@@ -71,7 +73,10 @@ class Authentication:
         if self._host_names is not None:
             host = fields.get(b"host", b"").decode("latin-1")
             if _host_name(host) not in self._host_names:
-                return Failure(421, "the server does not accept the host name of this request")
+                return Failure(
+                    421,
+                    "the host name in the Host header is not allowed; use the server's own address",
+                )
         if self._key is None or scope["path"] in OPEN_PATHS:
             return None
         scheme, _, key = fields.get(b"authorization", b"").partition(b" ")
@@ -83,7 +88,7 @@ class Authentication:
 
 
 def _host_name(host: str) -> str | None:
-    """Return the host name in a ``Host`` header, without the port; None if it is invalid."""
+    """Return the host name in a ``Host`` header without the port, or None if it is invalid."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:

@@ -1,4 +1,4 @@
-"""Cancellation of calls when clients disconnect, and streams of a call's events."""
+"""Cancel calls when clients disconnect, and stream a call's events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class DisconnectedError(Exception):
 async def until_disconnect(receive: Receive, call: Coroutine[Any, Any, T]) -> T:
     """Return the result of ``call``; cancel it as soon as the client disconnects.
 
-    The body of the request must already have been read from ``receive``.
+    The request body must already have been read from ``receive``.
 
     Raises
     ------
@@ -49,9 +49,9 @@ async def _disconnect(receive: Receive) -> None:
 
 
 async def stream(lm: LM, request: Request) -> AsyncGenerator[list[Event] | list[Completion], None]:
-    """Yield the events of a request in batches as they arrive, and finally all completions.
+    """Yield a request's events in batches as they arrive, and finally all completions.
 
-    The token deltas of single nodes are omitted. Closing the generator cancels the request.
+    Token deltas of individual nodes are omitted. Closing the generator cancels the request.
     """
     queue: asyncio.Queue[Event | None] = asyncio.Queue()
     call = asyncio.create_task(_generate(lm, request, queue))
@@ -84,7 +84,7 @@ async def _generate(
 async def with_timeouts(
     items: AsyncGenerator[T, None], seconds: float
 ) -> AsyncGenerator[T | None, None]:
-    """Yield the items, and None whenever no item has arrived for ``seconds``.
+    """Yield the items, and also None whenever no item has arrived for ``seconds``.
 
     Closing the generator closes ``items``.
     """

@@ -1,11 +1,11 @@
-"""The endpoint ``POST /v1/chat/completions``, from the body of a request to its response.
+"""The ``POST /v1/chat/completions`` endpoint, from the request body to the response.
 
 ::
 
     read → validate → wait for a slot → run the model → send one object or a stream
 
-If the client disconnects, its call is cancelled. A stream sends a comment when it has had no event
-for some seconds, even while its request waits in the queue.
+If the client disconnects, its call is cancelled. A comment is sent if a stream has no events for
+some seconds, even while its request is waiting in the queue.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LAST_EVENT_SECONDS = 1
 
 
 class ChatCompletions:
-    """The endpoint ``POST /v1/chat/completions`` as an ASGI application."""
+    """The ``POST /v1/chat/completions`` endpoint as an ASGI application."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ChatCompletions:
         self._is_cut_off = False
 
     def cut_off(self) -> None:
-        """End all running requests and reject new ones, with the response ``SHUTTING_DOWN``."""
+        """End running requests and reject new requests, with the ``SHUTTING_DOWN`` response."""
         self._is_cut_off = True
         now = asyncio.get_running_loop().time()
         for deadline in self._deadlines:
@@ -121,12 +121,12 @@ class ChatCompletions:
             await writer.send_json(ResponseBuilder(chat).complete(completions))
 
     def _check(self, chat: ChatRequest, request: Request, lm: LM) -> None:
-        """Check that the model supports a request and that the request exceeds no limit.
+        """Check that the model supports a request, and that the request does not exceed any limit.
 
         Raises
         ------
         BadRequestError
-            It does not. The error names the field at fault.
+            The request fails a check. The error names the field at fault.
         """
         constraint = request.constraint
         unsupported = {
@@ -142,7 +142,7 @@ class ChatCompletions:
                     reason += ": its output node selects a text instead of generating one"
                 raise BadRequestError(reason, param=param, code="unsupported")
         if chat.wants_trace and not isinstance(lm, ArchitectureLM):
-            reason = f"{chat.model} is a model, and only architectures have traces"
+            reason = f"{chat.model} is a model, and only architectures have traces; omit trace"
             raise BadRequestError(reason, param="archon.trace", code="unsupported")
         limit = self._limits.max_messages
         if len(chat.messages) > limit:
@@ -152,8 +152,8 @@ class ChatCompletions:
         tokens = request.n * self._token_bounds[chat.model](request.sampling)
         if tokens > limit:
             reason = (
-                f"the request may generate up to {tokens} tokens in all nodes and answers, but the "
-                f"limit is {limit} (--max-request-tokens); lower n or max_tokens"
+                f"the request may generate up to {tokens} tokens across all nodes and answers, "
+                f"but the limit is {limit} (--max-request-tokens); lower n or max_tokens"
             )
             raise BadRequestError(reason, param="n", code="too_many_tokens")
 
@@ -169,10 +169,11 @@ class ChatCompletions:
         writer: ResponseWriter,
         metrics: RequestMetrics,
     ) -> None:
-        """Stream the answers as they are generated; the caller ends the response.
+        """Stream the answers as they are generated. The caller ends the response.
 
-        The response starts with the model's first event, so that an earlier failure results in an
-        error status. If the first event takes long, it starts with a keep-alive comment.
+        The response starts when the model's first event arrives, so that an earlier failure can
+        still set an error status. If the first event takes too long, the response starts with a
+        keep-alive comment.
         """
         builder = ResponseBuilder(chat)
         with_text, with_reasoning = set[int](), set[int]()  # indices of answers
@@ -222,7 +223,7 @@ class ChatCompletions:
 
 
 def unknown_model(name: str, served: Iterable[str]) -> BadRequestError:
-    """Return the error for a request that names a model that is not served."""
+    """Return the error for a request whose model is not served."""
     listed = ", ".join(map(repr, itertools.islice(served, _MAX_LISTED)))
     reason = f"the model {name[:200]!r} does not exist; GET /v1/models lists all models: {listed}"
     return BadRequestError(reason, param="model", code="model_not_found", status=404)

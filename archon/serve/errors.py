@@ -1,9 +1,9 @@
-"""Conversion of exceptions to error responses and log lines.
+"""Convert exceptions to error responses and log lines.
 
 If the request is at fault, the response contains the reason. Errors of the served models may
-contain addresses, file names and texts of other clients, so the response contains only a general
-message. The log (``archon.serve``) contains the types of these errors and where they were raised;
-at the level debug it also contains their messages.
+contain addresses, file names and other clients' texts, so for these errors the response contains
+only a general message. The log (``archon.serve``) contains the types of these errors and where they
+were raised. At the debug level, it also contains their messages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from archon.serve.responses import Error, ErrorDetail
 _log = logging.getLogger("archon.serve")
 
 _NO_RETRY = {"x-should-retry": "false"}
-"""Header with which OpenAI's clients do not retry, since a retry would take as long again."""
+"""Header that stops OpenAI's clients from retrying, because a retry would take just as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Failure:
 
 
 def failure(error: Exception) -> Failure:
-    """Return the error response for an exception; log details that clients must not see."""
+    """Return the error response for an exception, and log the details that clients must not see."""
     cause = error
     while isinstance(cause, NodeError) and isinstance(cause.__cause__, Exception):
         cause = cause.__cause__
@@ -81,26 +81,26 @@ def failure(error: Exception) -> Failure:
 
 
 SHUTTING_DOWN = Failure(503, "the server is shutting down", code="shutting_down")
-"""The response to requests that have not finished when the server stops."""
+"""Response to requests that are unfinished when the server stops."""
 
 
 def out_of_time(seconds: float) -> Failure:
-    """Return the response to a request that has taken more than ``max_seconds``."""
+    """Return the response to a request that took longer than ``max_seconds``."""
     reason = f"the answer took longer than {seconds:g} seconds (--max-seconds)"
     return Failure(504, reason, code="timeout", headers=_NO_RETRY)
 
 
 def log_error(what: str, error: BaseException, frames: list[str] | None = None) -> None:
-    """Log a line with the types of an error and its causes.
+    """Log a line with the type of an error and the types of its causes.
 
-    At the level debug, the messages and the traceback are logged, too.
+    At the debug level, the messages and the traceback are also logged.
 
     Parameters
     ----------
     what
-        Beginning of the line, such as ``a request failed``.
+        Text at the beginning of the line, such as ``a request failed``.
     frames
-        Lines of a traceback to add.
+        Traceback lines to add.
     """
     kinds = []
     cause: BaseException | None = error

@@ -1,16 +1,16 @@
 """Rules for request fields that have no effect or are not supported.
 
-``archon.serve.requests`` defines the fields that are applied. Clients send many others, mostly with
-values that have no effect, and a request must not fail because of them. Each known field has a
-rule:
+``archon.serve.requests`` defines the fields that are applied. Clients send many other fields,
+mostly with values that have no effect, and a request must not fail because of them. Each known
+field has a rule:
 
-- A *label* never changes an answer. Any value is accepted.
-- A *hint* is ignored. The response header ``x-archon-ignored`` names it, unless its value is
-  neutral.
-- An *unsupported* field would change the answer. It is rejected, unless its value is neutral.
+- A *label* never changes an answer. Any value is accepted. - A *hint* is ignored. The
+``x-archon-ignored`` response header lists it, unless its value is neutral. - An *unsupported* field
+would change the answer. It is rejected, unless its value is neutral.
 
-Unknown fields are ignored and named in the header. A field that looks like a misspelling of one
-that changes the answer is rejected. ``--strict`` rejects all fields that the header would name.
+Unknown fields are ignored and listed in the header. A field that looks like a misspelling of a
+field that changes the answer is rejected. ``--strict`` rejects all fields that the header would
+list.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ IGNORED_HEADER = "x-archon-ignored"
 """Response header that names the request fields that had no effect."""
 _MAX_REPORTED = 20
 _MAX_IGNORED = 100
-"""Maximum number of ignored fields, since each unknown field is compared with all known ones."""
+"""Maximum number of ignored fields. Each unknown field is compared with all known fields."""
 _MAX_KEY = 60
 _NEAR = 0.85
-"""Minimum similarity (difflib) of two names for one to count as a misspelling of the other."""
+"""Minimum similarity (difflib) at which a name counts as a misspelling of another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Treatment of a request field that is not applied."""
+    """Rule for a request field that is not applied."""
 
     kind: Literal["label", "hint", "unsupported"]
     neutral: tuple[object, ...] = ()
     """Values that have no effect, in addition to null."""
     advice: str = ""
-    """Error message if the field is rejected: the reason, and what to do instead."""
+    """Error message if the field is rejected, with the reason and what to do instead."""
 
     def is_neutral(self, value: object) -> bool:
         """Return True if the value has no effect."""
@@ -149,7 +149,9 @@ _REQUEST: Rules = {
     "stop_sequences": _unsupported("not supported; use stop", []),
     "stop_strings": _unsupported("not supported; use stop", []),
     "stop_token_ids": _unsupported("not supported; use stop", []),
-    "include_stop_str_in_output": _unsupported("not supported; the text ends before it", False),
+    "include_stop_str_in_output": _unsupported(
+        "not supported; answers end before the stop string", False
+    ),
     "random_seed": _unsupported("not supported; use seed"),
     # Output format.
     "modalities": _unsupported(f'{_TEXT_ONLY}; leave it out or send ["text"]', ["text"]),
@@ -170,11 +172,11 @@ _REQUEST: Rules = {
     "instructions": _unsupported("not supported; use a system message"),
     "suffix": _unsupported("infilling is not supported; leave it out", ""),
     "echo": _unsupported("answers do not repeat the prompt; leave it out or send false", False),
-    "documents": _unsupported("not supported; put them into a message", []),
+    "documents": _unsupported("not supported; put them in a message", []),
     "chat_template": _unsupported("the model's own chat template is used; leave it out"),
     "add_generation_prompt": _unsupported("not supported; leave it out or send true", True),
     "continue_final_message": _unsupported("not supported; leave it out or send false", False),
-    "add_special_tokens": _unsupported("the chat template adds them; leave it out", False),
+    "add_special_tokens": _unsupported("the chat template adds these tokens; leave it out", False),
     "truncate_prompt_tokens": _unsupported("prompts are not truncated; leave it out"),
     "transforms": _unsupported("prompts are not changed; leave it out", []),
     # Contents of a response.
@@ -200,10 +202,10 @@ MESSAGE: Rules = {
         *("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"),
     ),
     "type": _unsupported(f"{_TEXT_ONLY}; leave it out", "text", "message"),
-    "tool_calls": _unsupported(f"{_NO_TOOLS}; put what they did into the text", []),
-    "function_call": _unsupported(f"{_NO_TOOLS}; put what it did into the text"),
-    "tool_call_id": _unsupported(f"{_NO_TOOLS}; put the result into the text", ""),
-    "refusal": _unsupported("put the refusal into content", ""),
+    "tool_calls": _unsupported(f"{_NO_TOOLS}; describe the calls in the text instead", []),
+    "function_call": _unsupported(f"{_NO_TOOLS}; describe the call in the text instead"),
+    "tool_call_id": _unsupported(f"{_NO_TOOLS}; put the result in the text", ""),
+    "refusal": _unsupported("put the refusal in the content field", ""),
     "audio": _unsupported(f"{_TEXT_ONLY}; leave it out"),
     "images": _unsupported(f"{_TEXT_ONLY}; leave it out", []),
     "prefix": _unsupported("answers do not continue a message; leave it out", False),
@@ -224,12 +226,12 @@ SAMPLING = (
     *("temperature", "top_p", "max_tokens", "max_completion_tokens", "stop"),
     *("presence_penalty", "frequency_penalty", "logit_bias"),
 )
-"""Sampling fields, which have no effect on an architecture that applies them to none of its nodes.
+"""Sampling fields. They have no effect on an architecture that does not apply them to any node.
 """
 
 
 class BadRequestError(Exception):
-    """A request is invalid or not supported. ``param`` is the field at fault, if any."""
+    """A request is invalid or not supported. ``param`` is the field at fault, if known."""
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, status: int = 400
@@ -239,7 +241,7 @@ class BadRequestError(Exception):
 
 
 class FieldError(BadRequestError):
-    """A request has a field that is not supported or unknown."""
+    """A request contains an unsupported or unknown field."""
 
     def __init__(self, key: str, reason: str, code: Literal["unsupported", "unknown_key"]) -> None:
         super().__init__(f"{key}: {reason}", param=key, code=code)
@@ -248,10 +250,10 @@ class FieldError(BadRequestError):
 
 @dataclass(slots=True)
 class Ignored:
-    """Ignored fields of one request, which are reported to the client."""
+    """One request's ignored fields, which are reported to the client."""
 
     is_strict: bool = False
-    """True to reject these fields instead."""
+    """Whether to reject these fields instead."""
     _names: dict[str, None] = field(default_factory=dict)
 
     @property
@@ -269,16 +271,16 @@ class Ignored:
         key, value
             The field.
         place
-            Prefix that the field gets in the report, such as ``messages[].``.
+            Prefix of the field in the report, such as ``messages[].``.
         rules
-            Rules of the fields that the object may have.
+            Rules for the object's fields.
         known
-            Names of the object's fields that are applied.
+            Names of the fields that are applied.
 
         Raises
         ------
         FieldError
-            The field is not supported, is probably misspelt, or must not be ignored.
+            The field is not supported, is probably misspelled, or must not be ignored.
         """
         name = f"{place}{_shown(key)}"
         if name in self._names:
@@ -303,7 +305,7 @@ class Ignored:
             The server is strict, or too many fields are ignored.
         """
         if self.is_strict:
-            reason = "the field has no effect, which --strict does not allow; leave it out"
+            reason = "the field has no effect, and the server runs with --strict; leave it out"
             raise FieldError(key, reason, "unknown_key")
         if len(self._names) >= _MAX_IGNORED:
             reason = f"the request has more than {_MAX_IGNORED} fields that have no effect"
@@ -312,7 +314,7 @@ class Ignored:
 
 
 def _nearest(key: str, names: Iterable[str]) -> str | None:
-    """Return the name of which ``key`` is probably a misspelling; None if there is none."""
+    """Return the name that ``key`` probably misspells, or None if there is none."""
     plain = {_plain(name): name for name in names}
     near = difflib.get_close_matches(_plain(key[:_MAX_KEY]), plain, n=1, cutoff=_NEAR)
     return plain[near[0]] if near else None
@@ -320,7 +322,7 @@ def _nearest(key: str, names: Iterable[str]) -> str | None:
 
 @lru_cache(1024)
 def _plain(name: str) -> str:
-    """Remove case and punctuation: ``maxTokens`` and ``max-tokens`` become ``maxtokens``."""
+    """Lower the case and remove punctuation: ``maxTokens`` and ``max-tokens`` → ``maxtokens``."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 

@@ -1,4 +1,4 @@
-"""Timeout for the request line and the headers of a request."""
+"""Timeout for a request's first line and headers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import asyncio
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 30
-"""Timeout in seconds for the request line and headers.
-
-uvicorn has no such timeout, and each open connection needs a file descriptor."""
+"""Timeout in seconds for the request line and headers. uvicorn lacks this timeout, and each open
+connection needs a file descriptor.
+"""
 
 
 class TimedConnection(H11Protocol):
-    """HTTP connection that is closed if the headers of a request do not arrive in time.
+    """HTTP connection that is closed if a request's headers do not arrive in time.
 
-    The timer starts when the client connects, and when it sends data after a response is complete,
-    such as the next request. Between requests uvicorn's keep-alive timeout applies.
+    The timer starts when the client connects, and again when it sends data after a complete
+    response, such as the next request. Between requests, uvicorn's keep-alive timeout applies.
     """
 
     _head_timer: asyncio.TimerHandle | None = None

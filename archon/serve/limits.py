@@ -1,4 +1,4 @@
-"""Limits on requests, and an upper bound for the number of tokens of an answer."""
+"""Limits on requests, and an upper bound on the number of tokens in an answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from archon.types import DEFAULT_SAMPLING, SamplingParams
 
 _CACHE_SIZE = 256
 LARGEST_BODY_BYTES = 64 * 1024 * 1024
-"""Maximum of ``max_body_bytes``. While a body is read, several copies of it are in memory."""
+"""Maximum of ``max_body_bytes``. Several copies of a body are in memory while it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +22,25 @@ class Limits:
     """Limits on a single request and on all requests together."""
 
     max_body_bytes: int = 4 * 1024 * 1024
-    """Maximum size of a request's body; at most ``LARGEST_BODY_BYTES``."""
+    """Maximum size of a request body; at most ``LARGEST_BODY_BYTES``."""
     max_messages: int = 256
     """Maximum number of messages in a conversation."""
     max_request_tokens: int = 200_000
-    """Maximum completion tokens that a request may generate: ``n`` times those of all nodes."""
+    """Maximum number of completion tokens per request, across all nodes and all ``n`` answers."""
     max_running: int = 64
     """Maximum number of requests that run at the same time."""
     max_waiting: int = 256
-    """Maximum number of requests in the queue. Further requests get status 429."""
+    """Maximum number of requests in the queue. Further requests are rejected with status 429."""
     max_seconds: float = 600.0
     """Maximum time from the start of a request to the end of its response, including queueing."""
 
 
 def token_bound(lm: LM) -> Callable[[SamplingParams], int]:
-    """Return a function that computes the maximum number of new tokens of one answer.
+    """Return a function that computes the maximum number of new tokens per answer.
 
-    The function takes a request's sampling parameters. For an architecture, it adds up the samples
-    of all nodes and assumes that none stops early. For a model, the maximum is ``max_tokens``. The
-    tokens of prompts and scored choices do not count.
+    The function's argument is a request's sampling parameters. For an architecture, it adds up the
+    samples of all nodes, and assumes that none stops early. For a model, the maximum is
+    ``max_tokens``. Tokens of prompts and scored choices are not included.
     """
 
     def bound(sampling: SamplingParams) -> int:

@@ -1,4 +1,4 @@
-"""Metrics of the server, in the text format of Prometheus (``GET /metrics``)."""
+"""The server's metrics, in the Prometheus text format (``GET /metrics``)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class Metrics:
         )
         self.tokens = Counter(
             "archon_tokens",
-            "Tokens of all nodes by kind: distinct prompts, cached prompt tokens, completions.",
+            "Tokens across all nodes, by kind: distinct prompts, cached prompt tokens, "
+            "completions.",
             ["model", "kind"],
             registry=registry,
         )
@@ -54,18 +55,18 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
-        running = Gauge("archon_requests_running", "Requests that are running.", registry=registry)
+        running = Gauge("archon_requests_running", "Running requests.", registry=registry)
         running.set_function(lambda: admission.running)
         waiting = Gauge("archon_requests_waiting", "Requests in the queue.", registry=registry)
         waiting.set_function(lambda: admission.waiting)
 
     def text(self) -> bytes:
-        """Return all metrics in the text format of Prometheus."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self._registry)
 
 
 class RequestMetrics:
-    """Recorder of the metrics of one request."""
+    """Records one request's metrics."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics, self._start = metrics, monotonic()
@@ -77,7 +78,7 @@ class RequestMetrics:
         self.status = 200
 
     def count_ignored(self, names: Iterable[str]) -> None:
-        """Count ignored fields, with the label ``unknown`` for all unknown ones.
+        """Count ignored fields, with the ``unknown`` label for all unknown fields.
 
         Clients must not be able to create labels.
         """
@@ -86,7 +87,7 @@ class RequestMetrics:
             self._metrics.ignored_fields.labels(self.model, label).inc()
 
     def note_first_token(self) -> None:
-        """Record the time until the first token. Only the first call has an effect."""
+        """Record the time to the first token. Only the first call has an effect."""
         if not self._has_text:
             self._has_text = True
             seconds = monotonic() - self._start

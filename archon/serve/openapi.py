@@ -1,4 +1,4 @@
-"""Generator of the OpenAPI document, from the routes and the types of requests and responses."""
+"""Generate the OpenAPI document from the routes and the types of requests and responses."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _ERRORS = {
     404: "The model does not exist.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",
-    415: "The content type of the body is not application/json.",
-    422: "The architecture used up its budget before it had an answer.",
-    429: "Too many requests are waiting. Retry after the time in the header Retry-After.",
+    415: "The body's content type is not application/json.",
+    422: "The architecture's budget was used up before it had an answer.",
+    429: "Too many requests are waiting. Retry after the time in the Retry-After header.",
     500: "Internal error.",
     502: "The model failed.",
     503: "The model is busy, or the server is shutting down.",
@@ -31,7 +31,8 @@ _ERRORS = {
 }
 ANY_ERROR = tuple(_ERRORS)
 _EVENTS = (
-    "Server-sent events. The data of each event is a ChatCompletionChunk; that of the last, [DONE]."
+    "Server-sent events. Each event's data is a ChatCompletionChunk. The last event's data is "
+    "[DONE]."
 )
 _IGNORED = {
     IGNORED_HEADER: {
@@ -43,11 +44,11 @@ _IGNORED = {
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Description of one route for the OpenAPI document."""
+    """One route's description for the OpenAPI document."""
 
     method: str
     path: str
-    """Path of the route, with parameters in braces."""
+    """The route's path, with parameters in braces."""
     summary: str
     response: type[ResponseObject] | None
     """Type of the response body; None for plain text."""
@@ -55,7 +56,7 @@ class Operation:
     request: type[RequestObject] | None = None
     streams: bool = False
     is_open: bool = False
-    """True if clients need no API key."""
+    """Whether clients can use the route without an API key."""
 
     def describe(self) -> dict[str, Any]:
         """Return the JSON object that describes the route in the OpenAPI document."""
@@ -97,9 +98,9 @@ def document(
     Parameters
     ----------
     has_key
-        True if clients need an API key.
+        Whether clients need an API key.
     is_strict
-        True if the server rejects fields without effect.
+        Whether the server rejects fields without effect.
     """
     responses: set[type[BaseModel]] = {o.response for o in operations if o.response is not None}
     responses |= {ChatCompletionChunk, Error}
@@ -135,12 +136,12 @@ def _subclasses(base: type[RequestObject]) -> list[type[RequestObject]]:
 
 
 def _without_effect(model: type[RequestObject], *, is_strict: bool) -> dict[str, Any]:
-    """Return the schemas of those fields of an object that are accepted but have no effect."""
+    """Return the schemas of an object's fields that are accepted but have no effect."""
     schemas: dict[str, Any] = {}
     for name, rule in model.rules.items():
         match rule.kind:
             case "label":
-                schemas[name] = {"description": "Accepted, without effect on the answer."}
+                schemas[name] = {"description": "Accepted; has no effect on the answer."}
             case "hint" if not is_strict:
                 schemas[name] = {"description": "Ignored."}
             case _:

@@ -1,8 +1,8 @@
-"""Parsing and strict validation of chat-completion requests.
+"""Parse and strictly validate chat-completion requests.
 
-The pydantic models here have the fields that are applied: those of OpenAI's protocol, ``archon``,
-and the sampler parameters of ``archon.types``. ``archon.serve.fields`` has rules for all other
-fields.
+The pydantic models in this module contain the fields that are applied: fields of OpenAI's protocol,
+``archon``, and the sampler parameters of ``archon.types``. ``archon.serve.fields`` contains rules
+for all other fields.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from archon.types import (
 MAX_SAMPLES = 128
 _MAX_INT64 = 2**63 - 1
 _MIN_TOP_P = 1e-9
-"""Replacement for a ``top_p`` of 0; with either, only the most probable token is kept."""
+"""Value that replaces a ``top_p`` of 0. Both keep only the most probable token."""
 
 _MAX_STOP_CHARACTERS = 1000
-"""Maximum length of a stop string, since each new token is compared with all its prefixes."""
+"""Maximum length of a stop string. Each new token is compared with all of its prefixes."""
 StopString = Annotated[str, Field(min_length=1, max_length=_MAX_STOP_CHARACTERS)]
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "max_tokens": (-1,),
@@ -55,22 +55,23 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "stop": ("", []),
     "reasoning_effort": ("default",),
 }
-"""Values with which a field counts as absent."""
+"""Values that make a field count as absent."""
 
 
 class RequestObject(BaseModel):
-    """Base class of JSON objects in requests. ``rules`` apply to fields that a class lacks."""
+    """Base class of JSON objects in requests. ``rules`` apply to fields that the class lacks."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
 
     rules: ClassVar[fields.Rules] = {}
     place: ClassVar[str] = ""
-    """Prefix of field names in the header of ignored fields, such as ``messages[].``."""
+    """Prefix of the field names in the header that lists ignored fields, such as ``messages[].``.
+    """
 
     @model_validator(mode="before")
     @classmethod
     def _only_known_fields(cls, data: Any, info: ValidationInfo) -> Any:
-        """Remove fields that are ``null`` or ignored; raise an error for unsupported ones."""
+        """Remove fields that are ``null`` or ignored; raise an error for unsupported fields."""
         if not isinstance(data, dict):
             return data
         ignored = info.context if isinstance(info.context, Ignored) else Ignored()
@@ -91,7 +92,7 @@ class RequestObject(BaseModel):
 
 
 def _integral(value: Any) -> Any:
-    """Convert an integral float such as 5.0 to an integer, since JSON does not distinguish them."""
+    """Convert an integral float such as 5.0 to an integer; JSON does not distinguish them."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -107,7 +108,7 @@ def _text_type(value: Any) -> Any:
 
 def _role(value: Any) -> Any:
     if value in ("tool", "function"):
-        reason = "tools are not supported; put the result into a user message"
+        reason = "tools are not supported; put the result in a user message"
         raise PydanticCustomError("unsupported", "{reason}", {"reason": reason})
     return value
 
@@ -137,7 +138,7 @@ class ChatMessage(RequestObject):
     @model_validator(mode="before")
     @classmethod
     def _text_of_assistant(cls, data: Any) -> Any:
-        """Replace null content in a message of the assistant by an empty text."""
+        """Replace null content in an assistant message with an empty text."""
         is_assistant = isinstance(data, dict) and data.get("role") == "assistant"
         return {**data, "content": ""} if is_assistant and data.get("content") is None else data
 
@@ -176,7 +177,7 @@ class JsonObjectFormat(RequestObject):
 
 
 class NamedSchema(RequestObject):
-    """A JSON Schema. Answers always match it, whether or not ``strict`` is set."""
+    """A JSON Schema. Answers always match it, even if ``strict`` is not set."""
 
     place = "response_format.json_schema."
 
@@ -196,7 +197,7 @@ class JsonSchemaFormat(RequestObject):
 
 
 MaxTokens = Annotated[int, Field(ge=1, le=1_000_000), _INTEGRAL] | Annotated[Literal[-1], _INTEGRAL]
-"""Type of ``max_tokens``. With -1, the field counts as absent."""
+"""Type of ``max_tokens``. A value of -1 makes the field count as absent."""
 
 ResponseFormat = Annotated[
     TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
@@ -204,7 +205,7 @@ ResponseFormat = Annotated[
 
 
 class ArchonOptions(RequestObject):
-    """Options of Archon beyond OpenAI's protocol."""
+    """Archon's extensions of OpenAI's protocol."""
 
     place = "archon."
 
@@ -233,13 +234,13 @@ class _PromptFields(RequestObject):
 
 
 def _sampler_field(parameter: SamplingParameter) -> tuple[Any, Any]:
-    """Return the type and the field of a sampler parameter.
+    """Return a sampler parameter's type and field.
 
     An integer may be -1 instead of 0, as vLLM's ``top_k``.
     """
     if isinstance(parameter.default, int):
         kind = Annotated[int, Field(ge=-1, le=parameter.le), _INTEGRAL]
-        return kind | None, Field(None, description="With 0 or -1, all tokens are kept.")
+        return kind | None, Field(None, description="0 and -1 keep all tokens.")
     bounds = {name: getattr(parameter, name) for name in ("ge", "gt", "le")}
     return float | None, Field(None, **bounds)
 
@@ -290,7 +291,7 @@ class ChatRequest(_SamplerFields):
 
     @property
     def ignored(self) -> Ignored:
-        """Ignored fields of the body that are reported to the client."""
+        """The body's ignored fields, which are reported to the client."""
         return self._ignored
 
     @property
@@ -304,7 +305,7 @@ class ChatRequest(_SamplerFields):
         return self.stream_options is not None and self.stream_options.include_usage
 
     def request(self) -> Request:
-        """Convert to a request for a language model, with a random seed if ``seed`` is absent."""
+        """Convert to a language-model request, with a random seed if ``seed`` is absent."""
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         bias = None
         if self.logit_bias is not None:
@@ -336,8 +337,9 @@ class ChatRequest(_SamplerFields):
     def _thinking(self) -> Thinking:
         """Return the thinking parameters.
 
-        ``enable_thinking`` in ``chat_template_kwargs`` turns thinking on or off. Without it,
-        ``reasoning_effort`` does: ``none`` and ``minimal`` turn thinking off, and other values on.
+        ``enable_thinking`` in ``chat_template_kwargs`` turns thinking on or off. If it is absent,
+        the ``reasoning_effort`` values ``none`` and ``minimal`` turn thinking off, and all other
+        values turn it on.
         """
         variables = dict(self.chat_template_kwargs or {})
         is_wanted = None
@@ -368,12 +370,12 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
     Raises
     ------
     BadRequestError
-        The body is not valid JSON, or the request is invalid or unsupported.
+        The body is not valid JSON, or the request is invalid or not supported.
     """
     try:
         body = decode_json(content, max_bytes=len(content))
     except SpecError as error:
-        raise BadRequestError(f"the body is not valid JSON: {error}") from None
+        raise BadRequestError(f"cannot read the body: {error}") from None
     ignored = Ignored(is_strict)
     try:
         chat = ChatRequest.model_validate(_without_unused_tools(body, ignored), context=ignored)
@@ -397,7 +399,7 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
 
 
 def _without_unused_tools(body: Any, ignored: Ignored) -> Any:
-    """Remove ``tools`` and ``functions`` if the request forbids the model to call them."""
+    """Remove ``tools`` and ``functions`` if the request forbids the model from calling them."""
     if not isinstance(body, dict):
         return body
     unused = [
@@ -411,9 +413,9 @@ def _without_unused_tools(body: Any, ignored: Ignored) -> Any:
 
 
 def _bad_value(error: ValidationError, body: Any) -> BadRequestError:
-    """Convert pydantic's errors to one error, about the first invalid field.
+    """Convert pydantic's errors to a single error about the first invalid field.
 
-    If a value has several alternative types, the error that is nested most deeply is reported.
+    If a value may have several types, the most deeply nested error is reported.
     """
     errors = error.errors(include_url=False, include_input=False)
     paths = [_path(each, body) for each in errors]
@@ -428,7 +430,7 @@ def _bad_value(error: ValidationError, body: Any) -> BadRequestError:
 
 
 def _path(error: ErrorDetails, body: Any) -> tuple[str | int, ...]:
-    """Return the keys and indices in an error's location, without the names of types in it."""
+    """Return the keys and indices in an error's location, without its type names."""
     path: list[str | int] = []
     value = body
     last = len(error["loc"]) - 1

@@ -1,6 +1,6 @@
 """Types of response bodies, from which the OpenAPI document is generated.
 
-Names are those of OpenAI's protocol. A field that is not set is omitted from the JSON.
+Names follow OpenAI's protocol. A field that is not set is omitted from the JSON.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ResponseObject(BaseModel):
 
 
 class ErrorDetail(ResponseObject):
-    """Description of an error. ``param`` is the field at fault, if any."""
+    """Description of an error. ``param`` is the field at fault, if known."""
 
     message: str
     type: str
@@ -73,7 +73,7 @@ class PromptTokensDetails(ResponseObject):
 
 
 class Usage(ResponseObject):
-    """Numbers of tokens in all nodes. Each distinct prompt counts once for several samples."""
+    """Token counts, summed over all nodes. A prompt with several samples is counted once."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -112,7 +112,7 @@ class ChoiceLogprobs(ResponseObject):
 
 
 class AssistantMessage(ResponseObject):
-    """An answer, with the reasoning before it if there is any."""
+    """An answer, with the reasoning that precedes it, if any."""
 
     role: Literal["assistant"]
     content: str
@@ -121,7 +121,7 @@ class AssistantMessage(ResponseObject):
 
 
 class AnswerDetails(ResponseObject):
-    """Value and trace of an architecture's answer, an extension of OpenAI's protocol."""
+    """Value and trace of an architecture's answer. This object extends OpenAI's protocol."""
 
     value: str | None
     trace: dict[str, Any]
@@ -140,7 +140,7 @@ class Choice(ResponseObject):
 
 
 class ChatCompletion(ResponseObject):
-    """Response that is not streamed."""
+    """Response without streaming."""
 
     id: str
     object: Literal["chat.completion"]
@@ -187,14 +187,14 @@ class ChatCompletionChunk(ResponseObject):
 
 @dataclass(frozen=True, slots=True)
 class ResponseBuilder:
-    """Builder of the response to one request, or of the chunks of its streamed response."""
+    """Builds the response to one request, or the chunks of its streamed response."""
 
     chat: ChatRequest
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
 
     def complete(self, completions: Sequence[Completion]) -> ChatCompletion:
-        """Build a response that is not streamed."""
+        """Build a response without streaming."""
         choices = [
             Choice(
                 index=index,
@@ -215,16 +215,16 @@ class ResponseBuilder:
         )
 
     def first(self, index: int) -> ChatCompletionChunk:
-        """Build the first chunk of the answer ``index``, which has no text."""
+        """Build the first chunk of choice ``index``, which has no text."""
         return self._part(index, Delta(role="assistant", content=""))
 
     def delta(self, index: int, text: str, *, is_reasoning: bool = False) -> ChatCompletionChunk:
-        """Build a chunk with new text of the answer ``index``, or of the reasoning before it."""
+        """Build a chunk with new text for choice ``index``, or with new reasoning before it."""
         delta = Delta(reasoning_content=text) if is_reasoning else Delta(content=text)
         return self._part(index, delta)
 
     def last(self, index: int, completion: Completion) -> ChatCompletionChunk:
-        """Build the last chunk of the answer ``index``, with the finish reason."""
+        """Build the final chunk of choice ``index``, with its finish reason."""
         choice = ChunkChoice(
             index=index,
             delta=Delta(),
@@ -235,7 +235,7 @@ class ResponseBuilder:
         return self._chunk([choice])
 
     def usage_chunk(self, completions: Sequence[Completion]) -> ChatCompletionChunk:
-        """Build the chunk with the usage, which is sent after all answers."""
+        """Build the usage chunk, which is sent after all answers."""
         return self._chunk([], usage(completions))
 
     def _part(self, index: int, delta: Delta) -> ChatCompletionChunk:
@@ -262,7 +262,7 @@ class ResponseBuilder:
 
 
 def progress(event: Event) -> dict[str, Any] | None:
-    """Return the data of a progress comment for an event; None if the event is not reported."""
+    """Return the progress comment for an event, or None if the event is not reported."""
     match event:
         case NodeStarted(node=node):
             return {"node": node, "event": "started"}
@@ -274,7 +274,7 @@ def progress(event: Event) -> dict[str, Any] | None:
 
 
 def usage(completions: Sequence[Completion]) -> Usage:
-    """Return the numbers of tokens in all nodes as OpenAI's ``usage`` object."""
+    """Return the token counts, summed over all nodes, as OpenAI's ``usage`` object."""
     total = total_usage(completions)
     prompts = {digest: n for c in completions for digest, n in c.prompts.items()}
     prompt_tokens = sum(prompts.values())
@@ -299,9 +299,9 @@ def _message(completion: Completion) -> AssistantMessage:
 
 
 def _logprobs(completion: Completion) -> ChoiceLogprobs | None:
-    """Return the log-probabilities of the tokens, without control tokens such as the end of text.
+    """Return the tokens' log-probabilities, without control tokens such as the end of text.
 
-    Returns None if the completion has no log-probabilities.
+    Return None if the completion has no log-probabilities.
     """
     if completion.logprobs is None:
         return None

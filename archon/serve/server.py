@@ -1,8 +1,8 @@
-"""The server process: runs the application until a signal arrives.
+"""Run the server until a signal arrives.
 
-After the first SIGINT or SIGTERM, the server accepts no more connections and waits for running
-requests until a deadline. A second signal ends them immediately. Requests that have not finished
-get an error response.
+After the first SIGINT or SIGTERM, the server accepts no new connections, and waits for running
+requests until a deadline. A second signal ends them immediately. An error response is sent to each
+unfinished request.
 """
 
 from __future__ import annotations
@@ -25,12 +25,11 @@ from archon.serve.header_timeout import TimedConnection
 
 DRAIN_SECONDS = 30.0
 _ERROR_RESPONSE_SECONDS = 5
-"""Time for sending error responses before connections are closed."""
+"""Time to send error responses before connections are closed."""
 _KEEP_ALIVE_SECONDS = 75
-"""Time after which idle connections are closed.
-
-It is longer than clients keep idle connections. Otherwise a client could send a request on a
-connection that is being closed."""
+"""Time after which idle connections are closed. Clients close idle connections earlier; otherwise a
+client could send a request on a connection that is being closed.
+"""
 
 
 def run(
@@ -47,10 +46,10 @@ def run(
     Parameters
     ----------
     port
-        Port to listen on; 0 chooses a free port.
+        Port to listen on; 0 selects a free port.
     on_ready
         Function to call with the address, such as ``http://127.0.0.1:8000``, when the server is
-        ready. By default the address is printed on standard error.
+        ready. By default, the address is printed on standard error.
     drain_seconds
         Time in seconds for running requests to finish after the first signal.
     on_end
@@ -116,7 +115,7 @@ class _Server(uvicorn.Server):
                 await self._on_end()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop the server after the first signal; end running requests after later ones."""
+        """Stop the server after the first signal; end running requests after any later signal."""
         self.signals.append(sig)
         if self.should_exit and self._loop is not None:
             self._loop.call_soon_threadsafe(self._cut_off)

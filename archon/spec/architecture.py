@@ -1,4 +1,4 @@
-"""Architecture files: graphs of nodes, each of which names the nodes that it reads."""
+"""Architecture files: graphs of nodes. Each node lists the nodes whose candidates it reads."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LIMITS = SandboxLimits()
 
 
 class When(StrictModel):
-    """A condition on the candidates that a node reads. If it is false, they bypass the node."""
+    """A condition on a node's input candidates. If it is false, the candidates bypass the node."""
 
     agreement_below: float | None = Field(
         None,
@@ -72,7 +72,7 @@ class Node(StrictModel):
 
     @property
     def role(self) -> str | None:
-        """The role of the model that the node uses; None if it uses no model."""
+        """Role of the model that the node uses; None if it does not use a model."""
         return None
 
 
@@ -99,7 +99,7 @@ class ModelNode(ThinkingKeys, Node):
 
 
 class StopWhen(StrictModel):
-    """Early stopping of a generator, which samples in rounds and counts votes after each round."""
+    """Early stopping of a generator, which counts the votes after each round of samples."""
 
     confidence: float = Field(
         gt=0.5,
@@ -137,7 +137,7 @@ class CriticNode(ModelNode):
 
 
 class RankerNode(ModelNode):
-    """Orders candidates and keeps the best."""
+    """Orders candidates and keeps the best ones."""
 
     type: Literal["ranker"]
     method: Literal["listwise", "pairwise", "logit", "likelihood", "reward"] = Field(
@@ -258,9 +258,9 @@ class VoteNode(Node):
 
 
 class ProgramNode(Node):
-    """Runs every candidate's program in the sandbox; the result becomes the candidate's value.
+    """Runs every candidate's program in the sandbox. The result becomes the candidate's value.
 
-    Programs that models write run only in the sandbox, and only if an architecture has a node that
+    Programs written by models run only in the sandbox, and only if the architecture has a node that
     runs them.
     """
 
@@ -298,7 +298,7 @@ AskingNode = (
     | UnitTestGeneratorNode
     | UnitTestEvaluatorNode
 )
-"""Nodes that can prompt a model; some do so only with some of their methods."""
+"""Nodes that can prompt a model. Some of them do so only with certain methods."""
 
 AnyNode = Annotated[AskingNode | VoteNode | ProgramNode | JoinNode, Field(discriminator="type")]
 
@@ -332,7 +332,7 @@ RoleModel = Annotated[
 
 
 class Budget(StrictModel):
-    """Limits for one question. They are never exceeded: near a limit, fewer calls are made."""
+    """Limits for one question. They are never exceeded; near a limit, fewer calls are made."""
 
     max_tokens: int | None = Field(
         None,
@@ -382,7 +382,7 @@ class ArchitectureSpec(LaterKeys):
     )
 
     def asking_nodes(self) -> Iterator[tuple[str, AskingNode, str]]:
-        """Yield (id, node, role) for every node that prompts a model, in the order of the file."""
+        """Yield (id, node, role) for every node that prompts a model, in file order."""
         for name, node in self.nodes.items():
             if isinstance(node, ModelNode) and node.model is not None:
                 yield name, node, node.model

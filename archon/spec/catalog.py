@@ -1,7 +1,7 @@
-"""The catalogue of architectures, models, benchmarks and trainings that Archon ships.
+"""The catalogue of architectures, models, benchmarks and training configurations that Archon ships.
 
-An installed package has their JSON files under ``archon/data/``; in a checkout they are in folders
-next to the package.
+In an installed package, the JSON files are under ``archon/data/``. In a checkout, they are in
+folders next to the package.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
     """Return the path of the file that ``name_or_path`` refers to.
 
     A ``Path``, or a string that ends in ``.json`` or contains a separator, is a path; the file need
-    not exist. Any other string is a name in the catalogue.
+    not exist. Any other string is a catalogue name.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
         return Path(ref)
     if ref in names(kind):
         return _folder(kind) / f"{ref}.json"
-    reason = f"no {kind} {shown(ref)} in the catalogue{suggestion(ref, names(kind))}"
+    reason = f"the catalogue has no {kind} named {shown(ref)}{suggestion(ref, names(kind))}"
     if Path(ref).suffix.lower() in DATA_SUFFIXES:
         raise SpecError(f"{reason}, and no such file here; pass a data file with --data")
     raise SpecError(f"{reason} (a path ends in .json or contains '/')")
@@ -54,14 +54,15 @@ def find_adapter(name_or_path: str, base_dir: Path, kind: str = "adapter") -> Pa
     Parameters
     ----------
     name_or_path
-        A path with a separator, relative to ``base_dir``; or the name of one that Archon ships.
+        A path with a separator, relative to ``base_dir``, or the name of an adapter or reward head
+        that Archon ships.
     kind
-        ``adapter`` or ``reward head``, for the error.
+        ``adapter`` or ``reward head``, for the error message.
 
     Raises
     ------
     SpecError
-        Archon ships no adapter or reward head of this name.
+        Archon does not ship an adapter or reward head with this name.
     """
     if is_path(name_or_path):
         return base_dir / name_or_path
@@ -69,12 +70,14 @@ def find_adapter(name_or_path: str, base_dir: Path, kind: str = "adapter") -> Pa
     shipped = sorted(path.name for path in folder.glob("*/"))
     if name_or_path not in shipped:
         hint = suggestion(name_or_path, shipped)
-        raise SpecError(f"no {kind} {shown(name_or_path)} is shipped{hint} (a path contains '/')")
+        raise SpecError(
+            f"Archon ships no {kind} named {shown(name_or_path)}{hint} (a path contains '/')"
+        )
     return folder / name_or_path
 
 
 def names(kind: Kind) -> list[str]:
-    """Return the names of a kind of file in the catalogue, sorted."""
+    """Return the sorted catalogue names for one type of file."""
     return sorted(path.stem for path in _folder(kind).glob("*.json"))
 
 

@@ -1,4 +1,4 @@
-"""Parts of the schemas of all files: strict objects, sampling parameters, and prompts."""
+"""Parts shared by all file schemas: strict objects, sampling parameters and prompts."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ CountOrZero = Annotated[int, Field(ge=0, le=MAX_COUNT, strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 TokenId = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,9})$")]
 """Token id as a key of an object. Only one notation is valid, so that no id can occur twice."""
-Version = Annotated[int, Field(ge=1, le=1, strict=True, description="Version of the format.")]
+Version = Annotated[int, Field(ge=1, le=1, strict=True, description="Version of the file format.")]
 
 DEFER_BUILD = ConfigDict(defer_build=True)
-"""Build the validator of a model at its first use: a command uses few of the models it imports."""
+"""Build a model's validator on first use, because a command uses few of the models it imports."""
 _PYDANTIC_ERROR_TYPES = frozenset(get_args(ErrorType))
 
 
@@ -46,9 +46,9 @@ class StrictModel(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _known_keys(cls, data: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
-        """Report unknown keys with a suggestion, which ``extra="forbid"`` could not do.
+        """Report unknown keys with a suggestion, which ``extra="forbid"`` cannot do.
 
-        The other keys are validated in any case, so that all errors are reported together.
+        All other keys are still validated, so that all errors are reported together.
         """
         unknown = [key for key in data if key not in cls.model_fields] if type(data) is dict else []
         if not unknown:
@@ -69,7 +69,7 @@ def _unknown_key(key: str, valid: Iterable[str], value: Any) -> InitErrorDetails
 
 
 def _copied(detail: ErrorDetails) -> InitErrorDetails:
-    """Copy an error of pydantic so that it can be raised again."""
+    """Copy a pydantic error so that it can be raised again."""
     name, context = detail["type"], detail.get("ctx", {})
     kind: str | PydanticCustomError = name
     if name not in _PYDANTIC_ERROR_TYPES:
@@ -79,7 +79,7 @@ def _copied(detail: ErrorDetails) -> InitErrorDetails:
 
 
 class LaterKeys(StrictModel):
-    """A file model with keys (``later_keys``) that earlier versions of Archon did not have.
+    """A file model with keys (``later_keys``) that are missing from earlier versions of Archon.
 
     A dump omits such a key if it has its default value. The dump is then the same as before the key
     existed, so that stored runs and studies are recognized and can be resumed.
@@ -105,7 +105,7 @@ class LaterKeys(StrictModel):
 
 
 def key_discriminator(keys: Mapping[str, type[BaseModel]]) -> Discriminator:
-    """Return a discriminator that chooses a member of a union by the key that only it has.
+    """Return a discriminator that chooses the union member by its unique key.
 
     Errors are then about the intended member only. Without a discriminator, pydantic would report
     the errors of every member.
@@ -113,7 +113,7 @@ def key_discriminator(keys: Mapping[str, type[BaseModel]]) -> Discriminator:
     Parameters
     ----------
     keys
-        Key → the model that has it. The tag of a model is its class name.
+        Key → the model with this key. A model's tag is its class name.
     """
 
     def tag(value: object) -> str | None:
@@ -127,7 +127,7 @@ def key_discriminator(keys: Mapping[str, type[BaseModel]]) -> Discriminator:
 
 
 class _SamplingBase(LaterKeys):
-    """Sampling parameters. For a missing one, the model card's value or the default applies."""
+    """Sampling parameters. Missing parameters default to the model card's value."""
 
     later_keys = LATER_PARAMETERS
 
@@ -141,7 +141,7 @@ class _SamplingBase(LaterKeys):
 
 
 def _sampling_field(parameter: SamplingParameter) -> tuple[Any, Any]:
-    """Return the type and the field of a key for a sampling parameter; its default is None."""
+    """Return a sampling parameter's type and pydantic field, whose default is None."""
     kind: Any = type(parameter.default)
     if parameter.is_by_token:
         bias = Annotated[float, Field(ge=parameter.ge, le=parameter.le)]

@@ -1,4 +1,4 @@
-"""Detection of data files that a user passes instead of a card or an architecture."""
+"""Detect data files that a user passes instead of a card or an architecture."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ DATA_SUFFIXES = {
     ".tsv": "TSV",
     ".parquet": "Parquet",
 }
-"""Suffix of a file name → name of the data format."""
+"""File-name suffix → name of the data format."""
 _MAX_LINE_BYTES = 1 << 20
 
 
 def data_format(path: Path) -> str | None:
-    """Return the format of a data file; None if the file is not a data file or does not exist.
+    """Return a data file's format, or None if the file is not a data file or does not exist.
 
     A data file has one of ``DATA_SUFFIXES``, or its first two lines are complete JSON objects. A
     card is a single object, so it never has two.

@@ -1,6 +1,6 @@
-"""Decoding of users' files and of standard input.
+"""Decode users' files and standard input.
 
-Text without a byte-order mark is UTF-8. With one, it may also be UTF-16 or UTF-32, which Windows
+Text without a byte-order mark is UTF-8. Text with one may also be UTF-16 or UTF-32, which Windows
 PowerShell writes. The mark is removed from the text.
 """
 
@@ -39,7 +39,7 @@ def encoding_of(start: bytes) -> tuple[str, str]:
 
 
 def decode_text(content: bytes, file: str | None = None) -> str:
-    """Decode text in the encoding of its byte-order mark, or as UTF-8 if it has none.
+    """Decode text by its byte-order mark, or as UTF-8 if it has none.
 
     The mark is removed.
 
@@ -73,12 +73,12 @@ def position_after(before: str) -> str:
 
 
 def read_bytes(path: Path, file: str, limit: int = -1) -> bytes:
-    """Return the first ``limit`` bytes of a file; by default all.
+    """Return the first ``limit`` bytes of a file; by default, all bytes.
 
     Parameters
     ----------
     file
-        Name of the file in errors.
+        Name of the file in error messages.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def read_text(path: Path, file: str | None = None) -> str:
     Parameters
     ----------
     file
-        Name of the file in errors; by default its path.
+        Name of the file in error messages; by default, its path.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def read_text(path: Path, file: str | None = None) -> str:
 
 @contextmanager
 def report_os_errors(path: Path, file: str) -> Iterator[None]:
-    """Convert an ``OSError`` of the ``with`` block, which reads a file, to a ``SpecError``.
+    """Convert an ``OSError`` from a ``with`` block that reads a file to a ``SpecError``.
 
     Raises
     ------

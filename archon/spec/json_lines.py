@@ -1,4 +1,4 @@
-"""Reader of JSON Lines files, which have one strict JSON object per line."""
+"""Read JSON Lines files, which contain one strict JSON object per line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_rows(path: Path, file: str | None = None) -> Iterator[tuple[int, dict[s
     Parameters
     ----------
     file
-        Name of the file in errors; by default its path.
+        Name of the file in error messages; by default, its path.
 
     Raises
     ------
@@ -43,7 +43,7 @@ def read_rows(path: Path, file: str | None = None) -> Iterator[tuple[int, dict[s
 
 
 def _lines(handle: io.BufferedReader) -> Iterator[bytes]:
-    """Yield the lines, encoded as UTF-8. A line that is too long is cut off after the limit."""
+    """Yield the lines, encoded as UTF-8. A line that is too long is truncated at the limit."""
     name, codec = encoding_of(handle.peek(LONGEST_MARK))
     if name == "UTF-8":
         while line := handle.readline(MAX_BYTES + 1):

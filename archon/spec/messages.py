@@ -1,7 +1,7 @@
-"""Descriptions of paths, values and suggestions, for errors about files.
+"""Describe paths, values and suggestions in errors about files.
 
-All descriptions are short and printable, even for a value of megabytes, a number with thousands of
-digits or a string of control characters.
+All descriptions are short and printable, even if a value has megabytes, thousands of digits or
+control characters.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _shorten(text: str, limit: int) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a short, printable description of a value from a file, for errors.
+    """Return a short, printable description of a file's value, for error messages.
 
     >>> shown("generater"), shown(True), shown({"a": 1}), shown([1, 2])
     ("'generater'", 'true', 'an object with 1 key', 'a list of 2')

@@ -184,7 +184,8 @@ VariableName = Annotated[
     BeforeValidator(check_variable),
     Field(json_schema_extra={"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}),
 ]
-"""Name of an environment variable. Errors do not show an invalid value, which may be a secret."""
+"""Name of an environment variable. An invalid value, which may be a secret, is not shown in errors.
+"""
 
 
 class FromVariable(StrictModel):
@@ -233,20 +234,20 @@ ThinkingField = Literal["chat_template_kwargs", "reasoning_effort", "reasoning",
 BUDGET_FIELDS: tuple[ThinkingField, ...] = ("reasoning", "enable_thinking")
 """Values of ``thinking_field`` that support a limit on reasoning tokens."""
 _SECRET_CURE = (
-    "secrets must not be in files: put it into an environment variable and name the variable in "
-    "'api_key_env', or in 'headers' as {\"env\": \"NAME\"}"
+    "secrets must not be stored in files; put it in an environment variable, and name the "
+    "variable in 'api_key_env', or in 'headers' as {\"env\": \"NAME\"}"
 )
 
 
 def _check_address(url: str) -> str:
-    """Return ``url`` unless its user name, path or query contains a known form of API key.
+    """Return ``url``; raise an error if its user name, path or query contains an API key.
 
-    The host is not checked, since a host name may look like a key.
+    The host is not checked, because a host name may look like an API key.
     """
     authority, *rest = re.split(r"(?=[/?#])", url.partition("://")[2], maxsplit=1)
     user, _, _ = authority.rpartition("@")
     if has_known_key(user) or any(has_known_key(part) for part in rest):
-        raise ValueError(f"contains what looks like a key; {_SECRET_CURE}")
+        raise ValueError(f"must not contain an API key; {_SECRET_CURE}")
     return url
 
 
@@ -265,7 +266,7 @@ def _contains_secret(body: dict[str, Any]) -> bool:
 
 
 def _names_variable(value: object) -> bool:
-    """Return True for ``{"env": NAME}``, the form for secrets that only headers support."""
+    """Return True for ``{"env": NAME}``, a format for secrets that only headers support."""
     return isinstance(value, dict) and value.keys() == {"env"}
 
 
@@ -391,8 +392,8 @@ class OpenAICard(_Card):
                 continue
             if name.lower() in SECRET_HEADERS or looks_like_key(value):
                 raise ValueError(
-                    f"the header {name!r} contains a secret, which must not be in a file: put it "
-                    'into an environment variable and name the variable, as {"env": "NAME"}'
+                    f"the {name!r} header contains a secret; put it in an environment variable, "
+                    'and name the variable as {"env": "NAME"}'
                 )
             if not (value.isascii() and value.isprintable()):
                 raise ValueError(f"the header {name!r} must be printable ASCII")
@@ -409,7 +410,8 @@ class OpenAICard(_Card):
         for name in self.body:
             if name == "chat_template_kwargs":
                 raise ValueError(
-                    "'body' must not set 'chat_template_kwargs'; set the card's key of that name"
+                    "'body' must not set 'chat_template_kwargs'; use the card's "
+                    "'chat_template_kwargs' key"
                 )
             if name in _ARCHON_FIELDS:
                 raise ValueError(f"'body' must not set {name!r}, which Archon sends itself")
@@ -444,14 +446,15 @@ class OpenAICard(_Card):
             raise ValueError(f"'max_thinking_tokens' needs 'thinking_field' to be {fields}")
         if self.endpoint == "completions" and self.constraint not in (None, "structured_outputs"):
             raise ValueError(
-                f"'constraint' {self.constraint!r} needs the field response_format, which plain "
-                "completions do not have; set it to 'structured_outputs', or 'endpoint' to 'chat'"
+                f"'constraint' {self.constraint!r} uses the response_format field, which the "
+                f"completions endpoint does not have; set 'constraint' to 'structured_outputs' or "
+                f"'endpoint' to 'chat'"
             )
         return self
 
 
 class ScriptedCard(_Card):
-    """A deterministic fake model for tests and trials, which needs no weights."""
+    """A deterministic fake model for tests and experiments, which needs no weights."""
 
     backend: Literal["scripted"]
     accuracy: float = Field(0.6, ge=0, le=1, description="Share of samples that are correct.")

@@ -1,7 +1,7 @@
-"""Loaders of users' files: architectures, search spaces, cards and training configurations.
+"""Load users' files: architectures, search spaces, cards and training configurations.
 
 A reference (``ref``) is the name of a shipped file, a path, or the data itself as a dict. Relative
-paths in a file start at the file's folder (``Loaded.base_dir``).
+paths in a file are based on the file's folder (``Loaded.base_dir``).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _NOUNS: dict[catalog.Kind, str] = {
 
 @dataclass(frozen=True)
 class Loaded(Generic[T]):
-    """A loaded file: its contents and where they come from."""
+    """The contents of a loaded file, with their source."""
 
     spec: T
     file: str | None
@@ -70,12 +70,12 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
     Parameters
     ----------
     base_dir
-        Folder that ``ref`` starts from if it is a relative path; by default the working folder.
+        Folder on which a relative ``ref`` is based; by default, the working folder.
 
     Raises
     ------
     SpecError
-        There is no such file, it is not strict JSON, it is of another kind, or it breaks the
+        The file does not exist, is not strict JSON, has a different type, or does not match the
         schema.
     """
     source = _read("architecture", ref, base_dir)
@@ -178,11 +178,11 @@ def load_training(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyTra
 
 
 def kind_of(data: Any) -> catalog.Kind:
-    """Return the kind of file that ``data`` is.
+    """Return the file type of ``data``.
 
-    The key ``backend`` identifies a ``"model"``, ``source`` a ``"benchmark"``, and ``training`` a
-    ``"training"``. Other data is a ``"space"`` if it has search parameters, and otherwise an
-    ``"architecture"``.
+    The ``backend`` key identifies a ``"model"``, ``source`` identifies a ``"benchmark"``, and
+    ``training`` identifies a ``"training"``. Other data is a ``"space"`` if it has search
+    parameters, and an ``"architecture"`` otherwise.
     """
     kind = _kind_by_key(data) or "architecture"
     return "space" if kind == "architecture" and _first_parameter(data) is not None else kind
@@ -210,7 +210,7 @@ def names_space(ref: Reference) -> bool:
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """Return the JSON Schema of a kind of file.
+    """Return the JSON Schema of a file type.
 
     Parameters
     ----------
@@ -297,10 +297,10 @@ def _check_version(data: Any, file: str | None) -> None:
     """Check the version of the format first, because other versions may have different keys."""
     version = data.get("version", 1) if isinstance(data, dict) else 1
     if isinstance(version, int) and version != 1:
-        reason = f"version {shown(version)} of the format is not supported; use version 1"
+        reason = f"file format version {shown(version)} is not supported; use version 1"
         raise SpecError(reason, file=file, path="$.version")
 
 
 def _first_parameter(data: Any, file: str | None = None) -> JsonPath | None:
-    """Return the path of the first search parameter in the data; None if it has none."""
+    """Return the path of the first search parameter in the data, or None if there is none."""
     return next((path for path, value in walk(data, file) if is_parameter(value)), None)

@@ -1,6 +1,6 @@
-"""Protection of secrets: files name environment variables instead, and keys are never printed.
+"""Protect secrets: files name environment variables instead, and keys are never printed.
 
-No error of this module quotes a value, since any value may be a key.
+No error in this module quotes a value, because any value may be a key.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def has_known_key(text: str) -> bool:
 def mask_secrets(text: str) -> str:
     """Replace API keys of well-known services, and all words that look like keys, with ``[key]``.
 
-    Digests and identifiers look like keys, too. Use this function only for files that may contain
-    a key of any service.
+    Digests and identifiers look like keys too. Use this function only for files that may contain a
+    key of any service.
 
     >>> mask_secrets("must be a number, not '0123456789abcdef0123456789abcdef'")
     "must be a number, not '[key]'"
@@ -91,7 +91,7 @@ def check_variable(name: object) -> object:
     if looks_like_key(name):
         raise ValueError(
             "must be the name of an environment variable, such as OPENAI_API_KEY. This value looks "
-            "like a key, so it is not shown. Put the key into an environment variable and write "
+            "like a key, so it is not shown. Put the key in an environment variable, and write "
             "the variable's name here"
         )
     if _VARIABLE.match(name) is None or len(name) > _MAX_VARIABLE:

@@ -38,7 +38,7 @@ from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.strict_json import JsonPath, walk
 
 PARAMETER_KEYS = ("$choice", "$int", "$float")
-"""Keys of which each makes an object a parameter."""
+"""Keys that make an object a parameter."""
 FORBID = "$forbid"
 _KEYS = {"$choice": {"$name"}, "$int": {"$name", "$log"}, "$float": {"$name", "$log"}}
 _TESTS = ("not", "above", "below")
@@ -46,7 +46,7 @@ _TESTS = ("not", "above", "below")
 Value = str | int | float
 """The value of a parameter: the label of an alternative, or a number."""
 Scalar = str | int | float | bool | None
-"""A value in the form in which ``$forbid`` names it and compares it."""
+"""A value in the format that ``$forbid`` uses to name and compare it."""
 
 
 def is_parameter(value: object) -> bool:
@@ -60,7 +60,7 @@ class Alternative:
 
     label: str
     is_labelled: bool
-    """True if the label is in the file, False if it was generated."""
+    """Whether the label is in the file. Otherwise, it was generated."""
     data: Any
     """The JSON value of the alternative, which may contain further parameters."""
     path: JsonPath
@@ -99,7 +99,7 @@ class Parameter:
                 return (self.low,) if self.low == self.high else None
 
     def scalar(self, value: Value) -> Scalar:
-        """Return the form of a chosen value that ``$forbid`` compares."""
+        """Return a chosen value in the format that ``$forbid`` compares."""
         return self.alternatives[str(value)].scalar if self.kind == "choice" else value
 
     @property
@@ -149,7 +149,7 @@ class SpaceSpec:
     data: dict[str, Any]
     """The data without ``$forbid``: an architecture with parameters."""
     parameters: tuple[Parameter, ...]
-    """Parameters that exist in every configuration, in the order of the file."""
+    """Parameters that exist in every configuration, in file order."""
     forbidden: tuple[tuple[Clause, ...], ...]
     """The objects of ``$forbid``, each as its conditions."""
 
@@ -164,7 +164,7 @@ def parse_space(data: Any, file: str | None = None) -> SpaceSpec:
     Raises
     ------
     SpecError
-        A parameter or ``$forbid`` is invalid. The attribute ``errors`` lists all errors.
+        A parameter or ``$forbid`` is invalid. The ``errors`` attribute lists all errors.
     """
     if not isinstance(data, dict):
         raise SpecError(f"must be an object, not {shown(data)}", file=file, path="$")
@@ -199,7 +199,7 @@ class _Reader:
         return SpecError(reason, file=self.file, path=json_path(path))
 
     def parameters(self, value: Any, path: JsonPath) -> tuple[Parameter, ...]:
-        """Return the parameters in a value, without those inside of other parameters."""
+        """Return the outermost parameters in a value, without parameters nested in them."""
         if is_parameter(value):
             try:
                 return (self.parameter(value, path),)
@@ -256,7 +256,7 @@ class _Reader:
         is_pair = isinstance(bounds, list) and len(bounds) == 2
         if not is_pair or not all(isinstance(n, numbers) and type(n) is not bool for n in bounds):
             noun = "integers" if kind == "int" else "numbers"
-            raise self.wrong(f"must be two {noun}, the lowest and the highest", path)
+            raise self.wrong(f"must be a list of two {noun}, the lowest and the highest", path)
         low, high = bounds
         if low > high or not math.isfinite(high - low):
             raise self.wrong("the first number must not exceed the second", path)
@@ -313,7 +313,7 @@ class _Reader:
         return Clause(name, test, tuple(operand))
 
     def _check_scalars(self, parameter: Parameter, operand: Sequence[Any], path: JsonPath) -> None:
-        """Reject values that the parameter cannot have: they would have no effect."""
+        """Reject values that the parameter cannot have, because they would have no effect."""
         if parameter.kind != "choice":
             if not all(_is_number(one) for one in operand):
                 raise self.wrong("must be a number", path)
@@ -343,7 +343,7 @@ def _is_number(value: object) -> bool:
 
 
 def _number(value: object) -> float | None:
-    """Return the value of a number, or of a label such as ``8``; None for any other value."""
+    """Return the value of a number or of a label such as ``8``, or None for any other value."""
     if isinstance(value, str):
         try:
             return float(value)

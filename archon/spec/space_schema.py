@@ -1,4 +1,4 @@
-"""JSON Schema of search spaces: that of architectures, but any value may be a search parameter."""
+"""JSON Schema of search spaces, which is the architecture schema with parameters as values."""
 
 from __future__ import annotations
 

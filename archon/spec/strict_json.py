@@ -1,4 +1,4 @@
-"""Strict parser for JSON files, whose errors name the position in the file.
+"""Parse JSON files strictly, with the position in the file in every error.
 
 In addition to Python's ``json``, it rejects files that
 
@@ -46,7 +46,7 @@ def read_json(path: Path, file: str | None = None) -> Any:
     Parameters
     ----------
     file
-        Name of the file in errors; by default its path.
+        Name of the file in error messages; by default, its path.
 
     Raises
     ------
@@ -80,7 +80,8 @@ def decode_json(content: bytes, file: str | None = None, *, max_bytes: int = MAX
 
 
 def walk(data: Any, file: str | None = None) -> Iterator[tuple[JsonPath, Any]]:
-    """Yield (path, value) for every value in nested data, in order; objects before their values.
+    """Yield (path, value) for every value in nested data, in order, with objects before their
+    values.
 
     Raises
     ------
@@ -170,7 +171,7 @@ def _parse_text(text: str, file: str | None) -> Any:
 def _syntax_error(error: json.JSONDecodeError) -> str:
     message = "more text after the value" if error.msg == "Extra data" else error.msg
     message = message[0].lower() + message[1:].removesuffix(" at")
-    return f"is not JSON: {message} at line {error.lineno} column {error.colno}"
+    return f"invalid JSON: {message} at line {error.lineno} column {error.colno}"
 
 
 def _errors(data: Any, file: str | None) -> Iterator[SpecError]:

@@ -1,4 +1,4 @@
-"""Keys of cards and nodes that control a model's reasoning."""
+"""Card and node keys that control a model's reasoning."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RESERVED_VARIABLES = (
 
 
 class ThinkingKeys(LaterKeys):
-    """Keys for thinking that cards and nodes have. A node's value overrides its model card's."""
+    """Thinking keys of cards and nodes. A node's value overrides its model card's value."""
 
     later_keys = frozenset({"thinking", "template_variables", "max_thinking_tokens"})
 
@@ -44,9 +44,7 @@ class ThinkingKeys(LaterKeys):
     def _variables_are_not_reserved(self) -> ThinkingKeys:
         for name in self.thinking_params().template_variables or {}:
             if name in RESERVED_VARIABLES:
-                raise ValueError(
-                    f"the template variable {name!r} is reserved for Archon; remove it"
-                )
+                raise ValueError(f"the {name!r} template variable is set by Archon; remove it")
         return self
 
     def thinking_params(self) -> Thinking:
@@ -70,14 +68,14 @@ class MarkersSpec(StrictModel):
     def markers(self) -> ReasoningMarkers:
         """Convert the keys to ``archon.reasoning.ReasoningMarkers``.
 
-        For published markers, the result has their additional fields, too.
+        For published markers, the result also has their additional fields.
         """
         published = {(m.start, m.end): m for m in PUBLISHED_MARKERS}
         return published.get((self.start, self.end)) or ReasoningMarkers(self.start, self.end)
 
 
 class CardThinkingKeys(ThinkingKeys):
-    """Keys for thinking that every model card may have."""
+    """Thinking keys that every model card may have."""
 
     later_keys = ThinkingKeys.later_keys | {"chat_template_kwargs", "reasoning_markers"}
 

@@ -1,8 +1,8 @@
-"""Training configurations: files that describe a training, with one class for each objective.
+"""Training configurations: files that describe a training run, with one class per objective.
 
-Their base classes are ``BaseTrainingSpec`` (steps and rows), ``TextTrainingSpec`` (training on
-given texts) and ``TunedSpec`` (training of an existing model). ``archon.train.objectives``
-implements the objectives.
+The base classes are ``BaseTrainingSpec`` (steps and rows), ``TextTrainingSpec`` (training on given
+texts) and ``TunedSpec`` (training an existing model). ``archon.train.objectives`` implements the
+objectives.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from archon.spec.common import (
 
 
 def _warmup(most: int) -> Any:
-    """Return the field ``warmup_steps``.
+    """Return the ``warmup_steps`` field.
 
-    Its default is a tenth of all steps, at most ``most``. The warm-up is therefore short in a short
-    training, too.
+    Its default is a tenth of all steps, at most ``most``, so that a short training run has a short
+    warm-up.
     """
     return Field(
         default_factory=lambda known: min(known.get("steps", 0) // 10, most),
@@ -38,8 +38,8 @@ def _warmup(most: int) -> Any:
 def _check_warmup(spec: Any) -> Any:
     if spec.warmup_steps > spec.steps:
         raise ValueError(
-            f"'warmup_steps' is {spec.warmup_steps}, more than the {spec.steps} 'steps'; the "
-            "learning rate would never reach its peak"
+            f"'warmup_steps' ({spec.warmup_steps}) must not exceed 'steps' ({spec.steps}); "
+            "otherwise the learning rate never reaches its peak"
         )
     return spec
 
@@ -146,7 +146,7 @@ class BaseTrainingSpec(StrictModel):
         "memory but takes more time.",
     )
     save_every: Count = Field(
-        100, description="Number of steps after which the state of the training is saved."
+        100, description="Number of steps after which the training state is saved."
     )
     seed: int = 0
 
@@ -196,7 +196,7 @@ class PretrainSpec(TextTrainingSpec):
 
 
 class SFTSpec(TunedSpec, TextTrainingSpec):
-    """Supervised fine-tuning: a model is trained on completions; prompts are not trained on."""
+    """Supervised fine-tuning: a model is trained on completions, but not on prompts."""
 
     training: Literal["sft"]
 
@@ -291,8 +291,8 @@ class RewardLoRASpec(LoRASpec):
     def _no_head(cls, targets: list[str]) -> list[str]:
         if "lm_head" in targets:
             raise ValueError(
-                "'targets' must not contain 'lm_head': a reward head reads the hidden state before "
-                "it, so it would learn nothing"
+                "'targets' must not contain 'lm_head', because the reward head reads the hidden "
+                "state before it"
             )
         return targets
 
@@ -377,13 +377,13 @@ Questions = Annotated[
 
 
 class ScorerReward(StrictModel):
-    """Reward by a scorer: 1 for a correct answer, and 0 for any other answer."""
+    """Reward from a scorer: 1 for a correct answer, otherwise 0."""
 
     score: Name = Field(description="Name of a scorer; see `archon ls scorers`.")
 
 
 class ModelReward(StrictModel):
-    """Reward by a reward model."""
+    """Reward from a reward model."""
 
     model: Name = Field(description="Name or path of the model card of a reward model.")
 
@@ -446,15 +446,15 @@ class _ReinforcedSpec(TunedSpec):
     warmup_steps: CountOrZero = _warmup(5)
     weight_decay: float = Field(0, ge=0)
     save_every: Count = Field(
-        10, description="Number of steps after which the state of the training is saved."
+        10, description="Number of steps after which the training state is saved."
     )
 
     @model_validator(mode="after")
     def _no_dropout(self) -> _ReinforcedSpec:
         if self.lora is not None and self.lora.dropout:
             raise ValueError(
-                "'lora.dropout' must be 0, because the loss compares probabilities of tokens, "
-                "which dropout would change at random"
+                "'lora.dropout' must be 0, because the loss compares token probabilities, which "
+                "dropout changes at random"
             )
         return self
 

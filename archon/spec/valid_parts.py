@@ -1,7 +1,7 @@
-"""The valid parts of an architecture whose file does not match the schema.
+"""Extract the valid parts of an architecture whose file does not match the schema.
 
-They make it possible to check the graph nevertheless, so that a user sees all errors of a file at
-once. A generator with the same inputs and role replaces each node that does not match the schema.
+The graph can then still be checked, so that all of a file's errors are reported together. Each node
+that does not match the schema is replaced with a generator with the same inputs and role.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ class ValidParts:
     """An architecture that consists of the valid parts of a file, and a list of invalid parts."""
 
     spec: ArchitectureSpec
-    """The architecture. ``output`` is empty if the file's is invalid."""
+    """The architecture. ``output`` is empty if it is invalid in the file."""
     invalid_roles: frozenset[str]
     """Roles whose model does not match the schema."""
     invalid_nodes: frozenset[str]
     """Ids of nodes that are replaced by a generator."""
     knows_roles: bool
-    """True if ``models`` can be read, so that roles that are not in it are errors."""
+    """Whether ``models`` can be read. If so, roles that are missing from it are errors."""
     knows_edges: bool
-    """True if ``output`` and the inputs of every node can be read."""
+    """Whether ``output`` and every node's inputs can be read."""
 
 
 def valid_parts(data: Any) -> ValidParts | None:
-    """Return the valid parts of an architecture's data; None if it has no node with a valid id."""
+    """Return the valid parts of an architecture's data, or None if no node has a valid id."""
     if not isinstance(data, dict) or not isinstance(data.get("nodes"), dict):
         return None
     in_file = {key: node for key, node in data["nodes"].items() if _validated(_NODE_ID, key)}
@@ -103,7 +103,7 @@ def _near(name: str, keys: Iterable[str]) -> bool:
 
 
 def _validated(adapter: TypeAdapter[T], value: Any) -> T | None:
-    """Return the validated value; None if it does not match the schema."""
+    """Return the validated value, or None if it does not match the schema."""
     try:
         return adapter.validate_python(value, strict=True)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""Validation of data with pydantic, whose errors are converted to ``SpecError`` and reworded.
+"""Validate data with pydantic, and convert its errors to reworded ``SpecError`` exceptions.
 
 pydantic gives the location of an error as a tuple of keys and indices, mixed with the tags of
 unions. To get the JSON path, the tuple is followed through the data, and elements that do not occur
@@ -33,18 +33,18 @@ def parse(model_class: type[T], data: Any, file: str | None = None) -> T:
     Parameters
     ----------
     file
-        Name of the file in errors.
+        Name of the file in error messages.
 
     Raises
     ------
     SpecError
-        The data does not match the schema. The attribute ``errors`` lists all errors.
+        The data does not match the schema. The ``errors`` attribute lists all errors.
     """
     return validate(TypeAdapter(model_class), data, file)
 
 
 def validate(adapter: TypeAdapter[T], data: Any, file: str | None = None) -> T:
-    """Validate data with a type adapter, which is needed for unions; otherwise like ``parse``."""
+    """Validate data as ``parse`` does, but with a type adapter, which unions need."""
     try:
         return adapter.validate_python(data, strict=True)
     except ValidationError as error:
@@ -59,7 +59,7 @@ def validate(adapter: TypeAdapter[T], data: Any, file: str | None = None) -> T:
 
 
 def _may_contain_secrets(data: Any) -> bool:
-    """Return True if the data contains a model card of a server, where users may paste a key."""
+    """Return True if the data contains a card for a server, where users may paste a key."""
     try:
         return any(
             isinstance(value, dict)
@@ -72,7 +72,7 @@ def _may_contain_secrets(data: Any) -> bool:
 
 
 def _path(detail: ErrorDetails, data: Any, mask: Mask) -> str:
-    """Return the JSON path of an error, which is its location without the tags of unions."""
+    """Return an error's JSON path, which is its location without union tags."""
     location = detail["loc"]
     parts: list[object] = []
     here = data
@@ -145,7 +145,7 @@ def _quoted(text: str) -> list[str]:
 
 
 def _plain(message: str) -> str:
-    """Reword a message of pydantic so that the JSON path is its subject.
+    """Reword a pydantic message so that the JSON path is its subject.
 
     For example, "Input should be a valid string" becomes "must be a string".
     """

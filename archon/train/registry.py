@@ -43,19 +43,19 @@ TRAININGS = {
     ),
     "grpo": TrainingKind(
         "archon.train.objectives.reinforcement",
-        "Train a model on rewards with GRPO (rewards relative to a group).",
+        "Train a model with GRPO: rewards of replies relative to their group.",
         "the adapter or the model, a model card, and a plot of the reward",
     ),
     "ppo": TrainingKind(
         "archon.train.objectives.reinforcement",
-        "Train a model on rewards with PPO (with a value head).",
+        "Train a model with PPO, using a value head.",
         "the adapter or the model, a model card, and a plot of the reward",
     ),
     "classify": TrainingKind(
         "archon.train.objectives.classify",
         "Train an encoder to classify texts.",
-        "the model in Transformers format. If the model classifies pairs of texts as good or bad, "
-        "the folder also contains the card of a reward model",
+        "the model in transformers format. If the data are text pairs with two labels and `good` "
+        "is set, it will also contain a reward-model card",
     ),
     "pretrain": TrainingKind(
         "archon.train.objectives.pretrain",

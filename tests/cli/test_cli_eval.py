@@ -332,7 +332,7 @@ def test_the_help_of_compare_explains_its_output(cli: Cli) -> None:
     assert not Path("o1").exists()
     assert not Path("o2").exists()
     assert cli("compare", "--help") == 0
-    assert "The --output folder gets a subfolder for each run" in " ".join(cli.stdout.split())
+    assert "Each run has its own subfolder in the --output folder" in " ".join(cli.stdout.split())
 
 
 # -------------------------------------------------------------------------------- data files

@@ -66,7 +66,7 @@ def test_after_two_dashes_everything_is_a_question(
         (["--modle", "solver=scripted", "q"], "No such option '--modle'. Did you mean '--model'?"),
         (
             ["-x"],
-            "No such option '-x'. To ask a question that looks like an option, put '--' before it.",
+            "No such option '-x'. If the question itself looks like an option, put '--' before it.",
         ),
         (["-json", "q"], "No such option '-j'"),
         (["--json=5", "q"], "'--json' does not take a value"),

@@ -110,8 +110,8 @@ def test_a_wide_terminal_shows_everything() -> None:
     assert bar.endswith("40/200 1:00, 1:47 left")
     assert results == ("accuracy 42.5 % [28.5, 57.8], 2 failed, 800 tokens/s, 64 questions running")
     assert model == (
-        "qwen2.5-coder-0.5b: 412 texts decoding, 6 prompts waiting, cache 43 % full, "
-        "61 % of prompt tokens cached"
+        "qwen2.5-coder-0.5b: 412 texts decoding, 6 prompts waiting, cache 43% full, "
+        "61% of prompt tokens cached"
     )
 
 
@@ -155,7 +155,7 @@ def test_failures_are_red() -> None:
     [
         (ModelStatus("calling", num_running=12, num_waiting=3), "12 calls running, 3 waiting"),
         (ModelStatus("calling", num_running=1), "1 call running"),
-        (ModelStatus("decoding", cache_used=0.004), "idle, cache 0 % full"),
+        (ModelStatus("decoding", cache_used=0.004), "idle, cache 0% full"),
         (
             ModelStatus("decoding", num_running=1, num_waiting=1),
             "1 text decoding, 1 prompt waiting",
@@ -230,7 +230,7 @@ def test_a_slow_run_prints_a_line_per_minute_with_the_models_status() -> None:
     for _ in range(4 * 150):
         clock.now += 0.25
         lines.refresh()
-    doing = "412 texts decoding, 6 prompts waiting, cache 43 % full, 61 % of prompt tokens cached"
+    doing = "412 texts decoding, 6 prompts waiting, cache 43% full, 61% of prompt tokens cached"
     assert said == ["rank-fuse: 200 questions", *[f"rank-fuse: 0 of 200; qwen: {doing}"] * 2]
 
 

@@ -56,7 +56,7 @@ def test_eval_prints_the_share_of_stored_samples(cli: Cli) -> None:
     assert cli(*arguments) == 0
     assert "from the sample pool" not in cli.stdout
     assert cli(*arguments) == 0
-    assert "100 % of the completion tokens came from the sample pool" in cli.stdout
+    assert "100% of the completion tokens came from the sample pool" in cli.stdout
     assert cli(*arguments, "--no-cache") == 0
     assert "from the sample pool" not in cli.stdout
 
@@ -125,11 +125,11 @@ def test_compare_says_why_it_has_no_table_at_equal_cost(cli: Cli) -> None:
     pytest.importorskip("scipy")
     rest = ["-b", "smoke", *SCRIPTED, "--data", "items.jsonl", "--limit", "3"]
     assert cli("compare", "single", "single", *rest) == 0
-    assert "no table at equal cost: none of the architectures is a plain vote" in cli.stdout
+    assert "no comparison at equal cost: none of the architectures is a plain vote" in cli.stdout
     assert cli("compare", "self-consistency", "self-consistency", *rest) == 0
-    assert "no table at equal cost: all architectures are plain votes" in cli.stdout
+    assert "no comparison at equal cost: all architectures are plain votes" in cli.stdout
     assert cli("compare", "single", "self-consistency", *rest) == 0
-    assert "no table at equal cost" not in cli.stdout
+    assert "no comparison at equal cost" not in cli.stdout
 
 
 def test_piped_tables_keep_long_names(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -235,7 +235,7 @@ def test_ablate_prints_the_gain_of_each_node(cli: Cli) -> None:
 
 def test_resuming_needs_a_folder(cli: Cli) -> None:
     assert cli("eval", "single", "smoke", *SCRIPTED, "--resume") == 2
-    assert "--resume needs --output" in cli.stderr
+    assert "--resume needs the folder of the run" in cli.stderr
 
 
 def test_a_comparison_is_resumed(cli: Cli) -> None:

@@ -178,7 +178,7 @@ class TestRewardModel:
         assert isinstance(reward_model, LM) == model.is_lm
         if isinstance(reward_model, LM):
             assert reward_model.capabilities == {"reward"}
-            with pytest.raises(UnsupportedError, match="cannot generate any"):
+            with pytest.raises(UnsupportedError, match="choose a model that generates text"):
                 await reward_model.generate(Request(MESSAGES))
 
     def test_works_in_one_event_loop_after_another(

@@ -214,8 +214,8 @@ def test_an_unsupported_configuration_is_rejected(
     ("name", "content", "reason"),
     [
         ("config.json", None, r"the folder has no config\.json"),
-        ("config.json", b"{", r"config\.json: is not JSON"),
-        ("config.json", b"[]", r"config\.json: is not a JSON object"),
+        ("config.json", b"{", r"config\.json is not valid JSON"),
+        ("config.json", b"[]", r"config\.json must be a JSON object"),
         ("config.json", b"\xff", r"config\.json: cannot be read"),
         ("model.safetensors", None, "has neither model.safetensors nor"),
         ("model.safetensors", b"", r"model\.safetensors: is damaged"),
@@ -291,3 +291,41 @@ def test_pickled_weights_are_never_read(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(ModelFileError, match=r"pickled \(pytorch_model\.bin\).*save_pretrained"):
         ModelFolder(folder)
+
+
+@pytest.mark.parametrize("name", ["consolidated.safetensors", "model-00001-of-00001.safetensors"])
+def test_the_only_file_of_tensors_may_have_any_name(name: str, folder: Path) -> None:
+    whole = set(ModelFolder(folder).tensors)
+    (folder / "model.safetensors").rename(folder / name)
+    assert set(ModelFolder(folder).tensors) == whole
+
+
+def test_an_index_may_list_files_of_any_name(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {"first.safetensors": names[::2], "other.safetensors": names[1::2]}
+    for file, part in parts.items():
+        save_file({name: tensors[name] for name in part}, folder / file)
+    with pytest.raises(ModelFileError, match=r"several files of tensors \(first.*no model"):
+        ModelFolder(folder)
+    weight_map = {name: file for file, part in parts.items() for name in part}
+    index = json.dumps({"metadata": {}, "weight_map": weight_map})
+    (folder / "weights.safetensors.index.json").write_text(index)
+    found = ModelFolder(folder)
+    assert set(found.tensors) == set(names)
+    assert torch.equal(found.tensor(names[1]), tensors[names[1]])
+
+
+def test_a_folder_of_gguf_files_names_one(tmp_path: Path) -> None:
+    (tmp_path / "model-Q4_K_M.gguf").write_bytes(b"GGUF")
+    with pytest.raises(ModelFileError, match=r"no config\.json\. It has GGUF files; .*Q4_K_M"):
+        ModelFolder(tmp_path)
+
+
+def test_rows_of_a_tensor_are_read(folder: Path) -> None:
+    opened = ModelFolder(folder)
+    name = "model.embed_tokens.weight"
+    assert torch.equal(opened.rows(name, 2, 5), opened.tensor(name)[2:5])
+    with pytest.raises(ModelFileError, match="has no rows 0 to 99999"):
+        opened.rows(name, 0, 99_999)

@@ -155,10 +155,11 @@ def int8_case(zeros: bool) -> Case:
     return compressed("int-quantized"), stored, expected
 
 
-def float8_case() -> Case:
-    _, stored, expected = fp8_case((48, 1), None, "scale")
+def float8_case(block: list[int] | None) -> Case:
+    _, stored, expected = fp8_case((2, 2) if block else (48, 1), block, "scale")
     stored["input_scale"] = torch.tensor(1.0)
-    return compressed("float-quantized"), stored, expected
+    groups = {"group_0": {"weights": {"num_bits": 8, "type": "float", "block_structure": block}}}
+    return compressed("float-quantized", config_groups=groups), stored, expected
 
 
 def nvfp4_case() -> Case:
@@ -233,7 +234,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "packed int3": lambda: packed_case(3, 24, zeros=False),
     "int8": lambda: int8_case(zeros=False),
     "int8 with zero points": lambda: int8_case(zeros=True),
-    "float8": float8_case,
+    "float8": lambda: float8_case(None),
+    "float8 by block": lambda: float8_case([40, 64]),
     "nvfp4": nvfp4_case,
     "nf4": lambda: table_case(nested=False),
     "nf4 with nested scales": lambda: table_case(nested=True),
@@ -286,6 +288,7 @@ def test_old_folders_have_the_settings_in_another_file(
         ({"bits": 4}, "an unnamed method"),
         ({"quant_method": "awq", "bits": 4, "version": "gemv"}, "version is 'gemv'.*GGUF file"),
         ({"quant_method": "awq", "bits": 3}, "bits is 3; only 4"),
+        ({"quant_method": "awq", "bits": 4}, "group_size is None, not a number"),
         ({"quant_method": "gptq", "bits": 5}, "bits is 5; 2, 3, 4, 8"),
         ({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}, "'marlin'"),
         (compressed("marlin-24"), "its format 'marlin-24'"),
@@ -307,6 +310,7 @@ def test_an_unsupported_format_is_named_with_the_cure(
     [
         ("fp8 by row", {"weight_scale": None}, "F8_E4M3, but no scale"),
         ("fp8 by row", {"weight_scale": torch.ones(7, 1)}, r"shape \(7, 1\) do not match"),
+        ("fp8 by row", {"weight_scale": torch.ones(2, 7)}, r"shape \(2, 7\) do not match"),
         ("gptq", {"qzeros": None}, "qzeros' is missing"),
         ("gptq", {"g_idx": torch.full((64,), 9)}, "is damaged: index 9 is out of bounds"),
         ("awq", {"scales": torch.ones(4, 5)}, "is damaged"),

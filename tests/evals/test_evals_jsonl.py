@@ -58,7 +58,7 @@ def test_a_bad_line_is_named_by_file_and_line(tmp_path: Path, line: bytes, messa
 
 
 def test_an_object_on_several_lines_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"items\.jsonl:1: is not JSON"):
+    with pytest.raises(SpecError, match=r"items\.jsonl:1: invalid JSON"):
         load(written(tmp_path, b'{"question": "a",\n"answer": 1}\n'), CARD)
 
 

@@ -452,7 +452,7 @@ async def test_a_reward_model_that_returns_nonsense_is_an_error() -> None:
     infinite = RewardLM(ScriptedRewardModel(lambda messages, text: math.inf))
     with pytest.raises(LMError, match="not a finite number"):
         await infinite.score((), ["a"])
-    with pytest.raises(UnsupportedError, match="cannot generate any"):
+    with pytest.raises(UnsupportedError, match="choose a model that generates text"):
         await infinite.generate(Request((Message("user", "a"),)))
 
 

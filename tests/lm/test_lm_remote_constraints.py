@@ -160,7 +160,7 @@ def test_the_promises_of_a_card_are_known_before_it_is_opened() -> None:
 def test_plain_completions_have_no_response_format() -> None:
     card = {"version": 1, "name": "far", "backend": "openai", "base_urls": ["http://x/v1"]}
     values = {"model": "m", "endpoint": "completions", "constraint": "json_schema"}
-    with pytest.raises(SpecError, match="needs the field response_format"):
+    with pytest.raises(SpecError, match="uses the response_format field"):
         parse(OpenAICard, card | values, "card.json")
 
 

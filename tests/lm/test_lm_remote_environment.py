@@ -68,7 +68,7 @@ async def test_a_proxy_that_cannot_be_reached_is_named_as_a_cause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    with pytest.raises(LMError, match=r'names a proxy.*NO_PROXY.*"trust_env"'):
+    with pytest.raises(LMError, match=r'sets a proxy.*NO_PROXY.*"trust_env"'):
         await text_of(remote("http://model.invalid/v1"))
     with pytest.raises(LMError) as caught:
         await text_of(remote("http://127.0.0.1:9/v1", trust_env=False))
@@ -79,7 +79,7 @@ async def test_an_invalid_proxy_is_an_error_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "ftp://me:secret@proxy")
-    with pytest.raises(RefusedError, match=r'_PROXY is not.*"trust_env" to false') as caught:
+    with pytest.raises(RefusedError, match=r'_PROXY must be.*"trust_env" to false') as caught:
         await text_of(remote("http://model.invalid/v1"))
     assert "secret" not in str(caught.value)
 
@@ -90,7 +90,7 @@ async def test_an_invalid_no_proxy_is_reported(value: str, monkeypatch: pytest.M
     with pytest.raises(RefusedError, match=r'NO_PROXY is invalid.*"trust_env" to false'):
         await text_of(remote("http://model.invalid/v1"))
     monkeypatch.setenv("HTTPS_PROXY", "ftp://me:secret@proxy")
-    with pytest.raises(RefusedError, match="HTTPS_PROXY is not a valid address"):
+    with pytest.raises(RefusedError, match="HTTPS_PROXY must be a valid proxy address"):
         await text_of(remote("http://model.invalid/v1"))
 
 
@@ -141,7 +141,7 @@ async def test_an_unknown_certificate_authority_is_an_error_that_names_the_varia
             RefusedError, match='ignored because the card sets "trust_env" to false'
         ):
             await text_of(remote(url, trust_env=False))
-        with pytest.raises(RefusedError, match="use the name in the certificate"):
+        with pytest.raises(RefusedError, match="use the host name of the certificate"):
             await text_of(remote(url.replace("localhost", "127.0.0.1")))
 
 

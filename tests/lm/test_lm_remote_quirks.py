@@ -83,7 +83,7 @@ async def test_a_reply_with_an_empty_finish_reason_is_complete_with_a_note(
         ({"content": None, "tool_calls": [{"id": "1"}]}, "called a tool"),
         ({"content": [{"type": "image_url"}]}, "a part of the type 'image_url'"),
         ({"content": [{"type": ["text"], "text": "x"}]}, "a part of the type"),
-        ({"content": {"text": "x"}}, "neither text nor a list"),
+        ({"content": {"text": "x"}}, "must be a string or a list"),
     ],
 )
 async def test_a_message_without_text_is_refused(values: dict[str, Any], words: str) -> None:
@@ -304,11 +304,11 @@ async def test_a_stream_without_an_end_is_refused(tail: list[object]) -> None:
         ({"error": {"message": "out of memory"}}, "out of memory"),
         ({"object": "error", "message": "too long"}, "too long"),
         ({"detail": "gone"}, "gone"),
-        ({"choices": {}}, "not a list"),
+        ({"choices": {}}, "must be a list"),
         ({"choices": [None]}, "not an object"),
         (delta("x", index=1), "was not requested"),
         (delta(7), "not text"),
-        ({"choices": [{"index": 0, "delta": "x"}]}, "not an object"),
+        ({"choices": [{"index": 0, "delta": "x"}]}, "must be an object"),
         (delta("", "content_filter"), "withheld"),
         (delta("", "error"), "did not finish"),
     ],

@@ -104,7 +104,7 @@ def test_no_attack_produces_a_control_token_in_a_template_that_splits_and_joins(
             messages = tuple(Message("user", content) for content in contents)
             prompt = attempted(both, messages)
             if isinstance(prompt, str):
-                assert "may be taken for a control token" in prompt
+                assert "could become a control token" in prompt
                 assert any(sign in content for sign in "<[]>" for content in contents)
                 continue
             names = control_names(both, prompt.ids)

@@ -230,9 +230,9 @@ def test_a_folder_without_a_tokenizer_is_refused(folder: Path) -> None:
         ({"model": {"type": "Mystery", "vocab": {}}}, "'Mystery' is not supported; BPE, Unigram"),
         ({"model": {"type": "Unigram", "vocab": [["a", 0]], "unk_id": 3}}, "damaged tokenizer"),
         ({"pre_tokenizer": {"type": "Mystery", "of": {"type": "ByteLevel"}}}, "damaged tokenizer"),
-        ({"added_tokens": [{"id": 1}]}, "has no id or no text"),
-        ({"added_tokens": [{"id": -1, "content": "x"}]}, "has no id or no text"),
-        ({"added_tokens": {"x": 1}}, "has no id or no text"),
+        ({"added_tokens": [{"id": 1}]}, "lacks a valid id or text"),
+        ({"added_tokens": [{"id": -1, "content": "x"}]}, "lacks a valid id or text"),
+        ({"added_tokens": {"x": 1}}, "lacks a valid id or text"),
     ],
 )
 def test_a_tokenizer_that_cannot_be_read_is_refused(
@@ -264,8 +264,8 @@ def test_a_damaged_vocabulary_is_refused(
     ("name", "key", "value", "reason"),
     [
         ("generation_config.json", "eos_token_id", "end", r"generation_config\.json: eos_token_id"),
-        ("generation_config.json", "eos_token_id", [1, None, "x"], "not a token id"),
-        ("tokenizer_config.json", "chat_template", 3, "chat_template is not text"),
+        ("generation_config.json", "eos_token_id", [1, None, "x"], "must be a token id"),
+        ("tokenizer_config.json", "chat_template", 3, "chat_template must be a string"),
     ],
 )
 def test_the_error_names_an_invalid_key(

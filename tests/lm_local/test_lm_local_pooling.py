@@ -74,8 +74,8 @@ def test_the_pooling_is_read(files: dict[str, Any], pooling: str, tmp_path: Path
             "type 'Dense'",
         ),
         ({"modules": [module("Pooling", "../x")]}, "'../x'"),
-        ({"modules": {"no": "list"}}, "is not a list"),
-        ({"prompts": {"default_prompt_name": "query"}}, "default_prompt_name is 'query'"),
+        ({"modules": {"no": "list"}}, "must be a list"),
+        ({"prompts": {"default_prompt_name": "query"}}, "must be null, not 'query'"),
     ],
 )  # fmt: skip
 def test_unsupported_poolings_are_refused(

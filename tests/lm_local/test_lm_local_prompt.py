@@ -60,7 +60,7 @@ def check_what_the_template_rejects(
     """A system text goes into the user's; else the template's own reason is given."""
     merged = with_system_in_user(messages)
     if merged is None:
-        reason = re.escape(f"the chat template refuses these messages: {error}")
+        reason = re.escape(f"the chat template rejects these messages: {error}")
         with pytest.raises(UnsupportedError, match=reason):
             both.ours.prompt(messages, variables)
         return
@@ -206,7 +206,7 @@ def test_a_variable_must_be_json(value: object) -> None:
 
 def test_a_variable_that_no_template_reads_is_noted() -> None:
     messages = (Message("user", "a"),)
-    note = "the model has no chat template that reads the variable 'enable_thinking'"
+    note = "the model has no chat template with the variable 'enable_thinking'"
     variables = {"enable_thinking": False}
     assert pair(STYLES["chatml"]).ours.prompt(messages, variables).notes == (note,)
     assert pair(STYLES["qwen3"]).ours.prompt(messages, variables).notes == ()

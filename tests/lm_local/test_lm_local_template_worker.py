@@ -92,7 +92,7 @@ def test_templates_are_rendered_and_missing_limits_are_reported_once(
             renderer.close()
     assert [record.getMessage() for record in caplog.records] == [
         f"chat templates are rendered without a limit on {limit}, "
-        "since this platform does not support one"
+        "because this platform does not support one"
         for limit in platform
     ]
 
@@ -154,7 +154,7 @@ def test_a_worker_that_does_not_start_is_an_error_with_the_reason(
     reason = (
         "No module named 'no_such_library'"
         if "import" in program
-        else "it exited without an error message"
+        else "the process exited without an error message"
     )
     with pytest.raises(ModelError, match=f"chat templates did not start: .*{reason}"):
         rendered(renderer, "x")

@@ -8,7 +8,6 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 from hostile_texts import hostile_texts
 from tiny_lm_doubles import QUESTION, open_tiny
 from tiny_models import TinyModel, tiny_vocabulary, write_gguf
+from tiny_pieces import CONTROL, IDS, NORMAL, PIECES, SCORES, UNKNOWN, pieces, sentence_piece_keys
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import (
     AddedToken,
@@ -41,40 +41,6 @@ from archon.lm.local.detokenizer import Detokenizer
 from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
 from archon.train.model_folder import save_tokenizer
 from archon.types import Constraint
-
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
-WORDS = (
-    "▁the", "▁answer", "▁is", "ing", "tion", "12", "▁▁▁▁", "é", "数学", "ello", "▁def", "http",
-    "aaaa", "▁return", "ed", "er", "▁a", "▁x", "()", "==", "▁👍", "ска", "▁мир", "abcd",
-)  # fmt: skip
-
-
-@cache
-def pieces() -> tuple[tuple[str, float, int], ...]:
-    """A vocabulary of SentencePiece: piece, score and type."""
-    special = [("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("</s>", 0.0, CONTROL)]
-    bytes_ = [(f"<0x{byte:02X}>", 0.0, BYTE) for byte in range(256)]
-    longer = dict.fromkeys(word[:end] for word in WORDS for end in range(2, len(word) + 1))
-    letters = sorted({*"".join(WORDS), *"abcdefghijklmnopqrstuvwxyzABCDEFGH0123456789.,'<>/_()=:"})
-    ordinary = [*longer, *letters]
-    scored = [(piece, -float(i), NORMAL) for i, piece in enumerate(ordinary)]
-    added = [("<|im_end|>", 0.0, CONTROL), ("<tool>", 0.0, USER_DEFINED)]
-    return (*special, *bytes_, *scored, *added)
-
-
-PIECES = [piece for piece, *_ in pieces()]
-IDS = {piece: i for i, piece in enumerate(PIECES)}
-SCORES = {piece: score for piece, score, _ in pieces()}
-
-
-def sentence_piece_keys(model: str = "llama", **more: Any) -> dict[str, Any]:
-    keys = {
-        "model": model, "pre": "default", "tokens": PIECES, "merges": None,
-        "scores": [score for _, score, _ in pieces()],
-        "token_type": [kind for *_, kind in pieces()],
-        "bos_token_id": 1, "eos_token_id": 2, "unknown_token_id": 0, **more,
-    }  # fmt: skip
-    return {f"tokenizer.ggml.{name}": value for name, value in keys.items()}
 
 
 def of_gguf(folder: Path, **changes: Any) -> TextTokenizer:
@@ -123,7 +89,7 @@ def merged_by_score(text: str) -> list[int]:
     return ids
 
 
-@pytest.mark.parametrize("adds_space", [None, True, False])
+@pytest.mark.parametrize("adds_space", [None, False])
 def test_pieces_of_a_gguf_file_are_merged_by_score(adds_space: bool | None, tmp_path: Path) -> None:
     ours = of_gguf(tmp_path, metadata=sentence_piece_keys(add_space_prefix=adds_space))
     prefix = "" if adds_space is False else " "

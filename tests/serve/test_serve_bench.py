@@ -68,7 +68,7 @@ def test_a_server_is_measured_against_its_engine(
             "--shared-prefix-tokens must be at most --prompt-tokens",
         ),
         (["--prompt-tokens", "3", "--shared-prefix-tokens", "0"], "--prompt-tokens must be at"),
-        (["--model", "scripted"], "is not a local model"),
+        (["--model", "scripted"], "has no weights on this machine"),
         (["--seconds", "0"], "--seconds"),
     ],
 )

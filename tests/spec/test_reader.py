@@ -145,7 +145,7 @@ def test_an_error_names_the_kind_of_a_wrong_file() -> None:
 
 
 def test_an_unknown_version_is_reported_before_unknown_keys() -> None:
-    with pytest.raises(SpecError, match="version 2 of the format is not supported") as caught:
+    with pytest.raises(SpecError, match="file format version 2 is not supported") as caught:
         reader.load_architecture({**ARCHITECTURE, "version": 2, "edges": []})
     assert caught.value.path == "$.version"
 

@@ -73,10 +73,10 @@ def test_json_in_pieces_is_data_or_a_spec_error(pieces: list[str]) -> None:
         (b"\xff\xfe{\x00}", "is not UTF-16: byte 0x7d at line 1 column 2; save it as UTF-8"),
         ("{}".encode("utf-16-le"), "contains a NUL byte at line 1 column 2; is it UTF-16?"),
         (b'{"a":\n "caf\xe9"}', "is not UTF-8: byte 0xe9 at line 2 column 6"),
-        (b"{}\n x", "is not JSON: more text after the value at line 2 column 2"),
-        (b'{"a" 1}', "is not JSON: expecting ':' delimiter at line 1 column 6"),
-        (b'["a', "is not JSON: unterminated string starting at line 1 column 2"),
-        (b"{'a': 1}", "is not JSON: expecting property name"),
+        (b"{}\n x", "invalid JSON: more text after the value at line 2 column 2"),
+        (b'{"a" 1}', "invalid JSON: expecting ':' delimiter at line 1 column 6"),
+        (b'["a', "invalid JSON: unterminated string starting at line 1 column 2"),
+        (b"{'a': 1}", "invalid JSON: expecting property name"),
     ],
 )
 def test_text_that_is_not_json_is_rejected_with_its_location(content: bytes, reason: str) -> None:

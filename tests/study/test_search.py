@@ -225,7 +225,7 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
         (["--objective", "accuracy,accuracy"], "appears twice"),
         (["--sampler", "bayes"], "unknown sampler 'bayes'"),
         (["--trials", "0"], "at least one trial"),
-        (["--resume"], "--resume needs --study"),
+        (["--resume"], "--resume needs the name of the study"),
         (["--model", "judge=scripted"], "no role 'judge'"),
         (["--max-tokens", "-1"], "must be above 0"),
         (["--warm-start", "nothing"], "no architecture 'nothing'"),
@@ -362,7 +362,7 @@ def test_an_interrupted_search_keeps_finished_trials_and_continues(folder: Path)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "resume with: --study one --resume" in stderr
+    assert "resume with --study one --resume" in stderr
     assert "Traceback" not in stderr
     assert main([*ARGUMENTS, *more, "--resume"]) == 0
 

@@ -1,4 +1,4 @@
-"""Reference counts of the cache's blocks, and the list of free ones."""
+"""Reference counts of the cache's blocks, and the list of free blocks."""
 
 from __future__ import annotations
 

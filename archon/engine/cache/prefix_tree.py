@@ -150,7 +150,7 @@ class PrefixTree:
     def release(self, path: Sequence[PrefixNode]) -> list[int]:
         """End one use of a path; return the blocks of its unused nodes that are not ready.
 
-        These nodes are removed, since nobody is left to compute them.
+        These nodes are removed, because no sequence will compute them.
         """
         freed: list[int] = []
         for node in reversed(path):

@@ -1,4 +1,4 @@
-"""Decode steps as CUDA graphs: recorded once for each shape, then replayed.
+"""Record decode steps as CUDA graphs, once per shape, and replay them.
 
 A decode step of a small model has hundreds of short kernels, and launching them takes longer than
 running them. A CUDA graph launches all of them with one call, but always with the same shapes and

@@ -1,4 +1,4 @@
-"""Padding of decode steps to few shapes, so that many steps can replay one recorded step.
+"""Pad decode steps to a few shapes, so that many steps can replay one recorded step.
 
 Sizes are rounded up to powers of two. Rows of padding have token 0 at position 0, write their keys
 to a scratch block that no sequence owns, and attend to no keys; their logits are not used. Every

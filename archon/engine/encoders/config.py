@@ -66,9 +66,9 @@ class EncoderDecoderConfig:
     gated: bool = False
     """True for a GEGLU feed-forward network (T5 1.1), False for ReLU."""
     tied: bool = True
-    """True if the head is the embedding."""
+    """Whether the head is the embedding."""
     scaled: bool = True
-    """True if the input of the head is divided by √E, which a tied head needs."""
+    """Whether the input of the head is divided by √E, which a tied head needs."""
     start_id: int = 0
     """Token that the decoder reads first; also used as padding."""
     stop_id: int = 1
@@ -154,7 +154,7 @@ _T5_DEFAULTS = {"num_buckets": 32, "max_distance": 128, "start_id": 0, "stop_id"
 def _is_tied(folder: ModelFolder, stated: object) -> bool:
     """Return True if the head is the same tensor as the embedding.
 
-    If the folder has both tensors, they must also be equal, as in transformers.
+    If the folder contains both tensors, they must also be equal, as transformers requires.
     """
     embedding, head = "shared.weight", "lm_head.weight"
     if head in folder.tensors:

@@ -28,7 +28,7 @@ from archon.errors import EngineError
 
 
 class SequenceToSequence:
-    """Generator of target texts with an encoder–decoder.
+    """Generates target texts with an encoder–decoder.
 
     The prompt of a request is the source text without its stop token.
 

@@ -1,8 +1,8 @@
 """Masked language modelling, the pre-training task of encoders: predict masked tokens.
 
-15 % of the tokens are selected. Of these, 80 % are replaced by the mask token, 10 % by a random
-token, and 10 % are unchanged. So the encoder cannot use the mask token to recognise the tokens that
-it must predict (Devlin et al. 2018, arXiv 1810.04805, section 3.1).
+15% of the tokens are selected. Of these, 80% are replaced with the mask token, 10% are replaced
+with a random token, and 10% are unchanged. So the encoder cannot use the mask token to recognise
+the tokens that it must predict (Devlin et al. 2018, arXiv 1810.04805, section 3.1).
 """
 
 from __future__ import annotations

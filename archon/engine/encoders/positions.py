@@ -21,7 +21,7 @@ class RelativePositions(nn.Module):
     num_buckets, max_distance
         See ``archon.engine.encoders.config.EncoderDecoderConfig``.
     two_sided
-        True if half of the buckets are for keys after the query, which a decoder does not read.
+        Whether half of the buckets are for keys after the query, which a decoder does not read.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Loading and saving of encoders in the format of Hugging Face's libraries.
+"""Load and save encoders in the format of Hugging Face's libraries.
 
 For each family, a table translates the names of a module's parameters into those of the files.
 There must be a tensor of the same shape for each parameter, and a parameter for each tensor.

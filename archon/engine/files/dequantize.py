@@ -1,4 +1,4 @@
-"""Dequantization of GGUF's number formats to float32.
+"""Dequantize GGUF's number formats to float32.
 
 A quantized tensor is a sequence of blocks. A block has small integers q and the parameters that
 turn them into real numbers: a scale d, and in some formats a minimum m, so that x = d·q or

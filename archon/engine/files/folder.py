@@ -39,7 +39,7 @@ _POSITION_IDS = "embeddings.position_ids"
 
 
 def read_text(path: Path) -> str | None:
-    """Read a text file; return None if it does not exist.
+    """Read a text file, or return None if it does not exist.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def read_text(path: Path) -> str | None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Read the JSON object in a file; return None if the file does not exist.
+    """Read the JSON object in a file, or return None if the file does not exist.
 
     Raises
     ------
@@ -68,9 +68,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path}: is not JSON: {error}") from None
+        raise ModelFileError(f"{path} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
-        raise ModelFileError(f"{path}: is not a JSON object")
+        raise ModelFileError(f"{path} must be a JSON object")
     return value
 
 
@@ -127,11 +127,11 @@ class ModelFolder:
         return found[start:stop]
 
     def json(self, name: str) -> dict[str, Any] | None:
-        """Read the JSON object in a file of the folder; return None if it does not exist."""
+        """Read the JSON object in a file of the folder, or return None if it does not exist."""
         return read_json(self.path / name)
 
     def text(self, name: str) -> str | None:
-        """Read a text file of the folder; return None if it does not exist."""
+        """Read a text file of the folder, or return None if it does not exist."""
         return read_text(self.path / name)
 
     def _shards(self) -> dict[str, set[str]]:

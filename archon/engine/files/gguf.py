@@ -241,7 +241,7 @@ class GGUFPart:
             raise self._fail("a string is not UTF-8") from None
 
     def _strings(self, count: int) -> list[str]:
-        """Read ``count`` strings in a tight loop, since a vocabulary can have 100,000s of them."""
+        """Read ``count`` strings in a tight loop, because vocabularies are large."""
         data, at, end = self._bytes, self._at, len(self._bytes)
         read_length = struct.Struct("<Q").unpack_from
         strings: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Compilation of the kernels at first use, with a cache on disk."""
+"""Compile the kernels on first use, and cache them on disk."""
 
 from __future__ import annotations
 

@@ -235,7 +235,7 @@ class NativeDecoder:
     def add_adapter(self, adapter: Adapter) -> None:
         """Add an adapter, whose parameters are in the basis of the packed weights.
 
-        An adapter with the same digest is not replaced, since a step may have pointers to it.
+        An adapter with the same digest is not replaced, because a step may have pointers to it.
         """
         self.adapters.setdefault(adapter.digest, _NativeAdapter(adapter, self.config))
 
@@ -323,7 +323,7 @@ class NativeDecoder:
         return np.fromiter(chain.from_iterable(wanted), np.int64)
 
     def _reserve_logits(self, num_rows: int) -> None:
-        """Enlarge the memory of the logits if needed; it is reused, since allocation is slow."""
+        """Enlarge the logits' memory if needed. It is reused because allocation is slow."""
         if num_rows > len(self._logits):
             self._logits = torch.empty(-(-num_rows // 64) * 64, self._logits.shape[1])
 

@@ -1,4 +1,4 @@
-"""Packing: conversion of weights to the layout of the CPU kernels, with a cache on disk.
+"""Pack weights in the layout of the CPU kernels, and cache them on disk.
 
 A linear layer of O outputs and I inputs becomes panels of 32 outputs (``int8.h``, ``int4.h``):
 

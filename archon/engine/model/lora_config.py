@@ -243,7 +243,7 @@ def write_adapter(
 
 
 def _layers_of(names: Iterable[str]) -> list[int] | None:
-    """Return the indices of the changed layers; None if the adapter also changes the head."""
+    """Return the indices of the changed layers, or None if the adapter also changes the head."""
     found = [_LAYER.search(name) for name in names]
     return None if None in found else sorted({int(f[1]) for f in found if f})
 

@@ -1,4 +1,4 @@
-"""Conversion of a step's spans into the tensors that the torch decoder reads.
+"""Convert a step's spans to the tensors that the torch decoder reads.
 
 A span attends to up to three parts (``archon.engine.model.attention``): the shared blocks of its
 prompt, in one group with all other spans that share them; the cached keys after these blocks, in a

@@ -36,9 +36,9 @@ class GenerationRequest:
     top_logprobs: int = 0
     """Number of likeliest tokens to return with each log-probability."""
     logprob_temperature: float = 1.0
-    """Temperature at which log-probabilities are computed. 1 gives those of the model's
-    distribution. The rule's temperature gives those of the distribution that is sampled from, which
-    policy gradients need."""
+    """Temperature at which log-probabilities are computed. 1 gives the model's distribution. The
+    rule's temperature gives the distribution that is sampled from, which policy gradients need.
+    """
     on_token: OnToken | None = None
     """Called in the engine's thread for each token that is not a stop token."""
     beams: int = 0
@@ -57,7 +57,7 @@ class GenerationRequest:
     adapter: str = ""
     """Digest of the adapter (``archon.engine.loading.add_adapter``); "" for none."""
     hidden: bool = False
-    """True to compute the hidden state of the last token and sample nothing."""
+    """Whether to compute the last token's hidden state instead of sampling."""
 
 
 @dataclass(frozen=True, slots=True)

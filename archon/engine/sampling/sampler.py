@@ -107,7 +107,8 @@ def sample(
     logits
         Rows of shape (V,), float32.
     rules
-        Rule of each row. Temperature 0 selects the largest logit, the first of equal ones.
+        Rule of each row. Temperature 0 selects the largest logit, or the first of several equal
+        logits.
     noise
         Uniform number in [0, 1) of each row.
     histories

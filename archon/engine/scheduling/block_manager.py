@@ -13,7 +13,7 @@ from archon.engine.scheduling.sequence import LONG_ROOT, Prompt, Sequence
 
 
 class BlockManager:
-    """Manager of all cache blocks.
+    """Manages all cache blocks.
 
     The prefix tree owns the full blocks of prompts. A prompt owns its tail block, and a sequence
     owns the blocks to which it writes. A method that allocates blocks allocates either all the
@@ -64,7 +64,7 @@ class BlockManager:
             self.pool.free(self.tree.drop(root))
 
     def free_prompt(self, prompt: Prompt) -> None:
-        """Release a prompt's blocks; computed ones stay in the tree."""
+        """Release a prompt's blocks; computed blocks are kept in the tree."""
         self.free_tail(prompt)
         self.pool.free(self.tree.release(prompt.path))
         prompt.path, prompt.blocks = [], array("i")
@@ -79,7 +79,7 @@ class BlockManager:
 
         Returns
         -------
-        True if there was a block for it and ``num_spare`` other blocks remain available.
+        True if a block was available and ``num_spare`` other blocks remain available.
         """
         prompt = sequence.prompt
         blocks = self._allocate(1, num_spare)
@@ -99,7 +99,7 @@ class BlockManager:
     def grow(self, sequences: SequenceOf[Sequence], num_spare: int = 0) -> bool:
         """Allocate the missing blocks for all tokens of these sequences.
 
-        A shared last block is copied, since the sequence will write to it.
+        A shared last block is copied, because the sequence will write to it.
 
         Returns
         -------

@@ -1,7 +1,7 @@
 """Log-probabilities of given continuations (choices), without sampling.
 
 Each choice is a sample whose tokens are all forced. The samples share their prompt, which is
-computed only once. The last token of a choice is never computed, since no later token attends to
+computed only once. The last token of a choice is never computed, because no later token attends to
 it.
 """
 

@@ -177,8 +177,8 @@ class Scheduler:
     def finish(self, sequence: Sequence) -> None:
         """End a sequence and free its blocks; the last one also frees the prompt's blocks.
 
-        The sequence's full blocks stay in the prefix tree, since the prompt of a judge or of the
-        next turn of a conversation may begin with them.
+        The sequence's full blocks are kept in the prefix tree, because a judge's prompt or the next
+        turn of the conversation may begin with them.
         """
         prompt = sequence.prompt
         if sequence.num_computed > prompt.num_tokens and not prompt.request.beams:

@@ -43,8 +43,9 @@ class Prompt:
     num_computed: int = 0
     """Number of tokens whose keys and values are in the cache."""
     num_cached: int = 0
-    """Number of prompt tokens that the next sequence reports as cached; the others were computed
-    for it."""
+    """Number of prompt tokens that the next sequence reports as cached. All other tokens were
+    computed for it.
+    """
     last_logits_V: Tensor | None = None
     """Next-token logits after the prompt, kept while sequences wait for them."""
     hidden_E: Tensor | None = None
@@ -137,7 +138,7 @@ class Sequence:
     total_logprob: float = 0.0
     """Sum of the log-probabilities of a beam's tokens, in nats."""
     shares_last_block: bool = False
-    """True if another beam may share the block to which this one writes next."""
+    """Whether another beam may share the block to which this beam writes next."""
     sample_key: bytes = b""
     history: TokenHistory | None = None
     """Tokens so far, if the request's rule has a penalty."""

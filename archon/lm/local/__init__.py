@@ -1,6 +1,6 @@
 """Models in the local engine.
 
-``lm`` has the language model (``LocalLM``), and ``card_loading`` loads weights into engines.
+``lm`` contains the language model (``LocalLM``), and ``card_loading`` loads weights into engines.
 Prompts: ``chat`` converts messages to token ids, with ``template``, ``content_mask`` and
 ``tokenizer``. Replies: ``detokenizer`` converts token ids to text; ``constraint`` and
 ``reasoning_constraint`` restrict them. Other models: ``reward`` (a decoder with a reward head),

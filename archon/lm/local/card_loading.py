@@ -1,4 +1,4 @@
-"""Loading of a card's weights: decoders into engines, other models from folders of safetensors.
+"""Load a card's weights: decoders into engines, other models from folders of safetensors files.
 
 Cards with the same weights, precision and context share one engine, even if their adapters and
 sampling parameters differ. Only adapters that must be merged into the weights have their own. The
@@ -46,7 +46,7 @@ class OpenedDecoder:
 
 
 def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
-    """Load a card's decoder into an engine, or share an engine that already runs it.
+    """Load a card's decoder into an engine, or share the engine that already runs it.
 
     The weights are downloaded if necessary.
 
@@ -97,7 +97,7 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
 def check_vocabulary(path: Path, tokenizer: TextTokenizer, num_embeddings: int) -> None:
     """Check that a model has an embedding for every token of its tokenizer.
 
-    More embeddings than tokens are common, since their number is often rounded up.
+    Models often have more embeddings than tokens, because the number of embeddings is rounded up.
 
     Raises
     ------
@@ -110,14 +110,14 @@ def check_vocabulary(path: Path, tokenizer: TextTokenizer, num_embeddings: int) 
 
 
 def pull_folder(card: LocalCard, base_dir: Path, kind: str) -> tuple[Path, ModelFolder]:
-    """Open the weights of a card, which must be a folder of safetensors.
+    """Open a card's weights, which must be a folder of safetensors files.
 
     The weights are downloaded if necessary.
 
     Parameters
     ----------
     kind
-        Type of the model in errors, such as ``a cross-encoder``.
+        Type of the model in error messages, such as ``a cross-encoder``.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def pull_folder(card: LocalCard, base_dir: Path, kind: str) -> tuple[Path, Model
     path = pull(card, base_dir)
     file = open_model(path)
     if not isinstance(file, ModelFolder):
-        raise ModelFileError(f"{path}: {kind} must be a folder of safetensors")
+        raise ModelFileError(f"{path}: {kind} must be a folder of safetensors files")
     return path, file
 
 
@@ -148,7 +148,7 @@ _LOCK = threading.Lock()
 
 
 def _forget() -> None:
-    """Forget the parent's engines in a forked child process, which has none of their threads."""
+    """Forget the parent's engines in a forked child process, where their threads do not run."""
     global _LOCK
     _LOCK = threading.Lock()
     _WORKERS.clear()
@@ -159,7 +159,7 @@ reset_in_child(_forget)
 
 
 def shared_worker(key: Hashable, load: Callable[[], Engine]) -> EngineWorker:
-    """Return the worker in use under ``key``, or start one for the engine that ``load`` returns.
+    """Return the worker registered under ``key``, or start one for the engine returned by ``load``.
 
     Call ``release`` with the worker after use.
     """
@@ -172,7 +172,7 @@ def shared_worker(key: Hashable, load: Callable[[], Engine]) -> EngineWorker:
 
 
 def release(worker: EngineWorker) -> None:
-    """End one use of a worker. After the last use, the engine's thread is stopped."""
+    """Release one use of a worker. After the last use, the engine's thread is stopped."""
     with _LOCK:
         _NUM_USERS[worker] = _NUM_USERS.get(worker, 1) - 1
         if _NUM_USERS[worker] > 0:

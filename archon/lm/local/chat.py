@@ -1,8 +1,8 @@
-"""Conversion of messages to the token ids of a prompt, in the format that a model was trained on.
+"""Convert messages to a prompt's token ids, in the format that the model was trained on.
 
 A chat model has a Jinja2 template. The template is untrusted code, so it runs in a sandbox in a
-separate process (``template``). It renders the same string as in transformers, but the content of
-messages cannot produce control tokens (``content_mask``). A base model has no template; its prompt
+separate process (``template``). It renders the same string as transformers does, but message
+content cannot produce control tokens (``content_mask``). A base model has no template; its prompt
 is a plain transcript.
 """
 
@@ -33,9 +33,9 @@ class ChatPrompt:
 
     ids: tuple[int, ...]
     text: str
-    """The rendered prompt, which contains control tokens by name."""
+    """The rendered prompt, in which control tokens are written by name."""
     notes: tuple[str, ...] = ()
-    """Notes on changes to the messages or variables, such as a system message that is omitted."""
+    """Notes on changes to the messages or variables, such as an omitted system message."""
 
 
 class ChatFormat:
@@ -64,7 +64,7 @@ class ChatFormat:
 
     @property
     def template(self) -> str:
-        """Source of the chat template; empty for a base model."""
+        """Source code of the chat template; empty for a base model."""
         return self._config.chat_template or ""
 
     def encode(
@@ -76,22 +76,21 @@ class ChatFormat:
     def prompt(
         self, messages: Sequence[Message], variables: Mapping[str, object] | None = None
     ) -> ChatPrompt:
-        """Return the prompt for these messages, up to the beginning of the model's reply.
+        """Return the prompt for these messages, up to where the model's reply begins.
 
-        The most recent prompts are cached, except long ones and those of templates that read the
-        time.
+        The most recent prompts are cached, except long prompts and prompts of templates that read
+        the time.
 
         Parameters
         ----------
         variables
-            Additional variables of the template, such as ``enable_thinking``. Values must be JSON
-            data.
+            Additional template variables, such as ``enable_thinking``. Values must be JSON data.
 
         Raises
         ------
         UnsupportedError
-            The template refuses these messages, a variable is reserved or not JSON data, or a text
-            is not valid Unicode.
+            The template rejects these messages, a variable is reserved or is not JSON data, or a
+            text is not valid Unicode.
         """
         variables_json = _checked_json(variables or {})
         length = len(variables_json) + sum(len(message.content) for message in messages)
@@ -153,7 +152,7 @@ class ChatFormat:
         assert text is not None
         if _SURROGATE.search(text):
             raise UnsupportedError(
-                "the prompt that the chat template renders contains half of a surrogate pair, "
+                "the prompt rendered by the chat template contains half of a surrogate pair, "
                 "which is not valid Unicode"
             )
         if masked is not None and differs_only_by(mask, text, masked):
@@ -161,7 +160,7 @@ class ChatFormat:
         # The template changes the content, so positions in the two prompts cannot be compared.
         if not self._is_unambiguous(text, masked, texts):
             raise UnsupportedError(
-                "a message contains text that may be taken for a control token, because the chat "
+                "a message contains text that could become a control token, because the chat "
                 "template changes the message; remove the names of control tokens from messages"
             )
         return ChatPrompt(tuple(self._tokenizer.encode_template(text)), text)
@@ -169,7 +168,7 @@ class ChatFormat:
     def _values(
         self, turns: Sequence[Mapping[str, str]], variables: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return the values of all variables for the template, as transformers sets them."""
+        """Return the values of all template variables, as transformers sets them."""
         return {
             **self._config.template_tokens,
             **variables,
@@ -182,8 +181,8 @@ class ChatFormat:
     def _is_unambiguous(self, text: str, masked: str | None, texts: Iterable[str]) -> bool:
         """Return True if it is certain that the template wrote every control token in ``text``.
 
-        It is certain if the masked messages result in the same control tokens, or if the messages
-        contain no character with which a control token begins or ends.
+        This is certain if the masked messages produce the same control tokens, or if the messages
+        contain no first or last character of any control token.
         """
         if masked is not None:
             plain_ids, masked_ids = (
@@ -215,16 +214,16 @@ def _checked_json(variables: Mapping[str, object]) -> str:
 def _unused(variables: Iterable[str], source: str) -> Iterable[str]:
     """Return a note for each variable that the template does not contain."""
     return [
-        f"the model has no chat template that reads the variable {name!r}"
+        f"the model has no chat template with the variable {name!r}"
         for name in variables
         if name not in source
     ]
 
 
 def _with_system_in_user(messages: Sequence[Message]) -> list[Message] | None:
-    """Prepend each system message to the next user message, separated by a blank line.
+    """Prepend each system message to the next user message, with a blank line in between.
 
-    Return None if there is no system message, or one that no user message follows.
+    Return None if there is no system message, or if a system message has no user message after it.
     """
     merged, waiting = list[Message](), list[str]()
     for message in messages:
@@ -239,7 +238,7 @@ def _with_system_in_user(messages: Sequence[Message]) -> list[Message] | None:
 
 
 def _omitted(messages: Iterable[Message], text: str) -> Iterable[str]:
-    """Return a note if the prompt contains no line of some system message; otherwise []."""
+    """Return a note if the prompt contains no line of a system message; otherwise return []."""
     for message in messages:
         lines = [line.strip() for line in message.content.splitlines() if line.strip()]
         if message.role == "system" and lines and not any(line in text for line in lines):
@@ -248,4 +247,4 @@ def _omitted(messages: Iterable[Message], text: str) -> Iterable[str]:
 
 
 def _refused(error: TemplateError) -> UnsupportedError:
-    return UnsupportedError(f"the chat template refuses these messages: {error}")
+    return UnsupportedError(f"the chat template rejects these messages: {error}")

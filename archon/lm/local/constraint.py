@@ -2,7 +2,7 @@
 
 A constraint is compiled once into a grammar over the bytes of tokens, and each sample uses a copy
 of the grammar. If the grammar allows only one continuation, that text is encoded by the tokenizer.
-Control tokens and other tokens that ordinary text never contains do not match any constraint.
+No constraint allows control tokens or other tokens that ordinary text never contains.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Constraint, FreeText
 
 _JSON_FORMAT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-"""White space as ``json.dumps`` writes it. If it were free, a model could generate pages of it."""
+"""White space as in ``json.dumps``. Without this limit, a model could generate pages of it.
+"""
 _MAX_ORDERED = 64
 """Maximum number of items in ``Constraint.order_of``."""
 _MAX_CACHED = 64
 
 
 class ConstraintCompiler:
-    """Compiler of constraints for the tokens of one model.
+    """Compiles constraints into grammars over one model's tokens.
 
     Compiling takes about a millisecond. The first call also prepares the vocabulary, which takes up
     to half a second.
@@ -45,7 +46,7 @@ class ConstraintCompiler:
         Raises
         ------
         UnsupportedError
-            No grammar can express the constraint. The error quotes the constraint.
+            The constraint cannot be expressed as a grammar. The error quotes the constraint.
         """
         return self._compiled(*_description(constraint), constraint.after)
 
@@ -79,7 +80,7 @@ class CompiledConstraint:
         self._grammar, self._tokenizer, self._after = grammar, tokenizer, after
 
     def matcher(self, index: int, max_tokens: int) -> Matcher:
-        """Return a matcher for the sample ``index``, which has at most ``max_tokens`` tokens."""
+        """Return a matcher for sample ``index``, which has at most ``max_tokens`` tokens."""
         matcher = GrammarMatcher(self._grammar.deep_copy(), self._tokenizer)
         if self._after is None:
             return matcher
@@ -88,7 +89,7 @@ class CompiledConstraint:
 
 
 class GrammarMatcher:
-    """Matcher of one sample by a grammar (``archon.engine.sampling.constraint.Matcher``)."""
+    """Matches one sample against a grammar (``archon.engine.sampling.constraint.Matcher``)."""
 
     def __init__(self, grammar: LLMatcher, tokenizer: TextTokenizer) -> None:
         self._grammar, self._stop_ids = grammar, tokenizer.stop_ids
@@ -123,15 +124,15 @@ class GrammarMatcher:
 
 
 class FreeTextMatcher:
-    """Matcher of one sample that allows free text up to a label, and then applies a constraint.
+    """Matches one sample: free text up to a label, then a constraint.
 
     Parameters
     ----------
     label
         Text at the beginning of the constrained line, such as ``Verdict:``. It is forced if the
-        sample has not written it itself.
+        sample does not contain it.
     num_free
-        Maximum number of tokens of free text.
+        Maximum number of free-text tokens.
     inner
         Matcher of the text after the label.
     """
@@ -144,7 +145,7 @@ class FreeTextMatcher:
         self._line = b""
         """Bytes of the current line of free text."""
         self._pending: list[int] = [] if num_free else tokenizer.encode_pieces(label)
-        """Tokens of the label that are still to be forced."""
+        """Label tokens that must still be forced."""
         self._is_free = num_free > 0
 
     @property
@@ -180,7 +181,7 @@ class FreeTextMatcher:
 
 
 class _Vocabulary:
-    """Adapter of a tokenizer to llguidance's ``TokenizerWrapper``."""
+    """Adapts a tokenizer to the interface of llguidance's ``TokenizerWrapper``."""
 
     bos_token_id = None
 
@@ -211,7 +212,7 @@ def _description(constraint: Constraint) -> tuple[str, str]:
 
 
 def _grammar(kind: str, text: str, start: str) -> str:
-    """Return a grammar of ``start`` followed by the constraint, in llguidance's Lark dialect."""
+    """Return a grammar for ``start`` followed by the constraint, in llguidance's Lark dialect."""
     if kind == "regex":
         return LLMatcher.grammar_from_regex(f"{start}(?:{text})" if start else text)
     if kind == "order":
@@ -223,13 +224,13 @@ def _grammar(kind: str, text: str, start: str) -> str:
 
 
 def _order_grammar(items: Sequence[str], start: str) -> str:
-    """Return a grammar of all orders of the items, such as ``b > a > c``.
+    """Return a grammar for every order of the items, such as ``b > a > c``.
 
     The parameter after ``::`` is a bit mask of the items that are already used.
     """
     if not 1 <= len(items) <= _MAX_ORDERED or len(set(items)) < len(items) or "" in items:
         raise UnsupportedError(
-            f"order_of must have 1 to {_MAX_ORDERED} different items, none of them empty"
+            f"order_of must contain 1 to {_MAX_ORDERED} different, non-empty items"
         )
     is_complete = f"is_ones([0:{len(items)}])"
     item_rules = "\n  | ".join(

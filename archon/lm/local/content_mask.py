@@ -1,16 +1,15 @@
-"""Distinction between control tokens that the template wrote and those that messages contain.
+"""Distinguish control tokens written by the template from names of control tokens in messages.
 
 A message may contain the name of a control token, or a part of a name that the template or the next
-message completes. Such text must not become a control token. Escaping the messages before rendering
+message completes. This text must not become a control token. Escaping the messages before rendering
 would change what the template does with them (``split``, ``trim``, ``startswith``, ``tojson``).
 Therefore the prompt is rendered twice, in one call of the worker:
 
-- *plain*, from the messages as they are: this is the prompt;
-- *masked*, from messages in which a mask character replaces every character that could be part of a
-  control token.
+- *plain*, from the messages as they are: this is the prompt; - *masked*, from messages in which a
+mask character replaces each character that could be part of a control token.
 
-If the two prompts differ only by that character, the control tokens of the masked prompt are those
-that the template wrote, and they are at the same positions in the plain prompt.
+If the two prompts differ only in the masked positions, the template wrote exactly the control
+tokens of the masked prompt, and they have the same positions in the plain prompt.
 """
 
 from __future__ import annotations
@@ -35,12 +34,12 @@ _MASKS = (*map(ord, "~^`@$%&*;!?#+=:,"), *range(0xE000, 0xF900), *range(0xF0000,
 
 
 class ContentMask:
-    """Masking of messages for one chat template and the control tokens of one model.
+    """Masks messages for one chat template and one model's control tokens.
 
-    Strings that the template may search for in messages stay unmasked if they cannot be part of a
-    control token. Control tokens that the template certainly searches for, such as the end of
-    reasoning that it removes, stay unmasked in the messages of the assistant. This exception does
-    not apply to markers of turns.
+    Strings that the template may search for in messages are not masked if they cannot be part of a
+    control token. Control tokens that the template certainly searches for, such as the end marker
+    of the reasoning that it removes, are not masked in assistant messages. This exception does not
+    apply to markers of turns.
 
     Parameters
     ----------
@@ -83,7 +82,7 @@ class ContentMask:
         return mask
 
     def masked(self, value: Any, mask: str, role: Role = "user") -> Any:
-        """Return a message's text with masked characters; or JSON data with all texts masked."""
+        """Mask a message's text, or every text in JSON data."""
         if isinstance(value, str):
             kept = self._kept_in_assistant if role == "assistant" else self._kept
             parts = kept.split(value)
@@ -96,7 +95,7 @@ class ContentMask:
         return value
 
     def _pattern(self, texts: Iterable[str]) -> re.Pattern[str]:
-        """Return a pattern that matches those texts that masking would change, longest first."""
+        """Return a pattern that matches the texts that must not be masked, longest first."""
         words = (text for text in texts if self._alphabet.intersection(text))
         longest_first = sorted(words, key=len, reverse=True)
         return re.compile(f"({'|'.join(map(re.escape, longest_first)) or '(?!)'})")

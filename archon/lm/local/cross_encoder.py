@@ -1,7 +1,7 @@
-"""Cross-encoders as reward models: encoders that read a question and a reply as one text.
+"""Cross-encoders as reward models. A cross-encoder reads a question and a reply as one text.
 
-Each token of the reply can attend to every token of the question. This is different from comparing
-separate vectors of question and reply.
+Each token of the reply can attend to every token of the question. In contrast, a sentence encoder
+computes separate vectors for the question and the reply.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from archon.types import Message
 
 
 def load(card: LocalCard, base_dir: Path) -> RewardLM:
-    """Load the cross-encoder of a card; the weights are downloaded if necessary.
+    """Load a card's cross-encoder; download its weights if necessary.
 
     Raises
     ------
     ModelError
         The weights are unavailable.
     ModelFileError
-        The weights cannot be run, or have no classification head with one or two classes.
+        The weights cannot be run, or they have no classification head with one or two classes.
     """
     path, file = pull_folder(card, base_dir, "a cross-encoder")
     model = load_text_classifier(file)
@@ -47,9 +47,9 @@ def load(card: LocalCard, base_dir: Path) -> RewardLM:
 
 
 class CrossEncoder:
-    """Reward model that classifies pairs of the last message and a text.
+    """Reward model that classifies pairs of the last message and a reply.
 
-    The reward is the probability of the single class, or of the second of two classes.
+    The reward is the probability of the only class, or of the second of two classes.
     """
 
     def __init__(self, model: TextClassifier, tokenizer: Tokenizer) -> None:

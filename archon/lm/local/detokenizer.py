@@ -1,4 +1,4 @@
-"""Incremental detokenization, with separation of reasoning and detection of stop strings."""
+"""Decode tokens incrementally, separate the reasoning, and detect stop strings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from archon.reasoning import Part, ReasoningMarkers, ReasoningStream
 
 
 class Detokenizer:
-    """Incremental decoder of the tokens of one sample.
+    """Incrementally decodes one sample's tokens.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class Detokenizer:
     is_open
         True if the sample begins within reasoning.
     token_bytes
-        Function that returns the bytes of a token; by default the tokenizer's.
+        Function that returns the bytes of a token. The default is the tokenizer's function.
     """
 
     def __init__(
@@ -42,13 +42,13 @@ class Detokenizer:
         self._answer_start = 0
         """Position in ``text`` after the last reasoning so far. The answer begins there."""
         self.text = ""
-        """The complete text so far, with its reasoning."""
+        """The complete text so far, including reasoning."""
         self.stopped = False
 
     def feed(self, token: int) -> list[Part]:
-        """Add a token, and return the new text that no later token can change.
+        """Add a token, and return the new text, up to where a later token could still change it.
 
-        A stop string sets ``stopped``.
+        ``stopped`` is set if the text contains a stop string.
         """
         return self._take(self._reasoning.feed(self._decoder.decode(self._token_bytes(token))))
 
@@ -88,7 +88,7 @@ class Detokenizer:
         return delta
 
     def _possible_stop_length(self) -> int:
-        """Return the length of the longest end of the answer with which a stop string begins."""
+        """Return the length of the answer's longest suffix that is a prefix of a stop string."""
         longest = min(self._longest - 1, len(self.text) - self._answer_start)
         for length in range(longest, 0, -1):
             if any(stop.startswith(self.text[-length:]) for stop in self._stop):

@@ -1,4 +1,4 @@
-"""Tokenizers of encoders (cross-encoders and sentence encoders), and padded batches for them.
+"""Tokenizers and padded batches for encoders (cross-encoders and sentence encoders).
 
 Only the tokenizer's template produces special tokens, such as ``[SEP]``. The name of a special
 token in a text is encoded as ordinary text.
@@ -21,7 +21,7 @@ _TOKENIZER = "tokenizer.json"
 
 @dataclass(frozen=True, slots=True)
 class EncoderBatch:
-    """B texts, or pairs of texts, padded on the right to T tokens."""
+    """A batch of B texts, or pairs of texts, padded on the right to T tokens."""
 
     ids_BT: Tensor
     is_token_BT: Tensor
@@ -50,7 +50,7 @@ def encoder_tokenizer(folder: ModelFolder, context_length: int) -> Tokenizer:
 
 
 def padded(encodings: Sequence[Encoding]) -> EncoderBatch:
-    """Combine encoded texts into a batch, padded to the longest of them."""
+    """Combine encoded texts into a batch that is padded to the longest text."""
     longest = max(len(encoding.ids) for encoding in encodings)
 
     def rows(values: Sequence[Sequence[int]]) -> Tensor:

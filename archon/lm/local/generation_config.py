@@ -1,9 +1,8 @@
-"""Check of ``generation_config.json``, the sampling parameters that a model's authors recommend.
+"""Check ``generation_config.json``, which contains the recommended sampling parameters of a model.
 
-Archon does not read the recommended sampling parameters; put them into a card's ``sampling``. Keys
-that change the distribution in a way that Archon does not support, such as n-grams that must not
-repeat, cause a warning, because results may differ from those of transformers' ``generate``. The
-model is loaded nevertheless.
+Archon does not read the recommended sampling parameters; put them into a card's ``sampling``. A
+warning is logged if a key changes the distribution in a way that Archon does not support, such as
+n-grams that must not repeat. Results may then differ from those of transformers' ``generate``.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ NOT_APPLIED: Mapping[str, object] = {
     "dola_layers": None, "watermarking_config": None, "token_healing": False,
     "stop_strings": None,
 }  # fmt: skip
-"""Keys that Archon does not apply → the value with which the key has no effect."""
+"""Key that Archon does not apply → the value with which the key has no effect."""
 NOT_READ = GENERATION_KEYS - NOT_APPLIED.keys() - {"eos_token_id"}
-"""Known keys that cause no warning: a card can set them, or they do not change the distribution."""
+"""Known keys that cause no warning. A card can set them, or they do not change the distribution."""
 
 _reported: set[Path] = set()
 
@@ -44,7 +43,7 @@ def _is_ignored(key: str, value: Any) -> bool:
 
 
 def report_not_applied(file: Path, generation: Mapping[str, Any]) -> None:
-    """Log a warning, once per file, if it has keys that Archon does not apply."""
+    """Log a warning, once per file, if the file contains keys that Archon does not apply."""
     ignored = [
         f"{key} {shown(value)}"
         for key, value in generation.items()

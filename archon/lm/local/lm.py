@@ -55,7 +55,7 @@ Dividing by them could overflow, and only the most likely token would be sampled
 
 
 def load(card: LocalCard, base_dir: Path) -> LocalLM:
-    """Load the decoder of a card into an engine; the weights are downloaded if necessary.
+    """Load a card's decoder into an engine; download its weights if necessary.
 
     Raises
     ------
@@ -80,18 +80,18 @@ def load(card: LocalCard, base_dir: Path) -> LocalLM:
 class LocalLM:
     """A decoder in the local engine as a language model.
 
-    All concurrent calls, also from different event loops, share the engine's batch. The random
-    numbers of a sample depend only on its request. Its logits do not depend on the other rows in
-    the batch: they are identical with the compiled kernels, and equal up to rounding otherwise.
+    All concurrent calls share the engine's batch, even calls from different event loops. A sample's
+    random numbers depend only on its request. With the compiled kernels, its logits are identical
+    regardless of the other rows in the batch; without them, they are equal up to rounding.
 
     Parameters
     ----------
     sampling
-        Default values of sampling parameters that a request does not set.
+        Default values for sampling parameters that a request does not set.
     adapter
-        Digest of the adapter; empty for none.
+        Digest of the adapter; empty if there is none.
     thinking
-        Default values of thinking parameters that a request does not set.
+        Default values for thinking parameters that a request does not set.
     reasoning_markers
         Markers around the model's reasoning.
     """
@@ -123,10 +123,10 @@ class LocalLM:
         Raises
         ------
         UnsupportedError
-            The request is for no samples, or it has an empty choice or a constraint that cannot be
-            satisfied.
+            The request asks for fewer than one sample, contains an empty choice, or has a
+            constraint that cannot be satisfied.
         EngineError
-            The prompt does not fit into the context, or the engine failed.
+            The prompt does not fit in the context, or the engine failed.
         """
         request = with_defaults(request, self._sampling, self._thinking)
         check_request(request, self.capabilities, "the local engine")
@@ -186,7 +186,7 @@ class LocalLM:
         return opened_by is not None or (begins_open and request.thinking.wanted is not False)
 
     def _reasons_first(self, request: Request, is_open: bool) -> bool:
-        """Return True if the request has a constraint before which the model may reason."""
+        """Return True if the model may reason before the request's constraint applies."""
         if request.constraint is None:
             return False
         if constrains_whole_text(request.constraint):
@@ -196,7 +196,7 @@ class LocalLM:
     async def _constraint(
         self, request: Request, opened_by: ReasoningMarkers | None, is_open: bool
     ) -> TokenConstraint | None:
-        """Return the engine's constraint for the request's constraint and limit on reasoning."""
+        """Convert the request's constraint and limit on reasoning to the engine's constraint."""
         budget, beams = request.thinking.max_tokens, request.sampling.beams
         compiled = None
         if request.constraint is not None:
@@ -221,7 +221,7 @@ class LocalLM:
         )
 
     def _notes(self, thinking: Thinking) -> tuple[str, ...]:
-        """Return a note if thinking is turned on or off but the chat template has no switch."""
+        """Return a note if the request turns thinking on or off but the chat template cannot."""
         if thinking.wanted is None or self._switches:
             return ()
         return ("the chat template cannot turn thinking on or off; 'thinking' has no effect",)
@@ -263,7 +263,7 @@ class LocalLM:
     async def _score(
         self, request: Request, choices: Sequence[str], prompt_ids: tuple[int, ...]
     ) -> list[Completion]:
-        """Score each choice as the beginning of an answer. All samples have the same scores.
+        """Score each choice as the beginning of an answer. Every sample has the same scores.
 
         If the prompt ends within reasoning, the reasoning is closed before the choice.
         """
@@ -308,9 +308,10 @@ class LocalLM:
     def _on_token(
         streams: Sequence[Detokenizer], first_draw: int, on_event: OnEvent | None
     ) -> OnToken:
-        """Return the function that the engine calls for each token of a sample.
+        """Return the function that the engine calls for each of a sample's tokens.
 
-        It decodes the token, sends new text to ``on_event``, and returns True at a stop string.
+        It decodes the token, sends new text to ``on_event``, and returns True if the text contains
+        a stop string.
         """
         loop = asyncio.get_running_loop()
 
@@ -398,7 +399,7 @@ def generation_request(
 ) -> GenerationRequest:
     """Convert a request for a language model to a request for the engine.
 
-    Pinned prompts, constraints and adapters are not converted, since only decoders support them.
+    Pinned prompts, constraints and adapters are not converted, because only decoders support them.
     """
     return GenerationRequest(
         prompt_ids=prompt_ids,

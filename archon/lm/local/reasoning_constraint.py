@@ -1,9 +1,9 @@
-"""Constraints for samples with reasoning: a limit on its length, and a constraint after it.
+"""Limit the length of a sample's reasoning, and constrain the text after it.
 
 A sample reasons freely, and a constraint applies only to the text after the reasoning. The number
-of reasoning tokens may be limited. At the limit, the tokens of the end marker are forced, like text
-that a grammar forces (``archon.engine.sampling.constraint``). The limit does not change the random
-numbers of a sample: a sample that stays below the limit is the same as without a limit.
+of reasoning tokens may be limited. At the limit, the tokens of the end marker are forced, just as a
+grammar forces text (``archon.engine.sampling.constraint``). The limit does not change a sample's
+random numbers. A sample with fewer reasoning tokens is the same as without a limit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TAIL = 64
 
 
 class ReasoningRules:
-    """The reasoning markers of one model, and their tokens.
+    """One model's reasoning markers, and their tokens.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class ReasoningRules:
         """True if the chat template contains markers, or if replies always begin with reasoning."""
 
     def token_bytes(self, token: int) -> bytes:
-        """Return the bytes of a token, and the name of a control token that is part of a marker."""
+        """Return a token's bytes. For a control token in a marker, return its name as bytes."""
         return self._marker_bytes.get(token) or self._tokenizer.token_bytes(token)
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -58,16 +58,16 @@ class ReasoningRules:
         return b"".join(map(self.token_bytes, token_ids)).decode("utf-8", "replace")
 
     def opened_by(self, prompt_ids: Sequence[int]) -> ReasoningMarkers | None:
-        """Return the markers of the reasoning within which a prompt ends; None if it does not."""
+        """Return the markers of the reasoning that a prompt leaves open, or None."""
         return opened_by(self.decode(prompt_ids[-_TAIL:]), self.markers)
 
     def closing_ids(self, markers: ReasoningMarkers | None) -> list[int]:
-        """Return the token ids that end reasoning; by default with the model's usual markers."""
+        """Return the token ids that end reasoning; by default, for the model's usual markers."""
         markers = markers or self._known or self.markers[0]
         return self._tokenizer.encode_template(markers.inserted, position="after text")
 
     def opening_ids(self) -> list[int]:
-        """Return the token ids with which a reply begins reasoning; [] if it begins within it."""
+        """Return the token ids that start reasoning, or [] if replies begin within reasoning."""
         markers = self._known or self.markers[0]
         start = f"{markers.start}\n" if markers.start else ""
         return self._tokenizer.encode_template(start, position="after text")
@@ -81,7 +81,7 @@ class ReasoningConstraint:
     inner
         Constraint on the text after the reasoning; None for free text.
     opened_by
-        Markers of the reasoning within which the prompt ends; None if it does not.
+        Markers of the reasoning that the prompt leaves open; None if it leaves none open.
     is_open
         True if samples begin within reasoning.
     begins
@@ -118,7 +118,7 @@ class ReasoningConstraint:
 
 
 class ReasoningMatcher:
-    """``Matcher`` of one sample, which leaves its reasoning free and constrains the text after it.
+    """Matches one sample: free reasoning, then constrained text (``Matcher``).
 
     The inner constraint applies from the end of the reasoning, or from the beginning of the answer
     if the sample does not reason.
@@ -134,10 +134,10 @@ class ReasoningMatcher:
         self._num_reasoning = 0
         """Number of reasoning tokens so far."""
         self._pending = constraint.opening_ids
-        """Tokens of a marker that are still to be forced."""
+        """Marker tokens that must still be forced."""
         self._is_closing = False
         self._undecided: list[int] = []
-        """Tokens so far if it is not clear yet whether they are part of a start marker."""
+        """Tokens so far, as long as they may be part of a start marker."""
         self._matcher: Matcher | None = None
         self._ended = False
         self._close_at_limit()

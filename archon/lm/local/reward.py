@@ -1,8 +1,7 @@
 """Reward models that consist of a decoder in the engine and a reward head.
 
-If the same engine has generated the reply, its cache contains the keys and values of almost the
-entire conversation (``archon.engine.scheduling.hidden_state``). Computing the reward is then almost
-free.
+If the same engine generated the reply, its cache contains the keys and values of almost the entire
+conversation (``archon.engine.scheduling.hidden_state``). Computing the reward is then almost free.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from archon.types import Message
 
 
 def load(card: LocalCard, base_dir: Path) -> RewardLM:
-    """Load the decoder and the reward head of a card, or share an engine that runs the decoder.
+    """Load a card's decoder and reward head, or share the engine that already runs the decoder.
 
     Raises
     ------
@@ -48,7 +47,7 @@ def load(card: LocalCard, base_dir: Path) -> RewardLM:
 
 
 class DecoderReward:
-    """Reward model that computes the reward of a reply from the decoder's hidden state at its end.
+    """Reward model that computes a reply's reward from the decoder's hidden state at its end.
 
     Parameters
     ----------
@@ -71,7 +70,7 @@ class DecoderReward:
         LMError
             The chat template refuses the messages.
         EngineError
-            The messages alone do not fit into the context, or the engine failed.
+            The messages alone do not fit in the context, or the engine failed.
         """
         claim_process()  # before the template is rendered by a process that a forked child shares
         opened, context_length = self._opened, self.worker.engine.context_length
@@ -86,7 +85,7 @@ class DecoderReward:
 
 
 def end_of_reply(config: TokenizerConfig) -> int:
-    """Return the id of the token that ends a reply. Its hidden state is the head's input.
+    """Return the id of the token that ends a reply, whose hidden state is the head's input.
 
     Raises
     ------
@@ -95,7 +94,8 @@ def end_of_reply(config: TokenizerConfig) -> int:
     """
     if config.eos not in config.special_ids:
         raise ModelFileError(
-            f"{config.path}: the tokenizer has no eos_token, at which a reward head reads the reply"
+            f"{config.path}: the tokenizer has no eos_token; a reward head needs one at the end "
+            f"of each reply"
         )
     return config.special_ids[config.eos]
 

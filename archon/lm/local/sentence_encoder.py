@@ -1,8 +1,8 @@
-"""Sentence encoders, which map texts to vectors whose dot products measure similarity of meaning.
+"""Sentence encoders, which map texts to vectors whose dot products measure semantic similarity.
 
-Their folders have the format of sentence-transformers: ``modules.json`` lists the encoder and the
-modules after it, each with its folder. Without this file, the vector of a text is the mean of the
-encoder's output over the tokens.
+Model folders have the sentence-transformers format: ``modules.json`` lists the encoder and the
+modules that follow it, each with its folder. Without this file, a text's vector is the mean of the
+encoder's output over its tokens.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from archon.spec.model import LocalCard
 from archon.weights.model_files import POOLING_FILES
 
 Pooling = Literal["mean", "cls"]
-"""Computation of a text's vector: the mean over its tokens, or the vector of its first token."""
+"""How a text's vector is computed: the mean over its tokens, or the vector of its first token."""
 
 _MODULES, _PROMPTS, _POOLING = POOLING_FILES
 _SUPPORTED = ("Transformer", "Pooling", "Normalize")
@@ -43,7 +43,7 @@ _MODES: dict[str, Pooling] = {
 
 
 def load(card: LocalCard, base_dir: Path) -> EmbeddingLM:
-    """Load the sentence encoder of a card; the weights are downloaded if necessary.
+    """Load a card's sentence encoder; download its weights if necessary.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def load(card: LocalCard, base_dir: Path) -> EmbeddingLM:
 
 
 class SentenceEncoder:
-    """An encoder with its tokenizer and its pooling, which turn texts into vectors."""
+    """An encoder, with a tokenizer and pooling, that turns texts into vectors."""
 
     def __init__(self, encoder: Encoder, tokenizer: Tokenizer, pooling: Pooling = "mean") -> None:
         self._encoder, self._tokenizer, self._pooling = encoder, tokenizer, pooling
@@ -105,30 +105,30 @@ def pooling_of(folder: ModelFolder) -> Pooling:
     Raises
     ------
     ModelFileError
-        A file is damaged or has an unsupported setting: another type of pooling, an additional
-        layer, or a prompt before every text.
+        A file is damaged or has an unsupported setting, such as a different type of pooling, an
+        additional layer, or a prompt before every text.
     """
     prompts = folder.json(_PROMPTS) or {}
     if prompts.get("default_prompt_name") is not None:
         name = shown(prompts["default_prompt_name"])
-        reason = f"default_prompt_name is {name}: a prompt before every text is not supported"
+        reason = f"default_prompt_name must be null, not {name}: prompts are not supported"
         raise ModelFileError(f"{folder.path / _PROMPTS}: {reason}")
     config_path = _POOLING
     for kind, path in _modules(folder):
         if kind not in _SUPPORTED:
             supported = ", ".join(_SUPPORTED)
-            reason = f"a module of type {shown(kind)} is not supported; supported are {supported}"
+            reason = f"a module of type {shown(kind)} is not supported; supported: {supported}"
             raise ModelFileError(f"{folder.path / _MODULES}: {reason}")
         if kind == "Pooling":
             if Path(path).name != path:  # another path could lead out of the model's folder
-                reason = f"the path of a module is {shown(path)}, not the name of a folder"
+                reason = f"a module's path must be the name of a folder, not {shown(path)}"
                 raise ModelFileError(f"{folder.path / _MODULES}: {reason}")
             config_path = f"{path}/config.json"
     return _mode(folder, config_path)
 
 
 def _modules(folder: ModelFolder) -> list[tuple[str, str]]:
-    """Return the type and folder of each module in ``modules.json``; [] without this file."""
+    """Return the type and folder of each module in ``modules.json``, or [] without this file."""
     content = folder.text(_MODULES)
     if content is None:
         return []
@@ -136,7 +136,7 @@ def _modules(folder: ModelFolder) -> list[tuple[str, str]]:
         modules = json.loads(content)
         return [(module["type"].rpartition(".")[2], str(module["path"])) for module in modules]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        reason = "is not a list of objects with 'type' and 'path'"
+        reason = "must be a list of objects with 'type' and 'path'"
         raise ModelFileError(f"{folder.path / _MODULES}: {reason}") from None
 
 

@@ -1,8 +1,8 @@
 """Chat templates, rendered by a process that all models share (see ``template_worker``).
 
-The process is started for the first template, and again after a template has exceeded its limits.
-If the platform does not support a limit, a warning is logged. If it cannot limit processor time,
-the parent ends a process that takes too long.
+The process is started for the first template, and restarted after a template exceeds its limits. If
+the platform does not support a limit, a warning is logged. If the platform cannot limit processor
+time, the parent ends a process that takes too long.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ MAX_WALL_SECONDS = 20.0
 """Time limit of one request if the platform cannot limit the worker's processor time."""
 _LIBRARIES = ("jinja2", "markupsafe")
 _OUT_OF_TIME = -signal.SIGPROF if sys.platform != "win32" else None
-"""Exit code of a worker that has used up its processor time."""
+"""Exit code of a worker that exceeded its limit on processor time."""
 
 
 class TemplateError(Exception):
-    """A template cannot be compiled, or refuses or fails to render."""
+    """A template cannot be compiled or rendered, or it rejects its input."""
 
 
 class TemplateLimitError(TemplateError):
@@ -42,7 +42,7 @@ class TemplateLimitError(TemplateError):
 
 
 class _WorkerProcess:
-    """A process that renders templates, with the pipes to it.
+    """A process that renders templates, and the pipes to it.
 
     Raises
     ------
@@ -72,22 +72,22 @@ class _WorkerProcess:
             reason = self._errors.read().decode(errors="replace").strip()
             self.end()
             raise _not_started(
-                reason.splitlines()[-1] if reason else "it exited without an error message"
+                reason.splitlines()[-1] if reason else "the process exited without an error message"
             )
         self._missing: list[str] = json.loads(greeting)["missing"]
         for limit in self._missing:
-            warn_once(f"chat templates are rendered without a limit on {limit}, "
-                      "since this platform does not support one")  # fmt: skip
+            warn_once(f"chat templates are rendered without a limit on {limit}, because this "
+            f"platform does not support one")  # fmt: skip
 
     @property
     def is_usable(self) -> bool:
-        """True if the process is running and was started by this process, not by its parent."""
+        """True if the worker is running and was started by this process, not by its parent."""
         return self._pid == os.getpid() and self._process.poll() is None
 
     def ask(self, line: bytes) -> bytes:
-        """Send a line and return the line that answers it.
+        """Send a line, and return the process's answer, which is also a line.
 
-        If the process ends before it answers, the result is incomplete: it has no line end.
+        If the process ends before it answers, the returned text is incomplete and has no line end.
         """
         try:
             with self._timed():
@@ -99,7 +99,7 @@ class _WorkerProcess:
             return b""
 
     def end(self) -> bool:
-        """End the process; return True if it had already been ended because of a time limit."""
+        """End the process; return True if a time limit had already ended it."""
         if self._pid == os.getpid():
             self._process.kill()
             self._process.wait()
@@ -141,7 +141,7 @@ class _Renderer:
         Raises
         ------
         TemplateError
-            The answer is an error, or the template has exceeded its limits.
+            The answer is an error, or the template exceeded its limits.
         ModelError
             The process cannot be started.
         """
@@ -172,7 +172,7 @@ class _Renderer:
         self._end()
 
     def _answer(self, line: bytes) -> bytes | None:
-        """Return the answer to a line; None if the process ended for an unknown reason."""
+        """Return the answer to a line, or None if the process ended for an unknown reason."""
         if self._worker is not None and not self._worker.is_usable:
             self._end()
         if self._worker is None:
@@ -219,14 +219,15 @@ class ChatTemplate:
         self.literals: list[str] = found["literals"]
         """Strings that the template may search for in messages."""
         self.sought: list[str] = found["sought"]
-        """Strings that the template searches for with ``in`` or a method such as ``split``."""
+        """Strings that the template certainly searches for, by ``in`` or methods such as ``split``.
+        """
 
     def render_all(self, values: Sequence[Mapping[str, Any]]) -> list[str | None]:
         """Render the template once for each set of values, in one call of the process.
 
         Returns
         -------
-        One text per set. If rendering fails for a set after the first, its text is None.
+        One text per set of values. If rendering fails for any set but the first, its text is None.
 
         Raises
         ------

@@ -1,24 +1,23 @@
-"""Program of the process that renders chat templates. It imports nothing from Archon.
+"""The program that renders chat templates in its own process. It imports nothing from Archon.
 
 A template is untrusted code from a downloaded file. Jinja2's immutable sandbox restricts it to its
-input data. The limits of this process restrict its time and memory, for example for
-``{{ 'a' * 10**10 }}`` or nested loops. A sandbox within Archon's process could not do that.
+input data. The limits on this process bound the time and memory of templates such as ``{{ 'a' *
+10**10 }}`` or nested loops. A sandbox within Archon's process could not do this.
 
-The Jinja2 environment is the same as in transformers 5.23
-(``transformers.utils.chat_template_utils``), so the rendered prompts are the same, too.
+The Jinja2 environment is identical to that of transformers 5.23
+(``transformers.utils.chat_template_utils``), so the rendered prompts are identical too.
 
-The first line of the output is ``{"missing": […]}``, the limits that this platform does not
-support. After that, each line of the input is a request, a JSON object, and one line of output
-answers it:
+The first output line, ``{"missing": […]}``, lists the limits that this platform does not support.
+After that, each input line is a request, which is a JSON object. One output line answers it:
 
 - ``{"template": …}`` compiles the template. The answer is ``{"literals": […], "sought": […]}``: the
-  strings that the template may search for in a message, and those that it certainly searches for.
-- ``{"template": …, "values": […]}`` renders the template for each set of values. The answer is
-  ``{"texts": […]}``. If a set after the first fails, its text is null.
+strings that the template may search for in a message, and the strings that it certainly searches
+for. - ``{"template": …, "values": […]}`` renders the template for each set of values. The answer is
+  ``{"texts": […]}``. If any set but the first fails, its text is null.
 - The answer to a failed request is ``{"error": …}``.
 
 If a template exceeds the limit on processor time, the process ends, and the parent starts a new
-one.
+process.
 """
 
 from __future__ import annotations
@@ -88,7 +87,7 @@ def limit_memory() -> bool:
 
 
 def _limit_time() -> bool:
-    """Let the system end this process after ``MAX_SECONDS`` more seconds of processor time.
+    """Have the system end this process after another ``MAX_SECONDS`` of processor time.
 
     Return False if the platform does not support it.
     """
@@ -105,7 +104,7 @@ def _write(reply: dict[str, Any]) -> None:
 
 
 class TemplateRenderer:
-    """Compiler and renderer of templates. The limits apply to the process, not to this class."""
+    """Compiles and renders templates. The limits apply to the process, not to this class."""
 
     def __init__(self) -> None:
         self._environment = _environment()
@@ -193,7 +192,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Return plain JSON, unlike Jinja2's filter of this name, which escapes it for HTML."""
+    """Return plain JSON. Jinja2's own ``tojson`` filter would escape it for HTML."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,
@@ -206,7 +205,8 @@ def _to_json(
 class _Generation(Extension):
     """Extension for ``{% generation %} … {% endgeneration %}``, which writes its body unchanged.
 
-    The block marks training targets. Its body has a separate scope, like that of a call block.
+    The block marks training targets. Its body has a separate scope, as the body of a call block
+    does.
     """
 
     tags = {"generation"}  # noqa: RUF012
@@ -222,7 +222,7 @@ class _Generation(Extension):
 
 
 class _Dict:
-    """A function ``dict`` for templates, which does not expose the attributes of Python's type."""
+    """A ``dict`` function for templates that does not expose the attributes of Python's type."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
         return dict(*args, **kwargs)
@@ -249,11 +249,11 @@ class _Namespace(Namespace):
 
 def _check_name(name: object) -> None:
     if isinstance(name, str) and name.startswith("_"):
-        raise SecurityError(f"a namespace may not have the attribute {name!r}")
+        raise SecurityError(f"a namespace must not have the attribute {name!r}")
 
 
 class _NoToken(jinja2.Undefined):
-    """A special token that the model lacks. It is undefined, but empty in a concatenation."""
+    """Value of a missing special token. It is undefined, but empty when concatenated."""
 
     def __add__(self, other: Any) -> Any:
         return other

@@ -1,4 +1,4 @@
-"""``TranslatorLM``: an encoder–decoder as a language model, which maps a text to another text.
+"""``TranslatorLM``: an encoder–decoder as a language model that maps one text to another.
 
 The last message is the input text. Earlier messages are ignored.
 """
@@ -38,14 +38,14 @@ _VERSION = 1
 
 
 def load(card: LocalCard, base_dir: Path) -> TranslatorLM:
-    """Load the encoder–decoder of a card; the weights are downloaded if necessary.
+    """Load a card's encoder–decoder; download its weights if necessary.
 
     Raises
     ------
     ModelError
         The weights are unavailable.
     ModelFileError
-        The weights cannot be run, or are those of a different type of model.
+        The weights cannot be run, or they belong to a different type of model.
     """
     path, file = pull_folder(card, base_dir, "an encoder–decoder")
     model = load_encoder_decoder(file)
@@ -61,7 +61,7 @@ class TranslatorLM:
     Parameters
     ----------
     sampling
-        Default values of sampling parameters that a request does not set.
+        Default values for sampling parameters that a request does not set.
     """
 
     capabilities = TRANSLATOR_CAPABILITIES
@@ -79,7 +79,8 @@ class TranslatorLM:
         Raises
         ------
         UnsupportedError
-            The request is for no samples, or needs a feature that an encoder–decoder lacks.
+            The request asks for fewer than one sample, or needs a feature that an encoder–decoder
+            lacks.
         """
         request = with_defaults(request, self._sampling)
         check_request(request, self.capabilities, "the encoder–decoder")

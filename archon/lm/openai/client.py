@@ -1,25 +1,25 @@
 """Client for a model on a server that speaks the OpenAI protocol.
 
-Seeds: each sample is a separate HTTP request, whose seed is derived from the request's seed, the
-prompt and the sample's number. If the server honors seeds, sample k does not depend on the number
-of samples. With the card's ``native_n``, one HTTP request with the seed of its first sample returns
+Seeds: each sample is a separate HTTP request. Its seed is derived from the request's seed, the
+prompt and the sample number. If the server honors seeds, sample k does not depend on the number of
+samples. With the card's ``native_n``, one HTTP request with the seed of its first sample returns
 all samples, so sample k also depends on ``first_draw``.
 
 Errors: if some samples of a request succeed, a failed sample is returned with its error
 (``Completion.error``).
 
-Usage: token counts are those of the server. Missing and impossible counts are recorded as 0, and
-the sample gets a note. With ``native_n``, each sample counts the complete prompt, and the server's
-total of completion tokens is divided evenly among the samples. A prompt is identified by a digest
-of its text, since only the server knows its tokens.
+Usage: token counts are reported by the server. Missing and impossible counts are recorded as 0,
+with a note on the sample. With ``native_n``, each sample counts the complete prompt, and the
+server's total of completion tokens is divided evenly among the samples. A prompt is identified by a
+digest of its text, because its tokens are known only to the server.
 
 Rejected fields: if the server rejects a request field, the client either raises an error that names
 the card key to change, or omits the field with a note and a warning
 (``archon.lm.openai.field_adaptation``).
 
-Constraints: the card's ``constraint`` names the request field for them. A reply that should be
-JSON but is not is an error. ``archon.lm.openai.structured_output`` describes constraints after free
-text, which may arrive wrapped in a JSON object; such a reply is not streamed.
+Constraints: the card's ``constraint`` key names the request field for them. A reply that should be
+JSON but is not is an error. For a constraint after free text, the reply may be wrapped in a JSON
+object (``archon.lm.openai.structured_output``). A wrapped reply is not streamed.
 """
 
 from __future__ import annotations
@@ -70,26 +70,26 @@ _VERSION = 1
 _SEED_BITS = 31  # some servers store seeds in signed 32 bits
 _PATHS = {"chat": "chat/completions", "completions": "completions"}
 _MAX_TOKEN_CHARACTERS = 1000
-"""Upper bound for the number of characters in a token."""
+"""Upper bound on the number of characters in a token."""
 
 
 class RemoteLM:
-    """Language model on the servers of a card; safe to use from several event loops.
+    """A language model on a card's servers. It may be used from several event loops.
 
-    The card's ``timeout_seconds`` limits the time of each HTTP request, including retries but not
-    the wait for one of the ``max_concurrency`` slots. Connections belong to the event loop that
-    opened them, so call ``aclose`` in that loop.
+    The card's ``timeout_seconds`` limits the time of each HTTP request, including retries but
+    excluding the wait for one of the ``max_concurrency`` slots. Connections belong to the event
+    loop that opened them, so call ``aclose`` in that loop.
 
     Parameters
     ----------
     api_key
         API key, sent as a bearer token.
     secret_headers
-        Headers to add to the card's. Errors do not show their values.
+        Additional HTTP headers, whose values are not shown in error messages.
     clock, backoff
-        Source of time and randomness, and the delays between retries. Tests replace them.
+        Source of time and randomness, and the delays between retries. Replaced in tests.
     http
-        Transport that tests use instead of the network.
+        Transport that replaces the network in tests.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class RemoteLM:
         LMError
             Every sample failed after all retries.
         RefusedError
-            The server refuses the requests. The remaining samples are then cancelled, except after
+            The server refuses the requests. The remaining samples are cancelled, except after
             status 403 or 404, which may affect only one sample.
         """
         request = with_defaults(request, self._sampling, self._thinking)
@@ -200,7 +200,7 @@ class RemoteLM:
         return request_digest(model, prompt, request, self.reasoning_markers)
 
     def _settings_in_key(self) -> dict[str, object]:
-        """Return the card's headers, body fields and omitted fields that may change samples."""
+        """Return the card's headers, body fields and omitted fields that may affect samples."""
         card = self.card
         omitted = {*card.omit} - {"seed", "stream_options"}
         if self._adaptation.max_tokens_field is None:
@@ -262,9 +262,9 @@ class RemoteLM:
     async def _attempt(
         self, request: Request, seed: int, indices: range, on_event: OnEvent | None
     ) -> ServerReply:
-        """Make one attempt; resend the request without optional fields that the server rejects.
+        """Make one attempt; resend the request without any optional fields that the server rejects.
 
-        After a success, later requests omit these fields, too.
+        After a success, later requests omit these fields too.
         """
         adaptation = self._adaptation
         while True:
@@ -302,7 +302,7 @@ class RemoteLM:
     ) -> ServerReply:
         """Try one replica after another until one replies.
 
-        Once text has been sent to ``on_event``, an error is final.
+        After text has been sent to ``on_event``, an error is final.
         """
         deltas = Deltas(on_event, indices)
         tried: list[Replica] = []
@@ -329,7 +329,7 @@ class RemoteLM:
     async def _ask_replica(
         self, replica: Replica, body: bytes, reply: ServerReply, deltas: Deltas
     ) -> ServerReply:
-        """Read a replica's reply into ``reply``; report its success or failure to the balancer."""
+        """Read a replica's reply into ``reply``, and report success or failure to the balancer."""
         started = self._clock.monotonic()
         try:
             async with self._transport.post(replica.url, body) as response:

@@ -1,4 +1,4 @@
-"""Adaptation of requests to fields that a server rejects.
+"""Adapt requests to servers that reject some fields.
 
 Servers and gateways report a rejected field as a ``param`` with a code, as the ``loc`` of a
 validation error, or in a sentence that quotes the field. A field counts as rejected only if the
@@ -6,9 +6,9 @@ error also says that it is unknown or unsupported. Errors about values, such as 
 large, do not count.
 
 If ``seed`` or ``stream_options`` is rejected, the client omits it. If ``max_tokens`` is rejected,
-it sends ``max_completion_tokens`` instead, and neither if that is rejected, too. Every sample then
-gets a note. The rejection of any other field is an error, since omitting it would change the
-results.
+the client sends ``max_completion_tokens`` instead. If both are rejected, it sends neither. In all
+of these cases, a note is added to every sample. The rejection of any other field is an error,
+because omitting the field would change the results.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from archon.spec.model import OpenAICard
 
 @dataclass(frozen=True, slots=True)
 class Adaptation:
-    """Changes to the requests for a card because of fields that its server rejects."""
+    """Changes to a card's requests because its server rejects some fields."""
 
     max_tokens_field: str | None
-    """The field for the maximum number of tokens; None if it is omitted."""
+    """Field for the maximum number of tokens; None if it is omitted."""
     omitted: frozenset[str] = frozenset()
     """Fields to omit in addition to those in the card's ``omit``."""
 
     def without(self, field: str) -> Adaptation | None:
-        """Return the adaptation that also avoids ``field``; None if the field cannot be avoided."""
+        """Return the adaptation that also avoids ``field``, or None if this is not possible."""
         if field in ("seed", "stream_options"):
             return replace(self, omitted=self.omitted | {field})
         if field == "max_tokens":
@@ -97,13 +97,13 @@ _OF_N = re.compile(
     r"\bn['\"`]? ?: number must be at most 1\b",
     re.IGNORECASE,
 )
-"""Errors that reject ``n``: the server returns only one choice per request."""
+"""Matches errors that reject ``n`` because the server returns only one choice per request."""
 _ALLOWED = re.compile(
     r"(?<![a-z])(?<!not )(?:allowed|supported|valid|accepted|permitted|known|available) "
     r"(?:param(?:eter)?s|fields|arguments|keys|names|properties)(?: are| include)?:[^.;]*",
     re.IGNORECASE,
 )
-"""The list of accepted fields in an error, such as ``Allowed fields: model, messages``."""
+"""Matches the list of accepted fields in an error, such as ``Allowed fields: model, messages``."""
 _EXPLICIT = (
     r"(?:(?:param(?:eter)?|field|argument) not supported[^:'\"]*:|"
     r"(?:unknown|unsupported|unrecogni[sz]ed|unexpected|invalid|extra|not support)[a-z]* "
@@ -114,11 +114,11 @@ _NO_ARGUMENT = re.compile("unexpected keyword argument", re.IGNORECASE)
 _WORD = r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"
 _QUOTED = r"""['"`\[(]{}['"`\])]"""
 _PLAIN_ENGLISH = frozenset({"stop", "n", "reasoning"})
-"""Fields whose names are also English words. An error names such a field only if it quotes it."""
+"""Fields whose names are English words. They count as rejected only if the error quotes them."""
 
 
 def rejected_field(content: bytes, sent: Collection[str]) -> str | None:
-    """Return the field of a request that an error reply rejects; None if it rejects no field.
+    """Return the request field that an error reply rejects, or None if it rejects no field.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ _ALWAYS_SENT = frozenset({"model", "messages", "prompt", "stream"})
 
 
 def rejected_field_error(reason: str, content: bytes, body: bytes) -> RejectedFieldError | None:
-    """Return an error if a reply rejects a field of the request's body; otherwise None."""
+    """Return an error if a reply rejects a field of the request body; otherwise return None."""
     field = rejected_field(content, json.loads(body).keys() - _ALWAYS_SENT)
     return None if field is None else RejectedFieldError(reason, field=field)
 
@@ -182,7 +182,7 @@ def is_unknown_argument(content: bytes) -> bool:
 
 
 def _named(data: Any, depth: int = 6) -> list[str]:
-    """Return each field that ``param``, or the end of ``loc``, names anywhere in an error reply."""
+    """Return every field that an error reply names under ``param`` or at the end of ``loc``."""
     found: list[str] = []
     if isinstance(data, dict):
         if isinstance(data.get("param"), str):

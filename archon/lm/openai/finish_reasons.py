@@ -1,8 +1,8 @@
-"""Finish reasons of servers: the values of ``finish_reason`` and their meanings.
+"""Interpret the ``finish_reason`` values of servers.
 
-OpenAI's protocol defines only a few, but servers and gateways use many more. Reasons are compared
-in lower case, with ``_`` instead of ``-`` and spaces. ``null``, an empty string and the strings
-"null" and "none" mean that the text has not ended.
+OpenAI's protocol defines only a few values, but servers and gateways use many more. Values are
+compared in lower case, with ``_`` instead of ``-`` and spaces. ``null``, an empty string and the
+strings "null" and "none" mean that the text has not ended.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WITHHELD = frozenset(
 )  # fmt: skip
 """The service withheld text."""
 TOOL = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
-"""The model called a tool, although the request offers none."""
+"""The model called a tool, although the request does not offer any."""
 FAILED = frozenset(
     {
         "error", "abort", "aborted", "cancel", "cancelled", "canceled", "interrupted", "timeout",
@@ -70,7 +70,8 @@ def read_finish_reason(value: object) -> FinishReason:
         raise LMError(f"the server withheld the text (finish_reason {value!r})")
     if word in TOOL:
         raise LMError(
-            f"the model called a tool (finish_reason {value!r}), although the request offers none"
+            f"the model called a tool (finish_reason {value!r}), although the request does not "
+            f"offer any"
         )
     if word in FAILED:
         reason = f"the server did not finish the text (finish_reason {value!r})"

@@ -1,9 +1,9 @@
-"""Load balancing over equal servers: the least busy healthy server gets the next request.
+"""Load balancing over equivalent servers. The least busy healthy server receives the next request.
 
 When a server fails repeatedly or is unreachable, its circuit opens, and other servers are
-preferred. After a delay, one request at a time tries the server again, and the first success closes
-the circuit (the circuit breaker of Nygard, "Release It!", 2007). If every circuit is open, the
-server whose delay ends first gets the request.
+preferred. After a delay, the server is tried again, with one request at a time. The first success
+closes the circuit (the circuit breaker of Nygard, "Release It!", 2007). If every circuit is open,
+the request is sent to the server whose delay ends first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from archon.lm.retry import Clock
 
 MAX_FAILURES = 3
-"""Number of consecutive failures that opens a circuit."""
+"""Number of consecutive failures after which a circuit opens."""
 _FIRST_SECONDS = 1.0
 _MAX_SECONDS = 30.0
 
@@ -31,14 +31,14 @@ class Replica:
     num_failures: int = 0
     """Number of failures since the last success."""
     open_until: float | None = None
-    """Monotonic time from which a request may try the server again; None if the circuit is closed.
+    """Monotonic time after which a request may try the server again; None if the circuit is closed.
     """
     open_seconds: float = _FIRST_SECONDS
-    """Delay in seconds when the circuit opens the next time."""
+    """Delay in seconds for the next time the circuit opens."""
 
 
 class LoadBalancer:
-    """Load balancer over the servers of one card; safe to use from several event loops."""
+    """Load balancer over one card's servers. It may be used from several event loops."""
 
     def __init__(self, urls: Sequence[str], clock: Clock) -> None:
         self.replicas = tuple(Replica(url) for url in urls)
@@ -65,13 +65,13 @@ class LoadBalancer:
                 replica.outstanding -= 1
 
     def succeeded(self, replica: Replica) -> None:
-        """Record a success of a server, and close its circuit."""
+        """Record a server's success, and close its circuit."""
         with self._lock:
             replica.num_failures, replica.open_until = 0, None
             replica.open_seconds = _FIRST_SECONDS
 
     def failed(self, replica: Replica, *, is_unreachable: bool = False) -> None:
-        """Record a failure of a server, and open its circuit after ``MAX_FAILURES`` in a row.
+        """Record a failure. After ``MAX_FAILURES`` consecutive failures, open the server's circuit.
 
         The circuit of an unreachable server opens immediately.
         """
@@ -85,7 +85,7 @@ class LoadBalancer:
             replica.open_seconds = min(_MAX_SECONDS, 2 * replica.open_seconds)
 
     def _rank(self, replica: Replica) -> tuple[int, float, int]:
-        """Return the sort key of a server; the one with the smallest key gets the request."""
+        """Return a server's sort key. The server with the smallest key receives the request."""
         if replica.open_until is None:
             return (1, 0.0, replica.outstanding)
         is_over = self._clock.monotonic() >= replica.open_until

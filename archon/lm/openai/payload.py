@@ -1,4 +1,4 @@
-"""Request bodies of the OpenAI protocol."""
+"""Build request bodies for the OpenAI protocol."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ def request_body(
 ) -> dict[str, object]:
     """Build the body of an HTTP request.
 
-    Only sampling parameters that have an effect are sent, since many servers do not support all of
-    them.
+    Only sampling parameters that have an effect are sent, because many servers do not support all
+    of them.
 
     Parameters
     ----------
     request
-        A request whose sampling parameters are all set, with a constraint that the card supports.
+        A request that sets every sampling parameter. Its constraint must be one that the card
+        supports.
     adaptation
-        Changes because of fields that the server has rejected.
+        Changes that avoid fields that the server has rejected.
     """
     adaptation = adaptation or initial_adaptation(card)
     body: dict[str, object] = {"model": card.model, "seed": seed}
@@ -112,4 +113,4 @@ def _constraint(card: OpenAICard, constraint: Constraint) -> dict[str, object]:
             value = {"regex": regex} if schema is None else {"json": schema}
             return {"structured_outputs": value}
         case None:
-            raise AssertionError("a card without structured output supports no constraint")
+            raise AssertionError("a card without structured output does not support constraints")

@@ -1,12 +1,12 @@
-"""Server replies: from HTTP responses to completions, for chats and for plain completions.
+"""Turn HTTP responses into completions, for chats and for plain completions.
 
 ``receive`` reads a response into a ``ServerReply``, and ``completions_of`` turns it into samples.
 Deviations from the protocol are accepted if the text is unambiguous (``docs/guides/servers.md``
 lists them). A damaged reply is an error. If only one of several texts is damaged, only its sample
 fails.
 
-Errors may quote long replies, even with an API key in them. Use ``Transport.redacted`` before they
-are displayed.
+Errors may quote long replies, which may even contain an API key. Use ``Transport.redacted`` before
+displaying them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NO_USAGE = "the server reported no token counts; missing counts are recorded as 
 NO_TOP_LOGPROBS = "the server sent no likely tokens, although 'top_logprobs' asks for them"
 NO_ANSWER = "the reply contains reasoning but no answer"
 _NO_TYPE = frozenset({"", "text/plain", "application/octet-stream"})
-"""Media types that do not reveal the format of a reply. It is then guessed from the content."""
+"""Media types that do not identify a reply's format, which is then guessed from the content."""
 _START = rb"(?:\xef\xbb\xbf)?\s*+"
 _JSON = re.compile(_START + rb"[{\[]")
 _EVENTS = re.compile(_START + rb"(?:data|event|id|retry)?:")
@@ -63,21 +63,21 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(slots=True)
 class ReplyChoice:
-    """One text (``choice``) of a server's reply. While the reply is read, it may be incomplete."""
+    """One text (``choice``) of a server's reply, which is incomplete until the reply is read."""
 
     text: str = ""
     reasoning: str = ""
-    """Reasoning of the model before the text."""
+    """The model's reasoning before the text."""
     finish_reason: FinishReason | None = None
     has_empty_reason: bool = False
-    """True if the last finish reason was "", "null" or "none" instead of a reason."""
+    """Whether the last finish reason was "", "null" or "none"."""
     logprobs: list[float] = field(default_factory=list)
     tokens: list[bytes] = field(default_factory=list)
     """The tokens that ``logprobs`` are of, as bytes."""
     top_logprobs: list[tuple[TokenLogprob, ...]] = field(default_factory=list)
     """The likeliest tokens at the positions of ``tokens``."""
     refusal: str = ""
-    """The model's message if it refuses to answer."""
+    """The model's explanation if it refuses to answer."""
     has_called_tool: bool = False
     notes: list[str] = field(default_factory=list)
     """Deviations from the protocol, and how they were interpreted."""
@@ -103,18 +103,18 @@ class ServerReply:
     num_choices: int
     """Number of requested texts."""
     max_characters: int | None = None
-    """Maximum characters of one text with its reasoning; None for no limit."""
+    """Maximum number of characters in a text and its reasoning; None for no limit."""
     is_plain: bool = False
-    """True if the reply is a plain completion, whose texts are not inside messages."""
+    """Whether the reply is a plain completion, whose texts are not inside messages."""
     choices: dict[int, ReplyChoice] = field(default_factory=dict)
     is_complete: bool = False
-    """True if the server has marked the end of the reply."""
+    """Whether the server has marked the end of the reply."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
 
     def finished(self) -> list[ReplyChoice]:
-        """Return the requested texts in order; failed and missing ones have their ``error`` set.
+        """Return the requested texts in order. Failed and missing texts have their ``error`` set.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class ServerReply:
         return choices
 
     def _finished(self, choice: ReplyChoice) -> ReplyChoice:
-        """Return the choice with its ``error`` set if the reply left it incomplete or empty."""
+        """Return the choice. If the reply left it incomplete or empty, set its ``error``."""
         if choice.error is None and choice.finish_reason is None:
             if self.is_complete and choice.has_empty_reason:
                 choice.finish_reason = "stop"
@@ -177,7 +177,7 @@ class ServerReply:
 
 
 class Deltas:
-    """Sender of new text to the caller's ``on_event``, if it is set.
+    """Sends new text to the caller's ``on_event`` callback, if set.
 
     Once ``has_sent`` is true, a failed request cannot be retried.
     """
@@ -187,7 +187,7 @@ class Deltas:
         self._on_event, self._indices = on_event, indices
 
     def send(self, index: int, text: str, *, is_reasoning: bool = False) -> None:
-        """Send new text, or new reasoning, of the choice ``index``."""
+        """Send new text or new reasoning for choice ``index``."""
         if self._on_event is not None and text:
             self.has_sent = True
             self._on_event(TokenDelta(self._indices[index], text, is_reasoning=is_reasoning))
@@ -212,7 +212,7 @@ async def receive(response: httpx.Response, reply: ServerReply, deltas: Deltas) 
                 deltas.send(index, choice.text)
         return
     if kind != "text/event-stream":
-        raise GarbledError(f"the reply has the type {kind!r} instead of application/json")
+        raise GarbledError(f"the reply must have the content type application/json, not {kind!r}")
 
     def handle(event: bytes) -> None:
         for index, text, is_reasoning in read_chunk(reply, event):
@@ -226,7 +226,7 @@ async def receive(response: httpx.Response, reply: ServerReply, deltas: Deltas) 
 
 
 def _type_of(content: bytes) -> str:
-    """Return the media type that the beginning of a reply suggests; empty if it suggests none."""
+    """Guess a reply's media type from its beginning; return "" if it cannot be guessed."""
     if _JSON.match(content):
         return "application/json"
     return "text/event-stream" if _EVENTS.match(content) else ""
@@ -250,9 +250,9 @@ def completions_of(
     prompt
         Digest of the prompt.
     is_wrapped
-        True if the texts arrive inside JSON objects (see ``structured_output``).
+        Whether the texts arrive inside JSON objects (see ``structured_output``).
     markers
-        Markers of reasoning to remove from the beginning of a constrained text.
+        Markers of the reasoning to remove from the beginning of a constrained text.
 
     Raises
     ------
@@ -344,7 +344,7 @@ def _split_reasoning(
 ) -> None:
     """Move reasoning that precedes a constrained text from ``choice.text`` to ``choice.reasoning``.
 
-    The text stays unchanged if it is a JSON object, since its strings may contain markers.
+    A text that is a JSON object is not changed, because its strings may contain markers.
     """
     is_json = constraint.json_schema is not None or constraint.after is not None
     if is_json and choice.text.lstrip().startswith("{"):
@@ -355,12 +355,12 @@ def _split_reasoning(
 
 
 def _text(choice: ReplyChoice, constraint: Constraint | None, is_wrapped: bool) -> str:
-    """Return a choice's text, taken out of its JSON object if it is wrapped in one.
+    """Return a choice's text. If it is wrapped in a JSON object, unwrap it.
 
     Raises
     ------
     LMError
-        The text should be JSON but is not, although it was not cut off.
+        The text is complete but is not JSON as required.
     """
     has_no_answer = bool(choice.reasoning) and not choice.text.strip()
     if constraint is None or choice.finish_reason == "length" or has_no_answer:
@@ -380,12 +380,12 @@ def _text(choice: ReplyChoice, constraint: Constraint | None, is_wrapped: bool) 
 
 
 def read_reply(reply: ServerReply, content: bytes) -> None:
-    """Read the body of a reply that is not streamed."""
+    """Read the body of a reply without streaming."""
     data = _json_object(content)
     _read_usage(reply, data)
     raw_choices = data.get("choices")
     if not isinstance(raw_choices, list):
-        raise GarbledError("the reply has no list of choices")
+        raise GarbledError("the reply lacks a list of choices")
     reply.is_complete = True
     for _, choice, raw in _choices(reply, raw_choices, is_streamed=False):
         with _failing_alone(reply, choice):
@@ -422,7 +422,7 @@ def read_chunk(reply: ServerReply, content: bytes) -> Iterator[tuple[int, str, b
     if raw_choices is None:  # token counts, or a keep-alive
         return
     if not isinstance(raw_choices, list):
-        raise GarbledError("the streamed reply has choices that are not a list")
+        raise GarbledError("'choices' in the streamed reply must be a list")
     for index, choice, raw in _choices(reply, raw_choices, is_streamed=True):
         if choice.error is not None:
             continue
@@ -454,9 +454,9 @@ def _json_object(content: bytes) -> dict[str, Any]:
 def _choices(
     reply: ServerReply, raw_choices: list[Any], *, is_streamed: bool
 ) -> Iterator[tuple[int, ReplyChoice, dict[str, Any]]]:
-    """Yield each choice of a reply or chunk: its index, its ``ReplyChoice`` and its JSON object.
+    """Yield the index, the ``ReplyChoice`` and the JSON object of each choice in a reply or chunk.
 
-    A choice that ``reply`` does not contain is added.
+    A choice that is missing from ``reply`` is added to it.
     """
     has_fixed_order = not is_streamed or reply.num_choices == 1
     indices = [
@@ -472,13 +472,13 @@ def _choices(
 
 
 def _index(raw: object, default: int | None) -> int | None:
-    """Return the ``index`` of a choice; ``default`` if it is missing, None if it is invalid."""
+    """Return a choice's ``index``: ``default`` if it is missing, or None if it is invalid."""
     index = raw.get("index") if isinstance(raw, dict) else None
     return default if index is None else _integer(index)
 
 
 def _check_no_error(raw: dict[str, Any]) -> None:
-    """Check that a choice contains no error; gateways report errors of upstream services there.
+    """Raise an error if a choice contains one. Gateways report errors of upstream services there.
 
     Raises
     ------
@@ -492,7 +492,7 @@ def _check_no_error(raw: dict[str, Any]) -> None:
 
 @contextmanager
 def _failing_alone(reply: ServerReply, choice: ReplyChoice) -> Iterator[None]:
-    """Record an ``LMError`` of the block on ``choice``; raise it if ``choice`` is the only one."""
+    """Record an ``LMError`` of the block in ``choice``; raise it if that is the only one."""
     try:
         yield
     except LMError as error:
@@ -504,9 +504,9 @@ def _failing_alone(reply: ServerReply, choice: ReplyChoice) -> Iterator[None]:
 def _texts(
     choice: ReplyChoice, message: dict[str, Any], *, is_plain: bool
 ) -> list[tuple[str, bool]]:
-    """Return the texts of a message or delta as pairs (text, is reasoning): reasoning, then answer.
+    """Return a message's or delta's texts as pairs (text, is reasoning), with reasoning first.
 
-    Refusals and tool calls are recorded on ``choice``.
+    Refusals and tool calls are recorded in ``choice``.
 
     Raises
     ------
@@ -525,7 +525,7 @@ def _new_texts(
 ) -> list[tuple[str, bool]]:
     """Return the texts that a chunk adds to a choice, as pairs (text, is reasoning).
 
-    The list is empty if the chunk has other contents only, such as the results of a filter.
+    The list is empty if the chunk contains no text, but only, for example, the results of a filter.
     """
     delta: object = raw if reply.is_plain else raw.get("delta")
     message: object = raw.get("message") if delta is None else None
@@ -538,7 +538,7 @@ def _new_texts(
         if delta is None:
             return []
         if not isinstance(delta, dict):
-            raise GarbledError("the streamed reply has a delta that is not an object")
+            raise GarbledError("each delta in the streamed reply must be an object")
         return _texts(choice, delta, is_plain=reply.is_plain)
     except ContentError as error:
         reason = f"the streamed reply has content that is not text: {error}"
@@ -546,7 +546,7 @@ def _new_texts(
 
 
 def _rest(choice: ReplyChoice, text: str, is_reasoning: bool) -> str:
-    """Return the end of a complete text, after the part that has already been streamed."""
+    """Return the part of a complete text that has not been streamed yet."""
     streamed = choice.reasoning if is_reasoning else choice.text
     text = text.removeprefix(_BYTE_ORDER_MARK)
     if text and not text.startswith(streamed):
@@ -562,7 +562,7 @@ class ContentError(ValueError):
 
 
 def content_of(value: object) -> tuple[str, str]:
-    """Return (text, reasoning) of a message's content: a string, null, or a list of parts.
+    """Return the text and the reasoning in a message's content: a string, null, or a list of parts.
 
     >>> content_of([{"type": "thinking", "thinking": "2 + 3"}, {"type": "text", "text": "5"}])
     ('5', '2 + 3')
@@ -572,14 +572,15 @@ def content_of(value: object) -> tuple[str, str]:
     Raises
     ------
     ContentError
-        The content, or a part of it, has a different type, or the model refused.
+        The content, or a part of it, does not have one of these types, or the model refused to
+        answer.
     """
     if value is None:
         return "", ""
     if isinstance(value, str):
         return value, ""
     if not isinstance(value, list):
-        raise ContentError("its content is neither text nor a list of parts")
+        raise ContentError("its content must be a string or a list of parts")
     text, reasoning = "", ""
     for part in value:
         if isinstance(part, str):
@@ -599,7 +600,7 @@ def content_of(value: object) -> tuple[str, str]:
 
 
 def reasoning_of(message: Mapping[str, Any]) -> str:
-    """Return the reasoning of a message outside its ``content``; empty if there is none.
+    """Return a message's reasoning that is not in its ``content``, or "" if there is none.
 
     >>> reasoning_of({"content": None, "reasoning_content": "2 + 3", "reasoning": "2 + 3"})
     '2 + 3'
@@ -634,7 +635,7 @@ def _nested_texts(value: object, depth: int = 4) -> Iterator[str]:
 def _read_logprobs(choice: ReplyChoice, raw: dict[str, Any]) -> None:
     """Read the log-probabilities of a choice.
 
-    Chats have one object per token, plain completions a list of values and a list of tokens.
+    A chat has one object per token. A plain completion has a list of values and a list of tokens.
     """
     logprobs = raw.get("logprobs")
     if not isinstance(logprobs, dict):
@@ -649,9 +650,9 @@ def _read_logprobs(choice: ReplyChoice, raw: dict[str, Any]) -> None:
             top = [_likeliest(token.get("top_logprobs")) for token in content]
         read = [(float(value), _token_bytes(token)) for value, token in pairs]
     except (TypeError, KeyError, ValueError, OverflowError, AttributeError):
-        raise LMError("the reply has log-probabilities that cannot be read") from None
+        raise LMError("the reply's log-probabilities have an unknown format") from None
     if any(math.isnan(value) or value > 1e-3 for value, _ in read):
-        raise LMError("the reply has log-probabilities that are positive or not a number")
+        raise LMError("the reply's log-probabilities must be numbers that are at most 0")
     choice.logprobs += [value for value, _ in read]
     choice.tokens += [token for _, token in read]
     choice.top_logprobs += top if len(top) == len(read) else [()] * len(read)
@@ -674,13 +675,13 @@ def _likeliest(value: Any) -> tuple[TokenLogprob, ...]:
 
 
 def _token_bytes(token: Any) -> bytes:
-    """Return the bytes of a token, which may end inside a character, given as text or an object."""
+    """Return the bytes of a token, which may end inside a character (a string or an object)."""
     if isinstance(token, dict):
         if isinstance(token.get("bytes"), list):
             return bytes(token["bytes"])
         token = token.get("token", "")
     if not isinstance(token, str):
-        raise TypeError("a token must be text")
+        raise TypeError("a token must be a string")
     return token.encode("utf-8", "replace")
 
 
@@ -713,7 +714,7 @@ def _count(value: object) -> int:
 
 
 def _integer(value: object) -> int | None:
-    """Return the value of an integer, an integral float or a string of digits; otherwise None.
+    """Convert an integer, an integral float or a string of digits to an integer, others to None.
 
     >>> [_integer(value) for value in (5, 5.0, "5", 5.5, "five", True)]
     [5, 5, 5, None, None, None]

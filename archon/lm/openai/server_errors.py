@@ -1,4 +1,4 @@
-"""Errors of servers: classes, extraction of messages, and hints on which card key to change."""
+"""Server errors: their classes and messages, and hints on which card key to change."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class RejectedFieldError(LMError):
 
 
 class GarbledError(LMError):
-    """The reply has status 200 but does not follow the protocol.
+    """A reply has status 200 but does not follow the protocol.
 
-    The server or a gateway is at fault, as with status 500, so a retry may succeed.
+    As with status 500, the server or a gateway is at fault, so a retry may succeed.
     """
 
     def __init__(self, reason: str) -> None:
@@ -46,9 +46,9 @@ class ReportedError(LMError):
 
 
 def error_text(content: bytes) -> str:
-    """Return the message in the body of an error reply.
+    """Return the error message in the body of a reply.
 
-    This is the message of a JSON error object, or the complete body if it is not one.
+    This is the message in a JSON error object. If the body is not one, it is the complete body.
     """
     try:
         data = json.loads(content)
@@ -82,7 +82,7 @@ _KEY_FOR_FIELD = {
 
 
 def hint(card: OpenAICard, error: LMError) -> str:
-    """Return advice on which key of the card to change; empty if no key can help."""
+    """Return advice on which card key to change, or "" if no key can help."""
     if isinstance(error, RejectedFieldError):
         return _hint_for_field(card, error.field)
     status = error.status if isinstance(error, RefusedError) else None
@@ -100,7 +100,7 @@ def hint(card: OpenAICard, error: LMError) -> str:
         return 'check the card\'s "base_urls" (which must include /v1), "endpoint" and "model"'
     if status == 407:
         return (
-            "the proxy that the environment names refuses the request; to ignore the proxy, set "
+            "the proxy set in the environment refuses the request; to ignore proxy settings, set "
             'the card\'s "trust_env" to false'
         )
     return ""

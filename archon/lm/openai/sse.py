@@ -1,13 +1,13 @@
-"""Server-sent events: the server's encoder and the clients' parser."""
+"""Encode server-sent events (for the server) and parse them (for clients)."""
 
 from __future__ import annotations
 
 DONE = b"[DONE]"
-"""Data of the last event of a streamed completion."""
+"""Data of the last event in a streamed completion."""
 
 
 def encode_event(data: bytes) -> bytes:
-    """Return the bytes of an event with the given data, which must be a single line."""
+    """Return the bytes of an event. Its data must be a single line."""
     return b"data: " + data + b"\n\n"
 
 
@@ -15,9 +15,9 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class EventParser:
-    """Incremental parser of server-sent events.
+    """Incrementally parses server-sent events.
 
-    It skips events without data, and lines other than ``data:``, such as comments.
+    Events without data are skipped, and so are lines other than ``data:``, such as comments.
     """
 
     def __init__(self) -> None:

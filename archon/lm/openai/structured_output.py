@@ -1,13 +1,14 @@
 """Constraints after free text, for servers: a judge argues freely and ends with a constrained line.
 
-The local engine generates free text and forces the label when few tokens remain. Server protocols
-cannot express that. The request therefore contains one of two constraints:
+The local engine generates free text, and forces the label when few tokens remain. Server protocols
+cannot express this. Therefore, the request contains one of two constraints:
 
 - a regular expression for the complete text; or
 - the JSON schema of an object with the argument and the constrained value. The client assembles
   the text from this object.
 
-If the sample reaches ``max_tokens`` first, its last line is missing, as without a constraint.
+If the sample reaches ``max_tokens`` first, its last line is missing, just as it would be without a
+constraint.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def unwrapped(constraint: Constraint, text: str) -> str:
     except (RecursionError, LookupError, TypeError) as error:
         raise ValueError("the argument or the constrained value is missing") from error
     if not (isinstance(argument, str) and isinstance(value, str)):
-        raise ValueError("the argument or the constrained value is not text")
+        raise ValueError("the argument and the constrained value must be strings")
     return "\n".join(filter(None, (argument.strip("\n"), f"{_label(constraint)} {value}")))
 
 
@@ -82,7 +83,7 @@ def _orders(constraint: Constraint) -> list[str] | None:
 def _literals(regex: str) -> list[str] | None:
     """Return the alternatives of a regular expression without operators other than ``|``.
 
-    Returns None for any other regular expression. Example: ``yes|no`` → ``["yes", "no"]``.
+    For any other regular expression, return None. Example: ``yes|no`` → ``["yes", "no"]``.
     """
     parts = regex.split("|")
     texts = [re.sub(r"\\(.)", r"\1", part) for part in parts]

@@ -1,9 +1,9 @@
-"""HTTP transport: connections to servers, size limits, and removal of secrets from errors.
+"""HTTP transport, with size limits and the removal of secrets from errors.
 
 Each connection serves one request at a time. After a failed or cancelled request the connection is
-closed; otherwise it is reused. The connection pool of httpcore 1.0.9 is not used, since it leaks
-slots and sockets when requests are cancelled at certain moments (encode/httpcore#1093): 4,000
-cancelled requests leaked 64 sockets and 28 requests.
+closed; otherwise it is reused. The connection pool of httpcore 1.0.9 is not used, because it leaks
+slots and sockets when requests are cancelled at certain moments (encode/httpcore#1093). In a test
+with 4,000 cancelled requests, it leaked 64 sockets and 28 requests.
 """
 
 from __future__ import annotations
@@ -33,22 +33,24 @@ _MAX_REASON_CHARACTERS = 500
 _CONNECT_SECONDS = 10.0
 _RETRYABLE = frozenset({408, 409, 425, 429})
 _REFUSED = frozenset({401, 402, 403, 404, 405, 407})
-"""HTTP statuses that refuse a request regardless of its body."""
+"""HTTP statuses with which a server refuses a request regardless of its body."""
 _SUCCESS = frozenset({200, 201})
 _GZIP = frozenset({"gzip", "x-gzip"})
 _GZIP_BITS = 16 + zlib.MAX_WBITS
 _FAULT_OF_BODY = frozenset({400, 422})
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Environment variables that name the trusted certificates. The first one that is set applies."""
+"""Environment variables that name trusted certificates. The first one that is set applies.
+"""
 _MIN_SECRET = 6
-"""Minimum characters of a header value to hide in errors. Shorter values may occur in any text."""
+"""Minimum length of a secret header value. Shorter values may occur in any text.
+"""
 
 
 class Transport:
-    """Connections to the replicas of one server, separate for each event loop.
+    """Connections to a server's replicas, separate for each event loop.
 
     The caller limits the number of concurrent requests. Redirects are not followed, so that the key
-    is sent only to the card's addresses, or to a proxy that the environment names.
+    is sent only to the card's addresses or to a proxy set in the environment.
 
     Parameters
     ----------
@@ -61,15 +63,15 @@ class Transport:
     keep_alive
         Maximum number of idle connections to keep open per replica.
     headers
-        HTTP headers to add to the protocol's.
+        Additional HTTP headers.
     secrets
-        Header values that errors must not show.
+        Header values that must not be shown in errors.
     trust_env
         Use the environment's proxies and certificates, as httpx does
         (``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``, ``SSL_CERT_FILE``,
         ``SSL_CERT_DIR``).
     http
-        Transport that tests use instead of the network.
+        Transport that replaces the network in tests.
 
     Raises
     ------
@@ -104,13 +106,13 @@ class Transport:
 
     @asynccontextmanager
     async def post(self, url: str, body: bytes) -> AsyncIterator[httpx.Response]:
-        """Post ``body`` and yield the successful response, whose body has not been read.
+        """Post ``body`` and yield the successful response, before its body is read.
 
         Raises
         ------
         LMError
-            The server refused the request, or the connection failed, possibly while the caller read
-            the body.
+            The server refused the request, or the connection failed. It may also fail while the
+            caller reads the body.
         """
         try:
             async with (
@@ -132,7 +134,7 @@ class Transport:
     def redacted(self, error: LMError, url: str, *, retryable: bool, hint: str = "") -> LMError:
         """Return a copy of an error for display, without secrets and of limited length.
 
-        The server's address precedes its text, and ``hint`` follows it.
+        Its text begins with the server's address and ends with ``hint``.
         """
         reason = error.reason
         for secret in self._secrets:
@@ -176,7 +178,8 @@ class Transport:
             )
         except ImportError:
             reason = (
-                "ALL_PROXY names a SOCKS proxy, which needs a package: pip install 'httpx[socks]'"
+                "ALL_PROXY is a SOCKS proxy, which needs another package; install it with: pip "
+                "install 'httpx[socks]'"
             )
         except (ValueError, httpx.InvalidURL) as error:
             reason = _proxy_fault(error)
@@ -184,7 +187,7 @@ class Transport:
 
     def _certificate_hint(self, reason: str) -> str:
         if "address mismatch" in reason or "Hostname mismatch" in reason:
-            return "; use the name in the certificate in the card's base_urls"
+            return "; in the card's base_urls, use the host name of the certificate"
         if not self._trust_env:
             return '; SSL_CERT_FILE is ignored because the card sets "trust_env" to false'
         return (
@@ -193,14 +196,14 @@ class Transport:
         )
 
     def _proxy_hint(self, url: str) -> str:
-        """Return advice if a proxy from the environment may be the cause; otherwise ""."""
+        """Return advice if a proxy set in the environment may be the cause; otherwise return ""."""
         parsed = httpx.URL(url)
         proxies = getproxies() if self._trust_env and self._http is None else {}
         if not proxies.keys() & {parsed.scheme, "all"} or proxy_bypass(parsed.host):
             return ""
         return (
-            "; the environment names a proxy for this address; to connect without it, set NO_PROXY "
-            'or the card\'s "trust_env" to false'
+            "; the environment sets a proxy for this address; to connect without it, set NO_PROXY "
+            'or set the card\'s "trust_env" to false to ignore proxy settings'
         )
 
     async def _refusal(self, response: httpx.Response, body: bytes) -> LMError:
@@ -241,7 +244,7 @@ def tls_context(trust_env: bool) -> ssl.SSLContext:
     Raises
     ------
     UsageError
-        The environment names a file or a folder of certificates that cannot be read.
+        A certificate file or folder set in the environment cannot be read.
     """
     variable = next((name for name in _CERTIFICATES if os.environ.get(name)), None)
     if variable is None or not trust_env:
@@ -260,12 +263,12 @@ def tls_context(trust_env: bool) -> ssl.SSLContext:
 
 
 def _check_folders(folders: Sequence[str]) -> None:
-    """Check that at least one folder is readable; OpenSSL treats unreadable folders as empty.
+    """Check that a folder is readable, because OpenSSL treats unreadable folders as empty.
 
     Raises
     ------
     OSError
-        No folder is readable. The error is that of the last folder.
+        No folder is readable. This is the last folder's error.
     """
     for number, folder in enumerate(folders, start=1):
         try:
@@ -278,7 +281,7 @@ def _check_folders(folders: Sequence[str]) -> None:
 
 
 def _proxy_fault(error: Exception) -> str:
-    """Describe which proxy variable is invalid, without its value, which may contain a password."""
+    """Describe which proxy variable is invalid. Its value may contain a password, so omit it."""
     proxies = getproxies()
     for scheme in ("http", "https", "all"):
         address = proxies.get(scheme)
@@ -286,17 +289,17 @@ def _proxy_fault(error: Exception) -> str:
             if address:
                 httpx.Proxy(address if "://" in address else f"http://{address}")
         except (ValueError, httpx.InvalidURL):
-            return f"{scheme.upper()}_PROXY is not a valid address of a proxy"
+            return f"{scheme.upper()}_PROXY must be a valid proxy address"
     return f"NO_PROXY is invalid: {error} (write IPv6 addresses without brackets)"
 
 
 def _description(error: httpx.HTTPError) -> str:
-    """Return the text of an error, or the name of its type if it has no text."""
+    """Return an error's text, or the name of its type if it has no text."""
     return str(error) or type(error).__name__
 
 
 class ConnectionPool:
-    """Pool of idle connections, for one event loop.
+    """Pool of idle connections for one event loop.
 
     Parameters
     ----------
@@ -313,7 +316,7 @@ class ConnectionPool:
 
     @asynccontextmanager
     async def connection(self, server: str) -> AsyncIterator[httpx.AsyncClient]:
-        """Yield a connection to the server: the most recently used idle one, or a new one."""
+        """Yield the most recently used idle connection to the server, or open a new connection."""
         idle = self._idle.setdefault(server, [])
         client = idle.pop() if idle else self._make()
         is_intact = False
@@ -327,7 +330,7 @@ class ConnectionPool:
                 await client.aclose()
 
     async def aclose(self) -> None:
-        """Close idle connections. Connections in use are closed when their requests end."""
+        """Close idle connections. A connection in use is closed when its request ends."""
         self._is_closed = True
         for clients in self._idle.values():
             while clients:
@@ -365,7 +368,7 @@ async def read_events(response: httpx.Response, handle: Callable[[bytes], None])
 
 
 def handle_events(content: bytes, handle: Callable[[bytes], None]) -> bool:
-    """Do the same as ``read_events`` for a body that has already been read."""
+    """Handle the events of a body that has already been read, as ``read_events`` does."""
     parser = EventParser()
     return _handle_all(parser.feed(content), handle) or _handle_all(parser.end(), handle)
 
@@ -381,7 +384,7 @@ def _handle_all(events: list[bytes], handle: Callable[[bytes], None]) -> bool:
 
 
 def _separated(event: bytes) -> list[bytes]:
-    """Split an event that consists of several events without blank lines between them.
+    """Split data that consists of several events because the blank lines between them are missing.
 
     >>> _separated(b'{"id": 1}\\n[DONE]'), _separated(b'{"id":\\n1}')
     ([b'{"id": 1}', b'[DONE]'], [b'{"id":\\n1}'])
@@ -396,12 +399,12 @@ def _separated(event: bytes) -> list[bytes]:
 async def _chunks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     """Yield the body in chunks; raise ``LMError`` if it exceeds ``MAX_REPLY_BYTES``.
 
-    Some gateways compress replies with gzip although that was not requested. Other encodings are
-    refused.
+    Some gateways compress replies with gzip although this was not requested. Other encodings are
+    rejected.
     """
     encoding = _encoding(response)
     if encoding not in ("identity", *_GZIP):
-        raise LMError(f"the reply is compressed ({encoding}) although that was not requested")
+        raise LMError(f"the reply is compressed ({encoding}) although this was not requested")
     gzip = zlib.decompressobj(_GZIP_BITS) if encoding in _GZIP else None
     num_bytes = 0
     async for raw in response.aiter_raw():
@@ -425,7 +428,7 @@ def _encoding(response: httpx.Response) -> str:
 
 
 def _readable(content: bytes, response: httpx.Response) -> bytes:
-    """Return the beginning of an error reply, decompressed if necessary."""
+    """Return the beginning of an error reply; decompress it if necessary."""
     if _encoding(response) not in _GZIP:
         return content
     try:

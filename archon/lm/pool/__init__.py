@@ -1,8 +1,8 @@
 """The sample pool, a file on disk: a sample is generated once and reused by later runs.
 
-Requests use a pool only within ``pooling``. ``pool`` answers requests from it, ``claims`` tracks
-samples in progress, ``store`` reads and writes the file, ``completion_codec`` encodes completions,
-and ``maintenance`` inspects and clears the file.
+Requests use a pool only inside a ``pooling`` block. ``pool`` answers requests from it, ``claims``
+tracks samples in progress, ``store`` reads and writes the file, ``completion_codec`` encodes
+completions, and ``maintenance`` inspects and clears the file.
 """
 
 from archon.lm.pool.maintenance import ModelDraws, PoolContents, clear, contents

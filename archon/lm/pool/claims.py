@@ -1,6 +1,6 @@
-"""Claims on samples, which prevent two tasks from generating the same one.
+"""Claims on samples, so that no two tasks generate the same sample.
 
-No task waits for another one while it has an unsettled claim, so overlapping requests cannot
+A task with an unsettled claim does not wait for other tasks, so overlapping requests cannot
 deadlock. Claims may be taken, settled and awaited in different event loops.
 """
 
@@ -15,17 +15,17 @@ from archon.lm.pool.store import StoredSample
 
 
 class Claim:
-    """A sample that a task is generating, and for which other tasks may wait."""
+    """A sample that one task is generating and others may be waiting for."""
 
     def __init__(self) -> None:
         self.sample: StoredSample | None = None
-        """The sample; None while it is in progress, and if the task could not generate it."""
+        """The sample; None while it is in progress or if the task could not generate it."""
         self._settled = False
         self._lock = threading.Lock()
         self._waiting: list[asyncio.Future[None]] = []
 
     async def wait(self) -> StoredSample | None:
-        """Wait for the sample and return it; None if the task could not generate it."""
+        """Wait for the sample and return it, or return None if the task could not generate it."""
         with self._lock:
             if self._settled:
                 return self.sample
@@ -35,7 +35,7 @@ class Claim:
         return self.sample
 
     def settle(self, sample: StoredSample | None) -> None:
-        """Set the sample (None if there is none) and wake all waiting tasks.
+        """Set the sample, or None after a failure, and wake all waiting tasks.
 
         Only the first call has an effect.
         """
@@ -63,12 +63,12 @@ class Claims:
         self._claims: dict[bytes, Claim] = {}
 
     def take(self, keys: Iterable[bytes]) -> tuple[dict[bytes, Claim], dict[bytes, Claim]]:
-        """Claim those of the keys that no other task has claimed.
+        """Claim each key that no other task has claimed.
 
         Returns
         -------
-        Two dictionaries: the new claims, which the caller must settle, and the existing claims of
-        other tasks, for which the caller can wait.
+        Two dictionaries: the new claims, which the caller must settle, and other tasks' claims,
+        which the caller can wait for.
         """
         taken: dict[bytes, Claim] = {}
         others: dict[bytes, Claim] = {}
@@ -82,7 +82,7 @@ class Claims:
         return taken, others
 
     def settle(self, key: bytes, claim: Claim, sample: StoredSample | None) -> None:
-        """Settle a claim that the caller has taken. Only the first call has an effect."""
+        """Settle a claim taken by the caller. Only the first call has an effect."""
         with self._lock:
             if self._claims.get(key) is claim:
                 del self._claims[key]

@@ -1,4 +1,4 @@
-"""Encoding of completions as compressed JSON, for the pool's file."""
+"""Encode completions as compressed JSON for the pool's file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OPTIONAL = ("reasoning", "is_reasoning_cut_off", "notes")
 
 
 def encode(completion: Completion) -> bytes:
-    """Encode a completion. Its trace is not stored: only completions of architectures have one."""
+    """Encode a completion without its trace, which only architectures' completions have."""
     data = {name: getattr(completion, name) for name in (*_FIELDS, *_SERIES)}
     data |= {name: value for name in _OPTIONAL if (value := getattr(completion, name))}
     if completion.top_logprobs is not None:
@@ -28,7 +28,7 @@ def encode(completion: Completion) -> bytes:
 
 
 def decode(payload: bytes) -> Completion:
-    """Decode a completion that ``encode`` has encoded.
+    """Decode a completion that was encoded by ``encode``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Inspection and clearing of the pool's file, which other processes may be using."""
+"""Inspect and clear the pool's file, while other processes may be using it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ModelDraws:
 
 @dataclass(frozen=True, slots=True)
 class PoolContents:
-    """Contents of a pool's file by model.
+    """Contents of a pool's file, by model.
 
     ``file_bytes`` is the size of the file, including space left by deleted samples. ``readable`` is
     False if the file is damaged.
@@ -45,7 +45,7 @@ class PoolContents:
 
 
 def contents(path: Path) -> PoolContents:
-    """Read the contents of a pool's file; they are empty if the file does not exist.
+    """Read the contents of a pool's file, which are empty if the file does not exist.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def contents(path: Path) -> PoolContents:
 
 
 def clear(path: Path) -> int:
-    """Delete all samples. Other processes that use the file continue with the empty file.
+    """Delete all samples. Other processes can continue to use the file, which is then empty.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def clear(path: Path) -> int:
 
 
 def _empty(path: Path) -> None:
-    """Empty the file. It is not deleted, because another process may be writing to it."""
+    """Empty the file without deleting it, because another process may be writing to it."""
     try:
         with closing(connect(path)) as connection:
             # A full disk has no space for a journal. Without a journal an interruption can damage

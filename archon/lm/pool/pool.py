@@ -1,4 +1,4 @@
-"""Requests with a pool: stored samples are reused, and missing ones are generated and stored."""
+"""Answer requests from a pool: reuse stored samples, and generate and store missing samples."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from archon.types import Completion, OnEvent, Request, Usage
 
 
 class DrawPool:
-    """Pool of stored samples and samples in progress; safe to use from several event loops.
+    """Pool of stored samples and samples in progress. It may be used from several event loops.
 
-    One thread reads and writes the file. Close the pool after use. With a closed pool, requests go
-    directly to the model.
+    One thread reads and writes the file. Close the pool after use. If the pool is closed, requests
+    are sent directly to the model.
 
     Parameters
     ----------
     path
-        File of the pool; by default ``ARCHON_POOL``, or a file in the user's cache.
+        Path of the pool's file. The default is ``ARCHON_POOL``, or a file in the user's cache.
     max_bytes
-        Maximum size of the file; by default ``ARCHON_POOL_BYTES``, or 2 GB.
+        Maximum size of the file in bytes. The default is ``ARCHON_POOL_BYTES``, or 2 GB.
 
     Raises
     ------
     UsageError
-        ``ARCHON_POOL_BYTES`` is not a number of bytes.
+        ``ARCHON_POOL_BYTES`` is not a number.
     """
 
     def __init__(self, path: Path | None = None, max_bytes: int | None = None) -> None:
@@ -82,7 +82,7 @@ class DrawPool:
         self._thread.shutdown()
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, StoredSample]:
-        """Look up samples by key; return those that are stored."""
+        """Look up samples by key; return the samples that are stored."""
         with self._lock:
             if self._closed:
                 return {}
@@ -90,12 +90,12 @@ class DrawPool:
         return await asyncio.wrap_future(found)
 
     def store(self, samples: Iterable[NewSample]) -> Future[None]:
-        """Schedule samples for writing; ``find`` returns them immediately.
+        """Schedule samples for writing. ``find`` can return them immediately.
 
         Returns
         -------
-        A future that is done when the samples are on disk. Wait for it before you write anything
-        derived from them; a run that is interrupted then resumes with the same samples.
+        A future that is done when the samples are on disk. Wait for it before writing anything
+        derived from them, so that an interrupted run resumes with the same samples.
         """
         with self._lock:
             if self._closed:
@@ -107,7 +107,7 @@ class DrawPool:
 
     @property
     def is_open(self) -> bool:
-        """False after ``close``, and in a forked child, where SQLite's connection is not usable."""
+        """False after ``close``, and in a forked child, where the SQLite connection is unusable."""
         return not self._closed and os.getpid() == self._owner
 
     def _find(self, keys: Sequence[bytes]) -> dict[bytes, StoredSample]:
@@ -124,22 +124,22 @@ class DrawPool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoolScope:
-    """The use of a pool for one item of a run (see ``pooling``)."""
+    """Answers one item's requests from a pool (see ``pooling``)."""
 
     pool: DrawPool
     origin: str
     counted: set[bytes] = field(default_factory=set)
-    """Keys of samples that the item's usage already includes."""
+    """Keys of the samples that are already included in the item's usage."""
 
     async def generate(
         self, lm: LM, model: str, request: Request, on_event: OnEvent | None
     ) -> list[Completion]:
-        """Return the completions of a request; generate only those that the pool lacks.
+        """Return the completions for a request; generate only the samples that the pool lacks.
 
         Parameters
         ----------
         model
-            Name of the model that ``archon cache`` lists the new samples under.
+            Name of the model under which ``archon cache`` lists the new samples.
 
         Raises
         ------
@@ -162,17 +162,17 @@ _SCOPE: ContextVar[PoolScope | None] = ContextVar("archon_pool", default=None)
 def pooling(pool: DrawPool | None, origin: str) -> Iterator[None]:
     """Use a pool for one item, in the current task and the tasks that it starts.
 
-    A stored sample with the same ``origin`` was generated for this item in an earlier session that
-    was interrupted before it wrote the item's record. The usage of such a sample is counted once,
-    as if it were generated now. Records therefore do not depend on where a run was interrupted.
+    A stored sample with the same ``origin`` was generated for this item in an earlier session,
+    which was interrupted before it wrote the item's record. Its usage is counted once, as if it
+    were generated now. Therefore, records do not depend on where a run was interrupted.
 
     Parameters
     ----------
     pool
         The pool, or None to use no pool.
     origin
-        Unique identifier of run, item and epoch. No other run may ever use it, even after this run
-        is deleted.
+        Unique identifier of the run, the item and the epoch. No other run may ever use it, even
+        after this run is deleted.
     """
     token = _SCOPE.set(None if pool is None else PoolScope(pool, origin))
     try:
@@ -182,7 +182,7 @@ def pooling(pool: DrawPool | None, origin: str) -> Iterator[None]:
 
 
 def active_scope() -> PoolScope | None:
-    """Return the ``PoolScope`` of the current task; None outside ``pooling``."""
+    """Return the current task's ``PoolScope``, or None outside a ``pooling`` block."""
     return _SCOPE.get()
 
 
@@ -200,12 +200,11 @@ class _PoolRequest:
     done: dict[bytes, Completion] = field(default_factory=dict)
 
     async def answer(self, wanted: dict[bytes, int]) -> list[Completion]:
-        """Return the completions of the wanted samples (key → sample number), in order.
+        """Return the completions for the wanted samples (key → sample number), in order.
 
-        1. Claim the samples that no other call is generating.
-        2. Look up the claimed samples in the file, generate missing ones, and settle the claims.
-        3. Wait for the samples that other calls are generating. Repeat everything for those that
-           failed.
+        1. Claim the samples that no other call is generating. 2. Look up the claimed samples in the
+        file, generate missing ones, and settle the claims. 3. Wait for the samples that other calls
+        are generating. Repeat all steps for samples that failed.
 
         Raises
         ------
@@ -237,9 +236,9 @@ class _PoolRequest:
     async def _generate(
         self, run: range, lacking: dict[int, bytes], claims: dict[bytes, Claim]
     ) -> None:
-        """Generate samples with consecutive numbers, store them, and pass them to waiting calls.
+        """Generate consecutively numbered samples, store them, and pass them to waiting calls.
 
-        Failed samples are not stored. Calls that wait for them generate them again.
+        Failed samples are not stored. Calls that are waiting for them generate them again.
         """
         request = replace(self.request, n=len(run), first_draw=run.start)
         completions = await self.failures.catch(
@@ -265,7 +264,7 @@ class _PoolRequest:
 
         Returns
         -------
-        False if there is no sample, or if it lacks the log-probabilities that the request asks for.
+        False if there is no sample, or if it lacks the requested log-probabilities.
         """
         if sample is None:
             return False
@@ -285,7 +284,7 @@ class _PoolRequest:
 
 
 def _reused(usage: Usage) -> Usage:
-    """Return the usage to report for a reused sample: no generated tokens, and a cached prompt."""
+    """Return a reused sample's usage, with no generated tokens and a cached prompt."""
     return replace(usage, generated_tokens=0, cached_tokens=usage.prompt_tokens)
 
 

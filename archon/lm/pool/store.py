@@ -1,11 +1,11 @@
-"""The pool's file: a SQLite database of samples with a limited size.
+"""The pool's file, a SQLite database of samples with limited size.
 
-It uses a rollback journal: SQLite before 3.51.3 may damage a database with a write-ahead log that
-several processes use.
+It uses a rollback journal, because SQLite versions before 3.51.3 may damage a database with a
+write-ahead log if several processes use it.
 
-A problem with the file does not make a run fail. A damaged file is moved away and replaced by a new
-one. If the file cannot be written, the run only reads samples from it. If it cannot be read, the
-run does not use it.
+A problem with the file does not stop a run. A damaged file is moved and replaced with a new one. If
+the file cannot be written, the run only reads samples from it. If it cannot be read, the run does
+not use it.
 """
 
 from __future__ import annotations
@@ -47,9 +47,11 @@ END;
 """Tables of the file. Triggers update ``totals``, so ``archon cache ls`` need not read all rows."""
 
 _ROW_BYTES = 100
-"""Estimated size of a row without its texts and payload, with its entries in both indices."""
+"""Estimated bytes per row, including both index entries but not its texts and payload.
+"""
 _KEPT_SHARE = 0.95
-"""A file that exceeds its limit is reduced to this share of the limit, so evictions are rare."""
+"""Share of the size limit to which a file that exceeds it is reduced, so that evictions are rare.
+"""
 _MAX_TOUCHED = 1000
 _MAX_KEYS_PER_QUERY = 500
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -57,7 +59,7 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 @dataclass(frozen=True, slots=True)
 class StoredSample:
-    """A completion and its origin: the item of a run for which it was generated."""
+    """A completion and its origin, which is the item of a run for which it was generated."""
 
     completion: Completion
     origin: str
@@ -65,7 +67,7 @@ class StoredSample:
 
 @dataclass(frozen=True, slots=True)
 class NewSample:
-    """A sample to store.
+    """A sample to be stored.
 
     ``key`` is a digest of everything that the sample depends on; ``model`` is the model's name.
     """
@@ -76,13 +78,13 @@ class NewSample:
 
 
 def pool_path() -> Path:
-    """Return the path of the pool's file: ``ARCHON_POOL``, or a file in the user's cache."""
+    """Return the path of the pool's file, ``ARCHON_POOL`` or a file in the user's cache."""
     chosen = os.environ.get("ARCHON_POOL")
     return Path(chosen).expanduser() if chosen else cache_dir() / "draws.sqlite3"
 
 
 def max_pool_bytes() -> int:
-    """Return the maximum size of the pool's file: ``ARCHON_POOL_BYTES``, or 2 GB.
+    """Return the maximum size of the pool's file, ``ARCHON_POOL_BYTES`` or 2 GB.
 
     Raises
     ------
@@ -98,14 +100,15 @@ def max_pool_bytes() -> int:
 
 
 class SampleStore:
-    """The pool's file. Only one thread of a process may use it.
+    """Reads and writes the pool's file. Only one thread per process may use it.
 
     Parameters
     ----------
     path
-        Path of the file, which is created when it is first used.
+        Path of the file, which is created on first use.
     max_bytes
-        Maximum size of the file. If it is exceeded, the least recently used samples are deleted.
+        Maximum size of the file in bytes. If it is exceeded, the least recently used samples are
+        deleted.
     clock
         Function that returns the time in seconds since the epoch.
     """
@@ -138,9 +141,9 @@ class SampleStore:
         return found
 
     def put(self, samples: Sequence[NewSample]) -> None:
-        """Store samples, and delete the least recently used ones if the file is too large.
+        """Store samples. If the file becomes too large, delete the least recently used samples.
 
-        A stored sample with the same key is replaced.
+        Stored samples with the same keys are replaced.
         """
         if not self._writes:
             return
@@ -198,9 +201,9 @@ class SampleStore:
     # ------------------------------------------------------------------------------- the file
 
     def _guarded(self, action: Callable[[], T]) -> T | None:
-        """Return the result of an action; if the file makes it fail, log a warning and return None.
+        """Return the action's result; if the file makes it fail, log a warning and return None.
 
-        If the file is damaged, it is moved away, and the action is repeated with a new file.
+        If the file is damaged, it is moved, and the action is repeated with a new file.
         """
         try:
             try:
@@ -216,7 +219,7 @@ class SampleStore:
             return None
 
     def _connected(self) -> sqlite3.Connection:
-        """Return the connection to the file, which is reopened if the file has been replaced."""
+        """Return the connection to the file. If the file has been replaced, reopen it."""
         if self._connection is not None and _inode(self.path) != self._inode:
             self._disconnect()
         if self._connection is None:
@@ -246,7 +249,7 @@ class SampleStore:
 def connect(path: Path) -> sqlite3.Connection:
     """Open a pool's file, and create its tables if they are missing.
 
-    Use the connection only in the current thread.
+    The connection may be used only in the current thread.
 
     Raises
     ------
@@ -283,7 +286,7 @@ def writing(
 
 
 def make_tables(connection: sqlite3.Connection) -> None:
-    """Create missing tables, as part of the current transaction."""
+    """Create missing tables within the current transaction."""
     statement = ""
     for line in SCHEMA.splitlines():  # ``executescript`` would commit the transaction
         statement += line + "\n"
@@ -318,5 +321,5 @@ def journal_path(path: Path) -> Path:
 
 
 def damaged_path(path: Path) -> Path:
-    """Return the path to which a damaged file is moved; it replaces an earlier damaged file."""
+    """Return the path to which a damaged file is moved, replacing any earlier damaged file."""
     return path.with_name(path.name + ".damaged")

@@ -1,9 +1,9 @@
-"""Short texts that satisfy a constraint, for the scripted model.
+"""Generate short texts that satisfy a constraint, for the scripted model.
 
 JSON schemas may use ``const``, ``enum``, ``anyOf``, ``oneOf``, local ``$ref``, and the basic types
 with their lengths and bounds. Generated objects have only their required properties. Regular
 expressions may use literals, classes, groups, alternatives and quantifiers. Everything else is
-refused.
+rejected.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _ESCAPES = {"d": string.digits, "w": string.ascii_lowercase, "s": " ", "n": "\n"
 
 
 def conforming_text(constraint: Constraint, number: int) -> str:
-    """Return a text that satisfies the constraint. ``number`` seeds the random choice of a text.
+    """Return a text that satisfies the constraint, chosen at random with ``number`` as the seed.
 
     Raises
     ------
@@ -62,9 +62,9 @@ def conforming_text(constraint: Constraint, number: int) -> str:
 def constrained_reply(constraint: Constraint, reply: str, number: int) -> tuple[str, str]:
     """Split a reply into free text and a constrained end, and make the end satisfy the constraint.
 
-    The free text is what precedes the constraint's label; it is empty if the constraint applies to
-    the complete text. If the text after the label does not satisfy the constraint, it is replaced
-    by ``conforming_text``.
+    The free text precedes the constraint's label. It is empty if the constraint applies to the
+    complete text. If the text after the label does not satisfy the constraint, it is replaced with
+    ``conforming_text``.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def constrained_reply(constraint: Constraint, reply: str, number: int) -> tuple[
 
 
 def _allows(constraint: Constraint, text: str) -> bool:
-    """Return True if a text satisfies the constraint; False for every JSON schema."""
+    """Return True if a text satisfies the constraint. For a JSON schema, always return False."""
     if constraint.regex is not None:
         return re.fullmatch(constraint.regex, text) is not None
     items = constraint.order_of or ()
@@ -88,7 +88,7 @@ def _allows(constraint: Constraint, text: str) -> bool:
 
 
 class _Schema:
-    """Generator of small JSON values that satisfy one JSON schema."""
+    """Generates small JSON values that satisfy one JSON schema."""
 
     def __init__(self, root: Mapping[str, Any], rng: Random) -> None:
         self._root, self._rng = root, rng
@@ -162,7 +162,7 @@ class _Schema:
 
 
 class _Pattern:
-    """Generator of a short text that matches a regular expression."""
+    """Generates a short text that matches a regular expression."""
 
     def __init__(self, pattern: str, rng: Random) -> None:
         self._pattern, self._at, self._rng = pattern, 0, rng
@@ -206,7 +206,7 @@ class _Pattern:
     def _class(self) -> str:
         """Return the characters of a class such as ``[a-z_]``.
 
-        Negated classes are not supported: the text then fails the final match.
+        Negated classes are not supported; the generated text fails the final match.
         """
         characters = ""
         while self._next() != "]":
@@ -223,7 +223,7 @@ class _Pattern:
         return characters
 
     def _repeats(self) -> int:
-        """Return the minimum of the quantifier at this position; 1 if there is none."""
+        """Return the minimum of the quantifier at this position, or 1 if there is none."""
         character = self._next()
         if character in ("?", "*", "+"):
             self._at += 1
@@ -250,5 +250,5 @@ class _Pattern:
 
 def _repeated(item: str, times: int, before: str = "") -> str:
     if len(before) + len(item) * times > _MAX_CHARACTERS:
-        raise UnsupportedError(f"the scripted model writes at most {_MAX_CHARACTERS} characters")
+        raise UnsupportedError(f"the scripted model generates at most {_MAX_CHARACTERS} characters")
     return before + item * times

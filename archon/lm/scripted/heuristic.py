@@ -1,7 +1,7 @@
-"""The scripted model's default script, which reads the prompt and replies like a small model.
+"""The scripted model's default script, which reads the prompt and replies as a small model does.
 
-It computes the arithmetic in the prompt. A given share of its samples is correct; the others are
-slightly wrong. If the prompt asks for a program, a verdict, a ranking, a critique or tests, the
+It computes the arithmetic in the prompt. A given share of its samples is correct; the other samples
+are slightly wrong. If the prompt asks for a program, a verdict, a ranking, a critique or tests, the
 reply has the expected format. The script recognizes the task only by the format that the prompt
 shows (``solution()`` in backticks, ``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so
 the wording of prompts may change.
@@ -50,7 +50,7 @@ class HeuristicScript:
         self.accuracy = accuracy
 
     def __call__(self, request: Request, sample: int) -> str:
-        """Return the reply for the sample number ``sample``."""
+        """Return the reply for sample number ``sample``."""
         prompt = "\n".join(message.content for message in request.messages)
         message, sampling = request.messages[-1], request.sampling
         key = (
@@ -82,7 +82,7 @@ class HeuristicReward:
     """Reward function with values in [0, 1].
 
     With probability ``accuracy``, the reward is above 0.5 for a correct answer and below 0.5 for a
-    wrong one; otherwise it is the other way round.
+    wrong answer. Otherwise, this is reversed.
     """
 
     def __init__(self, accuracy: float) -> None:
@@ -175,11 +175,11 @@ Value = int | Fraction
 
 
 def _task(text: str) -> tuple[str, Value]:
-    """Return the arithmetic expression of a prompt's question, and its value.
+    """Return the arithmetic expression in a prompt's question, and its value.
 
-    It is the last expression of the prompt, since worked examples precede the question; or the
-    first one if candidates follow the question. If the prompt has no expression, it is the sum of
-    its last six numbers.
+    This is the last expression in the prompt, because worked examples precede the question. If
+    candidates follow the question, it is the first expression. If the prompt contains no
+    expression, it is the sum of the last six numbers.
     """
     found = list(_EXPRESSION.finditer(text))
     if found:
@@ -202,7 +202,7 @@ def _extended(match: re.Match[str]) -> str:
 
 @lru_cache(maxsize=1024)
 def _value(expression: str) -> Value:
-    """Return the value of an expression; 0 if it is undefined, as for a division by zero."""
+    """Return the value of an expression, or 0 if it is undefined, as after a division by zero."""
     symbols = _SYMBOL.findall(expression.replace("\u00d7", "*").replace("\u00f7", "/"))
     try:
         return _sum(symbols[::-1])

@@ -1,7 +1,7 @@
 """A deterministic scripted language model, which needs no weights and replies in microseconds.
 
-A *token* of this model is a word with the white space before it. At temperature 0 the script always
-gets seed 0 and sample 0, so all samples are equal.
+A *token* of this model is a word with the white space before it. At temperature 0, the script is
+always called with seed 0 and sample 0, so all samples are equal.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ from archon.types import (
 )
 
 Script = Callable[[Request, int], str]
-"""Function (request whose sampling parameters are all set, sample number) → reply. It may raise."""
+"""Function (request, sample number) → reply. The request sets all sampling parameters.
+"""
 
 ChoiceScript = Callable[[Request, str], float]
 """Function (request, choice) → log-probability of the choice."""
@@ -62,18 +63,18 @@ class ScriptedLM:
         Function that returns the replies, such as ``in_turn([...])``, ``by_rules({...})`` or
         ``HeuristicScript(0.6)``.
     model
-        Name of the model in prompt digests and errors.
+        Name of the model in prompt digests and error messages.
     capabilities
         Capabilities of the model; by default all.
     choice_logprob
-        Function that scores choices. By default scores are hashes of prompt and choice, normalized
-        over the choices.
+        Function that scores choices. By default, scores are hashes of the prompt and the choice,
+        normalized over the choices.
     sampling, thinking
         Defaults for parameters that a request does not set.
     delay_seconds
         Duration of each call in seconds.
     record
-        Whether to append every request to the attribute ``requests``.
+        Whether to append every request to the ``requests`` attribute.
     identity
         Unique name of the script. Without it, samples are not stored in a pool.
     reasoning_markers
@@ -102,7 +103,7 @@ class ScriptedLM:
         self._delay_seconds, self._record, self._identity = delay_seconds, record, identity
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
-        """Return the script's replies after the delay; send the deltas of one sample at a time."""
+        """Return the script's replies after the delay; send deltas sample by sample."""
         filled = with_defaults(request, self._sampling, self._thinking)
         check_request(filled, self.capabilities, self.model)
         if self._record:
@@ -217,7 +218,7 @@ _DIMENSIONS = 256
 
 
 def _word_counts(text: str) -> Vector:
-    """Return a unit vector of word counts; each word counts in the dimension of its hash."""
+    """Return a unit vector of word counts; a word's hash selects its dimension."""
     counts = [0.0] * _DIMENSIONS
     for word in text.split() or [""]:
         counts[_token_id(word) % _DIMENSIONS] += 1
@@ -226,11 +227,11 @@ def _word_counts(text: str) -> Vector:
 
 
 SCRIPTED_CAPABILITIES = LM_CAPABILITIES | EMBED
-"""Capabilities of the scripted model of a card, which can replace any model but a reward model."""
+"""Capabilities of a card's scripted model, which can replace any model except a reward model."""
 
 
 def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedLM | RewardLM:
-    """Open the scripted model or reward model of a card. It does not record requests."""
+    """Open a card's scripted model or scripted reward model. It does not record requests."""
     if card.reward:
         return RewardLM(ScriptedRewardModel(HeuristicReward(card.accuracy)), card.name)
     return ScriptedLM(
@@ -264,7 +265,7 @@ def by_rules(rules: Mapping[str | re.Pattern[str], Replies]) -> Script:
     ----------
     rules
         Substring or pattern to find in the messages → the reply, or several replies that the
-        samples cycle through. A request that matches no rule raises ``LMError``.
+        samples cycle through. If a request matches no rule, ``LMError`` is raised.
     """
 
     def reply(request: Request, sample: int) -> str:
@@ -286,14 +287,14 @@ def _words(text: str) -> list[str]:
 
 
 def _tokens(text: str) -> list[str]:
-    """Return the tokens of a text, with its trailing white space as an additional token."""
+    """Return the tokens of a text. Trailing white space becomes an additional token."""
     words = _words(text)
     rest = text[sum(map(len, words)) :]
     return [*words, rest] if rest else words
 
 
 def _constrained(request: Request, reply: str, number: int) -> str:
-    """Return the reply with its end changed to satisfy the constraint.
+    """Return the reply, with its end changed to satisfy the constraint.
 
     Free text is truncated if too few tokens would remain for the constrained end.
     """
@@ -347,7 +348,7 @@ def _top_logprobs(words: Sequence[str], count: int) -> tuple[tuple[TokenLogprob,
 
 
 def _hashed_logprobs(choices: Sequence[str], prompt: str) -> dict[str, float]:
-    """Return choice → log-probability, of a distribution that depends on a hash of the prompt."""
+    """Return a map from choices to log-probabilities, which depend on a hash of the prompt."""
     scores = {choice: crc32(f"{prompt}/{choice}".encode()) / 2**30 for choice in choices}
     log_sum = math.log(sum(map(math.exp, scores.values())))
     return {choice: score - log_sum for choice, score in scores.items()}

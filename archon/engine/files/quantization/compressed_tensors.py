@@ -38,6 +38,7 @@ _E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, 
 def compressed_tensors(settings: Settings, stored: Stored) -> Iterator[DerivedTensor]:
     """Yield the weights of a model that compressed-tensors has written."""
     _check(settings)
+    block = _block(settings)
     for prefix in modules_with("weight_scale", stored):
         parts = parts_of(prefix, _ROLES, stored)
         name = prefix + "weight"
@@ -54,7 +55,7 @@ def compressed_tensors(settings: Settings, stored: Stored) -> Iterator[DerivedTe
             yield DerivedTensor(name, shape, parts, partial(_packed, shape, bits))
         elif name in stored and stored[name].dtype in ("I8", *FP8_DTYPES):
             shape = stored[name].shape
-            yield DerivedTensor(name, shape, parts, partial(_scaled, shape))
+            yield DerivedTensor(name, shape, parts, partial(_scaled, shape, block))
         else:
             raise ValueError(
                 f"the weights of {prefix.rstrip('.')!r} have scales but are not compressed: save "
@@ -72,6 +73,22 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"its sparsity format {sparsity!r} is not supported")
     if settings.get("transform_config"):
         raise ValueError("its transform_config (rotations of weights) is not supported")
+
+
+def _block(settings: Settings) -> tuple[int, ...]:
+    """Return the rows and columns of the blocks that have a scale; () if no weights have blocks.
+
+    Raises
+    ------
+    ValueError
+        Blocks of several sizes occur.
+    """
+    groups = (settings.get("config_groups") or {}).values()
+    sizes = {tuple((group.get("weights") or {}).get("block_structure") or ()) for group in groups}
+    sizes -= {()}
+    if len(sizes) > 1:
+        raise ValueError(f"its weights have blocks of several sizes: {sorted(sizes)}")
+    return sizes.pop() if sizes else ()
 
 
 def _bits(packed: tuple[int, ...], shape: tuple[int, ...], name: str) -> int:
@@ -92,12 +109,16 @@ def _packed(shape: tuple[int, ...], bits: int, parts: Mapping[str, Tensor]) -> T
     return _with_scale(q, zero, shape, parts)
 
 
-def _scaled(shape: tuple[int, ...], parts: Mapping[str, Tensor]) -> Tensor:
-    return _with_scale(parts["weight"], parts.get("weight_zero_point"), shape, parts)
+def _scaled(shape: tuple[int, ...], block: tuple[int, ...], parts: Mapping[str, Tensor]) -> Tensor:
+    return _with_scale(parts["weight"], parts.get("weight_zero_point"), shape, parts, block)
 
 
 def _with_scale(
-    q: Tensor, zero: Tensor | None, shape: tuple[int, ...], parts: Mapping[str, Tensor]
+    q: Tensor,
+    zero: Tensor | None,
+    shape: tuple[int, ...],
+    parts: Mapping[str, Tensor],
+    block: tuple[int, ...] = (),
 ) -> Tensor:
     """Compute (q - zero) · scale, for a scale and zero of the tensor, row, group or block."""
     group_of_input = parts.get("weight_g_idx")
@@ -106,7 +127,9 @@ def _with_scale(
 
     def spread(values: Tensor) -> Tensor:
         if group_of_input is None:
-            return expanded(values, shape)
+            # A model may mix blocks with scales of rows.
+            is_grid = values.dim() == len(shape) and values.shape[-1] > 1 and bool(block)
+            return expanded(values, shape, block if is_grid else ())
         return values.float()[..., group_of_input.long()]
 
     centred = q.float() if zero is None else q.float() - spread(zero)

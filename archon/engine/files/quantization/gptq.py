@@ -42,7 +42,8 @@ def gptq(settings: Settings, stored: Stored) -> Iterator[DerivedTensor]:
         num_outputs = stored[parts["scales"]].shape[1]
         num_inputs = stored[parts["qweight"]].shape[0] * 32 // bits
         shape = (num_outputs, num_inputs)
-        yield DerivedTensor(prefix + "weight", shape, parts, partial(_gptq_weight, bits, shift))
+        decode = partial(_gptq_weight, bits, shift, _group_size(settings, num_inputs))
+        yield DerivedTensor(prefix + "weight", shape, parts, decode)
 
 
 def awq(settings: Settings, stored: Stored) -> Iterator[DerivedTensor]:
@@ -55,7 +56,16 @@ def awq(settings: Settings, stored: Stored) -> Iterator[DerivedTensor]:
     for prefix in modules_with("qweight", stored):
         parts = _parts(prefix, stored)
         num_inputs, num_words = stored[parts["qweight"]].shape
-        yield DerivedTensor(prefix + "weight", (8 * num_words, num_inputs), parts, _awq_weight)
+        decode = partial(_awq_weight, _group_size(settings, num_inputs))
+        yield DerivedTensor(prefix + "weight", (8 * num_words, num_inputs), parts, decode)
+
+
+def _group_size(settings: Settings, num_inputs: int) -> int:
+    """Return the inputs of a group; one group has all if the size is not positive."""
+    size = settings.get("group_size", settings.get("q_group_size"))
+    if not isinstance(size, int):
+        raise ValueError(f"group_size is {size!r}, not a number")
+    return size if size > 0 else num_inputs
 
 
 def _parts(prefix: str, stored: Stored) -> dict[str, str]:
@@ -65,26 +75,26 @@ def _parts(prefix: str, stored: Stored) -> dict[str, str]:
     return parts
 
 
-def _gptq_weight(bits: int, shift: int, parts: Mapping[str, Tensor]) -> Tensor:
+def _gptq_weight(bits: int, shift: int, size: int, parts: Mapping[str, Tensor]) -> Tensor:
     scales = parts["scales"].float()
     q = _bit_stream(parts["qweight"].t(), bits).t()  # (inputs, outputs)
     zeros = _bit_stream(parts["qzeros"], bits)[:, : scales.shape[1]]
     zeros = (zeros + shift) & ((1 << bits) - 1)
     group = parts.get("g_idx")
     if group is None:
-        group = torch.arange(len(q)) // -(-len(q) // len(scales))
+        group = torch.arange(len(q)) // size
     group = group.long()
     return ((q - zeros[group]) * scales[group]).t().contiguous()
 
 
-def _awq_weight(parts: Mapping[str, Tensor]) -> Tensor:
+def _awq_weight(size: int, parts: Mapping[str, Tensor]) -> Tensor:
     order = torch.tensor(_AWQ_ORDER)
 
     def numbers(packed: Tensor) -> Tensor:
         return unpacked(packed, 4).unflatten(-1, (-1, 8))[..., order].flatten(-2)
 
     q, scales = numbers(parts["qweight"]), parts["scales"].float()
-    group = torch.arange(len(q)) // (len(q) // len(scales))
+    group = torch.arange(len(q)) // size
     return ((q - numbers(parts["qzeros"])[group]) * scales[group]).t().contiguous()
 
 

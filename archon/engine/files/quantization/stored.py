@@ -98,16 +98,17 @@ def expanded(scale: Tensor, shape: tuple[int, ...], block: Collection[int] = ())
     scale = scale.float()
     if scale.numel() == 1:
         return scale.reshape(1)
+    mismatch = ValueError(f"scales of shape {tuple(scale.shape)} do not match shape {shape}")
     if scale.dim() == len(shape) - 1:
         scale = scale.unsqueeze(-1)
     if scale.dim() != len(shape) or scale.shape[:-2] != shape[:-2]:
-        raise ValueError(f"scales of shape {tuple(scale.shape)} do not match shape {shape}")
+        raise mismatch
     for dim, size in zip((-2, -1), block or (0, 0), strict=True):
         count, length = scale.shape[dim], shape[dim]
-        if count in (1, length):
+        if not size and count in (1, length):
             continue
         repeats = size or length // count
-        if not repeats or -(-length // repeats) != count:
-            raise ValueError(f"scales of shape {tuple(scale.shape)} do not match shape {shape}")
+        if -(-length // max(repeats, 1)) != count or (not size and length % count):
+            raise mismatch
         scale = scale.repeat_interleave(repeats, dim).narrow(dim, 0, length)
     return scale

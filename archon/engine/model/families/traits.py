@@ -182,7 +182,7 @@ class FamilyTraits:
     nope_interval: int = 0
     """Each n-th layer has no RoPE, unless ``no_rope_layers`` names these layers; 0 for none."""
     gguf_interleaves_rope: bool = False
-    """True if GGUF files store the two halves of each head of q and k interleaved."""
+    """Whether GGUF files store the two halves of each q and k head interleaved."""
     requires_head_dim: bool = False
     """True if ``config.json`` must have ``head_dim``. Otherwise it defaults to E / H."""
     defaults: Mapping[str, Any] = field(default_factory=dict)

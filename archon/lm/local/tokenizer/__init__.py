@@ -1,8 +1,9 @@
-"""Tokenizers: conversion between text and token ids.
+"""Convert between text and token ids.
 
-``bpe`` has the tokenizer (``TextTokenizer``), and ``added_tokens`` finds the tokens that are
-matched before byte-pair encoding. ``config`` (``TokenizerConfig``) is what a model's files define;
-``gguf``, with ``pretokenizers``, and ``folder`` read it from a GGUF file and from a model folder.
+``bpe`` contains the tokenizer (``TextTokenizer``), and ``added_tokens`` finds the tokens that are
+matched before byte-pair encoding. ``config`` contains ``TokenizerConfig``, the definitions in a
+model's files. ``gguf`` (with ``pretokenizers``) reads them from a GGUF file, and ``folder`` from a
+model folder.
 """
 
 from archon.engine.files.gguf import GGUFFile

@@ -1,7 +1,7 @@
 """Added tokens: strings that a tokenizer matches before it splits the remaining text into pieces.
 
-Some are *control* tokens, such as ``<|im_end|>``, which marks the end of a turn. The others, such
-as ``<think>``, are ordinary text.
+Some added tokens are *control* tokens, such as ``<|im_end|>``, which marks the end of a turn. The
+other added tokens, such as ``<think>``, are ordinary text.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _MARKER = re.compile(
 
 
 def is_marker(text: str) -> bool:
-    """Return True if a token is spelled like a control token of a published model.
+    """Return True if a token has the spelling of a control token in a published model.
 
-    Some model files declare the markers of turns as ordinary text. They are control tokens
-    nevertheless, because a message that contains such a marker must not end its turn.
+    Some model files declare turn markers as ordinary text. They are control tokens nevertheless,
+    because a message that contains a turn marker must not end its turn.
 
     >>> is_marker("<|im_start|>"), is_marker("<think>")
     (True, False)
@@ -35,20 +35,20 @@ def is_marker(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class AddedToken:
-    """One added token, with the flags of the ``tokenizers`` library."""
+    """An added token, with the flags of the ``tokenizers`` library."""
 
     text: str
     id: int
     is_control: bool
-    """True if the token is not text. The library calls such a token *special*."""
+    """Whether the token is not text. The library calls it *special*."""
     lstrip: bool = False
-    """True if a match includes the white space before the token."""
+    """Whether a match includes the white space before the token."""
     rstrip: bool = False
-    """True if a match includes the white space after the token."""
+    """Whether a match includes the white space after the token."""
     single_word: bool = False
-    """True if the token does not match inside a longer word."""
+    """Whether the token is matched only as a whole word."""
     normalized: bool = False
-    """True if the token is matched in the normalized text instead of the original."""
+    """Whether the token is matched in the normalized text instead of the original."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class AddedTokenMatch:
 
 
 class AddedTokenFinder:
-    """Find added tokens in texts, by the rules of the ``tokenizers`` library."""
+    """Finds added tokens in texts, by the rules of the ``tokenizers`` library."""
 
     def __init__(self, tokens: Sequence[AddedToken], normalizer: Normalizer | None) -> None:
         by_text = {token.text: token for token in tokens if token.text}

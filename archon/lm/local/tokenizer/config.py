@@ -1,4 +1,4 @@
-"""``TokenizerConfig``: the tokenizer, the special tokens and the chat template of one model.
+"""``TokenizerConfig``: one model's tokenizer, special tokens and chat template.
 
 ``gguf`` reads it from a GGUF file, and ``folder`` from a model folder.
 """
@@ -38,10 +38,10 @@ def end_names(vocabulary: Collection[str]) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class TokenizerConfig:
-    """The tokenizer, special tokens and chat template of one model."""
+    """One model's tokenizer, special tokens and chat template."""
 
     path: Path
-    """The model file or folder, for error messages."""
+    """Path of the model file or folder, for error messages."""
     tokens: tuple[str, ...]
     """Tokens by id, as the vocabulary spells them (``spelling``); added ones are plain text."""
     pieces: PieceEncoder
@@ -53,8 +53,8 @@ class TokenizerConfig:
     stop_ids: frozenset[int]
     """Ids of tokens that end a text."""
     template_tokens: Mapping[str, str] = field(default_factory=dict)
-    """Special tokens as variables of the chat template: name, such as ``bos_token`` → text. Tokens
-    that the model lacks are absent."""
+    """Chat-template variable (such as ``bos_token``) → text of the model's special token.
+    """
     begin_ids: tuple[int, ...] = ()
     """Token ids that precede every prompt of a base model."""
     chat_template: str | None = None
@@ -76,12 +76,12 @@ class TokenizerConfig:
 
 
 def default_template(named: Mapping[str, object], where: str) -> str | None:
-    """Return the chat template named ``default``; None if the model has no templates.
+    """Return the ``default`` chat template, or None if the model has no templates.
 
     Raises
     ------
     ModelFileError
-        No template is named ``default``, or that template is not a string.
+        No template is named ``default``, or the default template is not a string.
     """
     if not named:
         return None
@@ -90,15 +90,15 @@ def default_template(named: Mapping[str, object], where: str) -> str | None:
         raise ModelFileError(f"{where}: none of the chat templates ({names}) is named 'default'")
     template = named["default"]
     if not isinstance(template, str):
-        raise ModelFileError(f"{where}: chat_template is not text")
+        raise ModelFileError(f"{where}: chat_template must be a string")
     return template
 
 
 def invalid_merge(
     merges: Iterable[Sequence[str]], vocabulary: Collection[str]
 ) -> Sequence[str] | None:
-    """Return the first merge whose result is not in the vocabulary; None if all are valid.
+    """Return the first merge whose result is not in the vocabulary, or None if all are valid.
 
-    An invalid merge may make the ``tokenizers`` library panic, which ends the process.
+    An invalid merge can cause the ``tokenizers`` library to panic, which ends the process.
     """
     return next((pair for pair in merges if "".join(pair) not in vocabulary), None)

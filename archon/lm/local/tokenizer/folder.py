@@ -1,4 +1,4 @@
-"""Reader of ``TokenizerConfig`` from ``tokenizer.json`` and related files of a model folder.
+"""Read ``TokenizerConfig`` from ``tokenizer.json`` and related files in a model folder.
 
 ``tokenizer.json`` defines how text is split and merged, and lists the *added* tokens. The
 ``tokenizers`` library would match them anywhere in a text, but the content of a message must not
@@ -113,7 +113,7 @@ def _of_sentence_pieces(folder: ModelFolder, config: Mapping[str, Any]) -> dict[
 
 
 def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
-    """Read tokenizer_config.json; in older folders, add the keys of special_tokens_map.json."""
+    """Read tokenizer_config.json. For older folders, add the keys of special_tokens_map.json."""
     config = folder.json(_TOKENIZER_CONFIG) or {}
     if "added_tokens_decoder" in config:
         return config
@@ -121,7 +121,7 @@ def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
 
 
 def _template_tokens(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the special tokens that are variables of the chat template: name → text."""
+    """Return the special tokens that are chat-template variables: name → text."""
     more = config.get("extra_special_tokens")
     stated = {name: value for name, value in config.items() if name.endswith("_token")}
     stated |= more if isinstance(more, dict) else {}
@@ -138,13 +138,13 @@ def _added_tokens(
     """Read the added tokens of tokenizer.json and of tokenizer_config.json, which takes precedence.
 
     A token is a control token if the files call it special, name its role (such as ``eos_token``)
-    or let it end a text, or if it looks like a marker (``is_marker``).
+    or list it as an end token, or if ``is_marker`` is true of it.
     """
     listed = stated.get("added_tokens") or []
     rows = listed if isinstance(listed, list) else [listed]
     decoder = config.get("added_tokens_decoder") or {}
     if not isinstance(decoder, dict):
-        raise _error(folder, "added_tokens_decoder is not an object", _TOKENIZER_CONFIG)
+        raise _error(folder, "added_tokens_decoder must be an object", _TOKENIZER_CONFIG)
     more = [config.get(key) for key in _MORE_TOKENS]
     control = {
         *template_tokens.values(),
@@ -172,16 +172,16 @@ def _added_token(
             flags = {flag: bool(rest.get(flag)) for flag in _FLAGS}
             return AddedToken(text, id_, is_control, **flags)
         case _:
-            raise _error(folder, f"added token {row!r} has no id or no text", file)
+            raise _error(folder, f"added token {row!r} lacks a valid id or text", file)
 
 
 def _named_in_vocabulary(
     stated: Mapping[str, Any], names: Collection[str]
 ) -> Iterator[tuple[str, int]]:
-    """Yield text and id of those ``names`` that the vocabulary contains as special tokens.
+    """Yield the text and id of each of ``names`` that is a special token in the vocabulary.
 
-    Single letters and the results of merges are excluded: they are ordinary text, even if a file
-    names them, for example, as padding.
+    Single letters and merge results are excluded. They are ordinary text, even if a file names
+    them, for example as padding.
     """
     words = vocabulary_of(stated["model"]) if _has_vocabulary(stated["model"]) else {}
     names = [name for name in names if len(name) > 1 and _is_id(words.get(name))]
@@ -229,7 +229,7 @@ def _has_vocabulary(model: Mapping[str, Any]) -> bool:
 
 
 def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
-    """Return the tokens in the order of their ids, with an empty string for each unused id."""
+    """Return the tokens in id order, with an empty string for each unused id."""
     tokens = [""] * (max(ids.values(), default=-1) + 1)
     for token, i in ids.items():
         tokens[i] = token
@@ -237,7 +237,7 @@ def _by_id(ids: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def _end_ids(folder: ModelFolder) -> Iterator[int]:
-    """Yield the ids under ``eos_token_id`` in generation_config.json, or else in config.json."""
+    """Yield the ids under ``eos_token_id`` in generation_config.json, otherwise in config.json."""
     generation = folder.json(_GENERATION_CONFIG) or {}
     report_not_applied(folder.path / _GENERATION_CONFIG, generation)
     name = _GENERATION_CONFIG if generation.get("eos_token_id") is not None else CONFIG
@@ -246,14 +246,15 @@ def _end_ids(folder: ModelFolder) -> Iterator[int]:
         if _is_id(token):
             yield token
         elif token is not None:
-            raise ModelFileError(f"{folder.path / name}: eos_token_id is {value!r}, not a token id")
+            raise ModelFileError(
+                f"{folder.path / name}: eos_token_id must be a token id, not {value!r}"
+            )
 
 
 def _chat_template(folder: ModelFolder, config: Mapping[str, Any]) -> str | None:
-    """Return the chat template from its file, or else from tokenizer_config.json.
+    """Return the chat template from its file, or otherwise from tokenizer_config.json.
 
-    Its key ``chat_template`` may contain several templates with names; the one named ``default``
-    is used.
+    The ``chat_template`` key may contain several named templates. The ``default`` template is used.
     """
     template: object = next(filter(None, map(folder.text, _TEMPLATES)), None)
     template = template or config.get("chat_template")
@@ -266,7 +267,7 @@ def _chat_template(folder: ModelFolder, config: Mapping[str, Any]) -> str | None
 
 
 def _first_special(post_processor: object) -> str:
-    """Return the special token that the post-processor inserts before a text; empty if none."""
+    """Return the special token that the post-processor inserts before a text, or "" if none."""
     if not isinstance(post_processor, dict):
         return ""
     for part in post_processor.get("processors") or []:

@@ -1,4 +1,4 @@
-"""Reader of ``TokenizerConfig`` from the ``tokenizer.ggml.*`` keys of a GGUF file.
+"""Read ``TokenizerConfig`` from the ``tokenizer.ggml.*`` keys of a GGUF file.
 
 ``tokenizer.ggml.model`` names the algorithm:
 
@@ -246,9 +246,9 @@ def _begin_ids(keys: _TokenizerKeys, usual: bool, named: Mapping[str, int]) -> t
 
 
 def _chat_template(file: GGUFFile) -> str | None:
-    """Return the file's default chat template; None if the file has no templates.
+    """Return the file's default chat template, or None if the file has no templates.
 
-    The key of any other template ends with its name: ``tokenizer.chat_template.NAME``.
+    The key of a named template is ``tokenizer.chat_template.NAME``.
     """
     key = "tokenizer.chat_template"
     named = {
@@ -269,8 +269,8 @@ def _merges(keys: _TokenizerKeys) -> Merges:
 def _inferred_types(tokens: Sequence[str], merged: Set[str]) -> list[int]:
     """Infer the types of tokens where the file lacks them.
 
-    Single letters and the results of merges are ordinary tokens. Other tokens are classified by
-    their spelling: padding is unused, markers are control tokens, and tags are added tokens.
+    Single letters and merge results are ordinary tokens. Other tokens are classified by their
+    spelling: padding is unused, markers are control tokens, and tags are added tokens.
     """
 
     def type_of(token: str) -> int:
@@ -432,7 +432,7 @@ _PREFIX = "tokenizer.ggml."
 
 
 class _TokenizerKeys:
-    """Reader of a file's ``tokenizer.ggml.*`` keys, which checks the type of each value."""
+    """Reads a file's ``tokenizer.ggml.*`` keys and checks the type of each value."""
 
     def __init__(self, file: GGUFFile) -> None:
         self._file = file
@@ -459,19 +459,19 @@ class _TokenizerKeys:
     def boolean(self, name: str, usual: bool) -> bool:
         value = self._file.metadata.get(_PREFIX + name, usual)
         if not isinstance(value, bool):
-            raise self.error(f"{_PREFIX}{name} is {value!r}, not true or false")
+            raise self.error(f"{_PREFIX}{name} must be true or false, not {value!r}")
         return value
 
     def get(self, name: str, kind: type) -> Any:
         value = self._file.metadata.get(_PREFIX + name)
         if not isinstance(value, kind):
-            raise self.error(f"{_PREFIX}{name} is missing or not a {kind.__name__}")
+            raise self.error(f"{_PREFIX}{name} must be a {kind.__name__}")
         return value
 
     def strings(self, name: str) -> list[str]:
         values: list[str] = self.get(name, list)
         if not all(isinstance(value, str) for value in values):
-            raise self.error(f"{_PREFIX}{name} has values other than strings")
+            raise self.error(f"{_PREFIX}{name} must contain only strings")
         return values
 
     def token(self, name: str, num_tokens: int, usual: int | None) -> int | None:

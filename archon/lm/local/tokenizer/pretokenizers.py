@@ -24,14 +24,14 @@ Step = Callable[[], PreTokenizer]
 
 @dataclass(frozen=True, slots=True)
 class PreTokenizerRule:
-    """A pre-tokenizer, and related settings of the model families that use it."""
+    """A pre-tokenizer, with related settings of the model families that use it."""
 
     names: tuple[str, ...]
     """Its names in GGUF files."""
     steps: tuple[Step, ...]
     normalizer: Callable[[], Normalizer] | None = None
     whole_pieces: bool = False
-    """True if a piece that is in the vocabulary becomes one token, regardless of the merges."""
+    """Whether a piece that is in the vocabulary becomes one token, regardless of the merges."""
     adds_bos: bool = False
     """A text begins with the beginning-of-text token unless the file states otherwise."""
     uses_letters: bool = True
@@ -295,7 +295,7 @@ _RULE_OF_ARCHITECTURE = {
 
 
 def rule_of_name(name: str) -> PreTokenizerRule | None:
-    """Return the pre-tokenizer with the given GGUF name; None if it is not supported."""
+    """Return the pre-tokenizer with the given GGUF name, or None if it is not supported."""
     return next((rule for rule in RULES.values() if name in rule.names), None)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal
 
 from archon.lm.local.tokenizer.spelling import SPACE, byte_token
@@ -103,7 +104,7 @@ def word_pieces_json(
 def _bpe(v: SentencePieces) -> dict[str, Any]:
     vocabulary = {piece: i for i, piece in enumerate(v.pieces)}
     return {
-        "type": "BPE", "vocab": vocabulary, "merges": _merges(v, vocabulary),
+        "type": "BPE", "vocab": vocabulary, "merges": _merges(v),
         "unk_token": v.pieces[v.unknown_id], "fuse_unk": True, "byte_fallback": _has_bytes(v),
         "continuing_subword_prefix": None, "end_of_word_suffix": None, "dropout": None,
         "ignore_merges": False,
@@ -118,24 +119,23 @@ def _unigram(v: SentencePieces) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _merges(v: SentencePieces, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
+def _merges(v: SentencePieces) -> list[tuple[str, str]]:
     """Return the pairs of pieces that form a piece, those of the highest score first."""
     text = {
         piece for piece, kind in zip(v.pieces, v.types, strict=True)
         if kind not in (CONTROL, UNKNOWN, BYTE)
     }  # fmt: skip
-    found: list[tuple[float, int, int, str, str]] = []
+    found: list[tuple[float, int, int, str]] = []
     for piece, score in zip(v.pieces, v.scores, strict=True):
-        if len(piece) < 2 or piece not in text:
-            continue
-        pairs = [
-            (vocabulary[left], vocabulary[right], left, right)
-            for left, right in ((piece[:at], piece[at:]) for at in range(1, len(piece)))
-            if left in text and right in text
-        ]
-        found += [(score, len(left), len(right), left, right) for *_, left, right in sorted(pairs)]
-    found.sort(key=lambda pair: pair[:3], reverse=True)
-    return [(left, right) for *_, left, right in found]
+        if piece in text:
+            found += [
+                (score, at, len(piece) - at, piece)
+                for at in range(1, len(piece))
+                if piece[:at] in text and piece[at:] in text
+            ]
+    # As in transformers, a longer left part comes first among equal scores.
+    found.sort(key=itemgetter(0, 1, 2), reverse=True)
+    return [(piece[:at], piece[at:]) for _, at, _, piece in found]
 
 
 def _has_bytes(v: SentencePieces) -> bool:

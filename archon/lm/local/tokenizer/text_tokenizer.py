@@ -22,7 +22,7 @@ from archon.lm.local.tokenizer.spelling import spelled_in_letters
 
 
 class TextTokenizer:
-    """Tokenizer of one model: encodes text to token ids and decodes them."""
+    """Tokenizer of one model, which encodes text to token ids and decodes them."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         self.tokens = config.tokens
