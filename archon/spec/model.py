@@ -29,7 +29,7 @@ from archon.spec.providers import PROVIDED_KEYS, PROVIDERS, defaults
 from archon.spec.secrets import check_variable, has_known_key, is_secret_field, looks_like_key
 from archon.spec.strict_json import walk
 from archon.spec.thinking import CardThinkingKeys
-from archon.types import SENT_PARAMETERS
+from archon.types import LATER_PARAMETERS, SENT_PARAMETERS
 
 Digest = Annotated[
     str,
@@ -168,8 +168,8 @@ class LocalCard(_Card):
     )
     adapter: Name | None = Field(
         None,
-        description="Folder of a low-rank adapter in peft's format: a path with a '/', relative to "
-        "the card's folder, or the name of an adapter that Archon ships.",
+        description="Folder of a low-rank adapter in peft's format, or a GGUF adapter: a path with "
+        "a '/', relative to the card's folder, or the name of an adapter that Archon ships.",
     )
 
     reward: Name | None = Field(
@@ -435,7 +435,9 @@ class OpenAICard(_Card):
             if name in _ARCHON_FIELDS:
                 raise ValueError(f"'body' must not set {name!r}, which Archon sends itself")
             field = "max_tokens" if name == "max_completion_tokens" else name
-            if field in OMITTED_FIELDS and field not in self.omit:
+            # Cards of earlier versions may set the parameters that Archon did not have.
+            is_sent = field in OMITTED_FIELDS and field not in LATER_PARAMETERS
+            if is_sent and field not in self.omit:
                 raise ValueError(
                     f"'body' may set {name!r} only if 'omit' lists {field!r}; to set a default "
                     "that nodes can change, use 'sampling'"

@@ -1,12 +1,13 @@
 """Load a card's weights: decoders into engines, other models from folders of safetensors files.
 
 Cards with the same weights, precision and context share one engine, even if their adapters and
-sampling parameters differ. The roles that use these cards then share batches, one copy of the
-weights, and one cache.
+sampling parameters differ. Only adapters that must be merged into the weights have their own. The
+roles that use these cards then share batches, one copy of the weights, and one cache.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -15,9 +16,14 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from archon.engine.engine import Engine
 from archon.engine.files.folder import ModelFolder
+<<<<<<< HEAD
 from archon.engine.loading import add_adapter, load_engine, open_model
 from archon.engine.model.config import ModelFile
 from archon.engine.model.lora_config import read_adapter
+=======
+from archon.engine.loading import add_adapter, load_engine, open_adapter, open_model
+from archon.engine.model.config import ModelFile, config_of
+>>>>>>> ctl
 from archon.engine.model.weights import weights_of
 from archon.engine.process import claim_process
 from archon.engine.worker import EngineWorker
@@ -41,9 +47,9 @@ class OpenedDecoder:
     tokenizer: TextTokenizer
     chat: ChatFormat
     digest: str
-    """Digest of the weights; empty if unknown."""
+    """Digest of the weights, with a merged adapter; empty if it is unknown."""
     adapter: str
-    """Digest of the card's adapter; empty if the card has none."""
+    """Digest of the card's adapter; empty if the card has none, or if it is merged."""
 
 
 def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
@@ -78,8 +84,11 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
     chat = ChatFormat(config, tokenizer)
     adapter = None
     if card.adapter is not None:
-        adapter = read_adapter(catalog.find_adapter(card.adapter, base_dir))
-    digest = identity(card, path)
+        adapter = open_adapter(catalog.find_adapter(card.adapter, base_dir), config_of(file))
+    digest, merged = identity(card, path), None
+    if adapter is not None and adapter.must_be_merged:
+        merged, adapter = adapter, None
+        digest = hashlib.sha256(f"{digest} {merged.digest}".encode()).hexdigest()
     worker = shared_worker(
         (digest, card.precision, card.context),
         lambda: load_engine(
@@ -88,6 +97,7 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
             model_id=digest,
             context_length=card.context,
             keep_in=cache_dir(),
+            merged=merged,
         ),
     )
     if adapter is not None:
