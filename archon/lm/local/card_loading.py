@@ -16,14 +16,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from archon.engine.engine import Engine
 from archon.engine.files.folder import ModelFolder
-<<<<<<< HEAD
-from archon.engine.loading import add_adapter, load_engine, open_model
-from archon.engine.model.config import ModelFile
-from archon.engine.model.lora_config import read_adapter
-=======
 from archon.engine.loading import add_adapter, load_engine, open_adapter, open_model
 from archon.engine.model.config import ModelFile, config_of
->>>>>>> ctl
 from archon.engine.model.weights import weights_of
 from archon.engine.process import claim_process
 from archon.engine.worker import EngineWorker
