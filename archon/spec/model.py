@@ -42,7 +42,7 @@ Digest = Annotated[
         "chat_template.jinja and model.safetensors.index.json.",
     ),
 ]
-Precision = Literal["float32", "bf16", "int8", "int4"]
+Precision = Literal["float32", "bf16", "int8", "int4", "native"]
 
 
 class HubSource(StrictModel):
@@ -151,7 +151,8 @@ class LocalCard(_Card):
     precision: Precision = Field(
         "int8",
         description="Number format of the linear layers. int4 halves the memory of the "
-        "feed-forward network and costs some quality.",
+        "feed-forward network and costs some quality. native computes from the blocks of a GGUF "
+        "file: as little memory as the file, and no second rounding of the weights.",
     )
     engine: EngineName | None = Field(
         None,
