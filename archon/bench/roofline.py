@@ -34,8 +34,11 @@ from archon.engine.sampling.request import GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule
 from archon.weights import cache_dir
 
-WEIGHT_BYTES: Mapping[str, float] = {"float32": 4, "bf16": 2, "int8": 1, "int4": 0.5}
-"""Precision of a linear layer → bytes per weight."""
+WEIGHT_BYTES: Mapping[str, float] = {
+    "float32": 4, "bf16": 2, "int8": 1, "int4": 0.5, "native": 34 / 32
+}  # fmt: skip
+"""Precision of a linear layer → bytes per weight. Random weights have no blocks: native rounds them
+to Q8_0."""
 LAYER_NAMES = ("qkv", "output", "gate_up", "down")
 """Names of the linear layers of a block in ``archon.engine.model.linear.layer_precision``."""
 MAX_ROWS = EngineOptions().max_sequences

@@ -15,8 +15,8 @@ Reading order:
    in ``scheduling``, ``lora``, ``outlier_rotation`` and ``reward_head`` in ``model``,
    ``perplexity``.
 
-Faster decoders: ``kernels`` (compiled code for int8 and int4 on a CPU), ``cuda`` (steps recorded as
-CUDA graphs). Other transformers: ``encoders`` (BERT and T5).
+Faster decoders: ``kernels`` (compiled code for int8, int4 and native on a CPU), ``cuda`` (steps
+recorded as CUDA graphs). Other transformers: ``encoders`` (BERT and T5).
 
 A module may import from the lines below its own, but not from those above. An import contract
 checks this::

@@ -64,6 +64,9 @@ class Engine:
         Maximum number of tokens of prompt and completion together; by default the model's.
     """
 
+    library = "torch"
+    """What computes the logits, if it is not the compiled kernels."""
+
     def __init__(
         self,
         decoder: SpanDecoder,
@@ -71,18 +74,21 @@ class Engine:
         options: EngineOptions | None = None,
         context_length: int | None = None,
     ) -> None:
-        options = options or EngineOptions()
         self.decoder = decoder
         self.model_id = f"{model_id}:{decoder.precision}:{decoder.device.type}"
         self.context_length = context_length or decoder.config.context_length
-        self.cache = decoder.new_cache(max(options.cache_bytes // decoder.bytes_per_block, 8))
-        max_step_tokens = max(options.max_step_tokens, options.max_sequences + 64)
-        self.scheduler = Scheduler(self.cache, options.max_sequences, max_step_tokens)
+        self.scheduler = self._new_scheduler(options or EngineOptions())
         self._finished: dict[Prompt, list[Generation | None]] = {}
         self.failed: dict[Prompt, EngineError] = {}
         """Requests that failed in a step → their errors; the caller removes the entries."""
         self._searches: dict[Prompt, BeamSearch] = {}
         self._num_sampled = 0
+
+    def _new_scheduler(self, options: EngineOptions) -> Scheduler:
+        decoder = self.decoder
+        self.cache = decoder.new_cache(max(options.cache_bytes // decoder.bytes_per_block, 8))
+        max_step_tokens = max(options.max_step_tokens, options.max_sequences + 64)
+        return Scheduler(self.cache, options.max_sequences, max_step_tokens)
 
     @property
     def has_work(self) -> bool:
@@ -205,10 +211,21 @@ class Engine:
             raise ContextLengthError(
                 f"{tokens} do not fit the model's context of {self.context_length} tokens"
             )
+        self._check_cache(prompt)
+
+    def _check_cache(self, prompt: Prompt) -> None:
+        """Check that the cache is large enough for a request.
+
+        Raises
+        ------
+        ContextLengthError
+            It is not.
+        """
         needed = prompt.num_shared_blocks + 1 + prompt.max_own_blocks
         if needed > self.cache.num_blocks:
             raise ContextLengthError(
-                f"{tokens} do not fit the cache; increase cache_bytes or reduce max_tokens"
+                f"{prompt.num_tokens} prompt tokens and up to {prompt.request.max_tokens} new ones "
+                "do not fit the cache; increase cache_bytes or reduce max_tokens"
             )
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,11 @@ from archon.engine.model.reward_head import RewardHead, check_reward_head
 from archon.engine.model.weights import WeightSource, weights_of
 from archon.engine.process import claim_process
 from archon.errors import EngineError
+
+logger = logging.getLogger("archon.engine")
+
+ROTATED_PRECISIONS = ("int8", "int4")
+"""Precisions whose decoders run outlier-rotated weights."""
 
 
 def open_model(path: Path) -> ModelFile:
@@ -140,7 +146,7 @@ def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
 
 def has_outlier_rotation(decoder: SpanDecoder) -> bool:
     """Return True if a decoder loaded by this module runs outlier-rotated weights."""
-    return decoder.precision in ("int8", "int4")
+    return decoder.precision in ROTATED_PRECISIONS
 
 
 def head_in_engine_basis(
@@ -188,6 +194,8 @@ def load_decoder(
 ) -> SpanDecoder:
     """Load a decoder with this precision; int8 and int4 use outlier-rotated weights.
 
+    In ``native``, weights are those of the file, which are not rotated.
+
     Parameters
     ----------
     model_id
@@ -197,18 +205,23 @@ def load_decoder(
     native
         Whether to use the compiled kernels if the machine and the model's shape allow it.
     """
-    if precision not in ("int8", "int4"):
+    if precision in ("float32", "bf16"):
         return Decoder(source, precision, device)
     kernels = None
     if native and device.type == "cpu" and can_pack(source.config):
         kernels = load_kernels(keep_in and keep_in / "kernels")
-    rotated = OutlierRotatedWeights(source)
+    rotation = None
+    if precision in ROTATED_PRECISIONS:
+        source = rotated = OutlierRotatedWeights(source)
+        rotation = rotated.input_rotation
     if kernels is None:
-        return Decoder(rotated, precision, device)
+        if precision == "native":
+            logger.warning("precision native needs the compiled kernels: computing in bf16 instead")
+        return Decoder(source, precision, device, rotation)
     cache_file = None
     if keep_in is not None and model_id:
         cache_file = keep_in / "packed" / f"{model_id[:32]}-{precision}.safetensors"
-    packed = load_packed(rotated, precision, cache_file)
+    packed = load_packed(source, precision, cache_file)
     return NativeDecoder(source.config, packed, kernels, precision)
 
 

@@ -42,7 +42,7 @@ Digest = Annotated[
         "chat_template.jinja and model.safetensors.index.json.",
     ),
 ]
-Precision = Literal["float32", "bf16", "int8", "int4"]
+Precision = Literal["float32", "bf16", "int8", "int4", "native"]
 
 
 class HubSource(StrictModel):
@@ -121,13 +121,16 @@ class _Card(CardThinkingKeys):
     )
 
 
+EngineName = Literal["archon", "transformers"]
 Transformer = Literal["decoder", "encoder-decoder", "cross-encoder", "sentence-encoder"]
 TRANSLATOR_CAPABILITIES = frozenset({"logprobs", "beams"})
 """Capabilities of an encoder–decoder (``archon.lm.base.CAPABILITIES``)."""
 
 
 class LocalCard(_Card):
-    """A transformer that runs in Archon's engine."""
+    """A transformer that runs in this process."""
+
+    later_keys = _Card.later_keys | {"engine"}
 
     backend: Literal["local"]
     transformer: Transformer = Field(
@@ -148,7 +151,14 @@ class LocalCard(_Card):
     precision: Precision = Field(
         "int8",
         description="Number format of the linear layers. int4 halves the memory of the "
-        "feed-forward network and costs some quality.",
+        "feed-forward network and costs some quality. native computes from the blocks of a GGUF "
+        "file: as little memory as the file, and no second rounding of the weights.",
+    )
+    engine: EngineName | None = Field(
+        None,
+        description="What computes a decoder. `archon`: Archon's engine. `transformers`: the "
+        "library of that name, which computes one request at a time and knows more families. By "
+        "default Archon's engine if it supports the model, else the library.",
     )
     context: int | None = Field(
         None,
@@ -173,10 +183,19 @@ class LocalCard(_Card):
     def _keys_fit_transformer(self) -> LocalCard:
         if self.thinking_params().key and (self.transformer != "decoder" or self.reward):
             raise ValueError("'thinking' and its variables need a decoder without 'reward'")
+        self._check_engine()
         for key in ("adapter", "reward"):
             if getattr(self, key) is not None and self.transformer != "decoder":
                 raise ValueError(f"{key!r} needs 'transformer' to be 'decoder'")
         return self
+
+    def _check_engine(self) -> None:
+        if self.engine is not None and self.transformer != "decoder":
+            raise ValueError("'engine' needs 'transformer' to be 'decoder'")
+        if self.engine == "transformers":
+            for key in ("adapter", "reward"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key!r} needs 'engine' to be 'archon'")
 
 
 VariableName = Annotated[

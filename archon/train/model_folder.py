@@ -107,7 +107,7 @@ def _config_json(config: DecoderConfig, tied: bool) -> dict[str, Any]:
         "rope_theta": config.rope_base,
         "hidden_act": "silu",
         "attention_bias": "q_bias" in biases,
-        "mlp_bias": "gate_bias" in biases,
+        **({"mlp_bias": True} if "gate_bias" in biases else {}),
         "tie_word_embeddings": tied,
     }
 

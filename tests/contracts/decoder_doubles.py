@@ -64,10 +64,10 @@ class DecoderCase:
         assert (found - expected).abs().max() <= bound * expected.abs().max()
 
 
-INTEGERS: tuple[Precision, ...] = ("int8", "int4")
+COMPILED: tuple[Precision, ...] = ("int8", "int4", "native")
 CASES = [
     *(DecoderCase("torch", f, p) for f in FAMILY_SAMPLE for p in PRECISIONS),
-    *(DecoderCase("kernels", f, p) for f in FAMILY_SAMPLE for p in INTEGERS),
+    *(DecoderCase("kernels", f, p) for f in FAMILY_SAMPLE for p in COMPILED),
     *(DecoderCase("padded", family, "float32") for family in FAMILY_SAMPLE),
     *(DecoderCase(kind, f, "float32") for kind in ("torch", "padded") for f in FEATURED),
     DecoderCase("counting", "qwen2", "float32"),

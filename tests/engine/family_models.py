@@ -13,6 +13,7 @@ import gguf
 import numpy as np
 import torch
 import transformers
+from gguf import GGMLQuantizationType as TensorType
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -143,6 +144,7 @@ ARCH = gguf.MODEL_ARCH
 GEMMA: dict[str, Any] = {
     "head_dim": 16, "sliding_window": WINDOW, "query_pre_attn_scalar": 16,
 }  # fmt: skip
+SOFTCAPS = {"attn_logit_softcapping": 1.5, "final_logit_softcapping": 20.0}
 GEMMA3_ROPE = {
     "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
     "full_attention": {"rope_type": "linear", "rope_theta": 1_000_000.0, "factor": 4.0},
@@ -183,7 +185,8 @@ CASES: dict[str, FamilyCase] = {
         EXPERTS | {"head_dim": 16, "decoder_sparse_step": 2, "use_sliding_window": True,
                    "sliding_window": WINDOW},
     ),
-    "gemma2": FamilyCase("Gemma2", GEMMA, ARCH.GEMMA2, _gemma),
+    "gemma2": FamilyCase("Gemma2", GEMMA | SOFTCAPS, ARCH.GEMMA2, _gemma),
+    "gemma2 of another scale": FamilyCase("Gemma2", GEMMA | {"query_pre_attn_scalar": 4}),
     "gemma3_text": FamilyCase(
         "Gemma3",
         GEMMA | {"num_hidden_layers": 6, "rope_parameters": GEMMA3_ROPE},
@@ -231,8 +234,13 @@ def random_model(case: FamilyCase) -> PreTrainedModel:
 _CONFIG = {"Gemma3": "TextConfig"}
 
 
-def write_family_gguf(path: Path, case: FamilyCase, model: PreTrainedModel) -> None:
-    """Write a model as llama.cpp's converter does."""
+def write_family_gguf(
+    path: Path,
+    case: FamilyCase,
+    model: PreTrainedModel,
+    weight_type: TensorType = TensorType.F32,
+) -> None:
+    """Write a model as llama.cpp's converter does, its weights in a number format."""
     assert case.arch is not None
     config: Any = model.config
     writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[case.arch])
@@ -254,7 +262,10 @@ def write_family_gguf(path: Path, case: FamilyCase, model: PreTrainedModel) -> N
     for name, tensor in _stored_tensors(case, model).items():
         found = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert found is not None, name
-        writer.add_tensor(found, _array(tensor))
+        stored, kind = _array(tensor), TensorType.F32
+        if found.endswith(".weight") and stored.ndim > 1 and weight_type != TensorType.F32:
+            stored, kind = gguf.quants.quantize(stored, weight_type), weight_type
+        writer.add_tensor(found, stored, raw_dtype=kind)
     for name, tensor in case.tensors(config).items():
         writer.add_tensor(name, _array(tensor))
     writer.write_header_to_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from gguf import GGMLQuantizationType as TensorType
 from tiny_models import TinyModel, tiny_vocabulary
@@ -43,6 +44,31 @@ MODELS = {
         },
     ),
 }  # fmt: skip
+_MANY_FORMATS = {
+    "attn_q.weight": TensorType.Q5_0, "attn_k.weight": TensorType.Q4_0,
+    "attn_v.weight": TensorType.Q6_K, "attn_output.weight": TensorType.MXFP4,
+    "ffn_gate.weight": TensorType.Q5_K, "ffn_up.weight": TensorType.Q4_K,
+    "ffn_down.weight": TensorType.Q4_1, "token_embd.weight": TensorType.Q8_0,
+    "output.weight": TensorType.Q6_K,
+}  # fmt: skip
+
+
+def model_of_blocks(family: str, vocabulary_size: int, tied: bool = False) -> TinyModel:
+    """A model whose weights have many formats; q, k, v and gate, up have different ones."""
+    rng = np.random.default_rng(0)
+    rows = {
+        name: rng.standard_normal((vocabulary_size, 256)).astype(np.float32)
+        for name in ("token_embd.weight", *(() if tied else ("output.weight",)))
+    }
+    vocabulary = tiny_vocabulary(vocabulary_size)
+    tokens = {
+        "tokenizer.ggml.tokens": list(vocabulary.tokens),
+        "tokenizer.ggml.token_type": list(vocabulary.types),
+    }
+    shape = {"width": 256, "ffn_width": 256, "num_heads": 8}
+    return TinyModel(family, **shape, tied=tied, types=_MANY_FORMATS, metadata=tokens, extra=rows)
+
+
 VOCABULARY_SIZE = len(tiny_vocabulary())
 
 

@@ -57,8 +57,9 @@ def test_adapters_in_one_batch_match_merged_weights(family: str) -> None:
     assert (together[2] - together[1]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("precision", ["int8", "int4"])
-def test_the_kernels_compute_what_torch_does(precision: Precision) -> None:
+@pytest.mark.parametrize(("precision", "bound"), [("int8", 0.03), ("int4", 0.03), ("native", 0.05)])
+def test_the_kernels_compute_what_torch_does(precision: Precision, bound: float) -> None:
+    """In ``native``, torch computes in bf16."""
     native_kernels()
     config = tiny_config(**PACKABLE)
     native, torch_ = adapted(precision, config, native=True), adapted(precision, config)
@@ -67,7 +68,7 @@ def test_the_kernels_compute_what_torch_does(precision: Precision) -> None:
         request = make_request(prompt_of(20), max_tokens=1, adapter=name)
         [found] = logits_of(tiny_engine(native), request)
         [expected] = logits_of(tiny_engine(torch_), request)
-        assert_close_logits(found, expected, bound=0.03)
+        assert_close_logits(found, expected, bound=bound)
         [plain] = logits_of(tiny_engine(native), replace(request, adapter=""))
         assert (found - plain).abs().max() > 0.2 * plain.abs().max()
 

@@ -1,4 +1,4 @@
-"""In int8 and int4 on the CPU, samples are equal to the bit regardless of all other work."""
+"""In the compiled kernels, samples are equal to the bit regardless of all other work."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from engine_doubles import (
     tiny_config,
     tiny_engine,
 )
+from model_doubles import model_of_blocks, weights_of
+from tiny_models import write_gguf
 
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.loading import load_decoder
-from archon.engine.model.weights import RandomWeights
+from archon.engine.model.weights import RandomWeights, WeightSource
 from archon.engine.sampling.request import GenerationRequest
 from archon.engine.scheduling.choices import score_request
 from archon.engine.scheduling.sequence import Prompt
@@ -30,13 +32,23 @@ from archon.engine.scheduling.sequence import Prompt
 
 @pytest.fixture(
     scope="module",
-    params=[("qwen2", "int8"), ("qwen2", "int4"), ("gemma2", "int8"), ("phi3", "int8")],
-)
-def decoder(request: pytest.FixtureRequest) -> NativeDecoder:
+    params=[
+        ("qwen2", "int8"), ("qwen2", "int4"), ("qwen2", "native"), ("gemma2", "int8"),
+        ("gemma2", "native"), ("phi3", "int8"),
+    ],
+)  # fmt: skip
+def decoder(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> NativeDecoder:
     """Gemma 2 has windows and Phi-3 long texts, whose prompts are computed again."""
     family, precision = request.param
     shape = tiny_config(family=family, **PACKABLE | FEATURED.get(family, {}))
-    decoder = load_decoder(RandomWeights(shape), precision, CPU)
+    source: WeightSource = RandomWeights(shape)
+    if precision == "native" and family == "qwen2":
+        path = tmp_path_factory.mktemp("blocks") / "model.gguf"
+        write_gguf(path, model_of_blocks("qwen2", V))
+        source = weights_of(path)
+    decoder = load_decoder(source, precision, CPU)
     if not isinstance(decoder, NativeDecoder):
         pytest.skip("the kernels need AVX-512 VNNI and a C++ compiler")
     return decoder

@@ -65,7 +65,9 @@ def test_hidden_states_match_transformers(family: Any, length: int, tmp_path: Pa
     assert_close_logits(ours, found.hidden_states[-1][0, -1])
 
 
-@pytest.mark.parametrize(("precision", "bound"), [("bf16", 0.03), ("int8", 0.08), ("int4", 0.2)])
+@pytest.mark.parametrize(
+    ("precision", "bound"), [("bf16", 0.03), ("int8", 0.08), ("int4", 0.2), ("native", 0.08)]
+)
 @pytest.mark.parametrize("native", [False, True])
 def test_lower_precisions_stay_near_float32(
     precision: Precision, bound: float, native: bool, tmp_path: Path
@@ -92,7 +94,8 @@ def test_hidden_states_are_rotated_back(family: Any, tmp_path: Path) -> None:
     text = prompt_of(40, vocab_size=VOCABULARY_SIZE)
     rotated = OutlierRotatedWeights(weights)
     [expected] = read(tiny_engine(Decoder(weights, "float32", CPU)), text)
-    [found] = read(tiny_engine(Decoder(rotated, "float32", CPU)), text)
+    decoder = Decoder(rotated, "float32", CPU, rotated.input_rotation)
+    [found] = read(tiny_engine(decoder), text)
     assert_close_logits(rotated.hidden(found), expected)
     weight_E = torch.randn(len(expected))
     product = (rotated.readout(weight_E) * found).sum()
@@ -102,7 +105,7 @@ def test_hidden_states_are_rotated_back(family: Any, tmp_path: Path) -> None:
 # --------------------------------------------------------------------------------- its company
 
 
-@pytest.fixture(scope="module", params=["int8", "int4"])
+@pytest.fixture(scope="module", params=["int8", "int4", "native"])
 def kernels(request: pytest.FixtureRequest) -> NativeDecoder:
     native_kernels()
     shape = tiny_config(width=64, ffn_width=64, head_width=16)

@@ -59,3 +59,6 @@ def test_the_widest_vectors_of_the_cpu_are_used() -> None:
     assert build._instruction_sets(avx2 | avx512) == build._AVX512
     assert build._instruction_sets(avx2 | avx512 | {"avx512_bf16"})[-1] == "avx512_bf16"
     assert build._instruction_sets(avx2 | avx512 - {"avx512_vnni"}) == build._AVX2
+    arm = frozenset({"fp", "asimd", "asimddp", "i8mm"})
+    assert build._flags_of(build._instruction_sets(arm)) == ("-march=armv8.2-a+dotprod+i8mm",)
+    assert build._flags_of(build._instruction_sets(frozenset({"asimd"}))) == ("-march=armv8-a",)

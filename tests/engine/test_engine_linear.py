@@ -5,15 +5,16 @@ import ctypes
 import pytest
 import torch
 from engine_doubles import CPU, native_kernels
+from kernel_doubles import normal, random_grouped_weight
 
 from archon.engine.kernels.native import NativeLinear
 from archon.engine.kernels.packing import Packed, pack_int4_linear, pack_linear
 from archon.engine.model import linear as linear_module
+from archon.engine.model.hadamard import HadamardRotation, hadamard
 from archon.engine.model.linear import (
     GROUP_INPUTS,
     PRECISIONS,
     FloatLinear,
-    GroupedWeight,
     Int4Linear,
     Int8Linear,
     Precision,
@@ -22,14 +23,11 @@ from archon.engine.model.linear import (
     quantize_rows,
     quantize_weight,
 )
-from archon.engine.model.outlier_rotation import HadamardRotation, hadamard
 
-BOUNDS: dict[Precision, float] = {"float32": 1e-6, "bf16": 0.01, "int8": 0.02, "int4": 0.12}
+BOUNDS: dict[Precision, float] = {
+    "float32": 1e-6, "bf16": 0.01, "int8": 0.02, "int4": 0.12, "native": 0.01
+}  # fmt: skip
 """RMS of the error relative to the RMS of the output."""
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("biased", [True, False])
@@ -142,12 +140,6 @@ def by_kernel(packed: Packed, x: torch.Tensor, outputs: int) -> torch.Tensor:
         ctypes.byref(linear), x.data_ptr(), len(x), y.data_ptr(), torch.get_num_threads()
     )
     return y[:, :outputs]
-
-
-def random_grouped_weight(outputs: int, inputs: int) -> GroupedWeight:
-    generator = torch.Generator().manual_seed(outputs)
-    whole = torch.randint(-8, 8, (outputs, inputs), generator=generator, dtype=torch.int8)
-    return GroupedWeight(normal(outputs, inputs // GROUP_INPUTS).bfloat16(), whole)
 
 
 SHAPES = [(32, 32), (64, 64), (40, 96), (96, 896), (33, 4864)]

@@ -12,43 +12,26 @@ import numpy as np
 import pytest
 import torch
 from engine_doubles import CPU, FAMILY_SAMPLE, native_kernels, prompt_of, tiny_config
+from kernel_doubles import NUM_BLOCKS, Keys, expected_attention
 from torch import Tensor
 
 from archon.engine.cache.kv_cache import BLOCK_SIZE
-from archon.engine.kernels.native import NativeCache, _Layer, _Model, _Step
+from archon.engine.kernels import packing
+from archon.engine.kernels.native import _Layer, _Model, _Step
 from archon.engine.kernels.packing import load_packed, pack
 from archon.engine.loading import load_decoder
-from archon.engine.model.attention import Scores, plain_attention
 from archon.engine.model.config import DecoderConfig, LayerConfig
 from archon.engine.model.linear import Precision
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.weights import RandomWeights
 from archon.engine.perplexity import window_logits
 
-NUM_BLOCKS = 64
 SHAPES = [(4, 2, 16), (14, 2, 64), (3, 3, 64), (12, 2, 128), (8, 1, 32), (20, 2, 48)]
 """Query heads, key-value heads, width of a head."""
 
 
 def shape_of(heads: int, kv_heads: int, head_width: int) -> DecoderConfig:
     return tiny_config(num_layers=1, num_heads=heads, num_kv_heads=kv_heads, head_width=head_width)
-
-
-class Keys:
-    """Random keys and values of one layer, (blocks, 16, G, D), and a cache of them."""
-
-    def __init__(self, config: DecoderConfig, size: float) -> None:
-        generator = torch.Generator().manual_seed(0)
-        G, D = config.num_kv_heads, config.head_width
-        shape = (NUM_BLOCKS, BLOCK_SIZE, G, D)
-        self.k = (size * torch.randn(shape, generator=generator)).bfloat16()
-        self.v = torch.randn(shape, generator=generator).bfloat16()
-        self.cache = NativeCache(config, NUM_BLOCKS)
-        pairs_of_channels = self.k.permute(2, 0, 3, 1).unflatten(2, (D // 2, 2)).transpose(-1, -2)
-        pairs_of_tokens = self.v.permute(2, 0, 1, 3).unflatten(2, (BLOCK_SIZE // 2, 2))
-        self.cache.blocks[0] = torch.cat(
-            [pairs_of_channels.flatten(2), pairs_of_tokens.transpose(-1, -2).flatten(2)], dim=2
-        )
 
 
 def attend(
@@ -72,20 +55,6 @@ def attend(
     step.cache, step.seconds = keys.cache.blocks.data_ptr(), seconds.ctypes.data
     kernels.archon_attention(ctypes.byref(model), ctypes.byref(step), q.data_ptr(), out.data_ptr())
     return out
-
-
-def expected_attention(
-    q_HD: Tensor, keys: Keys, table: array[int], position: int, config: DecoderConfig
-) -> Tensor:
-    first = max(0, position + 1 - (config.layers[0].window or position + 1))
-    k, v = (x[list(table)].flatten(0, 1)[first : position + 1] for x in (keys.k, keys.v))
-    out, _ = plain_attention(
-        q_HD.bfloat16().float()[None, :, None],
-        k.transpose(0, 1)[None],
-        v.transpose(0, 1)[None],
-        scores=Scores(config.attention_scale, config.attention_softcap),
-    )
-    return out[0, :, 0]
 
 
 @pytest.mark.usefixtures("instructions")
@@ -154,13 +123,15 @@ def test_a_step_matches_the_torch_decoder(family: str) -> None:
 # ---------------------------------------------------------------------------- packed weights
 
 
-@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize("precision", ["int8", "int4", "native"])
 def test_packed_weights_are_read_back_unchanged(precision: Precision, tmp_path: Path) -> None:
     kept = tmp_path / "folder" / "model-int8.safetensors"
     source = OutlierRotatedWeights(RandomWeights(tiny_config(head_width=16)))
     made = pack(source, precision)
     first = load_packed(source, precision, kept)
-    second = load_packed(None, precision, kept)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packing, "pack", lambda *_: pytest.fail("packed once more"))
+        second = load_packed(source, precision, kept)
     for packed in (first, second):
         assert packed.keys() == made.keys()
         assert all(torch.equal(packed[name], made[name]) for name in made)

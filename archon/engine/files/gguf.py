@@ -142,6 +142,13 @@ class GGUFFile:
         )
         return self._parts[name].tensor(part)
 
+    def blocks(self, name: str) -> Tensor:
+        """Read the blocks of a tensor as they are stored: uint8, (…, bytes of a row)."""
+        info, part = self.tensors[name], self._parts[name]
+        blocks = part.blocks(info)
+        part.release(info)
+        return blocks
+
 
 class GGUFPart:
     """One open file of a GGUF model: its keys (``metadata``) and tensors (``tensors``)."""
@@ -160,9 +167,13 @@ class GGUFPart:
 
     def tensor(self, info: TensorInfo) -> Tensor:
         """Read a tensor of this file as float32, dequantized."""
+        return dequantize(self.blocks(info).flatten(), info.format).view(info.shape)
+
+    def blocks(self, info: TensorInfo) -> Tensor:
+        """Read a tensor of this file as it is stored (``GGUFFile.blocks``)."""
         raw = np.frombuffer(self._bytes, np.uint8, info.num_bytes, info.start)
         # A copy, since torch does not accept read-only memory.
-        return dequantize(torch.from_numpy(raw.copy()), info.format).view(info.shape)
+        return torch.from_numpy(raw.copy()).view(*info.shape[:-1], -1)
 
     def release(self, info: TensorInfo) -> None:
         """Drop the pages of a tensor from memory; they are read again if needed."""

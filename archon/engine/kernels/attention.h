@@ -15,7 +15,7 @@
 #include "simd.h"
 
 constexpr int BLOCK_TOKENS = 16;
-#ifdef __AVX512F__                // 32 registers; AVX2 has 16, and a vector needs two of them
+#ifdef __AVX512F__                // 32 registers; a vector needs two of AVX2's 16, or four of NEON's 32
 constexpr int MAX_ROWS = 7;       // rows that are computed together
 constexpr int MAX_BLOCKS = 4;     // blocks that are computed together
 constexpr int MAX_VECTORS = 2;    // vectors of channels that are computed together

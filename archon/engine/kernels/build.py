@@ -17,12 +17,15 @@ logger = logging.getLogger("archon.engine")
 
 _UNITS = ("step.cpp", "sample.cpp")
 _HEADERS = (
-    "simd.h", "simd_avx512.h", "simd_avx2.h", "rows.h", "int8.h", "int4.h", "product.h",
-    "attention.h",
+    "simd.h", "simd_avx512.h", "simd_avx2.h", "simd_neon.h", "rows.h", "int8.h", "int4.h",
+    "blocks.h", "product.h", "attention.h",
 )  # fmt: skip
 _AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "fma", "f16c")
 _AVX512_IF_PRESENT = ("avx512_bf16",)
-_AVX2 = ("avx2", "fma")
+_AVX2 = ("avx2", "fma", "f16c")
+_ARM = ("asimd",)
+_ARM_IF_PRESENT = {"asimddp": "dotprod", "i8mm": "i8mm"}
+"""Linux's name of an instruction set of ARM → the compiler's."""
 _FLAGS = ("-O3", "-std=c++17", "-ffp-contract=off", "-fopenmp", "-shared", "-fPIC", "-mtune=native")
 
 
@@ -44,16 +47,18 @@ def load_kernels(folder: Path | None = None) -> ctypes.CDLL | None:
             "the speed; install g++ or set CXX"
         )
         return None
-    return _load(compiler, (*_FLAGS, *map(_option, instructions)), folder)
+    return _load(compiler, (*_FLAGS, *_flags_of(instructions)), folder)
 
 
 def _instruction_sets(flags: frozenset[str]) -> tuple[str, ...]:
     """Return the instruction sets to compile for on a CPU with these flags.
 
-    The result is empty if the CPU has neither AVX-512 VNNI nor AVX2.
+    The result is empty if the CPU has none of AVX-512 VNNI, AVX2 and NEON.
     """
     if flags.issuperset(_AVX512):
         return (*_AVX512, *(flag for flag in _AVX512_IF_PRESENT if flag in flags))
+    if flags.issuperset(_ARM):
+        return (*_ARM, *(flag for flag in _ARM_IF_PRESENT if flag in flags))
     return _AVX2 if flags.issuperset(_AVX2) else ()
 
 
@@ -102,15 +107,20 @@ def _compile(compiler: str, options: tuple[str, ...], here: Path, target: Path) 
 
 @functools.cache
 def _cpu_flags() -> frozenset[str]:
-    """Return the CPU's flags in ``/proc/cpuinfo``; empty if it is not an x86-64 Linux system."""
-    if platform.system() != "Linux" or platform.machine() not in ("x86_64", "AMD64"):
+    """Return the CPU's instruction sets by Linux's names; empty on other systems."""
+    if platform.system() != "Linux":
         return frozenset()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return frozenset()
-    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
+    listed = (line for line in lines if line.startswith(("flags", "Features")))
+    return frozenset(next(listed, "").split())
 
 
-def _option(flag: str) -> str:
-    return "-m" + flag.replace("_", "")
+def _flags_of(instructions: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the compiler's options for instruction sets."""
+    if instructions[0] in _ARM:
+        names = [_ARM_IF_PRESENT[flag] for flag in instructions if flag in _ARM_IF_PRESENT]
+        return ("-march=" + "+".join(["armv8.2-a" if names else "armv8-a", *names]),)
+    return tuple("-m" + flag.replace("_", "") for flag in instructions)

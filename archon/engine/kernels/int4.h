@@ -8,7 +8,6 @@
 
 #include "int8.h"
 
-constexpr int GROUP_INPUTS = 32;
 constexpr int HALF_TILE_ROWS = TILE_ROWS / 2;  // a row needs four registers
 
 #ifdef __AVX512F__
@@ -66,6 +65,41 @@ __attribute__((noinline)) void half_tile_sums(const Input* x, const uint8_t* wei
 
 #else
 
+#ifdef __aarch64__
+
+// Sixteen outputs of ROWS rows, as in int8.h. The shift of the inputs, which `offset` cancels, is
+// added to the sums.
+template <int ROWS>
+static inline void part_sums(const Input* x, const uint8_t* weight, int64_t inputs,
+                             const bf16* scale, const float* offset, float* sums) {
+  Floats totals[ROWS];
+  for (int r = 0; r < ROWS; r++) totals[r] = load(offset);
+  const int8x16_t ones = vdupq_n_s8(1);
+  for (int64_t group = 0; group < inputs / GROUP_INPUTS; group++, scale += PANEL_OUTPUTS) {
+    RowSums<ROWS> rows;
+    RowSums<1> weights;
+    for (int k = 0; k < GROUP_INPUTS; k += 8, weight += 128, x += 8 * TILE_ROWS) {
+      int8x16_t first[4], last[4];
+      for (int j = 0; j < 4; j++) {
+        const uint8x16_t both = vld1q_u8(weight + 16 * j);
+        const auto centred = [](uint8x16_t x) {
+          return vsubq_s8(vreinterpretq_s8_u8(x), vdupq_n_s8(8));
+        };
+        first[j] = centred(vandq_u8(both, vdupq_n_u8(0x0f)));
+        last[j] = centred(vshrq_n_u8(both, 4));
+      }
+      rows.add(four_rows(x), first, four_rows(x + 4 * TILE_ROWS), last);
+      weights.add(ones, first, ones, last);
+    }
+    const Ints shift = weights.of(0) * splat_int(128);
+    for (int r = 0; r < ROWS; r++)
+      totals[r] = totals[r] + to_floats(rows.of(r) + shift) * load_bf16(scale);
+  }
+  for (int r = 0; r < ROWS; r++) store(sums + r * PANEL_OUTPUTS, totals[r]);
+}
+
+#else
+
 // Eight outputs of ROWS rows, as in int8.h.
 template <int ROWS>
 static inline void part_sums(const Input* x, const uint8_t* weight, int64_t inputs,
@@ -102,6 +136,8 @@ static inline void part_sums(const Input* x, const uint8_t* weight, int64_t inpu
     }
   }
 }
+
+#endif
 
 // ROWS rows of a tile times one panel: `sums` is (ROWS, 32).
 template <int ROWS>

@@ -7,7 +7,8 @@
 // The sums of a tile times a panel fill 24 of AVX-512's 32 registers, which keeps the multipliers
 // busy; the panel stays in the first-level cache for all tiles. AVX2 has 16 shorter registers, and
 // its instruction for the sum of four byte products saturates. So bytes are widened to 16 bits
-// there, and a tile is computed in parts.
+// there, and a tile is computed in parts. NEON's instructions have signed inputs, so that nothing
+// has to be shifted there.
 #pragma once
 
 #include <type_traits>
@@ -47,10 +48,14 @@ __attribute__((noinline)) void tile_sums(const Input* x, const int8_t* weight, i
 
 #else
 
+#ifdef __aarch64__
+constexpr int PART_ROWS = 4, PART_OUTPUTS = 16;
+#else
 constexpr int PART_ROWS = 4, PART_OUTPUTS = 8;
+#endif
 
 // Compute a tile of ROWS rows times a panel in parts: `part(rows, r, at)` computes `rows` rows from
-// `r` and eight outputs from `at`.
+// `r` and PART_OUTPUTS outputs from `at`.
 template <int ROWS, class Part>
 static inline void each_part(Part part) {
   for (int at = 0; at < PANEL_OUTPUTS; at += PART_OUTPUTS) {
@@ -60,6 +65,34 @@ static inline void each_part(Part part) {
     if constexpr (ROWS % PART_ROWS) part(std::integral_constant<int, ROWS % PART_ROWS>(), r, at);
   }
 }
+
+#ifdef __aarch64__
+
+// Four inputs of four rows, without their shift.
+static inline int8x16_t four_rows(const Input* x) {
+  return vreinterpretq_s8_u8(veorq_u8(vld1q_u8(x), vdupq_n_u8(0x80)));
+}
+
+// A part of a tile; the inputs are a multiple of 8.
+template <int ROWS>
+static inline void part_sums(const Input* x, const int8_t* weight, int64_t inputs,
+                             const int32_t*, int32_t* sums) {
+  RowSums<ROWS> rows;
+  for (int64_t k = 0; k < inputs; k += 8, weight += 8 * PANEL_OUTPUTS, x += 8 * TILE_ROWS) {
+    const int8_t* next = weight + 4 * PANEL_OUTPUTS;
+    const int8x16_t first[4] = {vld1q_s8(weight), vld1q_s8(weight + 16), vld1q_s8(weight + 32),
+                                vld1q_s8(weight + 48)};
+    const int8x16_t last[4] = {vld1q_s8(next), vld1q_s8(next + 16), vld1q_s8(next + 32),
+                               vld1q_s8(next + 48)};
+    rows.add(four_rows(x), first, four_rows(x + 4 * TILE_ROWS), last);
+  }
+  for (int r = 0; r < ROWS; r++) {
+    const Ints row = rows.of(r);
+    for (int j = 0; j < 4; j++) vst1q_s32(sums + r * PANEL_OUTPUTS + 4 * j, row.of[j]);
+  }
+}
+
+#else
 
 // A part of a tile. A register has sums for four outputs of a row, two per output; eight of the 16
 // registers are sums.
@@ -89,6 +122,8 @@ static inline void part_sums(const Input* x, const int8_t* weight, int64_t input
     _mm256_store_si256((__m256i*)(sums + r * PANEL_OUTPUTS), shifted);
   }
 }
+
+#endif
 
 // One tile of ROWS rows times one panel: `sums` is (ROWS, 32).
 template <int ROWS>

@@ -1,4 +1,4 @@
-"""The int8 or int4 decoder on a CPU: one call of ``kernels/step.cpp`` computes a step.
+"""The int8, int4 or native decoder on a CPU: one call of ``kernels/step.cpp`` computes a step.
 
 Its results equal those of ``Decoder`` in torch, up to the rounding of norms and softmax. A token's
 results are bit-identical regardless of the other tokens in the step.
@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from archon.engine.cache.kv_cache import BLOCK_SIZE
-from archon.engine.kernels.packing import PANEL_OUTPUTS, Packed, huge_pages, pack_low_rank
+from archon.engine.kernels.block_packing import PANEL_OUTPUTS, STRIP_OUTPUTS, num_inputs
+from archon.engine.kernels.packing import Packed, huge_pages, pack_low_rank
 from archon.engine.model.config import DecoderConfig, LayerConfig
 from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
@@ -57,7 +58,9 @@ def _integers(*names: str) -> list[tuple[str, type[ctypes.c_int64]]]:
     return [(name, ctypes.c_int64) for name in names]
 
 
-_LINEAR_PARTS = ("weight", "scale", "shift", "group_scale", "offset", "bias")
+_LINEAR_PARTS = (
+    "weight", "scale", "shift", "group_scale", "offset", "strip_format", "strip_start", "bias"
+)  # fmt: skip
 
 
 class NativeLinear(ctypes.Structure):
@@ -68,9 +71,12 @@ class NativeLinear(ctypes.Structure):
     @classmethod
     def of(cls, packed: Packed, name: str) -> NativeLinear:
         """Return pointers to the packed linear layer ``name``; its tensors must stay alive."""
+        parts = [packed.get(f"{name}.{part}") for part in _LINEAR_PARTS]
+        if name + ".strip_format" in packed:
+            outputs = len(packed[name + ".strip_format"]) * STRIP_OUTPUTS
+            return cls(*map(_pointer, parts), outputs, num_inputs(packed, name))
         panels, runs, _, _ = packed[name + ".weight"].shape
         inputs_per_run = 8 if name + ".group_scale" in packed else 4
-        parts = [packed.get(f"{name}.{part}") for part in _LINEAR_PARTS]
         return cls(*map(_pointer, parts), panels * PANEL_OUTPUTS, runs * inputs_per_run)
 
 
@@ -144,7 +150,8 @@ class _Model(ctypes.Structure):
             "norms_projections", "rope_width", "is_gelu",
         ),
         *((name, ctypes.c_float) for name in _NUMBERS), *_pointers("embedding", "norm", "layers"),
-        ("head", NativeLinear),
+        ("head", NativeLinear), ("embedding_blocks", NativeLinear),
+        *_pointers("rotation_sign", "rotation_mix"),
     )  # fmt: skip
 
 
@@ -178,7 +185,7 @@ class NativeCache:
 
 
 class NativeDecoder:
-    """An int8 or int4 decoder that the compiled kernels compute.
+    """An int8, int4 or native decoder that the compiled kernels compute.
 
     Parameters
     ----------
@@ -216,9 +223,14 @@ class NativeDecoder:
             config.logit_softcap, config.embedding_scale, config.residual_scale,
             config.logit_scale,
         )  # fmt: skip
-        outer = _pointer(packed["embedding"]), _pointer(packed["norm"])
+        outer = _pointer(packed.get("embedding")), _pointer(packed["norm"])
         layers, head = ctypes.addressof(self._layers), NativeLinear.of(packed, "head")
         self._model = _Model(*sizes, *numbers, *outer, layers, head)
+        if "embedding" not in packed:
+            own = "embedding" if "embedding.weight" in packed else "head"
+            self._model.embedding_blocks = NativeLinear.of(packed, own)
+        self._model.rotation_sign = _pointer(packed.get("rotation.sign"))
+        self._model.rotation_mix = _pointer(packed.get("rotation.mix"))
         self._logits = torch.empty(0, self._model.head.outputs)
         self._seconds = np.zeros(len(_PHASES))
         self.adapters: dict[str, _NativeAdapter] = {}

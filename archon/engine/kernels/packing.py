@@ -1,12 +1,15 @@
 """Pack weights in the layout of the CPU kernels, and cache them on disk.
 
-A linear layer of O outputs and I inputs becomes panels of 32 outputs (``int8.h``, ``int4.h``):
+A linear layer of O outputs and I inputs becomes panels of 32 outputs (``int8.h``, ``int4.h``,
+``blocks.h``):
 
 int8
     (O / 32, I / 4, 32, 4), with a scale and a ``shift`` per output;
 int4
     (O / 32, I / 8, 32, 4), two weights per byte, with a scale per group and an ``offset`` per
-    output.
+    output;
+native
+    two strips of 16 outputs, each in a format of GGUF (``block_packing``).
 
 Packing a model takes seconds; reading it from the cache takes a fraction of a second.
 """
@@ -26,14 +29,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
+from archon.engine.kernels.block_packing import (
+    PANEL_OUTPUTS,
+    log_rounded_weights,
+    pack_blocks_around_layers,
+    pack_layer_blocks,
+)
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.families.traits import FamilyTraits
 from archon.engine.model.linear import GroupedWeight, Precision, quantize_groups, quantize_weight
 from archon.engine.model.lora import LowRank
-from archon.engine.model.weights import WeightSource
+from archon.engine.model.outlier_rotation import OutlierRotatedWeights
+from archon.engine.model.weights import LayerWeights, WeightSource
 
-PANEL_OUTPUTS = 32
-_LAYOUT = "2"
+_LAYOUT = "3"
 """Version of the layout. Increase it when the layout or the packed tensors change."""
 _ALIGNMENT = 64
 _INT4_SHIFT = 8
@@ -62,9 +71,16 @@ def supports_family(traits: FamilyTraits) -> bool:
 
 
 def pack(source: WeightSource, precision: Precision) -> Packed:
-    """Quantize all parameters to a precision and convert them to the kernels' layout."""
-    packed: Packed = {"embedding": source.embedding().bfloat16(), "norm": source.output_norm()}
-    packed |= pack_linear("head", source.head(), None)
+    """Convert all parameters to a precision, in the kernels' layout."""
+    if precision == "native":
+        packed = pack_blocks_around_layers(source)
+    else:
+        packed = {"embedding": source.embedding().bfloat16()}
+        packed |= pack_linear("head", source.head(), None)
+    packed["norm"] = source.output_norm()
+    if isinstance(source, OutlierRotatedWeights) and source.input_rotation is not None:
+        rotation = source.input_rotation
+        packed |= {"rotation.sign": rotation.sign, "rotation.mix": rotation.mix}
     for index in range(source.config.num_layers):
         w, at = source.layer(index), f"layers.{index}."
         norms = {
@@ -73,22 +89,36 @@ def pack(source: WeightSource, precision: Precision) -> Packed:
             "q_norm": w.q_norm, "k_norm": w.k_norm,
         }  # fmt: skip
         packed |= {at + name: norm for name, norm in norms.items() if norm is not None}
-        biases = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
-        qkv_bias = torch.cat(biases) if biases else None
-        packed |= pack_linear(at + "qkv", torch.cat([w.q, w.k, w.v]), qkv_bias)
-        packed |= pack_linear(at + "output", w.attention_output, w.output_bias)
-        gate_up, down, bias = torch.cat([w.gate, w.up]), w.down, None
-        if w.gate_bias is not None and w.up_bias is not None:
-            bias = _interleaved(torch.cat([w.gate_bias, w.up_bias]))
-        if precision == "int8":
-            packed |= pack_linear(at + "gate_up", _interleaved(gate_up), bias)
-            packed |= pack_linear(at + "down", down, w.down_bias)
+        if precision == "native":
+            packed |= pack_layer_blocks(source, index, w)
         else:
-            halves = quantize_groups(gate_up)
-            weight = GroupedWeight(_interleaved(halves.scale_OG), _interleaved(halves.weight_s4_OI))
-            packed |= pack_int4_linear(at + "gate_up", weight, bias)
-            packed |= pack_int4_linear(at + "down", quantize_groups(down), w.down_bias)
+            packed |= _pack_layer(at, w, precision)
+        for name, bias in _biases(w).items():
+            packed[f"{at}{name}.bias"] = functional.pad(bias, (0, -len(bias) % PANEL_OUTPUTS))
     return {name: tensor.contiguous() for name, tensor in packed.items()}
+
+
+def _pack_layer(at: str, w: LayerWeights, precision: Precision) -> Packed:
+    """Pack the linear layers of a layer in int8 or int4, without biases."""
+    packed = pack_linear(at + "qkv", torch.cat([w.q, w.k, w.v]), None)
+    packed |= pack_linear(at + "output", w.attention_output, None)
+    gate_up = torch.cat([w.gate, w.up])
+    if precision == "int8":
+        packed |= pack_linear(at + "gate_up", _interleaved(gate_up), None)
+        return packed | pack_linear(at + "down", w.down, None)
+    halves = quantize_groups(gate_up)
+    weight = GroupedWeight(_interleaved(halves.scale_OG), _interleaved(halves.weight_s4_OI))
+    packed |= pack_int4_linear(at + "gate_up", weight, None)
+    return packed | pack_int4_linear(at + "down", quantize_groups(w.down), None)
+
+
+def _biases(w: LayerWeights) -> dict[str, Tensor]:
+    """Return the biases of a layer's linear layers, in the order of their packed outputs."""
+    qkv = [b for b in (w.q_bias, w.k_bias, w.v_bias) if b is not None]
+    biases = {"qkv": torch.cat(qkv) if qkv else None, "output": w.output_bias, "down": w.down_bias}
+    if w.gate_bias is not None and w.up_bias is not None:
+        biases["gate_up"] = _interleaved(torch.cat([w.gate_bias, w.up_bias]))
+    return {name: bias for name, bias in biases.items() if bias is not None}
 
 
 def _interleaved(gate_up: Tensor) -> Tensor:
@@ -109,9 +139,7 @@ def pack_linear(name: str, weight_OI: Tensor, bias_O: Tensor | None) -> Packed:
         name + ".scale": scale_O,
         name + ".shift": -128 * weight_s8_OI.sum(dim=1, dtype=torch.int32),
     }
-    if bias_O is not None:
-        packed[name + ".bias"] = functional.pad(bias_O, (0, missing))
-    return packed
+    return packed | _padded_bias(name, bias_O)
 
 
 def pack_int4_linear(name: str, weight: GroupedWeight, bias_O: Tensor | None) -> Packed:
@@ -130,9 +158,13 @@ def pack_int4_linear(name: str, weight: GroupedWeight, bias_O: Tensor | None) ->
         .contiguous(),
         name + ".offset": padded.offset(),
     }
-    if bias_O is not None:
-        packed[name + ".bias"] = functional.pad(bias_O, (0, missing))
-    return packed
+    return packed | _padded_bias(name, bias_O)
+
+
+def _padded_bias(name: str, bias_O: Tensor | None) -> Packed:
+    if bias_O is None:
+        return {}
+    return {name + ".bias": functional.pad(bias_O, (0, -len(bias_O) % PANEL_OUTPUTS))}
 
 
 def pack_low_rank(name: str, change: LowRank) -> tuple[Tensor, Tensor]:
@@ -153,6 +185,8 @@ def load_packed(source: WeightSource, precision: Precision, cache_file: Path | N
 
     Errors in reading or writing the cache are ignored.
     """
+    if precision == "native":
+        log_rounded_weights(source)
     packed = None if cache_file is None else _read(cache_file)
     if packed is None:
         packed = pack(source, precision)
@@ -183,15 +217,16 @@ def _write(packed: Packed, path: Path) -> None:
 
 
 def _in_huge_pages(packed: Packed) -> Packed:
-    """Copy all parameters except the embedding to memory with pages of 2 MiB.
+    """Copy all parameters except those of the embedding to memory with pages of 2 MiB.
 
     A step reads each of these parameters once. With pages of 4 KiB, the CPU would spend much of
     that time on translating addresses. From the embedding, a step reads only one row per token.
     """
-    names = [name for name in packed if name != "embedding"]
+    kept = {name: tensor for name, tensor in packed.items() if name.startswith("embedding")}
+    names = [name for name in packed if name not in kept]
     sizes = [-(-packed[n].numel() * packed[n].element_size() // _ALIGNMENT) for n in names]
     memory = huge_pages(sum(sizes) * _ALIGNMENT)
-    moved, at = {"embedding": packed["embedding"]}, 0
+    moved, at = kept, 0
     for name, size in zip(names, sizes, strict=True):
         tensor = packed[name]
         num_bytes = math.prod(tensor.shape) * tensor.element_size()

@@ -6,23 +6,27 @@
 #include <algorithm>
 #include <cmath>
 
+#include "blocks.h"
 #include "int4.h"
 #include "int8.h"
 
-// A linear layer of `outputs` and `inputs`, packed by `packing.py`.
+// A linear layer of `outputs` and `inputs`, packed by `packing.py`: int8; int4 if group_scale is not
+// null; or the blocks of a file if strip_format is not null.
 struct Linear {
-  const void* weight;        // int8, or int4 if group_scale is not null
+  const void* weight;
   const float* scale;        // int8: scale of each output
   const int32_t* shift;      // int8: see int8.h
   const bf16* group_scale;   // int4: scale of each group, (O / 32, I / 32, 32)
   const float* offset;       // int4: see int4.h
+  const int32_t* strip_format;  // blocks: number of each strip's format, see blocks.h
+  const int64_t* strip_start;   // blocks: first byte of each strip
   const float* bias;         // bias of each output, or null
   int64_t outputs, inputs;
 
   int64_t panels() const { return (outputs + PANEL_OUTPUTS - 1) / PANEL_OUTPUTS; }
 };
 
-// One tile of rows times one panel, without the rows' scales: `sums` is (12, 32).
+// One tile of rows with one scale each times one panel, without these scales: `sums` is (12, 32).
 static inline void tile_product(const Input* x, int64_t rows, const Linear& w, int64_t panel,
                                 float* sums) {
   const int64_t first = panel * PANEL_OUTPUTS;
@@ -45,6 +49,13 @@ static inline void tile_product(const Input* x, int64_t rows, const Linear& w, i
   }
 }
 
+// The weights of one output, (I,), of a layer with the blocks of a file.
+static inline void weight_row(const Linear& w, int64_t output, float* to) {
+  const int64_t strip = output / STRIP_OUTPUTS;
+  strip_row(w.strip_format[strip], (const uint8_t*)w.weight + w.strip_start[strip],
+            (int)(output % STRIP_OUTPUTS), w.inputs, to);
+}
+
 // A panel times rows `row` to `end` - 1, tile by tile; `row` is the first of a tile.
 // `finish(row, left, right)` receives the panel's 32 outputs for a row.
 template <class Finish>
@@ -53,6 +64,17 @@ static inline void panel_product(Rows x, int64_t row, int64_t end, const Linear&
   for (; row < end; row += TILE_ROWS) {
     alignas(64) float sums[TILE_ROWS * PANEL_OUTPUTS];
     const int64_t count = std::min<int64_t>(end - row, TILE_ROWS);
+    if (w.strip_format) {
+      for (int64_t half = 0; half < 2; half++) {
+        const int64_t strip = 2 * panel + half;
+        strip_product(w.strip_format[strip], x.groups, row / TILE_ROWS, count,
+                      (const uint8_t*)w.weight + w.strip_start[strip], w.inputs,
+                      sums + half * STRIP_OUTPUTS);
+      }
+      for (int64_t r = 0; r < count; r++)
+        finish(row + r, load(sums + r * PANEL_OUTPUTS), load(sums + r * PANEL_OUTPUTS + LANES));
+      continue;
+    }
     tile_product(x.inputs + row * w.inputs, count, w, panel, sums);
     for (int64_t r = 0; r < count; r++) {
       const Floats scale = splat(x.scale[row + r]);

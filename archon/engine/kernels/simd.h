@@ -1,10 +1,14 @@
-// Vectors of sixteen 32-bit numbers: one register of AVX-512, or two of AVX2.
+// Vectors of sixteen 32-bit numbers: one register of AVX-512, two of AVX2 or four of NEON.
 //
 // Results depend on the operands only: the compiler neither reorders nor fuses the operations that are
 // written here (-ffp-contract=off).
 #pragma once
 
+#ifdef __aarch64__
+#include <arm_neon.h>
+#else
 #include <immintrin.h>
+#endif
 
 #include <cstddef>
 #include <cstdint>
@@ -14,10 +18,31 @@ using bf16 = uint16_t;
 
 constexpr int LANES = 16;  // 32-bit numbers in a vector
 
+#ifdef __aarch64__
+#include "simd_neon.h"
+#else
+
+// Wait until streamed numbers can be read by other threads.
+static inline void finish_streams() { _mm_sfence(); }
+
+// Sixteen bytes.
+using Sixteen = __m128i;
+
+static inline Sixteen load_16(const uint8_t* x) { return _mm_loadu_si128((const __m128i*)x); }
+// The bits of `mask` in all bytes, after a shift to the left by SHIFT or to the right by -SHIFT.
+template <int SHIFT>
+static inline Sixteen bits_of(Sixteen x, uint8_t mask) {
+  if constexpr (SHIFT > 0) x = _mm_slli_epi16(x, SHIFT);
+  if constexpr (SHIFT < 0) x = _mm_srli_epi16(x, -SHIFT);
+  return _mm_and_si128(x, _mm_set1_epi8((char)mask));
+}
+
 #ifdef __AVX512F__
 #include "simd_avx512.h"
 #else
 #include "simd_avx2.h"
+#endif
+
 #endif
 
 // 2^x for finite x, with an error of at most 2 units in the last place; 0 for very negative x. x is

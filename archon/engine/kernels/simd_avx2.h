@@ -177,3 +177,81 @@ static inline void dot_words(__m256i& sums, __m256i left, __m256i right) {
 static inline __m256i sums_of_pairs(__m256i first, __m256i last) {
   return _mm256_permute4x64_epi64(_mm256_hadd_epi32(first, last), 0b11011000);
 }
+
+// Store integers in [-128, 127] at `to` in groups of four, `stride` apart.
+static inline void store_bytes(int8_t* to, int64_t stride, Floats x) {
+  const __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high));
+  const __m256i bytes = _mm256_packs_epi16(words, words);  // groups 0, 2 | 1, 3
+  const __m128i even = _mm256_castsi256_si128(bytes), odd = _mm256_extracti128_si256(bytes, 1);
+  const auto put = [&](int64_t at, int32_t four) { memcpy(to + at, &four, sizeof(four)); };
+  put(0, _mm_extract_epi32(even, 0));
+  put(stride, _mm_extract_epi32(odd, 0));
+  put(2 * stride, _mm_extract_epi32(even, 1));
+  put(3 * stride, _mm_extract_epi32(odd, 1));
+}
+
+// Vectors of sixteen integers, and of 64 bytes: four bytes for each of the sixteen.
+struct Ints {
+  __m256i low, high;
+};
+using Bytes = Ints;
+
+static inline Bytes load_64(const uint8_t* x) {
+  return {_mm256_loadu_si256((const __m256i*)x), _mm256_loadu_si256((const __m256i*)(x + 32))};
+}
+static inline Bytes operator|(Bytes a, Bytes b) {
+  return {_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
+}
+// The bits of `mask` in all bytes, after a shift to the left by SHIFT or to the right by -SHIFT.
+template <int SHIFT>
+static inline Bytes bits_of(Bytes x, uint8_t mask) {
+  const auto of = [&](__m256i x) {
+    if constexpr (SHIFT > 0) x = _mm256_slli_epi16(x, SHIFT);
+    if constexpr (SHIFT < 0) x = _mm256_srli_epi16(x, -SHIFT);
+    return _mm256_and_si256(x, _mm256_set1_epi8((char)mask));
+  };
+  return {of(x.low), of(x.high)};
+}
+// Entries of a table of 16 bytes.
+static inline Bytes look_up(const uint8_t* table, Bytes at) {
+  const __m256i both = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i*)table));
+  return {_mm256_shuffle_epi8(both, at.low), _mm256_shuffle_epi8(both, at.high)};
+}
+static inline Ints operator+(Ints a, Ints b) {
+  return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+}
+static inline Ints operator-(Ints a, Ints b) {
+  return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
+}
+static inline Floats to_floats(Ints x) {
+  return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)};
+}
+static inline Ints widen_bytes(__m128i x) {
+  return {_mm256_cvtepu8_epi32(x), _mm256_cvtepu8_epi32(_mm_srli_si128(x, 8))};
+}
+static inline Ints widen_signed_bytes(__m128i x) {
+  return {_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_srli_si128(x, 8))};
+}
+
+static inline Floats load_half(const uint8_t* x) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)x)),
+          _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(x + 16)))};
+}
+// 2^(e - 128) for integers from 0 to 255; the first two are not normal.
+static inline Floats half_powers(Ints e) {
+  const auto of = [](__m256i e) {
+    const __m256i one = _mm256_set1_epi32(1);
+    const __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
+    const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, one), 23);
+    return _mm256_castsi256_ps(_mm256_blendv_epi8(tiny, normal, _mm256_cmpgt_epi32(e, one)));
+  };
+  return {of(e.low), of(e.high)};
+}
+
+// sums += unsigned bytes · signed bytes, two products per 16-bit lane. Assembly, as `dot_words`.
+static inline void dot_bytes(__m256i& sums, __m256i unsigned_bytes, __m256i signed_bytes) {
+  __m256i products;
+  asm("vpmaddubsw %3, %2, %1\n\tvpaddw %1, %0, %0"
+      : "+x"(sums), "=&x"(products)
+      : "x"(unsigned_bytes), "x"(signed_bytes));
+}

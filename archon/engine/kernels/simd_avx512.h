@@ -99,3 +99,44 @@ static inline void store_inputs(Input* to, int64_t stride, Floats x) {
   put(2 * stride, _mm_extract_epi32(bytes, 2));
   put(3 * stride, _mm_extract_epi32(bytes, 3));
 }
+
+// Store integers in [-128, 127] at `to` in groups of four, `stride` apart.
+static inline void store_bytes(int8_t* to, int64_t stride, Floats x) {
+  const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x));
+  const auto put = [&](int64_t at, int32_t four) { memcpy(to + at, &four, sizeof(four)); };
+  put(0, _mm_extract_epi32(bytes, 0));
+  put(stride, _mm_extract_epi32(bytes, 1));
+  put(2 * stride, _mm_extract_epi32(bytes, 2));
+  put(3 * stride, _mm_extract_epi32(bytes, 3));
+}
+
+// Vectors of sixteen integers, and of 64 bytes: four bytes for each of the sixteen. The compiler
+// provides +, - and |.
+using Ints = int32_t __attribute__((vector_size(64)));
+using Bytes = __m512i;
+
+static inline Bytes load_64(const uint8_t* x) { return _mm512_loadu_si512(x); }
+// The bits of `mask` in all bytes, after a shift to the left by SHIFT or to the right by -SHIFT.
+template <int SHIFT>
+static inline Bytes bits_of(Bytes x, uint8_t mask) {
+  if constexpr (SHIFT > 0) x = _mm512_slli_epi16(x, SHIFT);
+  if constexpr (SHIFT < 0) x = _mm512_srli_epi16(x, -SHIFT);
+  return _mm512_and_si512(x, _mm512_set1_epi8((char)mask));
+}
+// Entries of a table of 16 bytes.
+static inline Bytes look_up(const uint8_t* table, Bytes at) {
+  return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i*)table)), at);
+}
+static inline Floats to_floats(Ints x) { return _mm512_cvtepi32_ps((__m512i)x); }
+static inline Ints widen_bytes(__m128i x) { return (Ints)_mm512_cvtepu8_epi32(x); }
+static inline Ints widen_signed_bytes(__m128i x) { return (Ints)_mm512_cvtepi8_epi32(x); }
+static inline Floats load_half(const uint8_t* x) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i*)x));
+}
+// 2^(e - 128) for integers from 0 to 255; the first two are not normal.
+static inline Floats half_powers(Ints e) {
+  const __m512i tiny = _mm512_sllv_epi32(_mm512_set1_epi32(0x00200000), (__m512i)e);
+  const __m512i normal = (__m512i)((e - 1) << 23);
+  const __mmask16 is_normal = _mm512_cmpgt_epi32_mask((__m512i)e, _mm512_set1_epi32(1));
+  return _mm512_castsi512_ps(_mm512_mask_blend_epi32(is_normal, tiny, normal));
+}

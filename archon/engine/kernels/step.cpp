@@ -63,6 +63,10 @@ struct Model {
   const float* norm;
   const Layer* layers;
   Linear head;
+  Linear embedding_blocks;  // if `embedding` is null
+  // Rotation of the inputs of sublayers and of the head (`outlier_rotation.py`), or null: signs of
+  // the channels, and the (blocks, blocks) matrix that mixes the blocks of a Hadamard transform.
+  const float *rotation_sign, *rotation_mix;
 };
 
 // Input and output of one step; `NativeDecoder` is the Python side.
@@ -118,9 +122,31 @@ struct Buffer {
   }
 };
 
+// Memory for quantized rows.
+struct QuantizedRows {
+  Buffer inputs, scales, sums, halves;
+
+  // Rows of up to `size` inputs, in groups if the weight consists of blocks.
+  Rows get(int64_t rows, int64_t size, const Linear& weight) {
+    const int64_t padded = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+    const int64_t groups = padded * (size / GROUP_INPUTS);
+    if (!weight.strip_format)
+      return {inputs.get<Input>(padded * size), scales.get<float>(padded), {}};
+    return {nullptr, nullptr, {inputs.get<int8_t>(padded * size), scales.get<float>(groups),
+                               sums.get<float>(groups), halves.get<int16_t>(2 * groups)}};
+  }
+};
+
+// Quantize row `n` of `size` floats as the product with a weight needs it.
+void quantize_for(const Linear& weight, const float* x, int64_t size, int64_t n, Rows rows) {
+  if (weight.strip_format) quantize_groups(x, size, n, rows.groups);
+  else quantize_row(x, size, n, rows);
+}
+
 // Intermediate results of a step, and its plan of attention; reused by the next step.
 struct Workspace {
-  Buffer stream, qkv, queries, attended, hidden, inputs, scales, low, added;
+  Buffer stream, qkv, queries, attended, hidden, low, added;
+  QuantizedRows rows;
   std::vector<Segment> segments;
   std::vector<int32_t> chunks;  // index of each chunk's first segment
 };
@@ -133,14 +159,12 @@ class Run {
         D(m.head_width), per_group(H / G), tiles_per_group((per_group + MAX_ROWS - 1) / MAX_ROWS),
         rows_per_tile((per_group + tiles_per_group - 1) / tiles_per_group) {
     const int64_t rows = std::max(N, s.num_logits);
-    const int64_t padded = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
     x = w.stream.get<float>(N * E);
     qkv = w.qkv.get<float>(N * (H + 2 * G) * D);
     q = w.queries.get<bf16>(N * H * D);
     attended = w.attended.get<float>(N * H * D);
     hidden = w.hidden.get<float>(N * F);
-    rows_in.inputs = w.inputs.get<Input>(padded * std::max({E, F, H * D}));
-    rows_in.scale = w.scales.get<float>(padded);
+    rows_in = w.rows.get(rows, std::max({E, F, H * D}), m.head);
     low = w.low.get<float>(s.adapter ? rows * s.max_rank : 1);
     added = w.added.get<float>(m.layers && m.layers->attention_post_norm ? N * E : 1);
     plan_segments();
@@ -228,21 +252,28 @@ class Run {
     clock = std::chrono::steady_clock::now();
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < N; n++) {
-      const bf16* from = m.embedding + (int64_t)s.token[n] * E;
-      for (int64_t i = 0; i < E; i += LANES) store(x + n * E + i, load_bf16(from + i));
-      if (m.embedding_scale != 1) scale_row(x + n * E, E, m.embedding_scale);
+      float* to = x + n * E;
+      if (!m.embedding) {
+        weight_row(m.embedding_blocks, s.token[n], to);
+      } else {
+        const bf16* from = m.embedding + (int64_t)s.token[n] * E;
+        for (int64_t i = 0; i < E; i += LANES) store(to + i, load_bf16(from + i));
+      }
+      if (m.embedding_scale != 1) scale_row(to, E, m.embedding_scale);
     }
     lap(REST);
   }
 
-  // x / √(mean(x²) + ε) · weight, rounded to bytes.
+  // x / √(mean(x²) + ε) · weight, rotated if the weights expect it, and rounded to bytes.
   void normalize(const float* weight, const int64_t* rows, int64_t count, const Change& change) {
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < count; n++) {
       alignas(64) float normed[16384];
       const float* from = x + (rows ? rows[n] : n) * E;
-      rms_norm(from, weight, E, normed);
-      quantize_row(normed, E, n, rows_in);
+      if (weight) rms_norm(from, weight, E, normed);
+      else memcpy(normed, from, E * sizeof(float));
+      if (m.rotation_sign) rotate(normed);
+      quantize_for(m.head, normed, E, n, rows_in);
       change.read(n, normed, E);
     }
     lap(REST);
@@ -250,14 +281,14 @@ class Run {
 
   // Input of a sublayer: the stream, normalised if the family has a norm here.
   void read_stream(const float* norm, const Change& change) {
-    if (norm) normalize(norm, nullptr, N, change);
+    if (norm || m.rotation_sign) normalize(norm, nullptr, N, change);
     else quantize(x, E, change);
   }
 
   void quantize(const float* from, int64_t size, const Change& change) {
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < N; n++) {
-      quantize_row(from + n * size, size, n, rows_in);
+      quantize_for(m.head, from + n * size, size, n, rows_in);
       change.read(n, from + n * size, size);
     }
     lap(REST);
@@ -401,7 +432,7 @@ class Run {
         stream(to + LANES, right);
       });
     });
-    _mm_sfence();
+    finish_streams();
     lap(HEAD);
   }
 
@@ -421,6 +452,28 @@ class Run {
 
   void rms_norm(const float* from, const float* weight, int64_t size, float* to) const {
     rms_norm(from, weight, size, to, m.epsilon);
+  }
+
+  // Rotate a row: signs, a Hadamard transform of each block, and a product that mixes the blocks.
+  void rotate(float* row) const {
+    alignas(64) float blocks[16384];
+    const int64_t size = std::min<int64_t>(E & -E, 128), count = E / size;
+    for (int64_t i = 0; i < E; i++) row[i] *= m.rotation_sign[i];
+    for (int64_t half = 1; half < size; half *= 2)
+      for (int64_t start = 0; start < E; start += 2 * half)
+        for (int64_t i = start; i < start + half; i++) {
+          const float a = row[i], b = row[i + half];
+          row[i] = a + b;
+          row[i + half] = a - b;
+        }
+    const float scale = 1.0f / std::sqrt((float)size);
+    std::fill_n(blocks, E, 0.0f);
+    for (int64_t to = 0; to < count; to++)
+      for (int64_t from = 0; from < count; from++) {
+        const float share = scale * m.rotation_mix[from * count + to];
+        for (int64_t i = 0; i < size; i++) blocks[to * size + i] += share * row[from * size + i];
+      }
+    memcpy(row, blocks, E * sizeof(float));
   }
 
   static void scale_row(float* row, int64_t size, float scale) {
@@ -592,14 +645,13 @@ void archon_workspace_free(Workspace* workspace) { delete workspace; }
 
 // One product, for tests and timings: x is (rows, I), y is (rows, O).
 void archon_product(const Linear* linear, const float* x, int64_t rows, float* y, int64_t threads) {
-  static thread_local Buffer inputs, scales;
-  const int64_t padded = (rows + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
-  const Rows quantized{inputs.get<Input>(padded * linear->inputs), scales.get<float>(padded)};
+  static thread_local QuantizedRows memory;
+  const Rows quantized = memory.get(rows, linear->inputs, *linear);
 #pragma omp parallel num_threads(threads)
   {
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < rows; n++)
-      quantize_row(x + n * linear->inputs, linear->inputs, n, quantized);
+      quantize_for(*linear, x + n * linear->inputs, linear->inputs, n, quantized);
     product(quantized, rows, *linear, threads, y,
             [](int64_t, int64_t, Floats&, Floats&) {});
   }

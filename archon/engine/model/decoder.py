@@ -14,7 +14,7 @@ kind of their feed-forward network. The normalised output of the last layer time
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import torch
@@ -24,6 +24,7 @@ from archon.engine.cache.kv_cache import KVCache, bytes_per_block
 from archon.engine.model.attention import Scores, attend
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.feed_forward import FeedForward, MixtureOfExperts
+from archon.engine.model.hadamard import HadamardRotation
 from archon.engine.model.linear import Linear, Precision, layer_precision, make_linear
 from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
 from archon.engine.model.rope import Rope, RopeAngles, RopeTable, apply_rope
@@ -42,18 +43,28 @@ class Decoder:
         The parameters.
     precision
         Precision of the linear layers, the head included (``archon.engine.model.linear``).
+    rotation
+        Rotation of the inputs of sublayers and of the head, if the weights expect it
+        (``archon.engine.model.outlier_rotation``).
     """
 
-    def __init__(self, source: WeightSource, precision: Precision, device: torch.device) -> None:
+    def __init__(
+        self,
+        source: WeightSource,
+        precision: Precision,
+        device: torch.device,
+        rotation: HadamardRotation | None = None,
+    ) -> None:
         self.config, self.precision, self.device = source.config, precision, device
+        self.rotation = None if rotation is None else rotation.to(device)
         self.embedding_VE = source.embedding().to(device, self.cache_dtype)
         self.layers = [
-            DecoderLayer(source.layer(index), self.config, index, precision, device)
+            DecoderLayer(source.layer(index), self.config, index, precision, device, self._rotated)
             for index in range(self.config.num_layers)
         ]
         self.norm_E = source.output_norm().to(device)
-        # In float32 and bf16 a tied head is the embedding: one copy of V × E weights in memory.
-        shares = source.is_tied and precision in ("float32", "bf16")
+        # A tied head is the embedding, except in int8 and int4: one copy of V × E weights.
+        shares = source.is_tied and precision in ("float32", "bf16", "native")
         head_VE = self.embedding_VE if shares else source.head()
         self.head = make_linear(head_VE, None, layer_precision("head", precision), device)
         self.adapters: dict[str, LowRank | None] = {}
@@ -123,8 +134,11 @@ class Decoder:
     def _normalised(self, x: Tensor) -> Tensor:
         return rms_norm(x, self.norm_E, self.config.norm_epsilon)
 
+    def _rotated(self, x_NE: Tensor) -> Tensor:
+        return x_NE if self.rotation is None else self.rotation.inputs(x_NE)
+
     def _logits(self, step: StepInput, x_NE: Tensor) -> Tensor:
-        x_NE = self._normalised(x_NE[step.logit_rows])
+        x_NE = self._rotated(self._normalised(x_NE[step.logit_rows]))
         logits_NV = self.head(x_NE)
         for digest, rows in step.adapted:
             change, is_adapted = self.adapters[digest], torch.isin(step.logit_rows, rows)
@@ -146,7 +160,9 @@ class DecoderLayer:
         index: int,
         precision: Precision,
         device: torch.device,
+        rotated: Callable[[Tensor], Tensor],
     ) -> None:
+        self.rotated = rotated
         self.config, self.index, self.own = config, index, config.layers[index]
         self.scores = Scores(config.attention_scale, config.attention_softcap)
         norms = {field: getattr(w, field) for field in _NORMS}
@@ -185,10 +201,10 @@ class DecoderLayer:
     def __call__(
         self, x_NE: Tensor, angles: RopeAngles | None, step: StepInput, cache: KVCache
     ) -> Tensor:
-        normed_NE = self._normalised("attention_norm_E", x_NE)
+        normed_NE = self.rotated(self._normalised("attention_norm_E", x_NE))
         out_NE = self._attention(normed_NE, angles, step, cache)
         x_NE = x_NE + self._scaled(self._normalised("attention_post_norm_E", out_NE))
-        normed_NE = self._normalised("ffn_norm_E", x_NE)
+        normed_NE = self.rotated(self._normalised("ffn_norm_E", x_NE))
         out_NE = self.feed_forward(normed_NE, step, self._product)
         return x_NE + self._scaled(self._normalised("ffn_post_norm_E", out_NE))
 

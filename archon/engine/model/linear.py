@@ -14,6 +14,10 @@ Inputs and outputs are float32 in every precision:
 ``int4``
     Weights of the feed-forward network are rounded to int4, with one scale per *group* of 32 inputs
     of an output. Everything else is as in int8.
+``native``
+    Weights are the blocks of a GGUF file, which the compiled kernels compute with int8 inputs, with
+    one scale per 32 inputs (``kernels/blocks.h``). Elsewhere the blocks are dequantized
+    and everything is as in bf16.
 """
 
 from __future__ import annotations
@@ -26,8 +30,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Precision = Literal["float32", "bf16", "int8", "int4"]
-PRECISIONS: tuple[Precision, ...] = ("float32", "bf16", "int8", "int4")
+Precision = Literal["float32", "bf16", "int8", "int4", "native"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "bf16", "int8", "int4", "native")
 
 GROUP_INPUTS = 32
 """Inputs per group, whose int4 weights share a scale."""

@@ -14,7 +14,10 @@ way. (QuaRot: Ashkboos et al. 2024, arXiv 2404.00456.)
 
 A norm *after* a sublayer scales the channels of the sublayer's output, and no layer between the
 norm and the stream could absorb the norm's weights. Models with such norms therefore keep the basis
-of their stream and the weights of their norms, and only the attention values are rotated.
+of their stream and the weights of their norms. There, the decoder rotates the input of each
+sublayer and of the head in every step instead (``input_rotation``). This costs little, since the
+Hadamard matrix needs a few additions per channel. Without it, the outliers of Gemma's stream would
+leave its other channels two or three bits.
 
 Despite the name, this has nothing to do with the rotary position embedding
 (``archon.engine.model.rope``).
@@ -29,11 +32,10 @@ import torch
 from torch import Tensor
 
 from archon.engine.model.families.traits import layer_prefix
+from archon.engine.model.hadamard import HadamardRotation
 from archon.engine.model.lora import HEAD_NAME, LINEAR_NAMES, Adapter
 from archon.engine.model.weights import LayerWeights, WeightSource
 
-_SEED = 2404
-_LARGEST_BLOCK = 128
 _READERS = ("gate", "up", "router", "shared_router", "shared_gate", "shared_up")
 """Fields of ``LayerWeights`` that read the input of the feed-forward network."""
 
@@ -52,9 +54,16 @@ class OutlierRotatedWeights:
     def __init__(self, source: WeightSource) -> None:
         self.source, self.config = source, source.config
         self._rotates = not self.config.traits.normalises_outputs
-        self._stream = HadamardRotation(self.config.width) if self._rotates else _NoRotation()
+        self._inputs = HadamardRotation(self.config.width)
+        self._stream = self._inputs if self._rotates else _NoRotation()
         self._head = HadamardRotation(self.config.head_width)
         self._norms: dict[int, tuple[Tensor | None, Tensor | None]] = {}
+
+    @property
+    def input_rotation(self) -> HadamardRotation | None:
+        """Rotation that the decoder applies to the inputs of sublayers and of the head; None if the
+        stream itself is rotated."""
+        return None if self._rotates else self._inputs
 
     def embedding(self) -> Tensor:
         return self._stream.inputs(self.source.embedding())
@@ -72,7 +81,7 @@ class OutlierRotatedWeights:
     def readout(self, weight_E: Tensor) -> Tensor:
         """Convert a weight that reads the original model's normalised outputs, such as a reward
         head's, (E,), to one that reads the rotated model's normalised outputs."""
-        return self._reads(weight_E, self.source.output_norm())
+        return self._stream.inputs(weight_E * self.source.output_norm())
 
     def layer(self, index: int) -> LayerWeights:
         w = self.source.layer(index)
@@ -141,7 +150,7 @@ class OutlierRotatedWeights:
 
     def _reads(self, weight: Tensor, norm_E: Tensor | None) -> Tensor:
         """Rotate weights that read the stream; they first absorb ``norm_E`` if it is given."""
-        return self._stream.inputs(weight if norm_E is None else weight * norm_E)
+        return self._inputs.inputs(weight if norm_E is None else weight * norm_E)
 
     def _absorbed(self, norm_E: Tensor | None) -> Tensor | None:
         """Return the weights of a norm that the layers after it absorb."""
@@ -167,47 +176,3 @@ class _NoRotation:
 
     def outputs(self, weight_OI: Tensor) -> Tensor:
         return weight_OI
-
-
-class HadamardRotation:
-    """A fixed orthogonal matrix Q, (size, size), that mixes all channels.
-
-    Q = S·(R ⊗ H). S is a diagonal of random signs, R a small random orthogonal matrix, H a Hadamard
-    matrix. The Kronecker product R ⊗ H is computed as two small products.
-    """
-
-    def __init__(self, size: int) -> None:
-        block = min(size & -size, _LARGEST_BLOCK)
-        generator = torch.Generator().manual_seed(_SEED + size)
-        self.sign = torch.randint(0, 2, (size,), generator=generator).float() * 2 - 1
-        gaussian = torch.randn(size // block, size // block, generator=generator)
-        self.mix = torch.linalg.qr(gaussian.double()).Q.float()
-        self.hadamard = hadamard(block)
-
-    def inputs(self, weight: Tensor) -> Tensor:
-        """Return W·Q, which reads rotated inputs. Q acts on the last dimension."""
-        blocks = (weight * self.sign).unflatten(-1, (len(self.mix), len(self.hadamard)))
-        return (self.mix.t() @ (blocks @ self.hadamard)).flatten(-2)
-
-    def back(self, x: Tensor) -> Tensor:
-        """Return rotated vectors in the original basis: x·Qᵀ over the last dimension."""
-        blocks = x.unflatten(-1, (len(self.mix), len(self.hadamard)))
-        return (self.mix @ (blocks @ self.hadamard)).flatten(-2) * self.sign
-
-    def outputs(self, weight_OI: Tensor) -> Tensor:
-        """Return Qᵀ·W, which writes rotated outputs."""
-        return self.inputs(weight_OI.transpose(-1, -2)).transpose(-1, -2).contiguous()
-
-
-def hadamard(size: int) -> Tensor:
-    """Return the orthogonal matrix with entries ±1/√size (Sylvester's construction).
-
-    Parameters
-    ----------
-    size
-        A power of two.
-    """
-    matrix = torch.ones(1, 1)
-    while len(matrix) < size:
-        matrix = torch.kron(torch.tensor([[1.0, 1.0], [1.0, -1.0]]), matrix)
-    return matrix / size**0.5

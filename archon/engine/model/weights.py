@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from archon.engine.files.dequantize import BlockFormat, dequantize
 from archon.engine.files.folder import CONFIG, ModelFolder
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.model.config import DecoderConfig, ModelFile, config_of
@@ -237,6 +238,19 @@ class _StoredWeights(Generic[Store]):
         return self.file.tensor(name)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredBlocks:
+    """A weight in the number format of its file."""
+
+    format: BlockFormat
+    rows: Tensor
+    """uint8, (O, bytes of a row), in the order of the float32 weight."""
+
+    def dequantize(self) -> Tensor:
+        """Return the weight in float32: (O, I)."""
+        return dequantize(self.rows.flatten(), self.format).view(len(self.rows), -1)
+
+
 class GGUFWeights(_StoredWeights[GGUFFile]):
     """Parameters in a GGUF file.
 
@@ -264,6 +278,20 @@ class GGUFWeights(_StoredWeights[GGUFFile]):
         if shape[0] == 1 and name in self.file.tensors and len(self.file.tensors[name].shape) == 1:
             return super()._get(name, *shape[1:]).view(shape)
         return super()._get(name, *shape)
+
+    def stored_name(self, field: str, index: int | None) -> str:
+        """Return the name of a weight's tensor (``stored_blocks``)."""
+        if index is not None:
+            return self._name(layer_tensors(self.config, index)[field], index)
+        return self._name(EMBEDDING if field == "embedding" or self.is_tied else HEAD)
+
+    def blocks(self, field: str, index: int | None) -> StoredBlocks:
+        """Return a weight as it is stored (``stored_blocks``)."""
+        name = self.stored_name(field, index)
+        rows = self.file.blocks(name)
+        if index is not None:
+            rows = split_fused_tensor(self.config, index, field, rows)
+        return StoredBlocks(self.file.tensors[name].format, self._converted(field, rows))
 
 
 class FolderWeights(_StoredWeights[ModelFolder]):
@@ -334,6 +362,32 @@ def weights_of(file: ModelFile) -> WeightSource:
     if isinstance(file, GGUFFile):
         return GGUFWeights(file, config)
     return FolderWeights(file, config)
+
+
+def stored_format(source: WeightSource, field: str, index: int | None) -> str | None:
+    """Return the name of the number format in which a weight is stored; None if unknown.
+
+    Parameters
+    ----------
+    field
+        Field of ``LayerWeights``; or ``embedding`` or ``head``.
+    index
+        Layer; None for the embedding and the head.
+    """
+    if not isinstance(source, GGUFWeights):
+        return None
+    info = source.file.tensors.get(source.stored_name(field, index))
+    return None if info is None else info.format.name
+
+
+def stored_blocks(source: WeightSource, field: str, index: int | None) -> StoredBlocks | None:
+    """Return a weight in the number format of its file; None if that is unknown.
+
+    The parameters are those of ``stored_format``.
+    """
+    if not isinstance(source, GGUFWeights) or stored_format(source, field, index) is None:
+        return None
+    return source.blocks(field, index)
 
 
 def rope_halves_order(weight: Tensor, head_width: int) -> Tensor:

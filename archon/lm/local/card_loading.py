@@ -25,6 +25,7 @@ from archon.errors import ModelFileError
 from archon.forks import reset_in_child
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.tokenizer import TextTokenizer, TokenizerConfig, read_tokenizer_config
+from archon.lm.local.transformers_fallback import fallback_file, load_fallback
 from archon.spec import catalog
 from archon.spec.model import LocalCard
 from archon.weights import cache_dir, identity, pull
@@ -48,7 +49,8 @@ class OpenedDecoder:
 def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
     """Load a card's decoder into an engine, or share the engine that already runs it.
 
-    The weights are downloaded if necessary.
+    The weights are downloaded if necessary. If Archon's engine does not compute the model, and the
+    card does not demand it, the transformers library does (``transformers_fallback``).
 
     Raises
     ------
@@ -61,10 +63,18 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
     """
     claim_process()
     path = pull(card, base_dir)
-    file = open_model(path)
+    if card.engine == "transformers":
+        return _open_with_transformers(card, path, None)
+    try:
+        file = open_model(path)
+        num_embeddings = weights_of(file).config.vocab_size
+    except ModelFileError as error:
+        if card.engine == "archon":
+            raise
+        return _open_with_transformers(card, path, error)
     config = read_tokenizer_config(file)
     tokenizer = TextTokenizer(config)
-    check_vocabulary(path, tokenizer, config_of(file).vocab_size)
+    check_vocabulary(path, tokenizer, num_embeddings)
     chat = ChatFormat(config, tokenizer)
     adapter = None
     if card.adapter is not None:
@@ -92,6 +102,33 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
             raise
     name = "" if adapter is None else adapter.digest
     return OpenedDecoder(worker, file, config, tokenizer, chat, digest, name)
+
+
+def _open_with_transformers(
+    card: LocalCard, path: Path, reason: ModelFileError | None
+) -> OpenedDecoder:
+    """Load a decoder with the transformers library; see ``open_decoder``.
+
+    Parameters
+    ----------
+    reason
+        Why Archon's engine does not run the model; None if the card demands the library.
+    """
+    file = fallback_file(card, path, reason)
+    digest = identity(card, path)
+    worker = shared_worker(
+        (digest, card.precision, card.context, "transformers"),
+        lambda: load_fallback(card, path, digest, reason),
+    )
+    try:
+        config = read_tokenizer_config(file)
+        tokenizer = TextTokenizer(config)
+        check_vocabulary(path, tokenizer, worker.engine.decoder.config.vocab_size)
+        chat = ChatFormat(config, tokenizer)
+    except BaseException:
+        release(worker)
+        raise
+    return OpenedDecoder(worker, file, config, tokenizer, chat, digest, adapter="")
 
 
 def check_vocabulary(path: Path, tokenizer: TextTokenizer, num_embeddings: int) -> None:

@@ -238,7 +238,7 @@ class LocalLM:
         engine = self.worker.engine
         if engine.model_id.startswith(":"):
             return None
-        by = "kernels" if isinstance(engine.decoder, NativeDecoder) else "torch"
+        by = "kernels" if isinstance(engine.decoder, NativeDecoder) else engine.library
         adapter = self._adapter or None
         request = with_defaults(request, self._sampling, self._thinking)
         variables = template_variables(request.thinking, self._switches)
