@@ -52,12 +52,18 @@ models = LazyGroup(
     name="models",
     help="Manage model cards and their weights.",
     table={
-        "ls": ("archon.cli.models:ls", "List the model cards in the catalogue."),
+        "ls": (
+            "archon.cli.models:ls",
+            "List the model cards of the catalogue, and other models of the hub.",
+        ),
         "pull": (
             "archon.cli.models:pull",
             "Download a model's weights and verify their SHA-256 digest.",
         ),
-        "show": ("archon.cli.models:show", "Print a model card and the path of its weights."),
+        "show": (
+            "archon.cli.models:show",
+            "Print a model card and facts about the model, without downloading weights.",
+        ),
         "rm": ("archon.cli.models:rm", "Delete a model's weights from Archon's cache."),
     },
 )

@@ -116,7 +116,7 @@ def show(name: str, as_json: bool) -> None:
         return
     print(json.dumps(card, indent=2, ensure_ascii=False))
     if isinstance(loaded.spec, LocalCard):
-        _print_facts(facts, note)
+        _print_facts(facts, note, is_here=row["path"] is not None)
         print_line(f"weights: {row['path'] or 'not on this machine'}")
     elif isinstance(loaded.spec, OpenAICard):
         _print_server(loaded.spec)
@@ -177,7 +177,7 @@ def _facts_json(facts: ModelFacts | None, note: str) -> dict[str, Any]:
     return result | ({"note": note} if note else {})
 
 
-def _print_facts(facts: ModelFacts | None, note: str) -> None:
+def _print_facts(facts: ModelFacts | None, note: str, *, is_here: bool) -> None:
     from archon.lm.model_facts import SEQUENCE_TOKENS
 
     if facts is None:
@@ -191,15 +191,16 @@ def _print_facts(facts: ModelFacts | None, note: str) -> None:
         "size": ", ".join(size),
         "context": f"{facts.context:,} tokens" if facts.context else None,
         "license": facts.license,
-        "chat template": "yes" if facts.chat_template else "no",
+        "chat template": "yes" if facts.chat_template else "no" if is_here else None,
         "thinking": _THINKING.get(facts.thinking or ""),
+        "memory": None,
     }
     if facts.memory_bytes is not None:
         figures = [f"{megabytes(size)} at {n}" for n, size in facts.memory_bytes.items()]
-        text = f"about {', '.join(figures)} sequences of {SEQUENCE_TOKENS:,} tokens"
-        lines["memory"] = text
+        lines["memory"] = f"about {', '.join(figures)} sequences of {SEQUENCE_TOKENS:,} tokens"
+    unknown = "unknown" if is_here else "unknown before the download"
     for name, value in lines.items():
-        print_line(f"{name}: {value or 'unknown'}")
+        print_line(f"{name}: {value or unknown}")
 
 
 def _print_server(card: OpenAICard) -> None:

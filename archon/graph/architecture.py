@@ -25,6 +25,7 @@ from archon.graph.trace import Trace
 from archon.graph.validation.build import Graph, build
 from archon.lm.base import LM
 from archon.lm.embedding import EMBED, Embedder
+from archon.lm.lazy import LazyLM
 from archon.reasoning import split_reasoning
 from archon.spec.architecture import ArchitectureSpec, AskingNode
 from archon.spec.common import PromptSpec
@@ -116,8 +117,9 @@ class Architecture:
     ) -> dict[str, Any]:
         """Return everything that determines an answer, except the question and seed, as plain data.
 
-        Names are replaced with what they refer to: model cards, nested architectures and the texts
-        of prompts. A custom model is None, because its settings are unknown.
+        All names are resolved: cards, nested architectures, texts of prompts. A server is asked
+        for the name of its model if the card has none. A custom model is null, because its settings
+        are unknown.
 
         Parameters
         ----------
@@ -128,7 +130,7 @@ class Architecture:
         """
         models: dict[str, Any] = {}
         for role, lm in self._lms.items():
-            card = self.cards.get(role)
+            card = lm.settled_card() if isinstance(lm, LazyLM) else self.cards.get(role)
             if isinstance(lm, NestedLM):
                 models[role] = lm.specification(answer, examples)
             else:

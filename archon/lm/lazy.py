@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 from weakref import WeakSet, WeakValueDictionary
 
 from archon.errors import FileError, ModelError, UnsupportedError
@@ -19,7 +20,7 @@ from archon.lm.embedding import Embedder, Vector
 from archon.lm.pool.pool import active_scope
 from archon.lm.reasoning import generate_separated
 from archon.lm.reward import RewardModel
-from archon.spec.model import LocalCard, ModelCard, PathSource
+from archon.spec.model import LocalCard, ModelCard, OpenAICard, PathSource
 from archon.types import Completion, Message, ModelStatus, OnEvent, Request, Thinking
 
 _ALL: WeakSet[LazyLM] = WeakSet()
@@ -31,6 +32,11 @@ def _forget_all() -> None:
 
 
 reset_in_child(_forget_all)
+
+
+@runtime_checkable
+class _HasCard(Protocol):
+    card: OpenAICard
 
 
 class LazyLM:
@@ -130,6 +136,21 @@ class LazyLM:
                 with self.naming_card():
                     self._lm = factory.open_lm(self.card, self.base_dir)
             return self._lm
+
+    def settled_card(self) -> ModelCard:
+        """Return the card with the model's name, for which a server may have to be asked.
+
+        A record of samples needs the name: the only model of a server may be another one tomorrow.
+
+        Raises
+        ------
+        ModelError, UsageError
+            See ``open``.
+        """
+        if not isinstance(self.card, OpenAICard) or self.card.model is not None:
+            return self.card
+        opened = self.open()
+        return opened.card if isinstance(opened, _HasCard) else self.card
 
     def forget(self) -> None:
         """Abandon the open model in a forked child process; the next request reopens it.

@@ -134,15 +134,24 @@ def test_the_target_is_after_the_mark_or_alone(answer: object, target: str) -> N
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"question": "a", "anwser": "1"}, "no field 'answer'; did you mean 'anwser'"),
-        ({"question": " ", "answer": "1"}, "'question' is empty"),
+        ({"question": "a", "anwser": "1"}, "no 'answer' field; did you mean 'anwser'"),
+        ({"question": " ", "answer": "1"}, "the 'question' field is empty"),
         (
             {"question": ["a"], "answer": "1"},
-            "'question' must be a text or a number, not a list of 1",
+            "'question' field must be a string or a number, not a list of 1",
         ),
-        ({"question": "a", "answer": None}, "'answer' must be a text or a number, not null"),
-        ({"question": "a", "answer": True}, "'answer' must be a text or a number, not true"),
-        ({"question": "a", "answer": float("nan")}, "'answer' must be a text or a number, not nan"),
+        (
+            {"question": "a", "answer": None},
+            "'answer' field must be a string or a number, not null",
+        ),
+        (
+            {"question": "a", "answer": True},
+            "'answer' field must be a string or a number, not true",
+        ),
+        (
+            {"question": "a", "answer": float("nan")},
+            "'answer' field must be a string or a number, not nan",
+        ),
         ({"question": "a", "answer": "yes"}, "no number can be read from 'yes'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import archon
 from archon.errors import ModelError, UsageError
 from archon.lm.lazy import LazyLM
 from archon.lm.remote import open_remote
@@ -108,3 +110,14 @@ def test_a_missing_key_is_an_error_that_names_its_variable_before_anything_is_as
         opened("openai/gpt-oss-20b")
     assert "'openai:gpt-oss-20b'" in str(caught.value)
     assert "hf:openai/gpt-oss-20b" in str(caught.value)
+
+
+def test_a_run_records_the_name_of_the_model(server: SimpleNamespace) -> None:
+    names = []
+    for name in ("llama", "qwen"):
+        server.models = [name]
+        architecture = archon.load("single", models=server.url)
+        names.append(architecture.specification("number", None)["models"]["solver"]["model"])
+        del architecture  # the next one then opens the model again
+        gc.collect()
+    assert names == ["llama", "qwen"]

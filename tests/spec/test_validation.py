@@ -140,7 +140,7 @@ def test_a_wrong_value_is_reported_in_plain_words(
 @pytest.mark.parametrize(
     ("models", "path", "reason"),
     [
-        ({"solver": 5}, "$.models.solver", "must be the name of a card"),
+        ({"solver": 5}, "$.models.solver", "must be the name of a model card"),
         ({"solver": {"architecture": 5}}, "$.models.solver.architecture", "must be a string"),
         ({"solver": {}}, "$.models.solver.backend", "is missing"),
         ({"solver": {"backend": "locl"}}, "$.models.solver.backend", "unknown backend 'locl'; did"),

@@ -12,5 +12,4 @@ QWEN2 = FamilyTraits(
     sliding_layers=upper_layers,
     window_is_opt_in=True,
     defaults={"sliding_window": 4096},
-    gguf_tokenizer="qwen2",
 )

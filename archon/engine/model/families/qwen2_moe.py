@@ -23,6 +23,5 @@ QWEN2_MOE = FamilyTraits(
     sliding_layers=alternating_lower_layers,
     window_is_opt_in=True,
     defaults={"sliding_window": 4096},
-    gguf_tokenizer="qwen2",
     base_rules=replace(CONFIG_RULES, neutral={**CONFIG_RULES.neutral, "qkv_bias": (True,)}),
 )

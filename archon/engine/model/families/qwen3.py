@@ -13,5 +13,4 @@ QWEN3 = FamilyTraits(
     sliding_layers=upper_layers,
     window_is_opt_in=True,
     defaults={"sliding_window": 4096},
-    gguf_tokenizer="qwen2",
 )

@@ -21,5 +21,4 @@ QWEN3_MOE = FamilyTraits(
     sliding_layers=every_layer,
     window_is_opt_in=True,
     defaults={"sliding_window": 4096},
-    gguf_tokenizer="qwen2",
 )

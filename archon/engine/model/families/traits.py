@@ -174,7 +174,7 @@ class FamilyTraits:
     """In GGUF files with a window, every layer but each n-th has it; 0 for every layer, None if a
     window is not supported."""
     local_rope_base: float | None = None
-    """Base of the rotary frequencies in layers with a window, if it differs from the others'."""
+    """Base of the rotary frequencies in layers with a window; None if all layers have the same."""
     partial_rope: bool = False
     """True if RoPE may rotate only the first channels of a head."""
     rope_types: Mapping[str, str] = field(default_factory=dict)
@@ -189,8 +189,6 @@ class FamilyTraits:
     """Keys of ``config.json`` that files may leave out, and their values."""
     gguf_defaults: Mapping[str, Any] = field(default_factory=dict)
     """Keys of GGUF files, without the family's prefix, that files may leave out."""
-    gguf_tokenizer: str = ""
-    """Default of ``tokenizer.ggml.pre`` in GGUF files; "" for none."""
     base_rules: KeyRules = CONFIG_RULES
     """Rules for the keys of ``config.json``, before those of the traits."""
     base_gguf_rules: KeyRules = GGUF_RULES
