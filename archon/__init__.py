@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         SamplingParams,
         Thinking,
         TokenDelta,
+        TokenLogprob,
         Usage,
     )
 
@@ -108,6 +109,7 @@ __all__ = [
     "StorageError",
     "Thinking",
     "TokenDelta",
+    "TokenLogprob",
     "Trace",
     "UnsupportedError",
     "Usage",
@@ -140,7 +142,8 @@ _NAMES_BY_MODULE = {
     "archon.study.space": "Space",
     "archon.types": """
         Annotation Candidate CandidateId Completion Constraint Event Example FreeText Message
-        NodeFinished NodeStarted Question Request SamplingParams Thinking TokenDelta Usage
+        NodeFinished NodeStarted Question Request SamplingParams Thinking TokenDelta TokenLogprob
+        Usage
     """,
 }
 

@@ -16,6 +16,8 @@ FinishReason = Literal["stop", "length", "choices", "cancelled", "error"]
 VerdictKind = Literal["pass", "fail", "abstain"]
 Limit = Literal["tokens", "calls", "seconds"]
 """A resource that a question's budget limits."""
+LogitBias = tuple[tuple[int, float], ...]
+"""Pairs (token id, number to add to its logit), in the order of the ids."""
 UnitTestMethod = Literal["reason", "program"]
 """Type of a unit test.
 
@@ -60,11 +62,22 @@ class SamplingParameter:
     gt: float | None = None
     le: float | None = None
     max_length: int | None = None
-    """Maximum length of a tuple."""
+    """Maximum length of a tuple or an object."""
+    is_by_token: bool = False
+    """True if the value is a ``LogitBias``. In JSON it is an object with token ids as keys, and
+    ``ge`` and ``le`` are the bounds of its values."""
+    works_with_beams: bool = True
+    """False if a beam search refuses the parameter instead of ignoring it."""
 
     def has_effect(self, value: object) -> bool:
         """Return True if the value is set and differs from a neutral default."""
         return value is not None and not (self.is_neutral and value == self.default)
+
+    def to_json(self, value: Any) -> Any:
+        """Return a value as JSON data."""
+        if self.is_by_token and value is not None:
+            return {str(token): bias for token, bias in value}
+        return list(value) if isinstance(value, tuple) else value
 
 
 def _parameter(help: str, default: object, **declaration: Any) -> Any:
@@ -78,6 +91,7 @@ class SamplingParams:
     """Sampling parameters. A parameter that is None is not set.
 
     A node's values override those of its model card, which override ``DEFAULT_SAMPLING``.
+    The rules of sampling apply in the order that ``archon.engine.sampling.sampler`` gives.
     """
 
     temperature: float | None = _parameter(
@@ -126,9 +140,94 @@ class SamplingParams:
     )
     """Width of a beam search for the most likely texts; 0 for random sampling.
 
-    With beam search, sample k is the text of rank k modulo ``beams``, and sampler parameters have
-    no effect.
-    """
+    With a beam search, sample k is the text of rank k modulo ``beams``. Temperature and truncation
+    have no effect on it; penalties, ``logit_bias`` and ``top_logprobs`` are rejected."""
+    repetition_penalty: float | None = _parameter(
+        "Penalty of all tokens that the prompt or the text contains: a positive logit is divided "
+        "by it, a negative one multiplied; 1 for none.",
+        1.0,
+        gt=0,
+        le=10,
+        is_sampler=True,
+        works_with_beams=False,
+    )
+    """Divide the logit of each token of prompt and text by this number if it is positive, and
+    multiply it otherwise; 1 changes nothing (Keskar et al. 2019, arXiv 1909.05858)."""
+    presence_penalty: float | None = _parameter(
+        "Number that is subtracted from the logit of each token that the text so far contains; 0 "
+        "for none.",
+        0.0,
+        ge=-2,
+        le=2,
+        is_sampler=True,
+        is_openai=True,
+        works_with_beams=False,
+    )
+    """Subtract this number from the logit of each token of the text so far, without the prompt."""
+    frequency_penalty: float | None = _parameter(
+        "Number that is subtracted from a token's logit for each time that the text so far "
+        "contains the token; 0 for none.",
+        0.0,
+        ge=-2,
+        le=2,
+        is_sampler=True,
+        is_openai=True,
+        works_with_beams=False,
+    )
+    """Subtract this number times its count in the text so far from the logit of each token."""
+    typical_p: float | None = _parameter(
+        "Keep the smallest set of tokens whose total probability is at least this number, those "
+        "first whose information is closest to the entropy; 1 keeps all.",
+        1.0,
+        gt=0,
+        le=1,
+        is_sampler=True,
+    )
+    """Locally typical sampling (Meister et al. 2022, arXiv 2202.00666): keep the tokens whose
+    −log p is closest to the entropy, up to this total probability; 1 keeps all."""
+    top_n_sigma: float | None = _parameter(
+        "Drop tokens whose logit is more than this number of standard deviations below the largest "
+        "logit; 0 keeps all.",
+        0.0,
+        ge=0,
+        le=1000,
+        is_sampler=True,
+    )
+    """Drop tokens whose logit is more than this number of standard deviations of all logits below
+    the largest one (Tang et al. 2024, arXiv 2411.07641); 0 keeps all."""
+    logit_bias: tuple[tuple[int, float], ...] | None = _parameter(
+        "Token id → number that is added to the token's logit; -100 bans a token.",
+        (),
+        ge=-100,
+        le=100,
+        max_length=1024,
+        is_sampler=True,
+        is_openai=True,
+        is_by_token=True,
+        works_with_beams=False,
+    )
+    """Numbers to add to the logits of tokens. A mapping from token ids to numbers is accepted as
+    well."""
+    top_logprobs: int | None = _parameter(
+        "Number of likeliest tokens to return at each position, with their log-probabilities; 0 "
+        "for none.",
+        0,
+        ge=0,
+        le=20,
+        is_openai=True,
+        works_with_beams=False,
+    )
+    """Number of likeliest tokens to return at each position (``Completion.top_logprobs``). It does
+    not change the text."""
+
+    def __post_init__(self) -> None:
+        """Bring ``logit_bias`` into its one form: ordered, without zeros."""
+        if self.logit_bias:
+            pairs = dict(self.logit_bias).items()
+            ordered = tuple(sorted((int(token), float(bias)) for token, bias in pairs if bias))
+            object.__setattr__(self, "logit_bias", ordered)
+        elif self.logit_bias is not None:
+            object.__setattr__(self, "logit_bias", ())
 
     def over(self, base: SamplingParams) -> SamplingParams:
         """Return the parameters, with unset values taken from ``base``."""
@@ -158,16 +257,24 @@ DEFAULT_SAMPLING = SamplingParams(**{n: p.default for n, p in SAMPLING_PARAMETER
 
 
 def sampling_values(sampling: SamplingParams) -> dict[str, Any]:
-    """Return the values by name, in the format of traces and sample keys.
+    """Return the values by name as JSON data, in the form of traces and sample keys.
 
     Parameters in ``LATER_PARAMETERS`` that have no effect are omitted.
     """
-    values = {name: getattr(sampling, name) for name in SAMPLING_PARAMETERS}
     return {
-        name: value
-        for name, value in values.items()
-        if name not in LATER_PARAMETERS or SAMPLING_PARAMETERS[name].has_effect(value)
+        name: parameter.to_json(value)
+        for name, parameter in SAMPLING_PARAMETERS.items()
+        if parameter.has_effect(value := getattr(sampling, name)) or name not in LATER_PARAMETERS
     }
+
+
+def refused_with_beams(sampling: SamplingParams) -> list[str]:
+    """Return the parameters that have an effect and that a beam search refuses."""
+    return [
+        name
+        for name, parameter in SAMPLING_PARAMETERS.items()
+        if not parameter.works_with_beams and parameter.has_effect(getattr(sampling, name))
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +423,18 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A likely token at a position of a completion."""
+
+    logprob: float
+    """Log-probability under the model at temperature 1, in nats."""
+    token_id: int | None = None
+    """None if a server does not name it."""
+    token: bytes | None = None
+    """Bytes of the token; empty for control tokens, None if they are unknown."""
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """One sample of a request."""
 
@@ -333,8 +452,11 @@ class Completion:
     """Log-probability of each generated token under the model at temperature 1."""
     tokens: tuple[bytes, ...] | None = field(default=None, compare=False, repr=False)
     """Bytes of each token if log-probabilities are requested; empty for control tokens. Pools do
-    not store them, because they follow from ``token_ids``.
-    """
+    not store them, since they follow from ``token_ids``."""
+    top_logprobs: tuple[tuple[TokenLogprob, ...], ...] | None = None
+    """For each generated token, the likeliest tokens at its position, likeliest first, if the
+    sampling parameter ``top_logprobs`` asks for them. They are those of the model at temperature 1,
+    before penalties, biases and constraints."""
     reasoning: str = ""
     """Reasoning before the answer, including its markers. ``text`` is only the answer, but token
     ids, log-probabilities and usage include the reasoning."""

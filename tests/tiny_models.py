@@ -176,6 +176,22 @@ def write_gguf(path: Path, model: TinyModel) -> None:
     writer.close()
 
 
+def write_gguf_file(
+    path: Path, family: str, keys: Mapping[str, Any], tensors: Mapping[str, Array]
+) -> None:
+    """Write the file of a model of another shape, with its keys without the family's prefix."""
+    writer = gguf.GGUFWriter(path, family)
+    shape = {f"{family}.{key}": value for key, value in keys.items()}
+    for key, value in (shape | _tokenizer_keys("gpt-2", CHAT_TEMPLATE)).items():
+        _add(writer, key, value)
+    for name, weight in tensors.items():
+        writer.add_tensor(name, weight)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def random_blocks(kind: TensorType, count: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Random bytes of whole blocks, (count, bytes of a block), whose half-precision scales are
     finite and small."""
@@ -224,7 +240,6 @@ def _stored(weight: Array, kind: TensorType) -> npt.NDArray[Any]:
 
 
 def _metadata(model: TinyModel) -> dict[str, Any]:
-    vocabulary = tiny_vocabulary()
     shape = {
         "block_count": model.num_layers,
         "context_length": model.context_length,
@@ -237,16 +252,21 @@ def _metadata(model: TinyModel) -> dict[str, Any]:
     }
     if model.own_head_width:
         shape |= dict.fromkeys(("attention.key_length", "attention.value_length"), model.head_width)
+    keys = {f"{model.family}.{key}": value for key, value in shape.items()}
+    return keys | _tokenizer_keys(model.pre, model.chat_template)
+
+
+def _tokenizer_keys(pre: str | None, chat_template: str | None) -> dict[str, Any]:
+    vocabulary = tiny_vocabulary()
     return {
-        **{f"{model.family}.{key}": value for key, value in shape.items()},
         "tokenizer.ggml.model": "gpt2",
-        "tokenizer.ggml.pre": model.pre,
+        "tokenizer.ggml.pre": pre,
         "tokenizer.ggml.tokens": list(vocabulary.tokens),
         "tokenizer.ggml.token_type": list(vocabulary.types),
         "tokenizer.ggml.merges": list(vocabulary.merges),
         "tokenizer.ggml.bos_token_id": vocabulary.tokens.index("<|endoftext|>"),
         "tokenizer.ggml.eos_token_id": vocabulary.tokens.index("<|im_end|>"),
-        "tokenizer.chat_template": model.chat_template,
+        "tokenizer.chat_template": chat_template,
     }
 
 

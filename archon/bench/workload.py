@@ -5,12 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from archon.engine.sampling.request import GenerationRequest
-from archon.engine.sampling.sampler import SamplingRule
-
-_RULE = SamplingRule(temperature=0.8, top_k=40)
+if TYPE_CHECKING:
+    from archon.engine.sampling.request import GenerationRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +29,10 @@ class Workload:
 
     def requests(self, vocab_size: int, seed: int = 0) -> list[GenerationRequest]:
         """Return the requests for a seed, always the same. No token ends a sample early."""
+        # Imported here, since the processes that measure other engines do not need torch.
+        from archon.engine.sampling.request import GenerationRequest
+        from archon.engine.sampling.sampler import SamplingRule
+
         rng = random.Random(seed)
 
         def tokens(count: int) -> list[int]:
@@ -43,7 +45,7 @@ class Workload:
                 prompt_ids=tuple(shared + tokens(num_unshared)),
                 draws=tuple(range(self.samples_per_prompt)),
                 seed=seed,
-                rule=_RULE,
+                rule=SamplingRule(temperature=0.8, top_k=40),
                 max_tokens=self.new_tokens,
             )
             for _ in range(self.num_prompts)

@@ -30,7 +30,7 @@ _SINGLE_PROMPT_TOKENS = 16
 _RESULT_KEYS = {"model", "machine", "pairs", "workloads", "interrupted"}
 _WORKLOAD_KEYS = {"workload", "contenders", "ratios", "rooflines"}
 _DEFAULT_PEERS = "archon,llama.cpp,llama.cpp-q4_0,transformers"
-_SERVE_SAMPLING = {n: parameter.default for n, parameter in SAMPLER_PARAMETERS.items()}
+_SERVE_SAMPLING = {n: p.to_json(p.default) for n, p in SAMPLER_PARAMETERS.items()}
 _SERVE_SAMPLING |= {"temperature": 0.8, "top_k": 40}
 """Sampling parameters for the measured server. All are set, so that no model card changes them."""
 

@@ -12,6 +12,7 @@ from archon.engine.cache.kv_cache import BlockStorage
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter
+from archon.engine.sampling.penalties import Histories
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.span import Span
 
@@ -64,7 +65,11 @@ class SpanDecoder(Protocol):
         ...
 
     def sample(
-        self, logits: Sequence[Tensor], rules: Sequence[SamplingRule], noise: Sequence[float]
+        self,
+        logits: Sequence[Tensor],
+        rules: Sequence[SamplingRule],
+        noise: Sequence[float],
+        histories: Histories | None = None,
     ) -> list[int]:
         """Sample one token per row (``archon.engine.sampling.sampler.sample``)."""
         ...

@@ -19,8 +19,15 @@ from torch import Tensor
 from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.sampling.beam_search import BeamSearch
 from archon.engine.sampling.constraint import mask_logits
-from archon.engine.sampling.request import FinishReason, Generation, GenerationRequest, sample_key
-from archon.engine.sampling.sampler import as_matrix, token_logprobs, uniform
+from archon.engine.sampling.penalties import TokenHistory
+from archon.engine.sampling.request import (
+    FinishReason,
+    Generation,
+    GenerationRequest,
+    check_rule,
+    sample_key,
+)
+from archon.engine.sampling.sampler import as_matrix, token_logprobs, top_logprobs, uniform
 from archon.engine.scheduling.scheduler import Batch, Scheduler
 from archon.engine.scheduling.sequence import Prompt, Sequence
 from archon.errors import ContextLengthError, EngineError
@@ -57,6 +64,9 @@ class Engine:
         Maximum number of tokens of prompt and completion together; by default the model's.
     """
 
+    library = "torch"
+    """What computes the logits, if it is not the compiled kernels."""
+
     def __init__(
         self,
         decoder: SpanDecoder,
@@ -64,18 +74,21 @@ class Engine:
         options: EngineOptions | None = None,
         context_length: int | None = None,
     ) -> None:
-        options = options or EngineOptions()
         self.decoder = decoder
         self.model_id = f"{model_id}:{decoder.precision}:{decoder.device.type}"
         self.context_length = context_length or decoder.config.context_length
-        self.cache = decoder.new_cache(max(options.cache_bytes // decoder.bytes_per_block, 8))
-        max_step_tokens = max(options.max_step_tokens, options.max_sequences + 64)
-        self.scheduler = Scheduler(self.cache, options.max_sequences, max_step_tokens)
+        self.scheduler = self._new_scheduler(options or EngineOptions())
         self._finished: dict[Prompt, list[Generation | None]] = {}
         self.failed: dict[Prompt, EngineError] = {}
         """Requests that failed in a step → their errors; the caller removes the entries."""
         self._searches: dict[Prompt, BeamSearch] = {}
         self._num_sampled = 0
+
+    def _new_scheduler(self, options: EngineOptions) -> Scheduler:
+        decoder = self.decoder
+        self.cache = decoder.new_cache(max(options.cache_bytes // decoder.bytes_per_block, 8))
+        max_step_tokens = max(options.max_step_tokens, options.max_sequences + 64)
+        return Scheduler(self.cache, options.max_sequences, max_step_tokens)
 
     @property
     def has_work(self) -> bool:
@@ -120,6 +133,8 @@ class Engine:
         for sequence in prompt.waiting:
             draw = request.draws[sequence.index]
             sequence.sample_key = sample_key(request, draw, self.model_id)
+            if request.rule.has_penalty:
+                sequence.history = TokenHistory(request.prompt_ids)
             if request.constraint is not None:
                 sequence.matcher = request.constraint.matcher(sequence.index, request.max_tokens)
         self.scheduler.enqueue(prompt)
@@ -168,14 +183,14 @@ class Engine:
         return finished | self._postprocess(rows, logits)
 
     def _validate(self, prompt: Prompt) -> None:
-        request = prompt.request
+        request, vocab_size = prompt.request, self.decoder.config.vocab_size
+        check_rule(request, vocab_size)
         can_finish = request.max_tokens >= 1 or request.hidden
         if not request.prompt_ids or not request.draws or not can_finish:
             raise EngineError(
                 "a request needs at least one prompt token, at least one sample and a max_tokens "
                 "of at least 1"
             )
-        vocab_size = self.decoder.config.vocab_size
         if not 0 <= min(request.prompt_ids) <= max(request.prompt_ids) < vocab_size:
             raise EngineError(
                 f"a token id of the prompt is not in the vocabulary of {vocab_size} tokens"
@@ -196,10 +211,21 @@ class Engine:
             raise ContextLengthError(
                 f"{tokens} do not fit the model's context of {self.context_length} tokens"
             )
+        self._check_cache(prompt)
+
+    def _check_cache(self, prompt: Prompt) -> None:
+        """Check that the cache is large enough for a request.
+
+        Raises
+        ------
+        ContextLengthError
+            It is not.
+        """
         needed = prompt.num_shared_blocks + 1 + prompt.max_own_blocks
         if needed > self.cache.num_blocks:
             raise ContextLengthError(
-                f"{tokens} do not fit the cache; increase cache_bytes or reduce max_tokens"
+                f"{prompt.num_tokens} prompt tokens and up to {prompt.request.max_tokens} new ones "
+                "do not fit the cache; increase cache_bytes or reduce max_tokens"
             )
 
     @staticmethod
@@ -265,7 +291,7 @@ class Engine:
             logits_V if mask is None else mask_logits(logits_V, mask)
             for logits_V, mask in zip(logits, masks, strict=True)
         ]
-        tokens = self.decoder.sample(allowed, rules, noise)
+        tokens = self.decoder.sample(allowed, rules, noise, [s.history for s in sequences])
         self._num_sampled += len(tokens)
         for sequence, token in zip(sequences, tokens, strict=True):
             if sequence.matcher is None:
@@ -303,6 +329,11 @@ class Engine:
         logprobs_R = token_logprobs(logits_RV, tokens_R)
         for (_, sequence, _), logprob in zip(scored, logprobs_R.tolist(), strict=True):
             sequence.logprobs.append(logprob)
+        counts = [sequence.request.top_logprobs for _, sequence, _ in scored]
+        for count in sorted({*counts} - {0}):
+            rows_C = [row for row, of_row in enumerate(counts) if of_row == count]
+            for row, likeliest in zip(rows_C, top_logprobs(logits_RV[rows_C], count), strict=True):
+                scored[row][1].top_logprobs.append(likeliest)
 
     def _search(
         self,
@@ -353,6 +384,7 @@ class Engine:
             finish_reason=reason,
             cached_tokens=sequence.num_cached,
             ended_by=sequence.ended_by,
+            top_logprobs=tuple(sequence.top_logprobs) if request.top_logprobs else None,
         )
         if not prompt.is_unfinished:
             finished[prompt] = [g for g in self._finished.pop(prompt) if g is not None]

@@ -17,10 +17,13 @@ from archon.engine.files.gguf import GGUFFile
 from archon.engine.kernels.build import load_kernels
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.kernels.packing import can_pack, load_packed
-from archon.engine.model.config import ModelFile
+from archon.engine.model.config import DecoderConfig, ModelFile
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter, check_adapter, split_fused
+from archon.engine.model.lora_config import read_adapter
+from archon.engine.model.lora_gguf import read_gguf_adapter
+from archon.engine.model.merging import MergedWeights
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
 from archon.engine.model.reward_head import RewardHead, check_reward_head
 from archon.engine.model.weights import WeightSource, weights_of
@@ -53,6 +56,7 @@ def load_engine(
     options: EngineOptions | None = None,
     context_length: int | None = None,
     keep_in: Path | None = None,
+    merged: Adapter | None = None,
 ) -> Engine:
     """Load a model into an engine.
 
@@ -70,6 +74,8 @@ def load_engine(
         Maximum number of tokens of prompt and completion together; by default the model's.
     keep_in
         Folder that caches compiled kernels and packed weights (see ``load_decoder``).
+    merged
+        Adapter to merge into the weights. ``model_id`` must then identify both.
 
     Raises
     ------
@@ -82,6 +88,8 @@ def load_engine(
     if isinstance(file, Path):
         file = open_model(file)
     source = weights_of(file)
+    if merged is not None:
+        source = MergedWeights(source, merged)
     config = source.config
     if config.dynamic_rope and (context_length or 0) > config.context_length:
         raise EngineError(
@@ -94,6 +102,17 @@ def load_engine(
     if isinstance(decoder, Decoder) and decoder.device.type == "cuda":
         decoder = GraphedDecoder(decoder)
     return Engine(decoder, model_id, options, context_length)
+
+
+def open_adapter(path: Path, config: DecoderConfig) -> Adapter:
+    """Read an adapter for a model: a folder in peft's format, or a GGUF file.
+
+    Raises
+    ------
+    ModelFileError
+        The adapter is damaged or has features that are not supported.
+    """
+    return read_gguf_adapter(path, config) if path.is_file() else read_adapter(path)
 
 
 def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
@@ -109,7 +128,11 @@ def add_adapter(engine: Engine, source: WeightSource, adapter: Adapter) -> None:
     ------
     ModelFileError
         The adapter is for another model.
+    EngineError
+        The adapter must be merged into the weights.
     """
+    if adapter.must_be_merged:
+        raise EngineError(f"{adapter.path}: this adapter must be merged when the model is loaded")
     if adapter.digest in engine.decoder.adapters:
         return
     check_adapter(adapter, source.config)

@@ -102,6 +102,12 @@ class ArchitectureLM:
                 f"an architecture does not accept {' and '.join(refused)}; set them in its nodes"
             )
             raise UnsupportedError(f"{self.architecture.name}: {reason}")
+        if sampling.logit_bias and (count := self.architecture.models.num_sampled_models) > 1:
+            reason = (
+                f"the nodes that logit_bias would apply to have {count} models, and a token id "
+                "belongs to one; set logit_bias in the nodes"
+            )
+            raise UnsupportedError(f"{self.architecture.name}: {reason}")
 
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
         """See ``NestedLM.members``."""
@@ -137,9 +143,11 @@ class ArchitectureLM:
             if len(self._uses) >= _MAX_CACHED:  # a server's clients choose the sampling
                 self._uses.clear()
             uses = self.architecture.models.uses(sampling, self._plan)
-            if logprobs:
+            if logprobs or sampling.top_logprobs:
                 output = self.architecture.spec.output
-                uses[output] = replace(uses[output], logprobs=True)
+                of_answer = SamplingParams(top_logprobs=sampling.top_logprobs)
+                sampling_of_output = of_answer.over(uses[output].sampling)
+                uses[output] = replace(uses[output], logprobs=True, sampling=sampling_of_output)
             self._uses[sampling, logprobs] = uses
         return uses
 
@@ -186,13 +194,14 @@ class ArchitectureLM:
             is_reasoning_cut_off=written is not None and written.is_reasoning_cut_off,
             trace=answer.trace,
         )
-        if written is None or not request.logprobs:
+        if written is None or not (request.logprobs or request.sampling.top_logprobs):
             return completion
         return replace(
             completion,
             token_ids=written.token_ids,
             logprobs=written.logprobs,
             tokens=written.tokens,
+            top_logprobs=written.top_logprobs if request.sampling.top_logprobs else None,
         )
 
     def _stream(self, uses: dict[str, ModelUse], run: int, on_event: OnEvent) -> _Stream:

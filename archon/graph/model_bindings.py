@@ -22,7 +22,14 @@ from archon.lm.base import LM, NO_THINKING
 from archon.spec.architecture import ArchitectureSpec, AskingNode
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
-from archon.types import DEFAULT_SAMPLING, AnswerKind, Example, SamplingParams, Thinking
+from archon.types import (
+    DEFAULT_SAMPLING,
+    SAMPLING_PARAMETERS,
+    AnswerKind,
+    Example,
+    SamplingParams,
+    Thinking,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,11 @@ class Models:
             )
         return uses
 
+    @property
+    def num_sampled_models(self) -> int:
+        """Number of different models of the nodes to which a request's sampling applies."""
+        return len({id(self._bindings[name].lm) for name in self.sampled_nodes})
+
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
         """Return the nodes as members of sample groups, in file order."""
         return tuple(
@@ -182,13 +194,10 @@ class Models:
         own = self._bindings[name].sampling
         if name not in self.sampled_nodes:
             return own
-        replaced = SamplingParams(
-            temperature=requested.temperature,
-            top_p=requested.top_p,
-            max_tokens=requested.max_tokens,
-            stop=(*(own.stop or ()), *requested.stop) if requested.stop else None,
-        )
-        return replaced.over(own)
+        values = {n: getattr(requested, n) for n, p in SAMPLING_PARAMETERS.items() if p.is_openai}
+        stop = (*(own.stop or ()), *requested.stop) if requested.stop else None
+        # The likeliest tokens are those of the answer, see ArchitectureLM.
+        return SamplingParams(**values | {"stop": stop, "top_logprobs": None}).over(own)
 
 
 def _sampled_nodes(spec: ArchitectureSpec) -> frozenset[str]:

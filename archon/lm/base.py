@@ -21,6 +21,7 @@ from archon.types import (
     Request,
     SamplingParams,
     Thinking,
+    refused_with_beams,
 )
 
 CAPABILITIES: dict[str, str] = {
@@ -147,7 +148,7 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
         raise UnsupportedError(f"{model}: {reason}")
     needed = {
         "choices": request.choices is not None,
-        "logprobs": request.logprobs,
+        "logprobs": request.logprobs or bool(request.sampling.top_logprobs),
         "beams": bool(request.sampling.beams),
         "thinking": thinking.wanted is not None or bool(thinking.template_variables),
         "thinking_budget": thinking.max_tokens is not None,
@@ -157,6 +158,9 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
         if is_needed and capability not in capabilities:
             meaning = CAPABILITIES[capability]
             raise UnsupportedError(f"{model} lacks the capability {capability!r} ({meaning})")
+    if request.sampling.beams and (refused := refused_with_beams(request.sampling)):
+        reason = f"a beam search does not support {' and '.join(refused)}"
+        raise UnsupportedError(f"{model}: {reason}; set 'beams' to 0, or leave it out")
 
 
 def supports(capabilities: frozenset[str], constraint: Constraint) -> bool:
@@ -172,11 +176,16 @@ def supports(capabilities: frozenset[str], constraint: Constraint) -> bool:
 def with_defaults(
     request: Request, sampling: SamplingParams, thinking: Thinking = NO_THINKING
 ) -> Request:
-    """Return the request with the model's defaults filled in for unset parameters."""
+    """Return the request, with a model's defaults for the parameters that it does not set.
+
+    A request for the likeliest tokens at each position is also one for log-probabilities.
+    """
+    filled = request.sampling.over(sampling)
     return replace(
         request,
-        sampling=request.sampling.over(sampling),
+        sampling=filled,
         thinking=request.thinking.over(thinking),
+        logprobs=request.logprobs or bool(filled.top_logprobs),
     )
 
 

@@ -72,7 +72,6 @@ def _labels(*names: str) -> dict[str, Rule]:
 
 
 _NO_TOOLS = "tools are not supported"
-_NO_PENALTY = "penalties are not supported"
 *_SAMPLERS, _LAST_SAMPLER = SAMPLER_PARAMETERS
 _NO_SAMPLER = f"this sampler is not supported; use {', '.join(_SAMPLERS)} or {_LAST_SAMPLER}"
 _USE_FORMAT = "not supported; use response_format with a JSON schema"
@@ -108,14 +107,13 @@ _REQUEST: Rules = {
     "web_search_options": _unsupported("web search is not supported; leave it out"),
     "plugins": _unsupported("plugins are not supported; leave it out", []),
     "moderation": _unsupported("moderation is not supported; leave it out"),
-    # Penalties and biases.
-    "frequency_penalty": _unsupported(f"{_NO_PENALTY}; leave it out or send 0", 0),
-    "presence_penalty": _unsupported(f"{_NO_PENALTY}; leave it out or send 0", 0),
-    "repetition_penalty": _unsupported(f"{_NO_PENALTY}; leave it out or send 1", 1),
-    "repeat_penalty": _unsupported(f"{_NO_PENALTY}; leave it out or send 1", 1),
-    "length_penalty": _unsupported(f"{_NO_PENALTY}; leave it out or send 1", 1),
-    "no_repeat_ngram_size": _unsupported(f"{_NO_PENALTY}; leave it out or send 0", 0),
-    "logit_bias": _unsupported("logit biases are not supported; leave it out or send {}", {}),
+    # Other penalties and biases.
+    "repeat_penalty": _unsupported(
+        "this penalty of the last tokens is not supported; use repetition_penalty", 1
+    ),
+    "repeat_last_n": _hint(-1),  # penalties cover all tokens
+    "length_penalty": _unsupported("not supported; leave it out or send 1", 1),
+    "no_repeat_ngram_size": _unsupported("not supported; leave it out or send 0", 0),
     "bad_words": _unsupported("not supported; leave it out or send []", []),
     "allowed_token_ids": _unsupported("not supported; leave it out"),
     # Other samplers.
@@ -124,7 +122,6 @@ _REQUEST: Rules = {
         "not supported in requests; a card's sampling has beams", False
     ),
     "do_sample": _unsupported("not supported; send temperature 0 for greedy decoding", True),
-    "typical_p": _unsupported(_NO_SAMPLER, 1),
     "tfs_z": _unsupported(_NO_SAMPLER, 1),
     "top_a": _unsupported(_NO_SAMPLER, 0),
     "mirostat": _unsupported(_NO_SAMPLER, 0),
@@ -136,7 +133,7 @@ _REQUEST: Rules = {
     **_labels(
         *("mirostat_tau", "mirostat_eta", "dynatemp_exponent", "xtc_threshold"),
         *("dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers"),
-        *("repeat_last_n", "penalize_nl"),
+        "penalize_nl",
     ),
     # Length and end of a text, by other servers' names.
     "min_tokens": _unsupported("not supported; leave it out or send 0", 0),
@@ -183,9 +180,8 @@ _REQUEST: Rules = {
     "truncate_prompt_tokens": _unsupported("prompts are not truncated; leave it out"),
     "transforms": _unsupported("prompts are not changed; leave it out", []),
     # Contents of a response.
-    "top_logprobs": _unsupported("only sampled tokens have log-probabilities; send 0", 0),
     "prompt_logprobs": _unsupported("prompts have no log-probabilities; leave it out"),
-    "n_probs": _unsupported("not supported; use logprobs", 0),
+    "n_probs": _unsupported("not supported; use top_logprobs", 0),
     "return_tokens": _unsupported("not supported; leave it out or send false", False),
     "return_token_ids": _unsupported("not supported; leave it out or send false", False),
     "return_tokens_as_token_ids": _unsupported("not supported; leave it out", False),
@@ -226,7 +222,10 @@ STREAM_OPTIONS: Rules = {
 }
 """Rules for fields of ``stream_options``."""
 
-SAMPLING = ("temperature", "top_p", "max_tokens", "max_completion_tokens", "stop")
+SAMPLING = (
+    *("temperature", "top_p", "max_tokens", "max_completion_tokens", "stop"),
+    *("presence_penalty", "frequency_penalty", "logit_bias"),
+)
 """Sampling fields. They have no effect on an architecture that does not apply them to any node.
 """
 

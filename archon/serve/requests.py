@@ -27,6 +27,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from archon.errors import SpecError
 from archon.serve import fields
 from archon.serve.fields import BadRequestError, FieldError, Ignored
+from archon.spec.common import TokenId
 from archon.spec.encoding import MARK
 from archon.spec.strict_json import decode_json
 from archon.spec.thinking import RESERVED_VARIABLES
@@ -224,6 +225,12 @@ class _PromptFields(RequestObject):
     seed: Annotated[int, Field(ge=-_MAX_INT64, le=_MAX_INT64), _INTEGRAL] | None = None
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    logit_bias: (
+        Annotated[dict[TokenId, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=1024)]
+        | None
+    ) = Field(None, description="Token id → number that is added to the token's logit.")
 
 
 def _sampler_field(parameter: SamplingParameter) -> tuple[Any, Any]:
@@ -263,6 +270,9 @@ class ChatRequest(_SamplerFields):
         | None
     ) = None
     logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20), _INTEGRAL] | None = Field(
+        None, description="Number of likeliest tokens to return at each position, with `logprobs`."
+    )
     response_format: ResponseFormat | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     reasoning_effort: (
@@ -297,6 +307,9 @@ class ChatRequest(_SamplerFields):
     def request(self) -> Request:
         """Convert to a language-model request, with a random seed if ``seed`` is absent."""
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
+        bias = None
+        if self.logit_bias is not None:
+            bias = tuple((int(token), value) for token, value in self.logit_bias.items())
         return Request(
             messages=tuple(message.message() for message in self.messages),
             n=self.n or 1,
@@ -306,6 +319,10 @@ class ChatRequest(_SamplerFields):
                 top_p=None if self.top_p is None else max(self.top_p, _MIN_TOP_P),
                 max_tokens=self.max_tokens or self.max_completion_tokens,
                 stop=None if stop is None else tuple(stop),
+                presence_penalty=self.presence_penalty,
+                frequency_penalty=self.frequency_penalty,
+                logit_bias=bias,
+                top_logprobs=self.top_logprobs,
                 **self._extra_samplers(),
             ),
             constraint=self._constraint(),
@@ -369,6 +386,9 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
     if len(bounds) > 1:
         reason = "max_tokens and max_completion_tokens differ; send only one of them"
         raise BadRequestError(reason, param="max_tokens", code="unsupported")
+    if chat.top_logprobs and not chat.logprobs:
+        reason = "top_logprobs needs logprobs to be true"
+        raise BadRequestError(reason, param="top_logprobs", code="unsupported")
     if chat.wants_usage and not chat.stream:
         reason = "stream_options needs stream to be true"
         raise BadRequestError(reason, param="stream_options", code="unsupported")

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from archon import types
 from archon.graph.trace import Trace
 from archon.serve.requests import ChatRequest
 from archon.types import Completion, Event, FinishReason, NodeFinished, NodeStarted, total_usage
@@ -80,6 +81,16 @@ class Usage(ResponseObject):
     prompt_tokens_details: PromptTokensDetails
 
 
+class TopLogprob(ResponseObject):
+    """A likely token and its log-probability."""
+
+    token: str = Field(
+        description="Text of the token, or `token_id:` and its id if it has no text."
+    )
+    logprob: float
+    bytes: list[int] | None
+
+
 class TokenLogprob(ResponseObject):
     """A sampled token and its log-probability."""
 
@@ -88,7 +99,9 @@ class TokenLogprob(ResponseObject):
     )
     logprob: float
     bytes: list[int] | None
-    top_logprobs: list[Any] = Field(max_length=0)
+    top_logprobs: list[TopLogprob] = Field(
+        description="Likeliest tokens at this position, if the request asks for them."
+    )
 
 
 class ChoiceLogprobs(ResponseObject):
@@ -302,5 +315,18 @@ def _logprobs(completion: Completion) -> ChoiceLogprobs | None:
         else:
             ids = completion.token_ids
             name, numbers = "" if ids is None else f"token_id:{ids[i]}", None
-        content.append(TokenLogprob(token=name, logprob=logprob, bytes=numbers, top_logprobs=[]))
+        top = () if completion.top_logprobs is None else completion.top_logprobs[i]
+        content.append(
+            TokenLogprob(
+                token=name, logprob=logprob, bytes=numbers, top_logprobs=list(map(_likely, top))
+            )
+        )
     return ChoiceLogprobs(content=content, refusal=None)
+
+
+def _likely(one: types.TokenLogprob) -> TopLogprob:
+    if one.token:
+        name, numbers = one.token.decode("utf-8", "replace"), list(one.token)
+    else:
+        name, numbers = "" if one.token_id is None else f"token_id:{one.token_id}", None
+    return TopLogprob(token=name, logprob=one.logprob, bytes=numbers)

@@ -29,6 +29,8 @@ MAX_COUNT = 10_000
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT, strict=True)]
 CountOrZero = Annotated[int, Field(ge=0, le=MAX_COUNT, strict=True)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+TokenId = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,9})$")]
+"""Token id as a key of an object. Only one notation is valid, so that no id can occur twice."""
 Version = Annotated[int, Field(ge=1, le=1, strict=True, description="Version of the file format.")]
 
 DEFER_BUILD = ConfigDict(defer_build=True)
@@ -141,6 +143,10 @@ class _SamplingBase(LaterKeys):
 def _sampling_field(parameter: SamplingParameter) -> tuple[Any, Any]:
     """Return a sampling parameter's type and pydantic field, whose default is None."""
     kind: Any = type(parameter.default)
+    if parameter.is_by_token:
+        bias = Annotated[float, Field(ge=parameter.ge, le=parameter.le)]
+        kind = Annotated[dict[TokenId, bias], Field(max_length=parameter.max_length)]
+        return kind | None, Field(None, description=parameter.help)
     if kind is tuple:
         kind = list[Annotated[str, Field(min_length=1)]]
     bounds = {name: getattr(parameter, name) for name in ("ge", "gt", "le", "max_length")}

@@ -29,7 +29,7 @@ from archon.spec.providers import PROVIDED_KEYS, PROVIDERS, defaults
 from archon.spec.secrets import check_variable, has_known_key, is_secret_field, looks_like_key
 from archon.spec.strict_json import walk
 from archon.spec.thinking import CardThinkingKeys
-from archon.types import SENT_PARAMETERS
+from archon.types import LATER_PARAMETERS, SENT_PARAMETERS
 
 Digest = Annotated[
     str,
@@ -121,13 +121,16 @@ class _Card(CardThinkingKeys):
     )
 
 
+EngineName = Literal["archon", "transformers"]
 Transformer = Literal["decoder", "encoder-decoder", "cross-encoder", "sentence-encoder"]
 TRANSLATOR_CAPABILITIES = frozenset({"logprobs", "beams"})
 """Capabilities of an encoder–decoder (``archon.lm.base.CAPABILITIES``)."""
 
 
 class LocalCard(_Card):
-    """A transformer that runs in Archon's engine."""
+    """A transformer that runs in this process."""
+
+    later_keys = _Card.later_keys | {"engine"}
 
     backend: Literal["local"]
     transformer: Transformer = Field(
@@ -151,6 +154,12 @@ class LocalCard(_Card):
         "feed-forward network and costs some quality. native computes from the blocks of a GGUF "
         "file: as little memory as the file, and no second rounding of the weights.",
     )
+    engine: EngineName | None = Field(
+        None,
+        description="What computes a decoder. `archon`: Archon's engine. `transformers`: the "
+        "library of that name, which computes one request at a time and knows more families. By "
+        "default Archon's engine if it supports the model, else the library.",
+    )
     context: int | None = Field(
         None,
         ge=16,
@@ -159,8 +168,8 @@ class LocalCard(_Card):
     )
     adapter: Name | None = Field(
         None,
-        description="Folder of a low-rank adapter in peft's format: a path with a '/', relative to "
-        "the card's folder, or the name of an adapter that Archon ships.",
+        description="Folder of a low-rank adapter in peft's format, or a GGUF adapter: a path with "
+        "a '/', relative to the card's folder, or the name of an adapter that Archon ships.",
     )
 
     reward: Name | None = Field(
@@ -174,10 +183,19 @@ class LocalCard(_Card):
     def _keys_fit_transformer(self) -> LocalCard:
         if self.thinking_params().key and (self.transformer != "decoder" or self.reward):
             raise ValueError("'thinking' and its variables need a decoder without 'reward'")
+        self._check_engine()
         for key in ("adapter", "reward"):
             if getattr(self, key) is not None and self.transformer != "decoder":
                 raise ValueError(f"{key!r} needs 'transformer' to be 'decoder'")
         return self
+
+    def _check_engine(self) -> None:
+        if self.engine is not None and self.transformer != "decoder":
+            raise ValueError("'engine' needs 'transformer' to be 'decoder'")
+        if self.engine == "transformers":
+            for key in ("adapter", "reward"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key!r} needs 'engine' to be 'archon'")
 
 
 VariableName = Annotated[
@@ -417,7 +435,9 @@ class OpenAICard(_Card):
             if name in _ARCHON_FIELDS:
                 raise ValueError(f"'body' must not set {name!r}, which Archon sends itself")
             field = "max_tokens" if name == "max_completion_tokens" else name
-            if field in OMITTED_FIELDS and field not in self.omit:
+            # Cards of earlier versions may set the parameters that Archon did not have.
+            is_sent = field in OMITTED_FIELDS and field not in LATER_PARAMETERS
+            if is_sent and field not in self.omit:
                 raise ValueError(
                     f"'body' may set {name!r} only if 'omit' lists {field!r}; to set a default "
                     "that nodes can change, use 'sampling'"

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from archon.engine.files.folder import ModelFolder
-from archon.engine.loading import open_model
-from archon.engine.model.config import ModelFile
+from archon.engine.loading import open_adapter, open_model
+from archon.engine.model.config import ModelFile, config_of
 from archon.engine.model.lora import Adapter
-from archon.engine.model.lora_config import read_adapter, write_adapter
+from archon.engine.model.lora_config import write_adapter
 from archon.engine.model.weights import WeightSource, weights_of
 from archon.errors import UsageError
 from archon.graph.absolute_paths import absolute_card
@@ -167,7 +167,12 @@ def open_base(card: LocalCard, card_dir: Path) -> Base:
     end = end_of_reply(rules)
     adapter = None
     if card.adapter is not None:
-        adapter = read_adapter(catalog.find_adapter(card.adapter, card_dir))
+        adapter = open_adapter(catalog.find_adapter(card.adapter, card_dir), config_of(file))
+        if adapter.must_be_merged:
+            raise UsageError(
+                f"{card.name} has an adapter with DoRA, saved modules, biases or an embedding, "
+                "which cannot be trained further; merge it with peft and train the result"
+            )
     chat = ChatFormat(rules, tokenizer)
     return Base(card, card_dir, file, weights_of(file), adapter, rules, tokenizer, chat, end)
 

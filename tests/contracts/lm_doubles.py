@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from foreign_models import write_foreign
+
 from archon import api
 from archon.lm.base import LM
 from archon.lm.lazy import LazyLM
@@ -74,6 +76,19 @@ def local(places: Places) -> LM:
     return open_local(LocalCard.model_validate(card))
 
 
+def transformers(places: Places) -> LM:
+    folder = places.folder / "gpt-neox"
+    if not folder.exists():
+        write_foreign(folder, "gpt_neox")
+    card = {
+        "name": "tiny-gpt-neox",
+        "backend": "local",
+        "sources": [{"path": str(folder)}],
+        "precision": "float32",
+    }
+    return open_local(LocalCard.model_validate(card))
+
+
 def lazy(places: Places) -> LazyLM:
     card = ScriptedCard(name="scripted", backend="scripted", accuracy=0.6)
     return LazyLM(card, places.folder)
@@ -126,6 +141,7 @@ MODELS = {
     "scripted": Model(scripted),
     "openai": Model(remote),
     "local": Model(local, reopens=False),
+    "transformers": Model(transformers, reopens=False),
     "lazy": Model(lazy),
     "pooled": Model(pooled),
     "architecture that writes": Model(writing_architecture, is_plain=False),

@@ -15,10 +15,12 @@ from engine_doubles import make_request, native_kernels
 import archon
 from archon.cli.bench import _SERVE_SAMPLING
 from archon.engine.kernels.native import native_sample
+from archon.engine.sampling.penalties import TokenHistory
 from archon.engine.sampling.request import sample_key
 from archon.engine.sampling.sampler import SamplingRule, sample
 from archon.errors import UnsupportedError
 from archon.graph.lm import ArchitectureLM
+from archon.lm.base import LM_CAPABILITIES, check_request
 from archon.lm.cache_keys import request_digest
 from archon.lm.local.lm import sampling_rule
 from archon.lm.openai.payload import request_body
@@ -43,6 +45,7 @@ from archon.types import (
 ROOT = Path(__file__).parents[2]
 BY_TYPE: dict[type, Any] = {float: 0.5, int: 3, tuple: ("END",)}
 VALUES = {name: BY_TYPE[type(one.default)] for name, one in SAMPLING_PARAMETERS.items()}
+VALUES["logit_bias"] = ((3, 5.0), (40, -100.0))
 """A value of each parameter that has an effect."""
 QUESTION = Request((Message("user", "What is 2 + 3?"),))
 CARD = {"name": "m", "backend": "openai", "base_urls": ["http://x/v1"], "model": "m"}
@@ -60,8 +63,8 @@ def asked(**sampling: Any) -> Request:
     return replace(QUESTION, sampling=SamplingParams(**sampling).over(DEFAULT_SAMPLING))
 
 
-def as_json(value: Any) -> Any:
-    return json.loads(json.dumps(value))
+def as_json(name: str) -> Any:
+    return json.loads(json.dumps(SAMPLING_PARAMETERS[name].to_json(VALUES[name])))
 
 
 @each
@@ -69,6 +72,7 @@ def test_the_declaration_fits_the_annotation(name: str) -> None:
     parameter = SAMPLING_PARAMETERS[name]
     kind = type(parameter.default)
     hint = tuple[str, ...] if kind is tuple else kind
+    hint = tuple[tuple[int, float], ...] if parameter.is_by_token else hint
     assert get_type_hints(SamplingParams)[name] == hint | None
     assert getattr(DEFAULT_SAMPLING, name) == parameter.default
     assert parameter.has_effect(VALUES[name])
@@ -89,10 +93,14 @@ def test_files_have_it(name: str) -> None:
     bounds = {"minimum": parameter.ge, "exclusiveMinimum": parameter.gt,
               "maximum": parameter.le, "maxItems": parameter.max_length}  # fmt: skip
     given = {key: value for key, value in bounds.items() if value is not None}
-    assert {key: described["anyOf"][0].get(key) for key in given} == given
+    schema = described["anyOf"][0]
+    if parameter.is_by_token:
+        assert schema["maxProperties"] == given.pop("maxItems")
+        (schema,) = schema["patternProperties"].values()
+    assert {key: schema.get(key) for key in given} == given
     card = LocalCard.model_validate(
         {"name": "m", "backend": "local", "sources": [{"path": "m.gguf"}],
-         "sampling": {name: as_json(VALUES[name])}}
+         "sampling": {name: as_json(name)}}
     )  # fmt: skip
     assert card.sampling is not None
     assert card.sampling.params() == only(name)
@@ -110,7 +118,7 @@ def test_servers_are_sent_it_where_it_changes_something(name: str) -> None:
     body = request_body(card, asked(**{name: VALUES[name]}), seed=0)
     plain = request_body(card, asked(), seed=0)
     if name in SENT_PARAMETERS:
-        assert as_json(body[name]) == as_json(VALUES[name])
+        assert body[name] == as_json(name)
         assert (name in plain) is not SAMPLING_PARAMETERS[name].is_neutral
         omitting = OpenAICard.model_validate(CARD | {"omit": [name]})
         assert name in OMITTED_FIELDS
@@ -122,7 +130,9 @@ def test_servers_are_sent_it_where_it_changes_something(name: str) -> None:
 
 @pytest.mark.parametrize("name", SENT_PARAMETERS)
 def test_served_requests_have_it(name: str) -> None:
-    body = {"model": "m", "messages": [{"role": "user", "content": "?"}], name: VALUES[name]}
+    body = {"model": "m", "messages": [{"role": "user", "content": "?"}], name: as_json(name)}
+    if name == "top_logprobs":
+        body["logprobs"] = True
     chat = read_chat_request(json.dumps(body).encode(), is_strict=True)
     assert chat.request().sampling == only(name)
     assert name in ChatRequest.model_fields
@@ -147,7 +157,7 @@ def test_an_architecture_takes_those_of_openai_only(name: str) -> None:
 @each
 def test_samples_and_traces_depend_on_it(name: str) -> None:
     sampling = asked(**{name: VALUES[name]}).sampling
-    assert sampling_values(sampling)[name] == VALUES[name]
+    assert sampling_values(sampling)[name] == as_json(name)
     digests = {request_digest([], "", replace(QUESTION, sampling=one))
                for one in (DEFAULT_SAMPLING, sampling)}  # fmt: skip
     assert len(digests) == 2
@@ -181,7 +191,8 @@ def test_the_kernels_have_the_rule_in_the_same_order() -> None:
     assert found is not None
     members = re.findall(r"^  (float|int32_t) (\w+);$", found[1], re.MULTILINE)
     types = {float: "float", int: "int32_t"}
-    assert members == [(types[type(one.default)], one.name) for one in fields(SamplingRule)]
+    numbers = [one for one in fields(SamplingRule) if one.name != "logit_bias"]
+    assert members == [(types[type(one.default)], one.name) for one in numbers]
 
 
 @each_sampler
@@ -191,9 +202,13 @@ def test_the_engine_samples_by_it(name: str) -> None:
     assert rule == replace(plain, **{name: VALUES[name]})
     logits = [torch.randn(500, generator=torch.Generator().manual_seed(0))] * 100
     noise = [(i + 0.5) / 100 for i in range(100)]
-    tokens = sample(logits, [rule] * 100, noise)
-    assert tokens != sample(logits, [plain] * 100, noise)
-    assert native_sample(native_kernels(), logits, [rule] * 100, noise) == tokens
+    history = TokenHistory(range(0, 500, 2))
+    for token in [*range(0, 500, 3), 6, 6, 9]:
+        history.add(token)
+    histories = [history] * 100
+    tokens = sample(logits, [rule] * 100, noise, histories)
+    assert tokens != sample(logits, [plain] * 100, noise, histories)
+    assert native_sample(native_kernels(), logits, [rule] * 100, noise, histories) == tokens
 
 
 @each_sampler
@@ -207,6 +222,25 @@ def test_the_noise_of_a_sample_depends_on_it(name: str) -> None:
 def test_the_key_of_a_rule_is_that_of_stored_samples() -> None:
     text = "SamplingRule(temperature=0.8, top_k=0, top_p=1.0, min_p=0.0)"
     assert SamplingRule(temperature=0.8).key == text
+
+
+@each
+def test_a_beam_search_refuses_what_it_would_have_to_ignore(name: str) -> None:
+    beams = asked(**{name: VALUES[name], "beams": 2})
+    if SAMPLING_PARAMETERS[name].works_with_beams:
+        check_request(beams, LM_CAPABILITIES, "m")
+    else:
+        with pytest.raises(UnsupportedError, match=f"beam search does not support {name}"):
+            check_request(beams, LM_CAPABILITIES, "m")
+
+
+def test_a_bias_has_one_form() -> None:
+    bias = {7: 1, 3: -2.5, 5: 0}
+    forms = [bias, tuple(bias.items()), {str(token): value for token, value in bias.items()}]
+    made = {SamplingParams(logit_bias=one).logit_bias for one in forms}  # type: ignore[arg-type]
+    assert made == {((3, -2.5), (7, 1.0))}
+    assert SamplingParams(logit_bias={}).logit_bias == ()  # type: ignore[arg-type]
+    assert SamplingParams().logit_bias is None
 
 
 def test_the_serve_bench_leaves_none_to_the_card() -> None:

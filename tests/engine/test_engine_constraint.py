@@ -69,6 +69,12 @@ def test_the_mask_is_read_bit_by_bit() -> None:
     assert torch.equal(logits_V, untouched_V)
 
 
+def test_embeddings_beyond_the_tokens_are_masked() -> None:
+    padded_V = torch.randn(V + 100)
+    left_V = mask_logits(padded_V, mask_of([0, V - 1]))
+    assert left_V.isfinite().nonzero().flatten().tolist() == [0, V - 1]
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_a_masked_sample_is_a_sample_of_the_allowed_tokens(
     engine: RecordingEngine, rule: SamplingRule

@@ -29,6 +29,9 @@ RULES = {
     "top-k and min-p": SamplingRule(0.9, top_k=12, min_p=0.3),
     "top-p and min-p": SamplingRule(1.3, top_p=0.9, min_p=0.05),
     "all": SamplingRule(1.2, top_k=15, top_p=0.9, min_p=0.04),
+    "typical of top-p and min-p": SamplingRule(1.3, top_p=0.9, min_p=0.05, typical_p=0.8),
+    "top-n-sigma and top-p": SamplingRule(0.9, top_p=0.8, top_n_sigma=1.0),
+    "top-n-sigma and typical": SamplingRule(0.9, typical_p=0.7, top_n_sigma=1.5),
     "only the best by top-k": SamplingRule(1.0, top_k=1),
     "only the best by top-p": SamplingRule(1.0, top_p=1e-6),
     "only the best by min-p": SamplingRule(1.0, min_p=1.0),
@@ -39,15 +42,31 @@ def normal(*shape: int, seed: int = 0, size: float = 2.0) -> torch.Tensor:
     return size * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+def typical(probs: torch.Tensor, p: float) -> torch.Tensor:
+    """Keep tokens by the distance of their information from the entropy, one after another."""
+    distances = (-probs.log() - torch.special.entr(probs).sum()).abs().tolist()
+    mass, kept = 0.0, torch.zeros_like(probs)
+    for index in sorted(range(len(probs)), key=distances.__getitem__):
+        if mass < p:
+            kept[index] = probs[index]
+            mass += float(probs[index])
+    return kept
+
+
 def exact_probabilities(logits_V: torch.Tensor, rule: SamplingRule) -> torch.Tensor:
     """Apply the rules one after another to the sorted vocabulary, in float64."""
     logits, order = (logits_V.double() / rule.temperature).sort(descending=True, stable=True)
+    if rule.top_n_sigma:
+        sigma = logits_V.double().std(correction=0) / rule.temperature
+        logits = logits.masked_fill(logits < logits[0] - rule.top_n_sigma * sigma, -torch.inf)
     if rule.top_k:
         logits = logits[: rule.top_k]
     probs = logits.softmax(0)
     before = torch.cat([torch.zeros(1).double(), probs.cumsum(0)[:-1]])
     keep = (before < rule.top_p) & (probs >= rule.min_p * probs[0])
     probs = torch.where(keep, probs, 0)
+    if rule.typical_p < 1:
+        probs = typical(probs / probs.sum(), rule.typical_p)
     exact = torch.zeros(len(logits_V), dtype=torch.float64)
     exact[order[: len(probs)]] = probs / probs.sum()
     return exact

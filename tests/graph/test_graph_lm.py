@@ -164,7 +164,10 @@ async def test_a_request_s_sampling_applies_to_the_nodes_that_the_file_chooses(
     await model.generate(ask())
     own = [r.sampling for r in lm.requests]
     lm.requests.clear()
-    asked = SamplingParams(temperature=1.5, top_p=0.5, max_tokens=9, stop=("!",))
+    asked = SamplingParams(
+        temperature=1.5, top_p=0.5, max_tokens=9, stop=("!",), presence_penalty=0.5,
+        frequency_penalty=0.25, logit_bias=((7, -1.0),),
+    )  # fmt: skip
     [completion] = await model.generate(ask(sampling=asked))
     asking = [name for name in nodes if nodes[name]["type"] != "vote"]
     for node, before, request in zip(asking, own, lm.requests, strict=True):
@@ -173,9 +176,34 @@ async def test_a_request_s_sampling_applies_to_the_nodes_that_the_file_chooses(
             assert now == before
             continue
         assert (now.temperature, now.top_p, now.max_tokens) == (1.5, 0.5, 9)
+        assert (now.presence_penalty, now.frequency_penalty) == (0.5, 0.25)
+        assert now.logit_bias == ((7, -1.0),)
         assert now.stop == (*(before.stop or ()), "!"), "a node's own stop strings stay"
         assert now.top_k == before.top_k
     assert completion.text
+
+
+async def test_token_ids_of_a_bias_belong_to_one_model() -> None:
+    lms: dict[str, Any] = {"solver": ScriptedLM(count), "judge": ScriptedLM(count)}
+    nodes = {
+        "draft": {"type": "generator", "model": "solver"},
+        "answer": {"type": "fuser", "model": "judge", "inputs": ["draft"]},
+    }
+    model = ArchitectureLM(make_architecture(nodes, "answer", lms))
+    with pytest.raises(UnsupportedError, match="have 2 models"):
+        await model.generate(ask(sampling=SamplingParams(logit_bias=((7, -1.0),))))
+
+
+async def test_the_likeliest_tokens_are_those_of_the_answer() -> None:
+    model, lm = fusing()
+    [completion] = await model.generate(ask(sampling=SamplingParams(top_logprobs=2)))
+    [plain] = await model.generate(ask())
+    assert completion.text == plain.text
+    assert completion.logprobs is not None
+    assert completion.top_logprobs is not None
+    assert [len(likely) for likely in completion.top_logprobs] == [2] * len(completion.logprobs)
+    assert plain.top_logprobs is None
+    assert [r.sampling.top_logprobs or 0 for r in lm.requests] == [0, 2, 0, 0]
 
 
 async def test_a_file_s_rule_remains_if_a_node_is_bypassed() -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from pool_doubles import LARGE, completion, new, noise
 from archon.errors import UsageError
 from archon.lm.pool import DrawPool, ModelDraws, clear, completion_codec, contents
 from archon.lm.pool.store import SampleStore, damaged_path
-from archon.types import Completion, Usage
+from archon.types import Completion, TokenLogprob, Usage
 
 
 @pytest.fixture
@@ -50,6 +51,8 @@ def test_a_completion_is_unchanged_after_encoding_and_decoding() -> None:
         Completion("", 0, "choices", Usage(choice_tokens=2), {}, choice_logprobs={"b": -1, "a": 0}),
         Completion("é\ud800\x00", 9, "length", Usage(), {}, (1, 2), (-0.1, float("-inf")), -1 / 3),
         Completion("", 0, "stop", Usage(), {}, (), ()),
+        replace(completion(3), top_logprobs=((), (TokenLogprob(-1.0, 5, b"\xc3"),) * 2)),
+        replace(completion(3), top_logprobs=((TokenLogprob(-0.5),),)),
     ):
         assert completion_codec.decode(completion_codec.encode(made)) == made
 

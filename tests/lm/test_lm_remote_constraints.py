@@ -9,9 +9,18 @@ from remote_doubles import REQUEST, FakeServer, completion, delta, remote, sse
 
 from archon.errors import LMError, SpecError, UnsupportedError
 from archon.lm.factory import capabilities
+from archon.lm.openai.response import NO_TOP_LOGPROBS
 from archon.spec.model import OpenAICard
 from archon.spec.validation import parse
-from archon.types import Constraint, Event, FreeText, Message, SamplingParams, TokenDelta
+from archon.types import (
+    Constraint,
+    Event,
+    FreeText,
+    Message,
+    SamplingParams,
+    TokenDelta,
+    TokenLogprob,
+)
 
 SCHEMA = {"type": "object", "properties": {"answer": {"type": "integer"}}}
 FORM = Constraint(json_schema=SCHEMA)
@@ -222,6 +231,52 @@ async def test_the_tokens_of_a_chat_come_with_their_bytes() -> None:
     [reply] = await remote(server, logprobs=True).generate(replace(REQUEST, logprobs=True))
     assert reply.tokens is not None
     assert b"".join(reply.tokens).decode() == "né"
+
+
+async def test_the_likeliest_tokens_of_a_chat_come_with_their_bytes() -> None:
+    body = completion("x")
+    likely = [
+        {"token": "y", "logprob": -2, "bytes": [0x79]},
+        {"token": "x", "logprob": -0.5, "bytes": None},
+    ]
+    content = [{"token": "x", "logprob": -0.5, "top_logprobs": likely}]
+    body["choices"][0]["logprobs"] = {"content": content}
+    server = FakeServer(httpx.Response(200, json=body))
+    request = replace(REQUEST, sampling=SamplingParams(top_logprobs=2))
+    [reply] = await remote(server, logprobs=True).generate(request)
+    found = (TokenLogprob(-0.5, token=b"x"), TokenLogprob(-2.0, token=b"y"))
+    assert (reply.logprobs, reply.top_logprobs) == ((-0.5,), (found,))
+    assert (server.bodies[0]["logprobs"], server.bodies[0]["top_logprobs"]) == (True, 2)
+
+
+async def test_the_likeliest_tokens_of_a_plain_completion_are_objects() -> None:
+    lists = {
+        "tokens": [" ", "4"],
+        "token_logprobs": [-0.5, -1],
+        "top_logprobs": [{"4": -3, " ": -0.5}, None],
+    }
+    server = FakeServer(httpx.Response(200, json=plain(" 4", lists)))
+    lm = remote(server, endpoint="completions", logprobs=True)
+    [reply] = await lm.generate(replace(REQUEST, sampling=SamplingParams(top_logprobs=2)))
+    likely = (TokenLogprob(-0.5, token=b" "), TokenLogprob(-3.0, token=b"4"))
+    assert reply.top_logprobs == (likely, ())
+    assert server.bodies[0]["logprobs"] == 2
+    assert "top_logprobs" not in server.bodies[0]
+
+
+@pytest.mark.parametrize("likely", [None, [], 7, [{"token": "x"}], [{"token": "x", "logprob": 1}]])
+async def test_likeliest_tokens_that_are_missing_or_unreadable_are_noted(likely: object) -> None:
+    body = completion("x")
+    content = [{"token": "x", "logprob": -0.5, "top_logprobs": likely}]
+    body["choices"][0]["logprobs"] = {"content": content}
+    server = FakeServer(httpx.Response(200, json=body), httpx.Response(200, json=body))
+    lm = remote(server, logprobs=True)
+    [reply] = await lm.generate(replace(REQUEST, sampling=SamplingParams(top_logprobs=2)))
+    assert (reply.logprobs, reply.top_logprobs) == ((-0.5,), ((),))
+    assert NO_TOP_LOGPROBS in reply.notes
+    [reply] = await lm.generate(replace(REQUEST, logprobs=True))
+    assert reply.top_logprobs is None
+    assert NO_TOP_LOGPROBS not in reply.notes
 
 
 async def test_a_number_instead_of_a_token_s_bytes_allocates_no_memory() -> None:

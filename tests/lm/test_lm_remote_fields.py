@@ -267,9 +267,15 @@ async def test_a_card_can_omit_rename_and_add_fields() -> None:
 
 @pytest.mark.parametrize("field", OMITTED_FIELDS)
 async def test_every_field_can_be_omitted(field: str) -> None:
-    server = FakeServer()
-    sampling = SamplingParams(top_p=0.5, top_k=5, min_p=0.1, stop=("x",))
-    await remote(server, omit=[field]).generate(
+    reply = completion()
+    reply["choices"][0]["logprobs"] = {"content": [{"token": "Hello", "logprob": -1}]}
+    server = FakeServer(httpx.Response(200, json=reply))
+    sampling = SamplingParams(
+        top_p=0.5, top_k=5, min_p=0.1, stop=("x",), repetition_penalty=1.1, presence_penalty=0.1,
+        frequency_penalty=0.1, typical_p=0.9, top_n_sigma=2.0, logit_bias=((7, 1.0),),
+        top_logprobs=2,
+    )  # fmt: skip
+    await remote(server, omit=[field], logprobs=True).generate(
         replace(REQUEST, sampling=sampling), lambda event: None
     )
     assert set(OMITTED_FIELDS) - set(server.bodies[0]) == {field}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from archon.engine.loading import open_model
 from archon.engine.model.config import config_of
 from archon.engine.model.lora import Adapter
-from archon.engine.model.lora_config import write_adapter
+from archon.engine.model.lora_config import CONFIG_NAME, TENSORS_NAME, write_adapter
 from archon.errors import ModelFileError, SpecError
 from archon.lm.local import open_local
 from archon.lm.local.lm import LocalLM
@@ -76,5 +78,30 @@ def test_an_invalid_adapter_is_reported(folder: Path, tiny_chat_file: Path) -> N
         open_tiny(tiny_chat_file, folder, "three")
     other = Adapter(1, 1, {"model.layers.9.mlp.up_proj": (torch.ones(1, 4), torch.ones(4, 1))}, 1)
     write_adapter(other, folder / "other", base="other")
-    with pytest.raises(ModelFileError, match=r"other: changes 'model\.layers\.9\.mlp\.up_proj'"):
+    with pytest.raises(
+        ModelFileError, match=r"other: changes the layer 'model\.layers\.9\.mlp\.up_proj'"
+    ):
         open_tiny(tiny_chat_file, folder, "./other")
+
+
+async def test_an_adapter_that_must_be_merged_has_its_own_engine_and_samples(
+    folder: Path, tiny_chat_file: Path
+) -> None:
+    """With DoRA and magnitudes that differ from the rows' norms, the texts differ."""
+    path, tensors = folder / "one", folder / "one" / TENSORS_NAME
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector"
+    width = config_of(open_model(tiny_chat_file)).width
+    (folder / "dora").mkdir()
+    save_file(
+        load_file(tensors) | {name: torch.full((width,), 9.0)}, folder / "dora" / TENSORS_NAME
+    )
+    config = json.loads((path / CONFIG_NAME).read_text()) | {"use_dora": True}
+    (folder / "dora" / CONFIG_NAME).write_text(json.dumps(config))
+    lms = [open_tiny(tiny_chat_file, folder, name) for name in ("./dora", "./one", "./dora")]
+    assert lms[0].worker is lms[2].worker
+    assert lms[0].worker is not lms[1].worker
+    texts = [(await lm.generate(QUESTION))[0].text for lm in lms]
+    assert texts[0] == texts[2] != texts[1]
+    assert len({lm.draw_key(QUESTION) for lm in lms}) == 2
+    for lm in lms:
+        await lm.aclose()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from openai.types.chat import ChatCompletion
 from serve_doubles import Failing, client, post
 
+from archon import types
 from archon.errors import (
     ArchonError,
     BudgetError,
@@ -15,7 +17,7 @@ from archon.errors import (
     UnsupportedError,
 )
 from archon.lm.scripted.lm import ScriptedLM
-from archon.serve.responses import usage
+from archon.serve.responses import _logprobs, usage
 from archon.types import Completion, Request, Usage
 
 
@@ -61,6 +63,10 @@ async def test_the_fields_of_a_request_reach_the_model(
         logprobs=True,
         user="somebody",
         frequency_penalty=0,
+        presence_penalty=-0.5,
+        logit_bias={"50": 1, "7": -100, "8": 0},
+        repetition_penalty=1.1,
+        top_logprobs=2,
         response_format={"type": "text"},
     )
     [request] = lm.requests
@@ -71,6 +77,9 @@ async def test_the_fields_of_a_request_reach_the_model(
     assert (request.n, request.seed, request.first_draw, request.logprobs) == (2, 5, 0, True)
     sampling = request.sampling
     assert (sampling.temperature, sampling.top_p, sampling.top_k) == (0.3, 0.9, 7)
+    assert (sampling.frequency_penalty, sampling.presence_penalty) == (0, -0.5)
+    assert (sampling.repetition_penalty, sampling.top_logprobs) == (1.1, 2)
+    assert sampling.logit_bias == ((7, -100.0), (50, 1.0))
     assert (sampling.min_p, sampling.max_tokens, sampling.stop) == (0.1, 9, ("END",))
 
 
@@ -108,6 +117,26 @@ async def test_every_token_has_a_log_probability(http: httpx.AsyncClient) -> Non
     assert all(token["logprob"] < 0 for token in tokens)
     assert [token["token"] for token in tokens] == ["Hello", " there"]
     assert bytes(tokens[1]["bytes"]) == b" there"
+
+
+async def test_a_token_can_come_with_the_likeliest_ones(http: httpx.AsyncClient) -> None:
+    reply = await post(http, logprobs=True, top_logprobs=3)
+    [choice] = reply.json()["choices"]
+    for token in choice["logprobs"]["content"]:
+        likely = token["top_logprobs"]
+        assert likely[0] == {name: token[name] for name in ("token", "logprob", "bytes")}
+        assert len(likely) == 3
+    ChatCompletion.model_validate(reply.json())
+
+
+def test_a_likely_token_without_text_has_its_id() -> None:
+    likely = (types.TokenLogprob(-1.0, 7, b""), types.TokenLogprob(-2.0, token=b"a"))
+    completion = Completion(
+        "a", 0, "stop", Usage(), {}, (1,), (-2.0,), tokens=(b"a",), top_logprobs=(likely,)
+    )
+    shown = _logprobs(completion)
+    assert shown is not None
+    assert [one.token for one in shown.content[0].top_logprobs] == ["token_id:7", "a"]
 
 
 async def test_models_are_listed_and_found_by_name(http: httpx.AsyncClient) -> None:

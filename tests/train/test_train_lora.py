@@ -113,7 +113,7 @@ def test_a_target_that_matches_no_layer_is_rejected() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"use_dora": True}, "use_dora is True"),
+        ({"use_dora": True}, "use_dora is true, but .* has no magnitudes"),
         ({"r": "8"}, "r is '8', not a number above 0"),
         ({"r": 2}, "does not have rank 2"),
         ({"rank_pattern": {"q_proj": 5}}, "q_proj does not have rank 5"),

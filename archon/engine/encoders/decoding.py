@@ -15,8 +15,14 @@ from torch import Tensor
 from archon.engine.encoders.cache import GrowingKeys
 from archon.engine.encoders.encoder_decoder import EncoderDecoder, Memory
 from archon.engine.sampling.beam_search import BeamSearch
-from archon.engine.sampling.request import Generation, GenerationRequest, sample_key
-from archon.engine.sampling.sampler import sample, token_logprobs, uniform
+from archon.engine.sampling.penalties import TokenHistory
+from archon.engine.sampling.request import (
+    Generation,
+    GenerationRequest,
+    check_rule,
+    sample_key,
+)
+from archon.engine.sampling.sampler import sample, token_logprobs, top_logprobs, uniform
 from archon.engine.scheduling.sequence import Prompt, Sequence
 from archon.errors import EngineError
 
@@ -57,6 +63,7 @@ class SequenceToSequence:
                 "a token id of the prompt is not in the vocabulary of "
                 f"{self.model.config.vocab_size} tokens"
             )
+        check_rule(request, self.model.config.vocab_size)
         if request.beams and len(request.draws) > request.beams:
             raise EngineError(
                 f"a beam search with {request.beams} beams cannot return {len(request.draws)} "
@@ -87,16 +94,22 @@ class SequenceToSequence:
         texts = list(prompt.waiting)
         for text in texts:
             text.sample_key = sample_key(request, request.draws[text.index], self.model_id)
+            if request.rule.has_penalty:  # of the text only, since the source is another text
+                text.history = TokenHistory(())
         running = texts
         while running:
             logits_BV = self._logits(running, memory, keys)
             noise = [uniform(text.sample_key, len(text.token_ids)) for text in running]
-            tokens = sample(logits_BV.unbind(), [request.rule] * len(running), noise)
+            histories = [text.history for text in running]
+            rules = [request.rule] * len(running)
+            tokens = sample(logits_BV.unbind(), rules, noise, histories)
             logprobs = token_logprobs(logits_BV, torch.tensor(tokens)).tolist()
-            for text, token, logprob in zip(running, tokens, logprobs, strict=True):
+            likeliest = top_logprobs(logits_BV, request.top_logprobs)
+            for row, (text, token) in enumerate(zip(running, tokens, strict=True)):
                 text.add_sampled(token)
                 if text.ended_by is None:
-                    text.logprobs.append(logprob)
+                    text.logprobs.append(logprobs[row])
+                    text.top_logprobs.append(likeliest[row])
             rows = [row for row, text in enumerate(running) if text.ending is None]
             if len(rows) < len(running):
                 running = [running[row] for row in rows]
@@ -129,6 +142,7 @@ class SequenceToSequence:
             # All samples share the encoded source; it counts as computed for the first one.
             cached_tokens=len(request.prompt_ids) if text.index else 0,
             ended_by=text.ended_by,
+            top_logprobs=tuple(text.top_logprobs) if request.top_logprobs else None,
         )
 
 

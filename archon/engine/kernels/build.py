@@ -79,7 +79,7 @@ def _load(compiler: str, options: tuple[str, ...], folder: Path | None) -> ctype
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
     library.archon_attention.argtypes = [pointer] * 4
     library.archon_product.argtypes = [pointer, pointer, integer, pointer, integer]
-    library.archon_sample.argtypes = [pointer, integer, integer, pointer, pointer, pointer, integer]
+    library.archon_sample.argtypes = [pointer, integer, integer, *[pointer] * 4, integer]
     return library
 
 

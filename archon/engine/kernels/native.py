@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import math
+from array import array
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
 
@@ -24,14 +26,20 @@ from archon.engine.model.config import DecoderConfig, LayerConfig
 from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
 from archon.engine.model.rope import Rope, RopeAngles, RopeTable
+from archon.engine.sampling.penalties import Histories, TokenHistory
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.span import Span
+from archon.types import LogitBias
 
 _NUMBER_TYPES: dict[type, str] = {float: "f4", int: "i4"}
-_RULE = np.dtype(
-    [(f.name, _NUMBER_TYPES[type(f.default)]) for f in fields(SamplingRule)], align=True
-)
-_values_of = attrgetter(*(f.name for f in fields(SamplingRule)))
+_RULE_FIELDS = {f.name: f.default for f in fields(SamplingRule) if f.name != "logit_bias"}
+_RULE = np.dtype([(n, _NUMBER_TYPES[type(d)]) for n, d in _RULE_FIELDS.items()], align=True)
+_values_of = attrgetter(*_RULE_FIELDS)
+_CHANGES = np.dtype(
+    [("biased", "u8"), ("biases", "u8"), ("num_biased", "i8"),
+     ("used", "u8"), ("counts", "u8"), ("num_used", "i8")]
+)  # fmt: skip
+"""``Changes`` of ``sample.cpp``."""
 _PHASES = ("products", "attention", "head", "rest")
 
 
@@ -296,10 +304,14 @@ class NativeDecoder:
         return self._logits[: len(rows), : self.config.vocab_size]
 
     def sample(
-        self, logits: Sequence[Tensor], rules: Sequence[SamplingRule], noise: Sequence[float]
+        self,
+        logits: Sequence[Tensor],
+        rules: Sequence[SamplingRule],
+        noise: Sequence[float],
+        histories: Histories | None = None,
     ) -> list[int]:
         """Sample one token per row (``archon.engine.sampling.sampler.sample``)."""
-        return native_sample(self._kernels, logits, rules, noise)
+        return native_sample(self._kernels, logits, rules, noise, histories)
 
     def _adapted(self, names: Sequence[str], lengths: np.ndarray) -> np.ndarray | None:
         """Return the address of each token's adapter, 0 for none; None if no token has one."""
@@ -333,15 +345,37 @@ def native_sample(
     logits: Sequence[Tensor],
     rules: Sequence[SamplingRule],
     noise: Sequence[float],
+    histories: Histories | None = None,
 ) -> list[int]:
     """Sample one token per row with the kernels (``archon.engine.sampling.sampler.sample``)."""
     rows = np.array([row.data_ptr() for row in logits], np.uintp)
     rule_array = np.array([_values_of(rule) for rule in rules], _RULE)
     noise_array = np.array(noise, np.float64)
     tokens = np.empty(len(rows), np.int64)
+    changes = None
+    if any(rule.logit_bias or rule.has_penalty for rule in rules):
+        every = zip(rules, histories or [None] * len(rules), strict=True)
+        changes = np.array([_changes(rule, history) for rule, history in every], _CHANGES)
     kernels.archon_sample(
         rows.ctypes.data, logits[0].numel(), len(rows), rule_array.ctypes.data,
-        noise_array.ctypes.data, tokens.ctypes.data, torch.get_num_threads(),
+        None if changes is None else changes.ctypes.data, noise_array.ctypes.data,
+        tokens.ctypes.data, torch.get_num_threads(),
     )  # fmt: skip
     sampled: list[int] = tokens.tolist()
     return sampled
+
+
+def _changes(rule: SamplingRule, history: TokenHistory | None) -> tuple[int, ...]:
+    """Return ``Changes`` of one row: pointers into its rule's bias and its history."""
+    biased, biases = _bias_arrays(rule.logit_bias)
+    bias = biased.buffer_info()[0], biases.buffer_info()[0], len(biased)
+    if history is None or not rule.has_penalty:
+        return *bias, 0, 0, 0
+    used, counts = history.tokens, history.counts
+    return *bias, used.buffer_info()[0], counts.buffer_info()[0], len(used)
+
+
+@lru_cache(1024)
+def _bias_arrays(bias: LogitBias) -> tuple[array[int], array[float]]:
+    """Return tokens and biases as arrays."""
+    return array("i", [token for token, _ in bias]), array("f", [value for _, value in bias])

@@ -11,11 +11,27 @@
 
 #include "simd.h"
 
-struct Rule {  // the fields of `SamplingRule`, in its order
+struct Rule {  // the fields of `SamplingRule`, in its order, without the logit bias
   float temperature;
   int32_t top_k;
   float top_p;
   float min_p;
+  float repetition_penalty;
+  float presence_penalty;
+  float frequency_penalty;
+  float typical_p;
+  float top_n_sigma;
+};
+
+// Tokens of one row whose logits change: those with a bias, and those of prompt and sample with
+// their counts in the sample. No token occurs twice in a list.
+struct Changes {
+  const int32_t* biased;
+  const float* biases;
+  int64_t num_biased;
+  const int32_t* used;
+  const int32_t* counts;
+  int64_t num_used;
 };
 
 namespace {
@@ -30,6 +46,35 @@ struct Candidate {
     return logit != other.logit ? logit > other.logit : token < other.token;
   }
 };
+
+// Apply biases and penalties, in the order of `penalties.py`.
+void penalize(float* logits, const Rule& rule, const Changes& changes) {
+  for (int64_t i = 0; i < changes.num_biased; i++) logits[changes.biased[i]] += changes.biases[i];
+  for (int64_t i = 0; i < changes.num_used; i++) {
+    float& logit = logits[changes.used[i]];
+    const float r = rule.repetition_penalty;
+    logit = logit > 0 ? logit / r : logit * r;
+    const int32_t count = changes.counts[i];
+    logit = logit - count * rule.frequency_penalty - (count > 0 ? rule.presence_penalty : 0.0f);
+  }
+}
+
+// Set logits more than n standard deviations below the largest one to -infinity.
+void cut_below_sigmas(float* logits, int64_t size, float n) {
+  double sum = 0, squares = 0;
+  int64_t count = 0;
+  for (int64_t i = 0; i < size; i++) {
+    if (std::isinf(logits[i])) continue;  // ruled out by a constraint
+    sum += logits[i];
+    count++;
+  }
+  const double mean = sum / count;
+  for (int64_t i = 0; i < size; i++)
+    if (!std::isinf(logits[i])) squares += (logits[i] - mean) * (logits[i] - mean);
+  const double bound = *std::max_element(logits, logits + size) - n * std::sqrt(squares / count);
+  for (int64_t i = 0; i < size; i++)
+    if (logits[i] < bound) logits[i] = -INFINITY;
+}
 
 // Logits of one row, with the maximum of each block.
 class Row {
@@ -50,6 +95,7 @@ class Row {
       return pick(kept, rule, total, noise);
     }
     if (rule.top_p < 1 || rule.min_p > 0) return sample_nucleus(rule, noise);
+    if (rule.typical_p < 1) return sample_typical(rule, noise);
     return sample_from_all(rule, noise);
   }
 
@@ -85,12 +131,78 @@ class Row {
       if (count && ((rule.top_p < 1 && kept >= rule.top_p * total) || w < rule.min_p)) break;
       kept += w;
     }
+    if (rule.typical_p < 1) return pick_typical({sorted.begin(), sorted.begin() + count}, rule, kept, noise);
     double at = noise * kept;
     for (size_t i = 0; i + 1 < count; i++) {
       at -= weight(sorted[i].logit, rule);
       if (at < 0) return sorted[i].token;
     }
     return sorted[count - 1].token;
+  }
+
+  // Pick from the typical ones of all tokens. Those far from the entropy are rarely needed, so sort
+  // only tokens within a bound, and raise the bound until they have enough weight.
+  int32_t sample_typical(const Rule& rule, double noise) {
+    double total = 0, entropy = 0;
+    for (int64_t i = 0; i < size; i++) total += weight(logits[i], rule);
+    for (int64_t i = 0; i < size; i++) entropy += surprise(logits[i], rule, total);
+    for (double bound = 1;; bound *= 2) {
+      std::vector<Candidate> near;
+      double mass = 0;
+      for (int64_t i = 0; i < size; i++) {
+        if (std::abs(information(logits[i], rule, total) - entropy) > bound) continue;
+        near.push_back({logits[i], (int32_t)i});
+        mass += weight(logits[i], rule);
+      }
+      if (mass < rule.typical_p * total && (int64_t)near.size() < size && bound < 1e9) continue;
+      std::sort(near.begin(), near.end());
+      return pick_typical(near, rule, total, noise, entropy);
+    }
+  }
+
+  // Keep the tokens whose information is closest to the entropy; pick one of them. `sorted` has the
+  // likeliest tokens, or at least the typical ones, with the weight `total`.
+  int32_t pick_typical(std::vector<Candidate> sorted, const Rule& rule, double total, double noise) {
+    double entropy = 0;
+    for (const Candidate& c : sorted) entropy += surprise(c.logit, rule, total);
+    return pick_typical(sorted, rule, total, noise, entropy);
+  }
+
+  int32_t pick_typical(const std::vector<Candidate>& sorted, const Rule& rule, double total,
+                       double noise, double entropy) {
+    std::vector<std::pair<double, size_t>> order;  // distance from the entropy, index
+    for (size_t i = 0; i < sorted.size(); i++)
+      order.push_back({std::abs(information(sorted[i].logit, rule, total) - entropy), i});
+    std::sort(order.begin(), order.end());
+    double kept = 0;
+    std::vector<char> is_kept(sorted.size());
+    size_t last = 0;
+    for (const auto& [distance, i] : order) {
+      if (kept >= rule.typical_p * total) break;
+      const double w = weight(sorted[i].logit, rule);
+      if (w == 0) continue;
+      kept += w;
+      is_kept[i] = true;
+      last = std::max(last, i);
+    }
+    double at = noise * kept;
+    for (size_t i = 0; i < last; i++) {
+      if (!is_kept[i]) continue;
+      at -= weight(sorted[i].logit, rule);
+      if (at < 0) return sorted[i].token;
+    }
+    return sorted[last].token;
+  }
+
+  // -log p of a logit, where `total` is the weight of all tokens that may be sampled.
+  double information(float logit, const Rule& rule, double total) const {
+    return std::log(total) - ((double)logit - best) / rule.temperature;
+  }
+
+  // Part of a logit in the entropy: -p log p.
+  double surprise(float logit, const Rule& rule, double total) const {
+    const double w = weight(logit, rule);
+    return w == 0 ? 0 : w / total * information(logit, rule, total);
   }
 
   // Pick from all tokens, in the order of the vocabulary: first a block, then a token in it.
@@ -171,12 +283,25 @@ class Row {
   std::vector<double> sums;
 };
 
+int32_t sample_row(const float* logits, int64_t size, const Rule& rule, const Changes* changes,
+                   double noise) {
+  const bool has_changes = changes && (changes->num_biased || changes->num_used);
+  const bool has_bound = rule.top_n_sigma > 0 && rule.temperature > 0;
+  if (!has_changes && !has_bound) return Row(logits, size).sample(rule, noise);
+  std::vector<float> changed(logits, logits + size);  // other rows may read the same logits
+  if (has_changes) penalize(changed.data(), rule, *changes);
+  if (has_bound) cut_below_sigmas(changed.data(), size, rule.top_n_sigma);
+  return Row(changed.data(), size).sample(rule, noise);
+}
+
 }  // namespace
 
-// Sample a token from each of `count` rows; `rows` has pointers to `size` logits each.
+// Sample a token from each of `count` rows; `rows` has pointers to `size` logits each. `changes` is
+// null if no row has any.
 extern "C" void archon_sample(const float* const* rows, int64_t size, int64_t count,
-                              const Rule* rules, const double* noise, int64_t* tokens,
-                              int64_t threads) {
+                              const Rule* rules, const Changes* changes, const double* noise,
+                              int64_t* tokens, int64_t threads) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (int64_t n = 0; n < count; n++) tokens[n] = Row(rows[n], size).sample(rules[n], noise[n]);
+  for (int64_t n = 0; n < count; n++)
+    tokens[n] = sample_row(rows[n], size, rules[n], changes ? changes + n : nullptr, noise[n]);
 }

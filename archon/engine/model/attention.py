@@ -73,7 +73,7 @@ class FreshPart:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Conversion of the product of a query and a key to a score."""
+    """Rule that turns the product of a query and a key into a score."""
 
     scale: float | None = None
     """Factor; None for 1 / √D."""

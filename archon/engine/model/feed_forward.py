@@ -62,7 +62,7 @@ class MixtureOfExperts:
 
     The outputs of the selected experts are weighted by their probabilities, a softmax over the
     router's scores. A shared network, if there is one, computes every token; its output is
-    multiplied by a gate between 0 and 1, which it computes for each token.
+    multiplied by a number between 0 and 1, which a second router computes.
     """
 
     def __init__(

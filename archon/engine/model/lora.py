@@ -12,14 +12,14 @@ arXiv 2310.18547).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from archon.engine.model.config import DecoderConfig
-from archon.engine.model.families.traits import HEAD, LINEAR_LAYERS, layer_prefix
+from archon.engine.model.families.traits import EMBEDDING, HEAD, LINEAR_LAYERS, layer_prefix
 from archon.engine.model.weights import layer_shapes
 from archon.errors import ModelFileError
 
@@ -28,6 +28,7 @@ LINEAR_NAMES: Mapping[str, str] = {
 }
 """Fields of ``LayerWeights`` → names of the linear layers of a layer in adapter files."""
 HEAD_NAME = HEAD.hf.removesuffix(".weight")
+EMBEDDING_NAME = EMBEDDING.hf.removesuffix(".weight")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,19 @@ class Adapter:
     path: Path | None = None
     """Folder that it was read from, for error messages."""
     digest: str = ""
-    """SHA-256 of its two files, which is part of the cache keys of samples."""
+    """SHA-256 of its files, which is part of the cache keys of samples."""
+    magnitudes: Mapping[str, Tensor] = field(default_factory=dict)
+    """With DoRA, the norm of each row of an adapted layer, (O,), by the layer's name."""
+    replaced: Mapping[str, Tensor] = field(default_factory=dict)
+    """Tensors that replace those of the model, by their names in a model folder."""
+    added: Mapping[str, Tensor] = field(default_factory=dict)
+    """Tensors that are added to biases of the model, by their names in a model folder."""
+
+    @property
+    def must_be_merged(self) -> bool:
+        """True if it does more than add low-rank products to the outputs of linear layers."""
+        is_more = self.magnitudes or self.replaced or self.added
+        return bool(is_more) or EMBEDDING_NAME in self.pairs
 
     def pair(self, index: int, field: str) -> tuple[Tensor, Tensor] | None:
         """Return A and B for a linear layer of layer ``index``, or None if it is not adapted.
@@ -74,10 +87,10 @@ def _linears_of(config: DecoderConfig, index: int) -> dict[str, list[str]]:
     ``LayerWeights`` that each of them contains."""
     found: dict[str, list[str]] = {}
     is_sparse = config.layers[index].is_sparse
-    for field, name in config.traits.linears.items():
-        if not (is_sparse and field in config.traits.experts):
+    for linear, name in config.traits.linears.items():
+        if not (is_sparse and linear in config.traits.experts):
             key = layer_prefix(index) + name.hf.removesuffix(".weight")
-            found.setdefault(key, []).append(field)
+            found.setdefault(key, []).append(linear)
     return found
 
 
@@ -103,7 +116,7 @@ def check_adapter(adapter: Adapter, config: DecoderConfig) -> None:
     ModelFileError
         The adapter changes a linear layer that the decoder does not have, or the shapes differ.
     """
-    known = linear_shapes(config)
+    known = linear_shapes(config) | {EMBEDDING_NAME: (config.vocab_size, config.width)}
     for name, (a_RI, b_OR) in adapter.pairs.items():
         if name not in known:
             raise ModelFileError(
@@ -115,6 +128,8 @@ def check_adapter(adapter: Adapter, config: DecoderConfig) -> None:
                 f"{adapter.path}: changes {name} with shape {shape}, but in this model its shape "
                 f"is {known[name]}: the adapter is for another model"
             )
+        if name in adapter.magnitudes and adapter.magnitudes[name].shape != shape[:1]:
+            raise ModelFileError(f"{adapter.path}: {name} does not have one magnitude per output")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,9 @@
     adapter_config.json          rank, alpha, names of the changed layers
     adapter_model.safetensors    base_model.model.<layer>.lora_A.weight, … .lora_B.weight
 
+Other tensors are the magnitudes of DoRA (``lora_magnitude_vector``), the factors of an embedding
+(``lora_embedding_A``, ``_B``), biases, and weights of the modules in ``modules_to_save``.
+
 The keys of the configuration are those of peft's ``LoraConfig`` and its base classes. Each has a
 rule (``archon.engine.files.key_rules``). ``target_modules`` is a list of suffixes of layer names,
 or a regular expression that matches whole names. The keys of ``rank_pattern`` and
@@ -15,6 +18,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +27,17 @@ from torch import Tensor
 
 from archon.engine.files.addon import AddonFiles
 from archon.engine.files.key_rules import KeyRules, shown
-from archon.engine.model.lora import Adapter
+from archon.engine.model.lora import EMBEDDING_NAME, HEAD_NAME, Adapter
 from archon.errors import ModelFileError
 
 CONFIG_NAME, TENSORS_NAME = "adapter_config.json", "adapter_model.safetensors"
 FILES = AddonFiles("adapter", CONFIG_NAME, TENSORS_NAME)
 _PREFIX = "base_model.model."
-_TENSOR = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
+_TENSOR = re.compile(
+    r"base_model\.model\.(?P<layer>.+?)\.(?:lora_(?:(?P<half>[AB])\.weight|"
+    r"embedding_(?P<of_embedding>[AB])|(?P<magnitude>magnitude_vector)(?:\.weight)?|"
+    r"B\.(?P<added>bias))|(?:(?P<base>base_layer)\.)?(?P<replaced>weight|bias))"
+)
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 _LONGEST_NAME, _MOST_REPEATS = 100, 8
 _REPEAT = re.compile(r"[*+]|,\}")
@@ -47,7 +55,8 @@ ADAPTER_RULES = KeyRules(
     computed=frozenset({
         "peft_type", "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern",
         "target_modules", "exclude_modules", "layers_to_transform", "layers_pattern",
-        "init_lora_weights", "ensure_weight_tying",
+        "init_lora_weights", "ensure_weight_tying", "use_dora", "modules_to_save", "bias",
+        "lora_bias",
     }),
     irrelevant=frozenset({
         "task_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision",
@@ -61,13 +70,23 @@ ADAPTER_RULES = KeyRules(
         "monteclora_config", "arrow_config", "velora_config", "kasa_config", "megatron_config",
     }),
     neutral={
-        "bias": ("none",), "fan_in_fan_out": (), "modules_to_save": (), "use_dora": (),
+        "fan_in_fan_out": (),
         "trainable_token_indices": (), "loftq_config": (), "alora_invocation_tokens": (),
         "alora_invocation_string": (), "use_qalora": (), "layer_replication": (),
-        "lora_bias": (), "target_parameters": (), "use_bdlora": (), "enable_lora": (),
+        "target_parameters": (), "use_bdlora": (), "enable_lora": (),
     },
     irrelevant_names=re.compile(r"(\w+_)?version|unsloth_\w+|wandb_\w+|.*dropout.*"),
 )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Tensors:
+    """The tensors of a file, by the names of the layers or tensors that they change."""
+
+    halves: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+    magnitudes: dict[str, Tensor] = field(default_factory=dict)
+    replaced: dict[str, Tensor] = field(default_factory=dict)
+    added: dict[str, Tensor] = field(default_factory=dict)
 
 
 def read_adapter(path: Path) -> Adapter:
@@ -84,8 +103,9 @@ def read_adapter(path: Path) -> Adapter:
     config = _read_config(path)
     rank, alpha = _positive(config, "r", path), _positive(config, "lora_alpha", path)
     scale = _scale(config, rank, alpha)
-    pairs = {}
-    for name, (a_RI, b_OR) in _read_pairs(path).items():
+    tensors, pairs, added = _read_tensors(path, config), {}, {}
+    for name, half in tensors.halves.items():
+        a_RI, b_OR = half["A"], half["B"]
         if _is_excluded(config, name, path / CONFIG_NAME):
             raise ModelFileError(
                 f"{path / TENSORS_NAME}: changes {name!r}, which target_modules, exclude_modules "
@@ -97,31 +117,71 @@ def read_adapter(path: Path) -> Adapter:
             raise ModelFileError(f"{path / TENSORS_NAME}: {name} does not have rank {own_rank:g}")
         own_scale = _scale(config, own_rank, own_alpha)
         pairs[name] = (a_RI, b_OR if own_scale == scale else b_OR * (own_scale / scale))
-    if config.get("ensure_weight_tying") and "lm_head" in pairs:
+        if name in tensors.added:
+            added[f"{name}.bias"] = own_scale * tensors.added[name]
+    _check_tying(config, {*pairs, *tensors.replaced}, path)
+    return Adapter(
+        int(rank), alpha, pairs, scale, path, FILES.digest(path),
+        tensors.magnitudes, tensors.replaced, added,
+    )  # fmt: skip
+
+
+def _check_tying(config: Mapping[str, Any], changed: set[str], path: Path) -> None:
+    outer = {name.removesuffix(".weight") for name in changed} & {HEAD_NAME, EMBEDDING_NAME}
+    if config.get("ensure_weight_tying") and outer:
         raise ModelFileError(
-            f"{path / CONFIG_NAME}: ensure_weight_tying is true and lm_head is adapted: this "
-            "would adapt the embedding as well, which is not supported"
+            f"{path / CONFIG_NAME}: ensure_weight_tying is true and {min(outer)} is adapted: this "
+            "would adapt both the embedding and the head, which is not supported"
         )
-    return Adapter(int(rank), alpha, pairs, scale, path, FILES.digest(path))
 
 
-def _read_pairs(path: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return A and B of each adapted layer, by the layer's name."""
-    halves: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in FILES.read_tensors(path).items():
+def _read_tensors(path: Path, config: Mapping[str, Any]) -> _Tensors:
+    """Read the tensors; reject those that peft would ignore, or that do not belong together."""
+    file, read, keys = path / TENSORS_NAME, _Tensors(), dict[str, str]()
+    for key, stored in FILES.read_tensors(path).items():
         found = _TENSOR.fullmatch(key)
-        if found is None:
+        if found is None or not _is_expected(found, config):
             raise ModelFileError(
-                f"{path / TENSORS_NAME}: tensor {key!r} is not supported: it is not the lora_A or "
-                "lora_B of a linear layer"
+                f"{file}: tensor {key!r} is not supported: it is not the lora_A or lora_B of a "
+                f"linear layer, nor another tensor that the settings in {CONFIG_NAME} include"
             )
-        halves.setdefault(found[1], {})[found[2]] = tensor.float()
-    if not halves:
-        raise ModelFileError(f"{path / TENSORS_NAME}: has no tensors, so it changes nothing")
-    for name, half in halves.items():
-        if half.keys() != {"A", "B"}:
-            raise ModelFileError(f"{path / TENSORS_NAME}: {name} lacks lora_A or lora_B")
-    return {name: (half["A"], half["B"]) for name, half in halves.items()}
+        name, tensor = found["layer"], stored.float()
+        if half := found["half"]:
+            read.halves.setdefault(name, {})[half] = tensor
+        elif half := found["of_embedding"]:  # E[t] + B·A[:, t]: factors of the transposed matrix
+            read.halves.setdefault(name, {})["A" if half == "B" else "B"] = tensor.t()
+        elif found["magnitude"]:
+            read.magnitudes[name] = tensor.flatten()
+        elif found["added"]:
+            read.added[name] = tensor
+        else:
+            read.replaced[f"{name}.{found['replaced']}"] = tensor
+        if not found["replaced"] or (found["base"] and found["replaced"] == "weight"):
+            keys[name] = key
+    if not read.halves and not read.replaced:
+        raise ModelFileError(f"{file}: has no tensors, so it changes nothing")
+    for name, key in keys.items():
+        if read.halves.get(name, {}).keys() != {"A", "B"}:
+            raise ModelFileError(f"{file}: {name} lacks lora_A or lora_B, but has {key!r}")
+    if config.get("use_dora") and (plain := sorted({*read.halves} - {*read.magnitudes})):
+        raise ModelFileError(f"{file}: use_dora is true, but {plain[0]} has no magnitudes")
+    return read
+
+
+def _is_expected(found: re.Match[str], config: Mapping[str, Any]) -> bool:
+    """Return True if the configuration includes a tensor, so that peft uses it."""
+    name = found["layer"]
+    if found["of_embedding"]:
+        return name == EMBEDDING_NAME and not config.get("use_dora")
+    if found["magnitude"]:
+        return bool(config.get("use_dora"))
+    if found["added"]:
+        return bool(config.get("lora_bias"))
+    if not found["replaced"]:
+        return name != EMBEDDING_NAME
+    if found["replaced"] == "bias" and config.get("bias") in ("all", "lora_only"):
+        return bool(found["base"]) or config.get("bias") == "all"
+    return bool(found["base"]) or name.endswith(tuple(config.get("modules_to_save") or ()))
 
 
 def _scale(config: Mapping[str, Any], rank: float, alpha: float) -> float:
@@ -209,7 +269,13 @@ def _read_config(path: Path) -> dict[str, Any]:
             "model's weights, and the adapter fits only the changed ones. Convert it with peft: "
             "save_pretrained(…, path_initial_model_for_weight_conversion=…)"
         )
-    for key in ("use_rslora", "ensure_weight_tying"):
+    if config.get("bias") not in (None, "none", "all", "lora_only"):
+        reason = f"bias is {shown(config['bias'])}, not none, all or lora_only"
+        raise ModelFileError(f"{file}: {reason}")
+    saved = config.get("modules_to_save")
+    if saved is not None and not (isinstance(saved, list) and all(type(m) is str for m in saved)):
+        raise ModelFileError(f"{file}: modules_to_save is {shown(saved)}, not a list of names")
+    for key in ("use_rslora", "ensure_weight_tying", "use_dora", "lora_bias"):
         if not isinstance(config.get(key), bool | None):
             raise ModelFileError(f"{file}: {key} is {shown(config[key])}, not true or false")
     for key in ("rank_pattern", "alpha_pattern"):

@@ -69,8 +69,11 @@ def mask_logits(logits_V: Tensor, mask: Tensor) -> Tensor:
     Parameters
     ----------
     mask
-        Bit mask of the allowed tokens, as returned by ``Matcher.allowed``.
+        Bit mask of the allowed tokens, as returned by ``Matcher.allowed``. Tokens beyond it are not
+        allowed.
     """
-    forbidden = np.unpackbits(~mask.numpy().view(np.uint8), bitorder="little")
-    forbidden_V = torch.from_numpy(forbidden[: len(logits_V)]).view(torch.bool)
+    bits = np.unpackbits(~mask.numpy().view(np.uint8), bitorder="little")[: len(logits_V)]
+    # A model may have more embeddings than its tokenizer has tokens.
+    forbidden = np.pad(bits, (0, len(logits_V) - len(bits)), constant_values=1)
+    forbidden_V = torch.from_numpy(forbidden).view(torch.bool)
     return logits_V.masked_fill(forbidden_V.to(logits_V.device), -torch.inf)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from archon.engine.sampling.constraint import TokenConstraint
 from archon.engine.sampling.sampler import SamplingRule
+from archon.errors import EngineError
 from archon.types import Hold
 
 FinishReason = Literal["stop", "length"]
@@ -32,6 +33,8 @@ class GenerationRequest:
     stop_ids: frozenset[int] = frozenset()
     """Tokens that end a sample and are not part of it."""
     logprobs: bool = False
+    top_logprobs: int = 0
+    """Number of likeliest tokens to return with each log-probability."""
     logprob_temperature: float = 1.0
     """Temperature at which log-probabilities are computed. 1 gives the model's distribution. The
     rule's temperature gives the distribution that is sampled from, which policy gradients need.
@@ -40,8 +43,9 @@ class GenerationRequest:
     """Called in the engine's thread for each token that is not a stop token."""
     beams: int = 0
     """0 for random sampling, else the number of beams of a search for the likeliest texts. A search
-    ignores ``rule``. Sample index k gives the (k modulo ``beams``)-th best text, counted from 0.
-    ``on_token`` is called at the end, for all tokens of each text."""
+    ignores temperature and truncation, and refuses penalties and biases. Sample index k gives the
+    (k modulo ``beams``)-th best text, counted from 0. ``on_token`` is called at the end, for all
+    tokens of each text."""
     length_penalty: float = 1.0
     """See ``archon.engine.sampling.beam_search``."""
     early_stopping: bool | Literal["never"] = False
@@ -72,9 +76,28 @@ class Generation:
     """The sampled stop token that ended the sample; None if there was none."""
     score: float | None = None
     """Score in a beam search (``archon.engine.sampling.beam_search``)."""
+    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None
+    """For each token, the likeliest tokens at its position and their log p, likeliest first."""
     hidden_E: Tensor | None = None
     """Last layer's normalised output for the prompt's last token, if requested: float32, in the
     basis of the decoder's weights."""
+
+
+def check_rule(request: GenerationRequest, vocab_size: int) -> None:
+    """Check the rule of a request.
+
+    Raises
+    ------
+    EngineError
+        A biased token does not exist, or a beam search has a parameter that it does not support.
+    """
+    rule = request.rule
+    if request.beams and (rule.has_penalty or rule.logit_bias or request.top_logprobs):
+        raise EngineError("a beam search cannot have penalties, a logit_bias or top_logprobs")
+    if any(not 0 <= token < vocab_size for token, _ in rule.logit_bias):
+        raise EngineError(
+            f"a token id of logit_bias is not in the vocabulary of {vocab_size} tokens"
+        )
 
 
 def sample_key(request: GenerationRequest, draw: int, model_id: str) -> bytes:

@@ -1,9 +1,20 @@
 """Sampling the next token from logits.
 
-Rules apply in the usual order: temperature, top-k (Fan et al. 2018, arXiv 1805.04833), top-p
-(Holtzman et al. 2019, arXiv 1904.09751), min-p (Nguyen et al. 2024, arXiv 2407.01082). The
-remaining probabilities are renormalised and laid out as intervals of [0, 1). A uniform number
-selects the token whose interval contains it (inverse transform sampling).
+Rules apply in this order:
+
+1. logit bias and penalties (``archon.engine.sampling.penalties``), also to greedy decoding;
+2. temperature;
+3. top-n-sigma (Tang et al. 2024, arXiv 2411.07641), which comes first in llama.cpp too. The
+   temperature does not matter to it, since it scales the standard deviation as well;
+4. top-k (Fan et al. 2018, arXiv 1805.04833);
+5. top-p (Holtzman et al. 2019, arXiv 1904.09751);
+6. min-p (Nguyen et al. 2024, arXiv 2407.01082);
+7. locally typical sampling (Meister et al. 2022, arXiv 2202.00666), last as in transformers.
+
+A truncation sees the renormalised probabilities of the tokens that the earlier ones have kept. The
+remaining probabilities are renormalised and laid out as intervals of [0, 1), in descending order if
+there is a truncation. A uniform number selects the token whose interval contains it (inverse
+transform sampling).
 
 This number, the *noise*, is a function of the sample's key
 (``archon.engine.sampling.request.sample_key``) and the token's position. So the other sequences in
@@ -24,6 +35,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from archon.engine.sampling.penalties import Histories, penalized
+from archon.types import LogitBias
+
 _VOCABULARY_BLOCK = 32
 _FIRST_CANDIDATES = 256
 """Number of likeliest tokens that are sorted first. It suffices for top-p on almost every row; for
@@ -34,7 +48,7 @@ the other rows, the whole vocabulary is sorted."""
 class SamplingRule:
     """Parameters of sampling. The defaults decode greedily.
 
-    ``sample.cpp`` has a struct with the same fields in the same order.
+    ``sample.cpp`` has a struct with the same fields in the same order, except ``logit_bias``.
     """
 
     temperature: float = 0.0
@@ -43,6 +57,21 @@ class SamplingRule:
     """0 keeps all tokens."""
     top_p: float = 1.0
     min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    typical_p: float = 1.0
+    top_n_sigma: float = 0.0
+    logit_bias: LogitBias = ()
+
+    @property
+    def has_penalty(self) -> bool:
+        """True if the rule depends on the tokens of prompt and sample."""
+        return (
+            self.repetition_penalty != 1
+            or self.presence_penalty != 0
+            or self.frequency_penalty != 0
+        )
 
     @property
     def key(self) -> str:
@@ -66,7 +95,10 @@ def uniform(key: bytes, position: int) -> float:
 
 
 def sample(
-    logits: SequenceOf[Tensor], rules: SequenceOf[SamplingRule], noise: SequenceOf[float]
+    logits: SequenceOf[Tensor],
+    rules: SequenceOf[SamplingRule],
+    noise: SequenceOf[float],
+    histories: Histories | None = None,
 ) -> list[int]:
     """Sample one token per row.
 
@@ -79,8 +111,12 @@ def sample(
         logits.
     noise
         Uniform number in [0, 1) of each row.
+    histories
+        Tokens so far of each row whose rule has a penalty, else None; by default None for all rows.
     """
     logits_BV = as_matrix(logits)
+    if any(rule.has_penalty or rule.logit_bias for rule in rules):
+        logits_BV = penalized(logits_BV, rules, histories or [None] * len(rules))
     tokens_B = torch.empty(len(rules), dtype=torch.int64, device=logits_BV.device)
     rows_of: dict[SamplingRule, list[int]] = {}
     for row, rule in enumerate(rules):
@@ -115,15 +151,39 @@ def token_logprobs(logits_BV: Tensor, tokens_B: Tensor) -> Tensor:
     return chosen_B - logits_BV.logsumexp(dim=-1)
 
 
+def top_logprobs(logits_BV: Tensor, count: int) -> list[tuple[tuple[int, float], ...]]:
+    """Return the likeliest tokens of each row and their log-probabilities, likeliest first."""
+    logits_BK, ids_BK = largest(logits_BV, min(count, logits_BV.shape[1]))
+    logprobs_BK = logits_BK - logits_BV.logsumexp(dim=-1, keepdim=True)
+    rows = zip(ids_BK.tolist(), logprobs_BK.tolist(), strict=True)
+    return [tuple(zip(ids, logprobs, strict=True)) for ids, logprobs in rows]
+
+
 def _sample_by_rule(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> Tensor:
     V = logits_BV.shape[1]
+    if rule.top_n_sigma > 0:
+        logits_BV = _within_sigmas(rule.top_n_sigma, logits_BV)
     if 0 < rule.top_k < V:
         logits_BK, ids_BK = largest(logits_BV, rule.top_k)
         probs_BK = (logits_BK / rule.temperature).softmax(dim=-1)
         return _pick_id(rule, probs_BK, ids_BK, noise_B)
     if rule.top_p < 1 or rule.min_p > 0:
         return _sample_nucleus(rule, logits_BV, noise_B)
+    if rule.typical_p < 1:
+        return _sample_sorted(rule, logits_BV, noise_B)
     return _pick_of_many((logits_BV / rule.temperature).softmax(dim=-1), noise_B)
+
+
+def _within_sigmas(n: float, logits_BV: Tensor) -> Tensor:
+    """Set logits more than n standard deviations below the largest of their row to −∞.
+
+    Tokens that a constraint or a bias of −∞ rules out have no part in the standard deviation.
+    """
+    finite_BV = logits_BV.double().masked_fill(logits_BV.isinf(), torch.nan)
+    spread_BV = finite_BV - finite_BV.nanmean(dim=-1, keepdim=True)
+    sigma_B1 = spread_BV.square().nanmean(dim=-1, keepdim=True).sqrt()
+    bound_B1 = logits_BV.amax(dim=-1, keepdim=True) - n * sigma_B1
+    return logits_BV.masked_fill(logits_BV < bound_B1, -torch.inf)
 
 
 def _sample_nucleus(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> Tensor:
@@ -142,10 +202,15 @@ def _sample_nucleus(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> T
         enough_B |= probs_BK[:, -1] < rule.min_p * probs_BK[:, 0]
     if ids_BK.shape[1] < V and not bool(enough_B.all()):
         rows = (~enough_B).nonzero().squeeze(1)
-        probs_BV = (logits_BV[rows] / rule.temperature).softmax(dim=-1)
-        sorted_BV, ids_BV = probs_BV.sort(dim=-1, descending=True, stable=True)
-        tokens_B[rows] = _pick_id(rule, sorted_BV, ids_BV, noise_B[rows])
+        tokens_B[rows] = _sample_sorted(rule, logits_BV[rows], noise_B[rows])
     return tokens_B
+
+
+def _sample_sorted(rule: SamplingRule, logits_BV: Tensor, noise_B: Tensor) -> Tensor:
+    """Sample from the whole vocabulary, sorted."""
+    probs_BV = (logits_BV / rule.temperature).softmax(dim=-1)
+    sorted_BV, ids_BV = probs_BV.sort(dim=-1, descending=True, stable=True)
+    return _pick_id(rule, sorted_BV, ids_BV, noise_B)
 
 
 def _pick_id(rule: SamplingRule, probs_BK: Tensor, ids_BK: Tensor, noise_B: Tensor) -> Tensor:
@@ -155,7 +220,7 @@ def _pick_id(rule: SamplingRule, probs_BK: Tensor, ids_BK: Tensor, noise_B: Tens
 
 
 def _truncate(rule: SamplingRule, probs_BK: Tensor) -> Tensor:
-    """Set the probabilities that top-p and min-p drop to 0.
+    """Set the probabilities that top-p, min-p and typical sampling drop to 0.
 
     Parameters
     ----------
@@ -167,7 +232,20 @@ def _truncate(rule: SamplingRule, probs_BK: Tensor) -> Tensor:
         probs_BK = probs_BK * (before_BK < rule.top_p)
     if rule.min_p > 0:
         probs_BK = probs_BK * (probs_BK >= rule.min_p * probs_BK[:, :1])
+    if rule.typical_p < 1:
+        probs_BK = probs_BK * _is_typical(rule.typical_p, probs_BK)
     return probs_BK
+
+
+def _is_typical(p: float, weights_BK: Tensor) -> Tensor:
+    """Return True for the tokens whose information is closest to the entropy, up to a mass of p."""
+    probs_BK = weights_BK.double() / weights_BK.sum(dim=-1, keepdim=True, dtype=torch.float64)
+    information_BK = -probs_BK.log()
+    entropy_B1 = (probs_BK * information_BK).nansum(dim=-1, keepdim=True)  # 0 · ∞ counts as 0
+    order_BK = (information_BK - entropy_B1).abs().argsort(dim=-1, stable=True)
+    ordered_BK = probs_BK.gather(1, order_BK)
+    kept_BK = ordered_BK.cumsum(dim=-1) - ordered_BK < p
+    return torch.empty_like(kept_BK).scatter_(1, order_BK, kept_BK)
 
 
 def _pick(weights_BK: Tensor, noise_B: Tensor) -> Tensor:

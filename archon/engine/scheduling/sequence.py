@@ -12,6 +12,7 @@ from torch import Tensor
 from archon.engine.cache.kv_cache import BLOCK_SIZE, num_blocks_for
 from archon.engine.cache.prefix_tree import PrefixNode
 from archon.engine.sampling.constraint import Matcher
+from archon.engine.sampling.penalties import TokenHistory
 from archon.engine.sampling.request import FinishReason, GenerationRequest
 
 LONG_ROOT = "\0long"
@@ -132,11 +133,15 @@ class Sequence:
     num_cached: int = 0
     """Number of prompt tokens that did not have to be computed for this sample."""
     logprobs: list[float] = field(default_factory=list)
+    top_logprobs: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
+    """The likeliest tokens at each position with their log-probabilities, if requested."""
     total_logprob: float = 0.0
     """Sum of the log-probabilities of a beam's tokens, in nats."""
     shares_last_block: bool = False
     """Whether another beam may share the block to which this beam writes next."""
     sample_key: bytes = b""
+    history: TokenHistory | None = None
+    """Tokens so far, if the request's rule has a penalty."""
     matcher: Matcher | None = None
     """State of the request's constraint."""
     ending: FinishReason | None = None
@@ -170,6 +175,8 @@ class Sequence:
         """Add a token."""
         self.token_ids.append(token)
         self.num_tokens += 1
+        if self.history is not None:
+            self.history.add(token)
 
     @property
     def num_needed(self) -> int:

@@ -1,12 +1,13 @@
 """Load a card's weights: decoders into engines, other models from folders of safetensors files.
 
 Cards with the same weights, precision and context share one engine, even if their adapters and
-sampling parameters differ. The roles that use these cards then share batches, one copy of the
-weights, and one cache.
+sampling parameters differ. Only adapters that must be merged into the weights have their own. The
+roles that use these cards then share batches, one copy of the weights, and one cache.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -15,9 +16,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from archon.engine.engine import Engine
 from archon.engine.files.folder import ModelFolder
-from archon.engine.loading import add_adapter, load_engine, open_model
+from archon.engine.loading import add_adapter, load_engine, open_adapter, open_model
 from archon.engine.model.config import ModelFile, config_of
-from archon.engine.model.lora_config import read_adapter
 from archon.engine.model.weights import weights_of
 from archon.engine.process import claim_process
 from archon.engine.worker import EngineWorker
@@ -25,6 +25,7 @@ from archon.errors import ModelFileError
 from archon.forks import reset_in_child
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.tokenizer import TextTokenizer, TokenizerConfig, read_tokenizer_config
+from archon.lm.local.transformers_fallback import fallback_file, load_fallback
 from archon.spec import catalog
 from archon.spec.model import LocalCard
 from archon.weights import cache_dir, identity, pull
@@ -40,15 +41,16 @@ class OpenedDecoder:
     tokenizer: TextTokenizer
     chat: ChatFormat
     digest: str
-    """Digest of the weights; empty if unknown."""
+    """Digest of the weights, with a merged adapter; empty if it is unknown."""
     adapter: str
-    """Digest of the card's adapter; empty if the card has none."""
+    """Digest of the card's adapter; empty if the card has none, or if it is merged."""
 
 
 def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
     """Load a card's decoder into an engine, or share the engine that already runs it.
 
-    The weights are downloaded if necessary.
+    The weights are downloaded if necessary. If Archon's engine does not compute the model, and the
+    card does not demand it, the transformers library does (``transformers_fallback``).
 
     Raises
     ------
@@ -61,15 +63,26 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
     """
     claim_process()
     path = pull(card, base_dir)
-    file = open_model(path)
+    if card.engine == "transformers":
+        return _open_with_transformers(card, path, None)
+    try:
+        file = open_model(path)
+        num_embeddings = weights_of(file).config.vocab_size
+    except ModelFileError as error:
+        if card.engine == "archon":
+            raise
+        return _open_with_transformers(card, path, error)
     config = read_tokenizer_config(file)
     tokenizer = TextTokenizer(config)
-    check_vocabulary(path, tokenizer, config_of(file).vocab_size)
+    check_vocabulary(path, tokenizer, num_embeddings)
     chat = ChatFormat(config, tokenizer)
     adapter = None
     if card.adapter is not None:
-        adapter = read_adapter(catalog.find_adapter(card.adapter, base_dir))
-    digest = identity(card, path)
+        adapter = open_adapter(catalog.find_adapter(card.adapter, base_dir), config_of(file))
+    digest, merged = identity(card, path), None
+    if adapter is not None and adapter.must_be_merged:
+        merged, adapter = adapter, None
+        digest = hashlib.sha256(f"{digest} {merged.digest}".encode()).hexdigest()
     worker = shared_worker(
         (digest, card.precision, card.context),
         lambda: load_engine(
@@ -78,6 +91,7 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
             model_id=digest,
             context_length=card.context,
             keep_in=cache_dir(),
+            merged=merged,
         ),
     )
     if adapter is not None:
@@ -88,6 +102,33 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
             raise
     name = "" if adapter is None else adapter.digest
     return OpenedDecoder(worker, file, config, tokenizer, chat, digest, name)
+
+
+def _open_with_transformers(
+    card: LocalCard, path: Path, reason: ModelFileError | None
+) -> OpenedDecoder:
+    """Load a decoder with the transformers library; see ``open_decoder``.
+
+    Parameters
+    ----------
+    reason
+        Why Archon's engine does not run the model; None if the card demands the library.
+    """
+    file = fallback_file(card, path, reason)
+    digest = identity(card, path)
+    worker = shared_worker(
+        (digest, card.precision, card.context, "transformers"),
+        lambda: load_fallback(card, path, digest, reason),
+    )
+    try:
+        config = read_tokenizer_config(file)
+        tokenizer = TextTokenizer(config)
+        check_vocabulary(path, tokenizer, worker.engine.decoder.config.vocab_size)
+        chat = ChatFormat(config, tokenizer)
+    except BaseException:
+        release(worker)
+        raise
+    return OpenedDecoder(worker, file, config, tokenizer, chat, digest, adapter="")
 
 
 def check_vocabulary(path: Path, tokenizer: TextTokenizer, num_embeddings: int) -> None:

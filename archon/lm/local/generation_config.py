@@ -1,8 +1,8 @@
 """Check ``generation_config.json``, which contains the recommended sampling parameters of a model.
 
 Archon does not read the recommended sampling parameters; put them into a card's ``sampling``. A
-warning is logged if a key changes the distribution in a way that Archon does not support, as a
-repetition penalty does. Results may then differ from the results of transformers' ``generate``.
+warning is logged if a key changes the distribution in a way that Archon does not support, such as
+n-grams that must not repeat. Results may then differ from those of transformers' ``generate``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from archon.engine.model.config_keys import GENERATION_KEYS
 logger = logging.getLogger("archon.lm")
 
 NOT_APPLIED: Mapping[str, object] = {
-    "repetition_penalty": 1, "encoder_repetition_penalty": 1, "no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1, "no_repeat_ngram_size": 0,
     "encoder_no_repeat_ngram_size": 0, "suppress_tokens": None, "begin_suppress_tokens": None,
     "bad_words_ids": None, "sequence_bias": None, "forced_bos_token_id": None,
     "forced_eos_token_id": None, "force_words_ids": None, "constraints": None,
     "exponential_decay_length_penalty": None, "min_length": 0, "min_new_tokens": 0,
-    "typical_p": 1, "epsilon_cutoff": 0, "eta_cutoff": 0, "top_h": None, "guidance_scale": 1,
+    "epsilon_cutoff": 0, "eta_cutoff": 0, "top_h": None, "guidance_scale": 1,
     "num_beams": 1, "num_beam_groups": 1, "diversity_penalty": 0, "penalty_alpha": 0,
     "dola_layers": None, "watermarking_config": None, "token_healing": False,
     "stop_strings": None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -42,6 +42,7 @@ from archon.types import (
     SamplingParams,
     Thinking,
     TokenDelta,
+    TokenLogprob,
     Usage,
 )
 
@@ -237,7 +238,7 @@ class LocalLM:
         engine = self.worker.engine
         if engine.model_id.startswith(":"):
             return None
-        by = "kernels" if isinstance(engine.decoder, NativeDecoder) else "torch"
+        by = "kernels" if isinstance(engine.decoder, NativeDecoder) else engine.library
         adapter = self._adapter or None
         request = with_defaults(request, self._sampling, self._thinking)
         variables = template_variables(request.thinking, self._switches)
@@ -334,10 +335,7 @@ class LocalLM:
         for part in stream.finish():
             if on_event is not None:
                 on_event(_delta(generation.draw, part))
-        tokens = None
-        if generation.logprobs is not None:
-            tokens = tuple(map(self.tokenizer.token_bytes, generation.token_ids))
-        return completion_of(generation, stream.text, prompt, tokens)
+        return completion_of(generation, stream.text, prompt, self.tokenizer.token_bytes)
 
     def _digest(self, prompt_ids: Sequence[int]) -> str:
         ids = struct.pack(f"<{len(prompt_ids)}q", *prompt_ids)
@@ -354,7 +352,7 @@ def completion_of(
     generation: Generation,
     text: str,
     prompt: Mapping[str, int],
-    tokens: tuple[bytes, ...] | None = None,
+    token_bytes: Callable[[int], bytes],
 ) -> Completion:
     """Convert the engine's generation to a completion.
 
@@ -364,10 +362,18 @@ def completion_of(
         The decoded text.
     prompt
         Digest of the prompt → its number of tokens.
-    tokens
-        Bytes of the generated tokens; only used if the request asks for log-probabilities.
+    token_bytes
+        Function that returns the bytes of a token.
     """
     num_tokens = len(generation.token_ids)
+    tokens = top = None
+    if generation.logprobs is not None:
+        tokens = tuple(map(token_bytes, generation.token_ids))
+    if generation.top_logprobs is not None:
+        top = tuple(
+            tuple(TokenLogprob(logprob, token, token_bytes(token)) for token, logprob in likeliest)
+            for likeliest in generation.top_logprobs
+        )
     return Completion(
         text=text,
         draw=generation.draw,
@@ -383,6 +389,7 @@ def completion_of(
         token_ids=generation.token_ids,
         logprobs=generation.logprobs,
         tokens=tokens,
+        top_logprobs=top,
         score=generation.score,
     )
 
@@ -402,6 +409,7 @@ def generation_request(
         max_tokens=request.sampling.max_tokens or 1,
         stop_ids=stop_ids,
         logprobs=request.logprobs,
+        top_logprobs=request.sampling.top_logprobs or 0,
         on_token=on_token,
         beams=request.sampling.beams or 0,
     )

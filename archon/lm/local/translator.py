@@ -82,9 +82,9 @@ class TranslatorLM:
             The request asks for fewer than one sample, or needs a feature that an encoder–decoder
             lacks.
         """
+        request = with_defaults(request, self._sampling)
         check_request(request, self.capabilities, "the encoder–decoder")
         claim_process()
-        request = with_defaults(request, self._sampling)
         source = self._source(request.messages)
         stop = request.sampling.stop or ()
         streams = [Detokenizer(self._tokenizer, stop) for _ in range(request.n)]
@@ -103,7 +103,8 @@ class TranslatorLM:
             stream.finish()
             if stream.text and on_event is not None:
                 on_event(TokenDelta(generation.draw, stream.text))
-            completions.append(completion_of(generation, stream.text, prompt))
+            token_bytes = self._tokenizer.token_bytes
+            completions.append(completion_of(generation, stream.text, prompt, token_bytes))
         return completions
 
     def draw_key(self, request: Request) -> str | None:

@@ -47,11 +47,11 @@ def request_body(
     body |= server_fields(card.thinking_field, request.thinking)
     if n > 1:
         body["n"] = n
-    if request.logprobs:
+    count = request.sampling.top_logprobs or 0
+    if request.logprobs or count:
         # llama-cpp-python needs the number of alternatives per token.
-        body |= (
-            {"logprobs": True, "top_logprobs": 0} if card.endpoint == "chat" else {"logprobs": 0}
-        )
+        is_chat = card.endpoint == "chat"
+        body |= {"logprobs": True, "top_logprobs": count} if is_chat else {"logprobs": count}
     if request.constraint is not None:
         body |= _constraint(card, request.constraint)
     if stream:
@@ -84,9 +84,9 @@ def transcript(messages: Sequence[Message]) -> str:
 
 def _sampling(sampling: SamplingParams) -> dict[str, object]:
     return {
-        name: list(value) if isinstance(value, tuple) else value
+        name: parameter.to_json(value)
         for name, parameter in SENT_PARAMETERS.items()
-        if parameter.has_effect(value := getattr(sampling, name))
+        if parameter.has_effect(value := getattr(sampling, name)) and name != "top_logprobs"
     }
 
 

@@ -35,11 +35,13 @@ from archon.types import (
     OnEvent,
     Request,
     TokenDelta,
+    TokenLogprob,
     Usage,
 )
 
 NO_USAGE = "the server reported no token counts; missing counts are recorded as 0"
 """Note on a sample if the server did not report all token counts."""
+NO_TOP_LOGPROBS = "the server sent no likely tokens, although 'top_logprobs' asks for them"
 NO_ANSWER = "the reply contains reasoning but no answer"
 _NO_TYPE = frozenset({"", "text/plain", "application/octet-stream"})
 """Media types that do not identify a reply's format, which is then guessed from the content."""
@@ -71,7 +73,9 @@ class ReplyChoice:
     """Whether the last finish reason was "", "null" or "none"."""
     logprobs: list[float] = field(default_factory=list)
     tokens: list[bytes] = field(default_factory=list)
-    """The bytes of the tokens whose log-probabilities are ``logprobs``."""
+    """The tokens that ``logprobs`` are of, as bytes."""
+    top_logprobs: list[tuple[TokenLogprob, ...]] = field(default_factory=list)
+    """The likeliest tokens at the positions of ``tokens``."""
     refusal: str = ""
     """The model's explanation if it refuses to answer."""
     has_called_tool: bool = False
@@ -314,6 +318,9 @@ def _completion(
     notes = list(choice.notes)
     if not usage.prompt_tokens or (choice.text and not usage.completion_tokens):
         notes.append(NO_USAGE)
+    is_top = request.logprobs and bool(request.sampling.top_logprobs)
+    if is_top and choice.tokens and not any(choice.top_logprobs):
+        notes.append(NO_TOP_LOGPROBS)
     has_no_answer = bool(choice.reasoning) and not choice.text.strip()
     if has_no_answer and choice.finish_reason == "stop":
         notes.append(NO_ANSWER)
@@ -325,6 +332,7 @@ def _completion(
         prompts={prompt: usage.prompt_tokens},
         logprobs=tuple(choice.logprobs) if request.logprobs else None,
         tokens=tuple(choice.tokens) if request.logprobs else None,
+        top_logprobs=tuple(choice.top_logprobs) if is_top else None,
         reasoning=choice.reasoning,
         is_reasoning_cut_off=has_no_answer,
         notes=tuple(notes),
@@ -635,15 +643,35 @@ def _read_logprobs(choice: ReplyChoice, raw: dict[str, Any]) -> None:
     try:
         if logprobs.get("token_logprobs") is not None:
             pairs = list(zip(logprobs["token_logprobs"], logprobs["tokens"], strict=True))
+            top = [_likeliest(one) for one in logprobs.get("top_logprobs") or ()]
         else:
-            pairs = [(token["logprob"], token) for token in logprobs.get("content") or ()]
+            content = logprobs.get("content") or ()
+            pairs = [(token["logprob"], token) for token in content]
+            top = [_likeliest(token.get("top_logprobs")) for token in content]
         read = [(float(value), _token_bytes(token)) for value, token in pairs]
-    except (TypeError, KeyError, ValueError, OverflowError):
+    except (TypeError, KeyError, ValueError, OverflowError, AttributeError):
         raise LMError("the reply's log-probabilities have an unknown format") from None
     if any(math.isnan(value) or value > 1e-3 for value, _ in read):
         raise LMError("the reply's log-probabilities must be numbers that are at most 0")
     choice.logprobs += [value for value, _ in read]
     choice.tokens += [token for _, token in read]
+    choice.top_logprobs += top if len(top) == len(read) else [()] * len(read)
+
+
+def _likeliest(value: Any) -> tuple[TokenLogprob, ...]:
+    """Return the likeliest tokens at a position, likeliest first; none if they are unreadable.
+
+    Chats have a list of objects, plain completions an object of tokens and their log-probabilities.
+    """
+    try:
+        is_object = isinstance(value, dict)
+        pairs = value.items() if is_object else [(one, one["logprob"]) for one in value or ()]
+        read = [TokenLogprob(float(logprob), token=_token_bytes(token)) for token, logprob in pairs]
+    except (TypeError, KeyError, ValueError, OverflowError):
+        return ()
+    if any(math.isnan(one.logprob) or one.logprob > 1e-3 for one in read):
+        return ()
+    return tuple(sorted(read, key=lambda one: -one.logprob))
 
 
 def _token_bytes(token: Any) -> bytes:

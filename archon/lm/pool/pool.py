@@ -272,7 +272,7 @@ class _PoolRequest:
         if self.request.logprobs:
             if completion.logprobs is None and completion.choice_logprobs is None:
                 return False
-        else:
+        elif completion.top_logprobs is None:  # they come with the log-probabilities
             completion = replace(completion, logprobs=None)
         if sample.origin != self.scope.origin or key in self.scope.counted:
             completion = replace(completion, usage=_reused(completion.usage))

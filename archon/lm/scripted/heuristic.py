@@ -59,7 +59,7 @@ class HeuristicScript:
         )
         for name, parameter in _LATER_SAMPLERS.items():
             if parameter.has_effect(value := getattr(sampling, name)):
-                key += f"/{name}={value:f}"
+                key += f"/{name}={parameter.to_json(value)}"
         number = sample_hash(key, request.seed, sample, bits=64)
         is_right = (number & 0xFFFF) < self.accuracy * 0x10000
         number >>= 16

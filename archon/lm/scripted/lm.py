@@ -35,6 +35,7 @@ from archon.types import (
     SamplingParams,
     Thinking,
     TokenDelta,
+    TokenLogprob,
     Usage,
 )
 
@@ -194,6 +195,7 @@ class ScriptedLM:
             token_ids=tuple(map(_token_id, words)),
             logprobs=tuple(map(_logprob, words)),
             tokens=tuple(map(str.encode, words)),
+            top_logprobs=_top_logprobs(words, request.sampling.top_logprobs or 0),
         )
 
     def _truncated(self, text: str, request: Request) -> tuple[str, int, FinishReason]:
@@ -329,6 +331,20 @@ def _token_id(word: str) -> int:
 
 def _logprob(word: str) -> float:
     return -0.001 - (crc32(word.encode()) % 3000) / 1000
+
+
+def _top_logprobs(words: Sequence[str], count: int) -> tuple[tuple[TokenLogprob, ...], ...] | None:
+    """Return each word as the likeliest token at its position, before invented ones."""
+    if not count:
+        return None
+    others = [f" other{k}" for k in range(1, count)]
+    return tuple(
+        tuple(
+            TokenLogprob(_logprob(word) - 3 * rank, _token_id(token), token.encode())
+            for rank, token in enumerate([word, *others])
+        )
+        for word in words
+    )
 
 
 def _hashed_logprobs(choices: Sequence[str], prompt: str) -> dict[str, float]:

@@ -1,0 +1,214 @@
+"""Cards whose models the transformers library computes: choice of the library, errors, keys."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+from foreign_models import CONTEXT, write_foreign, write_gpt2_gguf
+from pydantic import ValidationError
+from tiny_folders import edit, write_folder
+from tiny_lm_doubles import QUESTION, open_tiny
+from tiny_models import TinyModel, write_gguf
+
+from archon.engine.engine import Engine
+from archon.engine.transformers.engine import TransformersEngine
+from archon.errors import ContextLengthError, MissingExtraError, ModelFileError
+from archon.lm.base import close
+from archon.lm.local.lm import LocalLM
+from archon.spec.model import LocalCard
+from archon.types import Request, SamplingParams
+from archon.warn_once import warn_once
+
+
+@pytest.fixture(autouse=True)
+def warnings_are_logged_again() -> Iterator[None]:
+    warn_once.cache_clear()
+    yield
+    warn_once.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_foreign(tmp_path_factory.mktemp("foreign") / "neox")
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("native") / "llama", TinyModel("llama"))
+
+
+def greedy(num_tokens: int = 12) -> Request:
+    return Request(QUESTION.messages, sampling=SamplingParams(0.0, max_tokens=num_tokens))
+
+
+async def text_of(lm: LocalLM, request: Request) -> str:
+    [completion] = await lm.generate(request)
+    return completion.text
+
+
+class TestChoice:
+    async def test_another_family_runs_with_one_line_that_says_what_is_lost(
+        self, folder: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for _ in range(2):
+            lm = open_tiny(folder, precision="int8")
+            assert isinstance(lm.worker.engine, TransformersEngine)
+            await close(lm)
+        [line] = [r for r in caplog.records if r.name == "archon"]
+        assert line.levelno == logging.WARNING
+        used = lm.worker.engine.decoder.precision
+        for part in (
+            "transformers 5",
+            f"{used} instead of int8",
+            "'gpt_neox'",
+            "do not share a batch",
+        ):
+            assert part in line.getMessage()
+
+    async def test_a_known_family_runs_in_the_engine_without_a_line(
+        self, llama: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        lm = open_tiny(llama)
+        assert type(lm.worker.engine) is Engine
+        assert not caplog.records
+        await close(lm)
+
+    async def test_a_known_family_with_an_unknown_key_runs(
+        self, llama: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        changed = copytree(llama, tmp_path / "changed")
+        edit(changed / "config.json", an_unknown_key=3)
+        lm = open_tiny(changed)
+        assert isinstance(lm.worker.engine, TransformersEngine)
+        assert "an_unknown_key" in caplog.text
+        await close(lm)
+
+    async def test_a_gguf_file_of_another_family_runs_like_its_folder(self, tmp_path: Path) -> None:
+        folder = open_tiny(write_foreign(tmp_path / "folder", "gpt2"))
+        file = open_tiny(write_gpt2_gguf(tmp_path / "m.gguf"))
+        assert file.worker.engine.decoder.config.family == "gpt2"
+        assert await text_of(file, greedy()) == await text_of(folder, greedy())
+        await close(folder)
+        await close(file)
+
+    async def test_both_engines_write_the_same_texts(self, llama: Path) -> None:
+        request = Request(QUESTION.messages, n=4, seed=3, sampling=QUESTION.sampling)
+        found = {}
+        for name in ("archon", "transformers"):
+            lm = open_tiny(llama, engine=name)
+            found[name] = [completion.text for completion in await lm.generate(request)]
+            await close(lm)
+        assert found["archon"] == found["transformers"]
+        assert len(set(found["archon"])) > 1
+
+    async def test_samples_of_the_two_engines_have_different_keys(self, llama: Path) -> None:
+        native, library = (open_tiny(llama, engine=name) for name in ("archon", "transformers"))
+        assert native.draw_key(QUESTION) != library.draw_key(QUESTION)
+        key = library.draw_key(QUESTION)
+        library.worker.engine.library = "transformers 4.0"
+        assert library.draw_key(QUESTION) != key
+        await close(native)
+        await close(library)
+
+
+class TestPrompts:
+    async def test_a_base_model_continues_a_transcript(self, tmp_path: Path) -> None:
+        lm = open_tiny(write_foreign(tmp_path / "base", template=None))
+        assert len(await text_of(lm, greedy())) > 1
+        await close(lm)
+
+    async def test_a_prompt_beyond_the_context_is_an_error(self, folder: Path) -> None:
+        lm = open_tiny(folder, context=64)
+        with pytest.raises(ContextLengthError, match="context of 64 tokens"):
+            await lm.generate(greedy(CONTEXT))
+        await close(lm)
+
+    async def test_an_older_tokenizer_is_converted(self, folder: Path, tmp_path: Path) -> None:
+        older = copytree(folder, tmp_path / "older")
+        model = json.loads((older / "tokenizer.json").read_text())["model"]
+        (older / "tokenizer.json").unlink()
+        (older / "vocab.json").write_text(json.dumps(model["vocab"]))
+        merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+        (older / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]))
+        new, old = open_tiny(folder), open_tiny(older)
+        assert await text_of(old, greedy()) == await text_of(new, greedy())
+        await close(new)
+        await close(old)
+
+
+class TestErrors:
+    def test_the_engine_can_be_demanded(self, folder: Path) -> None:
+        with pytest.raises(ModelFileError, match="'gpt_neox' is not supported"):
+            open_tiny(folder, engine="archon")
+
+    def test_code_in_the_folder_is_not_run(self, tmp_path: Path) -> None:
+        custom = write_foreign(tmp_path / "custom", "gpt2")
+        (custom / "modeling.py").write_text("raise AssertionError('the code has run')")
+        auto_map = {"AutoConfig": "modeling.Config", "AutoModelForCausalLM": "modeling.Model"}
+        edit(custom / "config.json", model_type="custom", auto_map=auto_map)
+        with pytest.raises(ModelFileError, match=r"'custom'.*Python code.*vLLM"):
+            open_tiny(custom)
+
+    def test_a_missing_library_is_named_with_its_extra(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def require(package: str, extra: str) -> Any:
+            raise MissingExtraError(package, extra)
+
+        monkeypatch.setattr("archon.engine.transformers.loading.require", require)
+        with pytest.raises(MissingExtraError, match=r"pip install 'archon-inference\[engine\]'"):
+            open_tiny(folder, engine="transformers")
+        with pytest.raises(ModelFileError, match=r"'gpt_neox'.*archon-inference\[engine\]"):
+            open_tiny(folder)
+
+    def test_both_reasons_are_given_if_neither_can_load_it(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        broken = copytree(folder, tmp_path / "broken")
+        edit(broken / "config.json", model_type="no_such_family")
+        with pytest.raises(ModelFileError, match=r"'no_such_family' is not.*transformers 5"):
+            open_tiny(broken)
+
+    def test_an_adapter_needs_the_engine(self, folder: Path) -> None:
+        with pytest.raises(ModelFileError, match="'gpt_neox' is not supported"):
+            open_tiny(folder, adapter="./adapter")
+
+    def test_a_gguf_file_of_a_known_family_is_not_given_to_the_library(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "m.gguf"
+        extra = {"blk.0.unknown.weight": np.zeros(8, np.float32)}
+        write_gguf(path, TinyModel("llama", extra=extra))
+        with pytest.raises(ModelFileError, match=r"'blk\.0\.unknown\.weight' is not"):
+            open_tiny(path)
+
+    def test_a_gguf_file_that_the_library_does_not_know_is_an_error_with_a_cure(
+        self, tmp_path: Path
+    ) -> None:
+        writer = gguf.GGUFWriter(tmp_path / "m.gguf", "grok")
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        with pytest.raises(ModelFileError, match=r"'grok'.*llama-server"):
+            open_tiny(tmp_path / "m.gguf")
+
+    @pytest.mark.parametrize(
+        ("keys", "message"),
+        [
+            ({"engine": "transformers", "adapter": "a"}, "'adapter' needs 'engine'"),
+            ({"engine": "archon", "transformer": "cross-encoder"}, "'engine' needs"),
+        ],
+    )
+    def test_keys_that_do_not_fit_are_rejected(self, keys: dict[str, Any], message: str) -> None:
+        card = {"name": "m", "backend": "local", "sources": [{"path": "m"}]}
+        with pytest.raises(ValidationError, match=message):
+            LocalCard.model_validate(card | keys)
