@@ -185,7 +185,7 @@ def test_an_adapter_in_use_is_not_dropped() -> None:
     engine = tiny_engine(adapted("float32", tiny_config()))
     prompt = engine.add(make_request(prompt_of(40), adapter="adapter 1"))
     engine.step()
-    with pytest.raises(EngineError, match="in use"):
+    with pytest.raises(EngineError, match="uses it"):
         engine.drop_adapter("adapter 1")
     engine.cancel(prompt)
     engine.drop_adapter("adapter 1")
