@@ -61,7 +61,7 @@ static void run_sample(const int64_t* sizes) {
   std::vector<const float*> rows;
   for (int64_t n = 0; n < count; n++) rows.push_back(logits + n * size);
   std::vector<int64_t> tokens(count);
-  archon_sample(rows.data(), size, count, rules, noise, tokens.data(), 1);
+  archon_sample(rows.data(), size, count, rules, nullptr, noise, tokens.data(), 1);
   fwrite(tokens.data(), sizeof(int64_t), tokens.size(), output);
 }
 
