@@ -59,7 +59,7 @@ def main() -> None:
     study.optimize(objective, n_trials=8)
     for best in study.best_trials:
         accuracy, tokens = best.values
-        print(f"{100 * accuracy:.0f} % at {tokens:.0f} tokens: {best.params}")
+        print(f"{100 * accuracy:.0f}% at {tokens:.0f} tokens: {best.params}")
 
 
 if __name__ == "__main__":

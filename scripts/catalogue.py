@@ -115,7 +115,7 @@ def table(compared: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
         low, high = row["accuracy_interval"]
         cells = (
             f"`{name}`",
-            f"{100 * row['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]",
+            f"{100 * row['accuracy']:.1f}% [{100 * low:.1f}, {100 * high:.1f}]",
             f"{row['cost_tokens']:,.0f}",
             f"{seconds[name]:.1f}" if name in seconds else "",
             _comparison_text(comparisons[name]) if name in comparisons else "",

@@ -41,9 +41,9 @@ def test_rows_are_sorted_by_accuracy_with_the_comparison_at_equal_cost(
     }
     lines = catalogue.table(compared, {"best": 2.25}).splitlines()[2:]
     assert lines == [
-        "| `best` | 60.0 % [50.0, 70.0] | 1,234 | 2.2 | −2.0 [−10.0, +6.0], p = 0.12"
+        "| `best` | 60.0% [50.0, 70.0] | 1,234 | 2.2 | −2.0 [−10.0, +6.0], p = 0.12"
         " (all 5 samples) |",
-        "| `vote` | 50.0 % [40.0, 60.0] | 1,234 |  |  |",
+        "| `vote` | 50.0% [40.0, 60.0] | 1,234 |  |  |",
     ]
 
 

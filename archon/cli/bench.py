@@ -160,7 +160,7 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
     for row in perplexities(path, list(PRECISIONS), text, num_tokens=num_tokens, window=window):
         reference = rows[0]["perplexity"] if rows else row["perplexity"]
         rows.append({**row, "relative_change": row["perplexity"] / reference - 1})
-        change = f"{100 * rows[-1]['relative_change']:+.2f} %"
+        change = f"{100 * rows[-1]['relative_change']:+.2f}%"
         out.line(f"{row['precision']}: perplexity {row['perplexity']:.4f} ({change})")
     if as_json:
         emit({"model": card.name, "window": window, "rows": rows})

@@ -132,10 +132,10 @@ def _result_table(rows: Sequence[dict[str, Any]]) -> Table:
 
     table = Table(box=None, pad_edge=False)
     table.add_column("architecture", overflow="fold")
-    table.add_column("accuracy [95 %]", no_wrap=True)
+    table.add_column("accuracy [95%]", no_wrap=True)
     is_partial = any(map(has_partial_scores, rows))
     if is_partial:
-        table.add_column("mean score [95 %]", no_wrap=True)
+        table.add_column("mean score [95%]", no_wrap=True)
     for heading, _ in TABLE_COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
@@ -163,7 +163,7 @@ def _pair_table(pairs: Sequence[dict[str, Any]], *, by_mean_score: bool = False)
     table = Table(box=None, pad_edge=False)
     for name in ("a", "b"):
         table.add_column(name, overflow="fold")
-    table.add_column("a - b, points [95 %]", no_wrap=True)
+    table.add_column("a - b, points [95%]", no_wrap=True)
     table.add_column("p", no_wrap=True)
     several = len(pairs) > 1 and not by_mean_score
     if several:
@@ -182,7 +182,7 @@ def _equal_cost_table(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("architecture", overflow="fold")
     table.add_column("cost", justify="right", no_wrap=True)
-    for name in ("samples, cost of the vote", "vote", "difference [95 %]", "p"):
+    for name in ("samples, cost of the vote", "vote", "difference [95%]", "p"):
         table.add_column(name, no_wrap=True)
     for row in rows:
         table.add_row(
@@ -190,7 +190,7 @@ def _equal_cost_table(rows: Sequence[dict[str, Any]]) -> Table:
             decimal(row["cost_tokens"]),
             f"{'' if row['is_enough'] else 'all '}{row['drafts']}, "
             f"{decimal(row['vote_cost_tokens'])}",
-            f"{percent(row['vote_accuracy'])} %",
+            f"{percent(row['vote_accuracy'])}%",
             points(row["difference"], row["interval"]),
             p_text(row["p_value"]),
         )

@@ -92,12 +92,12 @@ def with_interval(share: float | None, interval: tuple[float, float] | None) -> 
     """Format a share and its interval in percent, or return a dash if the share is None.
 
     >>> with_interval(0.425, (0.285, 0.578)), with_interval(None, None)
-    ('42.5 % [28.5, 57.8]', '–')
+    ('42.5% [28.5, 57.8]', '–')
     """
     if share is None or interval is None:
         return "–"
     low, high = interval
-    return f"{percent(share)} % [{percent(low)}, {percent(high)}]"
+    return f"{percent(share)}% [{percent(low)}, {percent(high)}]"
 
 
 def points(difference: float, interval: tuple[float, float]) -> str:

@@ -136,7 +136,7 @@ def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
     result = f"accuracy {accuracy_text(report)}"
     if has_partial_scores(report):
         result += f", mean score {mean_score_text(report)}"
-    out.line(f"{where}, {items}: {result} (95 % interval)", "bold")
+    out.line(f"{where}, {items}: {result} (95% interval)", "bold")
     cost = "–" if report["cost_tokens"] is None else decimal(report["cost_tokens"])
     speed = f"{decimal(report['tokens_per_second'])} tokens/s"
     seconds = decimal(report["wall_seconds"], 1)
@@ -166,11 +166,11 @@ def _curve_lines(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[
 
     >>> curve = [{"k": 1, "pass": 0.29, "vote": 0.29}, {"k": 8, "pass": 0.62, "vote": 0.4}]
     >>> next(_curve_lines({"solve": curve}))
-    'solve: pass@1 29 %, @8 62 %; vote@8 40 %'
+    'solve: pass@1 29%, @8 62%; vote@8 40%'
     """
 
     def figures(name: str, curve: Sequence[Mapping[str, Any]]) -> str:
-        return name + ", ".join(f"@{point['k']} {percent(point[name], 0)} %" for point in curve)
+        return name + ", ".join(f"@{point['k']} {percent(point[name], 0)}%" for point in curve)
 
     for node, curve in curves.items():
         shown = [point for point in curve if point["k"] in (1, 4, 16, 64, 256, curve[-1]["k"])]
@@ -191,7 +191,7 @@ def _print_ablations(
     """
     from rich.table import Table
 
-    heads = ("node", "accuracy without it [95 %]", "gain [95 %]", "p", "extra cost")
+    heads = ("node", "accuracy without it [95%]", "gain [95%]", "p", "extra cost")
     table = Table(*heads, box=None)
     for row in rows:
         gain = points(row["difference"], row["interval"])

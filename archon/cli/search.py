@@ -273,7 +273,7 @@ def _print_winner(result: dict[str, Any], out: ResultPrinter) -> None:
     choices = ", ".join(f"{name} = {value}" for name, value in best["choices"].items())
     out.line(f"\nwinner: trial {best['trial']}, {choices}", "bold")
     items = counted(trial["num_items"], "item")
-    out.line(f"search {percent(trial['accuracy'])} % of {items} (used to choose the winner)")
+    out.line(f"search {percent(trial['accuracy'])}% of {items} (used to choose the winner)")
     for split in ("select", "test"):
         report = result[split]
         if report is not None:

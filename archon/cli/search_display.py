@@ -120,7 +120,7 @@ class SearchDisplay:
         if record.results:
             values = record.values
             line += (
-                f", {percent(values['accuracy'])} % of {counted(len(record.results), 'item')}, "
+                f", {percent(values['accuracy'])}% of {counted(len(record.results), 'item')}, "
                 f"{decimal(values['tokens'])} tokens per answer"
             )
         if record.outcome != "whole" and record.reason:
@@ -147,7 +147,7 @@ def front_table(rows: Sequence[Mapping[str, Any]], *, one_line: bool = False) ->
     for row in rows:
         table.add_row(
             str(row["trial"]),
-            f"{percent(row['accuracy'])} %",
+            f"{percent(row['accuracy'])}%",
             decimal(row["cost_tokens"]),
             decimal(row["seconds"], 1),
             Text(", ".join(str(value) for value in row["choices"].values())),

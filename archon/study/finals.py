@@ -171,8 +171,8 @@ def warnings_of(
         low, high = test["accuracy_interval"]
         if search > high:
             warnings.append(
-                f"the winner was more accurate on the search items ({percent(search)} %) than on "
-                f"the test items ({percent(test['accuracy'])} % [{percent(low)}, {percent(high)}])"
+                f"the winner was more accurate on the search items ({percent(search)}%) than on "
+                f"the test items ({percent(test['accuracy'])}% [{percent(low)}, {percent(high)}])"
             )
     if num_tested > 1:
         warnings.append(

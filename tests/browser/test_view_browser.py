@@ -425,7 +425,7 @@ def test_partial_scores_and_answers_without_a_value_are_shown(open_page: Open) -
         "errors": [{"cause": "NodeError: node 'draft': cannot connect", "count": 2}],
     }  # fmt: skip
     page = open_page(FakeRun([*half, failure("lost")], "rank-fuse", **report))
-    assert "mean score 0.063, 95 % interval 0.013 – 0.250" in page.inner_text(".score-card")
+    assert "mean score 0.063, 95% interval 0.013 – 0.250" in page.inner_text(".score-card")
     notices = " ".join(page.locator(".notice").all_inner_texts())
     assert "3 answers of 2 state no number" in notices
     assert "failed, and count as wrong: 2 × node 'draft': cannot connect" in notices

@@ -166,7 +166,7 @@ def test_partial_scores_are_reported_with_the_accuracy(cli: Cli) -> None:
     Path("mine.py").write_text(SCORER % "0.5")
     report = cli.json("eval", "single", "mine.py:bench", *SCRIPTED)
     assert (report["accuracy"], report["mean_score"]) == (0, 0.5)
-    assert "accuracy 0.0 % [0.0, 24.2], mean score 0.500 [" in cli.stderr
+    assert "accuracy 0.0% [0.0, 24.2], mean score 0.500 [" in cli.stderr
     result = cli.json("compare", "single", "single", "-b", "mine.py:bench", *SCRIPTED)
     assert result["pairs"][0]["mean_score_difference"] == 0
     assert "by mean score" in cli.stderr

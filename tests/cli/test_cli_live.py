@@ -108,7 +108,7 @@ def test_a_wide_terminal_shows_everything() -> None:
     bar, results, model = shown(half_way(Clock()), 120)
     assert bar.startswith("rank-fuse ━")
     assert bar.endswith("40/200 1:00, 1:47 left")
-    assert results == ("accuracy 42.5 % [28.5, 57.8], 2 failed, 800 tokens/s, 64 questions running")
+    assert results == ("accuracy 42.5% [28.5, 57.8], 2 failed, 800 tokens/s, 64 questions running")
     assert model == (
         "qwen2.5-coder-0.5b: 412 texts decoding, 6 prompts waiting, cache 43% full, "
         "61% of prompt tokens cached"
@@ -117,7 +117,7 @@ def test_a_wide_terminal_shows_everything() -> None:
 
 def test_a_narrow_terminal_shows_the_leading_parts_of_each_line() -> None:
     assert shown(half_way(Clock()), 60)[1:] == [
-        "accuracy 42.5 % [28.5, 57.8], 2 failed, 800 tokens/s",
+        "accuracy 42.5% [28.5, 57.8], 2 failed, 800 tokens/s",
         "qwen2.5-coder-0.5b: 412 texts decoding, 6 prompts waiting",
     ]
     assert shown(half_way(Clock()), 40)[0].endswith("40/200 1:47 left")
@@ -219,7 +219,7 @@ def test_each_tenth_has_a_line() -> None:
         f"rank-fuse: {done} of 40" for done in range(4, 41, 4)
     ]
     # 20 s for 20 of 40, all of the rest under way.
-    assert said[5] == "rank-fuse: 20 of 40, accuracy 0.0 % [0.0, 16.1], 100 tokens/s, 0:07 left"
+    assert said[5] == "rank-fuse: 20 of 40, accuracy 0.0% [0.0, 16.1], 100 tokens/s, 0:07 left"
     assert "left" not in said[-1]
 
 
@@ -238,7 +238,7 @@ def test_a_resumed_run_prints_its_progress_first() -> None:
     said: list[str] = []
     lines = Lines(state_of(Clock()), said.append)
     lines.on_progress(progress_of(50, 100, num_kept=100))
-    assert said[1:] == ["rank-fuse: 100 of 200, accuracy 50.0 % [40.4, 59.6]"]
+    assert said[1:] == ["rank-fuse: 100 of 200, accuracy 50.0% [40.4, 59.6]"]
 
 
 # ---------------------------------------------------------------------------- while it runs

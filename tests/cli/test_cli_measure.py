@@ -45,7 +45,7 @@ def test_eval_as_json_has_the_documented_keys(cli: Cli) -> None:
 def test_eval_prints_accuracy_and_interval(cli: Cli) -> None:
     assert cli("eval", "single", "smoke", *SCRIPTED, "--data", "items.jsonl") == 0
     assert "accuracy" in cli.stdout
-    assert "95 % interval" in cli.stdout
+    assert "95% interval" in cli.stdout
     assert "run: runs/" in cli.stdout
     assert "30 of 30" in cli.stderr
     assert "with 30 items the accuracy is uncertain" in cli.stderr

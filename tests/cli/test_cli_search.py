@@ -65,7 +65,7 @@ def test_without_a_terminal_only_lines_are_printed(monkeypatch: pytest.MonkeyPat
         one.on_event(finished(0, 0.5, 100))
     assert isinstance(to.file, io.StringIO)
     lines = to.file.getvalue().splitlines()
-    assert lines == ["trial 0: complete, 50.0 % of 1 item, 100 tokens per answer"]
+    assert lines == ["trial 0: complete, 50.0% of 1 item, 100 tokens per answer"]
 
 
 def test_a_paused_display_leaves_the_terminal_to_another(

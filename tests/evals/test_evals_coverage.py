@@ -1,4 +1,4 @@
-"""Simulations: 95 % intervals cover the true value in 95 % of samples, tests err in 5 %."""
+"""Simulations: 95% intervals cover the true value in 95% of samples, tests err in 5%."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def test_the_warning_of_a_pair_names_the_items_needed() -> None:
     assert text.endswith(" items are needed")
     same = warning(differences(40, 3, 3))
     assert same is not None
-    assert same.endswith("points with 80 % power")
+    assert same.endswith("points with 80% power")
 
 
 def test_the_recommended_items_halve_the_allowed_interval() -> None:

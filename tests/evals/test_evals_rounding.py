@@ -42,11 +42,11 @@ def test_opposites_round_to_opposites_and_by_half_a_unit_at_most(number: int, di
 
 @given(st.integers(0, 10_000))
 def test_a_share_is_rounded_as_it_is_written(number: int) -> None:
-    """0.285 is 28.5 %, though a hundred times it is 28.499999999999996."""
+    """0.285 is 28.5%, though a hundred times it is 28.499999999999996."""
     assert percent(number / 10_000, 2) == f"{number // 100}.{number % 100:02}"
 
 
 def test_commands_round_by_this_rule() -> None:
     assert points(-0.0125, (-0.0305, 0.0125)) == "-1.3 [-3.1, +1.3]"
-    assert with_interval(0.0125, (0.0025, 0.285)) == "1.3 % [0.3, 28.5]"
+    assert with_interval(0.0125, (0.0025, 0.285)) == "1.3% [0.3, 28.5]"
     assert signed(0.0) == "0"

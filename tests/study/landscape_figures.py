@@ -2,7 +2,7 @@
 
 ``python landscape_figures.py [FIRST [SEEDS]]`` prints the figures of the seeds from FIRST on:
 
-- evaluations that a sampler takes to reach a point of the best 1 %, compared with random;
+- evaluations that a sampler takes to reach a point of the best 1%, compared with random;
 - share of the true hypervolume that the front of two objectives covers after 200 trials.
 
 Settings are tuned on seeds from 100 on, and reported on the seeds 0 to 19.
@@ -106,7 +106,7 @@ def main(first: int, num_seeds: int) -> None:
         bound = threshold(space)
         every = [accuracy(point) for point in space.points()]
         good = sum(value >= bound for value in every)
-        print(f"branch {with_branch}: {len(every)} points, {good} of them are the best 1 %")
+        print(f"branch {with_branch}: {len(every)} points, {good} of them are the best 1%")
         for sampler in samplers:
             found = [evaluations(sampler, space, seed, bound) for seed in seeds]
             say(f"  evaluations, {sampler}", found, max(found))

@@ -43,11 +43,11 @@ const line = (x1, y1, x2, y2, kind) => svg("line", { x1, y1, x2, y2, class: kind
 const label = (x, y, text, kind = "", anchor = "start") =>
   svg("text", { x, y, class: `label ${kind}`, "text-anchor": anchor }, text);
 
-// A share with its 95 % interval on a line from 0 to 100 %.
+// A share with its 95% interval on a line from 0 to 100%.
 function shareBar(width, share, bounds, { height = 44, axis = true } = {}) {
   const x = scale([0, 1], [8, width - 8]);
   const middle = axis ? height / 2 - 8 : height / 2;
-  const description = `${percent(share)}, 95 % interval ${interval(bounds)} %`;
+  const description = `${percent(share)}, 95% interval ${interval(bounds)}%`;
   return svg("svg", { class: "chart", width, height, role: "img", "aria-label": description },
     line(x(0), middle, x(1), middle, "track"),
     axis && [0, 0.25, 0.5, 0.75, 1].map((tick) => [
@@ -70,7 +70,7 @@ function errorBar(x1, x2, y) {
 function differenceBar(width, difference, bounds, reach) {
   const x = scale([-reach, reach], [8, width - 8]);
   const clear = bounds[0] > 0 || bounds[1] < 0;
-  const description = `${points(difference)} points, 95 % interval ${interval(bounds, points)}`;
+  const description = `${points(difference)} points, 95% interval ${interval(bounds, points)}`;
   return svg("svg", { class: `chart ${clear ? "clear" : ""}`, width, height: 26, role: "img", "aria-label": description },
     line(x(-reach), 13, x(reach), 13, "track"),
     line(x(0), 3, x(0), 23, "zero"),

@@ -22,7 +22,7 @@ function drawComparison() {
 function runTable(rows) {
   return section("runs", "Accuracy",
     el("div", { class: "card scroll" }, el("table", { class: "runs" },
-      el("thead", {}, el("tr", {}, ["Architecture", "Accuracy", "95 % interval", "Tokens per answer", "Time per answer", "Failed"].map((name) =>
+      el("thead", {}, el("tr", {}, ["Architecture", "Accuracy", "95% interval", "Tokens per answer", "Time per answer", "Failed"].map((name) =>
         el("th", { scope: "col" }, name)))),
       el("tbody", {}, DATA.runs.map((run, index) => el("tr", {},
         el("th", { scope: "row" }, words(run.name), el("span", { class: "below" },
@@ -44,12 +44,12 @@ function pairTable(pairs) {
       adjusted ? "p is corrected for the number of pairs (Holm)." : ""),
     pairWarnings(),
     el("div", { class: "card scroll" }, el("table", { class: "pairs" },
-      el("thead", {}, el("tr", {}, ["First − second", "Difference", "95 % interval", "Items", "p"].map((name) => el("th", { scope: "col" }, name)))),
+      el("thead", {}, el("tr", {}, ["First − second", "Difference", "95% interval", "Items", "p"].map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, pairs.map((pair) => el("tr", {},
         el("th", { scope: "row" }, words(pair.a), el("span", { class: "faint" }, " − "), words(pair.b)),
         el("td", { class: "number strong", "data-name": "difference" }, points(pair.difference),
           pair.mean_score_difference !== undefined && pair.mean_score_difference !== pair.difference
-            && el("span", { class: "below", title: `95 % interval ${interval(pair.mean_score_interval, points)}, p ${probability(pair.mean_score_p_value)}` }, `mean score ${points(pair.mean_score_difference)}`)),
+            && el("span", { class: "below", title: `95% interval ${interval(pair.mean_score_interval, points)}, p ${probability(pair.mean_score_p_value)}` }, `mean score ${points(pair.mean_score_difference)}`)),
         el("td", { class: "bar" }, responsive(el("div", { class: "canvas" }), (width) =>
           differenceBar(width, pair.difference, pair.interval, reach)),
           el("span", { class: "below" }, interval(pair.interval, points))),
@@ -96,7 +96,7 @@ function equalCost(rows) {
   return section("equal-cost", "At equal cost",
     el("p", { class: "faint" }, "Each run compared with a plain vote over the samples of ", words(rows[0].vote), " that its cost buys."),
     el("div", { class: "card scroll" }, el("table", { class: "pairs" },
-      el("thead", {}, el("tr", {}, ["Architecture", "Difference", "95 % interval", "Vote", "p"].map((name) => el("th", { scope: "col" }, name)))),
+      el("thead", {}, el("tr", {}, ["Architecture", "Difference", "95% interval", "Vote", "p"].map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, rows.map((row) => el("tr", {},
         el("th", { scope: "row" }, words(row.name), el("span", { class: "below" }, `${count(row.cost_tokens)} tokens per answer`)),
         el("td", { class: "number strong", "data-name": "difference" }, row.difference === null ? "–" : points(row.difference)),

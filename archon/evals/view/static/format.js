@@ -63,9 +63,9 @@ function score(value) {
   return Number.isInteger(value) ? String(value) : decimal(value, 2);
 }
 
-// A mean score with its 95 % interval.
+// A mean score with its 95% interval.
 function meanScore({ mean_score: value, mean_score_interval: bounds }) {
-  return `${decimal(value, 3)}, 95 % interval ${interval(bounds, (bound) => decimal(bound, 3))}`;
+  return `${decimal(value, 3)}, 95% interval ${interval(bounds, (bound) => decimal(bound, 3))}`;
 }
 
 // True if partial scores make the mean score differ from the accuracy.

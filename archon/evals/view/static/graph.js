@@ -134,7 +134,7 @@ function ablationTable(ablations) {
     el("h3", {}, "Ablation of each node"),
     el("p", { class: "faint small" }, "The architecture with one node bypassed, on the same samples. The difference is the gain from the node."),
     el("div", { class: "scroll" }, el("table", { class: "small-table numbers" },
-      el("thead", {}, el("tr", {}, ["Without", "Accuracy", "Difference", "95 % interval", "p", "Tokens per answer", "Tokens saved"].map((text) => el("th", { scope: "col" }, text)))),
+      el("thead", {}, el("tr", {}, ["Without", "Accuracy", "Difference", "95% interval", "p", "Tokens per answer", "Tokens saved"].map((text) => el("th", { scope: "col" }, text)))),
       el("tbody", {}, ablations.map((row) => el("tr", {},
         el("th", { scope: "row" }, words(row.node)),
         el("td", { class: "number" }, percent(row.accuracy)),

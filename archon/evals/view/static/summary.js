@@ -90,7 +90,7 @@ function drawSummary() {
           el("span", { class: "score" }, percent(report.accuracy)),
           el("span", { class: "score-name" }, "accuracy, ", answers)),
         responsive(el("div", { class: "canvas" }), (width) => shareBar(width, report.accuracy, report.accuracy_interval)),
-        report.accuracy_interval && el("p", { class: "faint small" }, `95 % interval ${interval(report.accuracy_interval)} %`),
+        report.accuracy_interval && el("p", { class: "faint small" }, `95% interval ${interval(report.accuracy_interval)}%`),
         hasPartialScores(report) && el("p", { class: "small" }, `mean score ${meanScore(report)}, partial scores included`),
         outcomeBar(0)),
       el("div", { class: "card" }, figures(0), el("details", { class: "about" }, el("summary", {}, "About this run"), facts(runFacts(run))))),

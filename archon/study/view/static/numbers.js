@@ -55,7 +55,7 @@ function equalCost(row) {
     el("p", {}, el("b", {}, `${points(row.difference)} points`), ` on the test items, against a vote over ${plural(row.drafts, "sample")} at the same cost`),
     responsive(el("div", { class: "canvas" }), (width) =>
       differenceBar(width, row.difference, row.interval, Math.max(0.05, Math.abs(row.interval[0]), Math.abs(row.interval[1])) * 1.1)),
-    el("p", { class: "faint small" }, `95 % interval ${interval(row.interval, points)}, p ${probability(row.p_value)}, ${plural(row.num_items, "paired item")}; ${count(row.cost_tokens)} and ${count(row.vote_cost_tokens)} tokens per answer`));
+    el("p", { class: "faint small" }, `95% interval ${interval(row.interval, points)}, p ${probability(row.p_value)}, ${plural(row.num_items, "paired item")}; ${count(row.cost_tokens)} and ${count(row.vote_cost_tokens)} tokens per answer`));
 }
 
 function studyFigures() {
