@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from archon.engine.model.linear import Precision
-from archon.engine.sampling.sampler import SamplingRule, sample
+from archon.engine.sampling.sampler import sample
 from archon.engine.transformers.rows import Rows
 from archon.errors import ModelFileError
 
@@ -119,11 +119,7 @@ class TransformersDecoder:
         logits_BTV: Tensor = output.logits
         return logits_BTV[:, -num_logits:].float()
 
-    def sample(
-        self, logits: Sequence[Tensor], rules: Sequence[SamplingRule], noise: Sequence[float]
-    ) -> list[int]:
-        """Sample one token per row (``archon.engine.sampling.sampler.sample``)."""
-        return sample(logits, rules, noise)
+    sample = staticmethod(sample)
 
     @torch.inference_mode()
     def _find_reading(self) -> Reading:
