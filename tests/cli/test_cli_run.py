@@ -103,7 +103,7 @@ def test_a_question_of_megabytes_is_answered() -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["run", "no-such", "q"], "no architecture 'no-such'"),
+        (["run", "no-such", "q"], "no architecture named 'no-such'"),
         (["run", "./missing.json", "q"], "./missing.json: no such file"),
         (["run", "single", "q", "--model", "solver"], "ROLE=NAME"),
         (["run", "single", "q", "--model", "=scripted"], "ROLE=NAME"),
@@ -115,7 +115,7 @@ def test_a_question_of_megabytes_is_answered() -> None:
         ),
         (["run", "single", "q", "--seed", "x"], "--seed"),
         (["run", "single", "q", "--no-such-flag"], "--no-such-flag"),
-        (["eval", "single", "no-such", *SCRIPTED], "no benchmark 'no-such'"),
+        (["eval", "single", "no-such", *SCRIPTED], "no benchmark named 'no-such'"),
         (["eval", "single", "smoke", *SCRIPTED, "--limit", "0"], "limit"),
         (["eval", "single", "smoke", *SCRIPTED, "--split", "tset"], "did you mean 'test'?"),
         (["eval", "single", "smoke", *SCRIPTED, "--epochs", "0"], "epoch"),
@@ -132,7 +132,7 @@ def test_a_question_of_megabytes_is_answered() -> None:
         (["models", "pull", "no-such"], "no model 'no-such'"),
         (["models", "pull", "scripted"], "has no weights"),
         (["models", "rm", "scripted"], "has no weights"),
-        (["bench", "engine", "--model", "scripted"], "not a local model"),
+        (["bench", "engine", "--model", "scripted"], "choose a local model"),
         (["bench", "graph", "--num-questions", "0"], "num-questions"),
         (["evla"], "evla"),
     ],

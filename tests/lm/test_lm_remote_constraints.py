@@ -303,7 +303,7 @@ async def test_invalid_log_probabilities_are_an_error(logprobs: dict[str, Any]) 
     body = completion("x")
     body["choices"][0]["logprobs"] = logprobs
     lm = remote(FakeServer(httpx.Response(200, json=body)), logprobs=True)
-    with pytest.raises(LMError, match="cannot be read"):
+    with pytest.raises(LMError, match="log-probabilities have an unknown format"):
         await lm.generate(replace(REQUEST, logprobs=True))
 
 

@@ -301,7 +301,7 @@ def test_a_named_end_of_turn_ends_a_text(tmp_path: Path) -> None:
         ({"merges": ["nospace"]}, "damaged tokenizer"),
         ({"merges": ["a b c"]}, "damaged tokenizer"),
         ({"merges": ["q z"]}, "damaged tokenizer"),
-        ({"add_bos_token": 1}, "add_bos_token is 1, not true or false"),
+        ({"add_bos_token": 1}, "add_bos_token must be true or false, not 1"),
         ({"add_bos_token": True, "bos_token_id": None}, "add_bos_token is true, but bos"),
         ({"add_space_prefix": True}, "add_space_prefix is True"),
         ({"remove_extra_whitespaces": True}, "remove_extra_whitespaces is True"),

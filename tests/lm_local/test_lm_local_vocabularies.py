@@ -190,7 +190,7 @@ def test_tokens_of_phi_3_include_the_white_space_after_them(
         ({"added_tokens": ["<new>"]}, "added token '<new>' is not in tokenizer.ggml.tokens"),
         ({"scores": None}, "scores is missing"),
         ({"scores": [0.0]}, "scores does not have a number for each token"),
-        ({"add_space_prefix": 1}, "add_space_prefix is 1, not true or false"),
+        ({"add_space_prefix": 1}, "add_space_prefix must be true or false, not 1"),
         ({"normalizer.lowercase": True}, "the key is unknown"),
     ],
 )

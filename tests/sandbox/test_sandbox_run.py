@@ -190,7 +190,7 @@ async def test_a_program_that_waits_for_a_closed_sandbox_is_refused() -> None:
 
 async def test_a_process_that_does_not_start_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MONTY_BIN", "/nowhere/monty")
-    with pytest.raises(SandboxError, match="cannot start a process"):
+    with pytest.raises(SandboxError, match="cannot start a sandbox process"):
         await Sandbox(max_programs=1).run("1")
 
 

@@ -292,7 +292,7 @@ def test_the_odds_of_a_reward_are_those_of_its_logit(logit: float) -> None:
     ("changes", "reason"),
     [
         ({"model": "scripted"}, "has no weights on this machine"),
-        ({"model": "no-such"}, "the catalogue has no model named 'no-such'"),
+        ({"model": "no-such"}, "no model 'no-such' in the catalogue"),
         ({"held_out": 1.0}, "held_out"),
         ({"penalties": [0]}, "penalties"),
         ({"data": {"path": "none.jsonl"}}, "none.jsonl: no such file"),

@@ -24,7 +24,7 @@ from tokenizers.models import BPE
 from tokenizers.normalizers import Replace
 
 from archon.engine.files.gguf import GGUFFile
-from archon.engine.files.key_rules import KeyRules
+from archon.engine.files.key_rules import KeyRules, shown
 from archon.errors import ModelFileError
 from archon.lm.local.tokenizer.added_tokens import AddedToken, is_marker
 from archon.lm.local.tokenizer.config import (
@@ -464,8 +464,11 @@ class _TokenizerKeys:
 
     def get(self, name: str, kind: type) -> Any:
         value = self._file.metadata.get(_PREFIX + name)
+        if value is None:
+            raise self.error(f"{_PREFIX}{name} is missing")
         if not isinstance(value, kind):
-            raise self.error(f"{_PREFIX}{name} must be a {kind.__name__}")
+            expected = {str: "a string", list: "a list", int: "an integer"}[kind]
+            raise self.error(f"{_PREFIX}{name} must be {expected}, not {shown(value)}")
         return value
 
     def strings(self, name: str) -> list[str]:
