@@ -49,7 +49,7 @@ def test_a_path_takes_precedence_over_the_catalogue(shipped: Path, ref: str | Pa
 
 
 def test_an_unknown_name_is_reported_with_the_nearest(shipped: Path) -> None:
-    with pytest.raises(SpecError, match=r"no architecture 'rank-fsue'.*did you mean 'rank-fuse'\?"):
+    with pytest.raises(SpecError, match=r"named 'rank-fsue'.*did you mean 'rank-fuse'\?"):
         catalog.find("architecture", "rank-fsue")
 
 

@@ -51,6 +51,7 @@ PUBLIC = {
     "StorageError",
     "Thinking",
     "TokenDelta",
+    "TokenLogprob",
     "Trace",
     "UnsupportedError",
     "Usage",

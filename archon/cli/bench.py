@@ -372,10 +372,10 @@ def _read_result(path: Path) -> dict[str, Any]:
 def serve(model: str, new_tokens: int, as_json: bool, **load: Any) -> int | None:
     """Measure the server's overhead under load.
 
-    Print the tokens per second and the time to the first token. The server runs a one-node
-    architecture in its own process, and so do the clients. The ratio is the server's tokens per
-    second over the engine's, for the same kind of requests. The column "deducted" excludes the CPU
-    time used by the clients.
+    Print the tokens per second and the time to the first token. The server, which
+    runs a one-node architecture, and the clients run in separate processes. The ratio is the
+    server's tokens per second over the engine's, for the same kind of requests. The column
+    "deducted" is the ratio without the clients' CPU time.
     """
     _check_prefix(load)
     require("torch", "engine")

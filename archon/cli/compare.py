@@ -44,8 +44,8 @@ def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: boo
     """Compare architectures on the same benchmark items.
 
     ARCH is a catalogue name or a path. Differences are tested with paired, per-item tests. --model
-    replaces the role in every architecture that has it. Each run has its own subfolder in the
-    --output folder: 1-ARCH, 2-ARCH, and so on.
+    applies to every architecture that has the role. Each run has its own subfolder in the --output
+    folder: 1-ARCH, 2-ARCH, and so on.
     """
     from archon.api import run_folder
     from archon.evals.comparison import compare as compared

@@ -54,7 +54,7 @@ models = LazyGroup(
     table={
         "ls": (
             "archon.cli.models:ls",
-            "List the model cards of the catalogue, and other models of the hub.",
+            "List the catalogue's model cards and other models downloaded from the hub.",
         ),
         "pull": (
             "archon.cli.models:pull",

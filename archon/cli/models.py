@@ -32,10 +32,10 @@ _THINKING = {
 
 @command
 def ls(as_json: bool) -> None:
-    """List the model cards of the catalogue, and other models of the hub.
+    """List the catalogue's model cards and other models downloaded from the hub.
 
-    Also show which weights are on this machine. Other models of the hub are listed, with the digest
-    of their first download, once they have been downloaded.
+    Also show which weights are on this machine and, for other models of the hub, the digest
+    that was recorded at the first download.
     """
     from archon.weights.hub_records import all_recorded
 
@@ -70,8 +70,8 @@ def pull(name: str, as_json: bool) -> None:
     """Download a model's weights and verify their SHA-256 digest.
 
     NAME is a name in the catalogue, a path, or a string such as hf:OWNER/NAME. Weights that are
-    already on this machine are checked again. The digest of a model of the hub is recorded at the
-    first download, unless its card states one.
+    already on this machine are verified again. For a hub model whose card states no digest, the
+    digest is recorded at the first download.
     """
     from archon.weights.cache import read_record
     from archon.weights.digest import digest_of
@@ -218,8 +218,8 @@ def rm(name: str, as_json: bool) -> None:
     """Delete a model's weights from Archon's cache.
 
     NAME is a name in the catalogue, a path, or a string such as hf:OWNER/NAME. Files in the Hugging
-    Face cache are kept. The digest of the first download of a model of the hub is forgotten, so
-    that the next download may differ.
+    Face cache are kept. For a hub model, the digest that was recorded at the first download is
+    deleted too, so the next download is accepted even if the files have changed.
     """
     loaded = load_model_card(name)
     card = local_card(loaded)

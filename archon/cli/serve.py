@@ -125,7 +125,7 @@ def serve(
     """Serve architectures over an OpenAI-compatible API.
 
     ARCH is an architecture, a model card, a GGUF file or a folder of safetensors files. Clients
-    select it by its name. --model replaces the role in every architecture that has it. The address
+    select it by its name. --model applies to every architecture that has the role. The address
     is printed when the server is ready.
     """
     from archon.graph.loading import Loader

@@ -204,7 +204,7 @@ class Engine:
                 f"samples: use at least one beam per sample and at most {limit} beams"
             )
         if request.beams and request.constraint is not None:
-            raise EngineError("a beam search cannot have a constraint")
+            raise EngineError("beam search does not support constraints")
         total = prompt.num_tokens + request.max_tokens
         tokens = f"{prompt.num_tokens} prompt tokens and up to {request.max_tokens} new ones"
         if total > self.context_length:

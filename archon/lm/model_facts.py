@@ -248,7 +248,7 @@ def memory_bytes(
     """Estimate the memory of weights and cache, by number of sequences; None if it is unknown.
 
     The estimate omits scales of quantized weights (about 1%), activations and the program itself,
-    and takes every layer to cache every token.
+    and assumes that every layer caches every token.
     """
     if not parameters or not shape.cache_width:
         return None

@@ -52,8 +52,8 @@ def read_study(given: str, name: str | None = None) -> StoredStudy:
     Raises
     ------
     UsageError
-        The storage does not exist; it has no study of that name, or several and no name is given;
-        or the study was not made by ``archon search``.
+        The storage does not exist, it has no study of that name, it has several studies and
+        ``name`` is None, or the study was not created by ``archon search``.
     StorageError
         The database reports an error.
     """

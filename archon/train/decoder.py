@@ -350,7 +350,7 @@ class TrainedWeights:
         return LayerWeights(**found)
 
     def _stack(self, index: int, name: str) -> Tensor:
-        """Return a tensor of a layer; those of experts together."""
+        """Return a layer's tensor; those of experts are stacked along a new first dimension."""
         if EXPERT not in name:
             return self._get(layer_prefix(index) + name)
         assert self.config.experts is not None

@@ -112,7 +112,9 @@ def _models(files: Collection[str]) -> list[str]:
 
 
 def _of_quantization(models: Collection[str], wanted: str) -> list[str]:
-    """Return the files whose names contain a quantization, or are equal but for the case."""
+    """Return the files named ``wanted``, ignoring case; if there are none, those whose names
+    contain it as a quantization.
+    """
     lower = wanted.lower()
     equal = [name for name in models if name.lower() in (lower, f"{lower}.gguf")]
     if equal:

@@ -149,7 +149,7 @@ def _fetch(
             if source.sha256 is not None:
                 check(digest_of(path, listen), source.sha256, str(path))
             elif not is_model(path):
-                raise ModelError("the file does not exist")
+                raise ModelError(f"{path} does not exist")
             return path, source.sha256
 
 

@@ -86,11 +86,11 @@ def test_a_stored_result_is_drawn_without_a_measurement(bench: Bench) -> None:
         (["--pairs", "0"], "--pairs"),
         (["--peer-fraction", "0"], "--peer-fraction"),
         (["--shared-prefix-tokens", "13"], "--shared-prefix-tokens"),
-        (["--prompt-tokens", "5000"], "do not fit the model's context"),
+        (["--prompt-tokens", "5000"], "do not fit in the model's context"),
         (["--picture", "no/such/folder.svg"], "does not exist; create it"),
-        (["--from", "tiny.json", "--picture", "a.svg"], "not a result"),
+        (["--from", "tiny.json", "--picture", "a.svg"], "not a file written by archon bench peers"),
         (["--from", "tiny.json"], "--from needs --picture"),
-        (["--model", "scripted"], "not a local model"),
+        (["--model", "scripted"], "choose a local model"),
     ],
 )
 def test_bad_input_has_exit_code_2_and_a_reason(

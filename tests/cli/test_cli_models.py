@@ -121,7 +121,7 @@ def test_ls_shows_the_digest_of_a_first_download(
     assert (row["name"], row["sha256"], row["commit"]) == ("hf:o/n-GGUF:Q8_0", digest, "c" * 40)
     assert row["path"] is None
     assert cli("models", "ls") == 0
-    assert f"hf:o/n-GGUF:Q8_0  5 MB       {'c' * 12}  {digest[:16]}" in cli.stderr
+    assert f"hf:o/n-GGUF:Q8_0  5 MB       {'c' * 12}  {digest[:16]}" in cli.stdout
     assert cli("models", "rm", "hf:o/n-GGUF:Q8_0") == 0
     assert cli.json("models", "ls")["models"][-1]["name"] != row["name"]
 
@@ -129,7 +129,7 @@ def test_ls_shows_the_digest_of_a_first_download(
 @pytest.mark.parametrize("arguments", [["pull", "openai:m"], ["rm", "http://localhost:1/v1"]])
 def test_a_server_has_no_weights(arguments: list[str], cli: Cli) -> None:
     assert cli("models", *arguments) == 2
-    assert "is not a local model" in cli.stderr
+    assert "choose a local model" in cli.stderr
 
 
 @pytest.mark.parametrize("string", ["groq:m", "hf:o/n-GGUF:Q8_0", "http://localhost:1/v1#m"])

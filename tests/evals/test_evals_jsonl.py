@@ -30,22 +30,22 @@ def test_rows_have_the_numbers_of_their_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b'{"question": "a", "answer": 1', "is not JSON: .* at column 30"),
-        (b"not json", "is not JSON: .* at column 1"),
+        (b'{"question": "a", "answer": 1', "invalid JSON: .* at column 30"),
+        (b"not json", "invalid JSON: .* at column 1"),
         (
             b'["question", "answer"]',
             "is a list of 2; every line of a JSON Lines file must be an object",
         ),
-        (b"[", "is not JSON"),
+        (b"[", "invalid JSON"),
         (b"\x00\x01\x02", "NUL byte"),
         (b"\xff\xfe{\x00}\x00", "UTF-16"),
         (b'{"question": "caf\xe9"}', "is not UTF-8"),
         (b'{"question": "a", "question": "b", "answer": 1}', "is repeated"),
-        (b'{"question": "a", "answer": NaN}', "NaN is not JSON"),
+        (b'{"question": "a", "answer": NaN}', "NaN invalid JSON"),
         (b'{"question": "a", "answer": ' + b"9" * 5000 + b"}", "a number with 5000 characters"),
         (b"[" * 100_000, "nested deeper"),
         (b'{"question": "' + b"a" * 5_000_000 + b'"}', "larger than 4 MiB"),
-        (b'{"question": "a"}', "no field 'answer'"),
+        (b'{"question": "a"}', "no 'answer' field"),
         (b'{"question": "a", "answer": "none"}', "no number can be read"),
     ],
 )

@@ -186,7 +186,7 @@ def test_tokens_of_phi_3_include_the_white_space_after_them(
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"eos_token_ids": [99_999]}, "eos_token_ids has 99999, which is no token's id"),
+        ({"eos_token_ids": [99_999]}, "eos_token_ids contains 99999, which is not a valid id"),
         ({"added_tokens": ["<new>"]}, "added token '<new>' is not in tokenizer.ggml.tokens"),
         ({"scores": None}, "scores is missing"),
         ({"scores": [0.0]}, "scores does not have a number for each token"),

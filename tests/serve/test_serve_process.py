@@ -69,7 +69,7 @@ def test_a_server_without_a_key_accepts_only_local_host_names(serve: Serve) -> N
         (["single", "--api-key-env", "NO_SUCH_KEY"], "NO_SUCH_KEY is not set"),
         (["single", "--max-running", "0"], "--max-running"),
         (["single", "--max-body-bytes", "67108865"], "--max-body-bytes"),
-        (["no-such-thing"], "no architecture 'no-such-thing'"),
+        (["no-such-thing"], "no architecture named 'no-such-thing'"),
         (["./missing.gguf"], "missing.gguf"),
         (["scripted", "scripted"], "have the name 'scripted'"),
         (["scripted", "--model", "solver=scripted"], "solver"),

@@ -228,7 +228,7 @@ def test_the_command_prints_one_object(capsys: pytest.CaptureFixture[str]) -> No
         (["--resume"], "--resume needs the name of the study"),
         (["--model", "judge=scripted"], "no role 'judge'"),
         (["--max-tokens", "-1"], "must be above 0"),
-        (["--warm-start", "nothing"], "no architecture 'nothing'"),
+        (["--warm-start", "nothing"], "no architecture named 'nothing'"),
         (["--storage", "nosuch://x"], "cannot open the storage"),
         (["--output", "."], "is a folder"),
     ],

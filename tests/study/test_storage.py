@@ -131,7 +131,9 @@ def test_a_storage_that_is_not_a_url_is_reported_with_an_example() -> None:
 
 
 def test_an_unescaped_at_sign_in_a_password_is_reported_without_the_password() -> None:
-    refused = pytest.raises(UsageError, match=r'the "@" in the password .*user@host/x as %40')
+    refused = pytest.raises(
+        UsageError, match=r'the password in .*user@host/x contains "@"; write it as %40'
+    )
     with refused as caught, opened("postgresql+psycopg://user:sec@ret@host/x"):
         pass
     assert "ret@" not in str(caught.value)

@@ -239,7 +239,7 @@ def test_view_writes_a_page_into_the_folder(
 def test_a_study_is_viewed_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     database(tmp_path / "study.db", "one", archon=IDENTITY)
     assert main(["view", str(tmp_path), "other"]) == 2
-    assert "is a study, and a page shows only one" in capsys.readouterr().err
+    assert "is a study, and a page can show only one study" in capsys.readouterr().err
     assert main(["view", str(tmp_path / "study.db"), "--study", "two"]) == 2
     assert "no study 'two'" in capsys.readouterr().err
     assert main(["view", "nosuch://here", "--study", "two"]) == 2

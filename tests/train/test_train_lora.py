@@ -106,7 +106,7 @@ def test_an_adapter_written_by_peft_is_read(tmp_path: Path) -> None:
 
 
 def test_a_target_that_matches_no_layer_is_rejected() -> None:
-    with pytest.raises(UsageError, match=r"'q_prj'; the model has .*q_proj"):
+    with pytest.raises(UsageError, match=r"'q_prj'; choose targets from .*q_proj"):
         add_adapter(tiny_decoder(), ["q_prj"], 2, 2, 0, 0)
 
 

@@ -185,7 +185,7 @@ def test_the_default_warm_up_is_a_tenth_of_a_short_training(steps: int, expected
     file = {k: v for k, v in COMMON.items() if k != "warmup_steps"} | {"steps": steps}
     spec = {"training": "pretrain", "data": {"rule": "sums", "items": 60}, "decoder": SHAPE}
     assert PretrainSpec.model_validate(file | spec).warmup_steps == expected
-    with pytest.raises(ValueError, match="never reach its peak"):
+    with pytest.raises(ValueError, match="never reaches its peak"):
         PretrainSpec.model_validate(file | spec | {"warmup_steps": steps + 1})
 
 

@@ -223,7 +223,7 @@ def _layer_types(keys: CheckedKeys, shape: DecoderConfig) -> Sequence[bool] | No
 
 
 def _sparse_layers(keys: CheckedKeys, shape: DecoderConfig) -> Sequence[bool]:
-    """Return which layers are mixtures of experts."""
+    """Return, for each layer, whether it is a mixture of experts."""
     num_layers = len(shape.layers)
     if shape.experts is None:
         return (False,) * num_layers

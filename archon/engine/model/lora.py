@@ -125,8 +125,8 @@ def check_adapter(adapter: Adapter, config: DecoderConfig) -> None:
         shape = (len(b_OR), a_RI.shape[1])
         if shape != known[name]:
             raise ModelFileError(
-                f"{adapter.path}: changes {name} with shape {shape}, but in this model its shape "
-                f"is {known[name]}: the adapter is for another model"
+                f"{adapter.path}: the adapter's {name} has shape {shape}, but this model's has "
+                f"shape {known[name]}; the adapter was made for another model"
             )
         if name in adapter.magnitudes and adapter.magnitudes[name].shape != shape[:1]:
             raise ModelFileError(f"{adapter.path}: {name} does not have one magnitude per output")

@@ -142,8 +142,8 @@ def _read_tensors(path: Path, config: Mapping[str, Any]) -> _Tensors:
         found = _TENSOR.fullmatch(key)
         if found is None or not _is_expected(found, config):
             raise ModelFileError(
-                f"{file}: tensor {key!r} is not supported: it is not the lora_A or lora_B of a "
-                f"linear layer, nor another tensor that the settings in {CONFIG_NAME} include"
+                f"{file}: tensor {key!r} is not supported: it is neither lora_A nor lora_B of a "
+                f"linear layer, and no setting in {CONFIG_NAME} enables it"
             )
         name, tensor = found["layer"], stored.float()
         if half := found["half"]:
@@ -169,7 +169,7 @@ def _read_tensors(path: Path, config: Mapping[str, Any]) -> _Tensors:
 
 
 def _is_expected(found: re.Match[str], config: Mapping[str, Any]) -> bool:
-    """Return True if the configuration includes a tensor, so that peft uses it."""
+    """Return True if peft would load this tensor under the adapter's configuration."""
     name = found["layer"]
     if found["of_embedding"]:
         return name == EMBEDDING_NAME and not config.get("use_dora")

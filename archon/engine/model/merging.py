@@ -129,8 +129,8 @@ class MergedWeights:
         for name in sorted(names):
             if name not in shapes:
                 raise ModelFileError(
-                    f"{self._adapter.path}: changes the tensor {name!r}, which this model does not "
-                    "have, or which an adapter cannot change"
+                    f"{self._adapter.path}: the adapter changes tensor {name!r}, which does not "
+                    "exist in this model or cannot be changed by an adapter"
                 )
             for tensors in (self._adapter.replaced, self._adapter.added):
                 if name in tensors and tuple(tensors[name].shape) != shapes[name]:
@@ -138,8 +138,8 @@ class MergedWeights:
 
     def _wrong_shape(self, name: str, found: Tensor, shape: tuple[int, ...]) -> ModelFileError:
         return ModelFileError(
-            f"{self._adapter.path}: {name} has the shape {tuple(found.shape)}, but in this model "
-            f"{shape}: the adapter is for another model"
+            f"{self._adapter.path}: the adapter's {name} has shape {tuple(found.shape)}, but this "
+            f"model's has shape {shape}; the adapter was made for another model"
         )
 
 

@@ -31,7 +31,7 @@ def pair(number: int) -> NumberPair:
 
 
 def is_held_out(number: int) -> bool:
-    """Return whether a number, one in twenty by its digest, is used only for tests."""
+    """Return whether a number is held out for tests. The digest selects one number in twenty."""
     digest = blake2b(str(number).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % _HELD_OUT_PERIOD == 0
 

@@ -196,7 +196,10 @@ class FamilyTraits:
 
     @property
     def architecture(self) -> str:
-        """``general.architecture`` of its GGUF files; "" if they have another family's name."""
+        """``general.architecture`` of this family's GGUF files.
+
+        "" if they use another family's name, as Mistral's use Llama's.
+        """
         return self.name if self.gguf_name is None else self.gguf_name
 
     @property

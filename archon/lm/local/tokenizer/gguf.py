@@ -219,7 +219,9 @@ def _stated_ends(keys: _TokenizerKeys, vocabulary: _Vocabulary) -> Iterator[int]
     yield from (vocabulary.named[name] for name in _ENDS if name in vocabulary.named)
     for i in keys.get("eos_token_ids", list) if keys.has("eos_token_ids") else ():
         if not isinstance(i, int) or not 0 <= i < len(vocabulary.tokens):
-            raise keys.error(f"tokenizer.ggml.eos_token_ids has {i!r}, which is no token's id")
+            raise keys.error(
+                f"tokenizer.ggml.eos_token_ids contains {i!r}, which is not a valid id"
+            )
         yield i
 
 
