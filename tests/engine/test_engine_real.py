@@ -32,7 +32,7 @@ from archon.weights import pull
 pytestmark = pytest.mark.real
 
 SMALL, DEFAULT = "smollm2-135m", "qwen2.5-coder-0.5b"
-NUM_LAYERS = {SMALL: None, DEFAULT: 12}
+NUM_LAYERS = {SMALL: None, DEFAULT: 8}
 """Layers that are compared with transformers; None for all. All of the default model would need
 more than 3 GB in float32."""
 QUESTION = "What is 17 * 23? Think step by step."

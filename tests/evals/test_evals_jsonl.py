@@ -41,7 +41,7 @@ def test_rows_have_the_numbers_of_their_lines(tmp_path: Path) -> None:
         (b"\xff\xfe{\x00}\x00", "UTF-16"),
         (b'{"question": "caf\xe9"}', "is not UTF-8"),
         (b'{"question": "a", "question": "b", "answer": 1}', "is repeated"),
-        (b'{"question": "a", "answer": NaN}', "NaN invalid JSON"),
+        (b'{"question": "a", "answer": NaN}', "NaN is not JSON"),
         (b'{"question": "a", "answer": ' + b"9" * 5000 + b"}", "a number with 5000 characters"),
         (b"[" * 100_000, "nested deeper"),
         (b'{"question": "' + b"a" * 5_000_000 + b'"}', "larger than 4 MiB"),
