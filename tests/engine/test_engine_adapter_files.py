@@ -244,7 +244,7 @@ def test_a_saved_tensor_of_another_shape_is_rejected(folder: Path, tmp_path: Pat
     trained(folder, tmp_path, modules_to_save=["norm"])
     name = "base_model.model.model.norm.weight"
     save_file(load_file(tmp_path / TENSORS_NAME) | {name: torch.ones(7)}, tmp_path / TENSORS_NAME)
-    with pytest.raises(ModelFileError, match=r"model.norm.weight has the shape \(7,\)"):
+    with pytest.raises(ModelFileError, match=r"model.norm.weight has shape \(7,\)"):
         MergedWeights(weights_of(open_model(folder)), read_adapter(tmp_path))
 
 
