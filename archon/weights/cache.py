@@ -16,15 +16,14 @@ are kept in the hub's own cache, and the user's files are not moved; the record 
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from archon.errors import ModelError, os_reason
 from archon.spec.model import HubSource, LocalCard, PathSource, PypiSource
-from archon.storage.atomic import replacing
 from archon.weights.hub_records import expected_digest, recorded, write_hub_record
+from archon.weights.json_records import read_json_record, write_json_record
 from archon.weights.locations import cache_dir as cache_dir
 from archon.weights.locations import model_dir as model_dir
 from archon.weights.model_files import CONFIG_NAME, files_of
@@ -67,25 +66,12 @@ def is_model(path: Path) -> bool:
 
 def read_record(name: str) -> VerifiedModel | None:
     """Return the record of a card; None if it is missing or damaged."""
-    return _read(model_dir(name) / RECORD_NAME)
-
-
-def _read(path: Path) -> VerifiedModel | None:
-    try:
-        return VerifiedModel(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
+    return read_json_record(model_dir(name) / RECORD_NAME, VerifiedModel)
 
 
 def write_record(name: str, record: VerifiedModel | None) -> None:
     """Write the record of a card atomically; if ``record`` is None, delete the stored one."""
-    path = model_dir(name) / RECORD_NAME
-    if record is None:
-        path.unlink(missing_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, concurrent=True) as part:
-        part.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
+    write_json_record(model_dir(name) / RECORD_NAME, record)
 
 
 def resolve(source: PathSource, base_dir: Path) -> Path:
@@ -124,7 +110,7 @@ def same_weights(card: LocalCard) -> VerifiedModel | None:
     """Return the record of another card with the same weights, if they are present."""
     wanted = {expected(source) for source in card.sources if not isinstance(source, PathSource)}
     for path in sorted((cache_dir() / "models").glob(f"*/{RECORD_NAME}")):
-        record = _read(path)
+        record = read_json_record(path, VerifiedModel)
         if record is not None and record.sha256 in wanted and record.is_current():
             return record
     return None

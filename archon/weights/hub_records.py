@@ -9,14 +9,13 @@ on: a branch can move, and a file can be replaced::
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from archon.spec.model import HubSource
 from archon.spec.model_strings import hub_name
-from archon.storage.atomic import replacing
+from archon.weights.json_records import read_json_record, write_json_record
 from archon.weights.locations import cache_dir, safe_folder
 
 
@@ -53,24 +52,18 @@ def today() -> str:
 
 def recorded(source: HubSource) -> HubRecord | None:
     """Return the record of a source; None if there is no readable one."""
-    return _read(_path(source))
+    return read_json_record(_path(source), HubRecord)
 
 
 def all_recorded() -> list[HubRecord]:
     """Return all records, sorted by name."""
-    found = [_read(path) for path in (cache_dir() / "hub").glob("*.json")]
+    found = [read_json_record(path, HubRecord) for path in (cache_dir() / "hub").glob("*.json")]
     return sorted((record for record in found if record is not None), key=lambda each: each.name)
 
 
 def write_hub_record(source: HubSource, record: HubRecord | None) -> None:
     """Write the record of a source, or delete it if it is None."""
-    path = _path(source)
-    if record is None:
-        path.unlink(missing_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path, concurrent=True) as part:
-        part.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
+    write_json_record(_path(source), record)
 
 
 def expected_digest(source: HubSource) -> str | None:
@@ -84,10 +77,3 @@ def expected_digest(source: HubSource) -> str | None:
 def _path(source: HubSource) -> Path:
     key = f"{source.huggingface}@{source.revision}:{source.file or ''}"
     return cache_dir() / "hub" / f"{safe_folder(key)}.json"
-
-
-def _read(path: Path) -> HubRecord | None:
-    try:
-        return HubRecord(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None

@@ -142,7 +142,7 @@ class ModelFolder:
         settings = [self.config.pop(key, None) for key in _QUANTIZATION_KEYS]
         stated = next(filter(None, settings), None)
         for name, method in _QUANTIZATION_FILES.items():
-            # Folders of the first versions have the settings in a file of their own.
+            # Folders of the first versions have the settings in a separate file.
             if stated is None and any(tensor.endswith(".qweight") for tensor in stored):
                 found = self.json(name)
                 stated = None if found is None else {"quant_method": method, **found}

@@ -3,7 +3,7 @@
 A span attends to up to three parts (``archon.engine.model.attention``): the shared blocks of its
 prompt, in one group with all other spans that share them; the cached keys after these blocks, in a
 separate group; and, if it has several tokens, to itself. A span of one token finds its own key in
-the cache. Layers with a sliding window have a plan of their own: blocks that all windows have
+the cache. Layers with a sliding window have a separate plan: blocks that all windows have
 passed are left out, and a mask hides the other keys outside of a window.
 """
 
