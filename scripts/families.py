@@ -19,15 +19,19 @@ START = """\
 
 # Model families
 
-The decoders that Archon's engine computes: transformers with RMSNorm, rotary embeddings, grouped-query
-attention and gated feed-forward networks. `model_type` is a key of a folder's `config.json`, the
-architecture is `general.architecture` of a GGUF file. Every family runs in all precisions. Where the
-last column names the compiled kernels, they compute `int8`, `int4` and `native` on a CPU, unless the
-shape of the model does not fit; torch computes the rest. Rotary scaling (`linear`, `llama3`, `yarn`,
-`longrope`) works for every family, `dynamic` up to the model's context.
+The decoders that Archon's engine computes: transformers with RMSNorm, rotary embeddings,
+grouped-query attention and gated feed-forward networks. `model_type` is a key of a folder's
+`config.json`, the architecture is `general.architecture` of a GGUF file. Every family runs in all
+precisions. Where the last column names the compiled kernels, they compute `int8`, `int4` and
+`native` on a CPU, unless the shape of the model does not fit; torch computes the rest. Rotary
+scaling (`linear`, `llama3`, `yarn`, `longrope`) works for every family, `dynamic` up to the
+model's context.
 
-The `transformers` library computes [all other families](guides/models.md#families-that-the-engine-does-not-have).
-[Model files](guides/model-files.md) says which files load.
+Other families are computed by [the transformers library][fallback]. [Model files][files] says which
+files load.
+
+[fallback]: guides/models.md#families-that-the-engine-does-not-have
+[files]: guides/model-files.md
 
 """
 HEADS = ("`model_type`", "GGUF architecture", "class", "features", "on a CPU")

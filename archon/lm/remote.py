@@ -24,8 +24,8 @@ def open_remote(card: OpenAICard, base_dir: Path | None = None) -> RemoteLM:
     Raises
     ------
     UsageError
-        A variable of a key or address is not set, or its value is not a key; an address is invalid or has a password; or the
-        certificates that the environment names cannot be read.
+        A variable of a key or address is not set, or its value is not a key; an address is invalid
+        or has a password; or the certificates that the environment names cannot be read.
     ModelError
         The card has no model, and the server does not have exactly one.
     """
