@@ -1,7 +1,7 @@
 """Write ``docs/models.md``, the table of model families, from their traits in the code.
 
-Run ``python scripts/families.py`` after a change of ``archon/engine/model/families``. The page is in the
-repository so that it can be read there; a test fails while it is not what this script writes.
+Run ``python scripts/families.py`` after a change of ``archon/engine/model/families``. The page is
+in the repository so that it can be read there; a test fails while this script writes another one.
 """
 
 from __future__ import annotations

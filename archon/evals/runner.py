@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from archon.errors import ScoringError, StorageError, UsageError
+from archon.errors import ArchonError, ScoringError, UsageError
 from archon.evals.benchmarks import Item, Selection
 from archon.evals.benchmarks.opening import Benchmark
 from archon.evals.failures import ErrorLimit, MaxErrors
@@ -19,7 +19,7 @@ from archon.evals.journal import JournalWriter, encode
 from archon.evals.records import Draw, Record
 from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
-from archon.evals.run_spec import IDENTITY, Answerer, description
+from archon.evals.run_spec import IDENTITY, Answerer, HasWeights, description
 from archon.evals.scorers import Scorer, number_exact, scored
 from archon.graph.answer import Answer
 from archon.graph.architecture import Architecture
@@ -179,14 +179,30 @@ async def evaluate(
         run = read_run(folder.path)
         try:
             session = _EvalSession(evaluation, run, pool, num_items, keep_errors, on_progress)
-            await session.run(max_concurrent_questions, max_errors)
+            if session.has_work:
+                await asyncio.to_thread(_check_weights, evaluation.architecture, folder)
+                await session.run(max_concurrent_questions, max_errors)
+                _record_weights(evaluation.architecture, folder)
         except BaseException:
-            with contextlib.suppress(StorageError):  # the journal has every answer
+            with contextlib.suppress(ArchonError):  # the journal has every answer
                 folder.write_report(run.report().to_json())
+                _record_weights(evaluation.architecture, folder)
             raise
         report = run.report()
         folder.write_report(report.to_json())
         return report
+
+
+def _check_weights(architecture: Answerer, folder: RunFolder) -> None:
+    """Open the models that have answered before, and compare their weights; record new ones."""
+    if isinstance(architecture, HasWeights):
+        folder.check_weights(architecture.weights(folder.weights()))
+
+
+def _record_weights(architecture: Answerer, folder: RunFolder) -> None:
+    """Record the weights of models that were opened during the session."""
+    if isinstance(architecture, HasWeights):
+        folder.check_weights(architecture.weights())
 
 
 class _EvalSession:
@@ -214,11 +230,14 @@ class _EvalSession:
         self._num_runs, self._num_kept = len(items) * len(epochs), len(done)
         self._todo = [(i, epoch) for epoch in epochs for i in items if (i.id, epoch) not in done]
 
+    @property
+    def has_work(self) -> bool:
+        """True if there are answers left to ask for."""
+        return bool(self._todo)
+
     async def run(self, max_concurrent_questions: int, max_errors: MaxErrors) -> None:
         """Ask the remaining items, up to ``max_concurrent_questions`` at the same time."""
         error_limit = ErrorLimit(max_errors, self._num_runs)
-        if not self._todo:
-            return
         if self._num_kept:
             self._report_progress(0.0)
         waiting, started = iter(self._todo), time.perf_counter()
