@@ -115,7 +115,7 @@ class RunFolder(BaseRunFolder):
         Parameters
         ----------
         now
-            Role → digest of its model's weights (``Architecture.weights``).
+            Role → digest of its model's weights (``Architecture.weights_digests``).
 
         Raises
         ------

@@ -45,8 +45,8 @@ class Answerer(Protocol):
 class HasWeights(Protocol):
     """An ``Answerer`` that knows the weights of its models."""
 
-    def weights(self, opened: Collection[str] = ()) -> Mapping[str, str]:
-        """Return the digests of the weights of open models (``Architecture.weights``)."""
+    def weights_digests(self, opened: Collection[str] = ()) -> Mapping[str, str]:
+        """Return the digests of the weights of open models (``Architecture.weights_digests``)."""
         ...
 
 

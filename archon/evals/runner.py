@@ -196,13 +196,13 @@ async def evaluate(
 def _check_weights(architecture: Answerer, folder: RunFolder) -> None:
     """Open the models that have answered before, and compare their weights; record new ones."""
     if isinstance(architecture, HasWeights):
-        folder.check_weights(architecture.weights(folder.weights()))
+        folder.check_weights(architecture.weights_digests(folder.weights()))
 
 
 def _record_weights(architecture: Answerer, folder: RunFolder) -> None:
     """Record the weights of models that were opened during the session."""
     if isinstance(architecture, HasWeights):
-        folder.check_weights(architecture.weights())
+        folder.check_weights(architecture.weights_digests())
 
 
 class _EvalSession:

@@ -144,7 +144,7 @@ class Architecture:
             },
         }
 
-    def weights(self, opened: Collection[str] = ()) -> dict[str, str]:
+    def weights_digests(self, opened: Collection[str] = ()) -> dict[str, str]:
         """Return the digests of the weights of open local models, by role.
 
         The roles of an architecture that is a model follow the role of that model and a dot.
@@ -164,7 +164,9 @@ class Architecture:
             if isinstance(lm, NestedLM):
                 start = f"{role}."
                 inner = [name.removeprefix(start) for name in opened if name.startswith(start)]
-                found |= {start + name: digest for name, digest in lm.weights(inner).items()}
+                found |= {
+                    start + name: digest for name, digest in lm.weights_digests(inner).items()
+                }
             elif isinstance(lm, LazyLM):
                 digest = lm.weights_digest(opens=role in opened)
                 found |= {} if digest is None else {role: digest}

@@ -120,9 +120,9 @@ class ArchitectureLM:
         """See ``Architecture.specification``."""
         return self.architecture.specification(answer, examples)
 
-    def weights(self, opened: Collection[str] = ()) -> dict[str, str]:
-        """See ``Architecture.weights``."""
-        return self.architecture.weights(opened)
+    def weights_digests(self, opened: Collection[str] = ()) -> dict[str, str]:
+        """See ``Architecture.weights_digests``."""
+        return self.architecture.weights_digests(opened)
 
     def with_plan(self, plan: SamplePlan) -> ArchitectureLM:
         """See ``NestedLM.with_plan``."""

@@ -73,8 +73,8 @@ class NestedLM(LM, Protocol):
         """See ``Architecture.specification``."""
         ...
 
-    def weights(self, opened: Collection[str] = ()) -> dict[str, str]:
-        """See ``Architecture.weights``."""
+    def weights_digests(self, opened: Collection[str] = ()) -> dict[str, str]:
+        """See ``Architecture.weights_digests``."""
         ...
 
     def check_sampling(self, sampling: SamplingParams) -> None:

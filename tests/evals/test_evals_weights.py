@@ -110,8 +110,8 @@ def test_a_run_without_recorded_weights_is_resumed_and_gets_them(tmp_path: Path)
 def test_weights_are_named_by_role_and_opened_on_request(tmp_path: Path, opened: list[str]) -> None:
     digest = write(tmp_path, b"GGUF, first")
     architecture, _ = load(tmp_path)
-    assert architecture.weights() == {}
+    assert architecture.weights_digests() == {}
     assert not opened
-    assert architecture.weights(["inner.solver"])["inner.solver"] == digest
+    assert architecture.weights_digests(["inner.solver"])["inner.solver"] == digest
     assert opened == ["weights"]
     assert isinstance(architecture.cards["own"], LocalCard)
