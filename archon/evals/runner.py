@@ -179,10 +179,7 @@ async def evaluate(
         run = read_run(folder.path)
         try:
             session = _EvalSession(evaluation, run, pool, num_items, keep_errors, on_progress)
-            if session.has_work:
-                await asyncio.to_thread(_check_weights, evaluation.architecture, folder)
-                await session.run(max_concurrent_questions, max_errors)
-                _record_weights(evaluation.architecture, folder)
+            await session.run(max_concurrent_questions, max_errors)
         except BaseException:
             with contextlib.suppress(ArchonError):  # the journal has every answer
                 folder.write_report(run.report().to_json())
@@ -230,18 +227,17 @@ class _EvalSession:
         self._num_runs, self._num_kept = len(items) * len(epochs), len(done)
         self._todo = [(i, epoch) for epoch in epochs for i in items if (i.id, epoch) not in done]
 
-    @property
-    def has_work(self) -> bool:
-        """True if there are answers left to ask for."""
-        return bool(self._todo)
-
     async def run(self, max_concurrent_questions: int, max_errors: MaxErrors) -> None:
         """Ask the remaining items, up to ``max_concurrent_questions`` at the same time."""
         error_limit = ErrorLimit(max_errors, self._num_runs)
+        if not self._todo:
+            return
+        architecture, folder = self._evaluation.architecture, RunFolder(self._run.path)
+        await asyncio.to_thread(_check_weights, architecture, folder)
         if self._num_kept:
             self._report_progress(0.0)
         waiting, started = iter(self._todo), time.perf_counter()
-        writer = JournalWriter(RunFolder(self._run.path).journal)
+        writer = JournalWriter(folder.journal)
 
         async def work() -> None:
             for item, epoch in waiting:
@@ -261,6 +257,7 @@ class _EvalSession:
             raise _first(errors) from errors
         finally:
             writer.close()
+        _record_weights(architecture, folder)
 
     async def _ask(self, item: Item, epoch: int) -> tuple[Record, Mapping[str, Any] | None]:
         """Ask one item; return its record, and its trace (None if it failed)."""
