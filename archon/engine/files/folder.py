@@ -25,6 +25,7 @@ from torch import Tensor
 
 from archon.engine.files.quantization import dequantized
 from archon.engine.files.quantization.stored import StoredTensor
+from archon.engine.files.text_part import is_combined, text_config, text_tensors
 from archon.errors import ModelFileError
 
 CONFIG = "config.json"
@@ -78,7 +79,8 @@ class ModelFolder:
     """An open model folder: its configuration (``config``) and tensors (``tensors``).
 
     Quantized weights appear as the tensors that they represent (``quantization``), and ``config``
-    does not mention the quantization.
+    does not mention the quantization. Of a model that also reads images or sound, only the language
+    model appears (``text_part``).
 
     Parameters
     ----------
@@ -96,7 +98,9 @@ class ModelFolder:
         config = self.json(CONFIG)
         if config is None:
             raise ModelFileError(f"{path}: the folder has no {CONFIG}{_gguf_hint(path)}")
-        self.config = config
+        self.combined = str(config["model_type"]) if is_combined(config) else ""
+        """``model_type`` of the complete model if this is only its language model; else ""."""
+        self.config = text_config(config, path / CONFIG) if self.combined else config
         stored: dict[str, StoredTensor] = {}
         for name, expected in self._shards().items():
             found = _open(path / name)
@@ -105,7 +109,11 @@ class ModelFolder:
             if twice := found.keys() & stored.keys():
                 raise ModelFileError(f"{path / name}: tensor {min(twice)!r} is in two shards")
             stored |= found
-        self.tensors: dict[str, StoredTensor] = self._dequantized(stored)
+        tensors = self._dequantized(stored)
+        self.tensors: dict[str, StoredTensor] = (
+            text_tensors(tensors) if self.combined else tensors
+        )
+        self._check_types()
 
     def tensor(self, name: str) -> Tensor:
         """Read a tensor as float32."""
@@ -152,13 +160,15 @@ class ModelFolder:
                 tensors = dequantized(dict(stated), stored)
             except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                 raise ModelFileError(f"{self.path}: {error}") from None
-        for name, tensor in tensors.items():
+        return tensors
+
+    def _check_types(self) -> None:
+        for name, tensor in self.tensors.items():
             if tensor.dtype not in _DTYPES:
                 raise ModelFileError(
                     f"{self.path}: tensor {name!r} has unsupported type {tensor.dtype}. If the "
                     f"weights are quantized, {CONFIG} must have quantization_config"
                 )
-        return tensors
 
 
 def weight_files(folder: ModelFolder) -> dict[str, set[str]]:
