@@ -110,9 +110,7 @@ class ModelFolder:
                 raise ModelFileError(f"{path / name}: tensor {min(twice)!r} is in two shards")
             stored |= found
         tensors = self._dequantized(stored)
-        self.tensors: dict[str, StoredTensor] = (
-            text_tensors(tensors) if self.combined else tensors
-        )
+        self.tensors: dict[str, StoredTensor] = text_tensors(tensors) if self.combined else tensors
         self._check_types()
 
     def tensor(self, name: str) -> Tensor:

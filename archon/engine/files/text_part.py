@@ -64,7 +64,8 @@ _Tensor = TypeVar("_Tensor")
 
 def is_combined(config: Mapping[str, Any]) -> bool:
     """Return True if ``config.json`` describes a model with other parts than a language model."""
-    return config.get("model_type") in COMBINED
+    kind = config.get("model_type")
+    return isinstance(kind, str) and kind in COMBINED
 
 
 def text_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]:

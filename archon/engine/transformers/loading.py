@@ -89,6 +89,11 @@ def load_transformers_engine(
         decoder = TransformersDecoder(model, config, used, library.__version__)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from None
+    except Exception as error:  # the library raises errors of many types
+        reason = _reason(error)
+        raise ModelFileError(
+            f"{path}: transformers {library.__version__} cannot compute a text with it: {reason}"
+        ) from error
     return TransformersEngine(decoder, model_id, context_length=context_length)
 
 
@@ -152,7 +157,7 @@ def _quant_method(config: Any) -> str:
 
 
 def _failure(library: Any, error: Exception, path: Path, method: str) -> str:
-    reason = " ".join(str(error).split())[:_MAX_REASON] or type(error).__name__
+    reason = _reason(error)
     text = f"transformers {library.__version__} cannot load it: {reason}"
     if "trust_remote_code" in reason:
         return (
@@ -169,6 +174,10 @@ def _failure(library: Any, error: Exception, path: Path, method: str) -> str:
             "llama-server and name the server in a card"
         )
     return text
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:_MAX_REASON] or type(error).__name__
 
 
 def _check_complete(loading: dict[str, Any], path: Path) -> None:
@@ -197,7 +206,9 @@ def _config_of(model: Any) -> TransformersConfig:
 
 def _check_positions(model: Any, context_length: int, path: Path) -> None:
     """Reject a context that is longer than a table of learned positions."""
-    for name, module in model.named_modules():
+    # An encoder for images has positions, too, but no tokens.
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else model
+    for name, module in decoder.named_modules():
         is_positions = "pos" in name.lower() or name.endswith("wpe")
         if is_positions and isinstance(module, torch.nn.Embedding):
             num_positions = module.num_embeddings

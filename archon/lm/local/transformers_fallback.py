@@ -151,7 +151,9 @@ def fallback_identity(card: LocalCard, path: Path, weights: str, adapter: Path |
 
 def text_part_line(name: str, combined: str) -> str:
     """Return the line for a model of which only texts are supported."""
-    return f"{name}: images, video and sound are not supported; this {combined} model gets text only"
+    return (
+        f"{name}: images, video and sound are not supported; this {combined} model gets text only"
+    )
 
 
 def load_fallback(
