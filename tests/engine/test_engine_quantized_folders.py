@@ -13,6 +13,7 @@ import torch
 from engine_doubles import CPU, prompt_of
 from model_doubles import our_logits
 from safetensors.torch import load_file, save_file
+from tiny_folders import edit
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers_reference import reference_logits
@@ -302,6 +303,34 @@ def test_an_unsupported_format_is_named_with_the_cure(
     _, stored, _ = CASES["awq"]()
     path = write(tmp_path / "model", settings, stored)
     with pytest.raises(ModelFileError, match=reason):
+        ModelFolder(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (3, " is 3, not an object"),
+        (["awq"], r" is \['awq'\], not an object"),
+        ("awq", " is 'awq', not an object"),
+        (False, " is False, not an object"),
+        ({"quant_method": ["awq"]}, r".quant_method is \['awq'\], not a name"),
+        ({"quant_method": "awq", "bits": 4, "group_size": "16"}, "group_size is '16', not a num"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": None}, "group_size is None, not a num"),
+        ({"quant_method": "fp8", "weight_block_size": 128}, "weight_block_size is 128, not a list"),
+        ({"quant_method": "fp8", "weight_block_size": [0]}, r"weight_block_size is \[0\], not a li"),
+        (compressed("dense", config_groups=[1]), r"config_groups is \[1\], not an object"),
+        (compressed("dense", config_groups={"g": 1}), "config_groups.g is 1, not an object"),
+        (compressed("dense", config_groups={"g": {"weights": 4}}), "config_groups.g.weights is 4"),
+        (compressed("dense", sparsity_config="x"), "sparsity_config is 'x', not an object"),
+    ],
+)
+def test_malformed_settings_are_named_with_file_and_key(
+    settings: Any, reason: str, tmp_path: Path
+) -> None:
+    _, stored, _ = CASES["awq"]()
+    path = write(tmp_path / "model", {"quant_method": "awq"}, stored)
+    edit(path / "config.json", quantization_config=settings)
+    with pytest.raises(ModelFileError, match=rf"config\.json: quantization_config.*{reason}"):
         ModelFolder(path)
 
 

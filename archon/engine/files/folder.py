@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from archon.engine.files.quantization import dequantized
-from archon.engine.files.quantization.stored import StoredTensor
+from archon.engine.files.quantization.stored import SettingError, Settings, StoredTensor
 from archon.engine.files.text_part import is_combined, text_config, text_tensors
 from archon.errors import ModelFileError
 
@@ -146,19 +146,24 @@ class ModelFolder:
     def _dequantized(self, stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
         """Replace the tensors of quantized weights by the weights, as ``config`` demands."""
         settings = [self.config.pop(key, None) for key in _QUANTIZATION_KEYS]
-        stated = next(filter(None, settings), None)
+        stated, file = next((s for s in settings if s not in (None, {})), None), CONFIG
         for name, method in _QUANTIZATION_FILES.items():
             # Folders of the first versions have the settings in a separate file.
             if stated is None and any(tensor.endswith(".qweight") for tensor in stored):
-                found = self.json(name)
-                stated = None if found is None else {"quant_method": method, **found}
-        tensors = stored
-        if stated is not None:
-            try:
-                tensors = dequantized(dict(stated), stored)
-            except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-                raise ModelFileError(f"{self.path}: {error}") from None
-        return tensors
+                if (found := self.json(name)) is not None:
+                    stated, file = {"quant_method": method, **found}, name
+        if stated is None:
+            return stored
+        try:
+            return dequantized(Settings(stated), stored)
+        except SettingError as error:
+            raise ModelFileError(f"{self.path / file}: {error}") from None
+        except ValueError as error:
+            raise ModelFileError(f"{self.path}: {error}") from None
+        except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+            raise ModelFileError(
+                f"{self.path}: the quantized weights are damaged: {type(error).__name__}: {error}"
+            ) from None
 
     def _check_types(self) -> None:
         for name, tensor in self.tensors.items():

@@ -64,11 +64,10 @@ def compressed_tensors(settings: Settings, stored: Stored) -> Iterator[DerivedTe
 
 
 def _check(settings: Settings) -> None:
-    groups = settings.get("config_groups") or {}
-    formats = [settings.get("format"), *(group.get("format") for group in groups.values())]
+    formats = [settings.get("format"), *(g.get("format") for g in settings.each("config_groups"))]
     if unknown := [f for f in formats if f not in _FORMATS]:
         raise ValueError(f"its format {unknown[0]!r} is not supported")
-    sparsity = (settings.get("sparsity_config") or {}).get("format", "dense")
+    sparsity = settings.inner("sparsity_config").get("format", "dense")
     if sparsity not in ("dense", None):
         raise ValueError(f"its sparsity format {sparsity!r} is not supported")
     if settings.get("transform_config"):
@@ -83,9 +82,8 @@ def _block(settings: Settings) -> tuple[int, ...]:
     ValueError
         Blocks of several sizes occur.
     """
-    groups = (settings.get("config_groups") or {}).values()
-    sizes = {tuple((group.get("weights") or {}).get("block_structure") or ()) for group in groups}
-    sizes -= {()}
+    groups = settings.each("config_groups")
+    sizes = {group.inner("weights").sizes("block_structure") for group in groups} - {()}
     if len(sizes) > 1:
         raise ValueError(f"its weights have blocks of several sizes: {sorted(sizes)}")
     return sizes.pop() if sizes else ()
