@@ -147,9 +147,9 @@ class ModelFolder:
         """Replace the tensors of quantized weights by the weights, as ``config`` demands."""
         settings = [self.config.pop(key, None) for key in _QUANTIZATION_KEYS]
         stated, file = next((s for s in settings if s not in (None, {})), None), CONFIG
-        for name, method in _QUANTIZATION_FILES.items():
+        if stated is None and any(name.endswith(".qweight") for name in stored):
             # Folders of the first versions have the settings in a separate file.
-            if stated is None and any(tensor.endswith(".qweight") for tensor in stored):
+            for name, method in _QUANTIZATION_FILES.items():
                 if (found := self.json(name)) is not None:
                     stated, file = {"quant_method": method, **found}, name
         if stated is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,9 @@ def merged_adapter(model: Any, path: Path) -> Any:
     FILES.read_config(path)
     stored = {_bare(name) for name in FILES.read_tensors(path)}  # peft would also read a pickle
     try:
-        adapted = peft.PeftModel.from_pretrained(model, str(path))
+        with warnings.catch_warnings():  # what they say is checked below
+            warnings.simplefilter("ignore")
+            adapted = peft.PeftModel.from_pretrained(model, str(path))
         used = {_bare(name) for name in peft.get_peft_model_state_dict(adapted)}
         merged = adapted.merge_and_unload()
     except Exception as error:  # the library raises errors of many types

@@ -18,9 +18,9 @@ from archon.engine.loading import open_model
 from archon.engine.model.config import ModelFile
 from archon.engine.model.config_gguf import LONG_ROPE_FACTORS, ROPE_FACTORS
 from archon.engine.model.families import GGUF_FAMILIES
+from archon.engine.model.lora_config import FILES
 from archon.engine.transformers.engine import TransformersEngine
 from archon.engine.transformers.loading import load_transformers_engine
-from archon.engine.model.lora_config import FILES
 from archon.errors import MissingExtraError, ModelFileError
 from archon.spec import catalog
 from archon.spec.model import LocalCard

@@ -44,9 +44,7 @@ def bitsandbytes(settings: Settings, stored: Stored) -> Iterator[DerivedTensor]:
         yield DerivedTensor(parts["weight"], stored[parts["weight"]].shape, parts, _int8_weight)
 
 
-def _table_weight(
-    shape: tuple[int, ...], state: Settings, parts: Mapping[str, Tensor]
-) -> Tensor:
+def _table_weight(shape: tuple[int, ...], state: Settings, parts: Mapping[str, Tensor]) -> Tensor:
     packed = parts["weight"].flatten()
     if packed.dtype != torch.uint8:
         packed = packed.view(torch.uint8)
