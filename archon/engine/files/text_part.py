@@ -92,9 +92,22 @@ def text_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     outer = {key: config[key] for key in _OUTER_KEYS if config.get(key) is not None}
     name = own.get("model_type")
     found = {**text_defaults(name), **own, **outer, "architectures": _text_classes(config)}
-    if isinstance(name, str):
-        found["model_type"] = _SAME_AS.get(name, name)
+    if isinstance(name, str) and name in _SAME_AS:
+        found["model_type"] = _SAME_AS[name]
+        for key in ("rope_scaling", "rope_parameters"):
+            found[key] = _rope_of_texts(found.get(key))
     return found
+
+
+def _rope_of_texts(parameters: Any) -> Any:
+    """Return the parameters without the parts of channels for time, height and width.
+
+    The positions of a text are the same in all three, so that all channels rotate as usual.
+    """
+    if not isinstance(parameters, Mapping):
+        return parameters
+    rope = {k: v for k, v in parameters.items() if k not in ("mrope_section", "mrope_interleaved")}
+    return {k: "default" if v == "mrope" else v for k, v in rope.items()}
 
 
 def text_defaults(name: object) -> dict[str, Any]:

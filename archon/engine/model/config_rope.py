@@ -32,12 +32,8 @@ _RULES = KeyRules(
         "mscale_all_dim", "truncate", "short_factor", "long_factor", "low_freq_factor",
         "high_freq_factor",
     }),
-    irrelevant=frozenset({
-        "finetuned",
-        # Sections of the channels for time, height and width, whose positions are equal in texts.
-        "mrope_section", "mrope_interleaved",
-    }),
-    neutral={"extrapolation_factor": (1,), "attn_factor": (1,)},
+    irrelevant=frozenset({"finetuned"}),
+    neutral={"mrope_section": (), "extrapolation_factor": (1,), "attn_factor": (1,)},
 )  # fmt: skip
 _KINDS = ("full_attention", "sliding_attention")
 
@@ -68,8 +64,7 @@ def read_rope(
     if rope.base <= 1:
         raise parameters.error("rope_theta", rope.base, "a number above 1")
     match kind := _kind(parameters, family):
-        # Dynamic scaling begins beyond the model's context.
-        case "default" | "mrope" | "dynamic":
+        case "default" | "dynamic":  # dynamic scaling begins beyond the model's context
             return rope
         case "linear" | "llama3" if parameters.values.get("factor") == 1:
             return rope
