@@ -173,6 +173,7 @@ def _facts_json(facts: ModelFacts | None, note: str) -> dict[str, Any]:
         "license": known.license,
         "chat_template": known.chat_template,
         "thinking": known.thinking,
+        "text_only": known.is_text_part,
     }
     return result | ({"note": note} if note else {})
 
@@ -198,6 +199,8 @@ def _print_facts(facts: ModelFacts | None, note: str, *, is_here: bool) -> None:
     if facts.memory_bytes is not None:
         figures = [f"{megabytes(size)} at {n}" for n, size in facts.memory_bytes.items()]
         lines["memory"] = f"about {', '.join(figures)} sequences of {SEQUENCE_TOKENS:,} tokens"
+    if facts.is_text_part:
+        lines["input"] = "text only; images, video and sound are not supported"
     unknown = "unknown" if is_here else "unknown before the download"
     for name, value in lines.items():
         print_line(f"{name}: {value or unknown}")
