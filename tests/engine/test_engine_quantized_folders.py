@@ -317,7 +317,10 @@ def test_an_unsupported_format_is_named_with_the_cure(
         ({"quant_method": "awq", "bits": 4, "group_size": "16"}, "group_size is '16', not a num"),
         ({"quant_method": "gptq", "bits": 4, "group_size": None}, "group_size is None, not a num"),
         ({"quant_method": "fp8", "weight_block_size": 128}, "weight_block_size is 128, not a list"),
-        ({"quant_method": "fp8", "weight_block_size": [0]}, r"weight_block_size is \[0\], not a li"),
+        (
+            {"quant_method": "fp8", "weight_block_size": [0]},
+            r"weight_block_size is \[0\], not a li",
+        ),
         (compressed("dense", config_groups=[1]), r"config_groups is \[1\], not an object"),
         (compressed("dense", config_groups={"g": 1}), "config_groups.g is 1, not an object"),
         (compressed("dense", config_groups={"g": {"weights": 4}}), "config_groups.g.weights is 4"),
