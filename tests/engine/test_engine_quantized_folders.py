@@ -177,6 +177,24 @@ def nvfp4_case() -> Case:
     return compressed("nvfp4-pack-quantized"), stored, expected
 
 
+def mxfp4_case() -> Case:
+    _, stored, expected = nvfp4_case()
+    exponents = integers(8, 2, low=120, high=130).to(torch.uint8)
+    divided = stored["weight_scale"].float().repeat_interleave(16, 1) / 3.0
+    expected = expected / divided * (2.0 ** (exponents.float() - 127)).repeat_interleave(32, 1)
+    stored = {"weight_packed": stored["weight_packed"], "weight_scale": exponents}
+    return compressed("mxfp4-pack-quantized"), stored, expected
+
+
+def mxfp8_case() -> Case:
+    _, stored, _ = fp8_case((48, 1), None, "scale")
+    exponents = integers(48, 2, low=120, high=130).to(torch.uint8)
+    weight = stored["weight"][:, :64]
+    scale = (2.0 ** (exponents.float() - 127)).repeat_interleave(32, 1)
+    stored = {"weight": weight, "weight_scale": exponents}
+    return compressed("mxfp8-quantized"), stored, weight.float() * scale
+
+
 def table_case(nested: bool) -> Case:
     shape, block = (16, 96), 64
     table = torch.linspace(-1, 1, 16)
@@ -238,6 +256,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "float8": lambda: float8_case(None),
     "float8 by block": lambda: float8_case([40, 64]),
     "nvfp4": nvfp4_case,
+    "mxfp4": mxfp4_case,
+    "mxfp8": mxfp8_case,
     "nf4": lambda: table_case(nested=False),
     "nf4 with nested scales": lambda: table_case(nested=True),
     "llm.int8": outlier_case,
@@ -349,6 +369,7 @@ def test_malformed_settings_are_named_with_file_and_key(
         ("packed int4 by row", {"weight_shape": None}, "weight_shape' is missing"),
         ("packed int4 by row", {"weight_shape": torch.tensor([20, 99])}, "is packed as"),
         ("int8", {"weight": torch.ones(20, 72)}, "not compressed"),
+        ("nvfp4", {"weight_global_scale": None}, "weight_global_scale is missing"),
         ("nf4", {"weight.absmax": torch.ones(2)}, "is damaged"),
         ("llm.int8", {"weight_format": torch.tensor(2)}, "weight_format"),
     ],

@@ -298,6 +298,23 @@ class TestErrors:
         with pytest.raises(ModelFileError, match=r"'gpt_neox'.*archon-inference\[engine\]"):
             open_tiny(folder)
 
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"quant_method": "quanto", "weights": "int8"}, "pip install optimum-quanto"),
+            ({"quant_method": "hqq", "quant_config": {}}, "pip install hqq"),
+            ({"quant_method": "unheard-of"}, "'unheard-of' is unknown"),
+            (3, r"config\.json: quantization_config is 3, not an object"),
+        ],
+    )
+    def test_a_quantization_that_the_library_cannot_read_is_an_error(
+        self, settings: Any, message: str, folder: Path, tmp_path: Path
+    ) -> None:
+        quantized = copytree(folder, tmp_path / "quantized")
+        edit(quantized / "config.json", quantization_config=settings)
+        with pytest.raises(ModelFileError, match=message):
+            open_tiny(quantized, engine="transformers")
+
     def test_both_reasons_are_given_if_neither_can_load_it(
         self, folder: Path, tmp_path: Path
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -121,7 +122,7 @@ def _load_model(
                 path, local_files_only=True, trust_remote_code=trust_remote_code
             )
             kind = _auto_class(library, config)
-            method = _quant_method(config)
+            method = _quant_method(library, config)
         if method:
             options["device_map"] = {"": str(device)}  # quantized weights may not be moved later
         with _no_progress_bars(library):
@@ -149,11 +150,21 @@ def _auto_class(library: Any, config: Any) -> Any:
     return classes[0]
 
 
-def _quant_method(config: Any) -> str:
-    """Return the quantization of the weights that the library dequantizes or computes with."""
+def _quant_method(library: Any, config: Any) -> str:
+    """Return the method that has quantized the weights; "" if they are not quantized.
+
+    Raises
+    ------
+    ValueError
+        The library does not know it: it would load the numbers without their scales.
+    """
     settings = getattr(config, "quantization_config", None)
-    found = settings.get("quant_method") if isinstance(settings, dict) else None
-    return str(found or "")
+    if not isinstance(settings, dict) or not settings:
+        return ""
+    quantizers = importlib.import_module(f"{library.__name__}.quantizers.auto")
+    if not quantizers.AutoHfQuantizer.supports_quant_method(settings):
+        raise ValueError(f"the quantization {settings.get('quant_method')!r} is unknown")
+    return str(settings.get("quant_method"))
 
 
 def _failure(library: Any, error: Exception, path: Path, method: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from archon.engine.files.folder import CONFIG, ModelFolder, read_json
 from archon.engine.files.gguf import GGUFFile
+from archon.engine.files.quantization.stored import SettingError, Settings
 from archon.engine.loading import open_model
 from archon.engine.model.config import ModelFile
 from archon.engine.model.config_gguf import LONG_ROPE_FACTORS, ROPE_FACTORS
@@ -46,6 +47,11 @@ class FolderFiles(ModelFolder):
         config = read_json(path / CONFIG)
         if config is None:
             raise ModelFileError(f"{path}: the folder has no {CONFIG}")
+        if (settings := config.get("quantization_config")) is not None:
+            try:
+                Settings(settings)
+            except SettingError as error:
+                raise ModelFileError(f"{path / CONFIG}: {error}") from None
         text = config.get("text_config")
         self.combined = str(config.get("model_type")) if isinstance(text, dict) else ""
         if isinstance(text, dict) and config.get("eos_token_id") is None:
