@@ -41,7 +41,7 @@ dict, or a custom LM or reward model."""
 
 
 _NO_INLINE_CODE = (
-    "'trust_remote_code' is allowed only in a card in a file of its own, so that no architecture "
+    "'trust_remote_code' is allowed only in a card in a separate file, so that no architecture "
     "runs a model's code by itself; write the card to a file and name it here"
 )
 

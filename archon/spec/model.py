@@ -163,7 +163,7 @@ class LocalCard(_Card):
     trust_remote_code: bool = Field(
         False,
         description="True to run the Python code in the model's folder, which can do anything that "
-        "you can. Needs `engine` to be `transformers`, and a card in a file of its own.",
+        "you can. Needs `engine` to be `transformers`, and a card in a separate file.",
     )
     context: int | None = Field(
         None,

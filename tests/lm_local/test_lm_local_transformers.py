@@ -234,7 +234,7 @@ class TestTrustedCode:
             "nodes": {"x": {"type": "generator", "model": "solver"}},
         }  # fmt: skip
         file.write_text(json.dumps(spec))
-        with pytest.raises(SpecError, match="only in a card in a file of its own") as error:
+        with pytest.raises(SpecError, match="only in a card in a separate file") as error:
             Loader().architecture(file)
         assert error.value.path == "$.models.solver"
         (tmp_path / "card.json").write_text(json.dumps(card))

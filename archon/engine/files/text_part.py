@@ -69,7 +69,7 @@ def is_combined(config: Mapping[str, Any]) -> bool:
 
 
 def text_config(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return the configuration of the language model as a ``config.json`` of its own.
+    """Return the configuration of the language model as a separate ``config.json``.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def _text_classes(config: Mapping[str, Any]) -> Any:
 
 
 def text_tensors(tensors: Mapping[str, _Tensor]) -> dict[str, _Tensor]:
-    """Return the tensors of the language model under the names that it has in a folder of its own.
+    """Return the tensors of the language model under the names that it has in a separate folder.
 
     The others are left out.
     """
