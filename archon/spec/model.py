@@ -204,6 +204,11 @@ class LocalCard(_Card):
             )
         if self.trust_remote_code and self.engine != "transformers":
             raise ValueError("'trust_remote_code' needs 'engine' to be 'transformers'")
+        if self.trust_remote_code and not all(isinstance(s, PathSource) for s in self.sources):
+            raise ValueError(
+                "'trust_remote_code' needs sources with 'path': code is not downloaded; download "
+                "the folder and read its code first"
+            )
 
 
 VariableName = Annotated[

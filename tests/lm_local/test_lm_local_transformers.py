@@ -358,6 +358,14 @@ class TestErrors:
             ({"engine": "transformers", "reward": "a"}, "'reward' needs 'engine'"),
             ({"trust_remote_code": True}, "'trust_remote_code' needs 'engine'"),
             ({"trust_remote_code": True, "engine": "archon"}, "'trust_remote_code' needs"),
+            (
+                {
+                    "trust_remote_code": True,
+                    "engine": "transformers",
+                    "sources": [{"huggingface": "a/b"}],
+                },
+                "needs sources with 'path'",
+            ),
             ({"engine": "archon", "transformer": "cross-encoder"}, "'engine' needs"),
         ],
     )
