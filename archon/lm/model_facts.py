@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from archon.engine.files.text_part import is_combined, text_defaults, text_tensors
 from archon.errors import ModelError, ModelFileError, require
 from archon.lm.thinking import switches
 from archon.reasoning import PUBLISHED_MARKERS
@@ -43,6 +44,8 @@ class ModelFacts:
     """Context length in tokens."""
     license: str | None = None
     chat_template: str | None = None
+    is_text_part: bool = False
+    """True for a model that also reads images or sound, of which only texts are supported."""
     thinking: ThinkingSupport | None = None
     """Whether the chat template can switch reasoning on and off, or always expects it."""
     memory_bytes: Mapping[int, int] | None = None
@@ -166,7 +169,8 @@ def _of_gguf(path: Path, precision: Precision) -> ModelFacts:
 
 
 def _of_folder(path: Path, precision: Precision) -> ModelFacts:
-    facts = _of_config(_json(path / CONFIG_NAME), _num_parameters(path), precision)
+    config = _json(path / CONFIG_NAME)
+    facts = _of_config(config, _num_parameters(path, is_combined(config)), precision)
     return replace(facts, bytes=num_bytes_of(path)).with_template(_template(path))
 
 
@@ -175,7 +179,9 @@ def _of_config(
 ) -> ModelFacts:
     """Return the facts in the contents of a ``config.json``."""
     text = config.get("text_config")
-    inner: Mapping[str, Any] = {**config, **text} if isinstance(text, dict) else config
+    inner: Mapping[str, Any] = config
+    if isinstance(text, dict):
+        inner = {**config, **text_defaults(text.get("model_type")), **text}
     heads, width = _int(inner.get("num_attention_heads")), _int(inner.get("hidden_size"))
     num_layers = _int(inner.get("num_hidden_layers"))
     kv_heads = _int(inner.get("num_key_value_heads")) or heads
@@ -190,15 +196,20 @@ def _of_config(
     )
     return ModelFacts(
         family=str(config.get("model_type") or "") or None,
+        is_text_part=isinstance(text, dict) or "vision_config" in config,
         parameters=parameters,
         context=_int(inner.get("max_position_embeddings")) or None,
         memory_bytes=memory_bytes(shape, parameters, precision, None),
     )
 
 
-def _num_parameters(path: Path) -> int | None:
-    """Return the number of weights in the safetensors of a folder, read from their headers."""
-    total = 0
+def _num_parameters(path: Path, is_combined: bool) -> int | None:
+    """Return the number of weights in the safetensors of a folder, read from their headers.
+
+    Of a model that is combined with encoders (``archon.engine.files.text_part``), those of the
+    language model count, since the others are not loaded.
+    """
+    sizes: dict[str, int] = {}
     for file in files_of(path):
         if file.suffix != ".safetensors":
             continue
@@ -208,11 +219,11 @@ def _num_parameters(path: Path) -> int | None:
                 if size > _MAX_HEADER_BYTES:
                     raise ValueError("the header is too large")
                 header = json.loads(opened.read(size))
-            tensors = [value for name, value in header.items() if name != "__metadata__"]
-            total += sum(math.prod(tensor["shape"]) for tensor in tensors)
+            header.pop("__metadata__", None)
+            sizes |= {name: math.prod(tensor["shape"]) for name, tensor in header.items()}
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise ModelFileError(f"{file}: is not a file of safetensors: {error}") from None
-    return total or None
+    return sum((text_tensors(sizes) if is_combined else sizes).values()) or None
 
 
 def _template(path: Path) -> str | None:

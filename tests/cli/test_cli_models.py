@@ -146,6 +146,25 @@ def test_show_describes_files(cli: Cli, tiny_chat_file: Path) -> None:
     assert shown["chat_template"]
 
 
+def test_show_says_that_a_model_gets_text_only(cli: Cli) -> None:
+    folder = Path("model")
+    folder.mkdir()
+    config = {"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    names = ("vision_tower.w", "language_model.model.layers.0.w")
+    rows = {
+        name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [24 * i, 24 * i + 24]}
+        for i, name in enumerate(names)
+    }
+    header = json.dumps(rows).encode()
+    data = len(header).to_bytes(8, "little") + header + bytes(48)
+    (folder / "model.safetensors").write_bytes(data)
+    shown = cli.json("models", "show", "./model")
+    assert (shown["text_only"], shown["parameters"], shown["context"]) == (True, 6, 131_072)
+    assert cli("models", "show", "./model") == 0
+    assert "input: text only" in cli.stderr
+
+
 def test_show_describes_a_folder(cli: Cli) -> None:
     folder = Path("model")
     folder.mkdir()
