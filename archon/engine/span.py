@@ -18,9 +18,9 @@ class Span:
     start: int
     """Position of the first token; keys and values of all earlier positions are in the cache."""
     tables: tuple[array[int], ...]
-    """Block table of each layer group (``archon.engine.cache.layout``), ``array("i")``: at least the
-    entries of the span and of all earlier positions. Entries that the group's window has passed may
-    name blocks of other texts."""
+    """Block table of each layer group (``archon.engine.cache.layout``), ``array("i")``: at least
+    the entries of the span and of all earlier positions. Entries that the group's window has passed
+    may name blocks of other texts."""
     num_shared_entries: int
     """Number of leading entries of each table that contain only prompt tokens, which all samples of
     the prompt share. It does not depend on other prompts.

@@ -33,8 +33,15 @@ class LayerGroup:
     """Blocks in an entry of a block table."""
 
     def first_entry(self, position: int) -> int:
-        """Return the first entry that the token at ``position``, or a later one, reads."""
-        return 0 if self.window is None else max(0, position - self.window + 1) // BLOCK_SIZE
+        """Return the first entry that a text needs whose next token is at ``position``.
+
+        No token from the start of that token's entry on reads an earlier one. So another text can
+        continue after the full entries of this one.
+        """
+        if self.window is None:
+            return 0
+        start = position // BLOCK_SIZE * BLOCK_SIZE
+        return max(0, start - self.window + 1) // BLOCK_SIZE
 
     def max_entries(self, num_tokens: int, num_queries: int = 1) -> int:
         """Return the maximum number of entries that a text of ``num_tokens`` tokens needs at once.
@@ -47,8 +54,8 @@ class LayerGroup:
         num_entries = num_blocks_for(num_tokens)
         if self.window is None:
             return num_entries
-        # n consecutive tokens that begin with the last token of an entry are in the most entries.
-        return min(num_entries, num_blocks_for(self.window + num_queries - 2) + 1)
+        before, after = num_blocks_for(self.window - 1), num_blocks_for(num_queries - 1)
+        return min(num_entries, before + 1 + after)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Tree of cached prefixes; a node has the cache blocks of ``BLOCK_SIZE`` tokens.
 
-A node represents the tokens on the path from the root to itself; its blocks have the keys and values
-of the last ``BLOCK_SIZE`` tokens. Texts with a common prefix share a path, so the prefix is
+A node represents the tokens on the path from the root to itself; its blocks have the keys and
+values of the last ``BLOCK_SIZE`` tokens. Texts with a common prefix share a path, so the prefix is
 computed once (the idea of RadixAttention: Zheng et al. 2023, arXiv 2312.07104). Keys and values
 depend on the adapter, so each adapter has its own root.
 
@@ -93,7 +93,7 @@ class PrefixTree:
         self._clock = 0
         self._pinned: dict[Hold, set[PrefixNode]] = {}
         self._candidates: list[_Candidate] = []
-        """Heap of what may be evicted. Candidates that no longer describe their node are skipped."""
+        """Heap of what may be evicted. Those that no longer describe their node are skipped."""
         self._tie_breaker = count()
 
     def _root(self, adapter: str) -> PrefixNode:

@@ -288,11 +288,8 @@ class NativeDecoder:
         rows = self._logit_tokens(spans, order, ends)
         is_long = np.repeat(np.array([spans[i].is_long for i in order]), lengths)
         cosine, sine = self._angles(torch.from_numpy(position), torch.from_numpy(is_long))
-        arrays = (
-            tokens,
-            position.astype(np.int32),
-            np.repeat(np.array(tables_GS, np.uintp), lengths, 1),
-        )
+        tables = np.repeat(np.array(tables_GS, np.uintp), lengths, axis=1)
+        arrays = tokens, position.astype(np.int32), tables
         adapted = self._adapted([spans[i].adapter for i in order], lengths)
         hidden = [(end - 1, spans[i].hidden_E) for i, end in zip(order, ends, strict=True)]
         hidden_tokens = np.array([at for at, target in hidden if target is not None], np.int64)

@@ -285,9 +285,8 @@ class BlockManager:
         )
         if blocks is None:
             return False
-        for sequence, tables, need, copied in zip(
-            sequences, all_tables, needs, copies, strict=True
-        ):
+        grown = zip(sequences, all_tables, needs, copies, strict=True)
+        for sequence, tables, need, copied in grown:
             for table, num_entries in zip(tables, need, strict=True):
                 new = [blocks.pop() for _ in range(num_entries * table.group.size)]
                 if copied:

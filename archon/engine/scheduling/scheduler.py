@@ -302,9 +302,10 @@ class Scheduler:
     ) -> bool:
         """Call ``allocate`` with the number of blocks that must remain available after it.
 
-        This number is one entry per running sequence, plus ``num_more``. An allocation ``must_succeed``
-        if no other work can continue. In that case the number is 0, and prompts without running
-        sequences, except ``keep``, return their blocks until the allocation succeeds.
+        This number is one entry per running sequence, plus ``num_more``. An allocation
+        ``must_succeed`` if no other work can continue. In that case the number is 0, and prompts
+        without running sequences, except ``keep``, return their blocks until the allocation
+        succeeds.
         """
         if not must_succeed:
             return allocate(len(self.running) * self.memory.layout.entry_size + num_more)

@@ -28,8 +28,8 @@ class Prompt:
     """Tokens of the longest text that uses the short rotary frequencies (``Rope.long_after``)."""
     num_tokens: int = field(init=False)
     num_shared_entries: int = field(init=False)
-    """Number of full entries of the block tables before the prompt's last token. All sequences share
-    their blocks."""
+    """Number of full entries of the block tables before the prompt's last token. All sequences
+    share their blocks."""
     number: int = 0
     """Order of arrival."""
     waiting: deque[Sequence] = field(default_factory=deque)
@@ -39,8 +39,8 @@ class Prompt:
     path: list[PrefixNode] = field(default_factory=list)
     """The shared entries' nodes in the prefix tree."""
     tables: list[BlockTable] = field(default_factory=list)
-    """Block table of each layer group: the shared entries, then the *tail*, one entry of the prompt's
-    last tokens, which each sequence copies when it starts."""
+    """Block table of each layer group: the shared entries, then the *tail*, one entry of the
+    prompt's last tokens, which each sequence copies when it starts."""
     num_computed: int = 0
     """Number of tokens whose keys and values are in the cache."""
     num_cached: int = 0
