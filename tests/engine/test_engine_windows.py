@@ -164,26 +164,38 @@ def test_memory_pressure_changes_no_text(
     assert memory.pool.num_free == engine.cache.num_blocks
 
 
-def test_a_sequence_holds_blocks_of_two_windows(decoder: SpanDecoder) -> None:
-    """Those of its prompt's end and its own."""
-    engine = tiny_engine(decoder, max_step_tokens=1)
-    engine.add(make_request(prompt_of(200), max_tokens=150))
+def test_a_sequence_holds_the_blocks_of_its_windows(decoder: SpanDecoder) -> None:
+    engine = tiny_engine(decoder, max_step_tokens=1, max_sequences=8)
+    handle = engine.add(make_request(prompt_of(150), max_tokens=90))
     groups = decoder.config.cache_layout.groups
-    most = 0
     while engine.has_work:
         engine.step()
         used = engine.cache.num_blocks - num_free(engine)
-        full = sum(g.size for g in groups if g.window is None) * (350 // BLOCK_SIZE + 1)
-        # A step of a prompt has at most max_step_tokens = 96 tokens.
-        bound = sum(g.size * 2 * g.max_entries(350, 96) for g in groups if g.window is not None)
-        most = max(most, used)
-        assert used <= full + bound
-        [sequence] = engine.scheduler.running or [None]
-        if sequence is not None:
-            own = sum(len(table.held(sequence.num_shared_entries)) for table in sequence.tables)
-            limit = sum(group.size * group.max_entries(160) for group in groups)
-            assert own <= limit
-    assert most < 350 // BLOCK_SIZE * decoder.config.cache_layout.entry_size
+        # A step of a prompt has at most 72 tokens. Then there are its tail and its copy.
+        num_queries = 1 if handle.running else 72
+        entries = [group.max_entries(150 + 90, num_queries) + 2 for group in groups]
+        assert used <= sum(n * group.size for n, group in zip(entries, groups, strict=True))
+
+
+def test_a_prompt_whose_window_is_passed_is_computed_again_for_a_preempted_sequence(
+    decoder: SpanDecoder,
+) -> None:
+    request = make_request(prompt_of(100), draws=(0, 1), max_tokens=70)
+    [expected] = without_release(decoder, request)
+    engine = forgetful_engine(decoder)
+    handle = engine.add(request)
+    for _ in range(60):
+        engine.step()
+    scheduler = engine.scheduler
+    assert scheduler.memory.lacks_window(handle)
+    scheduler._preempt(list(scheduler.running)[1])
+    done: dict[Prompt, list[Generation]] = {}
+    while engine.has_work:
+        done |= engine.step()
+        if handle in scheduler.prefilling:
+            assert len(scheduler.running) == 1
+    assert facts(done[handle]) == expected
+    assert num_free(engine) == engine.cache.num_blocks
 
 
 def test_a_prefix_is_reused_if_its_last_window_is_present(decoder: SpanDecoder) -> None:

@@ -132,7 +132,10 @@ class BlockManager:
             prompt.path = self.tree.extend(
                 path, prompt.tokens(0, prompt.num_tokens), entries, prompt.root
             )
-            self._fill_tables(prompt, start, blocks[num_new * size :])
+            prompt.tables = [BlockTable(group) for group in self.layout.groups]
+            self._fill_tables(prompt)
+            self._enter_windows(prompt, start)
+            self._add_tail(prompt, blocks[num_new * size :])
             if prompt.request.hold is not None:
                 self.tree.pin(prompt.request.hold, prompt.path)
         for number, nodes in enumerate(windows):
@@ -140,21 +143,25 @@ class BlockManager:
         self.tree.release(path)
         return blocks is not None
 
-    def _fill_tables(self, prompt: Prompt, start: int, tail: list[int]) -> None:
-        """Fill the block tables of a prompt whose tokens from ``start`` on will be computed."""
-        prompt.tables = [BlockTable(group) for group in self.layout.groups]
-        for table in prompt.tables:
-            if table.group.window is None:
-                table.extend(block for node in prompt.path for block in node.blocks)
+    def _fill_tables(self, prompt: Prompt) -> None:
+        """Fill the shared entries of a prompt's block tables with the blocks of its nodes."""
+        if self._full_size:
+            prompt.tables[0].extend(block for node in prompt.path for block in node.blocks)
         for number, (at, group) in enumerate(self._windows):
-            table, nothing = prompt.tables[at], [0] * group.size
+            nothing = [0] * group.size
             for node in prompt.path:
-                table.extend(node.windows[number].blocks or nothing)
-            table.num_passed = group.first_entry(start)
-            self.tree.enter_window(number, prompt.path[table.num_passed :])
-        if tail:
-            for table in prompt.tables:
-                table.extend(tail.pop() for _ in range(table.group.size))
+                prompt.tables[at].extend(node.windows[number].blocks or nothing)
+
+    def _enter_windows(self, prompt: Prompt, start: int) -> None:
+        """Use the blocks that a prompt needs whose tokens from ``start`` on will be computed."""
+        for number, (at, group) in enumerate(self._windows):
+            prompt.tables[at].num_passed = group.first_entry(start)
+            self.tree.enter_window(number, prompt.path[group.first_entry(start) :])
+
+    @staticmethod
+    def _add_tail(prompt: Prompt, blocks: list[int]) -> None:
+        for table in prompt.tables if blocks else ():
+            table.extend(blocks.pop() for _ in range(table.group.size))
 
     def grow_prompt(self, prompt: Prompt, stop: int, num_spare: int) -> bool:
         """Allocate the blocks within windows to which the tokens before ``stop`` are written.
@@ -187,10 +194,49 @@ class BlockManager:
         self.tree.mark_ready(prompt.path[start // BLOCK_SIZE : stop // BLOCK_SIZE])
         # A preempted sequence is recomputed from the end of the shared entries on.
         position = min(stop, prompt.num_shared_entries * BLOCK_SIZE)
-        for number, (at, group) in enumerate(self._windows):
-            table, passed = prompt.tables[at], group.first_entry(position)
+        for number, (_, group) in enumerate(self._windows):
+            self._pass(prompt, number, group.first_entry(position))
+
+    def _pass(self, prompt: Prompt, number: int, passed: int) -> None:
+        """Give the blocks before entry ``passed`` of a prompt back to the tree."""
+        table = prompt.tables[self._windows[number][0]]
+        if passed > table.num_passed:
             self.pool.free(self.tree.leave_window(number, prompt.path[table.num_passed : passed]))
             table.num_passed = passed
+
+    def free_passed_by_all(self, prompt: Prompt) -> None:
+        """Give the blocks of a prompt back that the windows of all of its sequences have passed."""
+        readers = [sequence for sequence in prompt.running if sequence.shares_prompt]
+        for number, (at, _) in enumerate(self._windows):
+            passed = min((s.tables[at].num_passed for s in readers), default=len(prompt.path))
+            self._pass(prompt, number, min(passed, len(prompt.path)))
+
+    def lacks_window(self, prompt: Prompt) -> bool:
+        """Return True if a prompt has given blocks back that a recomputed sequence would read."""
+        stop = prompt.num_shared_entries * BLOCK_SIZE
+        return any(
+            prompt.tables[at].num_passed > group.first_entry(stop) for at, group in self._windows
+        )
+
+    def restore_window(self, prompt: Prompt) -> int | None:
+        """Use the blocks again that a prompt has given back, as far as they are in the tree.
+
+        Returns
+        -------
+        Number of tokens after which the prompt must be computed again; None if another prompt is
+        computing them.
+        """
+        match = Match(prompt.path, self.tree.num_reusable(prompt.path))
+        if match.is_pending:
+            return None
+        num_passed = [prompt.tables[at].num_passed for at, _ in self._windows]
+        for table in prompt.tables:
+            table.clear()
+        self._fill_tables(prompt)
+        self._enter_windows(prompt, match.num_reusable * BLOCK_SIZE)
+        for number, passed in enumerate(num_passed):
+            self.pool.free(self.tree.leave_window(number, prompt.path[passed:]))
+        return match.num_reusable * BLOCK_SIZE
 
     def drop_adapter(self, adapter: str) -> None:
         """Free the cached prefixes of an adapter; no live prompt may use it."""
@@ -301,15 +347,22 @@ class BlockManager:
             self.cache.copy_blocks(source, [target])
         self.pool.free(shared)
 
-    def free_passed(self, sequence: Sequence) -> None:
-        """Give a sequence's own blocks back that all windows have passed."""
+    def free_passed(self, sequence: Sequence) -> bool:
+        """Give a sequence's own blocks back that its windows have passed.
+
+        Returns
+        -------
+        True if a window has passed an entry, its own or one of the prompt.
+        """
+        has_passed = False
         for at, group in self._windows:
             table, passed = sequence.tables[at], group.first_entry(sequence.num_computed)
             if passed > table.num_passed:
                 held = table.held(sequence.num_shared_entries)
-                table.num_passed = passed
+                table.num_passed, has_passed = passed, True
                 kept = len(table.held(sequence.num_shared_entries))
                 self.pool.free(held[: len(held) - kept])
+        return has_passed
 
     def share(self, sequence: Sequence) -> Sequence:
         """Copy a sequence; the two share their blocks until one of them writes."""

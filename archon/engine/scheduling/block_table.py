@@ -48,6 +48,9 @@ class BlockTable:
         del self.blocks[-self.group.size :]
         return last
 
+    def clear(self) -> None:
+        del self.blocks[:]
+
     def copy(self, num_entries: int | None = None) -> BlockTable:
         """Return a copy of the leading entries, by default of all."""
         count = self.num_entries if num_entries is None else num_entries

@@ -226,14 +226,32 @@ class Scheduler:
     def _grow(self) -> None:
         """Allocate blocks for the newest token of each running sequence, in order of starting."""
         if self.memory.layout.has_windows:
-            for sequence in self.running:
-                self.memory.free_passed(sequence)
+            self._free_passed()
         short = [s for s in self.running if self.memory.is_short(s)]
         short.sort(key=_ticket)
         for sequence in short:
             while sequence in self.running and not self.memory.grow([sequence]):
                 if not self._requeue_latest():
                     self._preempt(max(self.running, key=_ticket))
+
+    def _free_passed(self) -> None:
+        """Give the blocks back that sliding windows have passed."""
+        passing = {s.prompt: None for s in self.running if self.memory.free_passed(s)}
+        for prompt in passing:
+            # A sequence that starts or is recomputed reads the end of the shared entries.
+            if not (prompt.waiting or prompt.num_preempted):
+                self.memory.free_passed_by_all(prompt)
+
+    def _restore_window(self, prompt: Prompt) -> bool:
+        """Compute the end of a prompt again if a recomputed sequence needs it; return True if it
+        is there."""
+        if not self.memory.lacks_window(prompt):
+            return True
+        start = self.memory.restore_window(prompt)
+        if start is not None and start < prompt.num_shared_entries * BLOCK_SIZE:
+            prompt.num_computed, prompt.num_cached = start, min(prompt.num_cached, start)
+            self.prefilling[prompt] = None
+        return start is not None and prompt not in self.prefilling
 
     def _resume(self) -> None:
         """Resume preempted sequences in the order in which they started."""
@@ -248,6 +266,7 @@ class Scheduler:
                 prompt not in self.admitted
                 or prompt in self.prefilling
                 or self.num_slots + prompt.group_size > self.max_sequences
+                or not (not group[0].shares_prompt or self._restore_window(prompt))
                 or not self._allocate(
                     partial(self.memory.grow, group), not self.running, keep=prompt
                 )
