@@ -60,7 +60,7 @@ class LayerGroup:
 
 @dataclass(frozen=True, slots=True)
 class LayerPlace:
-    """Where a layer's keys and values are."""
+    """The place of a layer's keys and values."""
 
     group: int
     member: int

@@ -272,6 +272,7 @@ class BlockManager:
             sequence.tables = self._shared_tables(sequence)
             for table in sequence.tables:
                 table.extend(blocks.pop() for _ in range(table.group.size))
+            sequence.capacity = sequence.tables[-1].num_tokens
         return blocks is not None
 
     def _shared_tables(self, sequence: Sequence) -> list[BlockTable]:
@@ -293,10 +294,9 @@ class BlockManager:
 
     def is_short(self, sequence: Sequence) -> bool:
         """Return True if a sequence needs blocks before its next tokens can be computed."""
-        if sequence.shares_last_entry:
-            return True
         # The last group has the fewest entries.
-        return sequence.tables[-1].num_tokens < self._reach(sequence, self.layout.groups[-1])
+        reach = self._reach(sequence, self.layout.groups[-1])
+        return sequence.shares_last_entry or sequence.capacity < reach
 
     def _reach(self, sequence: Sequence, group: LayerGroup) -> int:
         """Return for how many tokens a sequence needs entries in a layer group."""
@@ -339,6 +339,7 @@ class BlockManager:
                     self._replace_last(table, new)
                 table.extend(new)
             sequence.tables, sequence.shares_last_entry = tables, False
+            sequence.capacity = tables[-1].num_tokens
         return True
 
     def _replace_last(self, table: BlockTable, new: list[int]) -> None:

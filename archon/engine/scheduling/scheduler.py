@@ -227,7 +227,8 @@ class Scheduler:
         """Allocate blocks for the newest token of each running sequence, in order of starting."""
         if self.memory.layout.has_windows:
             self._free_passed()
-        short = [s for s in self.running if self.memory.is_short(s)]
+        short = [s for s in self.running if s.capacity < s.num_tokens or s.shares_last_entry]
+        short = [s for s in short if self.memory.is_short(s)]
         short.sort(key=_ticket)
         for sequence in short:
             while sequence in self.running and not self.memory.grow([sequence]):

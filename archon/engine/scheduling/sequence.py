@@ -117,6 +117,8 @@ class Sequence:
     """Number in the order of starting. A sequence is never preempted for one that started later."""
     tables: list[BlockTable] = field(default_factory=list)
     """Block table of each layer group: the prompt's shared entries, then its own."""
+    capacity: int = 0
+    """Number of tokens for which all tables have entries."""
     token_ids: list[int] = field(default_factory=list)
     """The sample so far: sampled and forced tokens."""
     num_computed: int = 0
@@ -187,7 +189,7 @@ class Sequence:
 
     @property
     def own_blocks(self) -> list[int]:
-        """The blocks of its own entries that it has not given back."""
+        """The blocks, after the shared entries, that it has not given back."""
         return [block for table in self.tables for block in table.held(self.num_shared_entries)]
 
     def copy(self) -> Sequence:
