@@ -72,10 +72,7 @@ def test_the_engine_applies_an_adapter_of_fused_projections() -> None:
     for precision, bound in (("float32", 1e-4), ("int8", 0.1)):
         engine = Engine(load_decoder(source, precision, torch.device("cpu")))
         load_adapter(engine, source, adapter)
-        tables = (
-            array("i", range(2)),
-            array("i", range(2, 4)),
-        )  # of the layers without a window, with
+        tables = array("i", range(2)), array("i", range(2, 4))  # one for each layer group
         span = Span(TEXT, 0, tables, 0, len(TEXT), adapter=adapter.digest)
         found = engine.decoder([span], engine.decoder.new_cache(4))
         assert (found - expected).square().mean().sqrt() <= bound * expected.std()
