@@ -180,6 +180,21 @@ def test_show_describes_a_folder(cli: Cli) -> None:
     assert "safetensors" in cli.json("models", "show", "./model")["note"]
 
 
+@pytest.mark.parametrize(("window", "num_cached"), [(None, 1024), (100, 128), (4096, 1024)])
+def test_memory_counts_only_tokens_within_sliding_windows(
+    window: int | None, num_cached: int, cli: Cli, tmp_path: Path
+) -> None:
+    """Half of the layers have the window. It needs blocks of 16 tokens for 99 tokens and one."""
+    config = QWEN3 | {"use_sliding_window": True, "sliding_window": window, "max_window_layers": 14}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    header = json.dumps({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
+    data = len(header).to_bytes(8, "little") + header + bytes(24)
+    (tmp_path / "model.safetensors").write_bytes(data)
+    memory = cli.json("models", "show", str(tmp_path))["memory_bytes"]
+    per_token = 2 * 28 * 8 * 128 * 2
+    assert memory["64"] - memory["1"] == 63 * per_token * (1024 + num_cached) // 2
+
+
 def test_ls_shows_the_digest_of_a_first_download(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
