@@ -25,6 +25,7 @@ from archon.engine.model.lora import LINEAR_NAMES, Adapter, check_adapter, split
 from archon.engine.model.weights import (
     LayerWeights,
     WeightSource,
+    expert_tensors,
     layer_shapes,
     layer_tensors,
     split_fused_tensor,
@@ -70,7 +71,10 @@ class MergedWeights:
         """Return the parameters of a layer."""
         weights, names = self.source.layer(index), layer_tensors(self.config, index)
         changed: dict[str, Any] = {}
+        of_experts = expert_tensors(self.config, index)  # adapters do not change them
         for field, shape in layer_shapes(self.config, index).items():
+            if field in of_experts:
+                continue
             tensor = getattr(weights, field)
             if tensor is None:  # a bias that only the adapter has
                 tensor = torch.zeros(shape)
