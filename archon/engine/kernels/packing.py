@@ -17,6 +17,7 @@ Packing a model takes seconds; reading it from the cache takes a fraction of a s
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import math
 import mmap
 import os
@@ -219,7 +220,19 @@ def load_packed(source: WeightSource, precision: Precision, cache_file: Path | N
         if cache_file is not None:
             with contextlib.suppress(OSError, SafetensorError):
                 _write(packed, cache_file)
-    return _in_huge_pages(packed)
+    packed = _in_huge_pages(packed)
+    _trim_heap()
+    return packed
+
+
+def _trim_heap() -> None:
+    """Return freed memory to the system.
+
+    Packing makes many tensors of a few megabytes, which the C library of Linux would keep: 0.5 GB
+    after a mixture of experts whose packed weights have 0.43 GB.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _read(path: Path) -> Packed | None:
