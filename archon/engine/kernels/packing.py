@@ -41,7 +41,7 @@ from archon.engine.model.families.traits import FamilyTraits
 from archon.engine.model.linear import GroupedWeight, Precision, quantize_groups, quantize_weight
 from archon.engine.model.lora import LowRank
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
-from archon.engine.model.weights import GatedWeights, LayerWeights, WeightSource
+from archon.engine.model.weights import Experts, GatedWeights, LayerWeights, WeightSource
 
 _LAYOUT = "3"
 """Version of the layout. Increase it when the layout or the packed tensors change."""
@@ -115,9 +115,19 @@ def _pack_layer(at: str, w: LayerWeights, precision: Precision) -> Packed:
     if w.network is not None:
         packed |= _pack_network(at, w.network, precision)
     if w.experts is not None:
-        every = [_pack_network(at + "experts_", expert, precision) for expert in w.experts]
-        packed |= {name: torch.cat([expert[name] for expert in every]) for name in every[0]}
+        packed |= _pack_experts(at + "experts_", w.experts, precision)
     return packed
+
+
+def _pack_experts(at: str, experts: Experts, precision: Precision) -> Packed:
+    """Pack the products of all experts, one after another, as those of one network."""
+    stacked: Packed = {}
+    for number, expert in enumerate(experts):
+        for name, part in _pack_network(at, expert, precision).items():
+            if name not in stacked:  # made once, so that no expert is in memory twice
+                stacked[name] = part.new_empty(experts.count, *part.shape)
+            stacked[name][number] = part
+    return {name: parts.flatten(0, 1) for name, parts in stacked.items()}
 
 
 def _pack_network(at: str, w: GatedWeights, precision: Precision) -> Packed:
