@@ -158,9 +158,7 @@ def test_native_is_nearer_to_float32_than_int8(family: str, tied: bool, tmp_path
     assert rms(in_torch - exact) < rms(int8 - exact)
 
 
-@pytest.mark.parametrize(
-    "name", [n for n, case in CASES.items() if case.arch is not None and not n.endswith("_moe")]
-)
+@pytest.mark.parametrize("name", [n for n, case in CASES.items() if case.arch is not None])
 def test_native_computes_all_families_from_their_blocks(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -186,10 +186,11 @@ class DecoderLayer:
         self, w: LayerWeights, precision: Precision, device: torch.device
     ) -> FeedForward | MixtureOfExperts:
         activation, experts = self.config.traits.activation, self.config.experts
-        if self.own.is_sparse and experts is not None:
+        if experts is not None and w.experts is not None:
             return MixtureOfExperts(w, experts, activation, precision, device)
+        assert w.network is not None
         biases = (w.gate_bias, w.up_bias, w.down_bias)
-        return FeedForward((w.gate, w.up), w.down, activation, precision, device, biases)
+        return FeedForward(w.network, activation, precision, device, biases)
 
     def _qk_norm(self, w: LayerWeights) -> Tensor | None:
         """Return the norm weights of all heads of q, then of k: (H + G, D); None without norms."""
