@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,11 +20,14 @@ from archon.cli.measure import (
     problem_lines,
 )
 from archon.cli.options import command
+from archon.cli.stored_command import OUTPUT_OPTIONS, resume_line, this_command
 from archon.errors import UsageError, require
 from archon.evals.rounding import decimal, percent
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from archon.evals.folder import RunFolder
 
 _MAX_WARNINGS = 6
 """Maximum number of warnings that are printed; ``--json`` contains all of them."""
@@ -69,9 +73,13 @@ def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: boo
     for i, (name, evaluation) in enumerate(zip(names, evaluations, strict=True)):
         path = None if options.output is None else options.output / folders[i]
         folder = run_folder(path, name, resume=options.resume)
-        jobs.append(Job(evaluation, folder, f"{i + 1} of {len(archs)}: {name}"))
+        title = f"{i + 1} of {len(archs)}: {name}"
+        jobs.append(Job(evaluation, folder, title, _commands(archs[i], bench, path)))
     try:
         measure(jobs, loader.lms, options.policy)
+    except KeyboardInterrupt:
+        _print_resume(options.output, [job.folder for job in jobs])
+        raise
     finally:
         for job in jobs:
             job.folder.discard_unused()
@@ -85,6 +93,23 @@ def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: boo
         emit(result)
     num_votes = sum(map(is_plain_vote, specs))
     _print(result, num_votes, ResultPrinter(as_json))
+
+
+def _commands(arch: str, bench: str, path: Path | None) -> dict[str, Any]:
+    """Return the keys of ``run.json`` with the commands that continue a run and its comparison."""
+    from archon.evals.run_spec import COMMAND, COMPARISON
+
+    alone = this_command("eval", places=[arch, bench], without=[*OUTPUT_OPTIONS, "bench"])
+    if path is None:
+        return {COMMAND: alone}
+    return {COMMAND: alone, COMPARISON: this_command("compare", without=OUTPUT_OPTIONS)}
+
+
+def _print_resume(output: Path | None, folders: Sequence[RunFolder]) -> None:
+    """Print the commands that continue an interrupted comparison."""
+    started = [folder.path for folder in folders if folder.holds_run]
+    for path in started[-1:] if output is None else started[:1] and [output]:
+        print_line(f"to continue: {resume_line(path)}")
 
 
 def _print(result: dict[str, Any], num_votes: int, out: ResultPrinter) -> None:

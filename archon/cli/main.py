@@ -115,6 +115,10 @@ archon = LazyGroup(
             "archon.cli.compare:compare",
             "Compare architectures on the same benchmark items.",
         ),
+        "resume": (
+            "archon.cli.resume:resume",
+            "Continue a run, a comparison or a search with the options that it was started with.",
+        ),
         "search": ("archon.cli.search:search", "Find the best architecture in a search space."),
         "view": ("archon.cli.view:view", "Render runs or a study as a single HTML page."),
         "export": ("archon.cli.export:export", "Export the records of a run as JSONL or CSV."),
