@@ -120,7 +120,10 @@ archon = LazyGroup(
             "Continue a run, a comparison or a search with the options that it was started with.",
         ),
         "search": ("archon.cli.search:search", "Find the best architecture in a search space."),
-        "view": ("archon.cli.view:view", "Render runs or a study as a single HTML page."),
+        "view": (
+            "archon.cli.view:view",
+            "Render runs, a study or a folder of runs as a single HTML page.",
+        ),
         "export": ("archon.cli.export:export", "Export the records of a run as JSONL or CSV."),
         "serve": ("archon.cli.serve:serve", "Serve architectures over an OpenAI-compatible API."),
         "validate": ("archon.cli.files:validate", "Check that files are valid."),
