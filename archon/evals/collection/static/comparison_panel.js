@@ -12,7 +12,7 @@ function refreshBar() {
   bar.replaceChildren(
     el("span", {}, plural(runs.length, "run"), " selected", runs.length === 1 ? "; select another to compare" : tooMany ? `; at most ${MOST_COMPARED} can be compared` : ""),
     el("button", { class: "download", disabled: runs.length < 2 || tooMany, onclick: () => { view.compares = true; refreshPanel(); document.getElementById("compared").scrollIntoView({ block: "start" }); } }, "Compare"),
-    el("button", { onclick: () => { selected.clear(); view.compares = false; refreshPanel(); refreshRuns(); } }, "Clear"));
+    el("button", { onclick: () => { selected.clear(); view.compares = false; refreshPanel(); refreshChoices(); } }, "Clear"));
   if (view.compares) refreshPanel();
 }
 
@@ -24,10 +24,18 @@ function refreshPanel() {
   else box.replaceChildren();
 }
 
-// Names that distinguish the runs: the architecture, with the folder if several have the same one.
+// Names that distinguish the runs: the architecture, and where needed the models or the folder.
 function distinctNames(runs) {
-  const last = (run) => run.path.split("/").at(-1);
-  return runs.map((run) => (runs.filter((other) => other.architecture === run.architecture).length > 1 ? `${run.architecture} (${last(run)})` : run.architecture));
+  const forms = [
+    (run) => run.architecture,
+    (run) => `${run.architecture} · ${modelNames(run)}`,
+    (run) => `${run.architecture} · ${run.path.split("/").at(-1)}`,
+    (run) => run.path,
+  ];
+  return runs.map((run) => {
+    const form = forms.find((one) => runs.filter((other) => one(other) === one(run)).length === 1) ?? forms.at(-1);
+    return form(run);
+  });
 }
 
 function pairsOf(runs) {

@@ -18,8 +18,7 @@ function chooseRuns(runs) {
   selected.clear();
   for (const run of runs) if (run.marks?.length) selected.add(run.path);
   view.compares = true;
-  refreshRuns();
-  refreshPanel();
+  refreshChoices();
   document.getElementById("compared").scrollIntoView({ block: "start" });
 }
 
@@ -38,7 +37,7 @@ function studyRow(study) {
   if (study.reason) return el("tr", { class: "row damaged" }, head, el("td", { colspan: 6, class: "reason" }, brief(study.reason, {}, 200)));
   return el("tr", { class: "row" }, head,
     el("td", { class: "benchmark" }, words(study.benchmark)),
-    el("td", { class: "items number", "data-name": "trials" }, count(study.num_trials)),
+    el("td", { class: "size number", "data-name": "trials" }, count(study.num_trials)),
     el("td", { class: "accuracy number" }, accuracyCell(study), study.accuracy_split && el("span", { class: "below" },
       study.accuracy_split === "test" ? "on test, unseen before" : "on search, which chose it")),
     el("td", { class: "cost number", "data-name": "tokens" }, count(study.cost_tokens)),

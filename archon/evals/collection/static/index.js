@@ -51,9 +51,11 @@ function redraw() {
   for (const path of selected) if (!known.has(path)) selected.delete(path);
   const { activeElement } = document;
   const [isTyping, start, end] = [activeElement?.id === "search", activeElement?.selectionStart, activeElement?.selectionEnd];
+  const focusedRun = activeElement?.closest("tr")?.dataset.path;
   const top = scrollY;
   drawAll();
   scrollTo({ top, behavior: "instant" });
+  choices.get(focusedRun)?.[2].focus({ preventScroll: true });
   if (!isTyping) return;
   const search = document.getElementById("search");
   search.focus({ preventScroll: true });

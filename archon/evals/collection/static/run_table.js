@@ -1,6 +1,6 @@
 // The table of runs with its filters.
 
-const BAR_WIDTH = 150;
+const BAR_WIDTH = 130;
 
 function drawRuns() {
   const search = el("input", {
@@ -53,7 +53,7 @@ function sortBy(key) {
 // Filter, sort and redraw.
 function refreshRuns() {
   const runs = visibleRuns();
-  const chosen = groupOf(selectedRuns()[0] ?? { state: "damaged" });
+  choices.clear();
   document.getElementById("states").replaceChildren(...stateChips());
   document.getElementById("runs-count").textContent = runs.length === DATA.runs.length
     ? count(runs.length) : `${count(runs.length)} of ${count(DATA.runs.length)}`;
@@ -64,8 +64,32 @@ function refreshRuns() {
   }
   const none = el("tr", { class: "none" }, el("td", { colspan: 9 }, DATA.runs.length ? "No runs match. " : "There is no run yet. ",
     DATA.runs.length > 0 && el("button", { class: "plain more", onclick: showAll }, "Show all")));
-  document.getElementById("rows").replaceChildren(...(runs.length ? runs.map((run) => runRow(run, chosen)) : [none]));
+  document.getElementById("rows").replaceChildren(...(runs.length ? runs.map(runRow) : [none]));
+  refreshChoices();
+}
+
+// The check boxes of the visible rows: path → [run, row, box].
+const choices = new Map();
+
+// Show what is selected and what can be, without replacing the rows, so that the focus stays.
+function refreshChoices() {
+  const [first] = selectedRuns();
+  for (const [run, row, box] of choices.values()) {
+    const why = whyNot(run, first);
+    box.disabled = why !== null;
+    box.title = why ?? "Select to compare";
+    box.checked = selected.has(run.path);
+    row.classList.toggle("chosen", box.checked);
+  }
   refreshBar();
+}
+
+// The reason why a run cannot be selected, or null.
+function whyNot(run, first) {
+  if (run.state === "damaged") return "This run cannot be read";
+  if (!run.marks?.length) return "This run has no answers yet";
+  if (first && groupOf(first) !== groupOf(run)) return `Only runs on ${groupOf(first)} can be compared with the selected ones`;
+  return null;
 }
 
 function showAll() {
@@ -75,24 +99,28 @@ function showAll() {
   refreshRuns();
 }
 
-function runRow(run, chosen) {
-  const isOther = chosen !== null && groupOf(run) !== chosen;
-  const why = run.state === "damaged" ? "This run cannot be read" : !run.marks?.length ? "This run has no answers yet" : isOther ? `Only runs on ${chosen} can be compared with the selected ones` : null;
+function runRow(run) {
   const box = el("input", {
-    type: "checkbox", "aria-label": `Compare ${shown(run.path)}`, title: why ?? "Select to compare", disabled: why !== null,
-    onchange: () => { if (box.checked) selected.add(run.path); else selected.delete(run.path); refreshRuns(); },
+    type: "checkbox", "aria-label": `Compare ${shown(run.path)}`,
+    onchange: () => { if (box.checked) selected.add(run.path); else selected.delete(run.path); refreshChoices(); },
   });
-  box.checked = selected.has(run.path);
-  if (run.state === "damaged") {
-    return el("tr", { class: "row damaged" }, el("td", { class: "choose" }, box),
-      el("th", { scope: "row", class: "run" }, words(run.path)), el("td", { colspan: 7, class: "reason" }, brief(run.reason ?? "damaged", {}, 200)));
-  }
-  return el("tr", { class: `row ${box.checked ? "chosen" : ""}`, "data-path": run.path },
+  const row = run.state === "damaged" ? damagedRow(run, box) : readableRow(run, box);
+  choices.set(run.path, [run, row, box]);
+  return row;
+}
+
+function damagedRow(run, box) {
+  return el("tr", { class: "row damaged", "data-path": run.path }, el("td", { class: "choose" }, box),
+    el("th", { scope: "row", class: "run" }, words(run.path)), el("td", { colspan: 7, class: "reason" }, brief(run.reason ?? "damaged", {}, 200)));
+}
+
+function readableRow(run, box) {
+  return el("tr", { class: "row", "data-path": run.path },
     el("td", { class: "choose" }, box),
     el("th", { scope: "row", class: "run" }, runName(run), el("span", { class: "below" }, words(run.path))),
     el("td", { class: "models" }, words(modelNames(run))),
     el("td", { class: "benchmark" }, words(run.benchmark), el("span", { class: "below" }, words(run.split), run.seed !== 0 && `, seed ${run.seed}`)),
-    el("td", { class: "items number", "data-name": "items" }, count(run.num_items), run.epochs > 1 && el("span", { class: "below" }, `× ${count(run.epochs)} epochs`)),
+    el("td", { class: "size number", "data-name": "items" }, count(run.num_items), run.epochs > 1 && el("span", { class: "below" }, `× ${count(run.epochs)} epochs`)),
     el("td", { class: "accuracy number" }, accuracyCell(run)),
     el("td", { class: "cost number", "data-name": "tokens" }, count(run.cost_tokens)),
     el("td", { class: "date number" }, day(run.start_time)),
