@@ -113,7 +113,7 @@ archon = LazyGroup(
         "eval": ("archon.cli.evaluate:evaluate", "Evaluate an architecture on a benchmark."),
         "compare": (
             "archon.cli.compare:compare",
-            "Compare architectures on the same benchmark items.",
+            "Compare architectures on the same benchmark items, or finished runs.",
         ),
         "resume": (
             "archon.cli.resume:resume",
@@ -124,6 +124,7 @@ archon = LazyGroup(
             "archon.cli.view:view",
             "Render runs, a study or a folder of runs as a single HTML page.",
         ),
+        "rm": ("archon.cli.rm:rm", "Delete the folders of runs."),
         "export": ("archon.cli.export:export", "Export the records of a run as JSONL or CSV."),
         "serve": ("archon.cli.serve:serve", "Serve architectures over an OpenAI-compatible API."),
         "validate": ("archon.cli.files:validate", "Check that files are valid."),
