@@ -49,9 +49,7 @@ _MAX_WARNINGS = 6
     help="Benchmark to use: a catalogue name, a path, or FILE.py:FUNCTION. Runs have their own.",
 )
 @eval_options
-def compare(
-    archs: Sequence[str], bench: str | None, options: EvalOptions, as_json: bool
-) -> None:
+def compare(archs: Sequence[str], bench: str | None, options: EvalOptions, as_json: bool) -> None:
     """Compare architectures on the same benchmark items, or finished runs.
 
     ARCH is a catalogue name or a path. Differences are tested with paired, per-item tests. --model
@@ -97,9 +95,7 @@ def _given_runs(archs: Sequence[str]) -> list[Path]:
             "runs; archon eval makes a run of an architecture"
         )
     if options := given_options():
-        raise UsageError(
-            f"finished runs are compared as they are; leave out {', '.join(options)}"
-        )
+        raise UsageError(f"finished runs are compared as they are; leave out {', '.join(options)}")
     return [path for arch in archs for path in folders[arch]]
 
 

@@ -115,6 +115,10 @@ archon = LazyGroup(
             "archon.cli.compare:compare",
             "Compare architectures on the same benchmark items, or finished runs.",
         ),
+        "curve": (
+            "archon.cli.curve:curve",
+            "Plot accuracy and pass@k against the number of samples and the cost.",
+        ),
         "resume": (
             "archon.cli.resume:resume",
             "Continue a run, a comparison or a search with the options that it was started with.",

@@ -38,8 +38,8 @@ def resume(
 ) -> int:
     """Continue a run, a comparison or a search with the options that it was started with.
 
-    RUN is the folder of an evaluation run, the --output folder of a comparison, or the folder of a
-    study. Options given here replace the stored ones. In a finished run, only failed items are
+    RUN is the folder of an evaluation run, the --output folder of a comparison, the folder of
+    scaling curves, or the folder of a study. Options given here replace the stored ones. In a finished run, only failed items are
     asked again.
     """
     path = Path(run)
@@ -113,8 +113,13 @@ def _stored(path: Path) -> tuple[StoredCommand, bool]:
     for child in sorted(path.iterdir()) if path.is_dir() else ():
         if RunFolder(child).holds_run:
             found = RunFolder(child).read_description().get(COMPARISON)
+            name = (
+                "curve"
+                if isinstance(found, Mapping) and found.get("name") == "curve"
+                else "compare"
+            )
             hint = f"archon compare ARCH ARCH -b BENCH --output {path} --resume"
-            return _checked(path, found, "compare", hint), False
+            return _checked(path, found, name, hint), False
     raise UsageError(f"{path} contains no run, comparison or study")
 
 

@@ -220,9 +220,7 @@ def _command(session: SearchSession) -> StoredCommand | None:
     return stored
 
 
-def _run(
-    session: SearchSession, loader: Loader, stored: StoredCommand | None
-) -> dict[str, Any]:
+def _run(session: SearchSession, loader: Loader, stored: StoredCommand | None) -> dict[str, Any]:
     """Run a search with a live display; if the user interrupts, print how to resume it."""
     from archon.cli.search_display import SearchDisplay
     from archon.cli.weights import close_all, open_all

@@ -51,7 +51,9 @@ def make_run(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def damaged(path: str, reason: str) -> dict[str, Any]:
-    empty = dict.fromkeys(("architecture", "models", "benchmark", "split", "accuracy", "start_time"))
+    empty = dict.fromkeys(
+        ("architecture", "models", "benchmark", "split", "accuracy", "start_time")
+    )
     return make_run(1) | empty | {
         "path": path, "state": "damaged", "reason": reason, "marks": "", "href": None,
         "num_asked": None, "num_items": 0, "num_runs": 0, "cost_tokens": None,
@@ -152,9 +154,7 @@ def test_several_epochs_are_compared_by_a_sign_flip_test(open_index: Open) -> No
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone_shows_everything_without_scrolling_sideways(
-    open_index: Open, scheme: str
-) -> None:
+def test_a_phone_shows_everything_without_scrolling_sideways(open_index: Open, scheme: str) -> None:
     study = {
         "path": "runs/" + "s" * 60, "name": "s", "state": "finished", "reason": None,
         "space": "tiny", "benchmark": "gsm8k", "num_trials": 30, "accuracy": 0.5,

@@ -58,7 +58,8 @@ def test_an_interrupted_eval_prints_how_to_continue(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(jobs: Any, *_: Any) -> None:
-        jobs[0].folder.write_description({**jobs[0].evaluation.description, **jobs[0].command})
+        [job] = jobs
+        job.folder.write_description({**job.evaluation.description, **job.command, "id": "x"})
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:

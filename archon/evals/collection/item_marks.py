@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
 from archon.evals.report import Tally
 from archon.evals.run import read_run
 
@@ -50,4 +49,3 @@ class ItemMarks:
         if all(share in (None, 0, 1) for share in shares):
             return "".join("." if share is None else str(int(share)) for share in shares)
         return shares
-

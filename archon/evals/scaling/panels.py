@@ -1,0 +1,94 @@
+"""What the plot of scaling curves shows: its panels, lines and bands, without any drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point of a line, with the ends of its 95% interval. ``y`` values are shares."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a panel, in the color of its curve."""
+
+    curve: int
+    """Number of the curve, from 0."""
+    marks: tuple[Mark, ...]
+    is_extrapolated: bool = False
+    """Whether the line is a prediction, which is dashed and has no points."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One diagram with a logarithmic x axis."""
+
+    title: str
+    x_name: str
+    lines: tuple[Line, ...]
+
+
+def panels(data: Mapping[str, Any]) -> list[Panel]:
+    """Return the panels that the data fill: accuracy by tokens, by seconds, and pass@k by k."""
+    found = [
+        Panel("Accuracy", "tokens per answer", _lines(data, "tokens")),
+        Panel("Accuracy", "seconds per answer at the measured speed", _lines(data, "seconds")),
+        Panel("pass@k, dashed: extrapolated by its power law", "samples k", _passes(data)),
+    ]
+    return [panel for panel in found if panel.lines]
+
+
+def names(data: Mapping[str, Any]) -> list[str]:
+    """Return the names of the curves."""
+    return [str(curve["name"]) for curve in data["curves"]]
+
+
+def _lines(data: Mapping[str, Any], key: str) -> tuple[Line, ...]:
+    lines = []
+    for number, curve in enumerate(data["curves"]):
+        marks = tuple(
+            Mark(point[key], point["accuracy"], *point["accuracy_interval"], note=f"k {point['k']}")
+            for point in curve["points"]
+            if point[key]
+        )
+        lines += [Line(number, marks)] if marks else []
+    return tuple(lines)
+
+
+def _passes(data: Mapping[str, Any]) -> tuple[Line, ...]:
+    lines = []
+    for number, curve in enumerate(data["curves"]):
+        marks = tuple(
+            Mark(point["k"], point["pass"], *point["pass_interval"], note=f"k {point['k']}")
+            for point in curve["points"]
+            if point["pass"] is not None
+        )
+        lines += [Line(number, marks)] if marks else []
+        law = curve["power_law"]
+        if marks and law is not None:
+            lines.append(Line(number, (_start(marks[-1], law), *_predicted(law)), True))
+    return tuple(lines)
+
+
+def _start(last: Mark, law: Mapping[str, Any]) -> Mark:
+    """Return the first point of the prediction: the law at the largest number of samples."""
+    value = math.exp(law["a"] * last.x ** law["b"])
+    return Mark(last.x, value, value, value)
+
+
+def _predicted(law: Mapping[str, Any]) -> list[Mark]:
+    return [
+        Mark(each["k"], each["passed"], *each["interval"], note=f"k {each['k']}, predicted")
+        for each in law["extrapolated"]
+    ]
