@@ -134,14 +134,16 @@ class _PlannedRun:
 
 def _plans(archs: Sequence[str]) -> list[_Plan]:
     """Return the architectures, and plain votes for those that are not votes themselves."""
-    from archon.evals.scaling.scaled_specs import PooledVote, plain_votes
+    from archon.evals.scaling.scaled_specs import PooledVote, plain_votes, root_generators
     from archon.spec.reader import load_architecture
 
     plans: list[_Plan] = []
     for arch in archs:
         loaded = load_architecture(arch)
-        vote = PooledVote.of(loaded.spec)
-        specs = [loaded.spec] if vote is not None else [loaded.spec, *plain_votes(loaded.spec)]
+        spec = loaded.spec
+        specs = [spec] if PooledVote.of(spec) else [spec, *plain_votes(spec)]
+        if spec.output in root_generators(spec):
+            specs = plain_votes(spec)  # its answer is the first sample, the vote over one
         plans += [_Plan(spec, loaded.base_dir, PooledVote.of(spec)) for spec in specs]
     by_name = {plan.spec.name: plan for plan in plans}
     if len(by_name) < len(plans):

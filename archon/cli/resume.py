@@ -39,8 +39,8 @@ def resume(
     """Continue a run, a comparison or a search with the options that it was started with.
 
     RUN is the folder of an evaluation run, the --output folder of a comparison, the folder of
-    scaling curves, or the folder of a study. Options given here replace the stored ones. In a finished run, only failed items are
-    asked again.
+    scaling curves, or the folder of a study. Options given here replace the stored ones. In a
+    finished run, only failed items are asked again.
     """
     path = Path(run)
     stored, is_study = _stored(path)

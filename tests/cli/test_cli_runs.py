@@ -158,3 +158,25 @@ def test_the_served_index_shows_new_answers_and_only_listed_runs(cli: Cli) -> No
             assert get(path)[0] == 404
         assert get("/", Host="evil.example:80")[0] == 403
         http.shutdown()
+
+
+def test_a_curve_agrees_with_runs_and_is_resumed(cli: Cli) -> None:
+    options = ["-b", *DATA, *SCRIPTED, "--samples", "1,2,4"]
+    found = cli.json("curve", "program-and-prose", "rank-fuse", *options, "--output", "c")
+    names = [curve["name"] for curve in found["curves"]]
+    assert names == ["program-and-prose", "rank-fuse-vote-draft", "rank-fuse"]
+    assert [point["k"] for point in found["curves"][0]["points"]] == [1, 2, 4]
+    for name, folder in (("program-and-prose", "1"), ("rank-fuse-vote-draft", "2")):
+        report = json.loads(Path(f"c/{folder}-{name}-4/report.json").read_text())
+        last = found["curves"][names.index(name)]["points"][-1]
+        assert last["accuracy"] == pytest.approx(report["accuracy"])
+        assert last["tokens"] == pytest.approx(report["cost_tokens"])
+    assert [curve["is_averaged"] for curve in found["curves"]] == [True, True, False]
+    assert {"curve.svg", "curve.csv", "curve.json"} <= {path.name for path in Path("c").iterdir()}
+    cut("c/5-rank-fuse-1", 1)
+    again = cli.json("resume", "c")
+    assert [curve["points"][0]["accuracy"] for curve in again["curves"]] == [
+        curve["points"][0]["accuracy"] for curve in found["curves"]
+    ]
+    assert cli("curve", "single", *options[:-1], "0,2") == 2
+    assert "--samples must be numbers from 1" in cli.stderr

@@ -1,1 +1,1 @@
-"""A folder of runs as a collection: find, list, compare and delete runs, and show them on a page."""
+"""A folder of runs as a collection: find, list, compare, show and delete runs."""

@@ -35,7 +35,9 @@ def draw_png(title: str, data: Mapping[str, Any], path: Path) -> None:
     figure.suptitle(title)
     grid = figure.subplots(1, max(1, len(shown)), squeeze=False)
     for axes, panel in zip(grid[0], shown, strict=False):
-        axes.set_xscale("log")
+        axes.set_xscale("log", base=2 if panel.counts else 10)
+        if panel.counts:
+            axes.xaxis.set_major_formatter("{x:g}")
         axes.set_title(panel.title)
         axes.set_xlabel(panel.x_name)
         axes.yaxis.set_major_formatter("{x:.0%}")

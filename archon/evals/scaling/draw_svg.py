@@ -18,6 +18,7 @@ _DARK = ("#4493f8", "#db6d28", "#3fb950", "#ab7df8", "#db61a2", "#9198a1")
 _WIDTH, _HEIGHT, _GAP = 460, 320, 20
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 20, 44, 48
 _HEAD, _ROW = 62, 20
+_TICK_DISTANCE = 24
 _STYLE = """
 .card{fill:#ffffff;stroke:#d0d7de}.grid{stroke:#d0d7de}
 text{font-family:system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;fill:#1f2328}
@@ -75,7 +76,10 @@ def _colors(count: int) -> str:
 
 
 def _panel(panel: Panel) -> list[str]:
-    x, x_ticks = _logarithmic([mark.x for line in panel.lines for mark in line.marks])
+    values = [mark.x for line in panel.lines for mark in line.marks]
+    x, x_ticks = _logarithmic(values)
+    if panel.counts:
+        x_ticks = _spaced(sorted(set(values)), x)
     ends = [end for line in panel.lines for mark in line.marks for end in (mark.low, mark.high)]
     y, y_ticks = _shares(min(ends), max(ends))
     bottom = _HEIGHT - _BOTTOM
@@ -137,6 +141,15 @@ def _logarithmic(values: Sequence[float]) -> tuple[Scale, list[float]]:
     factors = (1, 2, 5) if high - low < 2.2 else (1,)
     ticks = [factor * 10.0**power for power in powers for factor in factors]
     return x, [tick for tick in ticks if low <= math.log10(tick) <= high]
+
+
+def _spaced(values: Sequence[float], x: Scale) -> list[float]:
+    """Return the values whose labels do not overlap."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or x(value) - x(kept[-1]) >= _TICK_DISTANCE:
+            kept.append(value)
+    return kept
 
 
 def _shares(low: float, high: float) -> tuple[Scale, list[float]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -37,14 +36,23 @@ class Panel:
     title: str
     x_name: str
     lines: tuple[Line, ...]
+    counts: bool = False
+    """Whether x is a count. The ticks are then the counts of the lines."""
 
 
 def panels(data: Mapping[str, Any]) -> list[Panel]:
     """Return the panels that the data fill: accuracy by tokens, by seconds, and pass@k by k."""
     found = [
-        Panel("Accuracy", "tokens per answer", _lines(data, "tokens")),
-        Panel("Accuracy", "seconds per answer at the measured speed", _lines(data, "seconds")),
-        Panel("pass@k, dashed: extrapolated by its power law", "samples k", _passes(data)),
+        Panel("Accuracy by tokens", "tokens per answer", _lines(data, "tokens")),
+        Panel(
+            "Accuracy by time", "seconds per answer at the measured speed", _lines(data, "seconds")
+        ),
+        Panel(
+            "pass@k; dashed: extrapolated by a power law",
+            "samples of each generator, k",
+            _passes(data),
+            counts=True,
+        ),
     ]
     return [panel for panel in found if panel.lines]
 
@@ -77,14 +85,8 @@ def _passes(data: Mapping[str, Any]) -> tuple[Line, ...]:
         lines += [Line(number, marks)] if marks else []
         law = curve["power_law"]
         if marks and law is not None:
-            lines.append(Line(number, (_start(marks[-1], law), *_predicted(law)), True))
+            lines.append(Line(number, (replace(marks[-1], note=""), *_predicted(law)), True))
     return tuple(lines)
-
-
-def _start(last: Mark, law: Mapping[str, Any]) -> Mark:
-    """Return the first point of the prediction: the law at the largest number of samples."""
-    value = math.exp(law["a"] * last.x ** law["b"])
-    return Mark(last.x, value, value, value)
 
 
 def _predicted(law: Mapping[str, Any]) -> list[Mark]:
