@@ -22,8 +22,8 @@ from archon.errors import ArchonError, UsageError, os_reason
 from archon.evals.collection.index_page import IndexData, html, index_data
 from archon.evals.collection.run_list import RunList
 from archon.evals.run import read_run
-from archon.evals.view.page import gather
 from archon.evals.view.page import html as run_html
+from archon.evals.view.page_data import gather
 from archon.evals.view.source import StoredRun
 
 HOST = "127.0.0.1"

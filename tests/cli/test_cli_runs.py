@@ -161,7 +161,7 @@ def test_the_served_index_shows_new_answers_and_only_listed_runs(cli: Cli) -> No
 
 
 def test_a_curve_agrees_with_runs_and_is_resumed(cli: Cli) -> None:
-    options = ["-b", *DATA, *SCRIPTED, "--samples", "1,2,4"]
+    options = ["-b", *DATA, "--model", "scripted", "--samples", "1,2,4"]
     found = cli.json("curve", "program-and-prose", "rank-fuse", *options, "--output", "c")
     names = [curve["name"] for curve in found["curves"]]
     assert names == ["program-and-prose", "rank-fuse-vote-draft", "rank-fuse"]

@@ -26,12 +26,10 @@ def draw_png(title: str, data: Mapping[str, Any], path: Path) -> None:
     StorageError
         The file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     shown, labels = panels(data), names(data)
     figure = Figure(figsize=(5.6 * max(1, len(shown)), 4.6), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     figure.suptitle(title)
     grid = figure.subplots(1, max(1, len(shown)), squeeze=False)
     for axes, panel in zip(grid[0], shown, strict=False):
@@ -53,7 +51,7 @@ def draw_png(title: str, data: Mapping[str, Any], path: Path) -> None:
             axes.plot(x, y, style, color=color, label=label)
         axes.legend(fontsize="small")
     try:
-        with replacing(path) as part, part.open("wb") as file:
-            canvas.print_png(file)
+        with replacing(path) as part:
+            figure.savefig(part, format="png")
     except OSError as error:
         raise StorageError(f"cannot write {path}: {os_reason(error)}") from None

@@ -62,11 +62,16 @@ def names(data: Mapping[str, Any]) -> list[str]:
     return [str(curve["name"]) for curve in data["curves"]]
 
 
+def _mark(x: float, y: float, interval: tuple[float, float], note: str) -> Mark:
+    low, high = interval
+    return Mark(x, y, low, high, note)
+
+
 def _lines(data: Mapping[str, Any], key: str) -> tuple[Line, ...]:
     lines = []
     for number, curve in enumerate(data["curves"]):
         marks = tuple(
-            Mark(point[key], point["accuracy"], *point["accuracy_interval"], note=f"k {point['k']}")
+            _mark(point[key], point["accuracy"], point["accuracy_interval"], f"k {point['k']}")
             for point in curve["points"]
             if point[key]
         )
@@ -78,7 +83,7 @@ def _passes(data: Mapping[str, Any]) -> tuple[Line, ...]:
     lines = []
     for number, curve in enumerate(data["curves"]):
         marks = tuple(
-            Mark(point["k"], point["pass"], *point["pass_interval"], note=f"k {point['k']}")
+            _mark(point["k"], point["pass"], point["pass_interval"], f"k {point['k']}")
             for point in curve["points"]
             if point["pass"] is not None
         )
@@ -91,6 +96,6 @@ def _passes(data: Mapping[str, Any]) -> tuple[Line, ...]:
 
 def _predicted(law: Mapping[str, Any]) -> list[Mark]:
     return [
-        Mark(each["k"], each["passed"], *each["interval"], note=f"k {each['k']}, predicted")
+        _mark(each["k"], each["passed"], each["interval"], f"k {each['k']}, predicted")
         for each in law["extrapolated"]
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from archon.spec.architecture import ArchitectureSpec, GeneratorNode, ProgramNode, VoteNode
@@ -86,7 +86,7 @@ def plain_votes(spec: ArchitectureSpec) -> list[ArchitectureSpec]:
             if isinstance(node, ProgramNode) and node.inputs == [name] and node.when is None:
                 nodes[other], last = node, other
                 break
-        vote = VoteNode(type="vote", inputs=[last])
+        vote = VoteNode.model_validate({"type": "vote", "inputs": [last]})
         assert isinstance(generator, GeneratorNode)
         found.append(
             spec.model_copy(
@@ -102,7 +102,7 @@ def plain_votes(spec: ArchitectureSpec) -> list[ArchitectureSpec]:
     return found
 
 
-def _free_name(nodes: dict[str, object]) -> str:
+def _free_name(nodes: Collection[str]) -> str:
     name = "vote"
     while name in nodes:
         name += "_"
