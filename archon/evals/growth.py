@@ -67,7 +67,8 @@ def _check_not_fewer(
     same = (key for key in IDENTITY if key != "items")
     if all(stored.get(key) == wanted[key] for key in same):
         raise UsageError(
-            f"{folder.path} contains a run of {count} items, and a run cannot be reduced to "
-            f"{wanted['items']['count']}; set --limit to at least {count}, or choose another "
-            "folder for the output"
+            f"{folder.path} contains another run, which cannot be resumed as this one:\n"
+            f"  $.items.count: {count} stored, {wanted['items']['count']} now\n"
+            f"a run can get more items, not fewer; set --limit to at least {count}, or choose "
+            "another folder for the output"
         )

@@ -51,7 +51,7 @@ def test_resume_with_a_higher_limit_asks_the_new_items(cli: Cli) -> None:
     assert len((Path("a run") / "journal").read_bytes().splitlines()) == 6
     assert cli.json("resume", "a run")["num_runs"] == 6  # the new limit is stored
     assert cli("resume", "a run", "--limit", "5") == 2
-    assert "cannot be reduced to 5" in cli.stderr
+    assert "set --limit to at least 6" in cli.stderr
 
 
 def test_an_interrupted_eval_prints_how_to_continue(

@@ -63,7 +63,7 @@ async def test_an_interrupted_growth_is_an_unfinished_run(tmp_path: Path) -> Non
 async def test_a_run_does_not_shrink(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, "x")
     await run(folder, 5)
-    with pytest.raises(UsageError, match=r"cannot be reduced to 4; set --limit to at least 5"):
+    with pytest.raises(UsageError, match=r"5 stored, 4 now\n.*set --limit to at least 5"):
         await run(folder, 4)
     assert folder.read_description()["items"]["count"] == 5
 

@@ -44,7 +44,7 @@ class Curve:
     name: str
     is_averaged: bool
     """True if each point is a mean over subsets of the samples of one run. Otherwise each point is
-    a run of its own, on the first k samples."""
+    a separate run, on the first k samples."""
     points: list[CurvePoint]
     runs: list[str]
     law: PowerLaw | None = None

@@ -1,4 +1,4 @@
-"""What the plot of scaling curves shows: its panels, lines and bands, without any drawing."""
+"""The contents of a plot of scaling curves: panels, lines and bands, without any drawing."""
 
 from __future__ import annotations
 
