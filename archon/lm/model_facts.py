@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from archon.engine.files.text_part import is_combined, text_defaults, text_tensors
 from archon.errors import ModelError, ModelFileError, require
 from archon.lm.thinking import switches
 from archon.reasoning import PUBLISHED_MARKERS
@@ -43,11 +44,15 @@ class ModelFacts:
     """Context length in tokens."""
     license: str | None = None
     chat_template: str | None = None
+    is_text_part: bool = False
+    """True for a model that also reads images or sound, of which only texts are supported."""
     thinking: ThinkingSupport | None = None
     """Whether the chat template can switch reasoning on and off, or always expects it."""
     memory_bytes: Mapping[int, int] | None = None
     """Number of sequences → memory of weights and cache, estimated for sequences of
     ``SEQUENCE_TOKENS`` tokens without a common prefix."""
+    weights_memory_bytes: int | None = None
+    """Memory of the weights alone, if that of the cache is unknown."""
 
     def with_template(self, template: str | None) -> ModelFacts:
         """Return the facts with a chat template and what it says about reasoning."""
@@ -85,11 +90,13 @@ def facts_of_repository(
 ) -> ModelFacts:
     """Return the facts that the hub has about a GGUF file, or a folder (None)."""
     if file is not None:
-        gguf = repository.gguf or {}
+        gguf, num_bytes = repository.gguf or {}, repository.num_bytes(part_names(file))
+        parameters = _int(gguf.get("total")) or None
         facts = ModelFacts(
             family=gguf.get("architecture"),
-            parameters=gguf.get("total"),
-            bytes=repository.num_bytes(part_names(file)),
+            parameters=parameters,
+            bytes=num_bytes,
+            weights_memory_bytes=weights_memory_bytes(parameters, precision, num_bytes),
             context=gguf.get("context_length"),
             license=repository.license or None,
         )
@@ -162,7 +169,8 @@ def _of_gguf(path: Path, precision: Precision) -> ModelFacts:
 
 
 def _of_folder(path: Path, precision: Precision) -> ModelFacts:
-    facts = _of_config(_json(path / CONFIG_NAME), _num_parameters(path), precision)
+    config = _json(path / CONFIG_NAME)
+    facts = _of_config(config, _num_parameters(path, is_combined(config)), precision)
     return replace(facts, bytes=num_bytes_of(path)).with_template(_template(path))
 
 
@@ -171,7 +179,9 @@ def _of_config(
 ) -> ModelFacts:
     """Return the facts in the contents of a ``config.json``."""
     text = config.get("text_config")
-    inner: Mapping[str, Any] = {**config, **text} if isinstance(text, dict) else config
+    inner: Mapping[str, Any] = config
+    if isinstance(text, dict):
+        inner = {**config, **text_defaults(text.get("model_type")), **text}
     heads, width = _int(inner.get("num_attention_heads")), _int(inner.get("hidden_size"))
     num_layers = _int(inner.get("num_hidden_layers"))
     kv_heads = _int(inner.get("num_key_value_heads")) or heads
@@ -186,15 +196,20 @@ def _of_config(
     )
     return ModelFacts(
         family=str(config.get("model_type") or "") or None,
+        is_text_part=isinstance(text, dict) or "vision_config" in config,
         parameters=parameters,
         context=_int(inner.get("max_position_embeddings")) or None,
         memory_bytes=memory_bytes(shape, parameters, precision, None),
     )
 
 
-def _num_parameters(path: Path) -> int | None:
-    """Return the number of weights in the safetensors of a folder, read from their headers."""
-    total = 0
+def _num_parameters(path: Path, is_combined: bool) -> int | None:
+    """Return the number of weights in the safetensors of a folder, read from their headers.
+
+    Of a model that is combined with encoders (``archon.engine.files.text_part``), those of the
+    language model count, since the others are not loaded.
+    """
+    sizes: dict[str, int] = {}
     for file in files_of(path):
         if file.suffix != ".safetensors":
             continue
@@ -204,11 +219,11 @@ def _num_parameters(path: Path) -> int | None:
                 if size > _MAX_HEADER_BYTES:
                     raise ValueError("the header is too large")
                 header = json.loads(opened.read(size))
-            tensors = [value for name, value in header.items() if name != "__metadata__"]
-            total += sum(math.prod(tensor["shape"]) for tensor in tensors)
+            header.pop("__metadata__", None)
+            sizes |= {name: math.prod(tensor["shape"]) for name, tensor in header.items()}
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise ModelFileError(f"{file}: is not a file of safetensors: {error}") from None
-    return total or None
+    return sum((text_tensors(sizes) if is_combined else sizes).values()) or None
 
 
 def _template(path: Path) -> str | None:
@@ -267,3 +282,15 @@ def memory_bytes(
             weights -= (1 - _INT4_FFN_BYTES) * ffn
     per_token = shape.cache_width * (4 if precision == "float32" else 2)
     return {n: round(weights + n * SEQUENCE_TOKENS * per_token) for n in NUM_SEQUENCES}
+
+
+def weights_memory_bytes(
+    parameters: int | None, precision: Precision, file_bytes: int | None
+) -> int | None:
+    """Estimate the memory of the weights from below, if the shape of the model is unknown."""
+    if precision == "native":
+        return file_bytes
+    if not parameters:
+        return None
+    per_weight = _INT4_FFN_BYTES if precision == "int4" else _BYTES_PER_WEIGHT[precision]
+    return round(per_weight * parameters)
