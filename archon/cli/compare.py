@@ -1,8 +1,9 @@
-"""``archon compare``: compare architectures on the same items and samples."""
+"""``archon compare``: compare architectures on the same items and samples, or finished runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,37 +20,105 @@ from archon.cli.measure import (
     problem_lines,
 )
 from archon.cli.options import command
+from archon.cli.stored_command import (
+    OUTPUT_OPTIONS,
+    given_options,
+    resume_line,
+    this_command,
+)
 from archon.errors import UsageError, require
+from archon.evals.equal_cost import is_plain_vote
 from archon.evals.rounding import decimal, percent
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from archon.evals.folder import RunFolder
 
 _MAX_WARNINGS = 6
 """Maximum number of warnings that are printed; ``--json`` contains all of them."""
 
 
 @command
-@click.argument("archs", nargs=-1, required=True, metavar="ARCH ARCH...")
+@click.argument("archs", nargs=-1, required=True, metavar="ARCH ARCH...|RUN RUN...")
 @click.option(
     "-b",
     "--benchmark",
     "bench",
-    required=True,
     metavar="BENCH",
-    help="Benchmark to use: a catalogue name, a path, or FILE.py:FUNCTION.",
+    help="Benchmark to use: a catalogue name, a path, or FILE.py:FUNCTION. Runs have their own.",
 )
 @eval_options
-def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: bool) -> None:
-    """Compare architectures on the same benchmark items.
+def compare(archs: Sequence[str], bench: str | None, options: EvalOptions, as_json: bool) -> None:
+    """Compare architectures on the same benchmark items, or finished runs.
 
     ARCH is a catalogue name or a path. Differences are tested with paired, per-item tests. --model
     applies to every architecture that has the role. Each run has its own subfolder in the --output
     folder: 1-ARCH, 2-ARCH, and so on.
+
+    With the folders of runs, or of comparisons, their answers are compared and nothing is asked.
     """
+    runs = _given_runs(archs)
+    if runs:
+        _compare_stored(runs, as_json)
+        return
+    if bench is None:
+        raise UsageError("a comparison of architectures needs a benchmark; add -b BENCH")
+    _compare_architectures(archs, bench, options, as_json)
+
+
+def _given_runs(archs: Sequence[str]) -> list[Path]:
+    """Return the folders of runs that the arguments name; empty if they name architectures.
+
+    Raises
+    ------
+    UsageError
+        Only some of the arguments are runs, or an option is given that finished runs do not have.
+    """
+    from archon.evals.collection.find_runs import runs_of_comparison
+    from archon.evals.folder import RunFolder
+    from archon.spec import catalog
+
+    catalogue = catalog.names("architecture")
+    folders: dict[str, list[Path]] = {}
+    for arch in archs:
+        path = Path(arch)
+        found = [path] if RunFolder(path).holds_run else runs_of_comparison(path)
+        folders[arch] = [] if arch in catalogue else found
+    runs = [arch for arch in archs if folders[arch]]
+    if not runs:
+        return []
+    if len(runs) < len(archs):
+        other = next(arch for arch in archs if not folders[arch])
+        raise UsageError(
+            f"{runs[0]} is a run, but {other} is not: compare either architectures or finished "
+            "runs; archon eval makes a run of an architecture"
+        )
+    if options := given_options():
+        raise UsageError(f"finished runs are compared as they are; leave out {', '.join(options)}")
+    return [path for arch in archs for path in folders[arch]]
+
+
+def _compare_stored(paths: Sequence[Path], as_json: bool) -> None:
+    from archon.evals.collection.compare_runs import compare_runs
+    from archon.evals.run import read_run
+
+    if len(paths) < 2:
+        raise UsageError("a comparison needs at least two runs; add another RUN")
+    require("scipy", "evals")
+    result = compare_runs(paths)
+    if as_json:
+        emit(result)
+    specs = [read_run(path).description["specification"]["architecture"] for path in paths]
+    _print(result, sum(map(is_plain_vote, specs)), ResultPrinter(as_json))
+
+
+def _compare_architectures(
+    archs: Sequence[str], bench: str, options: EvalOptions, as_json: bool
+) -> None:
     from archon.api import run_folder
     from archon.evals.comparison import compare as compared
-    from archon.evals.equal_cost import equal_cost, is_plain_vote
+    from archon.evals.equal_cost import equal_cost
     from archon.evals.folder import check_comparison_folder
     from archon.evals.run import read_run
     from archon.graph.loading import Loader
@@ -69,9 +138,13 @@ def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: boo
     for i, (name, evaluation) in enumerate(zip(names, evaluations, strict=True)):
         path = None if options.output is None else options.output / folders[i]
         folder = run_folder(path, name, resume=options.resume)
-        jobs.append(Job(evaluation, folder, f"{i + 1} of {len(archs)}: {name}"))
+        title = f"{i + 1} of {len(archs)}: {name}"
+        jobs.append(Job(evaluation, folder, title, _commands(archs[i], bench, path)))
     try:
         measure(jobs, loader.lms, options.policy)
+    except KeyboardInterrupt:
+        _print_resume(options.output, [job.folder for job in jobs])
+        raise
     finally:
         for job in jobs:
             job.folder.discard_unused()
@@ -85,6 +158,23 @@ def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: boo
         emit(result)
     num_votes = sum(map(is_plain_vote, specs))
     _print(result, num_votes, ResultPrinter(as_json))
+
+
+def _commands(arch: str, bench: str, path: Path | None) -> dict[str, Any]:
+    """Return the keys of ``run.json`` with the commands that continue a run and its comparison."""
+    from archon.evals.run_spec import COMMAND, COMPARISON
+
+    alone = this_command("eval", places=[arch, bench], without=[*OUTPUT_OPTIONS, "bench"])
+    if path is None:
+        return {COMMAND: alone}
+    return {COMMAND: alone, COMPARISON: this_command("compare", without=OUTPUT_OPTIONS)}
+
+
+def _print_resume(output: Path | None, folders: Sequence[RunFolder]) -> None:
+    """Print the commands that continue an interrupted comparison."""
+    started = [folder.path for folder in folders if folder.holds_run]
+    for path in started[-1:] if output is None else started[:1] and [output]:
+        print_line(f"to continue: {resume_line(path)}")
 
 
 def _print(result: dict[str, Any], num_votes: int, out: ResultPrinter) -> None:

@@ -28,6 +28,7 @@ from archon.cli.measure import (
     problem_lines,
 )
 from archon.cli.options import command
+from archon.cli.stored_command import OUTPUT_OPTIONS, resume_line, this_command
 from archon.errors import TooManyErrorsError, UsageError
 from archon.evals.rounding import decimal, percent, signed
 
@@ -60,6 +61,7 @@ def evaluate(
     from archon.api import run_folder
     from archon.evals.ablation import ablation_rows, ablations
     from archon.evals.run import read_run
+    from archon.evals.run_spec import COMMAND
     from archon.graph.loading import Loader
 
     required = None if require is None else _required_accuracy(require)
@@ -70,7 +72,7 @@ def evaluate(
     possible, refused = ablations(evaluation, architecture) if ablate else ({}, {})
     name = architecture.name
     folder = run_folder(options.output, name, resume=options.resume)
-    jobs = [Job(evaluation, folder, name)]
+    jobs = [Job(evaluation, folder, name, {COMMAND: this_command("eval", without=OUTPUT_OPTIONS)})]
     jobs += [
         Job(e, folder.ablation(node), f"{name} without {node}") for node, e in possible.items()
     ]
@@ -95,6 +97,7 @@ def evaluate(
     _print_report(report.to_json(), run, out)
     _print_ablations(rows, refused, out)
     if interrupted:
+        print_line(f"to continue: {resume_line(folder.path)}")
         return INTERRUPTED
     if stopped is not None:
         print_line(f"stopped: {stopped.reason}", "red")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from archon.cli.options import (
     scorer_option,
     seed_option,
 )
+from archon.cli.stored_command import resume_line
 from archon.errors import TooManyErrorsError, UsageError
 from archon.evals.failures import causes_text, parse_max_errors
 from archon.evals.rounding import decimal
@@ -88,7 +89,8 @@ _OPTIONS = (
         "--limit",
         type=int,
         metavar="N",
-        help="Use only the first N items of the split; by default all.",
+        help="Use only the first N items of the split; by default all. With --resume, a higher "
+        "limit asks only the new items.",
     ),
     seed_option("Random seed for sampling; does not change which items are used."),
     click.option(
@@ -173,6 +175,9 @@ class Job:
     evaluation: Evaluation
     folder: RunFolder
     title: str
+    command: Mapping[str, Any] = field(default_factory=dict)
+    """Keys for ``run.json`` with the command that continues the run
+    (``archon.cli.stored_command``)."""
 
 
 def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> None:
@@ -214,11 +219,12 @@ def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> No
                             keep_errors=policy.keep_errors,
                             max_errors=policy.max_errors,
                             on_progress=on_progress,
+                            command=job.command,
                         )
                     except TooManyErrorsError as error:
-                        kept = f"the finished answers are in {job.folder.path}"
                         raise TooManyErrorsError(
-                            f"{job.title}: {error.reason}; {kept}, and --resume continues the run",
+                            f"{job.title}: {error.reason}; the finished answers are kept, and "
+                            f"{resume_line(job.folder.path)} continues the run",
                             cause=error.cause,
                         ) from error
         finally:

@@ -31,8 +31,15 @@ from archon.cli.options import (
     scorer_option,
     seed_option,
 )
+from archon.cli.stored_command import (
+    STUDY_COMMAND,
+    StoredCommand,
+    resume_line,
+    this_command,
+)
 from archon.errors import UsageError
 from archon.evals.rounding import decimal, percent
+from archon.storage.atomic import write_json
 
 if TYPE_CHECKING:
     from archon.graph.loading import Loader
@@ -195,14 +202,25 @@ def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
 
     with spinner("checking the space"):
         session, loader = prepare_search(space, bench, config)
-    result = _run(session, loader)
+    result = _run(session, loader, _command(session))
     if as_json:
         emit(result)
     _print(result, ResultPrinter(as_json))
     return 0 if result["best"] is not None else FAILED
 
 
-def _run(session: SearchSession, loader: Loader) -> dict[str, Any]:
+def _command(session: SearchSession) -> StoredCommand | None:
+    """Return the command for ``archon resume``; None if the storage's URL has a password."""
+    from archon.study.storage import public_url
+
+    if session.config.storage and public_url(session.config.storage) != session.config.storage:
+        return None
+    stored = this_command("search", without=["study", "resume"])
+    stored["arguments"].insert(0, f"--study={session.name}")
+    return stored
+
+
+def _run(session: SearchSession, loader: Loader, stored: StoredCommand | None) -> dict[str, Any]:
     """Run a search with a live display; if the user interrupts, print how to resume it."""
     from archon.cli.search_display import SearchDisplay
     from archon.cli.weights import close_all, open_all
@@ -211,6 +229,8 @@ def _run(session: SearchSession, loader: Loader) -> dict[str, Any]:
     display = SearchDisplay(session.config)
 
     def open_models() -> None:
+        if stored is not None:
+            write_json(session.folder / STUDY_COMMAND, stored)
         with display.paused():  # downloads and loading have separate displays
             open_all(loader.lms)
 
@@ -231,7 +251,10 @@ def _run(session: SearchSession, loader: Loader) -> dict[str, Any]:
         try:
             return asyncio.run(run())
         except KeyboardInterrupt:
-            print_line(f"finished trials are kept; resume with --study {session.name} --resume")
+            again = f"--study {session.name} --resume with the same options"
+            if stored is not None:
+                again = resume_line(session.folder)
+            print_line(f"finished trials are kept; to continue: {again}")
             raise
 
 

@@ -23,7 +23,11 @@ VERSION = 1
 """Version of the ``run.json`` format."""
 
 IDENTITY = ("version", "specification", "items", "epochs")
-"""The keys of a description that must be equal for a run to be resumed."""
+"""The keys of a description that must be equal for a run to be resumed. More items may be added at
+the end (``archon.evals.growth``)."""
+COMMAND, COMPARISON = "command", "comparison"
+"""Keys of the command that asks the rest of a run (``archon.cli.stored_command``), and of the
+comparison that the run belongs to. They are not part of the identity."""
 
 
 class Answerer(Protocol):
@@ -77,13 +81,18 @@ def description(
         "items": {
             "split": selection.split,
             "count": len(items),
-            "digest": _digest([[item.id, item.question, item.target] for item in items]),
+            "digest": items_digest(items),
         },
         "limit": selection.limit,
         "epochs": epochs,
         "data": None if selection.data is None else str(selection.data),
         **_circumstances(),
     }
+
+
+def items_digest(items: Sequence[Item]) -> str:
+    """Return the digest of the items of a run, in order."""
+    return _digest([[item.id, item.question, item.target] for item in items])
 
 
 def headings(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,11 +15,12 @@ from archon.evals.benchmarks import Item, Selection
 from archon.evals.benchmarks.opening import Benchmark
 from archon.evals.failures import ErrorLimit, MaxErrors
 from archon.evals.folder import RunFolder
+from archon.evals.growth import continued
 from archon.evals.journal import JournalWriter, encode
 from archon.evals.records import Draw, Record
 from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
-from archon.evals.run_spec import IDENTITY, Answerer, HasWeights, description
+from archon.evals.run_spec import Answerer, HasWeights, description
 from archon.evals.scorers import Scorer, number_exact, scored
 from archon.graph.answer import Answer
 from archon.graph.architecture import Architecture
@@ -111,6 +112,8 @@ class Evaluation:
     def is_finished_in(self, folder: RunFolder, *, keep_errors: bool = False) -> bool:
         """Return whether the folder contains a complete run of this evaluation.
 
+        A run of only the first items is not complete.
+
         Parameters
         ----------
         keep_errors
@@ -123,9 +126,10 @@ class Evaluation:
         """
         if not folder.holds_run:
             return False
-        folder.check_identity(self.description, IDENTITY)
-        run = read_run(folder.path)
-        return sum(_is_done(entry.record, keep_errors) for entry in run.entries()) == run.num_runs
+        continued(folder, self.description, self.items)
+        entries = read_run(folder.path).entries()
+        num_done = sum(_is_done(entry.record, keep_errors) for entry in entries)
+        return num_done == len(self.items) * self.epochs
 
 
 async def evaluate(
@@ -138,8 +142,11 @@ async def evaluate(
     keep_errors: bool = False,
     max_errors: MaxErrors = None,
     on_progress: OnProgress | None = None,
+    command: Mapping[str, Any] | None = None,
 ) -> Report:
     """Ask all items for which the folder has no answer, and return the report of the run.
+
+    If the run in the folder has only the first items, it continues with the others.
 
     If an item fails, its error is recorded, and it counts as wrong. If the evaluation is
     interrupted, call this again with the same folder to ask the missing items and retry the failed
@@ -157,6 +164,9 @@ async def evaluate(
         Number or share of failed answers above which the evaluation stops (``MaxErrors``).
     on_progress
         Called in the event loop's thread after each answer or failure.
+    command
+        Keys for ``run.json`` that are not part of the run's identity: the command that continues it
+        (``run_spec.COMMAND``). The command of the latest session replaces that of earlier ones.
 
     Raises
     ------
@@ -172,10 +182,7 @@ async def evaluate(
             f"max_concurrent_questions must be at least 1, not {max_concurrent_questions}"
         )
     with folder.locked():
-        if folder.holds_run:
-            folder.check_identity(evaluation.description, IDENTITY)
-        else:
-            folder.write_description({**evaluation.description, "id": uuid.uuid4().hex})
+        _describe(folder, evaluation, command or {})
         run = read_run(folder.path)
         try:
             session = _EvalSession(evaluation, run, pool, num_items, keep_errors, on_progress)
@@ -188,6 +195,17 @@ async def evaluate(
         report = run.report()
         folder.write_report(report.to_json())
         return report
+
+
+def _describe(folder: RunFolder, evaluation: Evaluation, command: Mapping[str, Any]) -> None:
+    """Write ``run.json`` if the folder has none or if it changes."""
+    wanted = evaluation.description
+    if not folder.holds_run:
+        folder.write_description({**wanted, "id": uuid.uuid4().hex, **command})
+        return
+    new = {**continued(folder, wanted, evaluation.items), **command}
+    if new != folder.read_description():
+        folder.write_description(new)
 
 
 def _check_weights(architecture: Answerer, folder: RunFolder) -> None:

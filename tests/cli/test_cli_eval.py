@@ -414,7 +414,7 @@ def test_ls_lists_one_kind_on_standard_output(cli: Cli) -> None:
 
 
 def test_ls_lists_runs_and_studies(cli: Cli) -> None:
-    assert cli.json("ls", "runs") == {"runs": []}
+    assert cli.json("ls", "runs") == {"runs": [], "comparisons": [], "studies": []}
     assert cli("eval", "single", "smoke", *SCRIPTED, "--limit", "4") == 0
     Path("runs", "mine").mkdir()
     Path("runs", "mine", "study.sqlite3").write_bytes(b"")

@@ -84,6 +84,7 @@ class TestNewRun:
         description = json.loads(files["run.json"].read_text())
         for key in ("machine", "versions", "id"):
             description[key] = shape(description[key])
+        assert description["command"].pop("folder") == str(Path.cwd())
         check("new_runs/run.json", masked(description))
 
     def test_journal(self, command: Command) -> None:
