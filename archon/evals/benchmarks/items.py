@@ -9,6 +9,8 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pydantic import JsonValue
+
 from archon.answers import read_target
 from archon.answers.numerals import sole_number
 from archon.errors import SpecError
@@ -24,14 +26,25 @@ _TENTHS: dict[Split, int] = {"search": 3, "select": 3, "test": 4}
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question of a benchmark, with its right answer."""
+    """One question of a benchmark, with its accepted answers."""
 
     id: str
     question: str
     target: str
-    """The right answer: a canonical value (``archon.answers``) or, for a custom scorer, the text in
-    the row."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """The first accepted answer: a canonical value (``archon.answers``) or, for a custom scorer,
+    the text in the row. Of a question with choices, the letter of a right choice."""
+    metadata: Mapping[str, JsonValue] = field(default_factory=dict)
+    """The other columns of the row, as JSON data."""
+    targets: tuple[str, ...] = ()
+    """All accepted answers as the row writes them; by default only ``target``. Of a question with
+    choices, the letters of all right choices: A is the first choice of the row."""
+    choices: tuple[str, ...] = ()
+    """The texts of the choices, in the order of the row and without letters; empty if there are
+    none. They are not part of ``question``."""
+
+    def __post_init__(self) -> None:
+        if not self.targets:
+            object.__setattr__(self, "targets", (self.target,))
 
 
 @dataclass(frozen=True, slots=True)
