@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.answers.kinds import ANSWER_TYPES
 from archon.cli.console import with_interval
 from archon.cli.options import (
     data_option,
@@ -246,19 +247,11 @@ def mean_score_text(report: dict[str, Any]) -> str:
     return f"{decimal(report['mean_score'], 3)} [{decimal(low, 3)}, {decimal(high, 3)}]"
 
 
-_WITHOUT_VALUE = {
-    "number": "state no number",
-    "text": "state no answer",
-    "code": "contain no program",
-}
-"""Type of answer → text that follows "7 of 50 answers" if these answers have no value."""
-
-
 def problem_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield a line and its style for each problem, such as failures and exceeded budgets."""
     total = report["num_runs"]
     if report["num_without_value"]:
-        verb = _WITHOUT_VALUE.get(report["answer"], "state no value")
+        verb = ANSWER_TYPES[report["answer"]].state_none
         yield f"{report['num_without_value']} of {total} answers {verb}", "yellow"
     if report["num_limited"]:
         yield f"{report['num_limited']} of {total} answers were cut short by the budget", "yellow"

@@ -38,7 +38,7 @@ class Generator:
                 break
             count = num_left if rule is None else min(num_left, rule.round)
             new = await context.sample(messages, count, skip=num_sampled)
-            passed_on += from_completions(self._node, new, question.answer, messages=messages)
+            passed_on += from_completions(self._node, new, question, messages=messages)
             num_sampled += count
             if len(new) < count:  # the budget is used up
                 break
