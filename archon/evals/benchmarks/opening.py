@@ -11,7 +11,13 @@ from archon.errors import reference_at
 from archon.evals.benchmarks.function import LoadedPython
 from archon.evals.benchmarks.items import Item, Selection, Split
 from archon.evals.benchmarks.load import load_items
-from archon.evals.scorers import Scorer, custom_scorer, find_scorer
+from archon.evals.scorers import (
+    Scorer,
+    ScorerOption,
+    chosen_scorers,
+    need_canonical_targets,
+    with_scorers,
+)
 from archon.graph.exemplars import load_pool
 from archon.spec.benchmark import BenchmarkCard
 from archon.spec.reader import Loaded
@@ -29,6 +35,8 @@ class Benchmark:
     """The exemplars for few-shot prompts; None if the card names no pool."""
     base_dir: Path
     """The folder to which paths in the card are relative."""
+    other_scorers: tuple[Scorer, ...] = ()
+    """Scorers that add figures to the accuracy, which the first scorer decides."""
 
 
 def open_benchmark(
@@ -37,7 +45,8 @@ def open_benchmark(
     split: str,
     limit: int | None = None,
     data: Path | None = None,
-    scorer: str | None = None,
+    scorer: ScorerOption = None,
+    allow_code_execution: bool = False,
 ) -> Benchmark:
     """Load the first ``limit`` items of a split, along with the scorer and the exemplars.
 
@@ -46,7 +55,10 @@ def open_benchmark(
     data
         A JSONL file that replaces the card's source.
     scorer
-        The name of a scorer that replaces the benchmark's scorer.
+        One or more scorers that replace the benchmark's (``ScorerOption``). The first decides the
+        accuracy.
+    allow_code_execution
+        Whether programs may run outside of the restricted sandbox.
 
     Raises
     ------
@@ -60,9 +72,15 @@ def open_benchmark(
     card, rows, custom = loaded.spec, [], None
     if isinstance(loaded, LoadedPython):
         rows, custom = loaded.rows, loaded.score if scorer is None else None
-    judge = custom_scorer(custom, card.answer) if custom else find_scorer(card, loaded.file, scorer)
-    if scorer is not None:
-        card = card.model_copy(update={"score": scorer})
+    scorers = chosen_scorers(
+        card,
+        loaded.file,
+        scorer,
+        custom,
+        base_dir=loaded.base_dir,
+        allow_code_execution=allow_code_execution,
+    )
+    card = with_scorers(card, scorers)
     file = loaded.file if isinstance(loaded, Loaded) else None
     examples = None
     if card.examples is not None:
@@ -71,7 +89,14 @@ def open_benchmark(
     names_data = data is None and isinstance(card, BenchmarkCard) and card.source.jsonl is not None
     with reference_at(file, "$.source.jsonl") if names_data else nullcontext():
         items = load_items(
-            card, loaded.base_dir, split, limit, data, rows=rows, canonical_targets=custom is None
+            card,
+            loaded.base_dir,
+            split,
+            limit,
+            data,
+            rows=rows,
+            canonical_targets=need_canonical_targets(scorers),
         )
     selection = Selection(card, cast(Split, split), limit, data)
-    return Benchmark(selection, items, judge, examples, loaded.base_dir)
+    first, *others = scorers
+    return Benchmark(selection, items, first, examples, loaded.base_dir, tuple(others))

@@ -1,7 +1,7 @@
 """Scorers, which compare an answer with the target.
 
-``declaration.py`` has the interface, ``registry.py`` all scorers by name. Each other module contains
-a scorer or a family: ``exact``, ``number_close``, ``math_equal``, ``choice``, ``texts``, ``regex``,
+``declaration.py`` has the interface, and ``registry.py`` lists all scorers by name. Each scorer or
+family has a module: ``exact``, ``number_close``, ``math_equal``, ``choice``, ``texts``, ``regex``,
 ``code``, ``judge`` and ``lm_eval``. ``custom.py`` makes scorers of users' functions. ``worker.py``
 runs work that must be stopped after a time limit in a process (``worker_main.py``).
 """
@@ -14,9 +14,15 @@ from archon.evals.scorers.registry import (
     GivenScorer,
     ScorerOption,
     card_scorers,
+    chosen_scorers,
+    default_scorer,
     find_scorer,
     find_scorers,
+    need_canonical_targets,
+    plain_scorer,
+    scorer_label,
     scorers_given,
+    with_scorers,
 )
 
 __all__ = [
@@ -29,8 +35,14 @@ __all__ = [
     "ScorerOption",
     "ScorerType",
     "card_scorers",
+    "chosen_scorers",
     "custom_scorer",
+    "default_scorer",
     "find_scorer",
     "find_scorers",
+    "need_canonical_targets",
+    "plain_scorer",
+    "scorer_label",
     "scorers_given",
+    "with_scorers",
 ]

@@ -16,7 +16,6 @@ from typing import Any
 
 from pydantic import Field
 
-from archon.answers import read_program
 from archon.errors import ScoringError
 from archon.evals.scorers.declaration import Attempt, Judge, Score, ScorerType, Setup
 from archon.graph.nodes.program_execution import shared_sandbox
@@ -52,7 +51,7 @@ def _make(setup: Setup) -> Judge:
         if answer is None:
             return Score(0, None, "no program in the answer")
         preamble, tests = _tests(attempt, parameters)
-        program = _complete(read_program(attempt.text) or answer, attempt, parameters)
+        program = _complete(answer, attempt, parameters)
         program = f"{preamble}{program}"
         if sandbox is None:
             checked = await check_in_full_python(program, tests, limits=limits)
@@ -116,8 +115,10 @@ def _complete(program: str, attempt: Attempt, parameters: CodeTests) -> str:
     if given is None:
         return program
     if defines.search(program) is None:
-        body = program if program[:1].isspace() else "".join(
-            f"    {line}" for line in program.splitlines(keepends=True)
+        body = (
+            program
+            if program[:1].isspace()
+            else "".join(f"    {line}" for line in program.splitlines(keepends=True))
         )
         return f"{attempt.question.rstrip()}\n{body}"
     return f"{attempt.question[: given.start()]}\n{program}"

@@ -13,6 +13,7 @@ from archon.answers import read_answer, read_target
 from archon.errors import ScoringError
 from archon.spec.common import StrictModel
 from archon.spec.messages import shown
+from archon.spec.scoring import ScorerChoice
 from archon.types import AnswerKind
 
 
@@ -49,7 +50,10 @@ class Attempt:
     targets: tuple[str, ...] = ()
     """All accepted answers, as the row writes them; by default only ``target``."""
     choices: tuple[str, ...] = ()
-    """Texts of the choices, in the order in which the question shows them."""
+    """Texts of the choices, in the order of the row, to which letters of targets refer."""
+    shown_choices: tuple[str, ...] = ()
+    """The choices in the order in which the question shows them, to which the answer's letters
+    refer."""
     question: str = ""
     item: str = ""
     """The item's id."""
@@ -75,7 +79,9 @@ class Attempt:
 
     def read(self, kind: AnswerKind) -> str | None:
         """Return the value of the answer or, if it is None, the one that the text states."""
-        return read_answer(self.text, kind) if self.value is None else self.value
+        if self.value is not None:
+            return self.value
+        return read_answer(self.text, kind, choices=self.shown_choices)
 
 
 Judgement = Score | Awaitable[Score]
@@ -99,6 +105,8 @@ class Setup:
     """The folder to which relative paths in the parameters refer."""
     allow_code_execution: bool = False
     """Whether the user allowed programs outside of the restricted sandbox."""
+    lms: list[Any] = field(default_factory=list)
+    """Takes the models (``archon.lm.lazy.LazyLM``) that the scorer asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +144,14 @@ class Scorer:
     function: Judge
     label: str
     """The scorer's name in reports, such as ``number-close:0.01``."""
+    parameters: Any = field(default_factory=NoParameters)
+    lms: tuple[Any, ...] = ()
+    """The models that the scorer asks; an evaluation opens and closes them with its own."""
+
+    def to_card(self) -> ScorerChoice:
+        """Return the scorer as a benchmark card names it; parameters with defaults are omitted."""
+        values = self.parameters.model_dump(mode="json", exclude_unset=True)
+        return {"name": self.type.name, **values} if values else self.type.name
 
     async def score(self, attempt: Attempt) -> Score:
         """Score an attempt, and check the result.

@@ -15,6 +15,7 @@ from pydantic import Field, JsonValue
 from archon.errors import ScoringError
 from archon.evals.scorers.declaration import Attempt, Judge, Score, ScorerType, Setup
 from archon.graph.judge_output import VERDICT_CONSTRAINT, read_verdict
+from archon.graph.lm import ArchitectureLM
 from archon.graph.loading import Loader
 from archon.graph.prompts.listing import list_texts
 from archon.lm.base import LM, supports
@@ -82,20 +83,21 @@ _GRADE = re.compile(r"\bgrade\b[ \t*_]*+:[ \t*_]*+(\d{1,3})(?!\d|\.\d)", re.IGNO
 def _make(setup: Setup) -> Judge:
     parameters: JudgeParameters = setup.parameters
     model = parameters.model
-    loader = Loader()
+    loader, sampling = Loader(), SamplingParams(temperature=0.0, max_tokens=parameters.max_tokens)
     lm: LM
     if isinstance(model, dict) and "architecture" in model:
-        from archon.graph.lm import ArchitectureLM
-
-        lm = ArchitectureLM(loader.architecture(str(model["architecture"])))
+        # Its nodes keep their own sampling, and its samples depend on the seed alone.
+        lm = ArchitectureLM(loader.architecture(_reference(model["architecture"], setup)))
+        sampling = SamplingParams()
     else:
         lm = loader.model(model, setup.base_dir)
+    setup.lms.extend(loader.lms)
 
     async def judge(attempt: Attempt) -> Score:
         answer = attempt.read(setup.kind)
         if not attempt.text.strip():
             return Score(0, answer, "no text in the answer")
-        reply = await _ask(lm, parameters, attempt)
+        reply = await _ask(lm, parameters, sampling, attempt)
         points = _points(reply, parameters.grades)
         if points is None:
             raise ScoringError(
@@ -107,7 +109,17 @@ def _make(setup: Setup) -> Judge:
     return judge
 
 
-async def _ask(lm: LM, parameters: JudgeParameters, attempt: Attempt) -> str:
+def _reference(architecture: JsonValue, setup: Setup) -> str | dict[str, JsonValue]:
+    """Return an architecture's name or contents, or its path from the working folder."""
+    if isinstance(architecture, dict):
+        return architecture
+    path = setup.base_dir / str(architecture)
+    return str(path) if path.is_file() else str(architecture)
+
+
+async def _ask(
+    lm: LM, parameters: JudgeParameters, sampling: SamplingParams, attempt: Attempt
+) -> str:
     """Return the judge's reply, which is the same whenever the same answer is judged."""
     constraint = VERDICT_CONSTRAINT
     if parameters.grades:
@@ -115,7 +127,7 @@ async def _ask(lm: LM, parameters: JudgeParameters, attempt: Attempt) -> str:
     request = Request(
         (Message("user", judge_prompt(parameters, attempt)),),
         seed=attempt.seed,
-        sampling=SamplingParams(temperature=0.0, max_tokens=parameters.max_tokens),
+        sampling=sampling,
         constraint=constraint if supports(lm.capabilities, constraint) else None,
         answer="text",
     )

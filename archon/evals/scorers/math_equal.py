@@ -56,7 +56,9 @@ def _marked(expression: str) -> str:
     >>> _marked("[0,1)"), _marked("so $x$")
     ('\\boxed{[0,1)}', 'so $x$')
     """
-    return expression if "$" in expression or r"\boxed" in expression else rf"\boxed{{{expression}}}"
+    return (
+        expression if "$" in expression or r"\boxed" in expression else rf"\boxed{{{expression}}}"
+    )
 
 
 SCORER_TYPES = (

@@ -63,6 +63,11 @@ ScorerOption = GivenScorer | Sequence[GivenScorer] | None
 """The scorers that a user chooses in place of the benchmark's; None for the benchmark's."""
 
 
+def default_scorer(kind: AnswerKind) -> str:
+    """Return the name of the scorer of a card that names none."""
+    return DEFAULT_SCORERS[kind]
+
+
 def scorers_given(option: ScorerOption) -> list[GivenScorer]:
     """Return the chosen scorers as a list, which is empty if the benchmark's own are used."""
     if option is None:
@@ -136,10 +141,61 @@ def find_scorers(
     return found
 
 
+def plain_scorer(name: str) -> Scorer:
+    """Return a scorer with its default parameters, for its usual kind of answers.
+
+    Raises
+    ------
+    UsageError
+        The scorer does not exist, or needs parameters.
+    """
+    declaration = _declaration(name)
+    kind = "number" if declaration is None else declaration.kinds[0]
+    try:
+        return _scorer(name, kind, Path.cwd(), is_card=True, allows_code=False)
+    except _ChoiceError as error:
+        raise UsageError(str(error)) from None
+
+
+def chosen_scorers(
+    card: BenchmarkBase,
+    file: str | None,
+    option: ScorerOption,
+    custom: Callable[..., Any] | None,
+    *,
+    base_dir: Path,
+    allow_code_execution: bool,
+) -> list[Scorer]:
+    """Return the scorers of an evaluation: the user's, else a Python benchmark's, else the card's.
+
+    Parameters
+    ----------
+    option
+        The scorers that the user chose.
+    custom
+        The scoring function of a Python benchmark.
+    """
+    given = scorers_given(option) or ([] if custom is None else [custom])
+    return find_scorers(
+        card, file, given, base_dir=base_dir, allow_code_execution=allow_code_execution
+    )
+
+
+def with_scorers(card: BenchmarkBase, scorers: Sequence[Scorer]) -> BenchmarkBase:
+    """Return the card with these scorers, by their canonical names and with their parameters."""
+    chosen = [scorer.to_card() for scorer in scorers]
+    return card.model_copy(update={"score": chosen[0] if len(chosen) == 1 else chosen})
+
+
+def need_canonical_targets(scorers: Sequence[Scorer]) -> bool:
+    """Return whether a scorer compares with canonical values of the targets."""
+    return not all(scorer.type.reads_row_targets for scorer in scorers)
+
+
 def card_scorers(card: BenchmarkBase) -> list[ScorerChoice]:
     """Return the scorers of a card; a card that names none has the usual one for its answers."""
     if "score" not in card.model_fields_set:
-        return [DEFAULT_SCORERS[card.answer]]
+        return [default_scorer(card.answer)]
     return list(card.score) if isinstance(card.score, list) else [card.score]
 
 
@@ -171,17 +227,16 @@ def _scorer(
             hint = "; a card cannot name code, but --score can"
         raise _ChoiceError(f"unknown scorer {shown(name)}{hint}")
     if kind not in declaration.kinds:
-        judged = " or ".join(_with_article(each) for each in declaration.kinds)
-        raise _ChoiceError(f"{name} judges {judged}, but the card's 'answer' is {kind!r}")
-    values = {key: value for key, value in given.items() if key != "name"} if isinstance(
-        given, dict
-    ) else {}
+        judged = " or ".join(declaration.kinds)
+        raise _ChoiceError(f"{name} judges a {judged}, but the card's 'answer' is {kind!r}")
+    values = (
+        {key: value for key, value in given.items() if key != "name"}
+        if isinstance(given, dict)
+        else {}
+    )
     setup = Setup(_parameters(declaration, values), kind, folder, allows_code)
-    return Scorer(declaration, kind, declaration.make(setup), _label(declaration, values), setup)
-
-
-def _with_article(kind: AnswerKind) -> str:
-    return f"a {kind}"
+    function, label = declaration.make(setup), _label(declaration, values)
+    return Scorer(declaration, kind, function, label, setup.parameters, tuple(setup.lms))
 
 
 def _declaration(name: str) -> ScorerType | None:
@@ -194,7 +249,7 @@ def _object(text: str) -> dict[str, Any]:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise _ChoiceError(f"the scorer {shown(text)} is not valid JSON: {error}") from None
-    if not isinstance(value.get("name"), str):
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise _ChoiceError(f"the scorer {shown(text)} has no 'name'")
     return value
 
@@ -212,7 +267,9 @@ def _with_shorthand(text: str) -> ScorerChoice:
         try:
             number = float(value)
         except ValueError:
-            raise _ChoiceError(f"{name}: must be followed by a number, not {shown(value)}") from None
+            raise _ChoiceError(
+                f"{name}: must be followed by a number, not {shown(value)}"
+            ) from None
         return {"name": name, declaration.shorthand: number}
     return {"name": name, declaration.shorthand: value}
 
@@ -223,14 +280,26 @@ def _parameters(declaration: ScorerType, values: Mapping[str, Any]) -> Any:
     except SpecError as error:
         first = error.errors[0]
         path = (first.path or "$").removeprefix("$")
-        raise _ChoiceError(f"{declaration.name}: {path.lstrip('.')}: {first.reason}", path) from None
+        raise _ChoiceError(
+            f"{declaration.name}: {path.lstrip('.')}: {first.reason}", path
+        ) from None
+
+
+def scorer_label(choice_: ScorerChoice | Sequence[ScorerChoice]) -> str:
+    """Return the label of the first scorer that a card or a stored run names."""
+    first = choice_ if isinstance(choice_, str | dict) else choice_[0]
+    name = scorer_name(first)
+    declaration = _declaration(name)
+    if declaration is None or not isinstance(first, dict):
+        return name
+    return _label(declaration, {key: value for key, value in first.items() if key != "name"})
 
 
 def _label(declaration: ScorerType, values: Mapping[str, Any]) -> str:
     """Return the name of a scorer with the parameters that the user set."""
     if not values:
         return declaration.name
-    if len(values) == 1 and declaration.shorthand in values:
+    if declaration.shorthand is not None and list(values) == [declaration.shorthand]:
         value = values[declaration.shorthand]
         if isinstance(value, str | int | float):
             text = f"{value:g}" if isinstance(value, float) else str(value)

@@ -32,9 +32,7 @@ def _math(targets: list[str], answer: str) -> bool:
 
     given = parse(answer, parsing_timeout=_NEVER_SECONDS)
     return any(
-        verify(
-            parse(target, parsing_timeout=_NEVER_SECONDS), given, timeout_seconds=_NEVER_SECONDS
-        )
+        verify(parse(target, parsing_timeout=_NEVER_SECONDS), given, timeout_seconds=_NEVER_SECONDS)
         for target in targets
     )
 
