@@ -17,6 +17,7 @@ from archon.evals.failures import MaxErrors
 from archon.evals.folder import RunFolder
 from archon.evals.report import Report
 from archon.evals.runner import Evaluation, OnProgress
+from archon.evals.scorers import ScorerOption
 from archon.graph.architecture import Architecture
 from archon.graph.event_loop import run_sync
 from archon.graph.lm import ArchitectureLM
@@ -99,7 +100,8 @@ def benchmark(
     split: str = "select",
     limit: int | None = None,
     data: str | os.PathLike[str] | None = None,
-    scorer: str | None = None,
+    scorer: ScorerOption = None,
+    allow_code_execution: bool = False,
 ) -> Benchmark:
     """Load the first ``limit`` items of a benchmark split.
 
@@ -113,7 +115,13 @@ def benchmark(
     data
         A JSONL file with items that replace the benchmark's items.
     scorer
-        Name of a scorer that replaces the benchmark's scorer.
+        Scorer that replaces the benchmark's, or a list of them, of which the first decides the
+        accuracy. Each is a name, a name with a parameter such as ``"number-close:0.01"``, an object
+        with a ``name`` and parameters, ``"file.py:function"``, or a function
+        (``archon.evals.scorers.custom_scorer``).
+    allow_code_execution
+        Whether the scorer ``code`` may run programs in full Python, in a separate process, instead
+        of the restricted sandbox.
 
     Raises
     ------
@@ -126,7 +134,14 @@ def benchmark(
     """
     loaded = load_python(ref) if is_python(ref) else load_benchmark(cast(Reference, ref))
     path = None if data is None else Path(data)
-    return open_benchmark(loaded, split=split, limit=limit, data=path, scorer=scorer)
+    return open_benchmark(
+        loaded,
+        split=split,
+        limit=limit,
+        data=path,
+        scorer=scorer,
+        allow_code_execution=allow_code_execution,
+    )
 
 
 def evaluate(
@@ -138,7 +153,9 @@ def evaluate(
     epochs: int = 1,
     split: str = "select",
     data: str | os.PathLike[str] | None = None,
-    scorer: str | None = None,
+    scorer: ScorerOption = None,
+    by: str | Sequence[str] | None = None,
+    allow_code_execution: bool = False,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
     keep_errors: bool = False,
@@ -154,8 +171,11 @@ def evaluate(
         An architecture, or its name, path or dict (see ``load``).
     benchmark_ref
         A benchmark (see ``benchmark``).
-    limit, split, data, scorer
-        The items and their scorer; see ``benchmark``.
+    limit, split, data, scorer, allow_code_execution
+        The items and their scorers; see ``benchmark``.
+    by
+        Columns of the rows by whose values the report groups the items; by default the
+        benchmark's.
     seed
         Random seed for sampling; does not change which items are used.
     epochs
@@ -188,8 +208,16 @@ def evaluate(
     """
     if not isinstance(architecture, Architecture):
         architecture = load(architecture)
-    items = benchmark(benchmark_ref, split=split, limit=limit, data=data, scorer=scorer)
-    evaluation = Evaluation.of(architecture, items, seed=seed, epochs=epochs)
+    items = benchmark(
+        benchmark_ref,
+        split=split,
+        limit=limit,
+        data=data,
+        scorer=scorer,
+        allow_code_execution=allow_code_execution,
+    )
+    columns = [by] if isinstance(by, str) else by
+    evaluation = Evaluation.of(architecture, items, seed=seed, epochs=epochs, by=columns)
     path = None if output is None else Path(output)
     folder = run_folder(path, architecture.name, resume=resume)
     with DrawPool() if cache else contextlib.nullcontext() as pool:
@@ -239,7 +267,7 @@ def search(
     warm_start: Sequence[Reference] = (),
     models: Mapping[str, ModelChoice] | str | None = None,
     data: str | os.PathLike[str] | None = None,
-    scorer: str | None = None,
+    scorer: ScorerOption = None,
     storage: str | None = None,
     study: str | None = None,
     resume: bool = False,

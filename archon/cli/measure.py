@@ -15,6 +15,7 @@ import click
 from archon.answers.kinds import ANSWER_TYPES
 from archon.cli.console import with_interval
 from archon.cli.options import (
+    code_option,
     data_option,
     models_by_role,
     models_option,
@@ -42,7 +43,11 @@ class Selection:
     split: str
     limit: int | None
     data: str | None
-    scorer: str | None
+    scorer: tuple[str, ...]
+    """The scorers to use; empty for the benchmark's."""
+    allow_code_execution: bool
+    by: tuple[str, ...]
+    """Columns by which the report groups the items; empty for the benchmark's."""
     seed: int
     epochs: int
 
@@ -51,14 +56,20 @@ class Selection:
         from archon.api import benchmark
 
         return benchmark(
-            ref, split=self.split, limit=self.limit, data=self.data, scorer=self.scorer
+            ref,
+            split=self.split,
+            limit=self.limit,
+            data=self.data,
+            scorer=self.scorer,
+            allow_code_execution=self.allow_code_execution,
         )
 
     def evaluation(self, architecture: Architecture, items: Benchmark) -> Evaluation:
         """Return an evaluation of the architecture on these items, without running it."""
         from archon.evals.runner import Evaluation
 
-        return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs)
+        by = self.by or None
+        return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs, by=by)
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,14 @@ _OPTIONS = (
     ),
     data_option,
     scorer_option,
+    code_option,
+    click.option(
+        "--by",
+        metavar="COLUMN",
+        multiple=True,
+        help="Also report the accuracy of each group of items with the same value in this column "
+        "of the rows, such as a subject; may be repeated.",
+    ),
     click.option(
         "--output",
         metavar="FOLDER",
@@ -198,6 +217,8 @@ def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> No
     ]
     if not unfinished:
         return
+    judges = [lm for job in unfinished for scorer in job.evaluation.scorers for lm in scorer.lms]
+    lms = list(dict.fromkeys([*lms, *judges]))
     open_all(lms)
 
     async def evaluate_all(pool: DrawPool | None) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from archon.errors import require
 from archon.evals.runner import OnProgress
+from archon.evals.scorers import ScorerOption
 from archon.spec.reader import Reference
 from archon.study.objectives import OBJECTIVES, SearchLimits
 from archon.study.stopping import P_THRESHOLD
@@ -47,8 +48,8 @@ class SearchConfig:
     """Role → the model that replaces the one in the space file."""
     data: str | os.PathLike[str] | None = None
     """A JSONL file that replaces the benchmark's source."""
-    scorer: str | None = None
-    """The name of a scorer that replaces the benchmark's scorer."""
+    scorer: ScorerOption = None
+    """A scorer that replaces the benchmark's, or a list of them; see ``archon.api.benchmark``."""
     study: str | None = None
     """Name of the study; None generates a new name."""
     storage: str | None = None

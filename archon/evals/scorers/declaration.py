@@ -134,6 +134,20 @@ class ScorerType:
     judges_samples: bool = True
     """Whether every sample is scored for pass@k. If False, only the answer is scored."""
 
+    def described_parameters(self) -> list[dict[str, Any]]:
+        """Return name, default and description of each parameter, as JSON data.
+
+        A required parameter has no default.
+        """
+        return [
+            {
+                "name": name,
+                "description": field.description,
+                **({} if field.is_required() else {"default": field.default}),
+            }
+            for name, field in self.parameters.model_fields.items()
+        ]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scorer:
