@@ -160,6 +160,11 @@ KINDS: dict[str, AnswerKind] = {
 """Scorer → the kind of answer that it judges."""
 
 
+def default_scorer(kind: AnswerKind) -> str:
+    """Return the name of the scorer for a kind of answer, unless a card or the user names one."""
+    return "number-exact" if kind == "number" else "text-exact"
+
+
 def find_scorer(card: BenchmarkBase, file: str | None = None, name: str | None = None) -> Scorer:
     """Return the scorer called ``name`` or, if that is None, the benchmark card's scorer.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
@@ -224,6 +224,10 @@ class BenchmarkBase(LaterKeys):
     )
     license: str = Field("", description="Licence of the data set.")
     published: list[PublishedScore] = Field([], description="Published accuracies.")
+
+    def identity(self) -> dict[str, Any]:
+        """Return the keys that determine the items and their scores, as JSON data."""
+        return self.model_dump(mode="json", exclude={"license", "published"})
 
 
 class BenchmarkCard(BenchmarkBase):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archon.errors import require
+from archon.evals.benchmarks.columns import Columns
 from archon.evals.runner import OnProgress
 from archon.spec.reader import Reference
 from archon.study.objectives import OBJECTIVES, SearchLimits
@@ -46,9 +47,11 @@ class SearchConfig:
     models: Mapping[str, Any] = field(default_factory=dict)
     """Role → the model that replaces the one in the space file."""
     data: str | os.PathLike[str] | None = None
-    """A JSONL file that replaces the benchmark's source."""
+    """A file that replaces the benchmark's source."""
     scorer: str | None = None
     """The name of a scorer that replaces the benchmark's scorer."""
+    columns: Columns = Columns()
+    """Columns and the kind of answer, which replace the benchmark's."""
     study: str | None = None
     """Name of the study; None generates a new name."""
     storage: str | None = None

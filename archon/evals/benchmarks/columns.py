@@ -36,7 +36,9 @@ _TARGETS = (
     "result value rightanswer answeridx answerindex outputs ideal class",
 )
 _CHOICES = ("choices options", "endings alternatives candidates answerchoices")
-_IDS = "id qid index idx uid uuid questionid problemid itemid sampleid exampleid taskid uniqueid key"
+_IDS = (
+    "id qid index idx uid uuid questionid problemid itemid sampleid exampleid taskid uniqueid key"
+)
 _CHOICE_COLUMNS = re.compile(
     r"(?:(?:option|choice|answer|op|opt|ending|sol)[ _.-]?)?([a-z]|\d{1,2})", re.IGNORECASE
 )
@@ -212,7 +214,9 @@ def _choice_columns(names: Sequence[str]) -> list[str] | None:
         ends = [name[len(prefix) :].strip().lower() for name in found]
         first = int(ends[0]) if is_number else 0
         expected = [str(first + n) for n in range(len(ends))]
-        if len(found) >= 2 and ends == (expected if is_number else list(ascii_lowercase[: len(ends)])):
+        if len(found) >= 2 and ends == (
+            expected if is_number else list(ascii_lowercase[: len(ends)])
+        ):
             if first <= 1 and (prefix or not is_number):
                 return found
     return None
@@ -236,9 +240,11 @@ def _kind(
     texts = []
     for row in rows:
         value = field(row.values, target, row.place)
-        texts += answer_texts(value, wanted or "number", target, row.place) if not isinstance(
-            value, bool
-        ) else ["true"]
+        texts += (
+            answer_texts(value, wanted or "number", target, row.place)
+            if not isinstance(value, bool)
+            else ["true"]
+        )
     stated = texts
     mark = None
     if wanted in (None, "number") and all(MARK in text for text in texts):
