@@ -192,9 +192,9 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
     """Find the best architecture in a search space.
 
-    SPACE and BENCH are catalogue names or paths; BENCH can also be a data file. Trials run on BENCH's `search` split, and the best
-    ones on `select`. On `test`, the winner is compared with a plain vote at equal cost; it is also
-    saved as an architecture file.
+    SPACE and BENCH are catalogue names or paths; BENCH can also be your own data, as in `archon
+    eval`. Trials run on BENCH's `search` split, and the best ones on `select`. On `test`, the
+    winner is compared with a plain vote at equal cost; it is also saved as an architecture file.
     """
     from archon.api import prepare_search
 

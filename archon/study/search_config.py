@@ -50,7 +50,7 @@ class SearchConfig:
     """A file that replaces the benchmark's source."""
     scorer: str | None = None
     """The name of a scorer that replaces the benchmark's scorer."""
-    columns: Columns = Columns()
+    columns: Columns = field(default_factory=Columns)
     """Columns and the kind of answer, which replace the benchmark's."""
     study: str | None = None
     """Name of the study; None generates a new name."""

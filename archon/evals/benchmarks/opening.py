@@ -115,9 +115,9 @@ def _source(
             raise UsageError(f"{loaded.file} has the items already; leave out --data")
         return card, loaded.rows, loaded.path, (loaded.note,)
     if data is not None:
-        rows = read_table(data)
-        card, notes = _fitted(card, rows, columns, str(data))
-        return card, rows, data, notes
+        table = read_table(data)
+        card, notes = _fitted(card, table, columns, str(data))
+        return card, table, data, notes
     rows = function.rows_of(loaded) if isinstance(loaded, LoadedPython) else None
     if columns.named:
         shown = rows if rows is not None else _rows_of_card(loaded)
