@@ -57,7 +57,8 @@ def evaluate(
     """Evaluate an architecture on a benchmark.
 
     ARCH and BENCH are catalogue names or paths. BENCH can also be a Python function,
-    FILE.py:FUNCTION.
+    FILE.py:FUNCTION, or your own data: a CSV, TSV, JSON, JSON Lines or Parquet file, or a data set
+    of the hub, hf:OWNER/NAME[/CONFIG][@REVISION][:SPLIT].
     """
     from archon.api import run_folder
     from archon.evals.ablation import ablation_rows, ablations

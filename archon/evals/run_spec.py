@@ -59,7 +59,7 @@ def description(
     """
     specification = {
         **architecture.specification(selection.card.answer, examples),
-        "benchmark": selection.card.model_dump(mode="json"),
+        "benchmark": selection.card.identity(),
         "seed": seed,
         "reading": READING_VERSION,
     }
@@ -70,7 +70,7 @@ def description(
         "items": {
             "split": selection.split,
             "count": len(items),
-            "digest": _digest([[item.id, item.question, item.target] for item in items]),
+            "digest": _digest([_item_identity(item) for item in items]),
         },
         "limit": selection.limit,
         "epochs": epochs,
@@ -78,6 +78,14 @@ def description(
         "data": None if selection.data is None else str(selection.data),
         **_circumstances(),
     }
+
+
+def _item_identity(item: Item) -> list[Any]:
+    """Return what identifies an item. Most items have one target, as all had in earlier runs."""
+    identity: list[Any] = [item.id, item.question, item.target]
+    if len(item.targets) > 1 or item.choices:
+        identity += [list(item.targets), list(item.choices)]
+    return identity
 
 
 def headings(run: Mapping[str, Any]) -> dict[str, Any]:

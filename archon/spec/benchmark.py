@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
@@ -43,28 +43,28 @@ class ItemFields(LaterKeys):
 
     question: Name = "question"
     question_template: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="Text of the question, in which {column} stands for a field of the row. It "
         "replaces `question`. Write {{ and }} for braces.",
     )
     answer: Name = Field(
-        "answer",
+        default="answer",
         description="Field with the answer. If it contains a list, each member is accepted.",
     )
     answer_template: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="Text of the answer, in which {column} stands for a field of the row; the "
         "members of a list are separate lines. It replaces `answer`.",
     )
     choices: Name | list[Name] | None = Field(
-        None,
+        default=None,
         description="Field with the list of choices, or one field for each choice. The field may "
         'also contain an object {"text": [...], "label": [...]}.',
     )
     answer_as: ChoiceAnswer | None = Field(
-        None,
+        default=None,
         description="How the answer names the right choice: by its `text`, its `letter` or label, "
         "its `index` from 0, its `number` from 1, or `flags`, a list of 0 and 1 with one flag for "
         "each choice. By default this is decided from all rows.",
@@ -235,6 +235,10 @@ class BenchmarkBase(LaterKeys):
     )
     license: str = Field("", description="Licence of the data set.")
     published: list[PublishedScore] = Field([], description="Published accuracies.")
+
+    def identity(self) -> dict[str, Any]:
+        """Return the keys that determine the items and their scores, as JSON data."""
+        return self.model_dump(mode="json", exclude={"license", "published", "by"})
 
 
 class BenchmarkCard(BenchmarkBase):

@@ -124,7 +124,7 @@ def open_binary(path: Path, file: str) -> Iterator[io.BufferedReader]:
             return
         try:
             with gzip.open(handle) as unpacked:
-                yield io.BufferedReader(unpacked)  # type: ignore[type-var]
+                yield io.BufferedReader(unpacked)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise SpecError(f"is not a complete gzip file: {error}", file=file) from None
 

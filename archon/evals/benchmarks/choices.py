@@ -81,7 +81,9 @@ def _without_letters(texts: list[str]) -> tuple[str, ...]:
         match is not None and (match[1] or match[2]) == letter and match.end() < len(text)
         for match, letter, text in zip(prefixes, ascii_uppercase, texts, strict=False)
     ):
-        return tuple(text[match.end() :] for text, match in zip(texts, prefixes, strict=True) if match)
+        return tuple(
+            text[match.end() :] for text, match in zip(texts, prefixes, strict=True) if match
+        )
     return tuple(texts)
 
 

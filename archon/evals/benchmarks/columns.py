@@ -36,7 +36,9 @@ _TARGETS = (
     "result value rightanswer answeridx answerindex outputs ideal class",
 )
 _CHOICES = ("choices options", "endings alternatives candidates answerchoices")
-_IDS = "id qid index idx uid uuid questionid problemid itemid sampleid exampleid taskid uniqueid key"
+_IDS = (
+    "id qid index idx uid uuid questionid problemid itemid sampleid exampleid taskid uniqueid key"
+)
 _CHOICE_COLUMNS = re.compile(
     r"(?:(?:option|choice|answer|op|opt|ending|sol)[ _.-]?)?([a-z]|\d{1,2})", re.IGNORECASE
 )
@@ -210,12 +212,16 @@ def _choice_columns(names: Sequence[str]) -> list[str] | None:
             series.setdefault((name[: match.start(1)], match[1].isdecimal()), []).append(name)
     for (prefix, is_number), found in series.items():
         ends = [name[len(prefix) :].strip().lower() for name in found]
-        first = int(ends[0]) if is_number else 0
-        expected = [str(first + n) for n in range(len(ends))]
-        if len(found) >= 2 and ends == (expected if is_number else list(ascii_lowercase[: len(ends)])):
-            if first <= 1 and (prefix or not is_number):
-                return found
+        if _is_series(ends) and (prefix or not is_number):
+            return found
     return None
+
+
+def _is_series(ends: Sequence[str]) -> bool:
+    """Return whether these are a, b, c and so on, or numbers that follow each other from 0 or 1."""
+    letters = list(ascii_lowercase[: len(ends)])
+    numbers = [[str(first + n) for n in range(len(ends))] for first in (0, 1)]
+    return len(ends) >= 2 and list(ends) in (letters, *numbers)
 
 
 def _id(rows: Sequence[Row], names: Sequence[str]) -> str | None:
@@ -236,9 +242,11 @@ def _kind(
     texts = []
     for row in rows:
         value = field(row.values, target, row.place)
-        texts += answer_texts(value, wanted or "number", target, row.place) if not isinstance(
-            value, bool
-        ) else ["true"]
+        texts += (
+            answer_texts(value, wanted or "number", target, row.place)
+            if not isinstance(value, bool)
+            else ["true"]
+        )
     stated = texts
     mark = None
     if wanted in (None, "number") and all(MARK in text for text in texts):

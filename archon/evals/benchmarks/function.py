@@ -69,7 +69,9 @@ class PythonBenchmark:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-PythonReference = str | Callable[[], Iterable[Mapping[str, Any]] | PythonBenchmark] | PythonBenchmark
+PythonReference = (
+    str | Callable[[], Iterable[Mapping[str, Any]] | PythonBenchmark] | PythonBenchmark
+)
 """``file.py:function``, ``package.module:function``, a function, or a ``PythonBenchmark``."""
 
 

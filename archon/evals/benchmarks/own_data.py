@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from archon.spec.benchmark import BenchmarkCard, PythonCard
 from archon.spec.data_files import data_format
 from archon.spec.messages import shown
 from archon.spec.validation import parse
-from archon.types import AnswerKind
 
 HUB_PREFIX = "hf:"
 _HUB = re.compile(
@@ -133,11 +132,9 @@ def _of_hub(text: str, columns: Columns) -> OwnData:
     rows = huggingface.first_rows(unread.source.huggingface, "test")
     found = find_columns(rows, columns, text)
     card = _card(name, source, found, text)
-    used = dict.fromkeys(splits.values())
-    note = found.note
-    if match["split"] is None:
-        note += f"; hub splits: {', '.join(f'{ours} from {splits[ours]!r}' for ours in splits)}"
-    del used
+    if len(set(splits.values())) == 1:  # a table, which is divided like a file
+        return OwnData(card, text, Path.cwd(), None, rows, found.note)
+    note = f"{found.note}; {', '.join(f'{ours} from {splits[ours]!r}' for ours in splits)}"
     return OwnData(card, text, Path.cwd(), None, None, note)
 
 

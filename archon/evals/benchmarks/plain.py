@@ -49,9 +49,8 @@ def whole_numbers(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for name in names:
         values = [row.get(name) for row in rows]
         numbers = [value for value in values if value is not None]
-        if (
-            len(numbers) < len(values)
-            and all(isinstance(value, float) and value.is_integer() for value in numbers)
+        if len(numbers) < len(values) and all(
+            isinstance(value, float) and value.is_integer() for value in numbers
         ):
             for row, value in zip(rows, values, strict=True):
                 row[name] = None if value is None else int(value)

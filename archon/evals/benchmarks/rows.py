@@ -55,7 +55,9 @@ def item_from_row(row: Row, card: BenchmarkBase, *, canonical_target: bool = Tru
     """Convert one row to an item; see ``items_from_rows``."""
     fields, values, place = card.fields, row.values, row.place
     question = _question(values, fields, place)
-    item_id = row.id if fields.id is None else _text(field(values, fields.id, place), fields.id, place)
+    item_id = (
+        row.id if fields.id is None else _text(field(values, fields.id, place), fields.id, place)
+    )
     named = place if fields.id is None else f"{place}: item {shown(item_id)}"
     metadata = _other_columns(values, fields)
     if fields.choices is not None:
@@ -183,7 +185,9 @@ def answer_texts(value: Any, kind: AnswerKind, name: str, place: str) -> list[st
     if kind == "json":
         return [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]
     if isinstance(value, Mapping):
-        value = [v for key in _LISTS_OF_ANSWERS if key in value for v in _as_list(value[key])] or value
+        value = [
+            v for key in _LISTS_OF_ANSWERS if key in value for v in _as_list(value[key])
+        ] or value
     members = _members(value, numbers=kind == "number")
     if members is None:
         return [_text(value, name, place, is_answer=kind != "number")]

@@ -220,7 +220,9 @@ def rows_of(value: Any) -> list[Row]:
     elif hasattr(value, "to_dicts"):
         rows = [plain(row) for row in value.to_dicts()]
     else:
-        rows = [plain(row) if isinstance(row, Mapping) else row for row in islice(value, MAX_ROWS + 1)]
+        rows = [
+            plain(row) if isinstance(row, Mapping) else row for row in islice(value, MAX_ROWS + 1)
+        ]
     listed = list(numbered(rows, name))
     if len(listed) > MAX_ROWS:
         raise SpecError(f"has more than {MAX_ROWS:,} rows", file=name)
