@@ -354,16 +354,14 @@ def test_the_help_of_compare_explains_its_output(cli: Cli) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["eval", "single", "DATA", *SCRIPTED],
         ["eval", "DATA", "smoke"],
-        ["compare", "single", "single", "-b", "DATA", *SCRIPTED],
-        ["search", "small", "DATA", *SCRIPTED],
+        ["compare", "DATA", "single", "-b", "smoke", *SCRIPTED],
         ["run", "DATA", "Why?"],
         ["show", "DATA"],
     ],
     ids=" ".join,
 )
-def test_data_given_instead_of_a_card_is_recognized(
+def test_data_given_instead_of_an_architecture_is_recognized(
     cli: Cli, arguments: list[str], prefix: str, name: str, content: bytes, what: str
 ) -> None:
     if arguments[0] == "search":
@@ -372,7 +370,7 @@ def test_data_given_instead_of_a_card_is_recognized(
     path = f"{prefix}{name}"
     assert cli(*(path if one == "DATA" else one for one in arguments)) == 2
     assert f"is a data file ({what})" in cli.stderr
-    assert f"--data {path}" in cli.stderr
+    assert f"archon eval ARCH {path}" in cli.stderr
 
 
 @pytest.mark.parametrize(
