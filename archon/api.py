@@ -20,6 +20,7 @@ from archon.evals.failures import MaxErrors
 from archon.evals.folder import RunFolder
 from archon.evals.report import Report
 from archon.evals.runner import Evaluation, OnProgress
+from archon.evals.scorers import ScorerOption
 from archon.graph.architecture import Architecture
 from archon.graph.event_loop import run_sync
 from archon.graph.lm import ArchitectureLM
@@ -104,7 +105,8 @@ def benchmark(
     split: str = "select",
     limit: int | None = None,
     data: str | os.PathLike[str] | None = None,
-    scorer: str | None = None,
+    scorer: ScorerOption = None,
+    allow_code_execution: bool = False,
     answer: AnswerKind | None = None,
     question: str | None = None,
     target: str | None = None,
@@ -128,7 +130,13 @@ def benchmark(
     data
         A file with items that replace the benchmark's items.
     scorer
-        Name of a scorer that replaces the benchmark's scorer.
+        Scorer that replaces the benchmark's, or a list of them, of which the first decides the
+        accuracy. Each is a name, a name with a parameter such as ``"number-close:0.01"``, an object
+        with a ``name`` and parameters, ``"file.py:function"``, or a function
+        (``archon.evals.scorers.custom_scorer``).
+    allow_code_execution
+        Whether the scorer ``code`` may run programs in full Python, in a separate process, instead
+        of the restricted sandbox.
     answer
         Kind of answer that replaces the benchmark's. By default, that of your own data is detected.
     question, target, choices, id
@@ -148,7 +156,13 @@ def benchmark(
     loaded = _load_benchmark(ref, columns)
     path = None if data is None else Path(data)
     return open_benchmark(
-        loaded, split=split, limit=limit, data=path, scorer=scorer, columns=columns
+        loaded,
+        split=split,
+        limit=limit,
+        data=path,
+        scorer=scorer,
+        allow_code_execution=allow_code_execution,
+        columns=columns,
     )
 
 
@@ -169,7 +183,9 @@ def evaluate(
     epochs: int = 1,
     split: str = "select",
     data: str | os.PathLike[str] | None = None,
-    scorer: str | None = None,
+    scorer: ScorerOption = None,
+    by: str | Sequence[str] | None = None,
+    allow_code_execution: bool = False,
     answer: AnswerKind | None = None,
     question: str | None = None,
     target: str | None = None,
@@ -190,8 +206,11 @@ def evaluate(
         An architecture, or its name, path or dict (see ``load``).
     benchmark_ref
         A benchmark (see ``benchmark``).
-    limit, split, data, scorer, answer, question, target, choices, id
-        The items and their scorer; see ``benchmark``.
+    limit, split, data, scorer, answer, question, target, choices, id, allow_code_execution
+        The items and their scorers; see ``benchmark``.
+    by
+        Columns of the rows by whose values the report groups the items; by default the
+        benchmark's.
     seed
         Random seed for sampling; does not change which items are used.
     epochs
@@ -230,13 +249,15 @@ def evaluate(
         limit=limit,
         data=data,
         scorer=scorer,
+        allow_code_execution=allow_code_execution,
         answer=answer,
         question=question,
         target=target,
         choices=choices,
         id=id,
     )
-    evaluation = Evaluation.of(architecture, items, seed=seed, epochs=epochs)
+    by = [by] if isinstance(by, str) else by
+    evaluation = Evaluation.of(architecture, items, seed=seed, epochs=epochs, by=by)
     path = None if output is None else Path(output)
     folder = run_folder(path, architecture.name, resume=resume)
     with DrawPool() if cache else contextlib.nullcontext() as pool:
@@ -286,7 +307,7 @@ def search(
     warm_start: Sequence[Reference] = (),
     models: Mapping[str, ModelChoice] | str | None = None,
     data: str | os.PathLike[str] | None = None,
-    scorer: str | None = None,
+    scorer: ScorerOption = None,
     answer: AnswerKind | None = None,
     question: str | None = None,
     target: str | None = None,

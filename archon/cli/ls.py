@@ -27,13 +27,19 @@ def _catalogue(kind: catalog.Kind) -> list[Row]:
 
 
 def _scorers() -> list[Row]:
-    from archon.evals.scorers import KINDS, SCORERS
+    from archon.evals.scorers import SCORERS
 
-    rows = []
-    for name, scorer in SCORERS.items():
-        description = (scorer.__doc__ or "").strip().partition("\n")[0].replace("``", "")
-        rows.append({"name": name, "answer": KINDS[name], "description": description})
-    return rows
+    return [
+        {
+            "name": name,
+            "answer": scorer.kinds[0],
+            "description": scorer.description,
+            "answers": list(scorer.kinds),
+            "aliases": list(scorer.aliases),
+            "parameters": scorer.described_parameters(),
+        }
+        for name, scorer in SCORERS.items()
+    ]
 
 
 def _templates() -> list[Row]:

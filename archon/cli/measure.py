@@ -16,6 +16,7 @@ from archon.answers.kinds import ANSWER_TYPES
 from archon.cli.console import print_line, with_interval
 from archon.cli.options import (
     COLUMN_OPTIONS,
+    code_option,
     columns_of,
     data_option,
     models_by_role,
@@ -45,7 +46,11 @@ class Selection:
     split: str
     limit: int | None
     data: str | None
-    scorer: str | None
+    scorer: tuple[str, ...]
+    """The scorers to use; empty for the benchmark's."""
+    allow_code_execution: bool
+    by: tuple[str, ...]
+    """Columns by which the report groups the items; empty for the benchmark's."""
     seed: int
     epochs: int
     columns: Columns
@@ -60,6 +65,7 @@ class Selection:
             limit=self.limit,
             data=self.data,
             scorer=self.scorer,
+            allow_code_execution=self.allow_code_execution,
             **asdict(self.columns),
         )
         for note in opened.notes:
@@ -70,7 +76,8 @@ class Selection:
         """Return an evaluation of the architecture on these items, without running it."""
         from archon.evals.runner import Evaluation
 
-        return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs)
+        by = self.by or None
+        return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs, by=by)
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,14 @@ _OPTIONS = (
     data_option,
     *COLUMN_OPTIONS,
     scorer_option,
+    code_option,
+    click.option(
+        "--by",
+        metavar="COLUMN",
+        multiple=True,
+        help="Also report the accuracy of each group of items with the same value in this column "
+        "of the rows, such as a subject; may be repeated.",
+    ),
     click.option(
         "--output",
         metavar="FOLDER",
@@ -218,6 +233,8 @@ def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> No
     ]
     if not unfinished:
         return
+    judges = [lm for job in unfinished for scorer in job.evaluation.scorers for lm in scorer.lms]
+    lms = list(dict.fromkeys([*lms, *judges]))
     open_all(lms)
 
     async def evaluate_all(pool: DrawPool | None) -> None:

@@ -166,8 +166,20 @@ def columns_of(options: dict[str, Any]) -> Columns:
 
 scorer_option = click.option(
     "--scorer",
-    metavar="NAME",
-    help="Use this scorer instead of the benchmark's; see archon ls scorers.",
+    "--score",
+    "scorer",
+    metavar="NAME[:PARAMETER]",
+    multiple=True,
+    help="Use this scorer instead of the benchmark's: a name (see archon ls scorers), a name with "
+    "a parameter such as number-close:0.01, a JSON object, or FILE.py:FUNCTION. May be repeated: "
+    "the first decides the accuracy, and the report has a mean for each of the others.",
+)
+
+code_option = click.option(
+    "--allow-code-execution",
+    is_flag=True,
+    help="Let the scorer 'code' run programs of models in full Python, in a separate process. It "
+    "has no network, but is weaker than the sandbox: use it in a container.",
 )
 
 no_cache_option = click.option(

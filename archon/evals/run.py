@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,16 @@ class Run:
         """Return the records, sorted by item and epoch."""
         return [entry.record for entry in self.sorted_entries()]
 
-    def report(self) -> Report:
-        """Compute the report from the answers in the journal."""
-        tally = Tally()
+    def report(self, by: Sequence[str] | None = None) -> Report:
+        """Compute the report from the answers in the journal.
+
+        Parameters
+        ----------
+        by
+            Columns of the rows by which the results are grouped; None for those that the run was
+            started with.
+        """
+        tally = Tally(by=self.by if by is None else by)
         seconds: dict[int, float] = {}
         for entry in self.entries():
             tally.add(entry.record)
@@ -69,6 +76,11 @@ class Run:
             interrupted=tally.num_runs < self.num_runs,
             **tally.results(sum(seconds.values())),
         )
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        """Columns of the rows by which the report groups the results."""
+        return tuple(self.description.get("by", ()))
 
     @property
     def num_runs(self) -> int:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from archon.answers import READING_VERSION
 from archon.evals.benchmarks import Item, Selection
+from archon.evals.scorers import scorer_label
 from archon.graph.answer import Answer
 from archon.spec.messages import json_path
 from archon.types import AnswerKind, Example, Question
@@ -49,6 +50,7 @@ def description(
     seed: int,
     epochs: int,
     examples: tuple[Example, ...] | None,
+    by: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the description of a run, as plain data for ``run.json``.
 
@@ -72,6 +74,7 @@ def description(
         },
         "limit": selection.limit,
         "epochs": epochs,
+        **({"by": list(by)} if by else {}),
         "data": None if selection.data is None else str(selection.data),
         **_circumstances(),
     }
@@ -93,7 +96,7 @@ def headings(run: Mapping[str, Any]) -> dict[str, Any]:
         "architecture": specification["architecture"]["name"],
         "benchmark": benchmark["name"],
         "split": run["items"]["split"],
-        "scorer": benchmark["score"],
+        "scorer": scorer_label(benchmark["score"]),
         "answer": benchmark.get("answer", "number"),
         "limit": run["limit"],
         "epochs": run["epochs"],
@@ -149,7 +152,7 @@ class _Architecture(_Part):
 
 class _Benchmark(_Part):
     name: str
-    score: str
+    score: str | dict[str, Any] | list[str | dict[str, Any]]
     answer: str = "number"
 
 

@@ -8,6 +8,7 @@ from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, mode
 
 from archon.spec.common import Count, LaterKeys, Name, StrictModel, Version
 from archon.spec.messages import shown, suggestion
+from archon.spec.scoring import MAX_GROUPINGS, Groupings, Scoring
 from archon.types import AnswerKind
 
 MAX_TASKS = 100
@@ -203,7 +204,7 @@ class PublishedScore(StrictModel):
 class BenchmarkBase(LaterKeys):
     """Keys that every benchmark may have, regardless of the source of its items."""
 
-    later_keys = frozenset({"license", "published"})
+    later_keys = frozenset({"license", "published", "by"})
 
     version: Version
     name: Name
@@ -216,7 +217,17 @@ class BenchmarkBase(LaterKeys):
         "correct answer. By default there is no mark.",
     )
     answer: AnswerKind = Field("number", description="Type of the answers.")
-    score: Name = Field("number-exact", description="Name of a scorer; see `archon ls scorers`.")
+    score: Scoring = Field(
+        "number-exact",
+        description="Name of a scorer (see `archon ls scorers`), or an object with its name and "
+        "parameters, or a list. The first scorer decides the accuracy; the report has a mean for "
+        "each of the others. The default is the usual scorer of the type of the answers.",
+    )
+    by: Groupings = Field(
+        [],
+        max_length=MAX_GROUPINGS,
+        description="Columns by whose values the report groups the items, such as a subject.",
+    )
     examples: Name | None = Field(
         None,
         description="Name of the pool of worked examples for few-shot prompts. The default is the "
@@ -227,7 +238,7 @@ class BenchmarkBase(LaterKeys):
 
     def identity(self) -> dict[str, Any]:
         """Return the keys that determine the items and their scores, as JSON data."""
-        return self.model_dump(mode="json", exclude={"license", "published"})
+        return self.model_dump(mode="json", exclude={"license", "published", "by"})
 
 
 class BenchmarkCard(BenchmarkBase):

@@ -17,7 +17,14 @@ from archon.evals.benchmarks.load import load_items, table_items
 from archon.evals.benchmarks.own_data import OwnData
 from archon.evals.benchmarks.rows import columns_read, field
 from archon.evals.benchmarks.tables import Row, read_table
-from archon.evals.scorers import Scorer, custom_scorer, default_scorer, find_scorer
+from archon.evals.scorers import (
+    Scorer,
+    ScorerOption,
+    chosen_scorers,
+    default_scorer,
+    need_canonical_targets,
+    with_scorers,
+)
 from archon.graph.exemplars import load_pool
 from archon.spec.benchmark import BenchmarkBase, BenchmarkCard, ItemSource
 from archon.spec.reader import Loaded
@@ -37,6 +44,8 @@ class Benchmark:
     """The exemplars for few-shot prompts; None if the card names no pool."""
     base_dir: Path
     """The folder to which paths in the card are relative."""
+    other_scorers: tuple[Scorer, ...] = ()
+    """Scorers that add figures to the accuracy, which the first scorer decides."""
     notes: tuple[str, ...] = ()
     """Lines on the user's own data: its columns, and the number of rows in each split."""
 
@@ -47,7 +56,8 @@ def open_benchmark(
     split: str,
     limit: int | None = None,
     data: Path | None = None,
-    scorer: str | None = None,
+    scorer: ScorerOption = None,
+    allow_code_execution: bool = False,
     columns: Columns | None = None,
 ) -> Benchmark:
     """Load the first ``limit`` items of a split, along with the scorer and the exemplars.
@@ -59,7 +69,10 @@ def open_benchmark(
     data
         A file that replaces the card's source.
     scorer
-        The name of a scorer that replaces the benchmark's scorer.
+        One or more scorers that replace the benchmark's (``ScorerOption``). The first decides the
+        accuracy.
+    allow_code_execution
+        Whether programs may run outside of the restricted sandbox.
     columns
         Columns and the kind of answer, which replace the card's. Those of own data are already in
         its card.
@@ -76,13 +89,19 @@ def open_benchmark(
     """
     columns = columns or Columns()
     card, rows, path, notes = _source(loaded, data, columns)
-    custom = loaded.score if isinstance(loaded, LoadedPython) and scorer is None else None
+    custom = loaded.score if isinstance(loaded, LoadedPython) else None
     if columns.answer is not None and columns.answer != card.answer:
         score = default_scorer(columns.answer)
         card = card.model_copy(update={"answer": columns.answer, "score": score})
-    judge = custom_scorer(custom, card.answer) if custom else find_scorer(card, loaded.file, scorer)
-    if scorer is not None:
-        card = card.model_copy(update={"score": scorer})
+    scorers = chosen_scorers(
+        card,
+        loaded.file,
+        scorer,
+        custom,
+        base_dir=loaded.base_dir,
+        allow_code_execution=allow_code_execution,
+    )
+    card = with_scorers(card, scorers)
     file = loaded.file if isinstance(loaded, Loaded) else None
     examples = None
     if card.examples is not None:
@@ -97,12 +116,13 @@ def open_benchmark(
             limit,
             path,
             rows=rows,
-            canonical_targets=custom is None,
+            canonical_targets=need_canonical_targets(scorers),
         )
     if rows is not None and (path is not None or isinstance(loaded, OwnData)):
         notes += (_sizes_note(rows, card, split),)
     selection = Selection(card, cast(SplitChoice, split), limit, path)
-    return Benchmark(selection, items, judge, examples, loaded.base_dir, notes)
+    first, *others = scorers
+    return Benchmark(selection, items, first, examples, loaded.base_dir, tuple(others), notes)
 
 
 def _source(
