@@ -39,7 +39,7 @@ class ItemFields(LaterKeys):
     A field is the name of a column or, in nested data, a path such as `choices.text`.
     """
 
-    later_keys = frozenset({"question_template", "answer_template", "choices", "answer_as"})
+    later_keys = frozenset({"question_template", "choices", "answer_as"})
 
     question: Name = "question"
     question_template: str | None = Field(
@@ -51,12 +51,6 @@ class ItemFields(LaterKeys):
     answer: Name = Field(
         default="answer",
         description="Field with the answer. If it contains a list, each member is accepted.",
-    )
-    answer_template: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Text of the answer, in which {column} stands for a field of the row; the "
-        "members of a list are separate lines. It replaces `answer`.",
     )
     choices: Name | list[Name] | None = Field(
         default=None,

@@ -60,6 +60,8 @@ def item_from_row(row: Row, card: BenchmarkBase, *, canonical_target: bool = Tru
     )
     named = place if fields.id is None else f"{place}: item {shown(item_id)}"
     metadata = _other_columns(values, fields)
+    if card.answer == "code":  # tests in a cell of a CSV file may be written as a list
+        metadata = {name: _members(v, numbers=False) or v for name, v in metadata.items()}
     if fields.choices is not None:
         offered = choice_row(row, fields)
         letters = row_choices.right_letters(offered, fields.answer_as or "letter")
@@ -89,10 +91,9 @@ def choice_row(row: Row, fields: ItemFields) -> row_choices.ChoiceRow:
     else:
         offered = field(row.values, fields.choices, row.place)
         offered = _members(offered) or offered
-    if fields.answer_template is not None:
-        answer: Any = _filled(fields.answer_template, row.values, row.place)
-    else:
-        answer = field(row.values, fields.answer, row.place)
+    answer = field(row.values, fields.answer, row.place)
+    if is_missing(answer):
+        raise SpecError(f"the {shown(fields.answer)} field is empty", file=row.place)
     return row_choices.choice_row(offered, _members(answer) or answer, row.place)
 
 
@@ -160,12 +161,7 @@ def _text(value: Any, name: str, place: str, *, is_answer: bool = False) -> str:
 
 def _answers(values: Mapping[str, Any], card: BenchmarkBase, place: str) -> list[str]:
     """Return the texts of all accepted answers in a row."""
-    fields, name = card.fields, card.fields.answer
-    if fields.answer_template is not None:
-        text = _filled(fields.answer_template, values, place)
-        if not text:
-            raise SpecError("the answer is empty", file=place)
-        return [text]
+    name = card.fields.answer
     return answer_texts(field(values, name, place), card.answer, name, place)
 
 
@@ -259,20 +255,16 @@ _HINT = (
 def _other_columns(values: Mapping[str, Any], fields: ItemFields) -> dict[str, Any]:
     """Return the columns that are not the question, the answer, the choices or the id."""
     listed = fields.choices if isinstance(fields.choices, list) else [fields.choices]
-    used: set[str | None] = {fields.id, *listed}
+    used: set[str | None] = {fields.id, fields.answer, *listed}
     used |= set() if fields.question_template else {fields.question}
-    used |= set() if fields.answer_template else {fields.answer}
     columns = {name: plain(value) for name, value in values.items() if name not in used}
     return {name: value for name, value in columns.items() if value is not None}
 
 
 def columns_read(fields: ItemFields) -> Sequence[str]:
     """Return the fields that every row needs, in the order of the question, answer and choices."""
-    names: list[str] = []
-    for template, name in (
-        (fields.question_template, fields.question),
-        (fields.answer_template, fields.answer),
-    ):
-        names += [name] if template is None else _PLACEHOLDER.findall(template)
+    template = fields.question_template
+    names = [fields.question] if template is None else _PLACEHOLDER.findall(template)
+    names += [fields.answer]
     names += fields.choices if isinstance(fields.choices, list) else [fields.choices or ""]
     return [name for name in [*names, fields.id or ""] if name]
