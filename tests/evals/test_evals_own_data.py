@@ -1,4 +1,4 @@
-"""Own data as a benchmark: formats of files, Python tables, columns, kinds of answers and splits."""
+"""Own data as a benchmark: formats of files, Python tables, columns, kinds of answers, splits."""
 
 from __future__ import annotations
 
