@@ -198,7 +198,7 @@ class PublishedScore(StrictModel):
 class BenchmarkBase(LaterKeys):
     """Keys that every benchmark may have, regardless of the source of its items."""
 
-    later_keys = frozenset({"license", "published", "by"})
+    later_keys = frozenset({"answer_before", "skip_unreadable", "license", "published", "by"})
 
     version: Version
     name: Name
@@ -209,6 +209,17 @@ class BenchmarkBase(LaterKeys):
         description="Mark, such as '####', after whose last occurrence in the answer field the "
         "correct answer follows. In a row without the mark, the field must contain only the "
         "correct answer. By default there is no mark.",
+    )
+    answer_before: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Mark, such as ' (', before whose first occurrence the correct answer ends.",
+    )
+    skip_unreadable: bool = Field(
+        False,
+        description="Whether rows are left out from whose answer no target can be read. Their "
+        "number is reported. By default such a row is an error.",
     )
     answer: AnswerKind = Field("number", description="Type of the answers.")
     score: Scoring = Field(

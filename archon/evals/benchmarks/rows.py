@@ -20,11 +20,16 @@ from archon.spec.benchmark import BenchmarkBase, ItemFields
 from archon.spec.encoding import without_marks
 from archon.spec.messages import shown, suggestion
 from archon.types import AnswerKind
+from archon.warn_once import warn_once
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 _MAX_LIST_CELL = 1 << 20
 _LISTS_OF_ANSWERS = ("value", "aliases", "text")
 """Keys of an object with accepted answers, as data sets of questions and answers have them."""
+
+
+class _UnreadableTarget(SpecError):
+    """No target can be read from the answer of a row."""
 
 
 def items_from_rows(
@@ -48,7 +53,19 @@ def items_from_rows(
         how = row_choices.answers_are([choice_row(row, card.fields) for row in rows])
         fields = card.fields.model_copy(update={"answer_as": how})
         card = card.model_copy(update={"fields": fields})
-    return [item_from_row(row, card, canonical_target=canonical_targets) for row in rows]
+    items = []
+    for row in rows:
+        try:
+            items.append(item_from_row(row, card, canonical_target=canonical_targets))
+        except _UnreadableTarget:
+            if not card.skip_unreadable:
+                raise
+    if skipped := len(rows) - len(items):
+        warn_once(
+            f"{card.name}: {skipped:,} of {len(rows):,} rows are left out, because no {card.answer} "
+            "can be read from their answers"
+        )
+    return items
 
 
 def item_from_row(row: Row, card: BenchmarkBase, *, canonical_target: bool = True) -> Item:
@@ -222,8 +239,10 @@ def _members(value: Any, *, numbers: bool = True) -> list[Any] | None:
 
 
 def _stated(answer: str, card: BenchmarkBase) -> str:
-    """Return the part of a row's answer after the last ``answer_after``, or the complete answer."""
-    return answer.rpartition(card.answer_after)[2].strip() if card.answer_after else answer
+    """Return the part of a row's answer after ``answer_after`` and before ``answer_before``."""
+    if card.answer_after:
+        answer = answer.rpartition(card.answer_after)[2].strip()
+    return answer.partition(card.answer_before)[0].strip() if card.answer_before else answer
 
 
 def _target(answer: str, card: BenchmarkBase, place: str) -> str:
@@ -235,12 +254,12 @@ def _target(answer: str, card: BenchmarkBase, place: str) -> str:
         if target is None:
             reason = f"the answer {shown(answer)} neither contains {shown(card.answer_after)}"
             reason += " nor is a single number"
-            raise SpecError(reason, file=place)
+            raise _UnreadableTarget(reason, file=place)
         return target
     target = read_target(stated, card.answer)
     if target is None:
         reason = f"no {card.answer} can be read from {shown(stated)}"
-        raise SpecError(
+        raise _UnreadableTarget(
             f"{reason}{_HINT.format(score=card.score)}" if is_number else reason, file=place
         )
     return target
