@@ -28,7 +28,7 @@ _LISTS_OF_ANSWERS = ("value", "aliases", "text")
 """Keys of an object with accepted answers, as data sets of questions and answers have them."""
 
 
-class _UnreadableTarget(SpecError):
+class _NoTargetError(SpecError):
     """No target can be read from the answer of a row."""
 
 
@@ -57,14 +57,12 @@ def items_from_rows(
     for row in rows:
         try:
             items.append(item_from_row(row, card, canonical_target=canonical_targets))
-        except _UnreadableTarget:
+        except _NoTargetError:
             if not card.skip_unreadable:
                 raise
     if skipped := len(rows) - len(items):
-        warn_once(
-            f"{card.name}: {skipped:,} of {len(rows):,} rows are left out, because no {card.answer} "
-            "can be read from their answers"
-        )
+        counts = f"{skipped:,} of {len(rows):,} rows are left out"
+        warn_once(f"{card.name}: {counts}, because no {card.answer} can be read from their answers")
     return items
 
 
@@ -254,12 +252,12 @@ def _target(answer: str, card: BenchmarkBase, place: str) -> str:
         if target is None:
             reason = f"the answer {shown(answer)} neither contains {shown(card.answer_after)}"
             reason += " nor is a single number"
-            raise _UnreadableTarget(reason, file=place)
+            raise _NoTargetError(reason, file=place)
         return target
     target = read_target(stated, card.answer)
     if target is None:
         reason = f"no {card.answer} can be read from {shown(stated)}"
-        raise _UnreadableTarget(
+        raise _NoTargetError(
             f"{reason}{_HINT.format(score=card.score)}" if is_number else reason, file=place
         )
     return target
