@@ -167,10 +167,10 @@ def benchmark(
 
 
 def _load_benchmark(ref: BenchmarkChoice, columns: Columns) -> LoadedBenchmark:
+    if is_own_data(ref):  # first, because hf:… could also name a function of a module
+        return load_own_data(ref, columns)
     if is_python(ref):
         return load_python(ref)
-    if is_own_data(ref):
-        return load_own_data(ref, columns)
     return load_benchmark(cast(Reference, ref))
 
 

@@ -1,7 +1,7 @@
 r"""Types of answers: what each is called, how a model is asked to state it, and how nodes treat it.
 
-``ANSWER_TYPES`` has one declaration for each ``archon.types.AnswerKind``, and ``readers.py`` one row
-of functions that read it. All other code uses these two tables, so that a new type needs no change
+``ANSWER_TYPES`` has one declaration for each ``archon.types.AnswerKind``, and ``readers.py`` the
+functions that read it. All other code uses these two tables, so that a new type needs no change
 elsewhere. This module compiles no patterns, because every command imports it.
 """
 

@@ -1,32 +1,18 @@
 """Options of a question, and their letters.
 
-A prompt shows options below the question, one per line, after letters: ``A. Rome``. Their order is
-shuffled for each item, because models prefer some positions. The value of an answer is the option's
-text, so that it does not depend on the order. If a question's text has the options itself, the
-value is the letter. ``choice.py`` reads values.
+A prompt shows options below the question, one per line, after letters: ``A. Rome``. Evaluations
+shuffle them for each item, because models prefer some positions. The value of an answer is the
+option's text, so that it does not depend on the order. If a question's text has the options itself,
+the value is the letter. ``choice.py`` reads values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from hashlib import sha256
 
 from archon.errors import UsageError
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-def shuffled(choices: Sequence[str], key: str) -> tuple[str, ...]:
-    """Return the choices in an order that depends only on ``key``, such as an item's id.
-
-    >>> shuffled(["Rome", "Paris", "Oslo"], "item-1")
-    ('Paris', 'Rome', 'Oslo')
-    """
-
-    def place(index: int) -> bytes:
-        return sha256(f"{index}/{key}".encode("utf-8", "replace")).digest()
-
-    return tuple(choices[index] for index in sorted(range(len(choices)), key=place))
 
 
 def with_options(text: str, choices: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from archon.answers import choice, json_values, math_text, numbers, texts
 from archon.answers.code_blocks import find_program, read_code
-from archon.answers.equivalence import are_equivalent
+from archon.answers.equivalence import are_equivalent, first_equivalent
 from archon.answers.kinds import ANSWER_TYPES
 from archon.reasoning import split_reasoning
 from archon.types import AnswerKind
@@ -148,25 +148,17 @@ def same_value(a: str | None, b: str | None, kind: AnswerKind = "text") -> bool:
     """
     if a is None or b is None:
         return False
-    if a == b or ANSWER_TYPES[kind].grouping != "equivalence":
-        return a == b
-    return are_equivalent(a, b)
+    return are_equivalent(a, b) if _has_equivalence(kind) else a == b
 
 
 def first_same(values: list[str], kind: AnswerKind) -> list[str]:
-    """Group values that are the same; return the first value of each value's group, in order.
+    """Return the first value that is the same as each value, in order.
 
-    A value is compared only with the first value of each group, because a chain of nearly
-    equivalent values could otherwise connect very different ones.
-
-    >>> first_same(["0.5", "x+1", "0.5"], "math")
-    ['0.5', 'x+1', '0.5']
+    >>> first_same(["0.5", "Rome", "0.5"], "text")
+    ['0.5', 'Rome', '0.5']
     """
-    first_of: dict[str, str] = {}
-    if ANSWER_TYPES[kind].grouping == "equivalence":
-        firsts: list[str] = []
-        for value in dict.fromkeys(values):
-            first_of[value] = next((f for f in firsts if same_value(f, value, kind)), value)
-            if first_of[value] is value:
-                firsts.append(value)
-    return [first_of.get(value, value) for value in values]
+    return first_equivalent(values) if _has_equivalence(kind) else values
+
+
+def _has_equivalence(kind: AnswerKind) -> bool:
+    return ANSWER_TYPES[kind].grouping == "equivalence"

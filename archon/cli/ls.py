@@ -26,6 +26,19 @@ def _catalogue(kind: catalog.Kind) -> list[Row]:
     return rows
 
 
+def _benchmarks() -> list[Row]:
+    """Return the cards with the kind of answer, licence and published scores."""
+    from archon.spec.reader import load_benchmark
+
+    rows = []
+    for name in catalog.names("benchmark"):
+        card = load_benchmark(name).spec
+        published = [score.model_dump() for score in card.published]
+        row = {"name": name, "answer": card.answer, "description": card.description}
+        rows.append(row | {"license": card.license, "published": published})
+    return rows
+
+
 def _scorers() -> list[Row]:
     from archon.evals.scorers import SCORERS
 
@@ -92,7 +105,7 @@ def _folders() -> list[Path]:
 KINDS: Mapping[str, Callable[[], list[Row]]] = {
     "architectures": lambda: _catalogue("architecture"),
     "spaces": lambda: _catalogue("space"),
-    "benchmarks": lambda: _catalogue("benchmark"),
+    "benchmarks": _benchmarks,
     "models": lambda: _catalogue("model"),
     "trainings": lambda: _catalogue("training"),
     "templates": _templates,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from archon.errors import SpecError, UsageError
+from archon.evals.contamination import training_warnings
 from archon.evals.folder import ABLATIONS, RUN, RunFolder
 from archon.evals.journal import Entry, read_entries
 from archon.evals.records import Record
@@ -70,11 +71,13 @@ class Run:
         for entry in self.entries():
             tally.add(entry.record)
             seconds[entry.session] = max(entry.session_seconds, seconds.get(entry.session, 0.0))
+        results = tally.results(sum(seconds.values()))
+        trained = training_warnings(self.description["specification"])
         return Report(
             **headings(self.description),
             run=str(self.path),
             interrupted=tally.num_runs < self.num_runs,
-            **tally.results(sum(seconds.values())),
+            **(results | {"warnings": [*trained, *results["warnings"]]}),
         )
 
     @property

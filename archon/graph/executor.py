@@ -118,7 +118,8 @@ async def _run_node(
     trace = NodeTrace(name, spec.type, start - run.started, tuple(c.id for c in candidates))
     run.trace.nodes[name] = trace
     outputs = candidates
-    trace.bypassed = spec.when is not None and not holds(spec.when, candidates)
+    kind = run.trace.question.answer
+    trace.bypassed = spec.when is not None and not await holds(spec.when, candidates, kind)
     if not trace.bypassed:
         if run.on_event is not None:
             run.on_event(NodeStarted(name))

@@ -39,7 +39,7 @@ class ItemFields(LaterKeys):
     A field is the name of a column or, in nested data, a path such as `choices.text`.
     """
 
-    later_keys = frozenset({"question_template", "answer_template", "choices", "answer_as"})
+    later_keys = frozenset({"question_template", "choices", "answer_as"})
 
     question: Name = "question"
     question_template: str | None = Field(
@@ -51,12 +51,6 @@ class ItemFields(LaterKeys):
     answer: Name = Field(
         default="answer",
         description="Field with the answer. If it contains a list, each member is accepted.",
-    )
-    answer_template: str | None = Field(
-        default=None,
-        min_length=1,
-        description="Text of the answer, in which {column} stands for a field of the row; the "
-        "members of a list are separate lines. It replaces `answer`.",
     )
     choices: Name | list[Name] | None = Field(
         default=None,
@@ -204,7 +198,7 @@ class PublishedScore(StrictModel):
 class BenchmarkBase(LaterKeys):
     """Keys that every benchmark may have, regardless of the source of its items."""
 
-    later_keys = frozenset({"license", "published", "by"})
+    later_keys = frozenset({"answer_before", "skip_unreadable", "license", "published", "by"})
 
     version: Version
     name: Name
@@ -215,6 +209,17 @@ class BenchmarkBase(LaterKeys):
         description="Mark, such as '####', after whose last occurrence in the answer field the "
         "correct answer follows. In a row without the mark, the field must contain only the "
         "correct answer. By default there is no mark.",
+    )
+    answer_before: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Mark, such as ' (', before whose first occurrence the correct answer ends.",
+    )
+    skip_unreadable: bool = Field(
+        False,
+        description="Whether rows are left out from whose answer no target can be read. Their "
+        "number is reported. By default such a row is an error.",
     )
     answer: AnswerKind = Field("number", description="Type of the answers.")
     score: Scoring = Field(

@@ -8,7 +8,7 @@ from graph_doubles import make_candidate, make_completion
 from archon.graph.candidates import from_completions, join
 from archon.graph.conditions import agreement, holds, num_passed
 from archon.spec.architecture import When
-from archon.types import Annotation, CandidateId, FinishReason
+from archon.types import Annotation, CandidateId, FinishReason, Question
 
 NOTE = Annotation("notes", "critique", "short")
 SCORE = Annotation("best", "score", 0.5)
@@ -35,7 +35,7 @@ def test_annotations_are_merged_in_order_each_once() -> None:
 
 
 def test_candidates_are_identified_by_node_and_sample() -> None:
-    (candidate,) = from_completions("draft", [make_completion("It is 5.", draw=7)], "number")
+    (candidate,) = from_completions("draft", [make_completion("It is 5.", draw=7)], Question(""))
     assert (candidate.id, candidate.value) == (CandidateId("draft", 7), "5")
 
 
@@ -44,7 +44,7 @@ def test_a_number_that_may_have_been_truncated_is_not_a_value(
     reason: FinishReason, value: str | None
 ) -> None:
     completion = replace(make_completion("The answer is 12"), finish_reason=reason)
-    (candidate,) = from_completions("draft", [completion], "number")
+    (candidate,) = from_completions("draft", [completion], Question(""))
     assert candidate.value == value
 
 

@@ -244,7 +244,7 @@ async def test_an_architecture_as_a_model_adds_the_result_of_its_program() -> No
 
 
 def test_only_results_of_programs_are_added() -> None:
-    assert reply_text(make_candidate(0, "7"), "number") == "The answer is 7."
+    assert reply_text(make_candidate(0, "7"), Question("")) == "The answer is 7."
 
 
 async def test_the_value_of_a_program_outlives_a_join() -> None:

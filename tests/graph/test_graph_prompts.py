@@ -81,7 +81,7 @@ def test_examples_are_worded_like_the_question_and_end_with_their_answer() -> No
 
 def test_a_template_without_working_shows_none() -> None:
     messages = make_prompt("generator", template="direct", shots=1).messages(Question("1?"))
-    assert messages[1].content == f"The answer is {default_pool()[0].answer}."
+    assert messages[1].content == f"The answer is {default_pool('number')[0].answer}."
 
 
 def test_the_opening_is_made_once_for_a_pool() -> None:
@@ -93,7 +93,7 @@ def test_the_opening_is_made_once_for_a_pool() -> None:
 def test_each_pool_and_kind_of_answer_has_its_own_opening() -> None:
     prompt = make_prompt("generator", shots=1)
     pool = (Example("1 + 1?", "So.", "print(2)"),)
-    assert default_pool()[0].question in prompt.messages(Question("a"))[0].content
+    assert default_pool("number")[0].question in prompt.messages(Question("a"))[0].content
     code = prompt.messages(Question("a", answer="code", examples=pool))
     assert code[1].content == "So.\n\n```python\nprint(2)\n```"
     assert prompt.messages(Question("a", examples=pool))[1].content.endswith("print(2).")
@@ -101,7 +101,7 @@ def test_each_pool_and_kind_of_answer_has_its_own_opening() -> None:
 
 def test_judges_show_examples_as_plain_questions() -> None:
     messages = make_prompt("verifier", shots=1).messages(Question("a"), [make_candidate(0, "5")])
-    assert messages[0].content == default_pool()[0].question
+    assert messages[0].content == default_pool("number")[0].question
     assert "Verdict" in messages[-1].content
 
 

@@ -125,11 +125,15 @@ def answers_are(rows: Sequence[ChoiceRow]) -> ChoiceAnswer:
             ways[how] = positions
     if not ways:
         row = next((row for row in rows if not _fits(row)), rows[0])
-        reason = f"the answer {shown(row.answer)} is neither the letter or the position of a choice"
-        raise SpecError(f"{reason}, nor its text", file=row.place)
+        reason = (
+            f"the answer {shown(row.answer)} is neither the letter nor the position nor the text"
+        )
+        raise SpecError(f"{reason} of a choice", file=row.place)
     first = next(iter(ways))
     if all(positions == ways[first] for positions in ways.values()):
         return first
+    if "flags" in ways:
+        return "flags"
     if "letter" in ways and any(row.labels != _letters(len(row.labels)) for row in rows):
         return "letter"  # the data names its choices itself
     if ways.keys() == {"index", "number"}:  # no answer is 0, and none names the last choice

@@ -135,7 +135,7 @@ def with_columns(fields: ItemFields, wanted: Columns, rows: Sequence[Row], file:
     if wanted.question:
         changes |= {"question": _named(wanted.question, names, file), "question_template": None}
     if wanted.target:
-        changes |= {"answer": _named(wanted.target, names, file), "answer_template": None}
+        changes["answer"] = _named(wanted.target, names, file)
     if wanted.id:
         changes["id"] = _named(wanted.id, names, file)
     if wanted.choices:

@@ -155,4 +155,4 @@ def rows_of(loaded: LoadedPython) -> list[Row]:
     """
     if not loaded.rows:
         raise SpecError("returns no rows", file=loaded.file)
-    return list(numbered(loaded.rows, loaded.file))
+    return list(numbered(loaded.rows, loaded.file, "a mapping"))

@@ -99,9 +99,9 @@ def split_sizes(items: Sequence[Item]) -> dict[Split, int]:
     return {split: len(dealt) for split, dealt in divide(items).items()}
 
 
-def least_questions(split: Split) -> int:
-    """Return the smallest number of distinct questions with which a split is not empty."""
+def least_questions() -> int:
+    """Return the number of distinct questions from which on no split is empty."""
     number = 1
-    while not divide([Item(str(n), str(n), "") for n in range(number)])[split]:
+    while not all(split_sizes([Item(str(n), str(n), "") for n in range(number)]).values()):
         number += 1
     return number

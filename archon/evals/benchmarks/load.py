@@ -104,7 +104,7 @@ def _of_split(items: list[Item], split: SplitChoice, file: str) -> list[Item]:
         number = len({item.question for item in items})
         questions = f"{number} distinct question{'' if number == 1 else 's'}"
         reason = f"the split {split!r} has no items, because the data has only {questions}"
-        cure = f"at least {least_questions(split)} are needed; add rows, or use all: --split all"
+        cure = f"at least {least_questions()} are needed; add rows, or use all: --split all"
         raise SpecError(f"{reason}; {cure}", file=file)
     return chosen
 

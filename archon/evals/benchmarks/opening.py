@@ -17,6 +17,7 @@ from archon.evals.benchmarks.load import load_items, table_items
 from archon.evals.benchmarks.own_data import OwnData
 from archon.evals.benchmarks.rows import columns_read, field
 from archon.evals.benchmarks.tables import Row, read_table
+from archon.evals.rounding import percent
 from archon.evals.scorers import (
     Scorer,
     ScorerOption,
@@ -47,7 +48,8 @@ class Benchmark:
     other_scorers: tuple[Scorer, ...] = ()
     """Scorers that add figures to the accuracy, which the first scorer decides."""
     notes: tuple[str, ...] = ()
-    """Lines on the user's own data: its columns, and the number of rows in each split."""
+    """Lines for the user: the columns of own data, the number of its rows in each split, and
+    published scores."""
 
 
 def open_benchmark(
@@ -120,6 +122,8 @@ def open_benchmark(
         )
     if rows is not None and (path is not None or isinstance(loaded, OwnData)):
         notes += (_sizes_note(rows, card, split),)
+    if card.published and split in ("test", "all") and data is None:
+        notes += (_published_note(card),)
     selection = Selection(card, cast(SplitChoice, split), limit, path)
     first, *others = scorers
     return Benchmark(selection, items, first, examples, loaded.base_dir, tuple(others), notes)
@@ -192,6 +196,15 @@ def _file_key(loaded: LoadedBenchmark) -> str | None:
     if not isinstance(source, ItemSource) or source.path is None:
         return None
     return "$.source.file" if source.file is not None else "$.source.jsonl"
+
+
+def _published_note(card: BenchmarkBase) -> str:
+    """Return a line with the published scores of a benchmark."""
+    scores = (
+        f"{score.model} {percent(score.score)}%{f' ({score.note})' if score.note else ''}"
+        for score in card.published
+    )
+    return f"published: {', '.join(scores)}"
 
 
 def _sizes_note(rows: Sequence[Row], card: BenchmarkBase, split: str) -> str:

@@ -20,11 +20,16 @@ from archon.spec.benchmark import BenchmarkBase, ItemFields
 from archon.spec.encoding import without_marks
 from archon.spec.messages import shown, suggestion
 from archon.types import AnswerKind
+from archon.warn_once import warn_once
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([^{}]+)\}")
 _MAX_LIST_CELL = 1 << 20
 _LISTS_OF_ANSWERS = ("value", "aliases", "text")
 """Keys of an object with accepted answers, as data sets of questions and answers have them."""
+
+
+class _NoTargetError(SpecError):
+    """No target can be read from the answer of a row."""
 
 
 def items_from_rows(
@@ -48,7 +53,17 @@ def items_from_rows(
         how = row_choices.answers_are([choice_row(row, card.fields) for row in rows])
         fields = card.fields.model_copy(update={"answer_as": how})
         card = card.model_copy(update={"fields": fields})
-    return [item_from_row(row, card, canonical_target=canonical_targets) for row in rows]
+    items = []
+    for row in rows:
+        try:
+            items.append(item_from_row(row, card, canonical_target=canonical_targets))
+        except _NoTargetError:
+            if not card.skip_unreadable:
+                raise
+    if skipped := len(rows) - len(items):
+        counts = f"{skipped:,} of {len(rows):,} rows are left out"
+        warn_once(f"{card.name}: {counts}, because no {card.answer} can be read from their answers")
+    return items
 
 
 def item_from_row(row: Row, card: BenchmarkBase, *, canonical_target: bool = True) -> Item:
@@ -60,6 +75,8 @@ def item_from_row(row: Row, card: BenchmarkBase, *, canonical_target: bool = Tru
     )
     named = place if fields.id is None else f"{place}: item {shown(item_id)}"
     metadata = _other_columns(values, fields)
+    if card.answer == "code":  # tests in a cell of a CSV file may be written as a list
+        metadata = {name: _members(v, numbers=False) or v for name, v in metadata.items()}
     if fields.choices is not None:
         offered = choice_row(row, fields)
         letters = row_choices.right_letters(offered, fields.answer_as or "letter")
@@ -89,10 +106,9 @@ def choice_row(row: Row, fields: ItemFields) -> row_choices.ChoiceRow:
     else:
         offered = field(row.values, fields.choices, row.place)
         offered = _members(offered) or offered
-    if fields.answer_template is not None:
-        answer: Any = _filled(fields.answer_template, row.values, row.place)
-    else:
-        answer = field(row.values, fields.answer, row.place)
+    answer = field(row.values, fields.answer, row.place)
+    if is_missing(answer):
+        raise SpecError(f"the {shown(fields.answer)} field is empty", file=row.place)
     return row_choices.choice_row(offered, _members(answer) or answer, row.place)
 
 
@@ -160,12 +176,7 @@ def _text(value: Any, name: str, place: str, *, is_answer: bool = False) -> str:
 
 def _answers(values: Mapping[str, Any], card: BenchmarkBase, place: str) -> list[str]:
     """Return the texts of all accepted answers in a row."""
-    fields, name = card.fields, card.fields.answer
-    if fields.answer_template is not None:
-        text = _filled(fields.answer_template, values, place)
-        if not text:
-            raise SpecError("the answer is empty", file=place)
-        return [text]
+    name = card.fields.answer
     return answer_texts(field(values, name, place), card.answer, name, place)
 
 
@@ -226,8 +237,10 @@ def _members(value: Any, *, numbers: bool = True) -> list[Any] | None:
 
 
 def _stated(answer: str, card: BenchmarkBase) -> str:
-    """Return the part of a row's answer after the last ``answer_after``, or the complete answer."""
-    return answer.rpartition(card.answer_after)[2].strip() if card.answer_after else answer
+    """Return the part of a row's answer after ``answer_after`` and before ``answer_before``."""
+    if card.answer_after:
+        answer = answer.rpartition(card.answer_after)[2].strip()
+    return answer.partition(card.answer_before)[0].strip() if card.answer_before else answer
 
 
 def _target(answer: str, card: BenchmarkBase, place: str) -> str:
@@ -239,12 +252,12 @@ def _target(answer: str, card: BenchmarkBase, place: str) -> str:
         if target is None:
             reason = f"the answer {shown(answer)} neither contains {shown(card.answer_after)}"
             reason += " nor is a single number"
-            raise SpecError(reason, file=place)
+            raise _NoTargetError(reason, file=place)
         return target
     target = read_target(stated, card.answer)
     if target is None:
         reason = f"no {card.answer} can be read from {shown(stated)}"
-        raise SpecError(
+        raise _NoTargetError(
             f"{reason}{_HINT.format(score=card.score)}" if is_number else reason, file=place
         )
     return target
@@ -259,20 +272,16 @@ _HINT = (
 def _other_columns(values: Mapping[str, Any], fields: ItemFields) -> dict[str, Any]:
     """Return the columns that are not the question, the answer, the choices or the id."""
     listed = fields.choices if isinstance(fields.choices, list) else [fields.choices]
-    used: set[str | None] = {fields.id, *listed}
+    used: set[str | None] = {fields.id, fields.answer, *listed}
     used |= set() if fields.question_template else {fields.question}
-    used |= set() if fields.answer_template else {fields.answer}
     columns = {name: plain(value) for name, value in values.items() if name not in used}
     return {name: value for name, value in columns.items() if value is not None}
 
 
 def columns_read(fields: ItemFields) -> Sequence[str]:
     """Return the fields that every row needs, in the order of the question, answer and choices."""
-    names: list[str] = []
-    for template, name in (
-        (fields.question_template, fields.question),
-        (fields.answer_template, fields.answer),
-    ):
-        names += [name] if template is None else _PLACEHOLDER.findall(template)
+    template = fields.question_template
+    names = [fields.question] if template is None else _PLACEHOLDER.findall(template)
+    names += [fields.answer]
     names += fields.choices if isinstance(fields.choices, list) else [fields.choices or ""]
     return [name for name in [*names, fields.id or ""] if name]

@@ -176,7 +176,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
         raise SpecError(f"is not valid Parquet: {str(error).splitlines()[0]}", file=file) from None
 
 
-def numbered(rows: Iterable[Any], file: str) -> Iterator[Row]:
+def numbered(rows: Iterable[Any], file: str, noun: str = "an object") -> Iterator[Row]:
     """Yield the rows of a table with their numbers, from 1.
 
     Raises
@@ -187,7 +187,7 @@ def numbered(rows: Iterable[Any], file: str) -> Iterator[Row]:
     for number, values in enumerate(rows, start=1):
         place = f"{file}: row {number}"
         if not isinstance(values, Mapping):
-            raise SpecError(f"a row must be an object, not {shown(values)}", file=place)
+            raise SpecError(f"a row must be {noun}, not {shown(values)}", file=place)
         yield Row(f"row-{number}", place, values)
 
 
@@ -223,7 +223,7 @@ def rows_of(value: Any) -> list[Row]:
         rows = [
             plain(row) if isinstance(row, Mapping) else row for row in islice(value, MAX_ROWS + 1)
         ]
-    listed = list(numbered(rows, name))
+    listed = list(numbered(rows, name, "a mapping"))
     if len(listed) > MAX_ROWS:
         raise SpecError(f"has more than {MAX_ROWS:,} rows", file=name)
     if not listed:
