@@ -9,9 +9,9 @@ from pydantic import Field, field_validator
 
 from archon.answers import read_target, same_value
 from archon.evals.scorers.declaration import Attempt, Judge, Score, ScorerType, Setup, compared
-from archon.evals.scorers.worker import WorkTimeoutError, shared_worker
 from archon.spec.common import StrictModel
 from archon.spec.messages import shown
+from archon.workers.process import WorkTimeoutError, shared_worker
 
 
 class Pattern(StrictModel):
@@ -42,7 +42,7 @@ def _make(setup: Setup) -> Judge:
 
     async def judge(attempt: Attempt) -> Score:
         try:
-            found = await shared_worker("regex").call(
+            found = await shared_worker("regex").acall(
                 parameters.seconds,
                 pattern=parameters.pattern,
                 text=attempt.text,
