@@ -117,7 +117,7 @@ async def test_without_consent_the_error_explains(program: str) -> None:
 ESCAPES = [
     "import sys\nsys.exit(0)",
     "import os\nos._exit(0)",
-    "import os, signal\nsignal.raise_signal(9)",
+    "import os\nos.abort()",
     "while True: pass",
     "x = ' ' * (1 << 40)",
     "import os\nos.fork()",
@@ -129,7 +129,7 @@ ESCAPES = [
     "open('big', 'w').write('x' * (1 << 26))",
     "import os\nos.kill(PARENT, 0)",
     "import os\nos.setuid(0)\nassert os.getuid()",
-    "print('{\"nonce\": \"\", \"program\": null, \"tests\": [null, null]}')\nimport os\nos._exit(0)",
+    'print(\'{"nonce": "", "program": null, "tests": [null, null]}\')\nimport os\nos._exit(0)',
 ]
 
 
