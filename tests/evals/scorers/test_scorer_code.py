@@ -18,7 +18,7 @@ pytest.importorskip("pydantic_monty")
 ADD = {"test_list": ["assert add(2, 3) == 5", "assert add(-1, 1) == 0"]}
 CHECK = {
     "entry_point": "add",
-    "test": "def check(candidate):\n    assert candidate(2, 3) == 5\n    assert candidate(0, 0) == 0",
+    "test": "def check(f):\n    assert f(2, 3) == 5\n    assert f(0, 0) == 0",
 }
 RIGHT = [
     "def add(a, b):\n    return a + b",
@@ -71,7 +71,7 @@ async def test_programs_pass_or_fail(row: dict[str, object]) -> None:
     scorer = restricted()
     for program in RIGHT:
         score = await score_of(scorer, f"```python\n{program}\n```", "", row=row)
-        assert (score.value, score.metrics["tests_passed"]) == (1, 1), (program, score.explanation)
+        assert (score.value, score.metrics["tests_passed"]) == (1, 1), score.explanation
     for program in WRONG:
         score = await score_of(scorer, f"```python\n{program}\n```", "", row=row)
         assert score.value == 0, program
@@ -96,7 +96,7 @@ async def test_code_before_the_tests_is_run_for_program_and_tests() -> None:
 
 
 async def test_a_row_without_tests_is_an_error_that_lists_the_columns() -> None:
-    with pytest.raises(ScoringError, match="no tests in 'test_list' or .* columns are subject"):
+    with pytest.raises(ScoringError, match=r"no tests in 'test_list' or .* columns are subject"):
         await score_of(restricted(), RIGHT[0], "", row={"subject": "x"})
 
 
@@ -151,8 +151,8 @@ async def test_programs_cannot_escape_or_pass_early(
         program = escape.replace("PORT", port).replace("PARENT", parent)
         score = await score_of(full_python(), f"{program}\n{RIGHT[0]}", "", row=ADD)
     assert score.value == 0, score.explanation
-    assert not Path("/etc/archon-escaped").exists()
     assert os.listdir(tmp_path) == []  # noqa: PTH208
+    assert "archon-escaped" not in os.listdir("/etc")  # noqa: PTH208
 
 
 async def test_megabytes_are_no_program() -> None:

@@ -81,8 +81,12 @@ async def test_results(given: Any, value: float) -> None:
         assert (score.value, score.answer) == (value, "5")
 
 
-@pytest.mark.parametrize("given", [None, "1", 2, -1, float("nan"), Score(2), Score(1, metrics={"a": float("nan")}),
-                                   Score(1, metrics={"a": "x"}), Score(1, metrics=[1])])  # type: ignore[arg-type]  # fmt: skip
+NAN = float("nan")
+INVALID: list[Any] = [None, "1", 2, -1, NAN, Score(2)]
+INVALID += [Score(1, metrics=metrics) for metrics in ({"a": NAN}, {"a": "x"}, [1])]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", INVALID)
 async def test_invalid_results_are_errors(given: Any) -> None:
     with pytest.raises(ScoringError, match="must return"):
         await score_of(custom_scorer(lambda text, target: given, "text"), "x", "y")
@@ -128,9 +132,12 @@ def scorer_of_file(name: str) -> Any:
 
 @pytest.mark.parametrize(
     ("given", "reason"),
-    [("number-clos:1", "unknown scorer 'number-clos:1'"), ("number-close:x", "followed by a number"),
-     ("exact:1", "has no parameter"), ("number-close:2", "relative"), ('{"name": 1}', "no 'name'"),
-     ("{", "not valid JSON"), ('{"name": "number-close", "relativ": 1}', "did you mean 'relative'"),
+    [("number-clos:1", "unknown scorer 'number-clos:1'")
+    ("number-close:x", "followed by a number"),
+     ("exact:1", "has no parameter"), ("number-close:2", "relative")
+     ('{"name": 1}', "no 'name'"),
+     ("{", "not valid JSON")
+     ('{"name": "number-close", "relativ": 1}', "did you mean 'relative'"),
      ("judge", "model"), ("f1", "judges a text, but the card's 'answer' is 'number'")],
 )  # fmt: skip
 def test_wrong_scorers_are_usage_errors(given: str, reason: str) -> None:

@@ -10,19 +10,22 @@ from scorer_doubles import check_size, score_of, scorer_of
 from archon.errors import ScoringError
 from archon.evals.scorers import Attempt, Scorer
 from archon.evals.scorers.judge import JudgeParameters, judge_prompt
-from archon.lm.lazy import LazyLM
+from archon.graph.loading import Loader
 from archon.lm.scripted.lm import ScriptedLM
-from archon.types import Request
 
 VERDICTS = {
-    1: ["Verdict: correct", "It is so.\nVerdict: correct", "**Verdict: correct**", "verdict: Correct.",
+    1: ["Verdict: correct", "It is so.\nVerdict: correct", "**Verdict: correct**"
+    "verdict: Correct.",
         "Verdict: yes", "Verdict: pass", "Verdict: right", "correct", "Correct.", "Verdict: true",
-        "The answer is correct.", "Verdict: incorrect\nNo, wait.\nVerdict: correct", "Verdict: not wrong",
+        "The answer is correct.", "Verdict: incorrect\nNo, wait.\nVerdict: correct"
+        "Verdict: not wrong",
         "Verdict is correct"],
-    0: ["Verdict: incorrect", "No.\nVerdict: incorrect", "Verdict: wrong", "Verdict: no", "Verdict: fail",
+    0: ["Verdict: incorrect", "No.\nVerdict: incorrect", "Verdict: wrong", "Verdict: no"
+    "Verdict: fail",
         "Verdict: false", "incorrect", "The answer is incorrect.", "Verdict: not correct", "fail",
         "Verdict: correct\nVerdict: incorrect", "**Verdict:** incorrect", "Wrong."],
-    None: ["", "I cannot say.", "Perhaps.", "Verdict: unsure", "5", "Verdict:", "42 points", "yes and no",
+    None: ["", "I cannot say.", "Perhaps.", "Verdict: unsure", "5", "Verdict:", "42 points"
+    "yes and no",
            "Grade: 5", "no mistakes found here"],
 }  # fmt: skip
 GRADES = {
@@ -34,16 +37,9 @@ GRADES = {
 check_size(*VERDICTS.values(), *GRADES.values())
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
-    """The requests to the judge, which replies ``replies.pop()``."""
-    return []
-
-
 def judge_of(monkeypatch: pytest.MonkeyPatch, replies: list[str], **fields: Any) -> Scorer:
     lm = ScriptedLM(lambda request, draw: replies[0])
-    monkeypatch.setattr(LazyLM, "generate", lambda self, *arguments: lm.generate(*arguments))
-    monkeypatch.setattr(LazyLM, "capabilities", frozenset({"chat"}))
+    monkeypatch.setattr(Loader, "model", lambda self, *arguments: lm)
     return scorer_of({"name": "judge", "model": "scripted", **fields}, "text")
 
 
@@ -53,7 +49,7 @@ async def test_replies_are_read(monkeypatch: pytest.MonkeyPatch, grades: int | N
         for reply in replies:
             scorer = judge_of(monkeypatch, [reply], **({"grades": grades} if grades else {}))
             if points is None:
-                with pytest.raises(ScoringError, match="reply states no (verdict|grade)"):
+                with pytest.raises(ScoringError, match=r"reply states no (verdict|grade)"):
                     await score_of(scorer, "Paris", "Paris")
             else:
                 score = await score_of(scorer, "Paris", "Paris")
