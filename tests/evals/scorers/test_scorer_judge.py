@@ -14,17 +14,17 @@ from archon.graph.loading import Loader
 from archon.lm.scripted.lm import ScriptedLM
 
 VERDICTS = {
-    1: ["Verdict: correct", "It is so.\nVerdict: correct", "**Verdict: correct**"
+    1: ["Verdict: correct", "It is so.\nVerdict: correct", "**Verdict: correct**",
     "verdict: Correct.",
         "Verdict: yes", "Verdict: pass", "Verdict: right", "correct", "Correct.", "Verdict: true",
-        "The answer is correct.", "Verdict: incorrect\nNo, wait.\nVerdict: correct"
+        "The answer is correct.", "Verdict: incorrect\nNo, wait.\nVerdict: correct",
         "Verdict: not wrong",
         "Verdict is correct"],
-    0: ["Verdict: incorrect", "No.\nVerdict: incorrect", "Verdict: wrong", "Verdict: no"
+    0: ["Verdict: incorrect", "No.\nVerdict: incorrect", "Verdict: wrong", "Verdict: no",
     "Verdict: fail",
         "Verdict: false", "incorrect", "The answer is incorrect.", "Verdict: not correct", "fail",
         "Verdict: correct\nVerdict: incorrect", "**Verdict:** incorrect", "Wrong."],
-    None: ["", "I cannot say.", "Perhaps.", "Verdict: unsure", "5", "Verdict:", "42 points"
+    None: ["", "I cannot say.", "Perhaps.", "Verdict: unsure", "5", "Verdict:", "42 points",
     "yes and no",
            "Grade: 5", "no mistakes found here"],
 }  # fmt: skip
