@@ -132,11 +132,11 @@ def scorer_of_file(name: str) -> Any:
 
 @pytest.mark.parametrize(
     ("given", "reason"),
-    [("number-clos:1", "unknown scorer 'number-clos:1'")
+    [("number-clos:1", "unknown scorer 'number-clos:1'"),
     ("number-close:x", "followed by a number"),
-     ("exact:1", "has no parameter"), ("number-close:2", "relative")
+     ("exact:1", "has no parameter"), ("number-close:2", "relative"),
      ('{"name": 1}', "no 'name'"),
-     ("{", "not valid JSON")
+     ("{", "not valid JSON"),
      ('{"name": "number-close", "relativ": 1}', "did you mean 'relative'"),
      ("judge", "model"), ("f1", "judges a text, but the card's 'answer' is 'number'")],
 )  # fmt: skip
