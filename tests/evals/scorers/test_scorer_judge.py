@@ -39,6 +39,7 @@ check_size(*VERDICTS.values(), *GRADES.values())
 
 def judge_of(monkeypatch: pytest.MonkeyPatch, replies: list[str], **fields: Any) -> Scorer:
     lm = ScriptedLM(lambda request, draw: replies[0])
+    lm.capabilities = frozenset({"chat"})  # it would otherwise complete the last line
     monkeypatch.setattr(Loader, "model", lambda self, *arguments: lm)
     return scorer_of({"name": "judge", "model": "scripted", **fields}, "text")
 
