@@ -20,6 +20,9 @@ class Tolerance(StrictModel):
     absolute: float = Field(0, ge=0, description="Maximum deviation as a number.")
 
 
+_MAX_DIGITS = 2_000
+
+
 def _make(setup: Setup) -> Judge:
     relative, absolute = Fraction(setup.parameters.relative), Fraction(setup.parameters.absolute)
 
@@ -27,6 +30,8 @@ def _make(setup: Setup) -> Judge:
         answer = attempt.read("number")
         if answer is None:
             return Score(0, None, "no number in the answer")
+        if len(answer) > _MAX_DIGITS:
+            return Score(0, None, f"the number has more than {_MAX_DIGITS} digits")
         given = Fraction(answer)
         targets = [Fraction(target) for target in attempt.accepted("number")]
         target = min(targets, key=lambda target: abs(given - target))

@@ -24,7 +24,7 @@ class Includes(StrictModel):
 
 def _make_includes(setup: Setup) -> Judge:
     def normal(text: str) -> str:
-        text = unicodedata.normalize("NFKC", text)
+        text = unicodedata.normalize("NFC", text)
         return " ".join((text.casefold() if setup.parameters.ignore_case else text).split())
 
     def judge(attempt: Attempt) -> Score:
