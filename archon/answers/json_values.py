@@ -15,7 +15,9 @@ from archon.answers.code_blocks import find_blocks
 from archon.answers.numerals import canonical_number
 
 _MAX_BLOCKS = 20
-_OPENING = re.compile(r"[\[{]")
+_OPENING = re.compile(r"\{\s{0,40}[\"}]|\[\s{0,40}[\[{\"\]0-9tfn-]")
+_COUNTED_PER_READ = 50
+"""Characters whose line breaks an error of ``json`` counts in the time in which it reads one."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -49,22 +51,21 @@ def _canonical(text: str) -> str | None:
 def _last_enclosed(text: str) -> str | None:
     """Return the last object or array that is not inside another one.
 
-    Attempts that fail may read up to four times the text's length in total, which keeps the time
-    linear for text such as ``[[[[[``.
+    Attempts that fail may cost up to four times the text's length in total, which keeps the time
+    linear for text such as ``{"{"{"``.
     """
-    last, start, num_left = None, 0, 4 * len(text)
+    last, start, num_left = "", 0, 4 * len(text)
     while num_left > 0 and (opening := _OPENING.search(text, start)):
         start = opening.start() + 1
         try:
-            value, end = _DECODER.raw_decode(text, opening.start())
-            last, start = _dumped(value), end
+            _, start = _FINDER.raw_decode(text, opening.start())
         except json.JSONDecodeError as error:
-            num_left -= error.pos - opening.start() + 1
-        except ValueError:  # a number out of range
-            num_left -= len(text)
+            num_left -= error.pos - opening.start() + error.pos // _COUNTED_PER_READ + 1
         except RecursionError:
             break
-    return last
+        else:
+            last = text[opening.start() : start]
+    return _canonical(last)
 
 
 def _number(literal: str) -> _Number:
@@ -78,6 +79,8 @@ def _no_number(literal: str) -> NoReturn:
     raise ValueError(f"{literal} is not JSON")
 
 
+_FINDER = json.JSONDecoder(parse_int=str, strict=False)
+"""Finds JSON. It reads no integers, because Python rejects those with many digits."""
 _DECODER = json.JSONDecoder(
     parse_int=_number, parse_float=_number, parse_constant=_no_number, strict=False
 )

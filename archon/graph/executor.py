@@ -14,7 +14,7 @@ from archon.graph.candidates import join, join_tests
 from archon.graph.conditions import holds
 from archon.graph.model_bindings import ModelUse
 from archon.graph.nodes.base import GraphNode
-from archon.graph.nodes.registry import method_of
+from archon.graph.nodes.registry import NODE_TYPES, method_of
 from archon.graph.trace import CallTrace, NodeTrace, Trace
 from archon.graph.validation.build import Graph
 from archon.lm.base import LM, most_prompt_tokens, prompts_of, supports
@@ -121,6 +121,7 @@ async def _run_node(
     kind = run.trace.question.answer
     trace.bypassed = spec.when is not None and not await holds(spec.when, candidates, kind)
     if not trace.bypassed:
+        trace.notes = tuple(NODE_TYPES[spec.type].unsuited(name, spec, kind))
         if run.on_event is not None:
             run.on_event(NodeStarted(name))
         try:

@@ -31,6 +31,19 @@ def notes(candidates: Sequence[Candidate], answer: AnswerKind) -> tuple[str, ...
     return tuple(dict.fromkeys(_note(mark, answer) for mark in marks))
 
 
+def advice(value: str | None, answer: AnswerKind) -> str | None:
+    """Return what to change if an answer lacks a value that its type needs, or None."""
+    declared = ANSWER_TYPES[answer]
+    if value is not None or not declared.needs_value:
+        return None
+    others = " or ".join(f"'{kind}'" for kind in ("text", "choice", "number") if kind != answer)
+    return (
+        f"the answer {declared.states_none}; if the question asks for something else, set the type "
+        f"of the answer, for example to {others}, with --answer, with the key 'answer' of the "
+        "architecture, or in Question(answer=...)"
+    )
+
+
 def _note(mark: Annotation, answer: AnswerKind) -> str:
     if mark.value == NO_VALUE:
         return f"no candidate {ANSWER_TYPES[answer].states}; {mark.reason}"

@@ -55,17 +55,16 @@ def test_a_number_that_may_have_been_truncated_is_not_a_value(
 def test_agreement_is_the_largest_share_of_one_value(
     values: list[str | None], share: float
 ) -> None:
-    candidates = [make_candidate(i, value) for i, value in enumerate(values)]
-    assert agreement(candidates) == share
+    assert agreement(values) == share
 
 
-def test_agreement_below_is_strict() -> None:
+async def test_agreement_below_is_strict() -> None:
     candidates = [make_candidate(i, value) for i, value in enumerate(["5", "5", "4", "3"])]
-    assert not holds(When.model_validate({"agreement_below": 0.5}), candidates)
-    assert holds(When.model_validate({"agreement_below": 0.51}), candidates)
+    assert not await holds(When.model_validate({"agreement_below": 0.5}), candidates, "number")
+    assert await holds(When.model_validate({"agreement_below": 0.51}), candidates, "number")
 
 
-def test_the_latest_verdict_counts() -> None:
+async def test_the_latest_verdict_counts() -> None:
     passed, failed = Annotation("a", "verdict", "pass"), Annotation("b", "verdict", "fail")
     candidates = [
         make_candidate(0, "5", passed),
@@ -74,5 +73,5 @@ def test_the_latest_verdict_counts() -> None:
         make_candidate(3, "5"),
     ]
     assert num_passed(candidates) == 2
-    assert holds(When.model_validate({"num_passed": 2}), candidates)
-    assert not holds(When.model_validate({"num_passed": 0}), candidates)
+    assert await holds(When.model_validate({"num_passed": 2}), candidates, "number")
+    assert not await holds(When.model_validate({"num_passed": 0}), candidates, "number")

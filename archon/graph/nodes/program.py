@@ -124,7 +124,11 @@ NODE_TYPE = NodeType(
                 s.name,
                 shared_sandbox(),
                 SandboxLimits(s.spec.seconds, s.spec.memory_bytes, s.spec.output_bytes),
-            )
+            ),
+            unsuited={
+                "code": "the result of a program is not the program that the question asks for; "
+                'replace it by a unit_test_evaluator with "method": "program"'
+            },
         )
     },
     effects=Effects(values=True),

@@ -85,7 +85,10 @@ def value_of(result: Json, kind: AnswerKind, choices: tuple[str, ...] = ()) -> s
         return number
     if declared.is_number:
         return _rounded(answers.canonical_number(result) or answers.read_answer(result, kind))
-    return answers.read_answer(result, kind, choices=choices)
+    value = answers.read_answer(result, kind, choices=choices)
+    if value is None:  # in JSON, a string without quotes
+        return answers.read_answer(json.dumps(result, ensure_ascii=False), kind, choices=choices)
+    return value
 
 
 def _rounded(value: str | None) -> str | None:
