@@ -39,6 +39,7 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
         ("data.csv", b"\xef\xbb\xbf" + CSV.replace(",", ";").encode()),
         ("data.csv", CSV.encode("utf-16")),
         ("data.csv", CSV.replace(",", "\t")),
+        ("data.csv", "sep=;\n" + CSV.replace(",", ";")),
         ("data.CSV.gz", CSV),
         ("data.tsv", CSV.replace(",", "\t")),
         ("data.json", json.dumps(ROWS)),
@@ -112,6 +113,19 @@ def test_faults_of_files_name_the_place(
     with pytest.raises(SpecError, match=message) as caught:
         opened("smoke", data=path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.csv", "none.csv: no such file"),
+        ("d.xlsx", "is a spreadsheet; save it as 'CSV UTF-8'"),
+    ],
+)
+def test_a_file_that_is_no_table_is_explained(tmp_path: Path, name: str, message: str) -> None:
+    written(tmp_path, "d.xlsx", b"PK")
+    with pytest.raises(SpecError, match=message):
+        opened(tmp_path / name)
 
 
 # ---------------------------------------------------------------------------------------- columns
