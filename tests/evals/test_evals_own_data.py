@@ -216,6 +216,16 @@ def test_the_user_names_the_kind_and_the_scorer_follows() -> None:
         assert found.items[1].targets == ("[2, 3]",)
 
 
+def test_the_kind_follows_a_scorer_that_does_not_judge_the_detected_one() -> None:
+    data = rows(question=["a", "b"], answer=["1", "2"])
+    found = opened(data, scorer="exact")
+    assert found.selection.card.answer == "text"
+    assert "answers: text, because exact judges this kind" in found.notes
+    assert opened(data, scorer="number-close:0.1").selection.card.answer == "number"
+    with pytest.raises(UsageError, match="exact judges a text"):
+        opened(data, scorer="exact", answer="number")
+
+
 # ----------------------------------------------------------------------------------------- splits
 
 
