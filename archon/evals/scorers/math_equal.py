@@ -2,18 +2,19 @@
 
 The library of Hugging Face (https://github.com/huggingface/Math-Verify) reads LaTeX, sets,
 intervals, matrices and units with sympy. A comparison may take unlimited time and memory, so that
-each runs in a process with limits (``worker.py``).
+each runs in a process with limits (``archon.workers``).
 """
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from archon.errors import require
+from archon.answers import read_target
+from archon.errors import ScoringError, require
 from archon.evals.scorers.declaration import Attempt, Judge, Score, ScorerType, Setup, compared
-from archon.evals.scorers.worker import WorkTimeoutError, shared_worker
 from archon.spec.common import StrictModel
 from archon.spec.messages import shown
+from archon.workers.process import WorkError, WorkTimeoutError, shared_worker
 
 MAX_CHARACTERS = 4_000
 """Maximum length of an expression. Longer values are no answers to a question."""
@@ -30,35 +31,26 @@ def _make(setup: Setup) -> Judge:
     seconds = setup.parameters.seconds
 
     async def judge(attempt: Attempt) -> Score:
-        answer, targets = attempt.value, attempt.written_targets
-        if answer is None and not (answer := attempt.read("math")):
+        answer, targets = attempt.read("math"), attempt.written_targets
+        if answer is None:
             return Score(0, None, "no expression in the answer")
-        if answer.strip() in {target.strip() for target in (*targets, attempt.target)}:
+        canonical = {read_target(target, "math") for target in targets}
+        if answer in targets or answer in canonical:
             return Score(1, answer, "equals the target")
         if len(answer) > MAX_CHARACTERS:
             return Score(0, None, f"the expression is longer than {MAX_CHARACTERS} characters")
         try:
-            is_equal = await shared_worker("math").call(
-                seconds, targets=[*map(_marked, targets)], answer=_marked(answer)
-            )
+            for target in targets:
+                if await shared_worker("math").acall(seconds, a=target, b=answer, both_ways=False):
+                    return Score(1, answer, f"equivalent to {shown(target)}")
         except WorkTimeoutError:
             reason = f"{shown(answer)} cannot be compared within {seconds:g} s and the memory"
             return Score(0, answer, f"{reason} limit; it counts as wrong")
-        score = compared(answer, is_equal, targets, "")
-        return Score(1, answer, f"equivalent to {shown(targets[0])}") if is_equal else score
+        except WorkError as error:
+            raise ScoringError(str(error)) from None
+        return compared(answer, False, targets, "")
 
     return judge
-
-
-def _marked(expression: str) -> str:
-    r"""Mark an expression as LaTeX, so that ``math-verify`` reads it completely.
-
-    >>> _marked("[0,1)"), _marked("so $x$")
-    ('\\boxed{[0,1)}', 'so $x$')
-    """
-    return (
-        expression if "$" in expression or r"\boxed" in expression else rf"\boxed{{{expression}}}"
-    )
 
 
 SCORER_TYPES = (

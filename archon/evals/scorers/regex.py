@@ -8,10 +8,11 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from archon.answers import read_target, same_value
+from archon.errors import ScoringError
 from archon.evals.scorers.declaration import Attempt, Judge, Score, ScorerType, Setup, compared
-from archon.evals.scorers.worker import WorkTimeoutError, shared_worker
 from archon.spec.common import StrictModel
 from archon.spec.messages import shown
+from archon.workers.process import WorkError, WorkTimeoutError, shared_worker
 
 
 class Pattern(StrictModel):
@@ -42,7 +43,7 @@ def _make(setup: Setup) -> Judge:
 
     async def judge(attempt: Attempt) -> Score:
         try:
-            found = await shared_worker("regex").call(
+            found = await shared_worker("regex").acall(
                 parameters.seconds,
                 pattern=parameters.pattern,
                 text=attempt.text,
@@ -52,6 +53,8 @@ def _make(setup: Setup) -> Judge:
         except WorkTimeoutError:
             reason = f"the search took more than {parameters.seconds:g} s; it counts as no match"
             return Score(0, None, reason)
+        except WorkError as error:
+            raise ScoringError(str(error)) from None
         if found is None:
             return Score(0, None, f"no match of {shown(parameters.pattern)}")
         targets = attempt.accepted(kind)
