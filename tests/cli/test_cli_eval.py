@@ -391,6 +391,16 @@ def test_own_data_is_evaluated_in_one_command_and_kept_through_to_the_export(cli
     assert "items" in cli.stderr
 
 
+def test_a_data_file_is_validated_as_it_would_be_read(cli: Cli) -> None:
+    Path("data.csv").write_text("prompt,label\n" + "".join(f"q{n},{n}\n" for n in range(10)))
+    assert cli("validate", "data.csv") == 0
+    assert "target: column 'label'; answers: number; 3 search, 3 select, 4 test" in cli.stdout
+    assert cli.json("validate", "data.csv")["files"][0]["kind"] == "data"
+    Path("data.csv").write_text("prompt,label\nq,1\nr,\n")
+    assert cli("validate", "data.csv") == 2
+    assert "data.csv:3: the 'label' field is empty" in cli.stderr
+
+
 def test_compare_and_search_take_own_data(cli: Cli) -> None:
     pytest.importorskip("optuna")
     rows = [{"prompt": f"What is {n} + 1?", "label": n + 1} for n in range(8)]
