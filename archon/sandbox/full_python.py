@@ -200,7 +200,7 @@ def _isolation() -> _Isolation:
             (*setpriv, "--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all"),
             (*setpriv, "--no-new-privs", *can_read),
         ]
-    namespaces = ("unshare", "--net", "--ipc", "--pid", "--fork", "--kill-child")
+    namespaces: tuple[str, ...] = ("unshare", "--net", "--ipc", "--pid", "--fork", "--kill-child")
     if not is_root:
         namespaces = (*namespaces, "--user")
     for command in (namespaces, ()):
