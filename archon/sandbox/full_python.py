@@ -71,7 +71,7 @@ os._exit(0)
 
 @dataclass(frozen=True)
 class _Isolation:
-    """How the process is separated from the user's: a command before Python, and a user."""
+    """Separation of the process from the user's: a command before Python, and a user."""
 
     command: tuple[str, ...]
     owner: int | None

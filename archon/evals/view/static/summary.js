@@ -27,8 +27,8 @@ function runFacts(run) {
 // Means of further scorers and metrics, and the accuracy of each group.
 function furtherFigures(report) {
   const metrics = Object.entries(report.metrics ?? {}).map(([name, { mean, interval }]) => {
-    const range = interval ? ` [${interval.map((end) => end.toFixed(3)).join(", ")}]` : "";
-    return [name, `${mean.toFixed(3)}${range}`];
+    const range = interval ? ` [${interval.map((end) => decimal(end, 3)).join(", ")}]` : "";
+    return [name, `${decimal(mean, 3)}${range}`];
   });
   const groups = Object.entries(report.groups ?? {}).map(([column, rows]) => [
     `by ${column}`,
