@@ -79,9 +79,12 @@ def test_compare_and_search_take_own_data(cli: Cli) -> None:
     options = ["--question", "prompt", "--target", "label"]
     result = cli.json("compare", "single", "single", "-b", "data.json", *options, *SCRIPTED)
     assert [row["benchmark"] for row in result["rows"]] == ["data", "data"]
-    found = cli.json(
-        "search", "small", "data.json", "--trials", "1", *options, "--model", "scripted"
-    )
+    generator = {"type": "generator", "model": "solver", "samples": {"$choice": [1, 2]}}
+    nodes = {"draft": generator, "answer": {"type": "vote", "inputs": ["draft"]}}
+    space = {"version": 1, "name": "tiny", "models": {"solver": "scripted"}, "nodes": nodes}
+    Path("space.json").write_text(json.dumps(space | {"output": "answer"}), "utf-8")
+    trials = ["--trials", "1", "--finalists", "0"]
+    found = cli.json("search", "space.json", "data.json", *trials, *options)
     assert found["num_trials"] == 1
     assert "8 rows: 2 to search, 3 to select, 3 to test" in cli.stderr
 
