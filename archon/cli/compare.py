@@ -46,7 +46,8 @@ _MAX_WARNINGS = 6
     "--benchmark",
     "bench",
     metavar="BENCH",
-    help="Benchmark to use: a catalogue name, a path, or FILE.py:FUNCTION. Runs have their own.",
+    help="Benchmark to use: a catalogue name, a path, FILE.py:FUNCTION, or your own data. Runs "
+    "have their own.",
 )
 @eval_options
 def compare(archs: Sequence[str], bench: str | None, options: EvalOptions, as_json: bool) -> None:

@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from archon.answers.kinds import ANSWER_TYPES
-from archon.cli.console import with_interval
+from archon.cli.console import print_line, with_interval
 from archon.cli.options import (
+    COLUMN_OPTIONS,
+    code_option,
+    columns_of,
     data_option,
     models_by_role,
     models_option,
@@ -29,6 +32,7 @@ from archon.evals.rounding import decimal
 
 if TYPE_CHECKING:
     from archon.api import Benchmark
+    from archon.evals.benchmarks.columns import Columns
     from archon.evals.failures import MaxErrors
     from archon.evals.folder import RunFolder
     from archon.evals.runner import Evaluation
@@ -43,23 +47,38 @@ class Selection:
     split: str
     limit: int | None
     data: str | None
-    scorer: str | None
+    scorer: tuple[str, ...]
+    """The scorers to use; empty for the benchmark's."""
+    allow_code_execution: bool
+    by: tuple[str, ...]
+    """Columns by which the report groups the items; empty for the benchmark's."""
     seed: int
     epochs: int
+    columns: Columns
 
     def benchmark(self, ref: str) -> Benchmark:
-        """Load the selected items of a benchmark."""
+        """Load the selected items of a benchmark, and print notes on the user's own data."""
         from archon.api import benchmark
 
-        return benchmark(
-            ref, split=self.split, limit=self.limit, data=self.data, scorer=self.scorer
+        opened = benchmark(
+            ref,
+            split=self.split,
+            limit=self.limit,
+            data=self.data,
+            scorer=self.scorer,
+            allow_code_execution=self.allow_code_execution,
+            **asdict(self.columns),
         )
+        for note in opened.notes:
+            print_line(note, "dim")
+        return opened
 
     def evaluation(self, architecture: Architecture, items: Benchmark) -> Evaluation:
         """Return an evaluation of the architecture on these items, without running it."""
         from archon.evals.runner import Evaluation
 
-        return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs)
+        by = self.by or None
+        return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs, by=by)
 
 
 @dataclass(frozen=True)
@@ -106,10 +125,19 @@ _OPTIONS = (
         default="select",
         show_default=True,
         metavar="NAME",
-        help="Use this split of the benchmark: search, select or test.",
+        help="Use this split of the benchmark: search, select or test; or all of its items: all.",
     ),
     data_option,
+    *COLUMN_OPTIONS,
     scorer_option,
+    code_option,
+    click.option(
+        "--by",
+        metavar="COLUMN",
+        multiple=True,
+        help="Also report the accuracy of each group of items with the same value in this column "
+        "of the rows, such as a subject; may be repeated.",
+    ),
     click.option(
         "--output",
         metavar="FOLDER",
@@ -152,7 +180,7 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
             raise UsageError("--resume needs the folder of the run; add --output FOLDER")
         options = EvalOptions(
             models=models_by_role(models),
-            selection=Selection(**{each.name: others.pop(each.name) for each in fields(Selection)}),
+            selection=_selection(others),
             policy=RunPolicy(
                 keep_errors=keep_errors,
                 max_errors=None if max_errors is None else parse_max_errors(max_errors),
@@ -166,6 +194,13 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         with_options = option(with_options)
     return with_options
+
+
+def _selection(options: dict[str, Any]) -> Selection:
+    """Remove the options of a selection from the options of a command, and return it."""
+    columns = columns_of(options)
+    names = [each.name for each in fields(Selection) if each.name != "columns"]
+    return Selection(columns=columns, **{name: options.pop(name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -203,6 +238,8 @@ def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> No
     ]
     if not unfinished:
         return
+    judges = [lm for job in unfinished for scorer in job.evaluation.scorers for lm in scorer.lms]
+    lms = list(dict.fromkeys([*lms, *judges]))
     open_all(lms)
 
     async def evaluate_all(pool: DrawPool | None) -> None:

@@ -104,7 +104,7 @@ def prepare(
             "reading": READING_VERSION,
             "space": space.spec.source,
             "models": {role: str(model) for role, model in config.models.items()},
-            "benchmark": card.model_dump(mode="json"),
+            "benchmark": card.identity(),
             "items": [item.id for item in splits["search"].items],
             "objectives": list(config.objectives),
             "limits": config.limits.given,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -14,18 +15,33 @@ _NEVER_SECONDS = 3600
 """Timeout of math-verify itself. It is never reached, because the process has a shorter limit."""
 
 
-def _are_equivalent(a: str, b: str) -> bool:
+def _are_equivalent(a: str, b: str, both_ways: bool = True) -> bool:
     """Return whether two expressions in LaTeX are mathematically equal (``math-verify``).
 
-    ``verify`` accepts a pair as an answer to a set, but not the reverse, so both ways must hold.
+    ``verify`` accepts a pair as an answer to a set, but not the reverse. By default both ways must
+    hold; otherwise, ``a`` is the target and ``b`` an answer to it.
     """
     from math_verify import parse, verify
 
-    first, second = (parse(rf"\boxed{{{x}}}", parsing_timeout=_NEVER_SECONDS) for x in (a, b))
-    return all(
-        verify(gold, given, timeout_seconds=_NEVER_SECONDS)
-        for gold, given in ((first, second), (second, first))
-    )
+    first, second = (parse(_marked(x), parsing_timeout=_NEVER_SECONDS) for x in (a, b))
+    ways = ((first, second), (second, first)) if both_ways else ((first, second),)
+    return all(verify(gold, given, timeout_seconds=_NEVER_SECONDS) for gold, given in ways)
+
+
+def _marked(expression: str) -> str:
+    """Mark an expression as LaTeX, unless it contains marks, so that it is read completely."""
+    is_marked = re.search(r"(?<!\\)\$|\\boxed", expression)
+    return expression if is_marked else rf"\boxed{{{expression}}}"
+
+
+def _search(pattern: str, text: str, group: int | str, takes_last: bool) -> str | None:
+    """Return what a regular expression finds in a text: a group of its first or last match."""
+    found = None
+    for match in re.finditer(pattern, text):
+        found = match.group(group)
+        if not takes_last:
+            break
+    return found
 
 
 def _prepare_math() -> None:
@@ -34,6 +50,7 @@ def _prepare_math() -> None:
 
 WORK: Mapping[str, tuple[Callable[..., Any], Callable[[], None]]] = {
     "math": (_are_equivalent, _prepare_math),
+    "regex": (_search, lambda: None),
 }
 """Kind of work → the function that does it, and one that prepares it."""
 

@@ -8,13 +8,15 @@ process takes much longer, its parent kills it. The next call starts a new proce
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import json
 import os
 import subprocess
 import sys
 import threading
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ class Worker:
         self._work = work
         self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"archon-{work}")
 
     def call(self, seconds: float, **arguments: Any) -> Any:
         """Do the work with these arguments, which are JSON data, and return its result.
@@ -64,6 +67,11 @@ class Worker:
         if "error" in answer:
             raise WorkError(answer["error"])
         return answer["result"]
+
+    async def acall(self, seconds: float, **arguments: Any) -> Any:
+        """Do the work as ``call`` does, without blocking the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(self.call, seconds, **arguments))
 
     def close(self) -> None:
         """End the process."""
