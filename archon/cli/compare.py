@@ -37,7 +37,7 @@ _MAX_WARNINGS = 6
     "bench",
     required=True,
     metavar="BENCH",
-    help="Benchmark to use: a catalogue name, a path, or FILE.py:FUNCTION.",
+    help="Benchmark to use: a catalogue name, a path, FILE.py:FUNCTION, or your own data.",
 )
 @eval_options
 def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: bool) -> None:

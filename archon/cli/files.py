@@ -94,13 +94,13 @@ def _check_rows(loaded: Loaded[BenchmarkCard]) -> str:
 
     Rows of other sources would have to be downloaded or generated; they are not read.
     """
-    from archon.evals.benchmarks import jsonl
+    from archon.evals.benchmarks import load_items
+    from archon.evals.benchmarks.items import split_sizes
 
-    source = loaded.spec.source.jsonl
-    if source is None:
+    if loaded.spec.source.path is None:
         return ""
-    items = jsonl.load(loaded.base_dir / source, loaded.spec)
-    return f": {', '.join(f'{len(items[split])} {split}' for split in items)} items"
+    sizes = split_sizes(load_items(loaded.spec, loaded.base_dir, "all"))
+    return f": {', '.join(f'{size} {split}' for split, size in sizes.items())} items"
 
 
 def _check_summary(check: SpaceCheck) -> str:

@@ -26,14 +26,33 @@ def _catalogue(kind: catalog.Kind) -> list[Row]:
     return rows
 
 
-def _scorers() -> list[Row]:
-    from archon.evals.scorers import KINDS, SCORERS
+def _benchmarks() -> list[Row]:
+    """Return the cards with the kind of answer, licence and published scores."""
+    from archon.spec.reader import load_benchmark
 
     rows = []
-    for name, scorer in SCORERS.items():
-        description = (scorer.__doc__ or "").strip().partition("\n")[0].replace("``", "")
-        rows.append({"name": name, "answer": KINDS[name], "description": description})
+    for name in catalog.names("benchmark"):
+        card = load_benchmark(name).spec
+        published = [score.model_dump() for score in card.published]
+        row = {"name": name, "answer": card.answer, "description": card.description}
+        rows.append(row | {"license": card.license, "published": published})
     return rows
+
+
+def _scorers() -> list[Row]:
+    from archon.evals.scorers import SCORERS
+
+    return [
+        {
+            "name": name,
+            "answer": scorer.kinds[0],
+            "description": scorer.description,
+            "answers": list(scorer.kinds),
+            "aliases": list(scorer.aliases),
+            "parameters": scorer.described_parameters(),
+        }
+        for name, scorer in SCORERS.items()
+    ]
 
 
 def _templates() -> list[Row]:
@@ -86,7 +105,7 @@ def _folders() -> list[Path]:
 KINDS: Mapping[str, Callable[[], list[Row]]] = {
     "architectures": lambda: _catalogue("architecture"),
     "spaces": lambda: _catalogue("space"),
-    "benchmarks": lambda: _catalogue("benchmark"),
+    "benchmarks": _benchmarks,
     "models": lambda: _catalogue("model"),
     "trainings": lambda: _catalogue("training"),
     "templates": _templates,

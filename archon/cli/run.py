@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -17,6 +17,7 @@ from archon.cli.free_text import FreeTextCommand
 from archon.cli.options import command, models_by_role, models_option, seed_option
 from archon.errors import UsageError
 from archon.spec.encoding import decode_text, without_marks
+from archon.types import AnswerKind, Question
 
 _UNDECODED = re.compile("[\ud800-\udfff]")
 """Matches the surrogates that Python substitutes for undecodable bytes of an argument."""
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 @click.argument("arch")
 @click.argument("question", required=False)
 @models_option
+@click.option(
+    "--answer",
+    "kind",
+    type=click.Choice(get_args(AnswerKind)),
+    help="Type of the answer; by default the architecture's.",
+)
 @seed_option()
 @click.option(
     "--trace",
@@ -42,6 +49,7 @@ def run(
     arch: str,
     question: str | None,
     models: Sequence[str],
+    kind: AnswerKind | None,
     seed: int,
     with_trace: bool,
     as_json: bool,
@@ -53,6 +61,7 @@ def run(
     """
     from archon.cli.weights import open_all
     from archon.graph.loading import Loader
+    from archon.graph.notes import advice
     from archon.graph.trace import candidate_json
     from archon.reasoning import cut_off_notice
 
@@ -60,7 +69,10 @@ def run(
     architecture = loader.architecture(arch, models_by_role(models))
     text = _question(question)
     open_all(loader.lms)
-    answer = asyncio.run(_answer(architecture, loader.lms, text, seed))
+    asked = Question(text, answer=kind or architecture.spec.answer)
+    answer = asyncio.run(_answer(architecture, loader.lms, asked, seed))
+    hint = advice(answer.value, asked.answer)
+    notes = [*answer.notes, *filter(None, [hint])]
     num_cut_off = answer.trace.num_reasoning_cut_off
     if as_json:
         result: dict[str, Any] = {
@@ -74,8 +86,8 @@ def run(
             result["failed_samples"] = answer.num_failed_samples
         if answer.limited_by is not None:
             result["limited_by"] = answer.limited_by
-        if answer.notes:
-            result["notes"] = list(answer.notes)
+        if notes:
+            result["notes"] = notes
         if num_cut_off:
             result["num_reasoning_cut_off"] = num_cut_off
         emit(result | ({"trace": answer.trace.to_json()} if with_trace else {}))
@@ -89,7 +101,7 @@ def run(
     console().print(
         f"{value}, cost {answer.cost_tokens} tokens, {answer.seconds:.1f} s", style="dim"
     )
-    warnings = list(answer.notes)
+    warnings = notes
     if num_cut_off:
         warnings.append(cut_off_notice(num_cut_off, answer.usage.calls))
     if answer.limited_by is not None:
@@ -103,13 +115,11 @@ def run(
 
 
 async def _answer(
-    architecture: Architecture, lms: Sequence[LazyLM], text: str, seed: int
+    architecture: Architecture, lms: Sequence[LazyLM], question: Question, seed: int
 ) -> Answer:
     from archon.cli.tree import live_tree
     from archon.cli.weights import close_all
-    from archon.types import Question
 
-    question = Question(text, answer=architecture.spec.answer)
     try:
         with live_tree(architecture) as on_event:
             return await architecture.answer(question, seed=seed, on_event=on_event)

@@ -21,6 +21,8 @@ from archon.cli.console import (
 )
 from archon.cli.exits import FAILED
 from archon.cli.options import (
+    COLUMN_OPTIONS,
+    columns_of,
     command,
     data_option,
     models_by_role,
@@ -118,6 +120,7 @@ _OPTIONS = (
         help="Try this architecture, which must be in the space, first. Can be repeated.",
     ),
     data_option,
+    *COLUMN_OPTIONS,
     scorer_option,
     click.option(
         "--storage",
@@ -162,6 +165,7 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
         if options["resume"] and not options["study"]:
             raise UsageError("--resume needs the name of the study; add --study NAME")
         limits = {name: options.pop(f"max_{name}") for name in ("tokens", "calls", "seconds")}
+        columns = columns_of(options)
         file = output_file(output)
         require_optuna()
         config = SearchConfig(
@@ -169,6 +173,7 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
             limits=SearchLimits(**limits),
             stops_early=not no_stopping,
             models=models_by_role(models),
+            columns=columns,
             cache=not no_cache,
             output=file,
             **options,
@@ -187,14 +192,16 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
     """Find the best architecture in a search space.
 
-    SPACE and BENCH are catalogue names or paths. Trials run on BENCH's `search` split, and the best
-    ones on `select`. On `test`, the winner is compared with a plain vote at equal cost; it is also
-    saved as an architecture file.
+    SPACE and BENCH are catalogue names or paths; BENCH can also be your own data, as in `archon
+    eval`. Trials run on BENCH's `search` split, and the best ones on `select`. On `test`, the
+    winner is compared with a plain vote at equal cost; it is also saved as an architecture file.
     """
     from archon.api import prepare_search
 
     with spinner("checking the space"):
         session, loader = prepare_search(space, bench, config)
+    for note in session.splits["search"].benchmark.notes:
+        print_line(note, "dim")
     result = _run(session, loader)
     if as_json:
         emit(result)

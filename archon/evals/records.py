@@ -62,6 +62,20 @@ class Record:
     """Notes on how the answer was chosen, for example that no candidate states a number."""
     num_reasoning_cut_off: int = 0
     """Number of completions that have no answer because they ended during their reasoning."""
+    other_scores: Mapping[str, Points] = field(default_factory=dict)
+    """Scorer → its score, for the scorers after the first."""
+    explanations: Mapping[str, str] = field(default_factory=dict)
+    """Scorer → its explanation, for the scorers after the first."""
+    scorer_errors: Mapping[str, str] = field(default_factory=dict)
+    """Scorer after the first → the error that prevented its score."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Name → a figure that a scorer returned with its score."""
+    targets: tuple[str, ...] = ()
+    """All accepted answers, as the row writes them; empty if there is one."""
+    choices: tuple[str, ...] = ()
+    """The options of the question, in the order in which it showed them."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """The other columns of the item's row."""
     version: int = VERSION
 
     @property

@@ -10,6 +10,8 @@ from statistics import fmean
 from typing import Any
 
 from archon.evals.failures import Cause, causes
+from archon.evals.groups import Group, group_name, group_results
+from archon.evals.metrics import Metric, MetricTally
 from archon.evals.pass_at_k import CurvePoint, NodeDraws
 from archon.evals.power import accuracy_warning
 from archon.evals.records import Record
@@ -33,7 +35,9 @@ def total(each: Callable[[Record], Any], *, start: Any = 0, default: Any = MISSI
     return field(default=default, metadata={"each": each, "start": start})
 
 
-def result(of: Callable[[Tally], Any], *, heading: str = "", decimals: int = 0) -> Any:
+def result(
+    of: Callable[[Tally], Any], *, heading: str = "", decimals: int = 0, default: Any = MISSING
+) -> Any:
     """Declare a column of ``Report`` that is computed from the tally of all records.
 
     Parameters
@@ -45,8 +49,10 @@ def result(of: Callable[[Tally], Any], *, heading: str = "", decimals: int = 0) 
         heading.
     decimals
         Number of decimals in that table.
+    default
+        The value for stored reports that were written before the column existed.
     """
-    return field(metadata={"of": of, "heading": heading, "decimals": decimals})
+    return field(default=default, metadata={"of": of, "heading": heading, "decimals": decimals})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +118,15 @@ class Report:
     """True if some items have neither an answer nor a failure so far."""
     num_reasoning_cut_off: int = total(lambda record: record.num_reasoning_cut_off, default=0)
     """Number of completions that have no answer because they ended during their reasoning."""
+    metrics: Mapping[str, Metric] | None = result(
+        lambda tally: tally.metrics.summary(), default=None
+    )
+    """Name → mean of a scorer after the first, or of a figure that a scorer returned. Failures
+    count as scores of 0; figures leave them out."""
+    groups: Mapping[str, Sequence[Group]] | None = result(
+        lambda tally: tally.groups(), default=None
+    )
+    """Column → the result of the items with each of its values."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain data, as printed by ``archon eval --json``."""
@@ -150,6 +165,11 @@ class Tally:
     answer_seconds: float = 0.0
     """Total time of all answers."""
     draws: NodeDraws = field(default_factory=NodeDraws)
+    metrics: MetricTally = field(default_factory=MetricTally)
+    by: Sequence[str] = ()
+    """Columns of the rows by which the results are grouped."""
+    group_names: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    """Column → item → its group."""
     wall_seconds: float = 0.0
 
     def add(self, record: Record) -> None:
@@ -166,11 +186,14 @@ class Tally:
             self.totals[name] += column["each"](record)
         self.num_samples += record.samples
         self.draws.add(record)
+        self.metrics.add(record)
+        for by in self.by:
+            self.group_names[by][record.item] = group_name(record.metadata, by)
 
     @classmethod
-    def of(cls, records: Iterable[Record]) -> Tally:
-        """Return the tally of these records."""
-        tally = cls()
+    def of(cls, records: Iterable[Record], by: Sequence[str] = ()) -> Tally:
+        """Return the tally of these records, grouped by the columns ``by``."""
+        tally = cls(by=by)
         for record in records:
             tally.add(record)
         return tally
@@ -255,7 +278,19 @@ class Tally:
         if failed := self.totals["num_failed_samples"]:
             failures = f"{failed} of {self.num_samples} samples failed"
             warnings.append(f"{failures}; the answers are based on the other samples")
+        for scorer, number in self.metrics.errors.items():
+            warnings.append(
+                f"{scorer} could not score {number} of {self.num_answers} answers; its mean leaves "
+                "them out"
+            )
         return warnings
+
+    def groups(self) -> dict[str, list[Group]]:
+        """Return column → the result of each group."""
+        means = self.item_means
+        return {
+            column: group_results(self.group_names[column], means, self.runs) for column in self.by
+        }
 
     @property
     def tokens_per_second(self) -> float:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from archon.answers import READING_VERSION
 from archon.evals.benchmarks import Item, Selection
+from archon.evals.scorers import scorer_label
 from archon.graph.answer import Answer
 from archon.spec.messages import json_path
 from archon.types import AnswerKind, Example, Question
@@ -58,6 +59,7 @@ def description(
     seed: int,
     epochs: int,
     examples: tuple[Example, ...] | None,
+    by: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the description of a run, as plain data for ``run.json``.
 
@@ -66,7 +68,7 @@ def description(
     """
     specification = {
         **architecture.specification(selection.card.answer, examples),
-        "benchmark": selection.card.model_dump(mode="json"),
+        "benchmark": selection.card.identity(),
         "seed": seed,
         "reading": READING_VERSION,
     }
@@ -77,13 +79,22 @@ def description(
         "items": {
             "split": selection.split,
             "count": len(items),
-            "digest": _digest([[item.id, item.question, item.target] for item in items]),
+            "digest": _digest([_item_identity(item) for item in items]),
         },
         "limit": selection.limit,
         "epochs": epochs,
+        **({"by": list(by)} if by else {}),
         "data": None if selection.data is None else str(selection.data),
         **_circumstances(),
     }
+
+
+def _item_identity(item: Item) -> list[Any]:
+    """Return what identifies an item. Most items have one target, as all had in earlier runs."""
+    identity: list[Any] = [item.id, item.question, item.target]
+    if len(item.targets) > 1 or item.choices:
+        identity += [list(item.targets), list(item.choices)]
+    return identity
 
 
 def headings(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +105,7 @@ def headings(run: Mapping[str, Any]) -> dict[str, Any]:
         "architecture": specification["architecture"]["name"],
         "benchmark": benchmark["name"],
         "split": run["items"]["split"],
-        "scorer": benchmark["score"],
+        "scorer": scorer_label(benchmark["score"]),
         "answer": benchmark.get("answer", "number"),
         "limit": run["limit"],
         "epochs": run["epochs"],
@@ -150,7 +161,7 @@ class _Architecture(_Part):
 
 class _Benchmark(_Part):
     name: str
-    score: str
+    score: str | dict[str, Any] | list[str | dict[str, Any]]
     answer: str = "number"
 
 

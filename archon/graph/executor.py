@@ -14,7 +14,7 @@ from archon.graph.candidates import join, join_tests
 from archon.graph.conditions import holds
 from archon.graph.model_bindings import ModelUse
 from archon.graph.nodes.base import GraphNode
-from archon.graph.nodes.registry import method_of
+from archon.graph.nodes.registry import NODE_TYPES, method_of
 from archon.graph.trace import CallTrace, NodeTrace, Trace
 from archon.graph.validation.build import Graph
 from archon.lm.base import LM, most_prompt_tokens, prompts_of, supports
@@ -118,8 +118,10 @@ async def _run_node(
     trace = NodeTrace(name, spec.type, start - run.started, tuple(c.id for c in candidates))
     run.trace.nodes[name] = trace
     outputs = candidates
-    trace.bypassed = spec.when is not None and not holds(spec.when, candidates)
+    kind = run.trace.question.answer
+    trace.bypassed = spec.when is not None and not await holds(spec.when, candidates, kind)
     if not trace.bypassed:
+        trace.notes = tuple(NODE_TYPES[spec.type].unsuited(name, spec, kind))
         if run.on_event is not None:
             run.on_event(NodeStarted(name))
         try:

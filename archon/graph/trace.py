@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from archon.answers.letters import with_options
 from archon.graph.nodes.registry import NODE_TYPES
 from archon.graph.notes import notes
 from archon.types import (
@@ -59,6 +60,8 @@ class NodeTrace:
     seconds: float = 0.0
     bypassed: bool = False
     """True if the node did not run, because its ``when`` was false, and passed on its inputs."""
+    notes: tuple[str, ...] = ()
+    """Reasons why the node is of little use for this type of answer."""
     cut: Limit | None = None
     """The limit of the budget that the node reached, or None. A generator or fuser that reaches a
     limit makes fewer samples; any other node passes on its inputs."""
@@ -124,7 +127,8 @@ class Trace:
     def notes(self) -> tuple[str, ...]:
         """Remarks on how the answer was chosen (``archon.graph.notes``)."""
         output = self.nodes.get(self.output)
-        return () if output is None else notes(output.outputs, self.question.answer)
+        chosen = () if output is None else notes(output.outputs, self.question.answer)
+        return (*chosen, *(note for node in self.nodes.values() for note in node.notes))
 
     @property
     def num_samples(self) -> int:
@@ -162,7 +166,7 @@ class Trace:
             "version": VERSION,
             "architecture": self.architecture,
             "question": {
-                "text": question.text,
+                "text": with_options(question.text, question.choices),
                 "history": list(map(_fields, question.history)),
                 "answer": question.answer,
             },

@@ -110,6 +110,8 @@ Source = Annotated[
 class _Card(CardThinkingKeys):
     """Keys that every model card may have."""
 
+    later_keys = CardThinkingKeys.later_keys | {"trained_on"}
+
     version: Version = 1
     name: Name
     description: str = ""
@@ -120,6 +122,12 @@ class _Card(CardThinkingKeys):
         None,
         description="Default prompt of generators and of nodes that score texts by their "
         "log-probability or reward.",
+    )
+    trained_on: list[Name] = Field(
+        [],
+        max_length=1000,
+        description="Benchmarks whose items the model was trained on: names of cards, or "
+        "repositories of data sets. A report on one of them has a warning.",
     )
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archon.errors import require
+from archon.evals.benchmarks.columns import Columns
 from archon.evals.runner import OnProgress
+from archon.evals.scorers import ScorerOption
 from archon.spec.reader import Reference
 from archon.study.objectives import OBJECTIVES, SearchLimits
 from archon.study.stopping import P_THRESHOLD
@@ -46,9 +48,11 @@ class SearchConfig:
     models: Mapping[str, Any] = field(default_factory=dict)
     """Role → the model that replaces the one in the space file."""
     data: str | os.PathLike[str] | None = None
-    """A JSONL file that replaces the benchmark's source."""
-    scorer: str | None = None
-    """The name of a scorer that replaces the benchmark's scorer."""
+    """A file that replaces the benchmark's source."""
+    scorer: ScorerOption = None
+    """A scorer that replaces the benchmark's, or a list of them; see ``archon.api.benchmark``."""
+    columns: Columns = field(default_factory=Columns)
+    """Columns and the kind of answer, which replace the benchmark's."""
     study: str | None = None
     """Name of the study; None generates a new name."""
     storage: str | None = None

@@ -354,16 +354,14 @@ def test_the_help_of_compare_explains_its_output(cli: Cli) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["eval", "single", "DATA", *SCRIPTED],
         ["eval", "DATA", "smoke"],
-        ["compare", "single", "single", "-b", "DATA", *SCRIPTED],
-        ["search", "small", "DATA", *SCRIPTED],
+        ["compare", "DATA", "single", "-b", "smoke", *SCRIPTED],
         ["run", "DATA", "Why?"],
         ["show", "DATA"],
     ],
     ids=" ".join,
 )
-def test_data_given_instead_of_a_card_is_recognized(
+def test_data_given_instead_of_an_architecture_is_recognized(
     cli: Cli, arguments: list[str], prefix: str, name: str, content: bytes, what: str
 ) -> None:
     if arguments[0] == "search":
@@ -372,7 +370,39 @@ def test_data_given_instead_of_a_card_is_recognized(
     path = f"{prefix}{name}"
     assert cli(*(path if one == "DATA" else one for one in arguments)) == 2
     assert f"is a data file ({what})" in cli.stderr
-    assert f"--data {path}" in cli.stderr
+    assert f"archon eval ARCH {path}" in cli.stderr
+
+
+def test_own_data_is_evaluated_in_one_command_and_kept_through_to_the_export(cli: Cli) -> None:
+    text = "prompt;label;topic\nWhat is 1 + 1?;2;easy\nWhat is 1 + 2?;['3','4'];hard\n"
+    Path("data.csv").write_text(text.replace("'", '"'), "utf-8")
+    arguments = ("eval", "single", "data.csv", "--split", "all", "--output", "o", *SCRIPTED)
+    report = cli.json(*arguments, "--answer", "text")
+    assert (report["num_items"], report["split"], report["answer"]) == (2, "all", "text")
+    assert "question: column 'prompt'; target: column 'label'; answers: text" in cli.stderr
+    assert "all 2 rows are used" in cli.stderr
+    records = cli.json("export", "o")["records"]
+    assert [record["metadata"] for record in records] == [{"topic": "easy"}, {"topic": "hard"}]
+    assert records[1]["targets"] == ["3", "4"]
+    assert json.loads(Path("o/run.json").read_text("utf-8"))["data"] == "data.csv"
+    assert cli(*arguments, "--answer", "text", "--resume") == 0
+    Path("data.csv").write_text(text.replace("'", '"').replace("4", "5"), "utf-8")
+    assert cli(*arguments, "--answer", "text", "--resume") == 2
+    assert "items" in cli.stderr
+
+
+def test_compare_and_search_take_own_data(cli: Cli) -> None:
+    pytest.importorskip("optuna")
+    rows = [{"prompt": f"What is {n} + 1?", "label": n + 1} for n in range(8)]
+    Path("data.json").write_text(json.dumps(rows), "utf-8")
+    options = ["--question", "prompt", "--target", "label"]
+    result = cli.json("compare", "single", "single", "-b", "data.json", *options, *SCRIPTED)
+    assert [row["benchmark"] for row in result["rows"]] == ["data", "data"]
+    found = cli.json(
+        "search", "small", "data.json", "--trials", "1", *options, "--model", "scripted"
+    )
+    assert found["num_trials"] == 1
+    assert "8 rows: 2 to search, 3 to select, 3 to test" in cli.stderr
 
 
 @pytest.mark.parametrize(

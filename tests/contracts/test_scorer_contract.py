@@ -19,7 +19,7 @@ from archon.answers import read_answer
 from archon.errors import ScoringError, SpecError, UsageError
 from archon.evals.benchmarks.function import load_python
 from archon.evals.benchmarks.opening import Benchmark, open_benchmark
-from archon.evals.scorers import KINDS, SCORERS, Score, Scorer, custom_scorer, find_scorer, scored
+from archon.evals.scorers import KINDS, SCORERS, Score, Scorer, custom_scorer, find_scorer
 from archon.spec.benchmark import BenchmarkCard
 from archon.spec.reader import load_benchmark
 from archon.types import AnswerKind

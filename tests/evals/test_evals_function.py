@@ -16,6 +16,8 @@ from archon import api
 from archon.errors import SpecError, UsageError
 from archon.evals.benchmarks import SPLITS, PythonBenchmark, function
 from archon.evals.benchmarks.function import is_python, load_python
+from archon.evals.benchmarks.items import divide
+from archon.evals.benchmarks.rows import items_from_rows
 
 ROWS = [{"question": f"What is {n} + {n}?", "answer": 2 * n} for n in range(10)]
 
@@ -87,7 +89,7 @@ def test_rows_are_divided_between_three_disjoint_splits(ref: Any) -> None:
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 9)), min_size=1, max_size=30))
 def test_no_question_of_any_rows_is_in_two_splits(pairs: list[tuple[str, int]]) -> None:
     loaded = load_python(PythonBenchmark([{"question": q, "answer": a} for q, a in pairs]))
-    dealt = function.load(loaded.rows, loaded.spec, loaded.file)
+    dealt = divide(items_from_rows(function.rows_of(loaded), loaded.spec))
     assert sum(len(items) for items in dealt.values()) == len(pairs)
     for a, b in combinations(dealt.values(), 2):
         assert not {item.question for item in a} & {item.question for item in b}

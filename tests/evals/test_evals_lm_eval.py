@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from archon.evals.benchmarks.items import item_from_row
 from archon.evals.lm_eval import cot_strict_match, flexible_extract, strict_match
-from archon.evals.scorers import SCORERS, find_scorer
+from archon.evals.scorers import find_scorer, plain_scorer
 from archon.spec.benchmark import BenchmarkCard
 
 CARD = BenchmarkCard.model_validate(
@@ -120,7 +120,7 @@ def test_the_text_is_judged_regardless_of_the_value(
 
 
 def test_an_explanation_names_the_compared_values() -> None:
-    score = SCORERS["lm-eval-cot-strict-match"](None, "The answer is 42", "42")
+    score = plain_scorer("lm-eval-cot-strict-match")(None, "The answer is 42", "42")
     assert (score.answer, score.explanation) == ("4", "'4' is not '42'")
-    score = SCORERS["lm-eval-strict-match"](None, "42", "42")
+    score = plain_scorer("lm-eval-strict-match")(None, "42", "42")
     assert (score.answer, score.explanation) == (None, "no '#### N' in the text")
