@@ -10,11 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-<<<<<<< HEAD
-from archon.errors import ArchonError, ScoringError, UsageError
-=======
-from archon.errors import StorageError, UsageError
->>>>>>> scorers
+from archon.errors import ArchonError, UsageError
 from archon.evals.benchmarks import Item, Selection
 from archon.evals.benchmarks.opening import Benchmark
 from archon.evals.failures import ErrorLimit, MaxErrors
@@ -24,14 +20,9 @@ from archon.evals.journal import JournalWriter, encode
 from archon.evals.records import Record
 from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
-<<<<<<< HEAD
 from archon.evals.run_spec import IDENTITY, Answerer, HasWeights, description
-from archon.evals.scorers import Scorer, number_exact, scored
-=======
-from archon.evals.run_spec import IDENTITY, Answerer, description
 from archon.evals.scorers import Scorer
 from archon.evals.scoring import ItemScoring
->>>>>>> scorers
 from archon.graph.answer import Answer
 from archon.graph.architecture import Architecture
 from archon.lm.pool import DrawPool, pooling
@@ -222,14 +213,9 @@ async def evaluate(
             session = _EvalSession(evaluation, run, pool, num_items, keep_errors, on_progress)
             await session.run(max_concurrent_questions, max_errors)
         except BaseException:
-<<<<<<< HEAD
             with contextlib.suppress(ArchonError):  # the journal has every answer
-                folder.write_report(run.report().to_json())
-                _record_weights(evaluation.architecture, folder)
-=======
-            with contextlib.suppress(StorageError):  # the journal has every answer
                 folder.write_report(run.report(evaluation.by).to_json())
->>>>>>> scorers
+                _record_weights(evaluation.architecture, folder)
             raise
         report = run.report(evaluation.by)
         folder.write_report(report.to_json())
