@@ -18,6 +18,7 @@ from archon.graph.nodes.registry import NODE_TYPES, method_of
 from archon.graph.trace import CallTrace, NodeTrace, Trace
 from archon.graph.validation.build import Graph
 from archon.lm.base import LM, most_prompt_tokens, prompts_of, supports
+from archon.lm.compute import collect_scored, compute_of, scored
 from archon.lm.concurrency import run_all
 from archon.lm.reasoning import generate_answers
 from archon.lm.reward import RewardModel
@@ -120,22 +121,25 @@ async def _run_node(
     outputs = candidates
     kind = run.trace.question.answer
     trace.bypassed = spec.when is not None and not await holds(spec.when, candidates, kind)
+    use = run.uses.get(name)
     if not trace.bypassed:
         trace.notes = tuple(NODE_TYPES[spec.type].unsuited(name, spec, kind))
         if run.on_event is not None:
             run.on_event(NodeStarted(name))
         try:
-            use = run.uses.get(name)
             if use is not None and use.nested is None:
                 calls = method_of(spec).calls(spec, len(candidates))
                 run.meter.require_calls(calls.minimum)
             context = Context(run, trace, tests, is_output=name == graph.spec.output)
-            outputs = await node.run(context, candidates)
+            with collect_scored() as trace.scored:
+                outputs = await node.run(context, candidates)
         except BudgetError as error:
             trace.cut = error.limit
             run.refusals.append(error)
         except Exception as error:
             raise NodeError(name, error) from error
+        if use is not None and use.nested is None:
+            trace.model, trace.compute_model = use.model, compute_of(use.lm)
     trace.outputs = tuple(outputs)
     trace.seconds = perf_counter() - start
     if run.on_event is not None:
@@ -356,7 +360,7 @@ class Context:
         lm = self._use.lm
         if not isinstance(lm, RewardModel):
             raise UnsupportedError("the node's model is not a reward model")
-        return await lm.score(messages, texts)
+        return await scored(lm.score(messages, texts), texts)
 
     def drop(self, candidates: Sequence[Candidate]) -> None:
         """See ``NodeContext.drop``."""
