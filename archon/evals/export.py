@@ -11,7 +11,7 @@ from typing import Any
 from archon.evals.journal import Entry
 from archon.evals.records import Record
 
-_NESTED = ("usage", "draws")
+_NESTED = ("usage", "usage_by_model", "draws")
 
 
 def json_row(entry: Entry, *, traces: bool = False) -> dict[str, Any]:
@@ -31,8 +31,9 @@ def json_lines(entries: Iterable[Entry], *, traces: bool = False) -> Iterator[st
 def csv_lines(records: Iterable[Record]) -> Iterator[str]:
     """Yield a header line, and a line for each answer.
 
-    The columns are the fields of the record, with one column for each figure in ``usage``. Each
-    node has two columns: its number of samples, and the number of right samples.
+    The columns are the fields of the record, with one column for each figure in ``usage``, and one
+    for the compute of each model. Each node has two columns: its number of samples, and the number
+    of right samples.
     """
     rows = [_flat(record) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -48,6 +49,8 @@ def csv_lines(records: Iterable[Record]) -> Iterator[str]:
 def _flat(record: Record) -> dict[str, Any]:
     data = record.to_json()
     row = {name: value for name, value in data.items() if name not in _NESTED} | data["usage"]
+    for model, usage in record.usage_by_model.items():
+        row[f"{model}.compute"] = usage.compute
     for node, draws in record.draws.items():
         row[f"{node}.num_draws"] = len(draws)
         row[f"{node}.num_right"] = sum(draw.is_right for draw in draws)

@@ -45,6 +45,8 @@ class Answer:
     @property
     def compute(self) -> int | None:
         """Compute in FLOPs (``archon.lm.compute``); None if that of a model is unknown."""
+        if self.usage.calls and not self.usage_by_model:
+            return None
         return total_compute(usage.compute for usage in self.usage_by_model.values())
 
     def _repr_html_(self) -> str:
