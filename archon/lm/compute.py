@@ -62,7 +62,7 @@ class ComputeModel(Protocol):
         ...
 
     def prompt(self, num_tokens: int) -> int:
-        """Return the compute of reading a prompt, without predicting a token."""
+        """Return the compute of reading a prompt and predicting the token after it."""
         ...
 
     def completion(self, prompt_tokens: int, num_tokens: int) -> int:
@@ -100,12 +100,16 @@ class DecoderCompute:
 
     def prompt(self, num_tokens: int) -> int:
         """See ``ComputeModel.prompt``."""
-        return self.read(0, num_tokens)
+        return self.read(0, num_tokens) + 2 * self.head_parameters
 
     def completion(self, prompt_tokens: int, num_tokens: int) -> int:
-        """See ``ComputeModel.completion``. The last token is predicted, but not read."""
-        read = self.read(prompt_tokens, max(0, num_tokens - 1))
-        return read + 2 * self.head_parameters * num_tokens
+        """See ``ComputeModel.completion``.
+
+        All tokens are read but the last, and predict the next one. The first one is predicted by
+        the prompt, once for all of its completions.
+        """
+        num_read = max(0, num_tokens - 1)
+        return self.read(prompt_tokens, num_read) + 2 * self.head_parameters * num_read
 
     def choices(self, prompt_tokens: int, num_tokens: int, num_choices: int) -> int:
         """See ``ComputeModel.choices``. The choices are taken to be equally long."""
