@@ -25,6 +25,8 @@ from archon.evals.rounding import decimal, percent
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from archon.evals.costs import Cost
+
 _MAX_WARNINGS = 6
 """Maximum number of warnings that are printed; ``--json`` contains all of them."""
 
@@ -40,7 +42,16 @@ _MAX_WARNINGS = 6
     help="Benchmark to use: a catalogue name, a path, FILE.py:FUNCTION, or your own data.",
 )
 @eval_options
-def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: bool) -> None:
+@click.option(
+    "--cost",
+    type=click.Choice(["tokens", "compute", "seconds"]),
+    default="tokens",
+    show_default=True,
+    help="Cost that a plain vote must not exceed: tokens, the compute of the models, or time.",
+)
+def compare(
+    archs: Sequence[str], bench: str, options: EvalOptions, cost: Cost, as_json: bool
+) -> None:
     """Compare architectures on the same benchmark items.
 
     ARCH is a catalogue name or a path. Differences are tested with paired, per-item tests. --model
@@ -80,14 +91,16 @@ def compare(archs: Sequence[str], bench: str, options: EvalOptions, as_json: boo
     result = compared([run.report().to_json() for run in runs], records)
     specs = [run.description["specification"]["architecture"] for run in runs]
     names = [row["name"] for row in result["rows"]]
-    result["equal_cost"] = equal_cost(names, specs, records)
+    result["equal_cost"] = equal_cost(names, specs, records, cost)
     if as_json:
         emit(result)
     num_votes = sum(map(is_plain_vote, specs))
-    _print(result, num_votes, ResultPrinter(as_json))
+    _print(result, num_votes, ResultPrinter(as_json), cost)
 
 
-def _print(result: dict[str, Any], num_votes: int, out: ResultPrinter) -> None:
+def _print(
+    result: dict[str, Any], num_votes: int, out: ResultPrinter, cost: Cost = "tokens"
+) -> None:
     out.table(_result_table(result["rows"]))
     out.line("* no other architecture is as accurate at a lower cost (or in less time)\n", "dim")
     out.table(_pair_table(result["pairs"]))
@@ -95,14 +108,18 @@ def _print(result: dict[str, Any], num_votes: int, out: ResultPrinter) -> None:
         out.line("\nby mean score, which includes partial scores:", "dim")
         out.table(_pair_table(result["pairs"], by_mean_score=True))
     if result["equal_cost"]:
+        kind = "cost" if cost == "tokens" else cost
         out.line(
-            "\ncompared at equal cost with a plain vote over the samples of one of these runs:",
+            f"\ncompared at equal {kind} with a plain vote over the samples of one of these runs:",
             "dim",
         )
         out.table(_equal_cost_table(result["equal_cost"]))
     else:
         reason = _why_no_votes(num_votes, len(result["rows"]))
+        if num_votes and cost == "compute" and (missing := _unknown(result["rows"])):
+            reason = missing
         out.line(f"\nno comparison at equal cost: {reason}", "dim")
+    _print_single_calls(result["single_calls"], out)
     out.line("")
     for warning in result["warnings"][:_MAX_WARNINGS]:
         print_line(warning, "yellow")
@@ -114,6 +131,24 @@ def _print(result: dict[str, Any], num_votes: int, out: ResultPrinter) -> None:
             print_line(f"{row['name']}: {line}", style)
     for row in result["rows"]:
         out.line(f"run of {row['name']}: {row['run']}")
+
+
+def _print_single_calls(rows: Sequence[dict[str, Any]], out: ResultPrinter) -> None:
+    """Print which single call of another model costs as much, and which of the two is better."""
+    from archon.evals.single_calls import single_call_text
+
+    for row in rows:
+        shown = "" if row["single"] is None else points(row["difference"], row["interval"])
+        out.line("\n" + single_call_text(row, shown))
+
+
+def _unknown(rows: Sequence[dict[str, Any]]) -> str:
+    """Return which models' sizes are unknown; "" if all are known."""
+    from archon.evals.compute import unknown_text
+
+    usages = [usage for row in rows for usage in (row["usage_by_model"] or {}).items()]
+    unknown = dict.fromkeys(name for name, usage in usages if usage["compute"] is None)
+    return unknown_text(list(unknown)) if unknown else ""
 
 
 def _why_no_votes(num_votes: int, num_rows: int) -> str:
@@ -128,6 +163,7 @@ def _why_no_votes(num_votes: int, num_rows: int) -> str:
 def _result_table(rows: Sequence[dict[str, Any]]) -> Table:
     from rich.table import Table
 
+    from archon.evals.compute import compute_text
     from archon.evals.report import TABLE_COLUMNS
 
     table = Table(box=None, pad_edge=False)
@@ -138,21 +174,30 @@ def _result_table(rows: Sequence[dict[str, Any]]) -> Table:
         table.add_column("mean score [95%]", no_wrap=True)
     for heading, _ in TABLE_COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
+    shows_compute = any(row["compute"] is not None for row in rows)
+    if shows_compute:
+        table.add_column("compute", justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row["name"],
             accuracy_text(row),
             *([mean_score_text(row)] if is_partial else []),
             *(_cell(row, name, decimals) for name, (_, decimals) in TABLE_COLUMNS.items()),
+            *([_starred(row, "compute", compute_text(row["compute"]))] if shows_compute else []),
         )
     return table
 
 
 def _cell(row: dict[str, Any], column: str, decimals: int) -> str:
     """Format a row's value in a column, with a star if it is on the Pareto front with accuracy."""
+    shown = "–" if row[column] is None else decimal(row[column], decimals)
+    return _starred(row, column, shown)
+
+
+def _starred(row: dict[str, Any], column: str, shown: str) -> str:
+    """Add a star to a value if the row is on the Pareto front of the column and accuracy."""
     from archon.evals.comparison import FRONTS
 
-    shown = "–" if row[column] is None else decimal(row[column], decimals)
     on_front = row.get(FRONTS.get(column, ""))
     return shown if on_front is None else f"{shown} {'*' if on_front else ' '}"
 
@@ -187,11 +232,18 @@ def _equal_cost_table(rows: Sequence[dict[str, Any]]) -> Table:
     for row in rows:
         table.add_row(
             row["name"],
-            decimal(row["cost_tokens"]),
+            _amount(row["amount"], row["cost"]),
             f"{'' if row['is_enough'] else 'all '}{row['drafts']}, "
-            f"{decimal(row['vote_cost_tokens'])}",
+            f"{_amount(row['vote_amount'], row['cost'])}",
             f"{percent(row['vote_accuracy'])}%",
             points(row["difference"], row["interval"]),
             p_text(row["p_value"]),
         )
     return table
+
+
+def _amount(amount: float, cost: Cost) -> str:
+    """Return a cost without the unit of tokens, in which all other columns are."""
+    from archon.evals.costs import cost_text
+
+    return decimal(amount) if cost == "tokens" else cost_text(amount, cost)
