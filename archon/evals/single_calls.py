@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from archon.evals.compute import compute_text
 from archon.evals.costs import mean_cost
 from archon.evals.records import Record
 from archon.evals.statistics import paired_interval, paired_p_value
@@ -123,8 +124,6 @@ def single_call_text(row: Mapping[str, Any], difference: str) -> str:
     difference
         The difference with its interval, as text.
     """
-    from archon.evals.compute import compute_text
-
     name, cost = row["name"], compute_text(row["compute"])
     if row["single"] is None:
         size = row["parameters"]
@@ -139,7 +138,7 @@ def single_call_text(row: Mapping[str, Any], difference: str) -> str:
     if row["better"] is not None:
         verdict = f"{row['better']} is better"
     return (
-        f"{name} ({cost} per answer) costs as much compute as {row['calls']:.2g} single calls of "
-        f"{row['model']} ({row['single']}, {compute_text(row['single_compute'])}): "
+        f"{name} ({cost} per answer) costs {row['calls']:.2g} times the compute of a single call "
+        f"of {row['model']} ({row['single']}, {compute_text(row['single_compute'])}): "
         f"{difference} points, {verdict}"
     )
