@@ -18,7 +18,7 @@ from archon.graph.nodes.registry import NODE_TYPES, method_of
 from archon.graph.trace import CallTrace, NodeTrace, Trace
 from archon.graph.validation.build import Graph
 from archon.lm.base import LM, most_prompt_tokens, prompts_of, supports
-from archon.lm.compute import collect_scored, compute_of, scored
+from archon.lm.compute import ComputeModel, collect_scored, compute_of, scored
 from archon.lm.concurrency import run_all
 from archon.lm.reasoning import generate_answers
 from archon.lm.reward import RewardModel
@@ -266,9 +266,27 @@ class Context:
                 request = replace(request, sampling=request.sampling.over(_DEFAULT_LIMIT))
             prompts = await prompts_of(lm, request.messages, request.thinking)
             bound = most_prompt_tokens(request.messages)
-            size = CallSize(size.key, most_tokens(request), prompts, bound)
+            model = self._known_compute() if meter.counts_compute else None
+            beams = max(1, request.sampling.beams or 0)
+            size = CallSize(size.key, most_tokens(request), prompts, bound, model, beams)
         grant = meter.grant(request.n, size)
         return lm, replace(request, n=grant.count), grant
+
+    def _known_compute(self) -> ComputeModel:
+        """Return the sizes of the node's model, which a budget of compute needs.
+
+        Raises
+        ------
+        UnsupportedError
+            They are unknown.
+        """
+        model = compute_of(self._use.lm)
+        if model is None:
+            raise UnsupportedError(
+                f"the budget limits compute, but the number of parameters of {self._use.model} is "
+                'not known; add "parameters": {"total": N, "active": N} to the model card'
+            )
+        return model
 
     async def _send_samples(self, lm: LM, request: Request) -> list[Completion]:
         """Send a request for samples; return the samples, or errors for those that failed.

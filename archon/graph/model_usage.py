@@ -77,12 +77,14 @@ def _completion_usage(model: ComputeModel | None, completion: Completion) -> Mod
         calls=usage.calls,
         completion_tokens=usage.completion_tokens,
         choice_tokens=usage.choice_tokens,
-        compute=None if model is None else _generated(model, completion, usage),
+        compute=None if model is None else generated_compute(model, completion),
         is_estimate=model is not None and model.is_estimate,
     )
 
 
-def _generated(model: ComputeModel, completion: Completion, usage: Usage) -> int | None:
+def generated_compute(model: ComputeModel, completion: Completion) -> int | None:
+    """Return the compute of a completion without its prompt; None if its tokens are unknown."""
+    usage = completion.usage
     if completion.choice_logprobs is not None:
         num_choices = len(completion.choice_logprobs)
         return model.choices(usage.prompt_tokens, usage.choice_tokens, num_choices)
