@@ -27,6 +27,12 @@ SMALL: dict[str, Any] = {
 PLAIN = {"prompt": {"text": "{question}"}}
 
 
+class Unknown(ScriptedLM):
+    """A model that cannot count its prompts beforehand, as a server's."""
+
+    prompts_of = None  # type: ignore[assignment]
+
+
 def sized(*replies: str) -> ScriptedLM:
     lm = ScriptedLM(in_turn(replies))
     lm.compute_model = SIZES
@@ -114,9 +120,7 @@ async def test_compute_does_not_depend_on_the_pool(tmp_path: Path) -> None:
 def test_no_graph_ever_exceeds_its_compute(
     graph: Any, limit: int, seed: int, is_known: bool
 ) -> None:
-    lm = ScriptedLM(wordy(seed))
-    if not is_known:
-        lm.prompts_of = None  # type: ignore[assignment, method-assign]
+    lm = (ScriptedLM if is_known else Unknown)(wordy(seed))
     lm.compute_model = SIZES
     arch = make_architecture(*graph, lm, budget={"max_compute": limit})
     try:
