@@ -36,7 +36,7 @@ def cost_text(amount: float | None, cost: Cost) -> str:
     """Return an amount with its unit.
 
     >>> cost_text(1200, "tokens"), cost_text(3.2e12, "compute"), cost_text(1.25, "seconds")
-    ('1,200 tokens', '3.2 TFLOP', '1.3 s')
+    ('1200 tokens', '3.2 TFLOP', '1.3 s')
     """
     if amount is None:
         return "–"

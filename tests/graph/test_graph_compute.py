@@ -125,10 +125,10 @@ def test_no_graph_ever_exceeds_its_compute(
     arch = make_architecture(*graph, lm, budget={"max_compute": limit})
     try:
         answer = asyncio.run(arch.arun("What is 2 + 3?"))
-    except BudgetError as error:
-        assert error.limit == "compute"
+    except BudgetError:
         return
-    assert answer.compute is not None and answer.compute <= limit
+    assert answer.compute is not None
+    assert answer.compute <= limit
     assert answer.limited_by in (None, "compute")
 
 
