@@ -56,6 +56,7 @@ _STATEMENT = re.compile(
     [^.!?:=\n。！？]{0,60}?
     (?:\b(?:is|are|was|be|ist|lautet|est|es|é|è|jest)\b(?!\s+(?:not|nicht|pas|no)\b)\s{0,4}:?
        |[:=]|>(?!\s)|\s[-–—]\s|是|为|為|は|[은는]|(?=[ ]?\**\([A-Z]\)))
+    | \b(?:choose|pick|select)\s(?=[*(]{0,4}[A-Z]\b)
     | (?<=\#)\#{3}(?!\#)""",
     re.X | re.I,
 )
@@ -65,8 +66,8 @@ _BOX = re.compile(r"\\f?boxed\s?\{", re.I)
 _RIGHT = re.compile(
     rf"""(?P<noun>{_NOUN}\s)?(?<![\w'’])(?P<open>[*(\[【]{{0,4}})(?P<letter>[A-Z])
     (?P<close>[)\]】*.:]{{0,4}})\s{{0,2}}(?:is|ist|est|es|é|è)\s(?:the\s|die\s|la\s)?
-    (?:(?:only|most|clearly|best|correct|right|richtig|korrekt|correcta|correcte|corretta|correta)
-    (?![\w-])[ ]?){{1,3}}""",
+    (?:answer\b|(?:(?:only|most|clearly|best|correct|right|richtig|korrekt|correcta|correcte
+    |corretta|correta)(?![\w-])[ ]?){{1,3}})""",
     re.X,
 )
 """Matches "option B is correct" and "B is the best answer"."""
@@ -105,11 +106,14 @@ def read_stated_choice(text: str, choices: Sequence[str] = ()) -> str | None:
 
 
 def read_target_choice(text: str, choices: Sequence[str] = ()) -> str | None:
-    """Return the option that a reference answer names by its text or letter, or None.
+    """Return the option that a reference answer names by its letter or text, or None.
 
+    A capital letter is always the letter of an option, even if it is also the text of another one.
     A worked solution is read like a model's text.
     """
     stripped = text.strip()
+    if len(stripped) == 1 and stripped in LETTERS:
+        return _Options(choices).value(stripped)
     return stripped if stripped in choices else read_choice(text, choices)
 
 
@@ -159,7 +163,7 @@ class _Options:
         texts = ((normalized_text(choice) or choice.strip(), choice) for choice in choices)
         self._by_text = {text: choice for text, choice in reversed([*texts]) if text}
 
-    def _value(self, letter: str) -> str | None:
+    def value(self, letter: str) -> str | None:
         """Return the value of a letter; None if no option has it."""
         index = self._letters.find(letter.upper())
         if index < 0:
@@ -169,11 +173,11 @@ class _Options:
     def leading(self, statement: str) -> tuple[str | None, bool]:
         """Return (the option that a statement begins with, whether it begins with any)."""
         match = _LETTER.match(statement)
-        if match and (value := self._value(match["letter"])) and _is_letter(match):
+        if match and (value := self.value(match["letter"])) and _is_letter(match):
             another = _ANOTHER.match(statement, match.end("letter")) or _ANOTHER.match(
                 statement, match.end()
             )
-            other = another and self._value(another["letter"] or another["capital"])
+            other = another and self.value(another["letter"] or another["capital"])
             return (None if other and other != value else value), True
         value = self._by_its_text(statement)
         return value, value is not None
@@ -205,10 +209,10 @@ class _Options:
         begun = [match for line in lines if (match := _LINE.match(line))]
         alone = [m["letter"] for m in begun if not m.string[m.end() :].strip()]
         if alone and lines and alone[-1] in lines[-1] and _LINE.match(lines[-1]):
-            return self._value(alone[-1])
+            return self.value(alone[-1])
         named = (match[1] or match[2] for match in _NAMED.finditer(text))
         for letters in ([m["letter"] for m in begun], [*named]):
-            values = {value for letter in letters if (value := self._value(letter))}
+            values = {value for letter in letters if (value := self.value(letter))}
             if values:
                 return values.pop() if len(values) == 1 else None
         if not lines:

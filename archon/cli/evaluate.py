@@ -150,9 +150,9 @@ def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
         out.line(line)
     if report["energy_joules"] is not None:
         out.line(f"energy {decimal(report['energy_joules'], 1)} J per answer (whole machine)")
-    for line in _metric_lines(report["metrics"]):
+    for line in _metric_lines(report.get("metrics", {})):
         out.line(line)
-    for column, groups in report["groups"].items():
+    for column, groups in report.get("groups", {}).items():
         out.table(group_table(column, groups))
     for line in _curve_lines(report["curves"]):
         out.line(line)

@@ -193,6 +193,7 @@ def _facts_json(facts: ModelFacts | None, note: str) -> dict[str, Any]:
         "license": known.license,
         "chat_template": known.chat_template,
         "thinking": known.thinking,
+        "text_only": known.is_text_part,
     }
     return result | ({"note": note} if note else {})
 
@@ -221,6 +222,8 @@ def _print_facts(facts: ModelFacts | None, note: str, *, is_here: bool) -> None:
     elif facts.weights_memory_bytes is not None:
         least = megabytes(facts.weights_memory_bytes)
         lines["memory"] = f"at least {least} for the weights, and the cache of the sequences"
+    if facts.is_text_part:
+        lines["input"] = "text only; images, video and sound are not supported"
     unknown = "unknown" if is_here else "unknown before the download"
     for name, value in lines.items():
         print_line(f"{name}: {value or unknown}")

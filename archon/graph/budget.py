@@ -5,7 +5,7 @@ use: ``max_tokens`` for each reply, and its prompt. If the model has a tokenizer
 prompt are counted; otherwise, its number of bytes is used as an upper bound. When the call ends,
 unused tokens are returned. The tokens of an interrupted call are kept reserved, because its usage
 is unknown. A question may therefore end with some tokens left. Compute is reserved and returned in
-the same way, for as many tokens.
+the same way, for the same tokens.
 """
 
 from __future__ import annotations

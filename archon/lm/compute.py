@@ -8,7 +8,7 @@ section 2.1; Hoffmann et al. 2022, arXiv 2203.15556, appendix F):
   each weight and token. The embedding table is read and not multiplied. The head, which predicts
   the next token, is multiplied only where a token is sampled or scored.
 - the attention, per layer and token: 2 FLOPs for each number of all query heads and each token in
-  the context for the scores, and as many for the weighted sum of values: 4 · width · context.
+  the context for the scores, and 2 more for the weighted sum of values: 4 · width · context.
 
 Norms, rotary embeddings, softmax, sampling and low-rank adapters are not counted; together they
 are about one percent. The number is that of the model, whatever the precision in which it is

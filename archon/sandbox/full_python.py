@@ -4,8 +4,8 @@ The interpreter of the sandbox supports a part of Python. Programs that need mor
 the standard library, run here if the user allows it. This is weaker than the sandbox: the process
 has limits on CPU time, memory, files and child processes, no network and no view of other processes
 (Linux namespaces, if ``unshare`` works), an empty environment and a temporary working folder. If
-the parent is root, it runs as the user *nobody*. Otherwise it can read and delete whatever the user
-can, and so hostile programs should only run in a container.
+the parent is root, it runs as the user *nobody*, and it never runs as root. Otherwise it can read
+and delete whatever the user can, and so hostile programs should only run in a container.
 
 A program shares its process with its tests. It can therefore not be prevented from forging their
 results, but it cannot pass by ending early.
@@ -18,7 +18,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -72,17 +71,11 @@ os._exit(0)
 
 @dataclass(frozen=True)
 class _Isolation:
-    """How the process is separated from the user's: a command before Python, and a user."""
+    """Separation of the process from the user's: a command before Python, and a user."""
 
     command: tuple[str, ...]
-    user: int | None
-
-    @property
-    def popen_arguments(self) -> dict[str, object]:
-        """Arguments of ``subprocess``."""
-        if self.user is None:
-            return {}
-        return {"user": self.user, "group": self.user, "extra_groups": []}
+    owner: int | None
+    """The user to whom the working folder is given; None if the user stays the same."""
 
 
 async def check_in_full_python(
@@ -117,8 +110,8 @@ async def check_in_full_python(
     }
     isolation = await asyncio.to_thread(_isolation)
     with tempfile.TemporaryDirectory(prefix="archon-program-") as folder:
-        if isolation.user is not None:
-            os.chown(folder, isolation.user, isolation.user)
+        if isolation.owner is not None:
+            os.chown(folder, isolation.owner, isolation.owner)
         reply = await _run(isolation, task, folder, limits)
     seconds = time.perf_counter() - start
     try:
@@ -159,7 +152,6 @@ async def _run(
             cwd=folder,
             env=_environment(folder),
             start_new_session=True,
-            **isolation.popen_arguments,  # type: ignore[arg-type]
         )
     except OSError as error:
         raise SandboxError(f"cannot start a process for a program: {error}") from None
@@ -190,16 +182,30 @@ def _environment(folder: str) -> dict[str, str]:
 
 @cache
 def _isolation() -> _Isolation:
-    """Return the strictest isolation with which Python starts on this machine."""
-    user = _NOBODY if sys.platform != "win32" and os.geteuid() == 0 else None
-    unshare = shutil.which("unshare")
-    namespaces: tuple[str, ...] = ()
-    if unshare is not None:
-        options = ("--user", "--map-root-user", "--net", "--ipc", "--pid", "--fork")
-        namespaces = (unshare, *options, "--kill-child")
-    for command in dict.fromkeys([namespaces, ()]):
-        for each in dict.fromkeys([user, None]):
-            isolation = _Isolation(command, each)
+    """Return the strictest isolation with which Python starts on this machine.
+
+    Raises
+    ------
+    SandboxError
+        Python cannot be started, or only as root.
+    """
+    is_root = sys.platform != "win32" and os.geteuid() == 0
+    owner = _NOBODY if is_root else None
+    users: list[tuple[str, ...]] = [()]
+    if is_root:
+        setpriv = ("setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups")
+        # The second one can read every file, which it needs if Python is in root's folder.
+        can_read = ("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")
+        users = [
+            (*setpriv, "--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all"),
+            (*setpriv, "--no-new-privs", *can_read),
+        ]
+    namespaces: tuple[str, ...] = ("unshare", "--net", "--ipc", "--pid", "--fork", "--kill-child")
+    if not is_root:
+        namespaces = (*namespaces, "--user")
+    for command in (namespaces, ()):
+        for user in users:
+            isolation = _Isolation((*command, *user), owner)
             if _works(isolation):
                 if not command:
                     warn_once(
@@ -207,13 +213,14 @@ def _isolation() -> _Isolation:
                         "they can use the network; run Archon in a container"
                     )
                 return isolation
-    raise SandboxError(f"cannot start {sys.executable} for programs")
+    reason = " as the user nobody (with setpriv); run Archon as another user" if is_root else ""
+    raise SandboxError(f"cannot start {sys.executable} for programs{reason}")
 
 
 def _works(isolation: _Isolation) -> bool:
     with tempfile.TemporaryDirectory(prefix="archon-program-") as folder:
-        if isolation.user is not None:
-            os.chown(folder, isolation.user, isolation.user)
+        if isolation.owner is not None:
+            os.chown(folder, isolation.owner, isolation.owner)
         try:
             ended = subprocess.run(
                 [*isolation.command, sys.executable, "-I", "-c", "print(6 * 7)"],
@@ -222,7 +229,6 @@ def _works(isolation: _Isolation) -> bool:
                 cwd=folder,
                 env=_environment(folder),
                 check=False,
-                **isolation.popen_arguments,  # type: ignore[call-overload]
             )
         except (OSError, subprocess.SubprocessError, ValueError):
             return False

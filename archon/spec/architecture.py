@@ -383,7 +383,12 @@ class ArchitectureSpec(LaterKeys):
     )
     nodes: dict[NodeId, AnyNode] = Field(min_length=1)
     output: NodeId = Field(description="Id of the node whose first candidate is the answer.")
-    answer: AnswerKind = Field("number", description="Type of the answer.")
+    answer: AnswerKind = Field(
+        "number",
+        description="Type of the answer: `number`; `text`, a name or a few words; `choice`, one of "
+        "the question's options; `math`, an expression in LaTeX; `code`, a program; `json`, a JSON "
+        "value. A benchmark or a request may ask for another type.",
+    )
     budget: Budget | None = None
     serve: ServeSpec | None = Field(
         None, description="Settings for requests to the architecture as a language model."

@@ -175,7 +175,7 @@ TRANSLATOR_CAPABILITIES = frozenset({"logprobs", "beams"})
 class LocalCard(_Card):
     """A transformer that runs in this process."""
 
-    later_keys = _Card.later_keys | {"engine"}
+    later_keys = _Card.later_keys | {"engine", "trust_remote_code"}
 
     backend: Literal["local"]
     transformer: Transformer = Field(
@@ -204,6 +204,11 @@ class LocalCard(_Card):
         description="What computes a decoder. `archon`: Archon's engine. `transformers`: the "
         "library of that name, which computes one request at a time and knows more families. By "
         "default Archon's engine if it supports the model, else the library.",
+    )
+    trust_remote_code: bool = Field(
+        False,
+        description="True to run the Python code in the model's folder, which can do anything that "
+        "you can. Needs `engine` to be `transformers`, and a card in a separate file.",
     )
     context: int | None = Field(
         None,
@@ -237,10 +242,18 @@ class LocalCard(_Card):
     def _check_engine(self) -> None:
         if self.engine is not None and self.transformer != "decoder":
             raise ValueError("'engine' needs 'transformer' to be 'decoder'")
-        if self.engine == "transformers":
-            for key in ("adapter", "reward"):
-                if getattr(self, key) is not None:
-                    raise ValueError(f"{key!r} needs 'engine' to be 'archon'")
+        if self.engine == "transformers" and self.reward is not None:
+            raise ValueError(
+                "'reward' needs 'engine' to be 'archon', which returns the hidden states that "
+                "reward heads read"
+            )
+        if self.trust_remote_code and self.engine != "transformers":
+            raise ValueError("'trust_remote_code' needs 'engine' to be 'transformers'")
+        if self.trust_remote_code and not all(isinstance(s, PathSource) for s in self.sources):
+            raise ValueError(
+                "'trust_remote_code' needs sources with 'path': code is not downloaded; download "
+                "the folder and read its code first"
+            )
 
 
 VariableName = Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -29,14 +30,12 @@ def _are_equivalent(a: str, b: str, both_ways: bool = True) -> bool:
 
 def _marked(expression: str) -> str:
     """Mark an expression as LaTeX, unless it contains marks, so that it is read completely."""
-    is_marked = "$" in expression or r"\boxed" in expression
+    is_marked = re.search(r"(?<!\\)\$|\\boxed", expression)
     return expression if is_marked else rf"\boxed{{{expression}}}"
 
 
 def _search(pattern: str, text: str, group: int | str, takes_last: bool) -> str | None:
     """Return what a regular expression finds in a text: a group of its first or last match."""
-    import re
-
     found = None
     for match in re.finditer(pattern, text):
         found = match.group(group)

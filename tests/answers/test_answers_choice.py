@@ -47,6 +47,15 @@ LETTERS = {
     "The best choice is C, since it is near.": "C",
     "Option D is the correct answer.": "D",
     "A is wrong. B is wrong. C is correct.": "C",
+    "So B is the answer.": "B",
+    "I choose B.": "B",
+    "I would pick (d).": "D",
+    "You can choose a dog.": None,
+    "The answer should be B": "B",
+    "Answer: **B. Paris**": "B",
+    "The answer is: B: Paris": "B",
+    "The answer is (B) because (A) is wrong.": "B",
+    "I'd go with option C": "C",
     "The answer is B or C.": None,
     "The answer is B, C": None,
     "The answer is B and C.": None,
@@ -118,12 +127,19 @@ def test_no_part_of_a_number_is_an_option(text: str, value: str | None) -> None:
     assert read_answer(text, "choice", choices=NUMBERS) == value
 
 
-@pytest.mark.parametrize("choices", [CITIES, NUMBERS, ("a", "A", "b"), ("All", "All of it")])
+@pytest.mark.parametrize("choices", [CITIES, NUMBERS, ("a", "b c", "b"), ("All", "All of it")])
 def test_a_target_names_an_option_by_its_text_or_its_letter(choices: tuple[str, ...]) -> None:
     for letter, choice in zip("ABCD", choices, strict=False):
         assert read_target(choice, "choice", choices=choices) == choice
         assert read_answer(f"The answer is ({letter}).", "choice", choices=choices) == choice
     assert read_target("E", "choice", choices=CITIES) is None
+
+
+def test_a_capital_letter_is_never_the_text_of_another_option() -> None:
+    notes = ("C", "D", "A", "B")
+    assert [read_target(letter, "choice", choices=notes) for letter in "ABCD"] == [*notes]
+    assert read_answer("The answer is (A).", "choice", choices=notes) == "C"
+    assert read_answer("A", "choice", choices=notes) == "C"
 
 
 def test_only_a_statement_is_stated() -> None:

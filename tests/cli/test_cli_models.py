@@ -146,6 +146,25 @@ def test_show_describes_files(cli: Cli, tiny_chat_file: Path) -> None:
     assert shown["chat_template"]
 
 
+def test_show_says_that_a_model_gets_text_only(cli: Cli) -> None:
+    folder = Path("model")
+    folder.mkdir()
+    config = {"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    names = ("vision_tower.w", "language_model.model.layers.0.w")
+    rows = {
+        name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [24 * i, 24 * i + 24]}
+        for i, name in enumerate(names)
+    }
+    header = json.dumps(rows).encode()
+    data = len(header).to_bytes(8, "little") + header + bytes(48)
+    (folder / "model.safetensors").write_bytes(data)
+    shown = cli.json("models", "show", "./model")
+    assert (shown["text_only"], shown["parameters"], shown["context"]) == (True, 6, 131_072)
+    assert cli("models", "show", "./model") == 0
+    assert "input: text only" in cli.stderr
+
+
 def test_show_describes_a_folder(cli: Cli) -> None:
     folder = Path("model")
     folder.mkdir()
@@ -159,6 +178,21 @@ def test_show_describes_a_folder(cli: Cli) -> None:
     assert (shown["family"], shown["parameters"], shown["thinking"]) == ("qwen3", 6, "always")
     (folder / "model.safetensors").write_bytes(b"damaged")
     assert "safetensors" in cli.json("models", "show", "./model")["note"]
+
+
+@pytest.mark.parametrize(("window", "num_cached"), [(None, 1024), (100, 128), (4096, 1024)])
+def test_memory_counts_only_tokens_within_sliding_windows(
+    window: int | None, num_cached: int, cli: Cli, tmp_path: Path
+) -> None:
+    """Half of the layers have the window. It needs blocks of 16 tokens for 99 tokens and one."""
+    config = QWEN3 | {"use_sliding_window": True, "sliding_window": window, "max_window_layers": 14}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    header = json.dumps({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
+    data = len(header).to_bytes(8, "little") + header + bytes(24)
+    (tmp_path / "model.safetensors").write_bytes(data)
+    memory = cli.json("models", "show", str(tmp_path))["memory_bytes"]
+    per_token = 2 * 28 * 8 * 128 * 2
+    assert memory["64"] - memory["1"] == 63 * per_token * (1024 + num_cached) // 2
 
 
 def test_ls_shows_the_digest_of_a_first_download(

@@ -39,6 +39,7 @@ def written(folder: Path, name: str, content: str | bytes) -> Path:
         ("data.csv", b"\xef\xbb\xbf" + CSV.replace(",", ";").encode()),
         ("data.csv", CSV.encode("utf-16")),
         ("data.csv", CSV.replace(",", "\t")),
+        ("data.csv", "sep=;\n" + CSV.replace(",", ";")),
         ("data.CSV.gz", CSV),
         ("data.tsv", CSV.replace(",", "\t")),
         ("data.json", json.dumps(ROWS)),
@@ -112,6 +113,19 @@ def test_faults_of_files_name_the_place(
     with pytest.raises(SpecError, match=message) as caught:
         opened("smoke", data=path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.csv", "none.csv: no such file"),
+        ("d.xlsx", "is a spreadsheet; save it as 'CSV UTF-8'"),
+    ],
+)
+def test_a_file_that_is_no_table_is_explained(tmp_path: Path, name: str, message: str) -> None:
+    written(tmp_path, "d.xlsx", b"PK")
+    with pytest.raises(SpecError, match=message):
+        opened(tmp_path / name)
 
 
 # ---------------------------------------------------------------------------------------- columns
@@ -200,6 +214,16 @@ def test_the_user_names_the_kind_and_the_scorer_follows() -> None:
         found = opened(data, answer=kind)
         assert (found.selection.card.answer, found.scorer.type.kinds[0]) == (kind, kind)
         assert found.items[1].targets == ("[2, 3]",)
+
+
+def test_the_kind_follows_a_scorer_that_does_not_judge_the_detected_one() -> None:
+    data = rows(question=["a", "b"], answer=["1", "2"])
+    found = opened(data, scorer="exact")
+    assert found.selection.card.answer == "text"
+    assert "answers: text, because exact judges this kind" in found.notes
+    assert opened(data, scorer="number-close:0.1").selection.card.answer == "number"
+    with pytest.raises(UsageError, match="exact judges a text"):
+        opened(data, scorer="exact", answer="number")
 
 
 # ----------------------------------------------------------------------------------------- splits

@@ -57,7 +57,7 @@ class Columns:
 
     @property
     def named(self) -> bool:
-        """Whether the user named a column."""
+        """True if the user named a column."""
         return any((self.question, self.target, self.id, self.choices))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +24,8 @@ from archon.evals.scorers import (
     chosen_scorers,
     default_scorer,
     need_canonical_targets,
+    plain_scorer,
+    scorers_given,
     with_scorers,
 )
 from archon.graph.exemplars import load_pool
@@ -89,12 +91,10 @@ def open_benchmark(
     MissingExtraError
         The source needs a package that is not installed.
     """
-    columns = columns or Columns()
-    card, rows, path, notes = _source(loaded, data, columns)
+    card, rows, path, notes = _source(loaded, data, columns or Columns())
+    if isinstance(loaded, OwnData) and (columns is None or columns.answer is None):
+        card, notes = _judged_by(card, scorer, notes)
     custom = loaded.score if isinstance(loaded, LoadedPython) else None
-    if columns.answer is not None and columns.answer != card.answer:
-        score = default_scorer(columns.answer)
-        card = card.model_copy(update={"answer": columns.answer, "score": score})
     scorers = chosen_scorers(
         card,
         loaded.file,
@@ -104,13 +104,8 @@ def open_benchmark(
         allow_code_execution=allow_code_execution,
     )
     card = with_scorers(card, scorers)
-    file = loaded.file if isinstance(loaded, Loaded) else None
-    examples = None
-    if card.examples is not None:
-        with reference_at(file, "$.examples"):
-            examples = load_pool(card.examples, loaded.base_dir)
-    key = _file_key(loaded) if rows is None else None
-    with reference_at(file, key) if key is not None else nullcontext():
+    examples = _examples(card, loaded)
+    with _reference_to_file(loaded) if rows is None else nullcontext():
         items = load_items(
             card,
             loaded.base_dir,
@@ -134,6 +129,9 @@ def _source(
 ) -> tuple[BenchmarkBase, list[Row] | None, Path | None, tuple[str, ...]]:
     """Return the card, the rows or None if the card's source has them, their file, and notes."""
     card: BenchmarkBase = loaded.spec
+    if columns.answer is not None and columns.answer != card.answer:
+        score = default_scorer(columns.answer)
+        card = card.model_copy(update={"answer": columns.answer, "score": score})
     if isinstance(loaded, OwnData):
         if data is not None:
             raise UsageError(f"{loaded.file} has the items already; leave out --data")
@@ -150,6 +148,26 @@ def _source(
     return card, rows, None, ()
 
 
+def _judged_by(
+    card: BenchmarkBase, option: ScorerOption, notes: tuple[str, ...]
+) -> tuple[BenchmarkBase, tuple[str, ...]]:
+    """Return own data's card with a kind of answer that the user's scorer judges, and notes.
+
+    Targets that are numbers can also be compared as text, for example.
+    """
+    names = [given.partition(":")[0] for given in scorers_given(option) if isinstance(given, str)]
+    if not names or card.answer not in ("number", "text"):
+        return card, notes
+    try:
+        kinds = plain_scorer(names[0]).type.kinds
+    except UsageError:  # an unknown scorer, or one that needs parameters: reported later
+        return card, notes
+    if card.answer in kinds:
+        return card, notes
+    note = f"answers: {kinds[0]}, because {names[0]} judges this kind"
+    return card.model_copy(update={"answer": kinds[0]}), (*notes, note)
+
+
 def _fitted(
     card: BenchmarkBase, rows: list[Row], columns: Columns, file: str
 ) -> tuple[BenchmarkBase, tuple[str, ...]]:
@@ -161,9 +179,7 @@ def _fitted(
     fields = with_columns(card.fields, columns, rows, file)
     notes: tuple[str, ...] = ()
     if not all(any(_has(row, name) for row in rows) for name in columns_read(fields)):
-        kind = columns.answer or card.answer
-        wanted = Columns(columns.question, columns.target, columns.id, columns.choices, kind)
-        found = find_columns(rows, wanted, file)
+        found = find_columns(rows, replace(columns, answer=card.answer), file)
         fields, notes = found.fields, (found.note,)
     return card.model_copy(update={"fields": fields}), notes
 
@@ -190,12 +206,22 @@ def _rows_of_card(loaded: Loaded[BenchmarkCard] | LoadedPython) -> list[Row]:
     raise UsageError(f"the items of {loaded.spec.name!r} are generated; they have no columns")
 
 
-def _file_key(loaded: LoadedBenchmark) -> str | None:
-    """Return the JSON path at which a card names a file; None if it does not."""
+def _examples(card: BenchmarkBase, loaded: LoadedBenchmark) -> tuple[Example, ...] | None:
+    """Load the exemplars that a card names; None if it names none."""
+    if card.examples is None:
+        return None
+    file = loaded.file if isinstance(loaded, Loaded) else None
+    with reference_at(file, "$.examples"):
+        return load_pool(card.examples, loaded.base_dir)
+
+
+def _reference_to_file(loaded: LoadedBenchmark) -> AbstractContextManager[None]:
+    """Add the place where a card names its file to errors about the file."""
     source = loaded.spec.source
     if not isinstance(source, ItemSource) or source.path is None:
-        return None
-    return "$.source.file" if source.file is not None else "$.source.jsonl"
+        return nullcontext()
+    key = "$.source.file" if source.file is not None else "$.source.jsonl"
+    return reference_at(loaded.file, key)
 
 
 def _published_note(card: BenchmarkBase) -> str:
@@ -210,7 +236,7 @@ def _published_note(card: BenchmarkBase) -> str:
 def _sizes_note(rows: Sequence[Row], card: BenchmarkBase, split: str) -> str:
     """Return a sentence with the number of rows in each split."""
     if split == "all":
-        return f"all {len(rows):,} rows are used"
+        return f"all {len(rows):,} rows are used" if len(rows) > 1 else "the only row is used"
     sizes = split_sizes(table_items(rows, card, card.name, canonical_targets=False))
     counts = ", ".join(f"{sizes[name]:,} to {name}" for name in SPLITS)
     return f"{len(rows):,} rows: {counts}; --split all uses every row"

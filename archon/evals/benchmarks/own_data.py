@@ -18,7 +18,7 @@ from archon.evals.benchmarks.columns import Columns, Found, find_columns
 from archon.evals.benchmarks.tables import Row, is_table, read_table, rows_of, table_name
 from archon.evals.scorers import default_scorer
 from archon.spec.benchmark import BenchmarkCard, PythonCard
-from archon.spec.data_files import data_format
+from archon.spec.data_files import DATA_SUFFIXES, data_format, data_suffix
 from archon.spec.messages import shown
 from archon.spec.validation import parse
 
@@ -28,6 +28,7 @@ _HUB = re.compile(
     r"(?::(?P<split>[^\s:]+))?"
 )
 _FORM = "hf:owner/name[/config][@revision][:split]"
+_SPREADSHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 _TRAINING = ("train", "training", "auxiliary_train")
 _VALIDATION = ("validation", "val", "valid", "dev")
 _TEST = ("test",)
@@ -52,8 +53,10 @@ class OwnData:
 def is_own_data(ref: object) -> bool:
     """Return whether a benchmark reference is data: a file, a hub string or a Python table."""
     if isinstance(ref, str | os.PathLike):
-        text = os.fspath(ref)
-        return text.startswith(HUB_PREFIX) or data_format(Path(text).expanduser()) is not None
+        text, path = os.fspath(ref), Path(ref).expanduser()
+        suffix = data_suffix(path)
+        is_named_data = suffix in DATA_SUFFIXES or suffix in _SPREADSHEETS
+        return text.startswith(HUB_PREFIX) or is_named_data or data_format(path) is not None
     if isinstance(ref, Mapping):  # the splits of a data set; any other mapping is a card
         return bool(ref) and all(hasattr(value, "column_names") for value in ref.values())
     return is_table(ref)
@@ -76,6 +79,8 @@ def load_own_data(ref: Any, columns: Columns) -> OwnData:
     if os.fspath(ref).startswith(HUB_PREFIX):
         return _of_hub(os.fspath(ref), columns)
     path = Path(ref).expanduser()
+    if data_suffix(path) in _SPREADSHEETS:
+        raise SpecError("is a spreadsheet; save it as 'CSV UTF-8'", file=str(path))
     rows = read_table(path)
     found = find_columns(rows, columns, str(path))
     # The name without its folder: a run can be resumed from elsewhere, and the items are compared.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -105,6 +106,8 @@ def _records(text: io.TextIOWrapper, file: str, delimiter: str | None) -> Iterat
             break
         skipped += 1
     first = without_marks(first)
+    if match := re.fullmatch(r"sep=(.)\s*", first, re.IGNORECASE):  # a line that Excel writes
+        delimiter, first, skipped = match[1], text.readline(), skipped + 1
     delimiter = delimiter or max(_DELIMITERS, key=_outside_quotes(first).count)
     # Strict: otherwise a quote that is never closed would swallow all following rows.
     reader = csv.reader(chain([first], text), delimiter=delimiter, strict=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from archon.answers import read_target
 from archon.errors import ScoringError, require
 from archon.evals.scorers.declaration import Attempt, Judge, Score, ScorerType, Setup, compared
 from archon.spec.common import StrictModel
@@ -33,7 +34,8 @@ def _make(setup: Setup) -> Judge:
         answer, targets = attempt.read("math"), attempt.written_targets
         if answer is None:
             return Score(0, None, "no expression in the answer")
-        if answer in targets or answer in attempt.accepted("math"):
+        canonical = {read_target(target, "math") for target in targets}
+        if answer in targets or answer in canonical:
             return Score(1, answer, "equals the target")
         if len(answer) > MAX_CHARACTERS:
             return Score(0, None, f"the expression is longer than {MAX_CHARACTERS} characters")

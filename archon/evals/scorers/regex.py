@@ -8,10 +8,11 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from archon.answers import read_target, same_value
+from archon.errors import ScoringError
 from archon.evals.scorers.declaration import Attempt, Judge, Score, ScorerType, Setup, compared
 from archon.spec.common import StrictModel
 from archon.spec.messages import shown
-from archon.workers.process import WorkTimeoutError, shared_worker
+from archon.workers.process import WorkError, WorkTimeoutError, shared_worker
 
 
 class Pattern(StrictModel):
@@ -52,6 +53,8 @@ def _make(setup: Setup) -> Judge:
         except WorkTimeoutError:
             reason = f"the search took more than {parameters.seconds:g} s; it counts as no match"
             return Score(0, None, reason)
+        except WorkError as error:
+            raise ScoringError(str(error)) from None
         if found is None:
             return Score(0, None, f"no match of {shown(parameters.pattern)}")
         targets = attempt.accepted(kind)

@@ -58,7 +58,7 @@ _ALIASES = {alias: name for name, scorer in SCORERS.items() for alias in scorer.
 
 GivenScorer = ScorerChoice | Callable[..., Any]
 """A scorer that a user chooses: a name, a name with a parameter (``number-close:0.01``), an object
-as in a card, ``file.py:function``, or a function."""
+as in a card, ``file.py:function``, a function, or a ``Scorer``."""
 ScorerOption = GivenScorer | Sequence[GivenScorer] | None
 """The scorers that a user chooses in place of the benchmark's; None for the benchmark's."""
 
@@ -210,6 +210,8 @@ class _ChoiceError(Exception):
 def _scorer(
     given: GivenScorer, kind: AnswerKind, folder: Path, is_card: bool, allows_code: bool
 ) -> Scorer:
+    if isinstance(given, Scorer):
+        return given
     if callable(given):
         return custom_scorer(given, kind)
     if isinstance(given, str) and not is_card:

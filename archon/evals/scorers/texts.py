@@ -96,14 +96,16 @@ _PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]")
 def f1_tokens(text: str) -> list[str]:
     """Return the tokens of a text as SQuAD's evaluation compares them (Rajpurkar et al. 2016).
 
-    Lower case, without ASCII punctuation and without the words "a", "an" and "the", split at white
-    space. A text that contains nothing else keeps its articles and punctuation.
+    Without letter case, ASCII punctuation and the words "a", "an" and "the", split at white space.
+    A text that contains nothing else keeps its articles and punctuation. Unlike SQuAD, variants of
+    a character, such as full-width letters, are the same.
 
     >>> f1_tokens("The U.S. Army"), f1_tokens("a")
     (['us', 'army'], ['a'])
     """
-    words = _PUNCTUATION.sub("", text.lower()).split()
-    return [word for word in words if word not in _ARTICLES] or words or text.lower().split()
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    words = _PUNCTUATION.sub("", text).split()
+    return [word for word in words if word not in _ARTICLES] or words or text.split()
 
 
 def f1(answer: str, target: str) -> float:

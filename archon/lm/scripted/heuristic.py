@@ -116,13 +116,14 @@ def _ending(message: Message, value: str, number: int) -> str:
 
     For a choice, this is the letter of the option that is the value or, if there is none, of any.
     """
-    kind = next((k for k in _ENDINGS if ANSWER_TYPES[k].ending in message.content), "number")
-    if ANSWER_TYPES[kind].has_options:
+    asked = (ANSWER_TYPES[kind] for kind in _ENDINGS)
+    declared = next((d for d in asked if d.ending in message.content), ANSWER_TYPES["number"])
+    if declared.has_options:
         options = _OPTION.findall(message.content)
         letters = [letter for letter, text in options if text.strip() == value]
         letters = letters or [letter for letter, _ in options] or ["A"]
         value = letters[number % len(letters)]
-    return ANSWER_TYPES[kind].reply(value)
+    return declared.reply(value)
 
 
 def _program(message: Message, is_right: bool, number: int) -> str:
