@@ -23,6 +23,8 @@ LATER_FIELDS = frozenset(
         "targets",
         "choices",
         "metadata",
+        "usage_by_model",
+        "compute",
     }
 )
 """Fields that are newer than the format. A record that does not use them is written as before."""
