@@ -146,7 +146,7 @@ def _unknown(rows: Sequence[dict[str, Any]]) -> str:
     """Return which models' sizes are unknown; "" if all are known."""
     from archon.evals.compute import unknown_text
 
-    usages = [usage for row in rows for usage in (row["usage_by_model"] or {}).items()]
+    usages = [usage for row in rows for usage in (row.get("usage_by_model") or {}).items()]
     unknown = dict.fromkeys(name for name, usage in usages if usage["compute"] is None)
     return unknown_text(list(unknown)) if unknown else ""
 
@@ -174,7 +174,7 @@ def _result_table(rows: Sequence[dict[str, Any]]) -> Table:
         table.add_column("mean score [95%]", no_wrap=True)
     for heading, _ in TABLE_COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
-    shows_compute = any(row["compute"] is not None for row in rows)
+    shows_compute = any(row.get("compute") is not None for row in rows)
     if shows_compute:
         table.add_column("compute", justify="right", no_wrap=True)
     for row in rows:
@@ -183,7 +183,11 @@ def _result_table(rows: Sequence[dict[str, Any]]) -> Table:
             accuracy_text(row),
             *([mean_score_text(row)] if is_partial else []),
             *(_cell(row, name, decimals) for name, (_, decimals) in TABLE_COLUMNS.items()),
-            *([_starred(row, "compute", compute_text(row["compute"]))] if shows_compute else []),
+            *(
+                [_starred(row, "compute", compute_text(row.get("compute")))]
+                if shows_compute
+                else []
+            ),
         )
     return table
 

@@ -148,7 +148,7 @@ def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
     out.line(f"cost {cost} tokens per answer, {seconds} s, {speed}{_pool_share(report)}")
     for line in compute_lines(report):
         out.line(line)
-    if report["energy_joules"] is not None:
+    if "energy_joules" in report:
         out.line(f"energy {decimal(report['energy_joules'], 1)} J per answer (whole machine)")
     for line in _metric_lines(report.get("metrics", {})):
         out.line(line)

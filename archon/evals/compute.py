@@ -47,7 +47,7 @@ def compute_text(flops: float | None) -> str:
 
 def compute_lines(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line on the compute per answer, by model, or on what is missing to know it."""
-    models = report["usage_by_model"] or {}
+    models = report.get("usage_by_model") or {}
     num_answers = report["num_runs"] - report["num_errors"]
     if not models or not num_answers:
         return

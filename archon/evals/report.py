@@ -143,13 +143,13 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain data, as printed by ``archon eval --json``.
 
-        ``metrics`` and ``groups`` are omitted if they are empty.
+        Columns that are newer than the format are omitted if they are empty or unknown.
         """
         data = asdict(self)
         return {name: value for name, value in data.items() if value or name not in _OMITTED}
 
 
-_OMITTED = ("metrics", "groups")
+_OMITTED = ("metrics", "groups", "compute", "usage_by_model", "energy_joules")
 TABLE_COLUMNS = {
     column.name: (column.metadata["heading"], column.metadata["decimals"])
     for column in fields(Report)

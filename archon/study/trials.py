@@ -73,8 +73,8 @@ class TrialRecord:
 
     def _compute_attribute(self) -> dict[str, Any]:
         """Return the compute of each item, if that of an item is known."""
-        compute = [result.compute for result in self.results]
-        return {} if all(flops is None for flops in compute) else {"compute": compute}
+        known = [r.compute for r in self.results if not r.failed and r.compute is not None]
+        return {"compute": [result.compute for result in self.results]} if known else {}
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialRecord | None:
