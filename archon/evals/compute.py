@@ -19,16 +19,22 @@ class ComputeTally:
 
     total: int | None = 0
     """Compute of all answers in FLOPs; None if that of an answer is unknown."""
-    by_model: dict[str, ModelUsage] = field(default_factory=dict)
-    """Name of each model → its usage for all answers."""
+    _by_model: dict[str, ModelUsage] = field(default_factory=dict)
+    _is_complete: bool = True
 
     def add(self, record: Record) -> None:
         """Add a record; failures have no known compute and are left out, as they are of costs."""
         if record.error is not None:
             return
         self.total = total_compute([self.total, record.compute])
+        self._is_complete &= bool(record.usage_by_model)
         for name, usage in record.usage_by_model.items():
-            self.by_model[name] = self.by_model.get(name, ModelUsage()) + usage
+            self._by_model[name] = self._by_model.get(name, ModelUsage()) + usage
+
+    @property
+    def by_model(self) -> dict[str, ModelUsage]:
+        """Name of each model → its usage for all answers; empty if that of an answer is unknown."""
+        return dict(self._by_model) if self._is_complete else {}
 
 
 def compute_text(flops: float | None) -> str:
