@@ -16,6 +16,7 @@ from archon.evals.benchmarks.function import PythonReference, is_python, load_py
 from archon.evals.benchmarks.opening import Benchmark as Benchmark
 from archon.evals.benchmarks.opening import LoadedBenchmark, open_benchmark
 from archon.evals.benchmarks.own_data import is_own_data, load_own_data
+from archon.evals.costs import Cost
 from archon.evals.failures import MaxErrors
 from archon.evals.folder import RunFolder
 from archon.evals.report import Report
@@ -303,6 +304,8 @@ def search(
     max_tokens: float | None = None,
     max_calls: float | None = None,
     max_seconds: float | None = None,
+    max_compute: float | None = None,
+    cost: Cost = "tokens",
     stops_early: bool = True,
     warm_start: Sequence[Reference] = (),
     models: Mapping[str, ModelChoice] | str | None = None,
@@ -341,7 +344,7 @@ def search(
         Number of items from the *search* split, and from the *select* and *test* splits.
     finalists
         Number of trials to evaluate on *select*. With 0, *select* and *test* are not used.
-    max_tokens, max_calls, max_seconds
+    max_tokens, max_calls, max_seconds, max_compute
         Upper bounds on the mean per answer. Architectures that are expected to exceed
         ``max_tokens`` or ``max_calls`` are not evaluated.
     stops_early
@@ -377,7 +380,8 @@ def search(
     names = objective if isinstance(objective, str) else ",".join(objective)
     config = SearchConfig(
         objectives=parse_objectives(names),
-        limits=SearchLimits(max_tokens, max_calls, max_seconds),
+        limits=SearchLimits(max_tokens, max_calls, max_seconds, max_compute),
+        cost=cost,
         sampler=sampler,
         seed=seed,
         trials=trials,

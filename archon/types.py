@@ -15,7 +15,7 @@ AnswerKind = Literal["number", "text", "choice", "math", "code", "json"]
 """Type of answers; ``archon.answers.kinds`` declares each."""
 FinishReason = Literal["stop", "length", "choices", "cancelled", "error"]
 VerdictKind = Literal["pass", "fail", "abstain"]
-Limit = Literal["tokens", "calls", "seconds"]
+Limit = Literal["tokens", "calls", "seconds", "compute"]
 """A resource that a question's budget limits."""
 LogitBias = tuple[tuple[int, float], ...]
 """Pairs (token id, number to add to its logit), in the order of the ids."""

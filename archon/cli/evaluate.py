@@ -133,6 +133,8 @@ def _required_accuracy(text: str) -> float:
 
 
 def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
+    from archon.evals.compute import compute_lines
+
     if report["interrupted"]:
         print_line(f"interrupted; {report['num_runs']} finished answers are kept", "yellow")
     where = f"{report['architecture']} on {report['benchmark']} ({report['split']})"
@@ -147,6 +149,10 @@ def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
     speed = f"{decimal(report['tokens_per_second'])} tokens/s"
     seconds = decimal(report["wall_seconds"], 1)
     out.line(f"cost {cost} tokens per answer, {seconds} s, {speed}{_pool_share(report)}")
+    for line in compute_lines(report):
+        out.line(line)
+    if "energy_joules" in report:
+        out.line(f"energy {decimal(report['energy_joules'], 1)} J per answer (whole machine)")
     for line in _metric_lines(report.get("metrics", {})):
         out.line(line)
     for column, groups in report.get("groups", {}).items():

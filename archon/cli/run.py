@@ -60,6 +60,7 @@ def run(
     Only the answer goes to standard output.
     """
     from archon.cli.weights import open_all
+    from archon.evals.compute import compute_text
     from archon.graph.loading import Loader
     from archon.graph.notes import advice
     from archon.graph.trace import candidate_json
@@ -81,6 +82,8 @@ def run(
             "candidates": [candidate_json(candidate) for candidate in answer.candidates],
             "usage": asdict(answer.usage),
             "cost_tokens": answer.cost_tokens,
+            "compute": answer.compute,
+            "usage_by_model": {n: asdict(usage) for n, usage in answer.usage_by_model.items()},
         }
         if answer.num_failed_samples:
             result["failed_samples"] = answer.num_failed_samples
@@ -98,9 +101,10 @@ def run(
         print_trace(answer.trace)
     print(answer.text)
     value = "no value" if answer.value is None else f"value {answer.value}"
-    console().print(
-        f"{value}, cost {answer.cost_tokens} tokens, {answer.seconds:.1f} s", style="dim"
-    )
+    cost = f"cost {answer.cost_tokens} tokens"
+    if answer.compute is not None:
+        cost += f" and {compute_text(answer.compute)}"
+    console().print(f"{value}, {cost}, {answer.seconds:.1f} s", style="dim")
     warnings = notes
     if num_cut_off:
         warnings.append(cut_off_notice(num_cut_off, answer.usage.calls))

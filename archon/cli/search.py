@@ -40,7 +40,7 @@ from archon.cli.stored_command import (
     this_command,
 )
 from archon.errors import UsageError
-from archon.evals.rounding import decimal, percent
+from archon.evals.rounding import percent
 from archon.storage.atomic import write_json
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ _OPTIONS = (
         default="accuracy",
         show_default=True,
         metavar="NAME,...",
-        help="Optimize accuracy, tokens or seconds, or several of them. The first one ranks the "
-        "finalists.",
+        help="Optimize accuracy, tokens, compute or seconds, or several of them. The first one "
+        "ranks the finalists.",
     ),
     click.option(
         "--sampler",
@@ -114,6 +114,19 @@ _OPTIONS = (
         type=float,
         metavar="N",
         help="Limit the mean time per answer to N seconds.",
+    ),
+    click.option(
+        "--max-compute",
+        type=float,
+        metavar="N",
+        help="Limit the mean compute per answer to N FLOPs, such as 2e12.",
+    ),
+    click.option(
+        "--cost",
+        type=click.Choice(["tokens", "compute", "seconds"]),
+        default="tokens",
+        show_default=True,
+        help="Compare the winner with a plain vote of this cost.",
     ),
     click.option(
         "--no-stopping",
@@ -171,7 +184,7 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
         arguments = {name: options.pop(name) for name in ("space", "bench", "as_json")}
         if options["resume"] and not options["study"]:
             raise UsageError("--resume needs the name of the study; add --study NAME")
-        limits = {name: options.pop(f"max_{name}") for name in ("tokens", "calls", "seconds")}
+        limits = {name: options.pop(f"max_{name}") for name in SearchLimits.__slots__}
         columns = columns_of(options)
         file = output_file(output)
         require_optuna()
@@ -299,6 +312,8 @@ def _view_command(result: dict[str, Any]) -> str:
 
 
 def _print_winner(result: dict[str, Any], out: ResultPrinter) -> None:
+    from archon.evals.costs import cost_text
+
     best, trial = result["best"], result["search"]
     choices = ", ".join(f"{name} = {value}" for name, value in best["choices"].items())
     out.line(f"\nwinner: trial {best['trial']}, {choices}", "bold")
@@ -311,9 +326,12 @@ def _print_winner(result: dict[str, Any], out: ResultPrinter) -> None:
             out.line(f"{split} {accuracy}, {counted(report['num_items'], 'item')}")
     row = result["equal_cost"]
     if row is not None and row["difference"] is not None:
+        row = {"cost": "tokens", "amount": row["cost_tokens"], **row}  # of an earlier version
+        row = {"vote_amount": row["vote_cost_tokens"], **row}
         out.line(
             f"test, against a vote over {counted(row['drafts'], 'sample')} at equal cost "
-            f"({decimal(row['cost_tokens'])} and {decimal(row['vote_cost_tokens'])} tokens per "
-            f"answer): {points(row['difference'], row['interval'])} points, "
+            f"({cost_text(row['amount'], row['cost'])} and "
+            f"{cost_text(row['vote_amount'], row['cost'])} per answer): "
+            f"{points(row['difference'], row['interval'])} points, "
             f"p {p_text(row['p_value'])}"
         )

@@ -11,7 +11,7 @@ from typing import Any
 from archon.evals.journal import Entry
 from archon.evals.records import Record
 
-_NESTED = ("usage", "draws")
+_NESTED = ("usage", "usage_by_model", "draws")
 _BY_NAME = ("other_scores", "explanations", "scorer_errors", "metrics", "metadata")
 """Fields with one column for each name, such as ``metadata.subject``."""
 _LISTS = ("targets", "choices")
@@ -34,9 +34,9 @@ def json_lines(entries: Iterable[Entry], *, traces: bool = False) -> Iterator[st
 def csv_lines(records: Iterable[Record]) -> Iterator[str]:
     """Yield a header line, and a line for each answer.
 
-    The columns are the fields of the record, with one column for each figure in ``usage``, each
-    further scorer, each metric and each column of the row. Lists are JSON. Each node has two
-    columns: its number of samples, and the number of right samples.
+    The columns are the fields of the record, with one column for each figure in ``usage``, the
+    compute of each model, each further scorer, each metric and each column of the row. Lists are
+    JSON. Each node has two columns: its number of samples, and the number of right samples.
     """
     rows = [_flat(record) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -53,6 +53,7 @@ def _flat(record: Record) -> dict[str, Any]:
     data = record.to_json()
     nested = (*_NESTED, *_BY_NAME, *_LISTS)
     row = {name: value for name, value in data.items() if name not in nested} | data["usage"]
+    row |= {f"{name}.compute": usage.compute for name, usage in record.usage_by_model.items()}
     row |= {name: json.dumps(data[name], ensure_ascii=False) for name in _LISTS if name in data}
     for name in _BY_NAME:
         row |= {f"{name}.{key}": _plain(value) for key, value in data.get(name, {}).items()}

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from archon.lm.compute import ModelUsage, total_compute
 from archon.spec.messages import json_path
 from archon.types import Limit, Usage
 
@@ -22,6 +23,8 @@ LATER_FIELDS = frozenset(
         "targets",
         "choices",
         "metadata",
+        "usage_by_model",
+        "compute",
     }
 )
 """Fields that are newer than the format. A record that does not use them is written as before."""
@@ -88,12 +91,21 @@ class Record:
     """The options of the question, in the order in which it showed them."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The other columns of the item's row."""
+    usage_by_model: Mapping[str, ModelUsage] = field(default_factory=dict)
+    """Name of each model → its usage and compute; empty for records of earlier versions."""
+    compute: int | None = None
+    """Compute of the answer in FLOPs; None if that of a model is unknown."""
     version: int = VERSION
 
     @property
     def is_right(self) -> bool:
         """True if the answer counts as right."""
         return self.score == 1
+
+    @property
+    def prompt_compute(self) -> int | None:
+        """The part of ``compute`` for reading prompts."""
+        return total_compute(usage.prompt_compute for usage in self.usage_by_model.values())
 
     @property
     def has_no_value(self) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from statistics import fmean
 from typing import Any
 
+from archon.evals.compute import ComputeTally
 from archon.evals.failures import Cause, causes
 from archon.evals.groups import Group, group_name, group_results
 from archon.evals.metrics import Metric, MetricTally
@@ -16,6 +17,7 @@ from archon.evals.pass_at_k import CurvePoint, NodeDraws
 from archon.evals.power import accuracy_warning
 from archon.evals.records import Record
 from archon.evals.statistics import Interval, mean_interval, score_interval
+from archon.lm.compute import ModelUsage
 from archon.reasoning import cut_off_notice
 from archon.types import Usage
 
@@ -127,17 +129,27 @@ class Report:
         lambda tally: tally.groups(), default=None
     )
     """Column → the result of the items with each of its values."""
+    compute: float | None = result(lambda tally: tally.mean_compute, default=None)
+    """Mean compute per answer in FLOPs (``archon.lm.compute``); None if that of a model is unknown,
+    or there are no answers."""
+    usage_by_model: Mapping[str, ModelUsage] | None = result(
+        lambda tally: tally.compute.by_model, default=None
+    )
+    """Name of each model → its usage and compute for all answers."""
+    energy_joules: float | None = result(lambda tally: tally.mean_energy_joules, default=None)
+    """Energy that the machine used during the run, per answer; None if no counter can be read
+    (``archon.evals.energy``). Stored samples use none."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain data, as printed by ``archon eval --json``.
 
-        ``metrics`` and ``groups`` are omitted if they are empty.
+        Columns that are newer than the format are omitted if they are empty or unknown.
         """
         data = asdict(self)
         return {name: value for name, value in data.items() if value or name not in _OMITTED}
 
 
-_OMITTED = ("metrics", "groups")
+_OMITTED = ("metrics", "groups", "compute", "usage_by_model", "energy_joules")
 TABLE_COLUMNS = {
     column.name: (column.metadata["heading"], column.metadata["decimals"])
     for column in fields(Report)
@@ -176,6 +188,8 @@ class Tally:
     group_names: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     """Column → item → its group."""
     wall_seconds: float = 0.0
+    compute: ComputeTally = field(default_factory=ComputeTally)
+    energy_joules: float | None = None
 
     def add(self, record: Record) -> None:
         """Add one record to all totals."""
@@ -192,6 +206,7 @@ class Tally:
         self.num_samples += record.samples
         self.draws.add(record)
         self.metrics.add(record)
+        self.compute.add(record)
         for by in self.by:
             self.group_names[by][record.item] = group_name(record.metadata, by)
 
@@ -250,6 +265,19 @@ class Tally:
         return self.answer_seconds / self.num_answers if self.num_answers else None
 
     @property
+    def mean_compute(self) -> float | None:
+        """Mean compute per answer in FLOPs; None if it is unknown or there are no answers."""
+        total = self.compute.total
+        return None if total is None or not self.num_answers else total / self.num_answers
+
+    @property
+    def mean_energy_joules(self) -> float | None:
+        """Mean energy per answer in joules; None if it is unknown or there are no answers."""
+        if self.energy_joules is None or not self.num_answers:
+            return None
+        return self.energy_joules / self.num_answers
+
+    @property
     def accuracy(self) -> float | None:
         """Mean of ``item_means``; None if there are no answers or failures."""
         return fmean(self.item_means.values()) if self.runs else None
@@ -306,13 +334,15 @@ class Tally:
         """Compute one column of a ``Report``."""
         return self.totals[column] if column in _TOTALS else _RESULTS[column]["of"](self)
 
-    def results(self, wall_seconds: float) -> dict[str, Any]:
+    def results(self, wall_seconds: float, energy_joules: float | None = None) -> dict[str, Any]:
         """Compute all columns of a ``Report`` that depend on the records.
 
         Parameters
         ----------
         wall_seconds
             Total duration of all sessions of the run.
+        energy_joules
+            Energy that the machine used in them; None if it is unknown.
         """
-        tally = replace(self, wall_seconds=wall_seconds)
+        tally = replace(self, wall_seconds=wall_seconds, energy_joules=energy_joules)
         return {name: tally.value(name) for name in (*_RESULTS, *_TOTALS)}

@@ -68,10 +68,16 @@ class Run:
         """
         tally = Tally(by=self.by if by is None else by)
         seconds: dict[int, float] = {}
+        joules: dict[int, float | None] = {}
         for entry in self.entries():
             tally.add(entry.record)
-            seconds[entry.session] = max(entry.session_seconds, seconds.get(entry.session, 0.0))
-        results = tally.results(sum(seconds.values()))
+            session, energy = entry.session, entry.session_joules
+            seconds[session] = max(entry.session_seconds, seconds.get(session, 0.0))
+            before = joules.get(session, 0.0)
+            joules[session] = None if None in (energy, before) else max(energy or 0, before or 0)
+        known = [energy for energy in joules.values() if energy is not None]
+        is_measured = len(known) == len(joules) > 0
+        results = tally.results(sum(seconds.values()), sum(known) if is_measured else None)
         trained = training_warnings(self.description["specification"])
         return Report(
             **headings(self.description),

@@ -13,6 +13,7 @@ from typing import Any
 from archon.errors import ArchonError, UsageError
 from archon.evals.benchmarks import Item, Selection
 from archon.evals.benchmarks.opening import Benchmark
+from archon.evals.energy import EnergyMeter
 from archon.evals.failures import ErrorLimit, MaxErrors
 from archon.evals.folder import RunFolder
 from archon.evals.groups import check_columns
@@ -287,13 +288,13 @@ class _EvalSession:
         if self._num_kept:
             self._report_progress(0.0)
         waiting, started = iter(self._todo), time.perf_counter()
-        writer = JournalWriter(folder.journal)
+        writer, energy = JournalWriter(folder.journal), EnergyMeter()
 
         async def work() -> None:
             for item, epoch in waiting:
                 record, trace = await self._ask(item, epoch)
                 seconds = time.perf_counter() - started
-                line = encode(self._number, seconds, record, trace)
+                line = encode(self._number, seconds, record, trace, energy.joules())
                 await asyncio.wrap_future(writer.append(line))
                 self._tally.add(record)
                 self._report_progress(seconds)
@@ -365,9 +366,10 @@ class _EvalSession:
 
 def _answer_fields(answer: Answer) -> dict[str, Any]:
     """Return the fields of a record that do not depend on a scorer."""
-    same = ("text", "cost_tokens", "usage", "seconds", "limited_by", "notes")
+    same = ("text", "cost_tokens", "usage", "usage_by_model", "compute", "seconds", "limited_by")
     return {
         **{name: getattr(answer, name) for name in same},
+        "notes": answer.notes,
         "error": None,
         "samples": answer.num_samples,
         "failed_samples": answer.num_failed_samples,

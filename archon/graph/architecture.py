@@ -135,7 +135,7 @@ class Architecture:
             if isinstance(lm, NestedLM):
                 models[role] = lm.specification(answer, examples)
             else:
-                models[role] = None if card is None else card.model_dump(mode="json")
+                models[role] = None if card is None else _card_data(card)
         return {
             "architecture": self.spec.model_dump(mode="json"),
             "models": models,
@@ -288,6 +288,11 @@ class Architecture:
         if isinstance(question, Question):
             return question
         return Question(question, answer=self._graph.spec.answer)
+
+
+def _card_data(card: ModelCard) -> dict[str, Any]:
+    """Return the keys of a card that may change an answer."""
+    return card.model_dump(mode="json", exclude={"parameters"})
 
 
 def _embedder(name: str, lm: LM) -> Embedder:

@@ -44,6 +44,8 @@ class ModelUse:
     thinking: Thinking = NO_THINKING
     nested: NestedLM | None = None
     """``lm``, if it is an architecture."""
+    model: str = ""
+    """Name of the model's card, or the role if it has none."""
 
 
 @runtime_checkable
@@ -94,6 +96,8 @@ class _Binding:
     """Nodes form a sample group if this key and their sampling parameters are equal."""
     nested: NestedLM | None
     """The model, if it is an architecture."""
+    model: str
+    """Name of the model's card, or the role if it has none."""
 
 
 class Models:
@@ -134,7 +138,10 @@ class Models:
             model = id(lm) if card is None else card.model_dump_json()
             method = NODE_TYPES[node.type].method_name(node)
             group = (node.type, method, model, prompts[name].key, thinking.key)
-            self._bindings[name] = _Binding(node, lm, sampling, thinking, group, nested)
+            name_of_model = role if card is None else card.name
+            self._bindings[name] = _Binding(
+                node, lm, sampling, thinking, group, nested, name_of_model
+            )
 
     @property
     def generates(self) -> bool:
@@ -171,6 +178,7 @@ class Models:
                 name in self._writers_with_logprobs,
                 binding.thinking,
                 nested,
+                binding.model,
             )
         return uses
 

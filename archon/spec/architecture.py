@@ -331,8 +331,10 @@ RoleModel = Annotated[
 ]
 
 
-class Budget(StrictModel):
+class Budget(LaterKeys):
     """Limits for one question. They are never exceeded; near a limit, fewer calls are made."""
+
+    later_keys = frozenset({"max_compute"})
 
     max_tokens: int | None = Field(
         None,
@@ -341,6 +343,12 @@ class Budget(StrictModel):
         "reply stays within the limit.",
     )
     max_calls: int | None = Field(None, ge=1, description="Maximum number of completions.")
+    max_compute: float | None = Field(
+        None,
+        gt=0,
+        description="Maximum compute in FLOPs, such as 2e12. The number of parameters of every "
+        "model must be known. Reward models and encoders are not limited.",
+    )
     max_seconds: float | None = Field(
         None,
         gt=0,

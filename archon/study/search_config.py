@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from archon.errors import require
 from archon.evals.benchmarks.columns import Columns
+from archon.evals.costs import Cost
 from archon.evals.runner import OnProgress
 from archon.evals.scorers import ScorerOption
 from archon.spec.reader import Reference
@@ -30,6 +31,8 @@ class SearchConfig:
     """Names of the objectives; the first one ranks the finalists."""
     limits: SearchLimits = field(default_factory=SearchLimits)
     """Upper bounds on the mean cost per answer."""
+    cost: Cost = "tokens"
+    """Cost at which the winner is compared with a plain vote."""
     sampler: str = "tpe"
     seed: int = 0
     """Seed of the samples and of the sampler. It does not change the items."""
@@ -68,6 +71,11 @@ class SearchConfig:
     def directions(self) -> list[str]:
         """The direction of each objective: "maximize" or "minimize"."""
         return ["maximize" if OBJECTIVES[name] else "minimize" for name in self.objectives]
+
+    @property
+    def needs_compute(self) -> bool:
+        """True if the compute of every answer must be known."""
+        return "compute" in self.objectives or self.limits.compute is not None
 
     @property
     def uses_pool(self) -> bool:

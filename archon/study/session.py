@@ -187,6 +187,7 @@ class SearchSession:
                 self._pool,
                 config.limits if config.stops_early else SearchLimits(),
                 self.listeners.on_progress,
+                config.needs_compute,
             )
             search = Search(config, self.space, subject, study, worker, self.listeners.on_event)
             search.enqueue(self.warm_start)
@@ -234,6 +235,7 @@ class SearchSession:
             self._pool,
             self.config.objectives,
             self.listeners.on_run,
+            self.config.cost,
         )
         specs = [(number, self.space.build(r.point)) for number, r in finalists.items()]
         selected = await finals.select(specs)

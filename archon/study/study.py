@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from archon.errors import LMError, SpecError, require
-from archon.study.objectives import IN_SPACE, ItemResult
+from archon.study.objectives import COSTS, IN_SPACE, ItemResult
 from archon.study.samplers import LEARNS_FROM_PRUNED
 from archon.study.search_config import (
     OnStudyEvent,
@@ -260,7 +260,7 @@ class Search:
         states = optuna.trial.TrialState
         record, values, excess = finished.record, finished.values, finished.excess
         if record.results:
-            means = {name: record.values[name] for name in ("tokens", "seconds")}
+            means = {name: record.values[name] for name in COSTS if name in record.values}
             excess = self.config.limits.excess(means)
             record = replace(record, is_feasible=all(share <= 0 for share in excess.values()))
             if values is None and record.outcome != "failed":

@@ -9,13 +9,19 @@ from typing import Any
 
 from archon.errors import UsageError
 from archon.evals.comparison import compare
+from archon.evals.costs import Cost
 from archon.evals.equal_cost import equal_cost
 from archon.evals.records import Record
 from archon.evals.run import Run, read_run
 
 
-def compare_runs(paths: Sequence[Path]) -> dict[str, Any]:
+def compare_runs(paths: Sequence[Path], cost: Cost = "tokens") -> dict[str, Any]:
     """Compare the runs in these folders.
+
+    Parameters
+    ----------
+    cost
+        The cost at which ``equal_cost`` compares.
 
     Returns
     -------
@@ -41,7 +47,7 @@ def compare_runs(paths: Sequence[Path]) -> dict[str, Any]:
     names = [row["name"] for row in found["rows"]]
     specs = [run.description["specification"]["architecture"] for run in runs]
     found["warnings"] = [*_other_differences(names, runs, reports), *found["warnings"]]
-    return found | {"equal_cost": equal_cost(names, specs, records)}
+    return found | {"equal_cost": equal_cost(names, specs, records, cost)}
 
 
 def _check_distinct(paths: Sequence[Path]) -> None:

@@ -20,6 +20,7 @@ from archon.graph.nodes.declaration import (
 )
 from archon.graph.nodes.scorers import own_likelihood
 from archon.graph.notes import no_value_mark
+from archon.lm.compute import scored
 from archon.lm.embedding import EMBED, Embedder, Vector
 from archon.spec.architecture import VoteNode
 from archon.types import Annotation, Candidate
@@ -152,7 +153,7 @@ class MeaningVote:
         values = list(dict.fromkeys(c.value for c in candidates if c.value is not None))
         if len(values) < 2 or ANSWER_TYPES[context.question.answer].grouping != "meaning":
             return await self._vote.run(context, candidates)
-        vectors = await context.in_time(self._embedder.embed(values))
+        vectors = await context.in_time(scored(self._embedder.embed(values), values))
         first_of = dict(zip(values, first_alike(values, vectors, self._similarity), strict=True))
         return self._vote.elect(
             candidates, [None if c.value is None else first_of[c.value] for c in candidates]
