@@ -48,6 +48,8 @@ class ModelFacts:
     memory_bytes: Mapping[int, int] | None = None
     """Number of sequences → memory of weights and cache, estimated for sequences of
     ``SEQUENCE_TOKENS`` tokens without a common prefix."""
+    weights_memory_bytes: int | None = None
+    """Memory of the weights alone, if that of the cache is unknown."""
 
     def with_template(self, template: str | None) -> ModelFacts:
         """Return the facts with a chat template and what it says about reasoning."""
@@ -85,11 +87,13 @@ def facts_of_repository(
 ) -> ModelFacts:
     """Return the facts that the hub has about a GGUF file, or a folder (None)."""
     if file is not None:
-        gguf = repository.gguf or {}
+        gguf, num_bytes = repository.gguf or {}, repository.num_bytes(part_names(file))
+        parameters = _int(gguf.get("total")) or None
         facts = ModelFacts(
             family=gguf.get("architecture"),
-            parameters=gguf.get("total"),
-            bytes=repository.num_bytes(part_names(file)),
+            parameters=parameters,
+            bytes=num_bytes,
+            weights_memory_bytes=weights_memory_bytes(parameters, precision, num_bytes),
             context=gguf.get("context_length"),
             license=repository.license or None,
         )
@@ -267,3 +271,15 @@ def memory_bytes(
             weights -= (1 - _INT4_FFN_BYTES) * ffn
     per_token = shape.cache_width * (4 if precision == "float32" else 2)
     return {n: round(weights + n * SEQUENCE_TOKENS * per_token) for n in NUM_SEQUENCES}
+
+
+def weights_memory_bytes(
+    parameters: int | None, precision: Precision, file_bytes: int | None
+) -> int | None:
+    """Estimate the memory of the weights from below, if the shape of the model is unknown."""
+    if precision == "native":
+        return file_bytes
+    if not parameters:
+        return None
+    per_weight = _INT4_FFN_BYTES if precision == "int4" else _BYTES_PER_WEIGHT[precision]
+    return round(per_weight * parameters)
