@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 import torch
-from process_memory import free_memory
+from gguf.constants import GGUFValueType
 from torch import Tensor
 from transformers import (
     LlamaConfig,
@@ -34,18 +35,21 @@ _NAMES = {
     "attn_k_norm": "self_attn.k_norm", "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
 }  # fmt: skip
-_CHUNK = 1 << 20
+_CHUNK = 1 << 17
 """Weights that are dequantized at once."""
 
 
 class _Reader(gguf.GGUFReader):
-    """A reader whose slices are plain arrays: those of ``numpy.memmap`` take five times as long.
+    """A reader that skips arrays of strings: of a vocabulary, it would take seconds."""
 
-    A vocabulary has a slice for each token.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, np.asarray(value) if name == "data" else value)
+    def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
+        kind = (GGUFValueType.ARRAY, GGUFValueType.STRING)
+        if (raw_type, int(self._get(orig_offs, np.uint32)[0])) != kind:
+            return super()._get_field_parts(orig_offs, raw_type)
+        data, end = memoryview(self.data), orig_offs + 12
+        for _ in range(int(self._get(orig_offs + 4, np.uint64)[0])):
+            end += 8 + int.from_bytes(data[end : end + 8], sys.byteorder)
+        return end - orig_offs, [], [], list(kind)
 
 
 def reference_model(path: Path, num_layers: int | None = None) -> torch.nn.Module:
@@ -69,8 +73,6 @@ def reference_model(path: Path, num_layers: int | None = None) -> torch.nn.Modul
             "rope_type": "default", "rope_theta": _field(reader, f"{family}.rope.freq_base"),
         },
     }  # fmt: skip
-    reader.fields.clear()  # several arrays for each token of the vocabulary: half a gigabyte
-    free_memory()
     tensors = {_name(tensor.name): tensor for tensor in reader.tensors}
 
     def weights(prefix: str) -> dict[str, Tensor]:

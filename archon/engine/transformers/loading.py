@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from archon.engine.loading import choose_device
-from archon.engine.model.linear import Precision
+from archon.engine.model.precision import Precision
 from archon.engine.process import claim_process
 from archon.engine.transformers.decoder import TransformersConfig, TransformersDecoder
 from archon.engine.transformers.engine import TransformersEngine
