@@ -109,9 +109,7 @@ def test_samples_are_equal_cached_batched_and_forked() -> None:
 
 @cache
 def perplexity_in(precision: Precision) -> float:
-    ids = tokenizer_of(SMALL).encode(
-        Path(__file__).parents[2].joinpath("README.md").read_text()
-    )
+    ids = tokenizer_of(SMALL).encode(Path(__file__).parents[2].joinpath("README.md").read_text())
     return perplexity(decoder_of(SMALL, precision), ids[:300], window=150)
 
 
