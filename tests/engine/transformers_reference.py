@@ -35,7 +35,7 @@ _NAMES = {
     "attn_k_norm": "self_attn.k_norm", "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
 }  # fmt: skip
-_CHUNK = 1 << 17
+_CHUNK = 1 << 20
 """Weights that are dequantized at once."""
 
 
