@@ -35,21 +35,32 @@ _NAMES = {
     "attn_k_norm": "self_attn.k_norm", "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
 }  # fmt: skip
+_ARRAY, _STRING = int(GGUFValueType.ARRAY), int(GGUFValueType.STRING)
+_LONGEST_ARRAY = 1000
+"""Length above which an array of a file is not read."""
 _CHUNK = 1 << 20
 """Weights that are dequantized at once."""
 
 
 class _Reader(gguf.GGUFReader):
-    """A reader that skips arrays of strings: of a vocabulary, it would take seconds."""
+    """A reader that skips long arrays: those of a vocabulary would take seconds."""
 
     def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
-        kind = (GGUFValueType.ARRAY, GGUFValueType.STRING)
-        if (raw_type, int(self._get(orig_offs, np.uint32)[0])) != kind:
+        if raw_type != _ARRAY:
+            return super()._get_field_parts(orig_offs, raw_type)
+        kind, count = (
+            self._get(orig_offs, np.uint32)[0],
+            int(self._get(orig_offs + 4, np.uint64)[0]),
+        )
+        if count <= _LONGEST_ARRAY:
             return super()._get_field_parts(orig_offs, raw_type)
         data, end = memoryview(self.data), orig_offs + 12
-        for _ in range(int(self._get(orig_offs + 4, np.uint64)[0])):
-            end += 8 + int.from_bytes(data[end : end + 8], sys.byteorder)
-        return end - orig_offs, [], [], list(kind)
+        if kind == _STRING:
+            for _ in range(count):
+                end += 8 + int.from_bytes(data[end : end + 8], sys.byteorder)
+        else:
+            end += count * np.dtype(self.gguf_scalar_to_np[GGUFValueType(kind)]).itemsize
+        return end - orig_offs, [], [], [GGUFValueType.ARRAY]
 
 
 def reference_model(path: Path, num_layers: int | None = None) -> torch.nn.Module:
