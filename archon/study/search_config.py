@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archon.errors import require
 from archon.evals.benchmarks.columns import Columns
 from archon.evals.costs import Cost
 from archon.evals.runner import OnProgress
 from archon.evals.scorers import ScorerOption
 from archon.spec.reader import Reference
 from archon.study.objectives import OBJECTIVES, SearchLimits
-from archon.study.stopping import P_THRESHOLD
 from archon.study.trials import TrialRecord
 
 if TYPE_CHECKING:
-    import optuna
+    pass
 
 
 @dataclass(frozen=True)
@@ -118,15 +115,3 @@ class SearchListeners:
     on_progress: OnProgress | None = None
     """Called after each finished item of a trial."""
     on_run: OnRun | None = None
-
-
-def pruner(config: SearchConfig) -> optuna.pruners.BasePruner:
-    """Return Optuna's pruner: Wilcoxon's for one objective.
-
-    With several objectives, or without early stopping, it never prunes.
-    """
-    pruners = require("optuna", "search").pruners
-    if not config.stops_early or len(config.objectives) > 1:
-        return pruners.NopPruner()  # type: ignore[no-any-return]
-    with warnings.catch_warnings(action="ignore"):  # the pruner is experimental, and pinned
-        return pruners.WilcoxonPruner(p_threshold=P_THRESHOLD)  # type: ignore[no-any-return]

@@ -49,9 +49,9 @@ from archon.engine.kernels.packing import load_packed
 from archon.engine.loading import add_adapter, load_decoder
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.families.traits import EMBEDDING, HEAD
-from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter
 from archon.engine.model.merging import MergedWeights
+from archon.engine.model.precision import Precision
 from archon.engine.model.weights import GGUFWeights
 
 

@@ -31,8 +31,8 @@ from archon.engine.loading import load_decoder
 from archon.engine.model.config import config_of
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.families.traits import HEAD
-from archon.engine.model.linear import Precision
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
+from archon.engine.model.precision import Precision
 from archon.engine.model.weights import GGUFWeights, RandomWeights
 from archon.engine.perplexity import perplexity
 

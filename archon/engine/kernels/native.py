@@ -23,8 +23,8 @@ from archon.engine.cache.kv_cache import BLOCK_SIZE, bytes_per_block
 from archon.engine.kernels.block_packing import PANEL_OUTPUTS, STRIP_OUTPUTS, num_inputs
 from archon.engine.kernels.packing import Packed, huge_pages, pack_low_rank
 from archon.engine.model.config import DecoderConfig, ExpertConfig
-from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
+from archon.engine.model.precision import Precision
 from archon.engine.model.rope import RopeAngles, RopeTable
 from archon.engine.sampling.penalties import Histories, TokenHistory
 from archon.engine.sampling.sampler import SamplingRule

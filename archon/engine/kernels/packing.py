@@ -38,9 +38,10 @@ from archon.engine.kernels.block_packing import (
 )
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.families.traits import FamilyTraits
-from archon.engine.model.linear import GroupedWeight, Precision, quantize_groups, quantize_weight
+from archon.engine.model.linear import GroupedWeight, quantize_groups, quantize_weight
 from archon.engine.model.lora import LowRank
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
+from archon.engine.model.precision import Precision
 from archon.engine.model.weights import Experts, GatedWeights, LayerWeights, WeightSource
 
 _LAYOUT = "3"

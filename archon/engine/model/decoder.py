@@ -25,8 +25,9 @@ from archon.engine.model.attention import Scores, attend
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.feed_forward import FeedForward, MixtureOfExperts
 from archon.engine.model.hadamard import HadamardRotation
-from archon.engine.model.linear import Linear, Precision, layer_precision, make_linear
+from archon.engine.model.linear import Linear, layer_precision, make_linear
 from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
+from archon.engine.model.precision import Precision
 from archon.engine.model.rope import Rope, RopeAngles, RopeTable, apply_rope
 from archon.engine.model.step_input import StepInput, build_step
 from archon.engine.model.weights import LayerWeights, WeightSource

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from archon.engine.model.decoder_config import ExpertConfig
 from archon.engine.model.families.traits import Activation
-from archon.engine.model.linear import Linear, Precision, layer_precision, make_linear
+from archon.engine.model.linear import Linear, layer_precision, make_linear
+from archon.engine.model.precision import Precision
 from archon.engine.model.step_input import StepInput
 from archon.engine.model.weights import GatedWeights, LayerWeights
 
