@@ -135,8 +135,6 @@ def _unicode_number(word: str) -> float:
     while word and word[0] in _SIGNS:
         sign *= _SIGNS[word[0]]
         word = word[1:].lstrip()
-    if len(word) == 1 and (value := unicodedata.numeric(word, None)) is not None:
-        return sign * value
     end = len(word.rstrip(_GROUPING + string.whitespace))
     split = _POWER.fullmatch(word[:end])
     if split is None:
@@ -146,6 +144,8 @@ def _unicode_number(word: str) -> float:
 
 def _base(text: str) -> float:
     """Return the value of a number without sign and exponent; it may end with a fraction."""
+    if len(text) == 1 and (value := unicodedata.numeric(text, None)) is not None:
+        return value
     fractions = [(i, v) for i, c in enumerate(text) if 0 < (v := unicodedata.numeric(c, 0)) < 1]
     if not fractions:
         return float(_plain_digits(text))
