@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from archon.evals.records import Record
 from archon.evals.run import Run
-from archon.evals.run_spec import headings
+from archon.evals.scorers import scorer_label
 
 
 class AnswerCall(NamedTuple):
@@ -50,8 +50,13 @@ def scorer_choices(run: Run) -> list[Mapping[str, Any]]:
 
 
 def scores_of(run: Run, record: Record) -> dict[str, float]:
-    """Return scorer → score of an answer; the first decides the accuracy."""
-    return {headings(run.description)["scorer"]: record.score, **record.other_scores}
+    """Return scorer → score of an answer; the first decides the accuracy.
+
+    A failure scores 0. A scorer that could not score the answer is missing.
+    """
+    first, *others = [scorer_label(dict(choice)) for choice in scorer_choices(run)]
+    found = dict.fromkeys(others, 0.0) if record.error is not None else record.other_scores
+    return {first: record.score, **found}
 
 
 class Figures(NamedTuple):

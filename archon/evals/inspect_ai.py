@@ -185,7 +185,7 @@ def normalized(text: str) -> str:
     >>> normalized("The answer: 18 U.S. dollars")
     'answer 18.0 us dollars'
     """
-    words = (_normalized_word(word) for word in re.split("[ -]", text))
+    words = (_normalized_word(word) for word in re.split("[ -]", text) if word)
     return " ".join(word for word in words if word)
 
 

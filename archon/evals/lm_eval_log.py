@@ -2,7 +2,7 @@
 
 The format is that of lm-eval 0.4.13. A scorer becomes a *filter*: the samples have a line for each
 answer and scorer, and the results have the metrics ``exact_match``, the accuracy, and ``score``,
-the mean score, for each. Failures count as wrong.
+the mean score if there are partial scores, for each. Failures count as wrong.
 """
 
 from __future__ import annotations
@@ -100,19 +100,23 @@ def results_json(run: Run) -> str:
 def samples_jsonl(run: Run) -> Iterator[str]:
     """Yield a line for each answer and scorer."""
     numbers: dict[str, int] = {}
-    for entry in run.sorted_entries():
+    entries = run.sorted_entries()
+    of_scorer = figures(run, [entry.record for entry in entries])
+    for entry in entries:
         number = numbers.setdefault(entry.record.item, len(numbers))
+        shared = _sample(run, entry, number)
         for index, (label, points) in enumerate(scores_of(run, entry.record).items()):
-            shared = _sample(run, entry, number)
             answer = entry.record.value if index == 0 else entry.record.text
+            metrics = {"exact_match": float(points == 1)}
+            if not of_scorer[label].is_binary:
+                metrics["score"] = float(points)
             sample = {
                 **shared,
                 "filtered_resps": [_NO_ANSWER if answer is None else answer],
                 "filter": label.removeprefix(_PREFIX),
-                "metrics": ["exact_match", "score"],
+                "metrics": list(metrics),
                 **_hashes(entry),
-                "exact_match": float(points == 1),
-                "score": float(points),
+                **metrics,
             }
             yield f"{encoded(sample)}\n"
 
@@ -127,8 +131,9 @@ def _metrics(of_scorer: Mapping[str, Figures]) -> dict[str, float]:
         name = label.removeprefix(_PREFIX)
         metrics[f"exact_match,{name}"] = figure.accuracy
         metrics[f"exact_match_stderr,{name}"] = figure.accuracy_stderr
-        metrics[f"score,{name}"] = figure.mean
-        metrics[f"score_stderr,{name}"] = figure.stderr
+        if not figure.is_binary:
+            metrics[f"score,{name}"] = figure.mean
+            metrics[f"score_stderr,{name}"] = figure.stderr
     return metrics
 
 
