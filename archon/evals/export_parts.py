@@ -42,6 +42,11 @@ def start_time(run: Run) -> datetime:
     return datetime.fromisoformat(written).astimezone(UTC)
 
 
+def run_id(run: Run) -> str:
+    """Return what tells a run from others, in hex digits."""
+    return str(run.description.get("id", run.description["digest"]))
+
+
 def scorer_choices(run: Run) -> list[Mapping[str, Any]]:
     """Return the scorers of a run, each with its name and its parameters."""
     score = run.description["specification"]["benchmark"]["score"]

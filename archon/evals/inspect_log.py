@@ -19,6 +19,7 @@ from archon.evals.export_parts import (
     figures,
     joined,
     later,
+    run_id,
     scorer_choices,
     scores_of,
     start_time,
@@ -60,7 +61,7 @@ def log_name(run: Run) -> str:
     """Return a file name by which ``inspect view`` finds the log in its folder."""
     time = start_time(run).isoformat(timespec="seconds").replace(":", "-").replace("+", "-")
     name = _file_part(headings(run.description)["benchmark"])
-    return f"{time}_{name}_{run.description['digest'][:22]}.json"
+    return f"{time}_{name}_{run_id(run)[:22]}.json"
 
 
 def _file_part(name: str) -> str:
@@ -83,8 +84,8 @@ def _header(run: Run, entries: Sequence[Entry], of_scorer: Mapping[str, Figures]
         "version": VERSION,
         "status": "success" if is_complete else "cancelled",
         "eval": {
-            "eval_id": description["digest"][:22],
-            "run_id": description.get("id", description["digest"])[:22],
+            "eval_id": run_id(run)[:22],
+            "run_id": run_id(run)[:22],
             "created": start.isoformat(),
             "task": heads["benchmark"],
             "task_id": description["digest"][:22],
@@ -178,7 +179,7 @@ def _sample(
         "started_at": later(start_time(run), begin),
         "completed_at": later(start_time(run), begin + record.seconds),
         "total_time": record.seconds,
-        "uuid": f"{run.description['digest'][:12]}-{record.item}-{record.epoch + 1}",
+        "uuid": f"{run_id(run)[:12]}-{record.item}-{record.epoch + 1}",
     }
     if record.choices:
         sample["choices"] = list(record.choices)

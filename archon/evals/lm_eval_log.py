@@ -13,7 +13,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from archon.evals.export_parts import Figures, answer_call, encoded, figures, scores_of, start_time
+from archon.evals.export_parts import (
+    Figures,
+    answer_call,
+    encoded,
+    figures,
+    run_id,
+    scores_of,
+    start_time,
+)
 from archon.evals.journal import Entry
 from archon.evals.records import Record
 from archon.evals.run import Run
@@ -32,8 +40,14 @@ class LmEvalFiles(NamedTuple):
 
 
 def file_names(run: Run) -> LmEvalFiles:
-    """Return the names by which lm-eval's tools find the files in a folder."""
-    time = start_time(run).replace(tzinfo=None).isoformat(timespec="microseconds")
+    """Return the names by which lm-eval's tools find the files in a folder.
+
+    The run's id takes the place of microseconds, so that runs of the same second do not overwrite
+    each other's files.
+    """
+    fraction = int(run_id(run), 16) % 1_000_000
+    started = start_time(run).replace(tzinfo=None, microsecond=fraction)
+    time = started.isoformat(timespec="microseconds")
     date = time.replace(":", "-")
     return LmEvalFiles(f"results_{date}.json", f"samples_{_task(run)}_{date}.jsonl")
 
