@@ -1,4 +1,4 @@
-"""What the exports for other tools share: the call that wrote an answer, and figures of scorers."""
+"""Parts of the exports for other tools: the call that wrote an answer, and figures of scorers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def start_time(run: Run) -> datetime:
 
 
 def run_id(run: Run) -> str:
-    """Return what tells a run from others, in hex digits."""
+    """Return the id of a run in hex digits; runs before ids have the digest of their settings."""
     return str(run.description.get("id", run.description["digest"]))
 
 
