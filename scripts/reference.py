@@ -17,10 +17,7 @@ import click
 import mkdocs_gen_files
 
 from archon.cli.main import LazyGroup, archon
-from archon.engine.kernels.packing import supports_family
-from archon.engine.model.families import FAMILIES
-from archon.engine.model.families.traits import FamilyTraits
-from archon.evals.scorers import KINDS, SCORERS
+from archon.evals.scorers import SCORERS
 from archon.graph.loading import Loader
 from archon.graph.nodes.declaration import Method, NodeType
 from archon.graph.nodes.registry import NODE_TYPES, prompt_kinds
@@ -48,7 +45,6 @@ def main() -> None:
         *node_pages(),
         ("templates", "Prompt templates", templates_page()),
         ("scorers", "Scorers", scorers_page()),
-        ("families", "Model families", families_page()),
         ("providers", "Providers of models", providers_page()),
         *file_pages(),
         *command_pages(),
@@ -245,77 +241,24 @@ def templates_page() -> str:
 
 def scorers_page() -> str:
     """Return the scorers with the kind of answer that they compare."""
-    text = 'A benchmark card names its scorer: `"scorer": "NAME"`.\n\n'
+    text = 'A benchmark card names its scorer: `"score": "NAME"`, or an object with its "name" and'
+    text += " parameters.\n\n"
     for name, scorer in SCORERS.items():
-        text += f"## `{name}`\n\n*Answers:* {KINDS[name]}\n\n{inspect.getdoc(scorer)}\n\n"
+        text += f"## `{name}`\n\n{scorer.description}\n\n*Answers:* {', '.join(scorer.kinds)}\n\n"
+        if scorer.aliases:
+            text += f"*Other names:* {', '.join(scorer.aliases)}\n\n"
+        for parameter in scorer.described_parameters():
+            default = f" (default {parameter['default']!r})" if "default" in parameter else ""
+            text += f"- `{parameter['name']}`{default}: {parameter['description']}\n"
+        text += "\n"
     return text
-
-
-def families_page() -> str:
-    """Return the traits of the decoder families."""
-    rows = [
-        (
-            f"`{name}`",
-            f"`{traits.architecture}`" if traits.architecture else "`llama`",
-            traits.hf_class,
-            "; ".join(family_features(traits)),
-            "compiled kernels" if supports_family(traits) else "torch",
-        )
-        for name, traits in FAMILIES.items()
-    ]
-    heads = ("`model_type`", "GGUF architecture", "class", "features", "int8 and int4 on a CPU")
-    return (
-        "Decoders that the local engine computes: transformers with RMSNorm, rotary embeddings, "
-        "grouped-query attention and gated feed-forward networks. `model_type` is a key of a "
-        "folder's `config.json`, the architecture is `general.architecture` of a GGUF file. Every "
-        "family runs in all precisions; where the last column names the compiled kernels, int8 and "
-        "int4 on a CPU use them, unless the shape of the model does not fit. Rotary scaling "
-        "(`linear`, `llama3`, `yarn`, `longrope`) works for every family, `dynamic` up to the "
-        "model's context.\n\n" + table(heads, rows) + (inspect.getdoc(FamilyTraits) or "")
-    )
-
-
-def family_features(traits: FamilyTraits) -> Iterator[str]:
-    """Yield the features of a family in words."""
-    places = {"attention_norm_E": "before", "attention_post_norm_E": "after"}
-    norms = " and ".join(place for field, place in places.items() if field in traits.norms)
-    yield f"norms {norms} each sublayer"
-    if traits.qk_norm != "none":
-        yield f"norms of queries and keys per {traits.qk_norm}"
-    yield {"silu": "SwiGLU", "gelu_tanh": "GeGLU (tanh)"}[traits.activation]
-    if traits.experts:
-        shared = " and a shared network" if "shared_gate" in traits.experts else ""
-        yield f"experts{shared}"
-    if traits.biases:
-        parts = [field.removesuffix("_bias") for field in traits.biases]
-        yield f"biases {'always' if traits.always_biased else 'optional'}: {', '.join(parts)}"
-    if traits.linears["q"] == traits.linears["k"]:
-        yield "fused projections"
-    if traits.sliding_layers is not None:
-        opt_in = " if `use_sliding_window`" if traits.window_is_opt_in else ""
-        yield f"sliding windows{opt_in}"
-    if traits.local_rope_base is not None:
-        yield "two rotary bases"
-    if traits.partial_rope:
-        yield "partial RoPE"
-    if traits.nope_interval:
-        yield f"no RoPE in each {traits.nope_interval}th layer"
-    if traits.scales_embedding:
-        yield "scaled embeddings"
-    if traits.multipliers:
-        yield "multipliers"
-    if traits.softcaps:
-        yield "bounded " + " and ".join(
-            {"attention_softcap": "scores", "logit_softcap": "logits"}[name]
-            for name in traits.softcaps
-        )
 
 
 def providers_page() -> str:
     """Return the table of providers."""
     rows = [
         (
-            f"`{name}`",
+            f"[`{name}`]({row.source})",
             f"`{row.base_url}`" if row.base_url else f"from `{row.url_variable}`",
             " or ".join(f"`{key}`" for key in row.keys)
             + (" (optional)" if row.keys and not row.needs_key else ""),
@@ -335,7 +278,9 @@ def providers_page() -> str:
     )  # fmt: skip
     return (
         'The defaults of a card with `"provider": NAME`, and of the string `NAME:MODEL`; see '
-        "[Servers](../guides/servers.md#providers). A card can override each of them. `native_n` "
+        "[Servers](../guides/servers.md#providers). A card can override each of them. The first "
+        "column links the page that the facts come from; any field that is not listed as "
+        "unsupported is sent, and an error of the server names the key to change. `native_n` "
         "is off unless a card sets it, since samples that share a request cannot be stored one by "
         "one.\n\n" + table(heads, rows)
     )

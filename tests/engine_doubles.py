@@ -106,9 +106,11 @@ def tiny_engine(
     max_sequences: int = 32,
     max_step_tokens: int = 1024,
 ) -> RecordingEngine:
+    """Return an engine whose cache has ``num_blocks`` blocks, or entries, for all layers."""
     decoder = decoder or tiny_decoder()
+    layout = decoder.config.cache_layout
     options = EngineOptions(
-        cache_bytes=num_blocks * decoder.bytes_per_block,
+        cache_bytes=num_blocks * layout.entry_size * decoder.bytes_per_block,
         max_sequences=max_sequences,
         max_step_tokens=max_step_tokens,
     )

@@ -56,6 +56,7 @@ _STATEMENT = re.compile(
     [^.!?:=\n。！？]{0,60}?
     (?:\b(?:is|are|was|be|ist|lautet|est|es|é|è|jest)\b(?!\s+(?:not|nicht|pas|no)\b)\s{0,4}:?
        |[:=]|>(?!\s)|\s[-–—]\s|是|为|為|は|[은는]|(?=[ ]?\**\([A-Z]\)))
+    | \b(?:choose|pick|select)\s(?=[*(]{0,4}[A-Z]\b)
     | (?<=\#)\#{3}(?!\#)""",
     re.X | re.I,
 )
@@ -65,8 +66,8 @@ _BOX = re.compile(r"\\f?boxed\s?\{", re.I)
 _RIGHT = re.compile(
     rf"""(?P<noun>{_NOUN}\s)?(?<![\w'’])(?P<open>[*(\[【]{{0,4}})(?P<letter>[A-Z])
     (?P<close>[)\]】*.:]{{0,4}})\s{{0,2}}(?:is|ist|est|es|é|è)\s(?:the\s|die\s|la\s)?
-    (?:(?:only|most|clearly|best|correct|right|richtig|korrekt|correcta|correcte|corretta|correta)
-    (?![\w-])[ ]?){{1,3}}""",
+    (?:answer\b|(?:(?:only|most|clearly|best|correct|right|richtig|korrekt|correcta|correcte
+    |corretta|correta)(?![\w-])[ ]?){{1,3}})""",
     re.X,
 )
 """Matches "option B is correct" and "B is the best answer"."""

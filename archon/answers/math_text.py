@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 
 from archon.answers import turns
+from archon.answers.characters import OPAQUE
 from archon.answers.marks import find_marks, stated_text
 from archon.answers.numbers import read_number, read_stated_number
 from archon.answers.numerals import sole_number
@@ -38,7 +39,7 @@ def read_math(text: str, *, is_truncated: bool = False) -> str | None:
     '1\\\\pm\\\\sqrt{2}'
     """
     turn = turns.own_turn(text)
-    stated = _stated(turn)
+    stated = _stated(turn + OPAQUE if is_truncated else turn)
     if stated is not None:
         return stated
     stripped = turn.strip()
@@ -77,7 +78,10 @@ def _stated(text: str) -> str | None:
         if not mark.group().endswith("{"):
             if boxes:
                 break
-            found = _statement(text, mark)
+            sentence = stated_text(text, mark)
+            if OPAQUE in sentence:  # it was cut off
+                return None
+            found = _statement(text, mark, sentence)
             if found is not None:
                 return found
             continue
@@ -89,13 +93,12 @@ def _stated(text: str) -> str | None:
     return ",".join(boxes) or None
 
 
-def _statement(text: str, mark: re.Match[str]) -> str | None:
+def _statement(text: str, mark: re.Match[str], sentence: str) -> str | None:
     """Return the canonical form of what follows a mark, up to the end of the sentence.
 
     If the sentence has formulas in delimiters, this is the one at its beginning or else the last
     one, unless a number precedes the first.
     """
-    sentence = stated_text(text, mark)
     start = text.find(sentence, mark.end())
     while start > mark.end() and text[start - 1] in "$*_ \n:":
         start -= 1

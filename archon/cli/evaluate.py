@@ -144,9 +144,9 @@ def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
     speed = f"{decimal(report['tokens_per_second'])} tokens/s"
     seconds = decimal(report["wall_seconds"], 1)
     out.line(f"cost {cost} tokens per answer, {seconds} s, {speed}{_pool_share(report)}")
-    for line in _metric_lines(report["metrics"]):
+    for line in _metric_lines(report.get("metrics", {})):
         out.line(line)
-    for column, groups in report["groups"].items():
+    for column, groups in report.get("groups", {}).items():
         out.table(group_table(column, groups))
     for line in _curve_lines(report["curves"]):
         out.line(line)

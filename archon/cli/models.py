@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -16,7 +17,8 @@ from archon.cli.weights import local_card
 from archon.cli.weights import pull as pull_with_progress
 from archon.errors import MissingExtraError, ModelError
 from archon.spec import catalog
-from archon.spec.model import HubSource, LocalCard, ModelCard, OpenAICard
+from archon.spec.model import HubSource, LocalCard, ModelCard, OpenAICard, PathSource
+from archon.spec.providers import missing_address
 from archon.spec.reader import Loaded, load_model_card
 
 if TYPE_CHECKING:
@@ -106,30 +108,44 @@ def show(name: str, as_json: bool) -> None:
     about a model that is not on this machine come from the Hugging Face hub.
     """
     loaded = load_model_card(name)
-    row = _row(loaded)
-    card = loaded.spec.model_dump(mode="json", exclude_none=True)
-    facts, note = (None, "")
-    if isinstance(loaded.spec, LocalCard):
-        facts, note = _facts(loaded.spec, loaded.base_dir)
+    spec: ModelCard = loaded.spec
+    card = spec.model_dump(mode="json", exclude_none=True)
+    if card.get("base_urls") == []:  # so that the saved card reads the variable when it is used
+        del card["base_urls"]
+    path, facts, note = None, None, ""
+    if isinstance(spec, LocalCard):
+        path = _place(spec, loaded.base_dir)
+        facts, note = _facts(spec, loaded.base_dir, path)
     if as_json:
-        emit({"card": card, "path": row["path"], **_facts_json(facts, note)})
+        emit({"card": card, "path": path and str(path), **_facts_json(facts, note)})
         return
     print(json.dumps(card, indent=2, ensure_ascii=False))
-    if isinstance(loaded.spec, LocalCard):
-        _print_facts(facts, note, is_here=row["path"] is not None)
-        print_line(f"weights: {row['path'] or 'not on this machine'}")
-    elif isinstance(loaded.spec, OpenAICard):
-        _print_server(loaded.spec)
+    if isinstance(spec, LocalCard):
+        _print_facts(facts, note, is_here=path is not None)
+        print_line(f"weights: {path or 'not on this machine'}")
+    elif isinstance(spec, OpenAICard):
+        _print_server(spec)
 
 
-def _facts(card: LocalCard, base_dir: Path) -> tuple[ModelFacts | None, str]:
+def _place(card: LocalCard, base_dir: Path) -> Path | None:
+    """Return the path of a card's weights, also of those that another program downloaded."""
+    from archon.weights import hub
+
+    path = weights.find_anywhere(card, base_dir)
+    for source in card.sources:
+        if path is None and isinstance(source, HubSource):
+            with contextlib.suppress(MissingExtraError):
+                path = hub.present(source)
+    return path
+
+
+def _facts(card: LocalCard, base_dir: Path, path: Path | None) -> tuple[ModelFacts | None, str]:
     """Return what is known about a local model, and why something is not."""
     from archon.lm.model_facts import facts_of_files, facts_of_repository
     from archon.weights import hub
 
     if card.transformer != "decoder":
         return None, ""
-    path = weights.find_anywhere(card, base_dir)
     try:
         if path is not None:
             return _with_license(facts_of_files(path, card.precision), card), ""
@@ -142,6 +158,9 @@ def _facts(card: LocalCard, base_dir: Path) -> tuple[ModelFacts | None, str]:
                 ), ""
     except (ModelError, MissingExtraError, OSError) as error:
         return None, str(error)
+    paths = [weights.resolve(s, base_dir) for s in card.sources if isinstance(s, PathSource)]
+    if len(paths) == len(card.sources):
+        return None, f"{paths[0]} does not exist"
     return None, "the weights are not on this machine"
 
 
@@ -169,10 +188,12 @@ def _facts_json(facts: ModelFacts | None, note: str) -> dict[str, Any]:
         "bytes": known.bytes,
         "context": known.context,
         "memory_bytes": None if memory is None else {str(n): size for n, size in memory.items()},
+        "weights_memory_bytes": known.weights_memory_bytes,
         "sequence_tokens": SEQUENCE_TOKENS,
         "license": known.license,
         "chat_template": known.chat_template,
         "thinking": known.thinking,
+        "text_only": known.is_text_part,
     }
     return result | ({"note": note} if note else {})
 
@@ -198,13 +219,21 @@ def _print_facts(facts: ModelFacts | None, note: str, *, is_here: bool) -> None:
     if facts.memory_bytes is not None:
         figures = [f"{megabytes(size)} at {n}" for n, size in facts.memory_bytes.items()]
         lines["memory"] = f"about {', '.join(figures)} sequences of {SEQUENCE_TOKENS:,} tokens"
+    elif facts.weights_memory_bytes is not None:
+        least = megabytes(facts.weights_memory_bytes)
+        lines["memory"] = f"at least {least} for the weights, and the cache of the sequences"
+    if facts.is_text_part:
+        lines["input"] = "text only; images, video and sound are not supported"
     unknown = "unknown" if is_here else "unknown before the download"
     for name, value in lines.items():
         print_line(f"{name}: {value or unknown}")
 
 
 def _print_server(card: OpenAICard) -> None:
-    print_line(f"server: {', '.join(card.base_urls)}")
+    if card.base_urls:
+        print_line(f"server: {', '.join(card.base_urls)}")
+    elif card.provider is not None:
+        print_line(missing_address(card.provider), "yellow")
     if card.model is None:
         print_line("model: the only one of the server, which is asked when the model is opened")
     if card.api_key_env is not None:

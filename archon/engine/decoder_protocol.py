@@ -31,7 +31,7 @@ class SpanDecoder(Protocol):
 
     @property
     def bytes_per_block(self) -> int:
-        """Bytes of one cache block: keys and values of all layers."""
+        """Bytes of one cache block."""
         ...
 
     @property

@@ -86,7 +86,9 @@ class Engine:
 
     def _new_scheduler(self, options: EngineOptions) -> Scheduler:
         decoder = self.decoder
-        self.cache = decoder.new_cache(max(options.cache_bytes // decoder.bytes_per_block, 8))
+        min_blocks = 8 * decoder.config.cache_layout.entry_size
+        num_blocks = max(options.cache_bytes // decoder.bytes_per_block, min_blocks)
+        self.cache = decoder.new_cache(num_blocks)
         max_step_tokens = max(options.max_step_tokens, options.max_sequences + 64)
         return Scheduler(self.cache, options.max_sequences, max_step_tokens)
 
@@ -221,8 +223,7 @@ class Engine:
         ContextLengthError
             It is not.
         """
-        needed = prompt.num_shared_blocks + 1 + prompt.max_own_blocks
-        if needed > self.cache.num_blocks:
+        if self.scheduler.memory.num_needed(prompt) > self.cache.num_blocks:
             raise ContextLengthError(
                 f"{prompt.num_tokens} prompt tokens and up to {prompt.request.max_tokens} new ones "
                 "do not fit the cache; increase cache_bytes or reduce max_tokens"

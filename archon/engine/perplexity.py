@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from archon.engine.cache.kv_cache import BLOCK_SIZE, BlockStorage, num_blocks_for
+from archon.engine.cache.kv_cache import BlockStorage, num_blocks_for
 from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.sampling.sampler import token_logprobs
 from archon.engine.span import Span
@@ -29,7 +30,7 @@ def perplexity(decoder: SpanDecoder, token_ids: Sequence[int], window: int = 512
     window
         Number of tokens per window. The first token of each window is not predicted.
     """
-    cache = decoder.new_cache(num_blocks_for(window))
+    cache = decoder.new_cache(num_blocks_for(window) * decoder.config.cache_layout.entry_size)
     total, count = 0.0, 0
     for start in range(0, len(token_ids) - 1, window):
         part = token_ids[start : start + window]
@@ -44,8 +45,11 @@ def perplexity(decoder: SpanDecoder, token_ids: Sequence[int], window: int = 512
 
 def window_logits(decoder: SpanDecoder, cache: BlockStorage, token_ids: Sequence[int]) -> Tensor:
     """Return the next-token logits after every token of one text, (T, V); overwrite the cache."""
-    assert cache.num_blocks * BLOCK_SIZE >= len(token_ids)
-    blocks = array("i", range(num_blocks_for(len(token_ids))))
+    num_entries, free = num_blocks_for(len(token_ids)), iter(range(cache.num_blocks))
+    tables = tuple(
+        array("i", islice(free, num_entries * group.size)) for group in cache.layout.groups
+    )
+    assert len(tables[-1]) == num_entries * cache.layout.groups[-1].size
     long_after = decoder.config.long_after
     is_long = long_after is not None and len(token_ids) > long_after
-    return decoder([Span(token_ids, 0, blocks, 0, len(token_ids), is_long=is_long)], cache)
+    return decoder([Span(token_ids, 0, tables, 0, len(token_ids), is_long=is_long)], cache)

@@ -17,11 +17,13 @@ class Span:
     """One token if a sequence is decoding; several if a prompt or a sequence is (re)computed."""
     start: int
     """Position of the first token; keys and values of all earlier positions are in the cache."""
-    blocks: array[int]
-    """Block table, ``array("i")``: at least the blocks of the span and of all earlier positions."""
-    num_shared_blocks: int
-    """Number of leading blocks that contain only prompt tokens, which all samples of the prompt
-    share. It does not depend on other prompts.
+    tables: tuple[array[int], ...]
+    """Block table of each layer group (``archon.engine.cache.layout``), ``array("i")``: at least
+    the entries of the span and of all earlier positions. Entries that the group's window has passed
+    may name blocks of other texts."""
+    num_shared_entries: int
+    """Number of leading entries of each table that contain only prompt tokens, which all samples of
+    the prompt share. It does not depend on other prompts.
     """
     num_logits: int
     """Number of tokens at the end of the span that need logits."""

@@ -101,6 +101,39 @@ class RunFolder(BaseRunFolder):
         stored = self.read_description()
         self.check_same({p: stored.get(p) for p in parts}, {p: wanted[p] for p in parts})
 
+    def weights(self) -> dict[str, str]:
+        """Return the digests of the weights that answered so far, by role."""
+        found: dict[str, str] = self.read_description().get("weights", {})
+        return found
+
+    def check_weights(self, now: Mapping[str, str]) -> None:
+        """Check that models have the weights that answered so far, and record those of others.
+
+        A branch on the hub may move and a file be replaced, while the run's specification stays
+        the same.
+
+        Parameters
+        ----------
+        now
+            Role → digest of its model's weights (``Architecture.weights_digests``).
+
+        Raises
+        ------
+        UsageError
+            A model has other weights than when the run began.
+        """
+        before = self.weights()
+        for role in sorted(before.keys() & now.keys()):
+            if before[role] != now[role]:
+                raise UsageError(
+                    f"{self.path}: the weights of model {role!r} have changed since the run began "
+                    f"(SHA-256 {before[role]}, now {now[role]}), and answers of different models "
+                    "must not be mixed. Restore the old weights, or start a new run in another "
+                    "folder"
+                )
+        if not now.keys() <= before.keys():
+            self.write_description({**self.read_description(), "weights": {**now, **before}})
+
     def write_report(self, data: Mapping[str, Any]) -> None:
         """Write the report of the run to ``report.json``."""
         write_json(self.path / REPORT, data)

@@ -13,6 +13,18 @@ from archon.types import Limit, Usage
 
 VERSION = 1
 """Version of the JSON format of records."""
+LATER_FIELDS = frozenset(
+    {
+        "other_scores",
+        "explanations",
+        "scorer_errors",
+        "metrics",
+        "targets",
+        "choices",
+        "metadata",
+    }
+)
+"""Fields that are newer than the format. A record that does not use them is written as before."""
 Points = Annotated[int | float, Field(ge=0, le=1, allow_inf_nan=False)]
 """A score from 0 to 1. Only 1 counts as right; other scores count only in the mean score."""
 
@@ -95,8 +107,12 @@ class Record:
         return (self.specification, self.item, self.epoch)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as plain data. The keys of all times contain ``seconds``."""
-        return asdict(self)
+        """Return the record as plain data. The keys of all times contain ``seconds``.
+
+        Fields in ``LATER_FIELDS`` are omitted if they are empty.
+        """
+        data = asdict(self)
+        return {name: value for name, value in data.items() if value or name not in LATER_FIELDS}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Record:

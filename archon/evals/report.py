@@ -129,10 +129,15 @@ class Report:
     """Column → the result of the items with each of its values."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as plain data, as printed by ``archon eval --json``."""
-        return asdict(self)
+        """Return the report as plain data, as printed by ``archon eval --json``.
+
+        ``metrics`` and ``groups`` are omitted if they are empty.
+        """
+        data = asdict(self)
+        return {name: value for name, value in data.items() if value or name not in _OMITTED}
 
 
+_OMITTED = ("metrics", "groups")
 TABLE_COLUMNS = {
     column.name: (column.metadata["heading"], column.metadata["decimals"])
     for column in fields(Report)

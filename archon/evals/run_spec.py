@@ -7,9 +7,9 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -40,6 +40,15 @@ class Answerer(Protocol):
         ...
 
     async def answer(self, question: Question, *, seed: int = 0, run: int = 0) -> Answer: ...
+
+
+@runtime_checkable
+class HasWeights(Protocol):
+    """An ``Answerer`` that knows the weights of its models."""
+
+    def weights_digests(self, opened: Collection[str] = ()) -> Mapping[str, str]:
+        """Return the digests of the weights of open models (``Architecture.weights_digests``)."""
+        ...
 
 
 def description(
@@ -178,6 +187,7 @@ class _Items(_Part):
 
 class _Run(_Part):
     specification: _Specification
+    weights: dict[str, str] = Field({})
     items: _Items
     epochs: int = Field(ge=1)
     limit: int | None

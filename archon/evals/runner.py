@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from archon.errors import StorageError, UsageError
+from archon.errors import ArchonError, UsageError
 from archon.evals.benchmarks import Item, Selection
 from archon.evals.benchmarks.opening import Benchmark
 from archon.evals.failures import ErrorLimit, MaxErrors
@@ -20,7 +20,7 @@ from archon.evals.journal import JournalWriter, encode
 from archon.evals.records import Record
 from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
-from archon.evals.run_spec import IDENTITY, Answerer, description
+from archon.evals.run_spec import IDENTITY, Answerer, HasWeights, description
 from archon.evals.scorers import Scorer
 from archon.evals.scoring import ItemScoring
 from archon.graph.answer import Answer
@@ -213,12 +213,25 @@ async def evaluate(
             session = _EvalSession(evaluation, run, pool, num_items, keep_errors, on_progress)
             await session.run(max_concurrent_questions, max_errors)
         except BaseException:
-            with contextlib.suppress(StorageError):  # the journal has every answer
+            with contextlib.suppress(ArchonError):  # the journal has every answer
                 folder.write_report(run.report(evaluation.by).to_json())
+                _record_weights(evaluation.architecture, folder)
             raise
         report = run.report(evaluation.by)
         folder.write_report(report.to_json())
         return report
+
+
+def _check_weights(architecture: Answerer, folder: RunFolder) -> None:
+    """Open the models that have answered before, and compare their weights; record new ones."""
+    if isinstance(architecture, HasWeights):
+        folder.check_weights(architecture.weights_digests(folder.weights()))
+
+
+def _record_weights(architecture: Answerer, folder: RunFolder) -> None:
+    """Record the weights of models that were opened during the session."""
+    if isinstance(architecture, HasWeights):
+        folder.check_weights(architecture.weights_digests())
 
 
 class _EvalSession:
@@ -251,10 +264,12 @@ class _EvalSession:
         error_limit = ErrorLimit(max_errors, self._num_runs)
         if not self._todo:
             return
+        architecture, folder = self._evaluation.architecture, RunFolder(self._run.path)
+        await asyncio.to_thread(_check_weights, architecture, folder)
         if self._num_kept:
             self._report_progress(0.0)
         waiting, started = iter(self._todo), time.perf_counter()
-        writer = JournalWriter(RunFolder(self._run.path).journal)
+        writer = JournalWriter(folder.journal)
 
         async def work() -> None:
             for item, epoch in waiting:
@@ -274,6 +289,7 @@ class _EvalSession:
             raise _first(errors) from errors
         finally:
             writer.close()
+        _record_weights(architecture, folder)
 
     async def _ask(self, item: Item, epoch: int) -> tuple[Record, Mapping[str, Any] | None]:
         """Ask one item; return its record, and its trace (None if it failed)."""

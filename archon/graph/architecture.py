@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -144,6 +144,34 @@ class Architecture:
                 for node, prompt in self._prompts.items()
             },
         }
+
+    def weights_digests(self, opened: Collection[str] = ()) -> dict[str, str]:
+        """Return the digests of the weights of open local models, by role.
+
+        The roles of an architecture that is a model follow the role of that model and a dot.
+
+        Parameters
+        ----------
+        opened
+            Roles whose models to open if they are not open.
+
+        Raises
+        ------
+        ModelError
+            A model cannot be opened.
+        """
+        found: dict[str, str] = {}
+        for role, lm in self._lms.items():
+            if isinstance(lm, NestedLM):
+                start = f"{role}."
+                inner = [name.removeprefix(start) for name in opened if name.startswith(start)]
+                found |= {
+                    start + name: digest for name, digest in lm.weights_digests(inner).items()
+                }
+            elif isinstance(lm, LazyLM):
+                digest = lm.weights_digest(opens=role in opened)
+                found |= {} if digest is None else {role: digest}
+        return found
 
     def without(self, node: str) -> Architecture:
         """Return a copy of the architecture with one node bypassed (``archon.graph.bypass``).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -118,6 +119,10 @@ class ArchitectureLM:
     ) -> dict[str, Any]:
         """See ``Architecture.specification``."""
         return self.architecture.specification(answer, examples)
+
+    def weights_digests(self, opened: Collection[str] = ()) -> dict[str, str]:
+        """See ``Architecture.weights_digests``."""
+        return self.architecture.weights_digests(opened)
 
     def with_plan(self, plan: SamplePlan) -> ArchitectureLM:
         """See ``NestedLM.with_plan``."""

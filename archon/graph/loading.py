@@ -40,6 +40,12 @@ ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM | RewardModel
 dict, or a custom LM or reward model."""
 
 
+_NO_INLINE_CODE = (
+    "'trust_remote_code' is allowed only in a card in a separate file, so that no architecture "
+    "runs a model's code by itself; write the card to a file and name it here"
+)
+
+
 @dataclass
 class Loader:
     """Loads architectures, and collects the models that they use."""
@@ -172,6 +178,8 @@ class Loader:
                     return ArchitectureLM(inner)
             case _:
                 origin = f"{loaded.file}, {path}" if loaded.file is not None else ""
+                if loaded.file is not None and getattr(model, "trust_remote_code", False):
+                    raise SpecError(_NO_INLINE_CODE, file=loaded.file, path=path)
                 return self._shared(model, loaded.base_dir, origin)
 
     def _chosen(self, model: ModelChoice) -> LM:

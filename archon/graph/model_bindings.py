@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -71,6 +71,10 @@ class NestedLM(LM, Protocol):
         self, answer: AnswerKind, examples: tuple[Example, ...] | None
     ) -> dict[str, Any]:
         """See ``Architecture.specification``."""
+        ...
+
+    def weights_digests(self, opened: Collection[str] = ()) -> dict[str, str]:
+        """See ``Architecture.weights_digests``."""
         ...
 
     def check_sampling(self, sampling: SamplingParams) -> None:

@@ -15,7 +15,6 @@ from archon.lm.embedding import EMBED
 from archon.lm.reward import REWARD
 from archon.lm.scripted.lm import SCRIPTED_CAPABILITIES
 from archon.spec.model import (
-    BUDGET_FIELDS,
     TRANSLATOR_CAPABILITIES,
     LocalCard,
     ModelCard,
@@ -58,7 +57,7 @@ def _server_capabilities(card: OpenAICard) -> frozenset[str]:
         "chat": True,
         "stream": True,
         "thinking": card.endpoint == "chat",
-        "thinking_budget": card.endpoint == "chat" and card.thinking_field in BUDGET_FIELDS,
+        "thinking_budget": card.endpoint == "chat" and card.limits_thinking,
         "logprobs": card.logprobs,
         "schema": card.constraint is not None,
         "closing": card.constraint is not None,

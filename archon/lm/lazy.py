@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 from weakref import WeakSet, WeakValueDictionary
 
+from archon import weights
 from archon.errors import FileError, ModelError, UnsupportedError
 from archon.forks import reset_in_child
 from archon.lm import factory
@@ -59,6 +60,7 @@ class LazyLM:
         self._thinking = card.thinking_params()
         self._lm: LM | None = None
         self._abandoned: LM | None = None
+        self._digest: str | None = None
         self._lock = threading.Lock()
         _ALL.add(self)
 
@@ -152,6 +154,26 @@ class LazyLM:
         opened = self.open()
         return opened.card if isinstance(opened, _HasCard) else self.card
 
+    def weights_digest(self, *, opens: bool) -> str | None:
+        """Return the digest of the open model's weights; None if they are not on this machine.
+
+        Parameters
+        ----------
+        opens
+            Whether to open the model if it is not open. If it is False, the digest is then None.
+
+        Raises
+        ------
+        ModelError, UsageError, MissingExtraError
+            See ``open``.
+        """
+        if not isinstance(self.card, LocalCard) or not (opens or self._lm is not None):
+            return None
+        self.open()
+        if self._digest is None and (path := weights.find(self.card, self.base_dir)) is not None:
+            self._digest = weights.identity(self.card, path)
+        return self._digest
+
     def forget(self) -> None:
         """Abandon the open model in a forked child process; the next request reopens it.
 
@@ -184,7 +206,7 @@ class LazyLM:
     async def aclose(self) -> None:
         """Close the model. The next request opens it again."""
         with self._lock:
-            lm, self._lm = self._lm, None
+            lm, self._lm, self._digest = self._lm, None, None
         if lm is not None:
             await close(lm)
 

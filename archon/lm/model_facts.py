@@ -11,14 +11,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from archon.engine.files.text_part import is_combined, text_defaults, text_tensors
 from archon.errors import ModelError, ModelFileError, require
 from archon.lm.thinking import switches
 from archon.reasoning import PUBLISHED_MARKERS
 from archon.spec.model import Precision
 from archon.weights.hub_repository import Repository
 from archon.weights.model_files import CONFIG_NAME, files_of, num_bytes_of, part_names
+
+if TYPE_CHECKING:
+    from archon.engine.files.gguf import GGUFFile
 
 SEQUENCE_TOKENS = 1024
 """Tokens of a sequence, prompt and completion together, in figures of memory."""
@@ -43,11 +47,15 @@ class ModelFacts:
     """Context length in tokens."""
     license: str | None = None
     chat_template: str | None = None
+    is_text_part: bool = False
+    """True for a model that also reads images or sound, of which only texts are supported."""
     thinking: ThinkingSupport | None = None
     """Whether the chat template can switch reasoning on and off, or always expects it."""
     memory_bytes: Mapping[int, int] | None = None
     """Number of sequences → memory of weights and cache, estimated for sequences of
     ``SEQUENCE_TOKENS`` tokens without a common prefix."""
+    weights_memory_bytes: int | None = None
+    """Memory of the weights alone, if that of the cache is unknown."""
 
     def with_template(self, template: str | None) -> ModelFacts:
         """Return the facts with a chat template and what it says about reasoning."""
@@ -65,6 +73,8 @@ class Shape:
     cache_width: int
     """Numbers that one token adds to the cache, keys and values of all layers."""
     is_tied: bool
+    windows: tuple[int | None, ...] = ()
+    """Sliding window of each layer, None for a layer without one; empty if they are unknown."""
 
 
 def facts_of_files(path: Path, precision: Precision) -> ModelFacts:
@@ -85,11 +95,13 @@ def facts_of_repository(
 ) -> ModelFacts:
     """Return the facts that the hub has about a GGUF file, or a folder (None)."""
     if file is not None:
-        gguf = repository.gguf or {}
+        gguf, num_bytes = repository.gguf or {}, repository.num_bytes(part_names(file))
+        parameters = _int(gguf.get("total")) or None
         facts = ModelFacts(
             family=gguf.get("architecture"),
-            parameters=gguf.get("total"),
-            bytes=repository.num_bytes(part_names(file)),
+            parameters=parameters,
+            bytes=num_bytes,
+            weights_memory_bytes=weights_memory_bytes(parameters, precision, num_bytes),
             context=gguf.get("context_length"),
             license=repository.license or None,
         )
@@ -144,6 +156,7 @@ def _of_gguf(path: Path, precision: Precision) -> ModelFacts:
         vocab_size=vocab_size,
         cache_width=2 * total_heads * head_width,
         is_tied="output.weight" not in file.tensors,
+        windows=_windows_of_gguf(file),
     )
     num_bytes = num_bytes_of(path)
     template = keys.get("tokenizer.chat_template")
@@ -158,11 +171,21 @@ def _of_gguf(path: Path, precision: Precision) -> ModelFacts:
     return facts.with_template(template if isinstance(template, str) else None)
 
 
+def _windows_of_gguf(file: GGUFFile) -> tuple[int | None, ...]:
+    from archon.engine.model.config import config_of
+
+    try:
+        return tuple(layer.window for layer in config_of(file).layers)
+    except ModelFileError:  # another library computes the model
+        return ()
+
+
 # --------------------------------------------------------------------------------- model folders
 
 
 def _of_folder(path: Path, precision: Precision) -> ModelFacts:
-    facts = _of_config(_json(path / CONFIG_NAME), _num_parameters(path), precision)
+    config = _json(path / CONFIG_NAME)
+    facts = _of_config(config, _num_parameters(path, is_combined(config)), precision)
     return replace(facts, bytes=num_bytes_of(path)).with_template(_template(path))
 
 
@@ -171,7 +194,9 @@ def _of_config(
 ) -> ModelFacts:
     """Return the facts in the contents of a ``config.json``."""
     text = config.get("text_config")
-    inner: Mapping[str, Any] = {**config, **text} if isinstance(text, dict) else config
+    inner: Mapping[str, Any] = config
+    if isinstance(text, dict):
+        inner = {**config, **text_defaults(text.get("model_type")), **text}
     heads, width = _int(inner.get("num_attention_heads")), _int(inner.get("hidden_size"))
     num_layers = _int(inner.get("num_hidden_layers"))
     kv_heads = _int(inner.get("num_key_value_heads")) or heads
@@ -183,18 +208,37 @@ def _of_config(
         vocab_size=_int(inner.get("vocab_size")),
         cache_width=2 * kv_heads * head_width * num_layers,
         is_tied=bool(inner.get("tie_word_embeddings", config.get("tie_word_embeddings", False))),
+        windows=_windows_of_config(inner),
     )
     return ModelFacts(
         family=str(config.get("model_type") or "") or None,
+        is_text_part=isinstance(text, dict) or "vision_config" in config,
         parameters=parameters,
         context=_int(inner.get("max_position_embeddings")) or None,
         memory_bytes=memory_bytes(shape, parameters, precision, None),
     )
 
 
-def _num_parameters(path: Path) -> int | None:
-    """Return the number of weights in the safetensors of a folder, read from their headers."""
-    total = 0
+def _windows_of_config(config: Mapping[str, Any]) -> tuple[int | None, ...]:
+    if not config.get("sliding_window"):  # so that most configurations are read without torch
+        return ()
+    try:
+        from archon.engine.model.config_folder import layer_windows
+    except ImportError:
+        return ()
+    try:
+        return layer_windows(config, Path(CONFIG_NAME))
+    except ModelFileError:
+        return ()
+
+
+def _num_parameters(path: Path, is_combined: bool) -> int | None:
+    """Return the number of weights in the safetensors of a folder, read from their headers.
+
+    Of a model that is combined with encoders (``archon.engine.files.text_part``), those of the
+    language model count, since the others are not loaded.
+    """
+    sizes: dict[str, int] = {}
     for file in files_of(path):
         if file.suffix != ".safetensors":
             continue
@@ -204,11 +248,11 @@ def _num_parameters(path: Path) -> int | None:
                 if size > _MAX_HEADER_BYTES:
                     raise ValueError("the header is too large")
                 header = json.loads(opened.read(size))
-            tensors = [value for name, value in header.items() if name != "__metadata__"]
-            total += sum(math.prod(tensor["shape"]) for tensor in tensors)
+            header.pop("__metadata__", None)
+            sizes |= {name: math.prod(tensor["shape"]) for name, tensor in header.items()}
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise ModelFileError(f"{file}: is not a file of safetensors: {error}") from None
-    return total or None
+    return sum((text_tensors(sizes) if is_combined else sizes).values()) or None
 
 
 def _template(path: Path) -> str | None:
@@ -247,8 +291,9 @@ def memory_bytes(
 ) -> dict[int, int] | None:
     """Estimate the memory of weights and cache, by number of sequences; None if it is unknown.
 
-    The estimate omits scales of quantized weights (about 1%), activations and the program itself,
-    and assumes that every layer caches every token.
+    The estimate omits scales of quantized weights (about 1%), activations and the program itself.
+    Layers with a sliding window cache only the tokens in it. Without torch, the windows in a
+    ``config.json`` are not known, and every layer counts as if it cached every token.
     """
     if not parameters or not shape.cache_width:
         return None
@@ -265,5 +310,30 @@ def memory_bytes(
         if precision == "int4":
             ffn = 3 * shape.width * shape.ffn_width * shape.num_layers
             weights -= (1 - _INT4_FFN_BYTES) * ffn
-    per_token = shape.cache_width * (4 if precision == "float32" else 2)
-    return {n: round(weights + n * SEQUENCE_TOKENS * per_token) for n in NUM_SEQUENCES}
+    per_sequence = _cached_numbers(shape) * (4 if precision == "float32" else 2)
+    return {n: round(weights + n * per_sequence) for n in NUM_SEQUENCES}
+
+
+def _cached_numbers(shape: Shape) -> float:
+    """Return how many numbers the cache has for a sequence of ``SEQUENCE_TOKENS`` tokens."""
+    if not any(shape.windows):
+        return shape.cache_width * SEQUENCE_TOKENS
+    from archon.engine.cache.kv_cache import BLOCK_SIZE
+    from archon.engine.cache.layout import CacheLayout
+
+    layout = CacheLayout.of(shape.windows)
+    num_blocks = sum(group.size * group.max_entries(SEQUENCE_TOKENS) for group in layout.groups)
+    width = shape.cache_width / len(shape.windows)  # of a layer
+    return num_blocks * BLOCK_SIZE * layout.num_rows * width
+
+
+def weights_memory_bytes(
+    parameters: int | None, precision: Precision, file_bytes: int | None
+) -> int | None:
+    """Estimate the memory of the weights from below, if the shape of the model is unknown."""
+    if precision == "native":
+        return file_bytes
+    if not parameters:
+        return None
+    per_weight = _INT4_FFN_BYTES if precision == "int4" else _BYTES_PER_WEIGHT[precision]
+    return round(per_weight * parameters)

@@ -13,6 +13,7 @@ from archon.lm.openai.client import RemoteLM
 from archon.lm.openai.model_list import only_model
 from archon.lm.openai.transport import tls_context
 from archon.spec.model import FromVariable, OpenAICard
+from archon.spec.providers import missing_address
 
 
 def open_remote(card: OpenAICard, base_dir: Path | None = None) -> RemoteLM:
@@ -23,11 +24,13 @@ def open_remote(card: OpenAICard, base_dir: Path | None = None) -> RemoteLM:
     Raises
     ------
     UsageError
-        A variable is not set or is not a key; an address is invalid or has a password; or the
-        certificates that the environment names cannot be read.
+        A variable of a key or address is not set, or its value is not a key; an address is invalid
+        or has a password; or the certificates that the environment names cannot be read.
     ModelError
         The card has no model, and the server does not have exactly one.
     """
+    if not card.base_urls and card.provider is not None:
+        raise UsageError(f"model {card.name!r}: {missing_address(card.provider)}")
     for number, url in enumerate(card.base_urls):
         if not _is_plain_address(url):
             raise UsageError(

@@ -59,5 +59,12 @@ def server_fields(field: ThinkingField, thinking: Thinking) -> dict[str, object]
         case "enable_thinking":
             values = {"enable_thinking": wanted, "thinking_budget": most}
             fields |= {key: value for key, value in values.items() if value is not None}
+        case "thinking" if wanted is not None or most is not None:
+            if wanted is False:
+                fields["thinking"] = {"type": "disabled"}
+            elif most is None:
+                fields["thinking"] = {"type": "adaptive"}
+            else:
+                fields["thinking"] = {"type": "enabled", "budget_tokens": most}
 
     return fields

@@ -71,7 +71,7 @@ os._exit(0)
 
 @dataclass(frozen=True)
 class _Isolation:
-    """How the process is separated from the user's: a command before Python, and a user."""
+    """Separation of the process from the user's: a command before Python, and a user."""
 
     command: tuple[str, ...]
     owner: int | None
@@ -200,7 +200,7 @@ def _isolation() -> _Isolation:
             (*setpriv, "--no-new-privs", "--inh-caps=-all", "--ambient-caps=-all"),
             (*setpriv, "--no-new-privs", *can_read),
         ]
-    namespaces = ("unshare", "--net", "--ipc", "--pid", "--fork", "--kill-child")
+    namespaces: tuple[str, ...] = ("unshare", "--net", "--ipc", "--pid", "--fork", "--kill-child")
     if not is_root:
         namespaces = (*namespaces, "--user")
     for command in (namespaces, ()):

@@ -13,6 +13,8 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -138,7 +140,7 @@ TRANSLATOR_CAPABILITIES = frozenset({"logprobs", "beams"})
 class LocalCard(_Card):
     """A transformer that runs in this process."""
 
-    later_keys = _Card.later_keys | {"engine"}
+    later_keys = _Card.later_keys | {"engine", "trust_remote_code"}
 
     backend: Literal["local"]
     transformer: Transformer = Field(
@@ -167,6 +169,11 @@ class LocalCard(_Card):
         description="What computes a decoder. `archon`: Archon's engine. `transformers`: the "
         "library of that name, which computes one request at a time and knows more families. By "
         "default Archon's engine if it supports the model, else the library.",
+    )
+    trust_remote_code: bool = Field(
+        False,
+        description="True to run the Python code in the model's folder, which can do anything that "
+        "you can. Needs `engine` to be `transformers`, and a card in a separate file.",
     )
     context: int | None = Field(
         None,
@@ -200,10 +207,18 @@ class LocalCard(_Card):
     def _check_engine(self) -> None:
         if self.engine is not None and self.transformer != "decoder":
             raise ValueError("'engine' needs 'transformer' to be 'decoder'")
-        if self.engine == "transformers":
-            for key in ("adapter", "reward"):
-                if getattr(self, key) is not None:
-                    raise ValueError(f"{key!r} needs 'engine' to be 'archon'")
+        if self.engine == "transformers" and self.reward is not None:
+            raise ValueError(
+                "'reward' needs 'engine' to be 'archon', which returns the hidden states that "
+                "reward heads read"
+            )
+        if self.trust_remote_code and self.engine != "transformers":
+            raise ValueError("'trust_remote_code' needs 'engine' to be 'transformers'")
+        if self.trust_remote_code and not all(isinstance(s, PathSource) for s in self.sources):
+            raise ValueError(
+                "'trust_remote_code' needs sources with 'path': code is not downloaded; download "
+                "the folder and read its code first"
+            )
 
 
 VariableName = Annotated[
@@ -257,8 +272,10 @@ _ARCHON_FIELDS = frozenset(
     }
 )  # fmt: skip
 
-ThinkingField = Literal["chat_template_kwargs", "reasoning_effort", "reasoning", "enable_thinking"]
-BUDGET_FIELDS: tuple[ThinkingField, ...] = ("reasoning", "enable_thinking")
+ThinkingField = Literal[
+    "chat_template_kwargs", "reasoning_effort", "reasoning", "enable_thinking", "thinking"
+]
+BUDGET_FIELDS: tuple[ThinkingField, ...] = ("reasoning", "enable_thinking", "thinking")
 """Values of ``thinking_field`` that support a limit on reasoning tokens."""
 _SECRET_CURE = (
     "secrets must not be stored in files; put it in an environment variable, and name the "
@@ -299,7 +316,9 @@ def _names_variable(value: object) -> bool:
 
 def _requires_address_or_provider(schema: dict[str, Any]) -> None:
     """Let the JSON Schema accept a card without addresses if it names a provider."""
-    schema["required"].remove("base_urls")
+    addresses = schema["properties"]["base_urls"]
+    del addresses["default"]
+    addresses["minItems"] = 1
     schema["anyOf"] = [{"required": ["base_urls"]}, {"required": ["provider"]}]
 
 
@@ -330,10 +349,21 @@ class OpenAICard(_Card):
     base_urls: list[
         Annotated[str, Field(pattern=r"^https?://"), AfterValidator(_check_address)]
     ] = Field(
-        min_length=1,
+        [],
+        validate_default=True,
         description="Addresses of the replicas, each up to and including /v1. Required without "
         "`provider`.",
     )
+
+    @field_validator("base_urls")
+    @classmethod
+    def _has_address(cls, urls: list[str], info: ValidationInfo) -> list[str]:
+        """Accept no address only if the provider's is in a variable, which may be set later."""
+        provider = info.data.get("provider")
+        if not urls and (provider is None or PROVIDERS[provider].base_url is not None):
+            raise ValueError("has no address; give one, or name a 'provider'")
+        return urls
+
     model: Name | None = Field(
         None,
         description="The model's name on the server. By default the server is asked when the "
@@ -399,6 +429,8 @@ class OpenAICard(_Card):
         if not isinstance(name, str) or name not in PROVIDERS:
             return data  # an unknown name is an error of its own
         values = defaults(name, OMITTED_FIELDS)
+        if data.get("base_urls") == []:  # stored while the variable of the address was not set
+            data = {key: value for key, value in data.items() if key != "base_urls"}
         if data.get("endpoint") == "completions" and values["constraint"] != "structured_outputs":
             values["constraint"] = None  # plain completions have no response_format
         return values | data
@@ -457,9 +489,15 @@ class OpenAICard(_Card):
         description="The request field that turns thinking on or off. `chat_template_kwargs`: sets "
         "the variable `enable_thinking` of the chat template (vLLM, SGLang, llama-server). "
         "`reasoning_effort`: `medium` or `none` (OpenAI, Ollama). `reasoning`: an object "
-        "(OpenRouter). `enable_thinking`: a boolean (DashScope). The last two also support "
-        "`max_thinking_tokens`.",
+        "(OpenRouter, Together). `enable_thinking`: a boolean (DashScope). `thinking`: an object "
+        "(Anthropic). The last three also support `max_thinking_tokens`, except at Together.",
     )
+
+    @property
+    def limits_thinking(self) -> bool:
+        """True if the server supports a limit on reasoning tokens."""
+        is_ignored = self.provider is not None and not PROVIDERS[self.provider].thinking_budget
+        return self.thinking_field in BUDGET_FIELDS and not is_ignored
 
     @model_validator(mode="after")
     def _keys_fit_endpoint(self) -> OpenAICard:
@@ -468,7 +506,9 @@ class OpenAICard(_Card):
             raise ValueError(
                 "'thinking' needs 'endpoint' to be 'chat'; plain completions have no chat template"
             )
-        if thinking.max_tokens is not None and self.thinking_field not in BUDGET_FIELDS:
+        if thinking.max_tokens is not None and not self.limits_thinking:
+            if self.thinking_field in BUDGET_FIELDS:
+                raise ValueError(f"'max_thinking_tokens' has no effect at {self.provider}")
             fields = " or ".join(map(repr, BUDGET_FIELDS))
             raise ValueError(f"'max_thinking_tokens' needs 'thinking_field' to be {fields}")
         if self.endpoint == "completions" and self.constraint not in (None, "structured_outputs"):

@@ -267,10 +267,15 @@ def _elsewhere(text: str, base_dir: Path) -> Meaning:
     )
 
 
-def near_files(path: Path) -> list[str]:
-    """Return the names of up to three models next to a missing file with a similar name."""
+def near_paths(text: str, path: Path) -> list[str]:
+    """Return what a string that was read as a missing path could mean instead.
+
+    These are up to three models next to it with a similar name. If there are none, and the string
+    need not be a path, they are its other interpretations.
+    """
     stems = {Path(name).stem: name for name in _models_here(path.parent)}
-    return [stems[stem] for stem in difflib.get_close_matches(path.stem, stems)]
+    near = [stems[stem] for stem in difflib.get_close_matches(path.stem, stems)]
+    return near or ([] if is_explicit_path(text) else suggestions(text, path.parent))
 
 
 def suggestions(text: str, base_dir: Path) -> list[str]:
@@ -284,9 +289,20 @@ def suggestions(text: str, base_dir: Path) -> list[str]:
     if prefix:
         schemes = difflib.get_close_matches(prefix.group().lower(), [HUB, *PROVIDERS], cutoff=0.6)
         near = [f"{scheme}:{rest}" for scheme in schemes[:2]] + near
-    name = prefix.group() if prefix else text
-    general = [f"ollama:{text}", f"hf:OWNER/{name}", f"./{text}"]
-    return list(dict.fromkeys([*near, *general]))[:_NUM_SUGGESTIONS]
+    return list(dict.fromkeys([*near, *_readings(text, prefix is not None, rest)]))[
+        :_NUM_SUGGESTIONS
+    ]
+
+
+def _readings(text: str, has_prefix: bool, rest: str) -> list[str]:
+    """Return what a string could mean by its form, the likeliest first."""
+    owner, *names = text.split("/")
+    if has_prefix:
+        return [f"ollama:{text}", f"hf:OWNER/{rest.rpartition('/')[2]}", f"./{text}"]
+    if names and all((owner, *names)):
+        file = f":{'/'.join(names[1:])}" if names[1:] else ""
+        return [f"hf:{owner}/{names[0]}{file}", f"openrouter:{text}", f"./{text}"]
+    return [f"ollama:{text}", f"hf:OWNER/{text}", f"./{text}"]
 
 
 def _models_here(base_dir: Path) -> Iterable[str]:

@@ -2,8 +2,13 @@
 
 The table ``PROVIDERS`` has everything that Archon knows about a provider. A card with
 ``"provider": NAME`` takes the row's values for the keys that it does not set itself, and the string
-``NAME:MODEL`` is such a card with a model (``archon.spec.model_strings``). Sources are the
-providers' own documents, as of November 2026.
+``NAME:MODEL`` is such a card with a model (``archon.spec.model_strings``).
+
+Each row has the page that its facts come from, read in November 2026. Variables of keys and
+addresses are those of the providers' own Python and TypeScript libraries. A field counts as
+unsupported only if a source says that the server rejects or ignores it, or documents all fields
+without it. Any other field is sent, and an error of the server names the card's key to change
+(``archon.lm.openai.field_adaptation``).
 """
 
 from __future__ import annotations
@@ -28,6 +33,8 @@ class Provider:
     title: str
     base_url: str | None
     """Address up to and including ``/v1``; None if only ``url_variable`` has it."""
+    source: str
+    """Page that documents the supported fields."""
     keys: tuple[str, ...] = ()
     """Usual environment variables of the API key; the first one that is set counts."""
     needs_key: bool = True
@@ -48,6 +55,8 @@ class Provider:
     """The server supports ``n``. Cards do not use it by default: samples that share a request
     cannot be stored and reused one by one."""
     thinking_field: str = "chat_template_kwargs"
+    thinking_budget: bool = True
+    """False if the server ignores the limit that ``thinking_field`` has."""
 
     @property
     def is_local(self) -> bool:
@@ -68,6 +77,7 @@ PROVIDERS: Mapping[str, Provider] = {
     "openai": Provider(
         "OpenAI",
         "https://api.openai.com/v1",
+        "https://platform.openai.com/docs/api-reference/chat/create",
         ("OPENAI_API_KEY",),
         url_variable="OPENAI_BASE_URL",
         **_OPENAI,
@@ -75,6 +85,7 @@ PROVIDERS: Mapping[str, Provider] = {
     "azure": Provider(
         "Azure OpenAI",
         None,
+        "https://learn.microsoft.com/en-us/azure/foundry/openai/api-version-lifecycle",
         ("AZURE_OPENAI_API_KEY",),
         url_variable="AZURE_OPENAI_ENDPOINT",
         url_suffix="/openai/v1",
@@ -83,51 +94,61 @@ PROVIDERS: Mapping[str, Provider] = {
     "anthropic": Provider(
         "Anthropic",
         "https://api.anthropic.com/v1",
+        "https://platform.claude.com/docs/en/api/openai-sdk",
         ("ANTHROPIC_API_KEY",),
         url_variable="ANTHROPIC_BASE_URL",
         url_suffix="/v1",
         unsupported=("seed", "presence_penalty", "frequency_penalty", "logit_bias", *_HOSTED),
-        thinking_field="reasoning_effort",
+        thinking_field="thinking",
     ),
+    # Rejected fields: https://github.com/Vali-98/ChatterUI/issues/227
     "gemini": Provider(
         "Google Gemini",
         "https://generativelanguage.googleapis.com/v1beta/openai",
+        "https://ai.google.dev/gemini-api/docs/openai",
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         unsupported=("seed", "presence_penalty", "frequency_penalty", "logit_bias", *_HOSTED),
         constraint="json_schema",
-        native_n=True,
         thinking_field="reasoning_effort",
     ),
+    # Fields that are not in the documents are rejected; ``seed`` is called ``random_seed``.
     "mistral": Provider(
         "Mistral",
         "https://api.mistral.ai/v1",
+        "https://docs.mistral.ai/api",
         ("MISTRAL_API_KEY",),
         unsupported=("seed", "stream_options", "logit_bias", *_HOSTED),
         constraint="json_schema",
         native_n=True,
         thinking_field="reasoning_effort",
     ),
+    # Penalties: "not yet supported by any of our models" in the types of groq-python.
     "groq": Provider(
         "Groq",
         "https://api.groq.com/openai/v1",
+        "https://console.groq.com/docs/openai",
         ("GROQ_API_KEY",),
         url_variable="GROQ_BASE_URL",
         url_suffix="/openai/v1",
-        unsupported=("logit_bias", *_HOSTED),
+        unsupported=("presence_penalty", "frequency_penalty", "logit_bias", *_HOSTED),
         max_tokens_field="max_completion_tokens",
         thinking_field="reasoning_effort",
     ),
     "together": Provider(
         "Together AI",
-        "https://api.together.xyz/v1",
+        "https://api.together.ai/v1",
+        "https://docs.together.ai/reference/chat-completions",
         ("TOGETHER_API_KEY",),
         url_variable="TOGETHER_BASE_URL",
         unsupported=("typical_p", "top_n_sigma"),
         native_n=True,
+        thinking_field="reasoning",
+        thinking_budget=False,
     ),
     "openrouter": Provider(
         "OpenRouter",
         "https://openrouter.ai/api/v1",
+        "https://openrouter.ai/docs/api-reference/parameters",
         ("OPENROUTER_API_KEY",),
         unsupported=("typical_p", "top_n_sigma"),
         thinking_field="reasoning",
@@ -135,6 +156,7 @@ PROVIDERS: Mapping[str, Provider] = {
     "ollama": Provider(
         "Ollama",
         "http://127.0.0.1:11434/v1",
+        "https://docs.ollama.com/api/openai-compatibility",
         ("OLLAMA_API_KEY",),
         needs_key=False,
         url_variable="OLLAMA_HOST",
@@ -145,25 +167,32 @@ PROVIDERS: Mapping[str, Provider] = {
         logprobs=True,
         thinking_field="reasoning_effort",
     ),
+    # Its name for ``repetition_penalty`` is ``repeat_penalty``.
     "lmstudio": Provider(
         "LM Studio",
         "http://127.0.0.1:1234/v1",
+        "https://lmstudio.ai/docs/developer/openai-compat/chat-completions",
+        ("LM_API_TOKEN",),
         needs_key=False,
         unsupported=("min_p", *_OTHER_SAMPLERS),
         constraint="json_schema",
     ),
+    # ``repeat_penalty`` counts the last 64 tokens, so it is not ``repetition_penalty``.
     "llamacpp": Provider(
         "llama-server of llama.cpp",
         "http://127.0.0.1:8080/v1",
+        "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
         ("LLAMA_API_KEY",),
         needs_key=False,
         unsupported=("repetition_penalty",),
         constraint="json_schema",
         logprobs=True,
+        native_n=True,
     ),
     "vllm": Provider(
         "vLLM",
         "http://127.0.0.1:8000/v1",
+        "https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html",
         ("VLLM_API_KEY",),
         needs_key=False,
         unsupported=("typical_p", "top_n_sigma"),
@@ -194,13 +223,14 @@ def defaults(name: str, fields: tuple[str, ...]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        The provider is unknown, or its address is in a variable that is not set or is invalid.
+        The provider is unknown, or the variable of its address is invalid.
     """
     if name not in PROVIDERS:
         raise ValueError(f"there is no provider {shown(name)}; there are {', '.join(PROVIDERS)}")
     row = PROVIDERS[name]
+    address = base_url(row)
     values: dict[str, Any] = {
-        "base_urls": [base_url(row)],
+        "base_urls": [] if address is None else [address],
         "omit": omitted(row, fields),
         "max_tokens_field": row.max_tokens_field,
         "constraint": row.constraint,
@@ -224,22 +254,20 @@ def key_variable(row: Provider) -> str | None:
     return row.keys[0] if row.needs_key else None
 
 
-def base_url(row: Provider) -> str:
+def base_url(row: Provider) -> str | None:
     """Return the provider's address, which its environment variable can replace.
+
+    Returns
+    -------
+    None if only the variable has the address, and it is not set (``missing_address``).
 
     Raises
     ------
     ValueError
-        There is no address, or the variable's value is not one.
+        The variable's value is not an address.
     """
     value = _variable(row.url_variable)
     if not value:
-        if row.base_url is None:
-            raise ValueError(
-                f"the address of {row.title} is unknown: set the environment variable "
-                f"{row.url_variable} to the endpoint of your resource, such as "
-                "https://NAME.openai.azure.com"
-            )
         return row.base_url
     if row.port is not None:
         value = _with_port(value, row.port)
@@ -247,6 +275,15 @@ def base_url(row: Provider) -> str:
         raise ValueError(f"the environment variable {row.url_variable} must begin with https://")
     value = value.rstrip("/")
     return value if value.endswith(row.url_suffix) else value + row.url_suffix
+
+
+def missing_address(name: str) -> str:
+    """Return what to do for a provider without an address."""
+    row = PROVIDERS[name]
+    return (
+        f"the address of {row.title} is unknown: set the environment variable {row.url_variable} "
+        "to the endpoint of your resource, such as https://NAME.openai.azure.com"
+    )
 
 
 def _variable(name: str | None) -> str:

@@ -124,7 +124,7 @@ def load_model_card(ref: Reference, base_dir: Path | None = None) -> Loaded[AnyC
         case model_strings.Shipped():
             return _validated("model", _read("model", file, folder))
         case model_strings.CardFile(path=path):
-            if not path.exists() and (near := model_strings.near_files(path)):
+            if not path.exists() and (near := model_strings.near_paths(file, path)):
                 reason = f"no such file; did you mean {' or '.join(map(shown, near))}?"
                 raise SpecError(reason, file=file)
             ref = Path(file).expanduser() if file.startswith("~") else ref

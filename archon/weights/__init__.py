@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from archon.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from archon.weights.cache import cache_dir, find, find_anywhere, model_dir, remove
+    from archon.weights.cache import cache_dir, find, find_anywhere, model_dir, remove, resolve
     from archon.weights.progress import OnProgress, PullProgress
     from archon.weights.pulling import identity, pull
 
@@ -25,6 +25,7 @@ __all__ = [
     "model_dir",
     "pull",
     "remove",
+    "resolve",
 ]
 
 __getattr__ = lazy_exports(  # most commands need only the path of the cache

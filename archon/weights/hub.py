@@ -130,6 +130,22 @@ def _fetch_unpinned(
     return path, digest
 
 
+def present(source: HubSource) -> Path | None:
+    """Return the file or folder of a source in the hub's cache; None if it is not there.
+
+    Another program may have downloaded it. Nothing is verified.
+
+    Raises
+    ------
+    MissingExtraError
+        The hub's client is not installed.
+    """
+    require("huggingface_hub", "engine")
+    record = recorded(source)
+    found = None if record is None else _present_record(source, record)
+    return found or _present_choice(source)
+
+
 def _present_record(source: HubSource, record: HubRecord) -> Path | None:
     """Return a recorded model if the hub's cache has it."""
     source = source.model_copy(update={"revision": record.commit})

@@ -26,11 +26,14 @@ POOLING_FILES = (
 """Files about the pooling of a sentence encoder; downloaded, but not part of the digest."""
 TOKENIZER_FILES = (
     "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json",
-    "special_tokens_map.json",
+    "special_tokens_map.json", "tekken.json", "tiktoken.model", "*.tiktoken",
 )  # fmt: skip
-"""Files of tokenizers that predate ``tokenizer.json``; downloaded, but not part of the digest."""
+"""Files of tokenizers other than ``tokenizer.json``; downloaded, but not part of the digest."""
 INDEX_NAME = "model.safetensors.index.json"
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+_TOKENIZERS = (
+    "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "tiktoken.model",
+    "*.tiktoken",
+)  # fmt: skip
 
 
 def is_model_file(name: str) -> bool:
@@ -73,7 +76,7 @@ def files_of(path: Path) -> list[Path]:
 def is_complete_folder(path: Path) -> bool:
     """Return True for a folder with a configuration, a tokenizer, and all shards of its weights."""
     names = {file.name for file in path.iterdir()} if path.is_dir() else set()
-    if CONFIG_NAME not in names or names.isdisjoint(_TOKENIZERS):
+    if CONFIG_NAME not in names or not any(fnmatch.filter(names, kind) for kind in _TOKENIZERS):
         return False
     if INDEX_NAME not in names:
         return any(name.endswith(".safetensors") for name in names)

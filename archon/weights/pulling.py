@@ -62,15 +62,21 @@ def pull(
         raise ModelError(f"{card.name}: {_reason_and_file(error)}") from error
 
 
+_COMPUTED: dict[Path, VerifiedModel] = {}
+"""Digests that ``identity`` computed in this process."""
+
+
 def identity(card: LocalCard, path: Path) -> str:
     """Return the digest of a card's weights at ``path``.
 
     The digest is read from the card's record if that is current; otherwise, it is computed.
     """
-    record = read_record(card.name)
-    if record is not None and record.is_current() and record.path == str(path.absolute()):
-        return record.sha256
-    return digest_of(path, silent)
+    for record in (read_record(card.name), _COMPUTED.get(path)):
+        if record is not None and record.is_current() and record.path == str(path.absolute()):
+            return record.sha256
+    found = VerifiedModel.of(path, digest_of(path, silent))
+    _COMPUTED[path] = found
+    return found.sha256
 
 
 @contextmanager

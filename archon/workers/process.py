@@ -1,7 +1,7 @@
 """A process for work that must be stopped at a time limit, such as comparing expressions.
 
 A thread cannot be stopped, and ``math-verify`` uses signals, which only the main thread of a
-process may receive. ``main.py`` therefore does the work in a process of its own. The operating
+process may receive. ``main.py`` therefore does the work in a separate process. The operating
 system limits its CPU time, so that the result does not depend on how busy the machine is. If the
 process takes much longer, its parent kills it. The next call starts a new process.
 """

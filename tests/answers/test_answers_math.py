@@ -64,6 +64,20 @@ def test_an_expression_is_read(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("The answer is 12", None),
+        ("The answer is 5. No, the answer is $x + 1", None),
+        (r"The answer is $\boxed{12}", "12"),
+        ("The answer is 12. Let me check", "12"),
+        ("x + 1", None),
+    ],
+)
+def test_a_value_that_may_have_been_cut_off_is_not_read(text: str, value: str | None) -> None:
+    assert read_answer(text, "math", is_truncated=True) == value
+
+
+@pytest.mark.parametrize(
     "target",
     [
         r"\frac{1}{2}", "x+1", "(1,2)", r"\text{Saturday}", "2i", r"3 \sqrt{13}", r"10\%",

@@ -72,6 +72,60 @@ def test_show_describes_a_model_of_the_hub_without_downloading_it(
         assert line in cli.stderr
 
 
+def test_show_of_a_gguf_file_of_the_hub_has_the_memory_of_its_weights(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"m-Q4_K_M.gguf": RepositoryFile(807_694_464, "0" * 64)}
+    keys = {"architecture": "llama", "context_length": 131072, "total": 1_235_814_432}
+    repository = Repository("c" * 40, files, "llama3.2", None, keys, "{{ messages }}")
+    monkeypatch.setattr(hub, "ask", lambda source, with_config: repository)
+    monkeypatch.setattr(hub, "present", lambda source: None)
+    shown = cli.json("models", "show", "hf:o/m-GGUF:Q4_K_M")
+    assert (shown["bytes"], shown["memory_bytes"]) == (807_694_464, None)
+    assert shown["weights_memory_bytes"] == 1_235_814_432
+    assert cli("models", "show", "hf:o/m-GGUF:Q4_K_M") == 0
+    assert "memory: at least 1236 MB for the weights" in cli.stderr
+    card = {**shown["card"], "precision": "native"}
+    Path("native.json").write_text(json.dumps(card))
+    assert cli.json("models", "show", "./native.json")["weights_memory_bytes"] == 807_694_464
+
+
+def test_show_describes_a_model_that_another_program_downloaded(
+    cli: Cli, tiny_chat_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "present", lambda source: tiny_chat_file)
+    shown = cli.json("models", "show", "hf:o/m-GGUF:Q4_K_M")
+    assert (shown["family"], shown["path"]) == ("qwen2", str(tiny_chat_file))
+
+
+def test_show_and_validate_need_no_address_of_azure(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AZURE_OPENAI_ENDPOINT", raising=False)
+    shown = cli.json("models", "show", "azure:mine")
+    assert shown["card"]["provider"] == "azure"
+    assert "base_urls" not in shown["card"]
+    assert cli("models", "show", "azure:mine") == 0
+    assert "set the environment variable AZURE_OPENAI_ENDPOINT" in cli.stderr
+    Path("azure.json").write_text(cli.stdout)
+    assert cli("validate", "azure.json") == 0
+    assert cli("run", "single", "What is 2 + 3?", "--model", "./azure.json") == 2
+    assert "set the environment variable AZURE_OPENAI_ENDPOINT" in cli.stderr
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://me.openai.azure.com")
+    shown = cli.json("models", "show", "./azure.json")
+    assert shown["card"]["base_urls"] == ["https://me.openai.azure.com/openai/v1"]
+
+
+def test_show_of_what_does_not_exist_says_so(cli: Cli) -> None:
+    assert "missing.gguf does not exist" in cli.json("models", "show", "./missing.gguf")["note"]
+    assert cli("models", "show", "./missing") == 2
+    assert "./missing: no such file" in cli.stderr
+    assert cli("models", "show", "o/n/file") == 2
+    assert "did you mean 'hf:o/n:file' or 'openrouter:o/n/file' or './o/n/file'?" in cli.stderr
+    assert cli("models", "show", "opneai:gpt-4o") == 2
+    assert "'openai:gpt-4o', 'ollama:opneai:gpt-4o' or 'hf:OWNER/gpt-4o'?" in cli.stderr
+
+
 def test_show_has_the_card_without_a_network(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +146,25 @@ def test_show_describes_files(cli: Cli, tiny_chat_file: Path) -> None:
     assert shown["chat_template"]
 
 
+def test_show_says_that_a_model_gets_text_only(cli: Cli) -> None:
+    folder = Path("model")
+    folder.mkdir()
+    config = {"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    names = ("vision_tower.w", "language_model.model.layers.0.w")
+    rows = {
+        name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [24 * i, 24 * i + 24]}
+        for i, name in enumerate(names)
+    }
+    header = json.dumps(rows).encode()
+    data = len(header).to_bytes(8, "little") + header + bytes(48)
+    (folder / "model.safetensors").write_bytes(data)
+    shown = cli.json("models", "show", "./model")
+    assert (shown["text_only"], shown["parameters"], shown["context"]) == (True, 6, 131_072)
+    assert cli("models", "show", "./model") == 0
+    assert "input: text only" in cli.stderr
+
+
 def test_show_describes_a_folder(cli: Cli) -> None:
     folder = Path("model")
     folder.mkdir()
@@ -105,6 +178,21 @@ def test_show_describes_a_folder(cli: Cli) -> None:
     assert (shown["family"], shown["parameters"], shown["thinking"]) == ("qwen3", 6, "always")
     (folder / "model.safetensors").write_bytes(b"damaged")
     assert "safetensors" in cli.json("models", "show", "./model")["note"]
+
+
+@pytest.mark.parametrize(("window", "num_cached"), [(None, 1024), (100, 128), (4096, 1024)])
+def test_memory_counts_only_tokens_within_sliding_windows(
+    window: int | None, num_cached: int, cli: Cli, tmp_path: Path
+) -> None:
+    """Half of the layers have the window. It needs blocks of 16 tokens for 99 tokens and one."""
+    config = QWEN3 | {"use_sliding_window": True, "sliding_window": window, "max_window_layers": 14}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    header = json.dumps({"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
+    data = len(header).to_bytes(8, "little") + header + bytes(24)
+    (tmp_path / "model.safetensors").write_bytes(data)
+    memory = cli.json("models", "show", str(tmp_path))["memory_bytes"]
+    per_token = 2 * 28 * 8 * 128 * 2
+    assert memory["64"] - memory["1"] == 63 * per_token * (1024 + num_cached) // 2
 
 
 def test_ls_shows_the_digest_of_a_first_download(

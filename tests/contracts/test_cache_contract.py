@@ -38,7 +38,7 @@ def compute(
     blocks: Sequence[int],
 ) -> Tensor:
     """Write the keys and values of tokens; returns the logits after the last of them."""
-    return decoder([Span(tokens, start, array("i", blocks), 0, 1)], storage)[0].clone()
+    return decoder([Span(tokens, start, (array("i", blocks),), 0, 1)], storage)[0].clone()
 
 
 class TestBlockStorage:

@@ -45,7 +45,7 @@ class TestDecoder:
         [[stepped]] = logits_of(engine, request)
         [[generation]] = run_all(engine, request)
         text = [*request.prompt_ids, *generation.token_ids[:-1]]
-        case.assert_same(stepped, window_logits(decoder, decoder.new_cache(4), text)[29:])
+        case.assert_same(stepped, window_logits(decoder, decoder.new_cache(8), text)[29:])
 
     @pytest.mark.parametrize("length", LENGTHS)
     def test_cached_equals_uncached(

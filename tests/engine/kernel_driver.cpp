@@ -38,7 +38,10 @@ static void run_attention(const int64_t* sizes) {
   Model model = {};
   Step step = {};
   model.heads = sizes[1], model.kv_heads = sizes[2], model.head_width = sizes[3];
-  model.threads = 1;
+  const Layer layer = {};
+  const int64_t group_size = 1;
+  model.layers = &layer, model.group_sizes = &group_size;
+  model.num_groups = model.threads = 1;
   step.num_tokens = sizes[4], step.num_blocks = sizes[5];
   double seconds[4] = {};
   step.seconds = seconds;

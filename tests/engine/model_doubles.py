@@ -78,7 +78,8 @@ def weights_of(path: Path) -> GGUFWeights:
 
 
 def our_logits(decoder: SpanDecoder, token_ids: tuple[int, ...]) -> torch.Tensor:
-    return window_logits(decoder, decoder.new_cache(32), token_ids)
+    num_blocks = 32 * decoder.config.cache_layout.entry_size
+    return window_logits(decoder, decoder.new_cache(num_blocks), token_ids)
 
 
 def has_rule(rules: KeyRules, key: str) -> bool:

@@ -35,7 +35,8 @@ def spans_of(texts: Iterable[Text], seed: int = 0) -> list[Span]:
         shared = SHARED_BLOCKS[prompt]
         own = [next(free) for _ in range(num_blocks_for(num_own))]
         start = len(shared) * BLOCK_SIZE + num_own - 1
-        spans.append(Span([rng.randrange(304)], start, array("i", shared + own), len(shared), 1))
+        table = array("i", shared + own)
+        spans.append(Span([rng.randrange(304)], start, (table,), len(shared), 1))
     return spans
 
 

@@ -8,6 +8,7 @@ from engine_doubles import CPU, tiny_config
 from torch import Tensor
 
 from archon.engine.cache.kv_cache import BLOCK_SIZE, KVCache
+from archon.engine.cache.layout import LayerPlace
 from archon.engine.model.attention import (
     AttentionPlan,
     CachedPart,
@@ -105,20 +106,20 @@ def test_merged_parts_equal_attention_over_all_keys() -> None:
                 token_M=torch.tensor([0, 1, 2, *range(4, 11)]),
                 row_M=torch.tensor([0, 1, 2, *range(7, 14)]),
                 query_BR=torch.tensor([[0, 1, 2, 0, 0, 0, 0], list(range(4, 11))]),
-                blocks_BK=torch.tensor([[0, 1], [7, 0]]),
+                blocks_SBK=torch.tensor([[[0, 1], [7, 0]]]),
                 mask_BTL=mask(2, SHARED, CHUNK_BEFORE),
             ),
             CachedPart(
                 token_M=torch.arange(4),
                 row_M=torch.arange(4),
                 query_BR=torch.arange(4).unsqueeze(1),
-                blocks_BK=torch.tensor([[2, 0], [3, 4], [5, 0], [6, 0]]),
+                blocks_SBK=torch.tensor([[[2, 0], [3, 4], [5, 0], [6, 0]]]),
                 mask_BTL=mask(2, *OWN, OTHER),
             ),
         ),
         fresh=(FreshPart(4, 11),),
     )
-    found_NHD = attend(q_NHD, k[newest], v[newest], cache, 1, plan)
+    found_NHD = attend(q_NHD, k[newest], v[newest], cache, LayerPlace(0, 0, 1), plan)
     for row in range(N):
         sequence, num_keys = (row, lengths[row]) if row < 4 else (4, CHUNK_BEFORE + row - 4 + 1)
         keys = slots(sequence)[:num_keys]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -18,7 +19,17 @@ from block_reference import (
     some_blocks,
     some_rows,
 )
-from engine_doubles import CPU, FAMILY_SAMPLE, native_kernels, prompt_of
+from engine_doubles import (
+    CPU,
+    FAMILY_SAMPLE,
+    AdaptedWeights,
+    logits_of,
+    make_request,
+    native_kernels,
+    prompt_of,
+    random_adapter,
+    tiny_engine,
+)
 from family_models import CASES, SHAPE, random_model, write_family_gguf
 from gguf import GGMLQuantizationType as TensorType
 from model_doubles import VOCABULARY_SIZE, model_of_blocks, our_logits, weights_of
@@ -33,9 +44,14 @@ from archon.engine.kernels.block_packing import (
     pack_strips,
     round_to_q8_0,
 )
-from archon.engine.kernels.native import NativeLinear
+from archon.engine.kernels.native import NativeDecoder, NativeLinear
 from archon.engine.kernels.packing import load_packed
-from archon.engine.loading import load_decoder
+from archon.engine.loading import add_adapter, load_decoder
+from archon.engine.model.config import DecoderConfig
+from archon.engine.model.families.traits import EMBEDDING, HEAD
+from archon.engine.model.linear import Precision
+from archon.engine.model.lora import Adapter
+from archon.engine.model.merging import MergedWeights
 from archon.engine.model.weights import GGUFWeights
 
 
@@ -215,6 +231,73 @@ def test_a_weight_that_its_blocks_do_not_represent_is_packed_from_its_numbers(
     native = our_logits(load_decoder(weights, "native", CPU), prompt)
     int8 = our_logits(load_decoder(weights, "int8", CPU, native=False), prompt)
     assert rms(native - exact) < rms(int8 - exact)
+
+
+def _merged_adapter(kind: str, config: DecoderConfig) -> Adapter:
+    """An adapter that must be merged: DoRA, or other numbers for a tensor of the model."""
+    generator = torch.Generator().manual_seed(5)
+    width, vocabulary = config.width, config.vocab_size
+    change: Adapter = random_adapter(config, 5, 4, "q_proj", "down_proj")
+    dora = {
+        name: 1 + torch.rand(len(b), generator=generator) for name, (_, b) in change.pairs.items()
+    }
+    embedding = torch.randn(vocabulary, width, generator=generator)
+    factors = torch.randn(4, width, generator=generator) / 16, torch.randn(vocabulary, 4)
+    kinds: dict[str, dict[str, Any]] = {
+        "dora": {"magnitudes": dora},
+        "embedding": {"pairs": {}, "replaced": {EMBEDDING.hf: embedding}},
+        "low-rank embedding": {"pairs": {"model.embed_tokens": factors}},
+        "head": {"pairs": {}, "replaced": {HEAD.hf: embedding}},
+        "norm and bias": {
+            "pairs": {},
+            "replaced": {"model.layers.1.self_attn.q_proj.bias": embedding[0]},
+            "added": {"model.layers.0.self_attn.v_proj.bias": embedding[1, :64]},
+        },
+    }
+    return replace(change, **kinds[kind])
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "changed"),
+    [("dora", 4), ("embedding", 0), ("low-rank embedding", 0), ("head", 1), ("norm and bias", 0)],
+)
+def test_only_weights_that_a_merged_adapter_changes_are_rounded(
+    kind: str, changed: int, tied: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    native_kernels()
+    write_gguf(tmp_path / "model.gguf", model_of_blocks("qwen2", VOCABULARY_SIZE, tied))
+    weights, prompt = weights_of(tmp_path / "model.gguf"), prompt_of(60, vocab_size=VOCABULARY_SIZE)
+    merged = MergedWeights(weights, _merged_adapter(kind, weights.config))
+    exact = our_logits(load_decoder(merged, "float32", CPU), prompt)
+    int8 = our_logits(load_decoder(merged, "int8", CPU, native=False), prompt)
+    caplog.clear()
+    decoder = load_decoder(merged, "native", CPU)
+    assert isinstance(decoder, NativeDecoder)
+    lines = [record.getMessage() for record in caplog.records]
+    assert [f"{changed} changed by the adapter" in line for line in lines] == [True] * bool(changed)
+    assert rms(our_logits(decoder, prompt) - exact) < rms(int8 - exact)
+    plain = our_logits(load_decoder(weights, "float32", CPU), prompt)
+    assert rms(plain - exact) > 3 * rms(int8 - exact)  # the adapter has an effect
+
+
+@pytest.mark.parametrize("family", FAMILY_SAMPLE)
+def test_adapters_are_computed_next_to_blocks(family: str, tmp_path: Path) -> None:
+    native_kernels()
+    write_gguf(tmp_path / "model.gguf", model_of_blocks(family, VOCABULARY_SIZE))
+    weights = weights_of(tmp_path / "model.gguf")
+    adapter = random_adapter(weights.config, 1, 4)
+    merged = load_decoder(AdaptedWeights(weights, adapter), "float32", CPU)
+    prompts = [prompt_of(40, seed=seed, vocab_size=VOCABULARY_SIZE) for seed in range(6)]
+    requests = [make_request(prompt, max_tokens=1, adapter=adapter.digest) for prompt in prompts]
+    exact = logits_of(tiny_engine(merged), *(replace(r, adapter="") for r in requests))
+
+    def error(precision: Precision, native: bool) -> Tensor:
+        engine = tiny_engine(load_decoder(weights, precision, CPU, native=native))
+        add_adapter(engine, weights, adapter)
+        return rms(torch.stack(logits_of(engine, *requests)) - torch.stack(exact))
+
+    assert error("native", True) < error("int8", False)
 
 
 def test_without_kernels_native_computes_in_bf16_and_the_log_says_so(

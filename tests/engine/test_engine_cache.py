@@ -95,7 +95,7 @@ def tokens(*blocks: int) -> tuple[int, ...]:
 
 
 def enter(tree: PrefixTree, ids: tuple[int, ...], blocks: list[int]) -> list[PrefixNode]:
-    path = tree.extend(tree.match(ids), ids, blocks)
+    path = tree.extend(tree.match(ids), ids, [[block] for block in blocks])
     for node in path:
         node.ready = True
     return path
@@ -114,7 +114,7 @@ def test_a_new_branch_shares_the_blocks_before_it() -> None:
     tree = PrefixTree()
     first = enter(tree, tokens(1, 2), [10, 11])
     second = enter(tree, tokens(1, 3), [12])
-    assert [node.block for node in second] == [10, 12]
+    assert [node.blocks for node in second] == [[10], [12]]
     assert first[0] is second[0]
     assert first[0].users == 2
 
@@ -140,7 +140,7 @@ def test_the_order_of_eviction_survives_many_uses() -> None:
     for _ in range(300):
         tree.release(enter(tree, tokens(2), []))
     tree.release(enter(tree, tokens(0), []))
-    assert len(tree._leaves) < 100
+    assert len(tree._candidates) < 100
     assert tree.evict(4) == [1, 3, 2, 0]
 
 
@@ -154,7 +154,7 @@ def test_nodes_in_use_are_never_evicted() -> None:
 
 def test_unready_nodes_are_removed_with_their_last_user() -> None:
     tree = PrefixTree()
-    path = tree.extend([], tokens(1, 2, 3), [10, 11, 12])
+    path = tree.extend([], tokens(1, 2, 3), [[10], [11], [12]])
     path[0].ready = True
     other = tree.extend(tree.match(tokens(1, 2)), tokens(1, 2), [])
     assert tree.release(path) == [12]
@@ -166,8 +166,8 @@ def test_blocks_of_samples_are_evicted_before_later_prompts() -> None:
     tree = PrefixTree()
     first = enter(tree, tokens(1), [10])
     tree.release(enter(tree, tokens(2), [11]))
-    assert tree.adopt(first, tokens(1, 5, 6), [12, 13]) == {12, 13}
-    assert tree.adopt(first, tokens(1, 5, 7), [14, 15]) == {15}  # 14 stays with its sequence
+    assert tree.adopt(first, tokens(1, 5, 6), [[12], [13]]) == {12, 13}
+    assert tree.adopt(first, tokens(1, 5, 7), [[14], [15]]) == {15}  # 14 stays with its sequence
     tree.release(first)
     assert tree.num_evictable == 5
     assert tree.evict(4) == [13, 15, 12, 10]
@@ -177,7 +177,7 @@ def test_blocks_of_samples_are_evicted_before_later_prompts() -> None:
 def test_a_sample_that_is_read_again_becomes_recent() -> None:
     tree = PrefixTree()
     first = enter(tree, tokens(1), [10])
-    tree.adopt(first, tokens(1, 5), [12])
+    tree.adopt(first, tokens(1, 5), [[12]])
     tree.release(enter(tree, tokens(2), [11]))
     tree.release(enter(tree, tokens(1, 5), []))
     tree.release(first)
@@ -209,7 +209,7 @@ class TreeMachine(RuleBasedStateMachine):
         if len(numbers) - len(matched) > len(self.free):
             self.free.update(self.tree.release(held))
             return []
-        blocks = [self.free.pop() for _ in range(len(numbers) - len(matched))]
+        blocks = [[self.free.pop()] for _ in range(len(numbers) - len(matched))]
         path = self.tree.extend(matched, ids, blocks)
         self.tree.release(held)
         assert [node.key[0] for node in path] == numbers
@@ -244,7 +244,7 @@ class TreeMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 12))
     def make_room(self, count: int) -> None:
         before = self.tree.num_evictable
-        candidates = {n.block: n for n in self.tree._nodes if not n.users}
+        candidates = {n.blocks[0]: n for n in self.tree._nodes if not n.users}
         kept = self.pinned[0] | self.pinned[1]
         freed = self.tree.evict(count)
         assert len(freed) == min(count, before)
@@ -258,7 +258,7 @@ class TreeMachine(RuleBasedStateMachine):
     @invariant()
     def every_block_is_free_or_in_the_tree(self) -> None:
         nodes = self.tree._nodes
-        assert {node.block for node in nodes} | self.free == set(range(12))
+        assert {node.blocks[0] for node in nodes} | self.free == set(range(12))
         assert len(nodes) + len(self.free) == 12
 
     @invariant()

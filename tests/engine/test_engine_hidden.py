@@ -206,7 +206,7 @@ def test_samples_with_a_common_prefix_are_cached_once() -> None:
     same = [(*greedy.prompt_ids, *prompt_of(50, seed=9), i) for i in range(6)]
     run_all(engine, *(make_request(text, max_tokens=30) for text in same), greedy)
     memory = engine.scheduler.memory
-    in_tree = {node.block for node in memory.tree._nodes}
+    in_tree = {block for node in memory.tree._nodes for block in node.blocks}
     assert len(in_tree) == len(memory.tree._nodes)
     assert len(in_tree) + memory.pool.num_free == 64
 

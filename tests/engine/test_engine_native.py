@@ -46,7 +46,9 @@ def attend(
     model.attention_softcap = config.attention_softcap
     layers = (_Layer * 1)()
     layers[0].window = config.layers[0].window or 0
-    model.layers = ctypes.addressof(layers)
+    sizes = np.ones(1, np.int64)
+    model.layers, model.group_sizes = ctypes.addressof(layers), sizes.ctypes.data
+    model.num_groups = 1
     position = np.array(positions, np.int32)
     table = np.array([t.buffer_info()[0] for t in tables], np.uintp)
     seconds = np.zeros(4)

@@ -70,10 +70,11 @@ def test_all_sizes_are_powers_of_two_and_padding_writes_to_scratch(name: str) ->
     step = padded(spans, random_cache(decoder))
     assert all(size & (size - 1) == 0 for size in signature(step))
     assert len(spans) <= len(step.token_N) < 2 * len(spans)
-    blocks = step.slot_N // BLOCK_SIZE
+    [group] = step.groups
+    blocks = group.slot_SN[0] // BLOCK_SIZE
     assert (blocks[: len(spans)] < NUM_BLOCKS).all()
     assert (blocks[len(spans) :] == NUM_BLOCKS).all()
-    for part in step.plan.cached:
+    for part in group.plan.cached:
         assert part.absent_M is not None
         assert part.absent_M[len(spans) :].all()
 
@@ -105,8 +106,8 @@ def test_replacing_the_inputs_of_a_step_computes_the_new_step() -> None:
 
 def test_only_steps_with_one_token_per_text_are_padded() -> None:
     [one] = spans_of([(0, 5)])
-    prompt = Span([1, 2, 3], 0, array("i", [20]), 0, 1)
-    silent = Span([1], 0, array("i", [20]), 0, 0)
+    prompt = Span([1, 2, 3], 0, (array("i", [20]),), 0, 1)
+    silent = Span([1], 0, (array("i", [20]),), 0, 0)
     assert is_decode([one])
     assert is_decode([one] * MAX_ROWS)
     for spans in ([], [one, prompt], [one, silent], [one] * (MAX_ROWS + 1)):

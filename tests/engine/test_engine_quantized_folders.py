@@ -13,6 +13,7 @@ import torch
 from engine_doubles import CPU, prompt_of
 from model_doubles import our_logits
 from safetensors.torch import load_file, save_file
+from tiny_folders import edit
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers_reference import reference_logits
@@ -176,6 +177,24 @@ def nvfp4_case() -> Case:
     return compressed("nvfp4-pack-quantized"), stored, expected
 
 
+def mxfp4_case() -> Case:
+    _, stored, expected = nvfp4_case()
+    exponents = integers(8, 2, low=120, high=130).to(torch.uint8)
+    divided = stored["weight_scale"].float().repeat_interleave(16, 1) / 3.0
+    expected = expected / divided * (2.0 ** (exponents.float() - 127)).repeat_interleave(32, 1)
+    stored = {"weight_packed": stored["weight_packed"], "weight_scale": exponents}
+    return compressed("mxfp4-pack-quantized"), stored, expected
+
+
+def mxfp8_case() -> Case:
+    _, stored, _ = fp8_case((48, 1), None, "scale")
+    exponents = integers(48, 2, low=120, high=130).to(torch.uint8)
+    weight = stored["weight"][:, :64]
+    scale = (2.0 ** (exponents.float() - 127)).repeat_interleave(32, 1)
+    stored = {"weight": weight, "weight_scale": exponents}
+    return compressed("mxfp8-quantized"), stored, weight.float() * scale
+
+
 def table_case(nested: bool) -> Case:
     shape, block = (16, 96), 64
     table = torch.linspace(-1, 1, 16)
@@ -237,6 +256,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "float8": lambda: float8_case(None),
     "float8 by block": lambda: float8_case([40, 64]),
     "nvfp4": nvfp4_case,
+    "mxfp4": mxfp4_case,
+    "mxfp8": mxfp8_case,
     "nf4": lambda: table_case(nested=False),
     "nf4 with nested scales": lambda: table_case(nested=True),
     "llm.int8": outlier_case,
@@ -306,6 +327,37 @@ def test_an_unsupported_format_is_named_with_the_cure(
 
 
 @pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (3, " is 3, not an object"),
+        (["awq"], r" is \['awq'\], not an object"),
+        ("awq", " is 'awq', not an object"),
+        (False, " is False, not an object"),
+        ({"quant_method": ["awq"]}, r".quant_method is \['awq'\], not a name"),
+        ({"quant_method": "awq", "bits": 4, "group_size": "16"}, "group_size is '16', not a num"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": None}, "group_size is None, not a num"),
+        ({"quant_method": "fp8", "weight_block_size": 128}, "weight_block_size is 128, not a list"),
+        (
+            {"quant_method": "fp8", "weight_block_size": [0]},
+            r"weight_block_size is \[0\], not a li",
+        ),
+        (compressed("dense", config_groups=[1]), r"config_groups is \[1\], not an object"),
+        (compressed("dense", config_groups={"g": 1}), "config_groups.g is 1, not an object"),
+        (compressed("dense", config_groups={"g": {"weights": 4}}), "config_groups.g.weights is 4"),
+        (compressed("dense", sparsity_config="x"), "sparsity_config is 'x', not an object"),
+    ],
+)
+def test_malformed_settings_are_named_with_file_and_key(
+    settings: Any, reason: str, tmp_path: Path
+) -> None:
+    _, stored, _ = CASES["awq"]()
+    path = write(tmp_path / "model", {"quant_method": "awq"}, stored)
+    edit(path / "config.json", quantization_config=settings)
+    with pytest.raises(ModelFileError, match=rf"config\.json: quantization_config.*{reason}"):
+        ModelFolder(path)
+
+
+@pytest.mark.parametrize(
     ("name", "change", "reason"),
     [
         ("fp8 by row", {"weight_scale": None}, "F8_E4M3, but no scale"),
@@ -317,6 +369,7 @@ def test_an_unsupported_format_is_named_with_the_cure(
         ("packed int4 by row", {"weight_shape": None}, "weight_shape' is missing"),
         ("packed int4 by row", {"weight_shape": torch.tensor([20, 99])}, "is packed as"),
         ("int8", {"weight": torch.ones(20, 72)}, "not compressed"),
+        ("nvfp4", {"weight_global_scale": None}, "weight_global_scale is missing"),
         ("nf4", {"weight.absmax": torch.ones(2)}, "is damaged"),
         ("llm.int8", {"weight_format": torch.tensor(2)}, "weight_format"),
     ],

@@ -33,7 +33,7 @@ def random_cuts(rng: random.Random, stop: int) -> list[int]:
 def test_logits_do_not_depend_on_the_spans(seed: int, decoder: Decoder) -> None:
     rng = random.Random(seed)
     texts = [PROMPT + prompt_of(rng.randint(1, 50), seed=s) for s in (1, 2, 3)]
-    blocks = [array("i", [7, 3, *range(10 + 10 * i, 20 + 10 * i)]) for i in range(3)]
+    blocks = [(array("i", [7, 3, *range(10 + 10 * i, 20 + 10 * i)]),) for i in range(3)]
     cache = decoder.new_cache(64)
     decoder([Span(PROMPT[:32], 0, blocks[0], SHARED_BLOCKS, 0)], cache)
     pending = [[32, *(32 + at for at in random_cuts(rng, len(t) - 32)[1:])] for t in texts]
@@ -60,7 +60,7 @@ def test_logits_do_not_depend_on_the_spans(seed: int, decoder: Decoder) -> None:
 
 @pytest.mark.parametrize("start", [1, 5, 16, 20, 31])
 def test_a_span_may_start_anywhere_in_the_shared_blocks(start: int, decoder: Decoder) -> None:
-    cache, blocks = decoder.new_cache(8), array("i", [3, 1, 4])
+    cache, blocks = decoder.new_cache(8), (array("i", [3, 1, 4]),)
     decoder([Span(PROMPT[:start], 0, blocks, SHARED_BLOCKS, 0)], cache)
     rest = Span(PROMPT[start:], start, blocks, SHARED_BLOCKS, len(PROMPT) - start)
     expected = window_logits(decoder, decoder.new_cache(8), PROMPT)[start:]

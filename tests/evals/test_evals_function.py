@@ -114,6 +114,12 @@ def test_fields_marks_and_the_kind_of_answer_are_those_of_a_card() -> None:
         assert (item.id, item.target) == (f"k{item.question[:-1]}", f"paris {item.question[:-1]}")
 
 
+@pytest.mark.parametrize(("kind", "scorer"), [("number", "number-exact"), ("text", "text-exact")])
+def test_the_scorer_follows_the_kind_of_answer(kind: Any, scorer: str) -> None:
+    found = items_of(PythonBenchmark(ROWS, answer=kind))
+    assert found.selection.card.score == scorer
+
+
 def test_numbers_of_other_types_are_read_as_numbers() -> None:
     numpy = pytest.importorskip("numpy")
     rows = [{"question": f"{n}?", "answer": numpy.int64(n)} for n in range(10)]

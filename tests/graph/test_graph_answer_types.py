@@ -50,18 +50,18 @@ def test_a_reply_in_the_declared_format_is_read(kind: AnswerKind) -> None:
     assert ANSWER_TYPES[kind].reply(stated) == reply.partition("5.")[2].strip()
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", sorted({*catalog.names("architecture")} - SPECIAL))
-async def test_the_shipped_architectures_answer_every_type(name: str, kind: AnswerKind) -> None:
+async def test_the_shipped_architectures_answer_every_type(name: str) -> None:
     lm = ScriptedLM(HeuristicScript(1.0), capabilities=SCRIPTED_CAPABILITIES)
     models = dict.fromkeys(load_architecture(name).spec.models, lm)
-    choices = OPTIONS if kind == "choice" else ()
-    asked = Question("What is 17 * 23 + 4?", answer=kind, choices=choices)
-    answer = await archon.load(name, models=models).arun(asked)
-    if kind == "code":  # the scripted model writes no code for it
-        assert answer.value is not None
-    else:
-        assert answer.value == "395"
+    architecture = archon.load(name, models=models)
+    values = {}
+    for kind in KINDS:
+        choices = OPTIONS if kind == "choice" else ()
+        asked = Question("What is 17 * 23 + 4?", answer=kind, choices=choices)
+        values[kind] = (await architecture.arun(asked)).value
+    assert values.pop("code")  # any text, because the scripted model writes no code for it
+    assert set(values.values()) == {"395"}
 
 
 # ------------------------------------------------------------------------------------- prompts
@@ -123,6 +123,20 @@ def test_replies_without_a_needed_value_are_not_judged(kind: AnswerKind) -> None
     candidates = [make_candidate(0, None), make_candidate(1, VALUES.get(kind, "4"))]
     judged = make_prompt("verifier").judged(Question("", answer=kind), candidates)
     assert len(judged) == (1 if ANSWER_TYPES[kind].needs_value else 2)
+
+
+async def test_a_nested_architecture_sees_the_options_too() -> None:
+    inner = archon.load("self-consistency", models={"solver": ScriptedLM(HeuristicScript(1.0))})
+    nodes = {"draft": {"type": "generator", "model": "inner", "samples": 2}}
+    data = {"version": 1, "name": "outer", "nodes": nodes, "output": "draft"}
+    outer = archon.load(
+        {**data, "models": {"inner": "scripted"}}, models={"inner": archon.lm(inner)}
+    )
+    asked = Question("What is 17 * 23 + 4?", answer="choice", choices=OPTIONS)
+    answer = await outer.arun(asked)
+    assert answer.value == "395"
+    assert "The answer is (B)." in answer.text
+    assert "B. 395" in answer.trace.to_json()["question"]["text"]
 
 
 # --------------------------------------------------------------------------------------- votes

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from archon.errors import SpecError
+from archon.errors import SpecError, UsageError
+from archon.lm.factory import capabilities
+from archon.lm.remote import open_remote
+from archon.lm.thinking import server_fields
 from archon.spec.model import OMITTED_FIELDS, ModelCard, OpenAICard
 from archon.spec.providers import PROVIDED_KEYS, PROVIDERS, base_url, defaults
 from archon.spec.reader import load_model_card
@@ -61,11 +64,23 @@ def test_the_variables_of_the_providers_tools_apply(
     assert card(provider=provider).base_urls == [address]
 
 
-def test_a_missing_or_invalid_endpoint_is_an_error_that_names_the_variable(
+def test_an_endpoint_is_needed_when_the_model_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = load_model_card("azure:my-deployment").spec
+    assert isinstance(stored, OpenAICard)
+    assert stored.base_urls == []
+    with pytest.raises(UsageError, match="set the environment variable AZURE_OPENAI_ENDPOINT"):
+        open_remote(stored)
+    with pytest.raises(ValidationError, match="name a 'provider'"):
+        card(base_urls=[])
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://me.openai.azure.com")
+    read = CARD.validate_python(json.loads(stored.model_dump_json()))
+    assert isinstance(read, OpenAICard)
+    assert read.base_urls == ["https://me.openai.azure.com/openai/v1"]
+
+
+def test_an_invalid_endpoint_is_an_error_that_names_the_variable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(SpecError, match="AZURE_OPENAI_ENDPOINT"):
-        load_model_card("azure:my-deployment")
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "me.openai.azure.com")
     with pytest.raises(SpecError, match="AZURE_OPENAI_ENDPOINT must begin with https"):
         load_model_card("azure:my-deployment")
@@ -80,7 +95,27 @@ def test_the_first_key_variable_that_is_set_counts(monkeypatch: pytest.MonkeyPat
     assert card(provider="vllm").api_key_env == "VLLM_API_KEY"
 
 
-@pytest.mark.parametrize("provider", sorted(set(PROVIDERS) - {"azure"}))
+def test_a_limit_on_reasoning_needs_a_provider_that_obeys_it() -> None:
+    made = card(provider="anthropic", thinking=True, max_thinking_tokens=2000)
+    assert server_fields(made.thinking_field, made.thinking_params()) == {
+        "thinking": {"type": "enabled", "budget_tokens": 2000}
+    }
+    assert "thinking_budget" in capabilities(made)
+    assert "thinking_budget" not in capabilities(card(provider="together"))
+    with pytest.raises(ValidationError, match="'max_thinking_tokens' has no effect at together"):
+        card(provider="together", max_thinking_tokens=2000)
+
+
+@pytest.mark.parametrize(
+    ("thinking", "field"), [(True, {"type": "adaptive"}), (False, {"type": "disabled"}), (None, {})]
+)
+def test_anthropic_gets_its_own_field(thinking: bool | None, field: dict[str, str]) -> None:
+    made = card(provider="anthropic", thinking=thinking)
+    sent = server_fields(made.thinking_field, made.thinking_params())
+    assert sent == ({"thinking": field} if field else {})
+
+
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
 def test_a_row_of_the_table_makes_a_valid_card(provider: str) -> None:
     made, row = card(provider=provider), PROVIDERS[provider]
     assert {*defaults(provider, OMITTED_FIELDS)} | {"api_key_env"} == PROVIDED_KEYS

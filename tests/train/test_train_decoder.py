@@ -31,7 +31,7 @@ TEXT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 38, 0]
 @torch.no_grad()
 def test_logits_equal_those_of_the_engine(family: Any) -> None:
     engine = Decoder(RandomWeights(tiny_config(family=family)), "float32", torch.device("cpu"))
-    expected = window_logits(engine, engine.new_cache(2), TEXT)
+    expected = window_logits(engine, engine.new_cache(8), TEXT)
     model = tiny_decoder(family=family)
     found = model.logits(model(*one_text(TEXT)))[0]
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
@@ -44,7 +44,7 @@ def test_logits_of_models_with_features_equal_those_of_the_engine(family: str) -
     source = RandomWeights(engine_config(family=family, **PACKABLE | FEATURED[family]))
     engine, model = Decoder(source, "float32", torch.device("cpu")), decoder_of(source)
     for text in (TEXT, TEXT * 4):
-        expected = window_logits(engine, engine.new_cache(8), text)
+        expected = window_logits(engine, engine.new_cache(24), text)
         found = model.logits(model(*one_text(text)))[0]
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
@@ -72,9 +72,9 @@ def test_the_engine_applies_an_adapter_of_fused_projections() -> None:
     for precision, bound in (("float32", 1e-4), ("int8", 0.1)):
         engine = Engine(load_decoder(source, precision, torch.device("cpu")))
         load_adapter(engine, source, adapter)
-        blocks = array("i", range(2))
-        span = Span(TEXT, 0, blocks, 0, len(TEXT), adapter=adapter.digest)
-        found = engine.decoder([span], engine.decoder.new_cache(2))
+        tables = array("i", range(2)), array("i", range(2, 4))  # one for each layer group
+        span = Span(TEXT, 0, tables, 0, len(TEXT), adapter=adapter.digest)
+        found = engine.decoder([span], engine.decoder.new_cache(4))
         assert (found - expected).square().mean().sqrt() <= bound * expected.std()
 
 

@@ -52,7 +52,7 @@ def test_merged_equals_unmerged(tmp_path: Path) -> None:
     write_adapter(adapter_of(model), tmp_path, base="tiny", dropout=0.1)
     merged = AdaptedWeights(source, read_adapter(tmp_path))
     engine = Decoder(merged, "float32", torch.device("cpu"))
-    found = window_logits(engine, engine.new_cache(2), TEXT)
+    found = window_logits(engine, engine.new_cache(8), TEXT)
     torch.testing.assert_close(found, model.logits(model(*one_text(TEXT)))[0], atol=1e-4, rtol=1e-4)
     plain = decoder_of(source)
     assert (found - plain.logits(plain(*one_text(TEXT)))[0]).abs().max() > 0.1
@@ -101,7 +101,7 @@ def test_an_adapter_written_by_peft_is_read(tmp_path: Path) -> None:
     expected = theirs(torch.tensor([TEXT])).logits[0]
     source = AdaptedWeights(weights_of(open_model(folder)), read_adapter(tmp_path / "adapter"))
     engine = Decoder(source, "float32", torch.device("cpu"))
-    found = window_logits(engine, engine.new_cache(2), TEXT)
+    found = window_logits(engine, engine.new_cache(8), TEXT)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 

@@ -8,11 +8,14 @@ arXiv 2309.06180).
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from archon.engine.cache.layout import CacheLayout
 
 BLOCK_SIZE = 16
 """Tokens in a block."""
@@ -22,7 +25,7 @@ class KeyValueShape(Protocol):
     """Sizes of a decoder that determine the size of its keys and values."""
 
     @property
-    def num_layers(self) -> int: ...
+    def cache_layout(self) -> CacheLayout: ...
 
     @property
     def num_kv_heads(self) -> int: ...
@@ -35,15 +38,18 @@ class BlockStorage(Protocol):
     """Keys and values in the layout of one decoder; ``BlockPool`` allocates the blocks."""
 
     @property
+    def layout(self) -> CacheLayout: ...
+
+    @property
     def num_blocks(self) -> int: ...
 
     def copy_blocks(self, source: int, targets: list[int]) -> None:
-        """Copy one block of all layers to each target."""
+        """Copy one block to each target."""
         ...
 
 
 class KVCache:
-    """Keys and values as torch tensors, (layers, blocks, 16, G, D) each.
+    """Keys and values as torch tensors, (rows, blocks, 16, G, D) each.
 
     Parameters
     ----------
@@ -65,18 +71,27 @@ class KVCache:
         device: torch.device,
         num_scratch_blocks: int = 0,
     ) -> None:
-        blocks = (config.num_layers, num_blocks + num_scratch_blocks, BLOCK_SIZE)
+        self.layout = config.cache_layout
+        blocks = (self.layout.num_rows, num_blocks + num_scratch_blocks, BLOCK_SIZE)
         shape = (*blocks, config.num_kv_heads, config.head_width)
         self.k, self.v = _zeros(shape, dtype, device), _zeros(shape, dtype, device)
         self.dtype, self.num_blocks = dtype, num_blocks
 
-    def write(self, layer: int, slot_N: Tensor, k_NGD: Tensor, v_NGD: Tensor) -> None:
-        """Store the keys and values of N tokens, each at its slot (block · BLOCK_SIZE + offset)."""
-        self.k[layer].flatten(0, 1)[slot_N] = k_NGD.to(self.dtype)
-        self.v[layer].flatten(0, 1)[slot_N] = v_NGD.to(self.dtype)
+    def write(self, row: int, slot_N: Tensor, k_NGD: Tensor, v_NGD: Tensor) -> None:
+        """Store a layer's keys and values of N tokens, each at its slot.
 
-    def gather(self, layer: int, blocks_BK: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the keys and values of blocks: (B, G, K · BLOCK_SIZE, D) each.
+        Parameters
+        ----------
+        row
+            Row of the layer (``LayerPlace``).
+        slot_N
+            block · BLOCK_SIZE + offset.
+        """
+        self.k[row].flatten(0, 1)[slot_N] = k_NGD.to(self.dtype)
+        self.v[row].flatten(0, 1)[slot_N] = v_NGD.to(self.dtype)
+
+    def gather(self, row: int, blocks_BK: Tensor) -> tuple[Tensor, Tensor]:
+        """Read a layer's keys and values of blocks: (B, G, K · BLOCK_SIZE, D) each.
 
         Parameters
         ----------
@@ -90,10 +105,10 @@ class KVCache:
             _, _, G, D = storage.shape
             return storage.index_select(0, flat).view(B, K * BLOCK_SIZE, G, D).transpose(1, 2)
 
-        return take(self.k[layer]), take(self.v[layer])
+        return take(self.k[row]), take(self.v[row])
 
     def copy_blocks(self, source: int, targets: list[int]) -> None:
-        """Copy one block of all layers to each target."""
+        """Copy one block to each target."""
         for storage in (self.k, self.v):
             storage[:, targets] = storage[:, [source]]
 
@@ -112,6 +127,6 @@ def num_blocks_for(num_tokens: int) -> int:
 
 
 def bytes_per_block(config: KeyValueShape, dtype: torch.dtype) -> int:
-    """Return the size of one block in bytes: the keys and values of all layers."""
-    per_token = 2 * config.num_layers * config.num_kv_heads * config.head_width * dtype.itemsize
-    return per_token * BLOCK_SIZE
+    """Return the size of one block in bytes: keys and values of all of its rows."""
+    per_row = 2 * config.num_kv_heads * config.head_width * dtype.itemsize
+    return per_row * config.cache_layout.num_rows * BLOCK_SIZE

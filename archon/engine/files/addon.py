@@ -60,10 +60,19 @@ class AddonFiles:
             raise ModelFileError(f"{file}: is damaged: {error}") from None
 
     def digest(self, path: Path) -> str:
-        """Return the SHA-256 of the sizes and contents of both files."""
+        """Return the SHA-256 of the sizes and contents of both files.
+
+        Raises
+        ------
+        ModelFileError
+            A file is missing.
+        """
         digest = hashlib.sha256()
         for name in (self.config, self.tensors):
-            content = (path / name).read_bytes()
+            try:
+                content = (path / name).read_bytes()
+            except FileNotFoundError:
+                raise self._missing(path, name) from None
             digest.update(f"{len(content)} ".encode() + content)
         return digest.hexdigest()
 

@@ -24,7 +24,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from archon.engine.files.quantization import dequantized
-from archon.engine.files.quantization.stored import StoredTensor
+from archon.engine.files.quantization.stored import SettingError, Settings, StoredTensor
+from archon.engine.files.text_part import is_combined, text_config, text_tensors
 from archon.errors import ModelFileError
 
 CONFIG = "config.json"
@@ -78,7 +79,8 @@ class ModelFolder:
     """An open model folder: its configuration (``config``) and tensors (``tensors``).
 
     Quantized weights appear as the tensors that they represent (``quantization``), and ``config``
-    does not mention the quantization.
+    does not mention the quantization. Of a model that also reads images or sound, only the language
+    model appears (``text_part``).
 
     Parameters
     ----------
@@ -96,7 +98,9 @@ class ModelFolder:
         config = self.json(CONFIG)
         if config is None:
             raise ModelFileError(f"{path}: the folder has no {CONFIG}{_gguf_hint(path)}")
-        self.config = config
+        self.combined = str(config["model_type"]) if is_combined(config) else ""
+        """``model_type`` of the complete model if this is only its language model; else ""."""
+        self.config = text_config(config, path / CONFIG) if self.combined else config
         stored: dict[str, StoredTensor] = {}
         for name, expected in self._shards().items():
             found = _open(path / name)
@@ -105,7 +109,9 @@ class ModelFolder:
             if twice := found.keys() & stored.keys():
                 raise ModelFileError(f"{path / name}: tensor {min(twice)!r} is in two shards")
             stored |= found
-        self.tensors: dict[str, StoredTensor] = self._dequantized(stored)
+        tensors = self._dequantized(stored)
+        self.tensors: dict[str, StoredTensor] = text_tensors(tensors) if self.combined else tensors
+        self._check_types()
 
     def tensor(self, name: str) -> Tensor:
         """Read a tensor as float32."""
@@ -140,25 +146,32 @@ class ModelFolder:
     def _dequantized(self, stored: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
         """Replace the tensors of quantized weights by the weights, as ``config`` demands."""
         settings = [self.config.pop(key, None) for key in _QUANTIZATION_KEYS]
-        stated = next(filter(None, settings), None)
-        for name, method in _QUANTIZATION_FILES.items():
+        stated, file = next((s for s in settings if s not in (None, {})), None), CONFIG
+        if stated is None and any(name.endswith(".qweight") for name in stored):
             # Folders of the first versions have the settings in a separate file.
-            if stated is None and any(tensor.endswith(".qweight") for tensor in stored):
-                found = self.json(name)
-                stated = None if found is None else {"quant_method": method, **found}
-        tensors = stored
-        if stated is not None:
-            try:
-                tensors = dequantized(dict(stated), stored)
-            except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-                raise ModelFileError(f"{self.path}: {error}") from None
-        for name, tensor in tensors.items():
+            for name, method in _QUANTIZATION_FILES.items():
+                if (found := self.json(name)) is not None:
+                    stated, file = {"quant_method": method, **found}, name
+        if stated is None:
+            return stored
+        try:
+            return dequantized(Settings(stated), stored)
+        except SettingError as error:
+            raise ModelFileError(f"{self.path / file}: {error}") from None
+        except ValueError as error:
+            raise ModelFileError(f"{self.path}: {error}") from None
+        except (LookupError, TypeError, AttributeError, RuntimeError) as error:
+            raise ModelFileError(
+                f"{self.path}: the quantized weights are damaged: {type(error).__name__}: {error}"
+            ) from None
+
+    def _check_types(self) -> None:
+        for name, tensor in self.tensors.items():
             if tensor.dtype not in _DTYPES:
                 raise ModelFileError(
                     f"{self.path}: tensor {name!r} has unsupported type {tensor.dtype}. If the "
                     f"weights are quantized, {CONFIG} must have quantization_config"
                 )
-        return tensors
 
 
 def weight_files(folder: ModelFolder) -> dict[str, set[str]]:

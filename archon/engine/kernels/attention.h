@@ -46,11 +46,13 @@ struct Keys {
   int hidden, valid;
 };
 
-// Keys and values of one head; blocks are `stride` elements apart.
+// Keys and values of one head; blocks are `stride` elements apart. The layer's blocks of a token's
+// text are `entry_size` numbers apart in the table.
 struct Blocks {
   const bf16 *keys, *values;
   int64_t stride;
   const int32_t* table;
+  int64_t entry_size;
 };
 
 // The two products below are separate, small functions so that the compiler keeps all sums in
@@ -180,8 +182,8 @@ static inline void attend_group(const bf16* q, int D, const Blocks& at, int64_t 
                                 Scores how, Softmax& s) {
   const bf16 *keys[BLOCKS], *values[BLOCKS];
   for (int b = 0; b < BLOCKS; b++) {
-    keys[b] = at.keys + at.table[block + b] * at.stride;
-    values[b] = at.values + at.table[block + b] * at.stride;
+    keys[b] = at.keys + at.table[(block + b) * at.entry_size] * at.stride;
+    values[b] = at.values + at.table[(block + b) * at.entry_size] * at.stride;
   }
   if (D % (MAX_VECTORS * LANES) == 0)
     attend_blocks<ROWS, BLOCKS, MAX_VECTORS>(q, D, keys, values, count, how, s);

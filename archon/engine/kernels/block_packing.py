@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from archon.engine.model.merging import MergedWeights
 from archon.engine.model.weights import (
     LayerWeights,
     WeightSource,
@@ -294,15 +295,24 @@ def log_rounded_weights(source: WeightSource) -> None:
     """Log in one line which weights the kernels cannot compute from their blocks."""
     layers = range(source.config.num_layers)
     weights = [("head", None), *((field, index) for index in layers for field in _LAYER_FIELDS)]
-    formats = [stored_format(source, *weight) or "floats" for weight in weights]
-    rounded = Counter(name for name in formats if name not in STRIP_FORMATS)
+    rounded = Counter(
+        _reason(source, field, index)
+        for field, index in weights
+        if not _is_supported(source, field, index)
+    )
     if rounded:
-        counts = ", ".join(f"{count} in {name}" for name, count in rounded.items())
+        counts = ", ".join(f"{count} {reason}" for reason, count in rounded.items())
         logger.warning(
             "precision native: %d of %d weights are not in a format that the kernels compute "
             "(%s); they are rounded to int8 in blocks of 32",
             rounded.total(), len(weights), counts,
         )  # fmt: skip
+
+
+def _reason(source: WeightSource, field: str, index: int | None) -> str:
+    if isinstance(source, MergedWeights) and source.changes(field, index):
+        return "changed by the adapter"
+    return f"in {stored_format(source, field, index) or 'floats'}"
 
 
 def _is_supported(source: WeightSource, field: str, index: int | None) -> bool:

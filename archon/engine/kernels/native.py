@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from archon.engine.cache.kv_cache import BLOCK_SIZE
+from archon.engine.cache.kv_cache import BLOCK_SIZE, bytes_per_block
 from archon.engine.kernels.block_packing import PANEL_OUTPUTS, STRIP_OUTPUTS, num_inputs
 from archon.engine.kernels.packing import Packed, huge_pages, pack_low_rank
-from archon.engine.model.config import DecoderConfig, LayerConfig
+from archon.engine.model.config import DecoderConfig
 from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
-from archon.engine.model.rope import Rope, RopeAngles, RopeTable
+from archon.engine.model.rope import RopeAngles, RopeTable
 from archon.engine.sampling.penalties import Histories, TokenHistory
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.span import Span
@@ -90,16 +90,18 @@ class _Layer(ctypes.Structure):
     _fields_ = (
         *_pointers(*_NORMS),
         *((name, NativeLinear) for name in _LINEARS),
-        *_integers("rope", "window"),
+        *_integers("rope", "window", "group", "member", "row"),
     )
 
     @classmethod
-    def of(cls, packed: Packed, index: int, config: LayerConfig, ropes: Sequence[Rope]) -> _Layer:
-        at = f"layers.{index}."
+    def of(cls, packed: Packed, index: int, model: DecoderConfig) -> _Layer:
+        at, config = f"layers.{index}.", model.layers[index]
         norms = [packed.get(at + name) for name in _NORMS]
         linears = [NativeLinear.of(packed, at + name) for name in _LINEARS]
-        rope = -1 if config.rope is None else ropes.index(config.rope)
-        return cls(*map(_pointer, norms), *linears, rope, config.window or 0)
+        rope = -1 if config.rope is None else model.ropes.index(config.rope)
+        place = model.cache_layout.places[index]
+        numbers = rope, config.window or 0, place.group, place.member, place.row
+        return cls(*map(_pointer, norms), *linears, *numbers)
 
 
 class _LowRank(ctypes.Structure):
@@ -147,9 +149,10 @@ class _Model(ctypes.Structure):
     _fields_ = (
         *_integers(
             "num_layers", "width", "ffn_width", "heads", "kv_heads", "head_width", "threads",
-            "norms_projections", "rope_width", "is_gelu",
+            "num_groups", "norms_projections", "rope_width", "is_gelu",
         ),
-        *((name, ctypes.c_float) for name in _NUMBERS), *_pointers("embedding", "norm", "layers"),
+        *((name, ctypes.c_float) for name in _NUMBERS),
+        *_pointers("embedding", "norm", "layers", "group_sizes"),
         ("head", NativeLinear), ("embedding_blocks", NativeLinear),
         *_pointers("rotation_sign", "rotation_mix"),
     )  # fmt: skip
@@ -169,18 +172,18 @@ class _Step(ctypes.Structure):
 class NativeCache:
     """Keys and values in bfloat16, in the kernels' layout.
 
-    ``blocks`` has shape (layers, G, blocks, 2 · D · 16). A block of a head consists of its keys,
+    ``blocks`` has shape (rows, G, blocks, 2 · D · 16). A block of a head consists of its keys,
     (D / 2, 16, 2), followed by its values, (8, D, 2), so it is contiguous in memory.
     """
 
     def __init__(self, config: DecoderConfig, num_blocks: int) -> None:
-        self.num_blocks = num_blocks
+        self.num_blocks, self.layout = num_blocks, config.cache_layout
         block = 2 * config.head_width * BLOCK_SIZE
-        shape = (config.num_layers, config.num_kv_heads, num_blocks, block)
+        shape = (self.layout.num_rows, config.num_kv_heads, num_blocks, block)
         self.blocks = huge_pages(2 * math.prod(shape)).view(torch.bfloat16).view(shape)
 
     def copy_blocks(self, source: int, targets: Sequence[int]) -> None:
-        """Copy one block of all layers to each target."""
+        """Copy one block to each target."""
         self.blocks[:, :, list(targets)] = self.blocks[:, :, [source]]
 
 
@@ -210,11 +213,13 @@ class NativeDecoder:
         ropes = config.ropes
         self._ropes = [RopeTable(rope, self.device) for rope in ropes]
         self._layers = (_Layer * config.num_layers)(
-            *(_Layer.of(packed, i, layer, ropes) for i, layer in enumerate(config.layers))
+            *(_Layer.of(packed, i, config) for i in range(config.num_layers))
         )
+        groups = config.cache_layout.groups
+        self._group_sizes = np.array([group.size for group in groups], np.int64)
         sizes = (
             config.num_layers, config.width, config.ffn_width, config.num_heads,
-            config.num_kv_heads, config.head_width, torch.get_num_threads(),
+            config.num_kv_heads, config.head_width, torch.get_num_threads(), len(self._group_sizes),
             int(config.traits.qk_norm == "projection"), ropes[0].width if ropes else 0,
             int(config.traits.activation == "gelu_tanh"),
         )  # fmt: skip
@@ -225,7 +230,7 @@ class NativeDecoder:
         )  # fmt: skip
         outer = _pointer(packed.get("embedding")), _pointer(packed["norm"])
         layers, head = ctypes.addressof(self._layers), NativeLinear.of(packed, "head")
-        self._model = _Model(*sizes, *numbers, *outer, layers, head)
+        self._model = _Model(*sizes, *numbers, *outer, layers, self._group_sizes.ctypes.data, head)
         if "embedding" not in packed:
             own = "embedding" if "embedding.weight" in packed else "head"
             self._model.embedding_blocks = NativeLinear.of(packed, own)
@@ -240,9 +245,8 @@ class NativeDecoder:
 
     @property
     def bytes_per_block(self) -> int:
-        """Bytes of one cache block: keys and values of all layers."""
-        c = self.config
-        return 4 * c.num_layers * c.num_kv_heads * c.head_width * BLOCK_SIZE
+        """Bytes of one cache block."""
+        return bytes_per_block(self.config, torch.bfloat16)
 
     def add_adapter(self, adapter: Adapter) -> None:
         """Add an adapter, whose parameters are in the basis of the packed weights.
@@ -271,17 +275,21 @@ class NativeDecoder:
         The next step overwrites the memory of the returned logits.
         """
         # After sorting, spans with a common prefix are neighbours and read its blocks together.
-        order = sorted(range(len(spans)), key=lambda i: spans[i].blocks.tobytes())
+        order = sorted(range(len(spans)), key=lambda i: spans[i].tables[0].tobytes())
         lengths = np.array([len(spans[i].token_ids) for i in order])
         ends = np.cumsum(lengths)
         tokens = np.fromiter(chain.from_iterable(spans[i].token_ids for i in order), np.int32)
         starts = np.array([spans[i].start for i in order])
         position = np.arange(ends[-1]) - np.repeat(ends - lengths - starts, lengths)
-        tables = np.array([spans[i].blocks.buffer_info()[0] for i in order], np.uintp)
+        tables_GS = [
+            [spans[i].tables[group].buffer_info()[0] for i in order]
+            for group in range(len(self._group_sizes))
+        ]
         rows = self._logit_tokens(spans, order, ends)
         is_long = np.repeat(np.array([spans[i].is_long for i in order]), lengths)
         cosine, sine = self._angles(torch.from_numpy(position), torch.from_numpy(is_long))
-        arrays = tokens, position.astype(np.int32), np.repeat(tables, lengths)
+        tables = np.repeat(np.array(tables_GS, np.uintp), lengths, axis=1)
+        arrays = tokens, position.astype(np.int32), tables
         adapted = self._adapted([spans[i].adapter for i in order], lengths)
         hidden = [(end - 1, spans[i].hidden_E) for i, end in zip(order, ends, strict=True)]
         hidden_tokens = np.array([at for at, target in hidden if target is not None], np.int64)

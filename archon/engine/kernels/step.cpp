@@ -32,6 +32,9 @@ struct Layer {
   Linear qkv, output, gate_up, down;
   int64_t rope;    // number of its table of angles; -1 for a layer without RoPE
   int64_t window;  // most recent tokens that a token attends to, itself included; 0 for all
+  // Where its keys and values are (`cache/layout.py`): the number of its block table, the block in an
+  // entry of the table, and the row in the block.
+  int64_t group, member, row;
 };
 
 // An adapter's change to a product, in float32: B·(A·x).
@@ -52,6 +55,7 @@ struct Adapter {
 
 struct Model {
   int64_t num_layers, width, ffn_width, heads, kv_heads, head_width, threads;
+  int64_t num_groups;                // layer groups; each has a block table per token
   int64_t norms_projections;  // 1: q_norm and k_norm normalise projections; 0: each head
   int64_t rope_width;         // R: rotated channels of a head
   int64_t is_gelu;            // 1: the gate's activation is GELU in its tanh form; 0: SiLU
@@ -62,6 +66,7 @@ struct Model {
   const bf16* embedding;
   const float* norm;
   const Layer* layers;
+  const int64_t* group_sizes;  // blocks in an entry of each group's tables
   Linear head;
   Linear embedding_blocks;  // if `embedding` is null
   // Rotation of the inputs of sublayers and of the head (`outlier_rotation.py`), or null: signs of
@@ -73,10 +78,10 @@ struct Model {
 struct Step {
   int64_t num_tokens, num_logits;
   const int32_t *token, *position;
-  const int32_t* const* table;       // each token's block table
+  const int32_t* const* table;       // (groups, tokens): block tables
   const float *cosine, *sine;        // (tables, tokens, R / 2)
   const int64_t* logit_token;        // tokens that need logits
-  bf16* cache;                       // (layers, G, blocks, keys and values, D · 16)
+  bf16* cache;                       // (rows, G, blocks, keys and values, D · 16)
   int64_t num_blocks;
   float* logits;                     // (rows, padded V)
   double* seconds;                   // by phase: products, attention, head, rest
@@ -143,12 +148,17 @@ void quantize_for(const Linear& weight, const float* x, int64_t size, int64_t n,
   else quantize_row(x, size, n, rows);
 }
 
-// Intermediate results of a step, and its plan of attention; reused by the next step.
+// The attention of one layer group.
+struct AttentionPlan {
+  std::vector<Segment> segments;
+  std::vector<int32_t> chunks;  // index of each chunk's first segment
+};
+
+// Intermediate results of a step, and its plans of attention; reused by the next step.
 struct Workspace {
   Buffer stream, qkv, queries, attended, hidden, low, added;
   QuantizedRows rows;
-  std::vector<Segment> segments;
-  std::vector<int32_t> chunks;  // index of each chunk's first segment
+  std::vector<AttentionPlan> plans;
 };
 
 // The computation of one step.
@@ -167,14 +177,15 @@ class Run {
     rows_in = w.rows.get(rows, std::max({E, F, H * D}), m.head);
     low = w.low.get<float>(s.adapter ? rows * s.max_rank : 1);
     added = w.added.get<float>(m.layers && m.layers->attention_post_norm ? N * E : 1);
-    plan_segments();
+    w.plans.resize(m.num_groups);
+    for (int64_t group = 0; group < m.num_groups; group++) plan_segments(group);
   }
 
   // Compute only the attention of the first layer; queries and results are (tokens, H, D).
   void attention_of(const float* queries, float* out) {
     for (int64_t i = 0; i < N * H; i++) round_row(queries + i * D, q + i * D);
 #pragma omp parallel num_threads(m.threads)
-    attention(0, m.layers ? m.layers[0].window : 0);
+    attention(m.layers[0]);
     memcpy(out, attended, N * H * D * sizeof(float));
   }
 
@@ -194,8 +205,8 @@ class Run {
     const Change down{this, index, &AdaptedLayer::down};
     read_stream(l.attention_norm, qkv);
     qkv_product(l.qkv, qkv);
-    rope(l, index);
-    attention(index, l.window);
+    rope(l);
+    attention(l);
     quantize(attended, H * D, output);
     add_product(l.output, l.attention_post_norm, output);
     read_stream(l.ffn_norm, gate_up);
@@ -355,7 +366,7 @@ class Run {
   }
 
   // Apply RoPE to queries and keys; store keys and values in the cache.
-  void rope(const Layer& l, int64_t index) {
+  void rope(const Layer& l) {
     const int64_t row = (H + 2 * G) * D;
     const float *q_norm = m.norms_projections ? nullptr : l.q_norm;  // of each head
     const float *k_norm = m.norms_projections ? nullptr : l.k_norm;
@@ -377,10 +388,11 @@ class Run {
         rope_head(from + h * D, q_norm, cosine, sine, turned);
         round_row(turned, q + (n * H + h) * D);
       }
-      const int64_t block = s.table[n][s.position[n] / BLOCK_TOKENS];
+      const int64_t entry = s.position[n] / BLOCK_TOKENS;
+      const int64_t block = table(l.group, n)[entry * m.group_sizes[l.group] + l.member];
       const int64_t at = s.position[n] % BLOCK_TOKENS;
       for (int64_t g = 0; g < G; g++) {
-        bf16* stored = head_cache(index, g) + block * block_size();
+        bf16* stored = head_cache(l.row, g) + block * block_size();
         rope_head(from + (H + g) * D, k_norm, cosine, sine, turned);
         round_row(turned, rounded);
         bf16* key = stored + 2 * at;
@@ -394,8 +406,8 @@ class Run {
     lap(REST);
   }
 
-  void attention(int64_t index, int64_t window) {
-    const int64_t chunks = (int64_t)w.chunks.size() - 1;
+  void attention(const Layer& l) {
+    const int64_t chunks = (int64_t)w.plans[l.group].chunks.size() - 1;
     // Scores are powers of 2: log2(e) is part of their scale and of their bound.
     const float scale = m.attention_scale > 0 ? 1.44269504f * m.attention_scale
                                               : 1.44269504f / std::sqrt((float)D);
@@ -403,8 +415,10 @@ class Run {
 #pragma omp for schedule(dynamic, 1)
     for (int64_t item = 0; item < G * chunks; item++) {
       const int64_t g = item / chunks, chunk = item % chunks;
-      const bf16* keys = head_cache(index, g);
-      attend_chunk(chunk, g, {keys, keys + D * BLOCK_TOKENS, block_size(), nullptr}, scores, window);
+      const bf16* keys = head_cache(l.row, g);
+      const Blocks blocks{keys, keys + D * BLOCK_TOKENS, block_size(), nullptr,
+                          m.group_sizes[l.group]};
+      attend_chunk(l, chunk, g, blocks, scores);
     }
     lap(ATTENTION);
   }
@@ -488,9 +502,12 @@ class Run {
 
   int64_t block_size() const { return 2 * D * BLOCK_TOKENS; }
 
-  bf16* head_cache(int64_t layer, int64_t g) const {
-    return s.cache + (layer * G + g) * s.num_blocks * block_size();
+  bf16* head_cache(int64_t row, int64_t g) const {
+    return s.cache + (row * G + g) * s.num_blocks * block_size();
   }
+
+  // Block table of token `n` for a layer group.
+  const int32_t* table(int64_t group, int64_t n) const { return s.table[group * N + n]; }
 
   // RoPE of one head: channels i and i + R/2 are a point in the plane, which is rotated. The channels
   // from R on, and all if there are no angles, stay as they are.
@@ -519,7 +536,8 @@ class Run {
   }
 
   // Attention of one chunk's tokens for one key-value head.
-  void attend_chunk(int64_t chunk, int64_t g, Blocks blocks, Scores scores, int64_t window) {
+  void attend_chunk(const Layer& l, int64_t chunk, int64_t g, Blocks blocks, Scores scores) {
+    const AttentionPlan& plan = w.plans[l.group];
     static thread_local Buffer sums;
     static thread_local std::vector<Softmax> states;
     const int64_t first = chunk * CHUNK, count = std::min<int64_t>(CHUNK, N - first);
@@ -532,8 +550,8 @@ class Run {
       std::fill_n(states[i].reference, MAX_ROWS, -1e30f);
       std::fill_n(states[i].sum, MAX_ROWS, splat(0));
     }
-    for (int32_t i = w.chunks[chunk]; i < w.chunks[chunk + 1]; i++)
-      attend_segment(w.segments[i], first, g, blocks, scores, window, states.data());
+    for (int32_t i = plan.chunks[chunk]; i < plan.chunks[chunk + 1]; i++)
+      attend_segment(l, plan.segments[i], first, g, blocks, scores, states.data());
     for (int64_t i = 0; i < count * tiles_per_group; i++) {
       const int64_t head = i % tiles_per_group * rows_per_tile;
       float* to = attended + ((first + i / tiles_per_group) * H + g * per_group + head) * D;
@@ -547,17 +565,17 @@ class Run {
   }
 
   // Tokens that share blocks read a few blocks at a time, so that these stay in the first-level cache.
-  void attend_segment(const Segment& segment, int64_t chunk_start, int64_t g, Blocks blocks,
-                      Scores scores, int64_t window, Softmax* states) {
+  void attend_segment(const Layer& l, const Segment& segment, int64_t chunk_start, int64_t g,
+                      Blocks blocks, Scores scores, Softmax* states) {
     const int64_t blocks_per_pass = segment.count > 1 ? blocks_for((int)rows_per_tile)
                                                       : segment.last - segment.first;
     for (int64_t from = segment.first; from < segment.last; from += blocks_per_pass) {
       const int64_t to = std::min(segment.last, from + blocks_per_pass);
       const int valid = to == segment.last ? segment.valid : BLOCK_TOKENS;
       for (int64_t n = segment.token; n < segment.token + segment.count; n++) {
-        blocks.table = s.table[n];
+        blocks.table = table(l.group, n) + l.member;
         // First key of the token's window: blocks before it are skipped, keys before it are hidden.
-        const int64_t key = window ? std::max<int64_t>(0, s.position[n] - window + 1) : 0;
+        const int64_t key = l.window ? std::max<int64_t>(0, s.position[n] - l.window + 1) : 0;
         const int64_t begin = std::max(from, key / BLOCK_TOKENS);
         if (begin >= to) continue;
         const int hidden = begin == key / BLOCK_TOKENS ? (int)(key % BLOCK_TOKENS) : 0;
@@ -575,41 +593,45 @@ class Run {
 
   int64_t num_full_blocks(int64_t n) const { return (s.position[n] + 1) / BLOCK_TOKENS; }
 
-  void plan_segments() {
-    w.segments.clear();
-    w.chunks.clear();
+  void plan_segments(int64_t group) {
+    auto& [segments, chunks] = w.plans[group];
+    segments.clear();
+    chunks.clear();
     for (int64_t first = 0; first < N; first += CHUNK) {
-      w.chunks.push_back((int32_t)w.segments.size());
-      add_segments(first, std::min(N, first + CHUNK), 0);
+      chunks.push_back((int32_t)segments.size());
+      add_segments(group, first, std::min(N, first + CHUNK), 0);
     }
-    w.chunks.push_back((int32_t)w.segments.size());
+    chunks.push_back((int32_t)segments.size());
   }
 
   // Add the segments of tokens `from` to `to` - 1, which share all blocks before `block`. The first
   // segment has the further blocks that all of these tokens share. For the blocks after that, the
-  // tokens are divided recursively into groups that still share a block.
-  void add_segments(int64_t from, int64_t to, int64_t block) {
+  // tokens are divided recursively into groups that still share a block. Blocks that a window has
+  // passed are no exception: a token reads its own table, and none of them.
+  void add_segments(int64_t group, int64_t from, int64_t to, int64_t block) {
+    auto& segments = w.plans[group].segments;
     if (to - from == 1) {
       const int64_t last = s.position[from] / BLOCK_TOKENS + 1;
       const int valid = s.position[from] % BLOCK_TOKENS + 1;
-      if (last > block) w.segments.push_back({(int32_t)from, 1, block, last, valid});
+      if (last > block) segments.push_back({(int32_t)from, 1, block, last, valid});
       return;
     }
     int64_t common = block;
-    while (share_block(from, to, common)) common++;
+    while (share_block(group, from, to, common)) common++;
     if (common > block)
-      w.segments.push_back({(int32_t)from, (int32_t)(to - from), block, common, BLOCK_TOKENS});
+      segments.push_back({(int32_t)from, (int32_t)(to - from), block, common, BLOCK_TOKENS});
     for (int64_t start = from, end; start < to; start = end) {
       end = start + 1;
-      while (end < to && share_block(end - 1, end + 1, common)) end++;
-      add_segments(start, end, common);
+      while (end < to && share_block(group, end - 1, end + 1, common)) end++;
+      add_segments(group, start, end, common);
     }
   }
 
-  // True if entry `block` of the block tables of tokens `from` to `to` - 1 is the same full block.
-  bool share_block(int64_t from, int64_t to, int64_t block) const {
+  // True if entry `entry` of the block tables of tokens `from` to `to` - 1 has the same full blocks.
+  bool share_block(int64_t group, int64_t from, int64_t to, int64_t entry) const {
+    const int64_t at = entry * m.group_sizes[group];  // the blocks of an entry are shared together
     for (int64_t n = from; n < to; n++)
-      if (num_full_blocks(n) <= block || s.table[n][block] != s.table[from][block]) return false;
+      if (num_full_blocks(n) <= entry || table(group, n)[at] != table(group, from)[at]) return false;
     return true;
   }
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from archon.engine.cache.kv_cache import KVCache
+from archon.engine.cache.layout import LayerPlace
 from archon.engine.model import cuda_attention
 
 _EMPTY_LSE = -1e30
@@ -43,8 +44,8 @@ class CachedPart:
     """Their indices in the padded (B, R), flattened."""
     query_BR: Tensor
     """Index of the token in each padded row; padding is token 0."""
-    blocks_BK: Tensor
-    """Cache blocks of each group; padding is block 0."""
+    blocks_SBK: Tensor
+    """Cache blocks of each group, for each of the S blocks of an entry; padding is block 0."""
     mask_BTL: Tensor | None
     """0 for a key, −inf for padding and for keys that a row does not attend to, in the cache's
     dtype; None if there are none. T is R, or 1 if all rows of a group have the same keys."""
@@ -97,7 +98,7 @@ def attend(
     k_NGD: Tensor,
     v_NGD: Tensor,
     cache: KVCache,
-    layer: int,
+    place: LayerPlace,
     plan: AttentionPlan,
     scores: Scores = _PLAIN,
 ) -> Tensor:
@@ -105,6 +106,8 @@ def attend(
 
     Parameters
     ----------
+    place
+        Where the layer's keys and values are; ``plan`` is that of its group.
     k_NGD, v_NGD
         Keys and values of the step's tokens. The caller has written them to the cache, too.
     """
@@ -123,16 +126,16 @@ def attend(
         )
         out_NHD[rows], lse_NH[rows] = out_HTD[0].transpose(0, 1).float(), lse_HT[0].t()
     for part in plan.cached:
-        _merge(out_NHD, lse_NH, part.token_M, *_attend_cached(q_NHD, cache, layer, part, scores))
+        _merge(out_NHD, lse_NH, part.token_M, *_attend_cached(q_NHD, cache, place, part, scores))
     return out_NHD
 
 
 def _attend_cached(
-    q_NHD: Tensor, cache: KVCache, layer: int, part: CachedPart, scores: Scores
+    q_NHD: Tensor, cache: KVCache, place: LayerPlace, part: CachedPart, scores: Scores
 ) -> tuple[Tensor, Tensor]:
     """Return output (M, H, D) and log-sum-exp (M, H) of a part's tokens."""
     (B, R), (_, H, D) = part.query_BR.shape, q_NHD.shape
-    k_BGLD, v_BGLD = cache.gather(layer, part.blocks_BK)
+    k_BGLD, v_BGLD = cache.gather(place.row, part.blocks_SBK[place.member])
     G, mask_BTL = k_BGLD.shape[1], part.mask_BTL
     # The H / G query heads that share a key-value head become additional rows.
     q_BGRD = q_NHD[part.query_BR].view(B, R, G, H // G, D).transpose(1, 2).reshape(B, G, -1, D)

@@ -58,21 +58,50 @@ def config_of_folder(folder: ModelFolder) -> DecoderConfig:
     for key in ("hidden_act", "hidden_activation"):
         if config.get(key) not in (*ACTIVATION_NAMES[family.activation], None):
             raise keys.unsupported(key)
-    num_heads, width = keys.count("num_attention_heads"), keys.count("hidden_size")
-    default_head_width = None if family.requires_head_dim else width // max(num_heads, 1)
-    defaults = {"num_kv_heads": num_heads, "head_width": default_head_width}
-    sizes: dict[str, Any] = {f: keys.count(key, defaults.get(f)) for f, key in _SIZES.items()}
+    sizes = _sizes(keys, family)
     shape = DecoderConfig(
         family=family.name,
         norm_epsilon=float(keys.number("rms_norm_eps")),
         biases=_biases(folder, family),
         experts=_experts(keys, family),
         dynamic_rope=has_dynamic_rope(keys, family),
-        **_numbers(keys, family, width),
+        **_numbers(keys, family, sizes["width"]),
         **sizes,
     )
     rope = read_rope(keys, family, shape)
     return replace(shape, rope_base=rope.base, layers=_layers(keys, shape, rope))
+
+
+def layer_windows(config: Mapping[str, Any], path: Path) -> tuple[int | None, ...]:
+    """Return the sliding window of each layer, from the contents of a ``config.json`` alone.
+
+    Parameters
+    ----------
+    path
+        The file, for errors.
+
+    Raises
+    ------
+    ModelFileError
+        The family is not supported, or a key is missing or invalid.
+    """
+    name = config.get("model_type")
+    family = FAMILIES.get(name) if isinstance(name, str) else None
+    if family is None:
+        raise unsupported_family(name, FAMILIES, path)
+    keys = CheckedKeys(path, {**family.defaults, **config})
+    shape = DecoderConfig(family=family.name, **_sizes(keys, family))
+    window = _window(keys, shape)
+    if window is None:
+        return (None,) * len(shape.layers)
+    return tuple(window if is_local else None for is_local in _sliding_layers(keys, shape))
+
+
+def _sizes(keys: CheckedKeys, family: FamilyTraits) -> dict[str, Any]:
+    num_heads, width = keys.count("num_attention_heads"), keys.count("hidden_size")
+    default_head_width = None if family.requires_head_dim else width // max(num_heads, 1)
+    defaults = {"num_kv_heads": num_heads, "head_width": default_head_width}
+    return {field: keys.count(key, defaults.get(field)) for field, key in _SIZES.items()}
 
 
 def _numbers(keys: CheckedKeys, family: FamilyTraits, width: int) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Decoder:
 
     @property
     def bytes_per_block(self) -> int:
-        """Bytes of one cache block: keys and values of all layers."""
+        """Bytes of one cache block."""
         return bytes_per_block(self.config, self.cache_dtype)
 
     def new_cache(self, num_blocks: int) -> KVCache:
@@ -106,7 +106,7 @@ class Decoder:
     @torch.inference_mode()
     def __call__(self, spans: Sequence[Span], cache: KVCache) -> Tensor:
         """Run one step (``archon.engine.decoder_protocol``)."""
-        step = build_step(spans, self.device, self.cache_dtype, self.config.windows)
+        step = build_step(spans, self.device, self.cache_dtype, self.config.cache_layout)
         x_NE = self._stream(step, cache)
         stops = accumulate(len(span.token_ids) for span in spans)
         for span, stop in zip(spans, stops, strict=True):
@@ -163,7 +163,8 @@ class DecoderLayer:
         rotated: Callable[[Tensor], Tensor],
     ) -> None:
         self.rotated = rotated
-        self.config, self.index, self.own = config, index, config.layers[index]
+        self.config, self.own = config, config.layers[index]
+        self.place = config.cache_layout.places[index]
         self.scores = Scores(config.attention_scale, config.attention_softcap)
         norms = {field: getattr(w, field) for field in _NORMS}
         self.norms = {field: None if x is None else x.to(device) for field, x in norms.items()}
@@ -235,9 +236,9 @@ class DecoderLayer:
         if angles is not None:
             qk_NHD = apply_rope(qk_NHD, angles)
         q_NHD, k_NGD, v_NGD = qk_NHD[:, :H], qk_NHD[:, H:], qkv_NHD[:, H + G :]
-        cache.write(self.index, step.slot_N, k_NGD, v_NGD)
-        plan = step.plan_of(self.own.window)
-        out_NHD = attend(q_NHD, k_NGD, v_NGD, cache, self.index, plan, self.scores)
+        group, place = step.groups[self.place.group], self.place
+        cache.write(place.row, group.slot_SN[place.member], k_NGD, v_NGD)
+        out_NHD = attend(q_NHD, k_NGD, v_NGD, cache, place, group.plan, self.scores)
         return self._product("output", self.attention_output, out_NHD.flatten(1), step)
 
     def _normalised_qk(self, qk_NHD: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from archon.engine.cache.layout import CacheLayout
 from archon.engine.model.families import FAMILIES
 from archon.engine.model.families.traits import FamilyTraits
 from archon.engine.model.rope import Rope
@@ -131,6 +132,11 @@ class DecoderConfig:
         """True if family, sizes, base and biases define the decoder: it has no other features."""
         sizes = {field: getattr(self, field) for field in _SIZES}
         return self.traits.is_plain and self == DecoderConfig(**sizes)
+
+    @property
+    def cache_layout(self) -> CacheLayout:
+        """Layout of the keys and values of all layers."""
+        return CacheLayout.of([layer.window for layer in self.layers])
 
     @property
     def windows(self) -> tuple[int | None, ...]:

@@ -8,6 +8,9 @@ model is loaded:
   where the norm is that of a row, and m has one number per row;
 - trained norms, heads, embeddings and biases replace those of the model;
 - a low-rank change of the embedding.
+
+In the precision ``native``, the weights that an adapter changes have no blocks any more, and are
+rounded like those of other formats (``kernels/block_packing``). All others keep their blocks.
 """
 
 from __future__ import annotations
@@ -24,10 +27,13 @@ from archon.engine.model.families.traits import EMBEDDING, HEAD, OUTPUT_NORM, la
 from archon.engine.model.lora import LINEAR_NAMES, Adapter, check_adapter, split_fused
 from archon.engine.model.weights import (
     LayerWeights,
+    StoredBlocks,
     WeightSource,
     layer_shapes,
     layer_tensors,
     split_fused_tensor,
+    stored_blocks,
+    stored_format,
 )
 from archon.errors import ModelFileError
 
@@ -60,6 +66,25 @@ class MergedWeights:
     def head(self) -> Tensor:
         """Return the weight of the head: (V, E)."""
         return self._outer_weight(HEAD.hf, self.source.head())
+
+    def changes(self, field: str, index: int | None) -> bool:
+        """Return True if the adapter changes a weight (``stored_format`` has the parameters)."""
+        if index is None:
+            name = EMBEDDING.hf if field == "embedding" else HEAD.hf
+            return name in self._adapter.replaced or _module(name) in self._adapter.pairs
+        name = layer_prefix(index) + layer_tensors(self.config, index)[field].hf
+        is_adapted = field in LINEAR_NAMES and self._adapter.pair(index, field) is not None
+        return is_adapted or name in self._adapter.replaced
+
+    def format_name(self, field: str, index: int | None) -> str | None:
+        """Return the number format of a weight that the adapter keeps (``stored_format``)."""
+        return None if self.changes(field, index) else stored_format(self.source, field, index)
+
+    def blocks(self, field: str, index: int | None) -> StoredBlocks:
+        """Return a weight that the adapter keeps, as it is stored (``stored_blocks``)."""
+        found = stored_blocks(self.source, field, index)
+        assert found is not None
+        return found
 
     def output_norm(self) -> Tensor:
         """Return the weight of the norm after the last layer: (E,)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -279,15 +279,19 @@ class GGUFWeights(_StoredWeights[GGUFFile]):
             return super()._get(name, *shape[1:]).view(shape)
         return super()._get(name, *shape)
 
-    def stored_name(self, field: str, index: int | None) -> str:
-        """Return the name of a weight's tensor (``stored_blocks``)."""
+    def format_name(self, field: str, index: int | None) -> str | None:
+        """Return the number format of a weight (``stored_format``)."""
+        info = self.file.tensors.get(self._stored_name(field, index))
+        return None if info is None else info.format.name
+
+    def _stored_name(self, field: str, index: int | None) -> str:
         if index is not None:
             return self._name(layer_tensors(self.config, index)[field], index)
         return self._name(EMBEDDING if field == "embedding" or self.is_tied else HEAD)
 
     def blocks(self, field: str, index: int | None) -> StoredBlocks:
         """Return a weight as it is stored (``stored_blocks``)."""
-        name = self.stored_name(field, index)
+        name = self._stored_name(field, index)
         rows = self.file.blocks(name)
         if index is not None:
             rows = split_fused_tensor(self.config, index, field, rows)
@@ -364,6 +368,23 @@ def weights_of(file: ModelFile) -> WeightSource:
     return FolderWeights(file, config)
 
 
+@runtime_checkable
+class BlockSource(Protocol):
+    """A source that has weights in the number format of a file.
+
+    Weights are named by their field of ``LayerWeights`` and their layer; ``embedding`` and ``head``
+    have no layer.
+    """
+
+    def format_name(self, field: str, index: int | None) -> str | None:
+        """Return the name of the format in which a weight is stored; None if unknown."""
+        ...
+
+    def blocks(self, field: str, index: int | None) -> StoredBlocks:
+        """Return a weight whose format is known, as it is stored."""
+        ...
+
+
 def stored_format(source: WeightSource, field: str, index: int | None) -> str | None:
     """Return the name of the number format in which a weight is stored; None if unknown.
 
@@ -374,10 +395,7 @@ def stored_format(source: WeightSource, field: str, index: int | None) -> str | 
     index
         Layer; None for the embedding and the head.
     """
-    if not isinstance(source, GGUFWeights):
-        return None
-    info = source.file.tensors.get(source.stored_name(field, index))
-    return None if info is None else info.format.name
+    return source.format_name(field, index) if isinstance(source, BlockSource) else None
 
 
 def stored_blocks(source: WeightSource, field: str, index: int | None) -> StoredBlocks | None:
@@ -385,7 +403,7 @@ def stored_blocks(source: WeightSource, field: str, index: int | None) -> Stored
 
     The parameters are those of ``stored_format``.
     """
-    if not isinstance(source, GGUFWeights) or stored_format(source, field, index) is None:
+    if not isinstance(source, BlockSource) or source.format_name(field, index) is None:
         return None
     return source.blocks(field, index)
 

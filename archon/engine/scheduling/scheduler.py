@@ -11,7 +11,8 @@ computing a prefix of it, it waits for that prompt, and later prompts may overta
 Each running sequence occupies a *slot*. A free slot goes to the request with the fewest running
 sequences, so a request for hundreds of samples does not block the others.
 
-Sequences allocate blocks as they grow. If no block is free, prompts without running sequences
+Sequences allocate blocks as they grow, and give the blocks back that all sliding windows have
+passed. If no block is free, prompts without running sequences
 return their blocks, the latest prompt first. If that is not enough, the sequence that started last
 is *preempted*: it keeps its tokens, returns its blocks, and is recomputed before any new sequence
 starts. So the sequence that started first can always finish, every sequence eventually becomes the
@@ -44,13 +45,14 @@ class Batch:
 
     def add(self, text: Sequence | Prompt, stop: int) -> None:
         """Add a text's tokens from the first uncomputed one to ``stop`` - 1."""
-        start, blocks, num_shared = text.num_computed, text.blocks, text.num_shared_blocks
+        start, num_shared = text.num_computed, text.num_shared_entries
+        tables = tuple([table.blocks for table in text.tables])
         tokens, adapter = text.tokens(start, stop), text.request.adapter
         num_logits = max(0, stop - max(start, text.logits_from))
         hidden_E = text.hidden_E if isinstance(text, Prompt) and stop == text.num_tokens else None
         self.texts.append(text)
         self.spans.append(
-            Span(tokens, start, blocks, num_shared, num_logits, adapter, text.is_long, hidden_E)
+            Span(tokens, start, tables, num_shared, num_logits, adapter, text.is_long, hidden_E)
         )
 
 
@@ -66,7 +68,7 @@ class Scheduler:
     """
 
     def __init__(self, cache: BlockStorage, max_sequences: int, max_step_tokens: int) -> None:
-        self.memory = BlockManager(cache)
+        self.memory = BlockManager(cache, max_step_tokens)
         self.max_sequences, self.max_step_tokens = max_sequences, max_step_tokens
         self.arrived: list[Prompt] = []
         """Prompts without blocks, in order of arrival."""
@@ -109,23 +111,31 @@ class Scheduler:
             if stop > sequence.num_computed:
                 budget -= stop - sequence.num_computed - 1
                 batch.add(sequence, stop)
-        for prompt in self.prefilling:
+        self._add_prompts(batch, budget)
+        return batch
+
+    def _add_prompts(self, batch: Batch, budget: int) -> None:
+        """Add up to ``budget`` tokens of prompts."""
+        for prompt in list(self.prefilling):
+            if prompt not in self.prefilling:  # it returned its blocks to the one before it
+                continue
             stop = min(prompt.num_needed, prompt.num_computed + budget)
             if stop < prompt.num_needed:  # chunks end where blocks end
                 stop = stop // BLOCK_SIZE * BLOCK_SIZE
             if stop <= prompt.num_computed:
                 break
+            grow, must_grow = partial(self.memory.grow_prompt, prompt, stop), not batch.spans
+            if not self._allocate(grow, must_grow, keep=prompt):
+                break
             budget -= stop - prompt.num_computed
             batch.add(prompt, stop)
-        return batch
 
     def mark_computed(self, batch: Batch) -> None:
         """Record that the keys and values of a batch are in the cache."""
         for text, span in zip(batch.texts, batch.spans, strict=True):
             text.num_computed = span.stop
             if isinstance(text, Prompt):
-                for node in text.path[: span.stop // BLOCK_SIZE]:
-                    node.ready = True
+                self.memory.mark_computed(text, span.start, span.stop)
                 if span.stop == text.num_needed:
                     del self.prefilling[text]
 
@@ -215,16 +225,34 @@ class Scheduler:
 
     def _grow(self) -> None:
         """Allocate blocks for the newest token of each running sequence, in order of starting."""
-        short = [
-            s
-            for s in self.running
-            if len(s.blocks) * BLOCK_SIZE < s.num_tokens or s.shares_last_block
-        ]
+        if self.memory.layout.has_windows:
+            self._free_passed()
+        short = [s for s in self.running if s.capacity < s.num_tokens or s.shares_last_entry]
+        short = [s for s in short if self.memory.is_short(s)]
         short.sort(key=_ticket)
         for sequence in short:
             while sequence in self.running and not self.memory.grow([sequence]):
                 if not self._requeue_latest():
                     self._preempt(max(self.running, key=_ticket))
+
+    def _free_passed(self) -> None:
+        """Give the blocks back that sliding windows have passed."""
+        passing = {s.prompt: None for s in self.running if self.memory.free_passed(s)}
+        for prompt in passing:
+            # A sequence that starts or is recomputed reads the end of the shared entries.
+            if not (prompt.waiting or prompt.num_preempted):
+                self.memory.free_passed_by_all(prompt)
+
+    def _restore_window(self, prompt: Prompt) -> bool:
+        """Compute the end of a prompt again if a recomputed sequence needs it; return True if it
+        is there."""
+        if not self.memory.lacks_window(prompt):
+            return True
+        start = self.memory.restore_window(prompt)
+        if start is not None and start < prompt.num_shared_entries * BLOCK_SIZE:
+            prompt.num_computed, prompt.num_cached = start, min(prompt.num_cached, start)
+            self.prefilling[prompt] = None
+        return start is not None and prompt not in self.prefilling
 
     def _resume(self) -> None:
         """Resume preempted sequences in the order in which they started."""
@@ -233,10 +261,13 @@ class Scheduler:
             group = self.preempted[:1]
             if prompt.request.beams:
                 group = [s for s in self.preempted if s.prompt is prompt]
+            for sequence in group:
+                sequence.num_computed = sequence.num_shared_entries * BLOCK_SIZE
             if (
                 prompt not in self.admitted
                 or prompt in self.prefilling
                 or self.num_slots + prompt.group_size > self.max_sequences
+                or not (not group[0].shares_prompt or self._restore_window(prompt))
                 or not self._allocate(
                     partial(self.memory.grow, group), not self.running, keep=prompt
                 )
@@ -245,7 +276,6 @@ class Scheduler:
             del self.preempted[: len(group)]
             prompt.num_preempted -= len(group)
             for sequence in group:
-                sequence.num_computed = sequence.num_shared_blocks * BLOCK_SIZE
                 self._set_cached(sequence, min(sequence.num_cached, sequence.num_computed))
                 self._run(sequence)
 
@@ -262,17 +292,18 @@ class Scheduler:
             is_full = num_free_slots <= 0 and num_ahead >= MAX_AHEAD and not self.preempted
             if is_full or prompt in self.admitted:
                 break
-            path = self.memory.match(prompt)
-            if path and not path[-1].ready:
+            match = self.memory.match(prompt)
+            if match.is_pending:
                 continue
             is_idle = not (self.running or self.prefilling)
             must_admit = is_idle and bool(self.preempted or not self.admitted)
-            allocate = partial(self.memory.allocate_prompt, prompt, path)
-            if not self._allocate(allocate, must_admit, num_more=prompt.max_own_blocks):
+            allocate = partial(self.memory.allocate_prompt, prompt, match)
+            num_own = self.memory.num_own_needed(prompt)
+            if not self._allocate(allocate, must_admit, num_more=num_own):
                 break
             self.arrived.remove(prompt)
             self.admitted[prompt] = None
-            prompt.num_computed = len(path) * BLOCK_SIZE
+            prompt.num_computed = match.num_reusable * BLOCK_SIZE
             self.num_prompt_tokens += prompt.num_tokens
             self.num_cached_tokens += prompt.num_computed
             prompt.num_cached = min(prompt.num_cached, prompt.num_computed)
@@ -291,12 +322,13 @@ class Scheduler:
     ) -> bool:
         """Call ``allocate`` with the number of blocks that must remain available after it.
 
-        This number is one per running sequence, plus ``num_more``. An allocation ``must_succeed``
-        if no other work can continue. In that case the number is 0, and prompts without running
-        sequences, except ``keep``, return their blocks until the allocation succeeds.
+        This number is one entry per running sequence, plus ``num_more``. An allocation
+        ``must_succeed`` if no other work can continue. In that case the number is 0, and prompts
+        without running sequences, except ``keep``, return their blocks until the allocation
+        succeeds.
         """
         if not must_succeed:
-            return allocate(len(self.running) + num_more)
+            return allocate(len(self.running) * self.memory.layout.entry_size + num_more)
         while not allocate(0):
             if not self._requeue_latest(keep):
                 raise AssertionError("a request was accepted that does not fit the cache")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from array import array
 from collections import deque
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from archon.engine.cache.kv_cache import BLOCK_SIZE, num_blocks_for
+from archon.engine.cache.kv_cache import BLOCK_SIZE
 from archon.engine.cache.prefix_tree import PrefixNode
 from archon.engine.sampling.constraint import Matcher
 from archon.engine.sampling.penalties import TokenHistory
 from archon.engine.sampling.request import FinishReason, GenerationRequest
+from archon.engine.scheduling.block_table import BlockTable
 
 LONG_ROOT = "\0long"
 """End of the names of roots for texts with the long rotary frequencies."""
@@ -27,8 +27,9 @@ class Prompt:
     long_after: int | None = None
     """Tokens of the longest text that uses the short rotary frequencies (``Rope.long_after``)."""
     num_tokens: int = field(init=False)
-    num_shared_blocks: int = field(init=False)
-    """Number of full blocks before the prompt's last token. All sequences share these blocks."""
+    num_shared_entries: int = field(init=False)
+    """Number of full entries of the block tables before the prompt's last token. All sequences
+    share their blocks."""
     number: int = 0
     """Order of arrival."""
     waiting: deque[Sequence] = field(default_factory=deque)
@@ -36,10 +37,10 @@ class Prompt:
     running: dict[Sequence, None] = field(default_factory=dict)
     num_preempted: int = 0
     path: list[PrefixNode] = field(default_factory=list)
-    """The shared blocks' nodes in the prefix tree."""
-    blocks: array[int] = field(default_factory=lambda: array("i"))
-    """Block table: the shared blocks, then the *tail*, one block of the prompt's last tokens, which
-    each sequence copies when it starts."""
+    """The shared entries' nodes in the prefix tree."""
+    tables: list[BlockTable] = field(default_factory=list)
+    """Block table of each layer group: the shared entries, then the *tail*, one entry of the
+    prompt's last tokens, which each sequence copies when it starts."""
     num_computed: int = 0
     """Number of tokens whose keys and values are in the cache."""
     num_cached: int = 0
@@ -53,15 +54,15 @@ class Prompt:
 
     def __post_init__(self) -> None:
         self.num_tokens = self.num_cached = len(self.request.prompt_ids)
-        self.num_shared_blocks = max(self.num_tokens - 1, 0) // BLOCK_SIZE
+        self.num_shared_entries = max(self.num_tokens - 1, 0) // BLOCK_SIZE
         num_first = 1 if self.request.beams else len(self.request.draws)  # beams fork from one
         self.waiting.extend(Sequence(self, i) for i in range(num_first))
 
     @property
     def num_needed(self) -> int:
         """Number of tokens to compute: all if sequences wait for the logits, else those in the
-        shared blocks."""
-        return self.num_tokens if self.waiting else self.num_shared_blocks * BLOCK_SIZE
+        shared entries."""
+        return self.num_tokens if self.waiting else self.num_shared_entries * BLOCK_SIZE
 
     @property
     def is_unfinished(self) -> bool:
@@ -84,19 +85,9 @@ class Prompt:
         return self.request.beams or 1
 
     @property
-    def max_own_blocks(self) -> int:
-        """Maximum number of blocks that ``group_size`` sequences need besides the shared ones."""
-        num_tokens = self.num_tokens + self.request.max_tokens
-        num_shared = self.num_shared_blocks
-        if self.long_after is not None and not self.is_long and num_tokens > self.long_after:
-            num_shared = 0  # its sequences recompute the prompt when they become long
-        return (num_blocks_for(num_tokens) - num_shared) * self.group_size
-
-    @property
-    def tail_block(self) -> int | None:
-        """Block of the tokens after the shared blocks; None after all sequences have copied it."""
-        own = self.blocks[self.num_shared_blocks :]
-        return own[0] if own else None
+    def has_tail(self) -> bool:
+        """True until all sequences have copied the tokens after the shared entries."""
+        return bool(self.tables) and self.tables[0].num_entries > self.num_shared_entries
 
     @property
     def logits_from(self) -> int:
@@ -118,14 +109,16 @@ class Sequence:
     request: GenerationRequest = field(init=False)
     num_tokens: int = field(init=False)
     """Number of tokens of the prompt and the sample together."""
-    num_shared_blocks: int = field(init=False)
-    """Leading blocks that belong to the prompt; 0 if the sequence became long after it."""
+    num_shared_entries: int = field(init=False)
+    """Leading entries that belong to the prompt; 0 if the sequence became long after it."""
     is_long: bool = False
     """True if it uses the long rotary frequencies."""
     ticket: int = -1
     """Number in the order of starting. A sequence is never preempted for one that started later."""
-    blocks: array[int] = field(default_factory=lambda: array("i"))
-    """Block table: the prompt's shared blocks, then its own."""
+    tables: list[BlockTable] = field(default_factory=list)
+    """Block table of each layer group: the prompt's shared entries, then its own."""
+    capacity: int = 0
+    """Number of tokens for which all tables have entries."""
     token_ids: list[int] = field(default_factory=list)
     """The sample so far: sampled and forced tokens."""
     num_computed: int = 0
@@ -137,8 +130,8 @@ class Sequence:
     """The likeliest tokens at each position with their log-probabilities, if requested."""
     total_logprob: float = 0.0
     """Sum of the log-probabilities of a beam's tokens, in nats."""
-    shares_last_block: bool = False
-    """Whether another beam may share the block to which this beam writes next."""
+    shares_last_entry: bool = False
+    """Whether another beam may share the blocks to which this beam writes next."""
     sample_key: bytes = b""
     history: TokenHistory | None = None
     """Tokens so far, if the request's rule has a penalty."""
@@ -153,7 +146,7 @@ class Sequence:
         self.request = self.prompt.request
         self.num_tokens = self.prompt.num_tokens + len(self.token_ids)
         self.is_long = self.is_long or self.prompt.is_long
-        self.num_shared_blocks = self.prompt.num_shared_blocks if self.shares_prompt else 0
+        self.num_shared_entries = self.prompt.num_shared_entries if self.shares_prompt else 0
 
     @property
     def shares_prompt(self) -> bool:
@@ -168,8 +161,8 @@ class Sequence:
 
     def become_long(self) -> None:
         """Use the long rotary frequencies; the sequence must have no blocks."""
-        assert not self.blocks
-        self.is_long, self.num_shared_blocks = True, 0
+        assert not self.tables
+        self.is_long, self.num_shared_entries = True, 0
 
     def append(self, token: int) -> None:
         """Add a token."""
@@ -195,14 +188,15 @@ class Sequence:
         return self.num_tokens - 1 - self.num_unscored
 
     @property
-    def own_blocks(self) -> array[int]:
-        return self.blocks[self.num_shared_blocks :]
+    def own_blocks(self) -> list[int]:
+        """The blocks, after the shared entries, that it has not given back."""
+        return [block for table in self.tables for block in table.held(self.num_shared_entries)]
 
     def copy(self) -> Sequence:
         """Return a copy with the same blocks, which can continue with other tokens."""
         return replace(
             self,
-            blocks=self.blocks[:],
+            tables=[table.copy() for table in self.tables],
             token_ids=self.token_ids.copy(),
             logprobs=self.logprobs.copy(),
         )

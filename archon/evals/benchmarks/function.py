@@ -51,7 +51,8 @@ class PythonBenchmark:
         The kind of answer.
     score
         The name of a scorer, or a function of an answer's text and the row's target. The function
-        returns a number from 0 to 1; only an answer that scores 1 is right.
+        returns a number from 0 to 1; only an answer that scores 1 is right. By default, the usual
+        scorer for the kind of answer.
     examples
         The exemplar pool of few-shot prompts: its name, or a path relative to the folder of the
         function's file. By default, the ``arithmetic`` pool.
@@ -63,7 +64,7 @@ class PythonBenchmark:
     name: str | None = None
     description: str = ""
     answer: AnswerKind = "number"
-    score: str | ScoreFunction = "number-exact"
+    score: str | ScoreFunction | None = None
     examples: str | None = None
     answer_after: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -136,12 +137,13 @@ def _list_rows(rows: Any, file: str) -> list[Mapping[str, Any]]:
 
 def _card(made: PythonBenchmark, file: str) -> PythonCard:
     same = ("name", "description", "answer_after", "answer", "examples")
-    data = {name: getattr(made, name) for name in same} | {
+    data: dict[str, Any] = {name: getattr(made, name) for name in same} | {
         "version": 1,
         "source": {"python": file},
         "fields": dict(made.fields),
-        "score": label(made.score) if callable(made.score) else made.score,
     }
+    if made.score is not None:
+        data["score"] = label(made.score) if callable(made.score) else made.score
     return parse(PythonCard, data, file)
 
 

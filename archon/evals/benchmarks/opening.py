@@ -236,7 +236,7 @@ def _published_note(card: BenchmarkBase) -> str:
 def _sizes_note(rows: Sequence[Row], card: BenchmarkBase, split: str) -> str:
     """Return a sentence with the number of rows in each split."""
     if split == "all":
-        return f"all {len(rows):,} rows are used"
+        return f"all {len(rows):,} rows are used" if len(rows) > 1 else "the only row is used"
     sizes = split_sizes(table_items(rows, card, card.name, canonical_targets=False))
     counts = ", ".join(f"{sizes[name]:,} to {name}" for name in SPLITS)
     return f"{len(rows):,} rows: {counts}; --split all uses every row"

@@ -1,4 +1,4 @@
-"""What a scorer is: its declaration, the attempt that it judges, and the score that it returns."""
+"""Interface of scorers: declaration, attempt (the answer that is judged) and score."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class NoParameters(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a scorer is made of, besides its declaration."""
+    """Everything of which a scorer is made, besides its declaration."""
 
     parameters: Any
     """The validated parameters: an instance of the declaration's ``parameters``."""

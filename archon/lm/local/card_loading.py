@@ -25,9 +25,16 @@ from archon.errors import ModelFileError
 from archon.forks import reset_in_child
 from archon.lm.local.chat import ChatFormat
 from archon.lm.local.tokenizer import TextTokenizer, TokenizerConfig, read_tokenizer_config
-from archon.lm.local.transformers_fallback import fallback_file, load_fallback
+from archon.lm.local.transformers_fallback import (
+    adapter_folder,
+    fallback_file,
+    fallback_identity,
+    load_fallback,
+    text_part_line,
+)
 from archon.spec import catalog
 from archon.spec.model import LocalCard
+from archon.warn_once import warn_once
 from archon.weights import cache_dir, identity, pull
 
 
@@ -64,14 +71,16 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
     claim_process()
     path = pull(card, base_dir)
     if card.engine == "transformers":
-        return _open_with_transformers(card, path, None)
+        return _open_with_transformers(card, path, base_dir, None)
     try:
         file = open_model(path)
         num_embeddings = weights_of(file).config.vocab_size
     except ModelFileError as error:
         if card.engine == "archon":
             raise
-        return _open_with_transformers(card, path, error)
+        return _open_with_transformers(card, path, base_dir, error)
+    if isinstance(file, ModelFolder) and file.combined:
+        warn_once(text_part_line(card.name, file.combined))
     config = read_tokenizer_config(file)
     tokenizer = TextTokenizer(config)
     check_vocabulary(path, tokenizer, num_embeddings)
@@ -105,7 +114,7 @@ def open_decoder(card: LocalCard, base_dir: Path) -> OpenedDecoder:
 
 
 def _open_with_transformers(
-    card: LocalCard, path: Path, reason: ModelFileError | None
+    card: LocalCard, path: Path, base_dir: Path, reason: ModelFileError | None
 ) -> OpenedDecoder:
     """Load a decoder with the transformers library; see ``open_decoder``.
 
@@ -115,10 +124,13 @@ def _open_with_transformers(
         Why Archon's engine does not run the model; None if the card demands the library.
     """
     file = fallback_file(card, path, reason)
-    digest = identity(card, path)
+    adapter = adapter_folder(card, base_dir)
+    digest = fallback_identity(card, path, identity(card, path), adapter)
+    if isinstance(file, ModelFolder) and file.combined:
+        warn_once(text_part_line(card.name, file.combined))
     worker = shared_worker(
         (digest, card.precision, card.context, "transformers"),
-        lambda: load_fallback(card, path, digest, reason),
+        lambda: load_fallback(card, path, digest, adapter, reason),
     )
     try:
         config = read_tokenizer_config(file)

@@ -13,7 +13,7 @@ from scorer_doubles import score_of
 
 import archon
 from archon.errors import ScoringError, SpecError, UsageError
-from archon.evals.scorers import Score, custom_scorer, find_scorer
+from archon.evals.scorers import SCORERS, Score, custom_scorer, find_scorer
 from archon.spec.benchmark import BenchmarkCard
 
 PARTS: dict[str, Any] = {
@@ -148,3 +148,11 @@ def test_wrong_scorers_are_usage_errors(given: str, reason: str) -> None:
 
 def test_scores_are_public() -> None:
     assert archon.Score is Score
+
+
+def test_the_guide_lists_every_scorer() -> None:
+    guide = Path(__file__).parents[3] / "docs/guides/evaluation.md"
+    section = guide.read_text().partition("### Scorers")[2].partition("\n## ")[0]
+    for name, scorer in SCORERS.items():
+        assert f"`{name}`" in section
+        assert all(f"(`{alias}`)" in section for alias in scorer.aliases)

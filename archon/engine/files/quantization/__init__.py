@@ -21,6 +21,7 @@ from archon.engine.files.quantization.gptq import awq, gptq
 from archon.engine.files.quantization.stored import (
     DerivedTensor,
     Method,
+    SettingError,
     Settings,
     Stored,
     StoredTensor,
@@ -57,10 +58,12 @@ def dequantized(settings: Settings, stored: Stored) -> dict[str, StoredTensor]:
 
     Raises
     ------
+    SettingError
+        The settings are malformed.
     ValueError
         The format is not supported.
     """
-    name = str(settings.get("quant_method") or "").lower().replace("_tensors", "-tensors")
+    name = settings.name("quant_method").lower().replace("_tensors", "-tensors")
     method = METHODS.get(name)
     if method is None:
         known = ", ".join(METHODS)
@@ -70,6 +73,8 @@ def dequantized(settings: Settings, stored: Stored) -> dict[str, StoredTensor]:
         )
     try:
         derived = list(method(settings, stored))
+    except SettingError:
+        raise
     except ValueError as error:
         raise ValueError(f"weights in the format {name!r}: {error}. {_CURE}") from None
     used = {part for tensor in derived for part in tensor.parts.values()}

@@ -7,7 +7,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,13 +26,14 @@ def bitsandbytes(settings: Settings, stored: Stored) -> Iterator[DerivedTensor]:
     """Yield the weights of a model that bitsandbytes has quantized."""
     for state_role in _STATES:
         for prefix in modules_with(state_role, stored):  # "….weight."
-            state = json.loads(bytes(stored[prefix + state_role].read().tolist()))
+            read = json.loads(bytes(stored[prefix + state_role].read().tolist()))
+            state = Settings(read, prefix + state_role)
             name = prefix.removesuffix(".")
             roles = {role: prefix + role for role in _ROLES if prefix + role in stored}
             parts = {"weight": name, "state": prefix + state_role, **roles}
             if missing := [part for part in parts.values() if part not in stored]:
                 raise ValueError(f"tensor {missing[0]!r} is missing")
-            shape = tuple(state["shape"])
+            shape = state.sizes("shape")
             yield DerivedTensor(name, shape, parts, partial(_table_weight, shape, state))
     for prefix in modules_with("SCB", stored):
         parts = {"weight": prefix + "weight", "scale": prefix + "SCB"}
@@ -44,9 +44,7 @@ def bitsandbytes(settings: Settings, stored: Stored) -> Iterator[DerivedTensor]:
         yield DerivedTensor(parts["weight"], stored[parts["weight"]].shape, parts, _int8_weight)
 
 
-def _table_weight(
-    shape: tuple[int, ...], state: Mapping[str, Any], parts: Mapping[str, Tensor]
-) -> Tensor:
+def _table_weight(shape: tuple[int, ...], state: Settings, parts: Mapping[str, Tensor]) -> Tensor:
     packed = parts["weight"].flatten()
     if packed.dtype != torch.uint8:
         packed = packed.view(torch.uint8)
@@ -55,10 +53,10 @@ def _table_weight(
     largest = parts["absmax"]
     if "nested_absmax" in parts:
         table, outer = parts["nested_quant_map"].float(), parts["nested_absmax"].float()
-        size = state["nested_blocksize"]
+        size = state.number("nested_blocksize")
         scale = outer.repeat_interleave(size)[: largest.numel()]
-        largest = table[largest.long()] * scale + state["nested_offset"]
-    scale = largest.float().repeat_interleave(state["blocksize"])[: len(values)]
+        largest = table[largest.long()] * scale + float(state.get("nested_offset", 0))
+    scale = largest.float().repeat_interleave(state.number("blocksize"))[: len(values)]
     return (values * scale).view(shape)
 
 

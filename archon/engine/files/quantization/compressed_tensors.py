@@ -1,6 +1,7 @@
 """Formats of the compressed-tensors library: integers, packed integers and floats of 8 or 4 bits.
 
-Format: https://github.com/neuralmagic/compressed-tensors
+Formats: https://github.com/vllm-project/compressed-tensors, and for mxfp4 and mxfp8 the OCP
+Microscaling Formats Specification (2023).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from archon.engine.files.quantization.stored import (
 
 _FORMATS = (
     None, "dense", "naive-quantized", "int-quantized", "float-quantized", "pack-quantized",
-    "nvfp4-pack-quantized", "mixed-precision",
+    "nvfp4-pack-quantized", "mxfp4-pack-quantized", "mxfp8-quantized", "mixed-precision",
 )  # fmt: skip
 _ROLES = (
     "weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx",
@@ -64,11 +65,10 @@ def compressed_tensors(settings: Settings, stored: Stored) -> Iterator[DerivedTe
 
 
 def _check(settings: Settings) -> None:
-    groups = settings.get("config_groups") or {}
-    formats = [settings.get("format"), *(group.get("format") for group in groups.values())]
+    formats = [settings.get("format"), *(g.get("format") for g in settings.each("config_groups"))]
     if unknown := [f for f in formats if f not in _FORMATS]:
         raise ValueError(f"its format {unknown[0]!r} is not supported")
-    sparsity = (settings.get("sparsity_config") or {}).get("format", "dense")
+    sparsity = settings.inner("sparsity_config").get("format", "dense")
     if sparsity not in ("dense", None):
         raise ValueError(f"its sparsity format {sparsity!r} is not supported")
     if settings.get("transform_config"):
@@ -83,9 +83,8 @@ def _block(settings: Settings) -> tuple[int, ...]:
     ValueError
         Blocks of several sizes occur.
     """
-    groups = (settings.get("config_groups") or {}).values()
-    sizes = {tuple((group.get("weights") or {}).get("block_structure") or ()) for group in groups}
-    sizes -= {()}
+    groups = settings.each("config_groups")
+    sizes = {group.inner("weights").sizes("block_structure") for group in groups} - {()}
     if len(sizes) > 1:
         raise ValueError(f"its weights have blocks of several sizes: {sorted(sizes)}")
     return sizes.pop() if sizes else ()
@@ -133,12 +132,20 @@ def _with_scale(
         return values.float()[..., group_of_input.long()]
 
     centred = q.float() if zero is None else q.float() - spread(zero)
-    return centred * spread(parts["weight_scale"])
+    return centred * spread(_scale(parts))
+
+
+def _scale(parts: Mapping[str, Tensor]) -> Tensor:
+    """Return the scales; those of MX formats are stored as exponents of 2."""
+    scale = parts["weight_scale"]
+    return torch.exp2(scale.float() - 127) if scale.dtype == torch.uint8 else scale.float()
 
 
 def _float_4(shape: tuple[int, ...], parts: Mapping[str, Tensor]) -> Tensor:
-    packed, scale = parts["weight_packed"], parts["weight_scale"].float()
+    packed, scale = parts["weight_packed"], _scale(parts)
     q = torch.stack([packed & 0x0F, packed >> 4], dim=-1).flatten(-2)
-    # The global scale has divided the scales of groups to fit FP8.
-    scale = scale / parts["weight_global_scale"].float()
+    if "weight_global_scale" in parts:  # it has divided the scales of groups to fit FP8
+        scale = scale / parts["weight_global_scale"].float()
+    elif parts["weight_scale"].dtype != torch.uint8:
+        raise ValueError("its weight_global_scale is missing")
     return _E2M1[q.long()] * expanded(scale, shape)

@@ -23,7 +23,7 @@ the inverse of the scale that quantized them."""
 
 def fp8(settings: Settings, stored: Stored) -> Iterator[DerivedTensor]:
     """Yield the weights of a model in FP8."""
-    block = tuple(settings.get("weight_block_size") or ())
+    block = settings.sizes("weight_block_size")
     for name, tensor in stored.items():
         if tensor.dtype not in FP8_DTYPES:
             continue

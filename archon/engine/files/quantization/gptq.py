@@ -62,9 +62,7 @@ def awq(settings: Settings, stored: Stored) -> Iterator[DerivedTensor]:
 
 def _group_size(settings: Settings, num_inputs: int) -> int:
     """Return the inputs of a group; one group has all if the size is not positive."""
-    size = settings.get("group_size", settings.get("q_group_size"))
-    if not isinstance(size, int):
-        raise ValueError(f"group_size is {size!r}, not a number")
+    size = settings.number("group_size", "q_group_size")
     return size if size > 0 else num_inputs
 
 

@@ -9,8 +9,71 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Settings = Mapping[str, Any]
-"""The object ``quantization_config`` of ``config.json``."""
+from archon.engine.files.key_rules import shown
+
+
+class SettingError(ValueError):
+    """A setting of the quantization is malformed."""
+
+
+class Settings:
+    """The object ``quantization_config`` of ``config.json``, or an object in it.
+
+    Parameters
+    ----------
+    values
+        The object.
+    place
+        Its keys in the file, for error messages.
+
+    Raises
+    ------
+    SettingError
+        It is not an object; in the methods, a value has another type than expected.
+    """
+
+    def __init__(self, values: object, place: str = "quantization_config") -> None:
+        self._values, self._place = _checked(values, Mapping, place, "an object"), place
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value of any type; ``default`` if the key does not exist."""
+        return self._values.get(key, default)
+
+    def name(self, key: str) -> str:
+        """Return the text at a key; "" if there is none."""
+        text: str = _checked(self.get(key) or "", str, f"{self._place}.{key}", "a name")
+        return text
+
+    def inner(self, key: str) -> Settings:
+        """Return the object at a key; an empty one if there is none."""
+        return Settings(self.get(key) or {}, f"{self._place}.{key}")
+
+    def each(self, key: str) -> list[Settings]:
+        """Return the objects in the object at a key."""
+        inner = self.inner(key)
+        return [Settings(value, f"{inner._place}.{name}") for name, value in inner._values.items()]
+
+    def sizes(self, key: str) -> tuple[int, ...]:
+        """Return the list of whole numbers above 0 at a key; () if there is none."""
+        values, place = self.get(key) or [], f"{self._place}.{key}"
+        for value in _checked(values, list | tuple, place, "a list"):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise SettingError(f"{place} is {shown(values)}, not a list of numbers above 0")
+        return tuple(values)
+
+    def number(self, *keys: str) -> int:
+        """Return the whole number at the first of these keys that exists."""
+        key = next((key for key in keys if key in self._values), keys[0])
+        value = self.get(key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise SettingError(f"{self._place}.{key} is {shown(value)}, not a number")
+        return value
+
+
+def _checked(value: Any, kind: Any, place: str, wanted: str) -> Any:
+    if not isinstance(value, kind):
+        raise SettingError(f"{place} is {shown(value)}, not {wanted}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@
 ``tokenizers`` library would match them anywhere in a text, but the content of a message must not
 produce control tokens. The tokenizer is therefore built without added tokens, and
 ``added_tokens`` matches them. A folder may have ``tokenizer.model`` instead, a vocabulary of
-SentencePiece, which is read in the same form.
+SentencePiece, or Mistral's ``tekken.json``, which are read in the same form.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from archon.lm.local.tokenizer.config import (
     invalid_merge,
 )
 from archon.lm.local.tokenizer.pieces import PieceEncoder, encoder_of, vocabulary_of
+from archon.lm.local.tokenizer.ranks import BEGIN, END, tekken_json
 from archon.lm.local.tokenizer.sentencepiece import (
     CONTROL,
     UNKNOWN,
@@ -32,8 +33,10 @@ from archon.lm.local.tokenizer.sentencepiece import (
 )
 from archon.lm.local.tokenizer.sentencepiece_file import read_sentencepiece_file
 from archon.lm.local.tokenizer.spelling import SPACE
+from archon.warn_once import warn_once
 
 _TOKENIZER, _TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
+_TEKKEN, _RANKED = "tekken.json", ("*.tiktoken", "tiktoken.model")
 _SENTENCE_PIECES, _ADDED_TOKENS = "tokenizer.model", "added_tokens.json"
 _MODELS = ("BPE", "Unigram", "WordPiece", "WordLevel")
 _SPECIAL_TOKENS, _GENERATION_CONFIG = "special_tokens_map.json", "generation_config.json"
@@ -51,6 +54,8 @@ def tokenizer_config_of_folder(folder: ModelFolder) -> TokenizerConfig:
         The folder has no tokenizer, or its tokenizer is damaged or of an unsupported type.
     """
     config = _tokenizer_config(folder)
+    if _has_tekken(folder):
+        config = {"bos_token": BEGIN, "eos_token": END} | config
     stated = _tokenizer_json(folder, config)
     template_tokens = _template_tokens(config)
     end_ids = frozenset(_end_ids(folder))
@@ -69,14 +74,25 @@ def tokenizer_config_of_folder(folder: ModelFolder) -> TokenizerConfig:
         stop_ids=end_ids.union(ends),
         template_tokens=template_tokens,
         begin_ids=(ids[begin],) if begin in ids else (),
-        chat_template=_chat_template(folder, config),
+        chat_template=_chat_template(folder, config) or _tekken_template(folder),
     )
 
 
 def _tokenizer_json(folder: ModelFolder, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Read tokenizer.json, or else convert a vocabulary of SentencePiece to its format."""
+    """Read tokenizer.json, or else convert another vocabulary to its format."""
+    if _has_tekken(folder):
+        try:
+            return tekken_json(folder.json(_TEKKEN) or {})
+        except ValueError as error:
+            raise _error(folder, str(error), _TEKKEN) from None
     stated = folder.json(_TOKENIZER)
     if stated is None:
+        if ranked := [file.name for p in _RANKED for file in folder.path.glob(p)]:
+            raise ModelFileError(
+                f"{folder.path}: the folder has no {_TOKENIZER}, and {ranked[0]} of tiktoken does "
+                "not have the pattern that splits texts. Write tokenizer.json with transformers: "
+                "pip install tiktoken, then AutoTokenizer.from_pretrained(…).save_pretrained(…)"
+            )
         if not (folder.path / _SENTENCE_PIECES).is_file():
             raise ModelFileError(
                 f"{folder.path}: the folder has no {_TOKENIZER} and no {_SENTENCE_PIECES}. Add the "
@@ -91,6 +107,11 @@ def _tokenizer_json(folder: ModelFolder, config: Mapping[str, Any]) -> dict[str,
         known = ", ".join(_MODELS)
         raise _error(folder, f"tokenizer model {kind!r} is not supported; {known} are")
     return {**stated, "model": {**stated["model"], "type": kind}}
+
+
+def _has_tekken(folder: ModelFolder) -> bool:
+    """Return True if the folder's only tokenizer is Mistral's."""
+    return (folder.path / _TEKKEN).is_file() and not (folder.path / _TOKENIZER).is_file()
 
 
 def _of_sentence_pieces(folder: ModelFolder, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,6 +285,30 @@ def _chat_template(folder: ModelFolder, config: Mapping[str, Any]) -> str | None
     if isinstance(template, list):
         named = {str(t.get("name")): t.get("template") for t in template if isinstance(t, dict)}
     return default_template(named, str(folder.path / _TOKENIZER_CONFIG))
+
+
+def _tekken_template(folder: ModelFolder) -> str | None:
+    """Return the chat template that mistral-common has for a folder with only a tekken.json."""
+    if not _has_tekken(folder):
+        return None
+    try:
+        from mistral_common.integrations.chat_templates.chat_templates import (
+            convert_tokenizer_to_chat_template,
+        )
+    except ImportError:
+        warn_once(
+            f"{folder.path}: the folder has no chat template, so messages are sent as a "
+            "transcript. For Mistral's format: pip install mistral-common, or add the model's "
+            "chat_template.jinja"
+        )
+        return None
+    try:
+        template: str = convert_tokenizer_to_chat_template(folder.path / _TEKKEN)
+    except Exception as error:  # the library raises errors of many types
+        raise _error(folder, f"mistral-common cannot make a chat template: {error}", _TEKKEN) from (
+            error
+        )
+    return template
 
 
 def _first_special(post_processor: object) -> str:

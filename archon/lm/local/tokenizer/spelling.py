@@ -27,6 +27,15 @@ def spelled_in_letters(token: str) -> bytes:
         return token.encode()
 
 
+def in_letters(token: bytes) -> str:
+    """Return the spelling of bytes in byte letters.
+
+    >>> in_letters(b" the")
+    'Ġthe'
+    """
+    return "".join(_LETTER_OF_BYTE[byte] for byte in token)
+
+
 def spelled_by_sentencepiece(token: str) -> bytes:
     """Return the bytes of a token of SentencePiece."""
     byte = _BYTE_TOKEN.fullmatch(token)
@@ -83,3 +92,4 @@ def _byte_letters() -> dict[str, int]:
 
 
 _BYTE_OF_LETTER = _byte_letters()
+_LETTER_OF_BYTE = {byte: letter for letter, byte in _BYTE_OF_LETTER.items()}
