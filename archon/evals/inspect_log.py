@@ -209,7 +209,7 @@ def _target(record: Record) -> str | list[str]:
 
 def _stored(record: Record) -> dict[str, Any]:
     data = record.to_json()
-    return {name: data[name] for name in _STORED}
+    return {name: data[name] for name in _STORED if name in data}
 
 
 def _scores(
