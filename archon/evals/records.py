@@ -86,7 +86,8 @@ class Record:
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Name → a figure that a scorer returned with its score."""
     targets: tuple[str, ...] = ()
-    """All accepted answers, as the row writes them; empty if there is one."""
+    """All accepted answers, as the row writes them, or the texts of the right options; empty if
+    there is one."""
     choices: tuple[str, ...] = ()
     """The options of the question, in the order in which it showed them."""
     metadata: Mapping[str, Any] = field(default_factory=dict)

@@ -341,7 +341,7 @@ class _EvalSession:
             epoch=epoch,
             question=item.question,
             target=scoring.target,
-            targets=item.targets if len(item.targets) > 1 else (),
+            targets=scoring.targets,
             choices=scoring.choices,
             metadata=item.metadata,
             **result,

@@ -43,6 +43,18 @@ class ItemScoring:
             return item.target
         return read_target(item.target, "choice", choices=item.choices) or item.target
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All accepted answers, if there are several; of options, their texts."""
+        item = self._item
+        if len(item.targets) < 2:
+            return ()
+        if not item.choices:
+            return item.targets
+        return tuple(
+            read_target(target, "choice", choices=item.choices) or target for target in item.targets
+        )
+
     async def record_fields(self, answer: Answer) -> dict[str, Any]:
         """Score an answer and the samples of all nodes; return the fields of a record.
 

@@ -12,6 +12,7 @@ from archon.evals.scorers import (
     choice,
     code,
     exact,
+    inspect_ai,
     judge,
     lm_eval,
     math_equal,
@@ -40,6 +41,7 @@ SCORERS: Mapping[str, ScorerType] = {
         *code.SCORER_TYPES,
         *judge.SCORER_TYPES,
         *lm_eval.SCORER_TYPES,
+        *inspect_ai.SCORER_TYPES,
     )
 }
 """Name → declaration."""
