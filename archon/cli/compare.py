@@ -74,7 +74,7 @@ def compare(
         _compare_stored(runs, cost, as_json)
         return
     if bench is None:
-        raise UsageError("a comparison of architectures needs a benchmark; add -b BENCH")
+        raise UsageError("a comparison of architectures needs a benchmark; add --benchmark NAME")
     _compare_architectures(archs, bench, options, cost, as_json)
 
 

@@ -22,7 +22,8 @@ def test_run_prints_the_answer_and_nothing_else_on_standard_output(cli: Cli) -> 
 
 def test_run_as_json_has_the_documented_keys(cli: Cli) -> None:
     result = cli.json("run", "rank-fuse", "What is 2 + 3?", *SCRIPTED, "--model", "judge=scripted")
-    assert set(result) == {"text", "value", "candidates", "usage", "cost_tokens"}
+    documented = {"text", "value", "candidates", "usage", "cost_tokens"}
+    assert set(result) == documented | {"usage_by_model", "compute"}
     assert result["candidates"][0]["text"] == result["text"]
     assert result["usage"]["calls"] > 8
 
