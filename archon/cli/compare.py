@@ -74,7 +74,10 @@ def compare(
         _compare_stored(runs, cost, as_json)
         return
     if bench is None:
-        raise UsageError("a comparison of architectures needs a benchmark; add --benchmark NAME")
+        raise UsageError(
+            f"{archs[0]} is not a run, and a comparison of architectures needs a benchmark; add "
+            "--benchmark NAME"
+        )
     _compare_architectures(archs, bench, options, cost, as_json)
 
 

@@ -105,7 +105,7 @@ def test_a_comparison_is_resumed_listed_compared_and_deleted(cli: Cli) -> None:
     assert cli("compare", "runs/both", "--limit", "3") == 2
     assert "leave out --limit" in cli.stderr
     assert cli("compare", "single", "rank-fuse") == 2
-    assert "add -b BENCH" in cli.stderr
+    assert "add --benchmark NAME" in cli.stderr
 
     assert cli("rm", "runs/both") == 2
     assert "add --yes" in cli.stderr
