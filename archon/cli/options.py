@@ -146,6 +146,20 @@ no_cache_option = click.option(
 )
 
 
+def _tracker(context: click.Context, parameter: click.Parameter, given: str | None) -> Any:
+    from archon.tracking.session import TrackerChoice
+
+    return None if given is None else TrackerChoice.parse(given)
+
+
+track_option = click.option(
+    "--track",
+    metavar="TRACKER[:PROJECT]",
+    callback=_tracker,
+    help="Record the work in an experiment tracker: mlflow, wandb or trackio.",
+)
+
+
 def models_by_role(given: Sequence[str]) -> dict[str, Any]:
     """Return the values of ``--model``, each ``ROLE=NAME`` or ``NAME``, as a mapping.
 

@@ -30,6 +30,7 @@ from archon.cli.options import (
     require_optuna,
     scorer_option,
     seed_option,
+    track_option,
 )
 from archon.errors import UsageError
 from archon.evals.rounding import decimal, percent
@@ -137,6 +138,7 @@ _OPTIONS = (
         metavar="FILE",
         help="File for the best architecture; by default runs/STUDY/best.json.",
     ),
+    track_option,
 )
 
 

@@ -15,6 +15,7 @@ from archon.spec.reader import Reference
 from archon.study.objectives import OBJECTIVES, SearchLimits
 from archon.study.stopping import P_THRESHOLD
 from archon.study.trials import TrialRecord
+from archon.tracking.session import TrackerChoice
 
 if TYPE_CHECKING:
     import optuna
@@ -59,6 +60,8 @@ class SearchConfig:
     """Whether stored samples are reused; see ``uses_pool``."""
     output: Path | None = None
     """The winner's file; None means ``best.json`` in the study's folder."""
+    track: TrackerChoice | None = None
+    """The experiment tracker that records the study."""
 
     @property
     def directions(self) -> list[str]:
