@@ -20,6 +20,7 @@ from archon.cli.options import (
     no_cache_option,
     scorer_option,
     seed_option,
+    tracing_options,
     track_option,
 )
 from archon.errors import TooManyErrorsError, UsageError
@@ -131,6 +132,7 @@ _OPTIONS = (
     ),
     no_cache_option,
     track_option,
+    tracing_options,
 )
 
 

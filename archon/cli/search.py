@@ -30,6 +30,7 @@ from archon.cli.options import (
     require_optuna,
     scorer_option,
     seed_option,
+    tracing_options,
     track_option,
 )
 from archon.errors import UsageError
@@ -139,6 +140,7 @@ _OPTIONS = (
         help="File for the best architecture; by default runs/STUDY/best.json.",
     ),
     track_option,
+    tracing_options,
 )
 
 

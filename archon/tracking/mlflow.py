@@ -29,7 +29,7 @@ class MlflowTracker:
     def __init__(self, project: str) -> None:
         self._mlflow = require("mlflow", "mlflow")
         self._project = project
-        self._run_id = ""
+        self._run_id, self._last_step = "", 0
 
     def start(self, run: TrackedRun) -> None:
         """See ``Tracker.start``."""
@@ -53,6 +53,7 @@ class MlflowTracker:
     def log(self, points: Sequence[Point]) -> None:
         """See ``Tracker.log``."""
         self._log_metrics(self._run_id, points)
+        self._last_step = max(self._last_step, points[-1].step)
 
     def trial(self, trial: Trial) -> None:
         """See ``Tracker.trial``."""
@@ -67,9 +68,9 @@ class MlflowTracker:
     def finish(
         self, status: Status, metrics: Mapping[str, float], report: Mapping[str, Any]
     ) -> None:
-        """See ``Tracker.finish``."""
+        """See ``Tracker.finish``. MLflow shows the values of the last step as the results."""
         try:
-            self._log_metrics(self._run_id, [Point(0, metrics, time.time())])
+            self._log_metrics(self._run_id, [Point(self._last_step, metrics, time.time())])
             if report:
                 self._client.log_dict(self._run_id, dict(report), "report.json")
         finally:

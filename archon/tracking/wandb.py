@@ -58,9 +58,7 @@ class WandbTracker:
 
     def _open(self, **arguments: Any) -> Any:
         # Without a terminal, a missing key is an error; with one, the package would ask for it.
-        settings = self._wandb.Settings(
-            console="off", silent=True, init_timeout=_START_SECONDS
-        )
+        settings = self._wandb.Settings(console="off", silent=True, init_timeout=_START_SECONDS)
         return self._wandb.init(
             project=self._project, reinit="create_new", settings=settings, **arguments
         )

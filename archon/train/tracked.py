@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from archon.tracking.session import TrackerChoice, Tracking
-from archon.tracking.tracker import TrackedRun
+from archon.tracking.tracker import Status, TrackedRun
 from archon.train.folder import TrainingFolder
 
 OnStep = Callable[[int, float], None]
@@ -49,7 +49,7 @@ def recorded(
     try:
         yield on_step
     except BaseException as error:
-        status = "failed" if isinstance(error, Exception) else "interrupted"
+        status: Status = "failed" if isinstance(error, Exception) else "interrupted"
         tracking.finish(status, {}, str(folder.path))
         raise
     report = {key: value for key, value in record.items() if key != "spec"}
