@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
+from archon.errors import ArchonError
 from archon.evals import runner
 from archon.evals.folder import RunFolder
 from archon.evals.report import Report
@@ -15,6 +16,10 @@ from archon.evals.runner import EvalProgress, Evaluation, OnProgress
 from archon.tracking.session import TrackerChoice, Tracking
 from archon.tracking.tracker import Status, TrackedRun
 
+_PARAMETERS = (
+    "architecture", "benchmark", "split", "scorer", "answer", "models", "seed", "epochs", "limit",
+)  # fmt: skip
+"""Columns of a report that are known before the run."""
 LOG_SECONDS = 1.0
 """Minimum time between two points of the curves, which cost a pass over the records."""
 
@@ -70,21 +75,25 @@ class _Recorder:
 
     def finish(self, report: Report) -> None:
         """Record the report."""
-        status: Status = "interrupted" if report.interrupted else "finished"
-        self._open().finish(status, report.to_json(), str(self._folder.path))
+        self._close("interrupted" if report.interrupted else "finished", report)
 
     def fail(self, status: Status) -> None:
         """Close the tracker's run with the results so far, if it was opened."""
-        if self._tracking is not None:
-            report = read_run(self._folder.path).report()
-            self._tracking.finish(status, report.to_json(), str(self._folder.path))
+        if self._tracking is None:
+            return
+        with contextlib.suppress(ArchonError):  # the error of the run is more important
+            self._close(status, read_run(self._folder.path).report())
+
+    def _close(self, status: Status, report: Report) -> None:
+        data = report.to_json()
+        metrics = {name: value for name, value in data.items() if name not in _PARAMETERS}
+        self._open().finish(status, data, str(self._folder.path), metrics)
 
     def _open(self) -> Tracking:
         if self._tracking is None:
             run = read_run(self._folder.path)
-            report = replace(run.report(), curves={})
-            names = ("architecture", "benchmark", "split", "scorer", "answer", "models", "seed")
-            config = {name: getattr(report, name) for name in (*names, "epochs", "limit")}
+            report = run.report()
+            config = {name: getattr(report, name) for name in _PARAMETERS}
             config["num_items"] = run.description["items"]["count"]
             config["specification"] = run.description["digest"]
             config["folder"] = str(self._folder.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from archon.tracing.spans import served_span
+from archon.tracing.spans import record_status, served_span
 
 
 class TracedEndpoint:
@@ -17,11 +17,8 @@ class TracedEndpoint:
         with served_span(scope["method"], self._route, scope["headers"]) as span:
 
             async def observed(message: Message) -> None:
-                if span is not None and message["type"] == "http.response.start":
-                    status = message["status"]
-                    span.set_attribute("http.response.status_code", status)
-                    if status >= 500:
-                        span.set_attribute("error.type", str(status))
+                if message["type"] == "http.response.start":
+                    record_status(span, message["status"])
                 await send(message)
 
             await self._app(scope, receive, observed)

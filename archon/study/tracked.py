@@ -13,6 +13,11 @@ from archon.tracking.session import Tracking
 from archon.tracking.tracker import TrackedRun, Trial
 
 
+_METRICS = ("num_trials", "num_stopped", "search", "select", "test", "equal_cost")
+"""Keys of the result whose numbers are metrics. The tokens of single trials are metrics too, so
+the result's totals, which have the same names, are only in the report."""
+
+
 @dataclass
 class Recorder:
     """Records the trials and the result of one session of a study."""
@@ -61,7 +66,8 @@ def recorded(
         tracking.finish("failed" if isinstance(error, Exception) else "interrupted", {}, place)
         raise
     report = {} if recorder.result is None else recorder.result.to_json()
-    tracking.finish("finished", report, place)
+    metrics = {name: report[name] for name in _METRICS if report.get(name) is not None}
+    tracking.finish("finished", report, place, metrics)
 
 
 def _listener(tracking: Tracking, inner: OnStudyEvent | None) -> Callable[[StudyEvent], None]:

@@ -19,6 +19,9 @@ _OTLP = {
     "grpc": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
 }
 """Protocol → the module with its exporter."""
+_TIMEOUTS = ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT")
+TIMEOUT_SECONDS = 3
+"""Default of these variables. A process that ends waits this long for a server that is down."""
 
 
 def start_tracing(*, is_requested: bool) -> None:
@@ -74,10 +77,14 @@ def _exporter() -> Any | None:
             f"OTEL_TRACES_EXPORTER={shown(name)} is not supported; set it to otlp, console or "
             "none, or configure OpenTelemetry with opentelemetry-instrument"
         )
-    given = next((value for key in _PROTOCOLS if (value := os.environ.get(key))), "http/protobuf")
-    if given not in _OTLP:
-        raise UsageError(f"the OTLP protocol {shown(given)} is none of {', '.join(_OTLP)}")
-    return require(_OTLP[given], "otel").OTLPSpanExporter()
+    protocol = next(
+        (value for key in _PROTOCOLS if (value := os.environ.get(key))), "http/protobuf"
+    )
+    if protocol not in _OTLP:
+        raise UsageError(f"the OTLP protocol {shown(protocol)} is none of {', '.join(_OTLP)}")
+    has_timeout = any(os.environ.get(name) for name in _TIMEOUTS)
+    options = {} if has_timeout else {"timeout": TIMEOUT_SECONDS}
+    return require(_OTLP[protocol], "otel").OTLPSpanExporter(**options)
 
 
 def _warn_only_once() -> None:
@@ -87,7 +94,7 @@ def _warn_only_once() -> None:
         def emit(self, record: logging.LogRecord) -> None:
             if record.levelno >= logging.WARNING:
                 warn_once("spans cannot be exported, and the work goes on without them")
-                logging.getLogger("archon").debug("opentelemetry: %s", record.getMessage())
+                logging.getLogger("archon").info("opentelemetry: %s", record.getMessage())
 
     logger = logging.getLogger("opentelemetry")
     logger.addHandler(Once())

@@ -97,6 +97,16 @@ def record(span: Span, values: Callable[[], Mapping[str, Any]]) -> None:
         span.set_attributes(values())
 
 
+def record_status(span: Span, status: int) -> None:
+    """Add the status of an HTTP response to the span of its request."""
+    if span is None:
+        return
+    span.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        span.set_attribute("error.type", str(status))
+        span.set_status(sys.modules["opentelemetry.trace"].StatusCode.ERROR)
+
+
 def record_completions(span: Span, completions: Sequence[Completion]) -> None:
     """Add the results of a call to its span."""
     if span is None:

@@ -95,24 +95,34 @@ class Tracking:
         """Record a finished trial of a search."""
         self._queue.put(lambda: self._tracker.trial(trial))
 
-    def finish(self, status: Status, report: Mapping[str, Any], place: str = "") -> None:
+    def finish(
+        self,
+        status: Status,
+        report: Mapping[str, Any],
+        place: str,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> None:
         """Record the results, and wait until everything is recorded or ``FLUSH_SECONDS`` pass.
 
         Parameters
         ----------
         place
             Where the results are stored, for the warning if the tracker does not have them.
+        metrics
+            The part of the report whose numbers become metrics; None for all of it.
         """
 
+        results = numbers(report if metrics is None else metrics)
+
         def close() -> None:
-            self._tracker.finish(status, numbers(report), report)
+            self._tracker.finish(status, results, report)
 
         self._queue.put(close)
         self._queue.put(self._done.set)
         self._is_ending.set()
         if not self._done.wait(FLUSH_SECONDS):
             self._warn(f"it did not answer within {FLUSH_SECONDS:g} s")
-        if self._has_warned and place:
+        if self._has_warned:
             _log.warning("%s may lack results; all of them are in %s", self._title, place)
 
     def _work(self) -> None:

@@ -12,7 +12,8 @@ from archon.errors import require
 from archon.tracking.tracker import Point, Status, TrackedRun, Trial
 from archon.tracking.values import parameters
 
-_START_SECONDS = 30
+_START_SECONDS = 20
+"""Maximum time to reach the server."""
 
 
 class WandbTracker:
@@ -25,6 +26,8 @@ class WandbTracker:
 
     def start(self, run: TrackedRun) -> None:
         """See ``Tracker.start``."""
+        # A silent package reports a missing key as an error, and does not ask for it.
+        self._wandb.setup(self._wandb.Settings(silent=True))
         self._group = run.name
         self._run = self._open(
             name=run.name,
@@ -57,7 +60,6 @@ class WandbTracker:
         self._run.finish(exit_code=int(status != "finished"))
 
     def _open(self, **arguments: Any) -> Any:
-        # Without a terminal, a missing key is an error; with one, the package would ask for it.
         settings = self._wandb.Settings(console="off", silent=True, init_timeout=_START_SECONDS)
         return self._wandb.init(
             project=self._project, reinit="create_new", settings=settings, **arguments
