@@ -12,7 +12,6 @@ from archon.study.search_config import OnStudyEvent, SearchConfig, StudyEvent, T
 from archon.tracking.session import Tracking
 from archon.tracking.tracker import TrackedRun, Trial
 
-
 _METRICS = ("num_trials", "num_stopped", "search", "select", "test", "equal_cost")
 """Keys of the result whose numbers are metrics. The tokens of single trials are metrics too, so
 the result's totals, which have the same names, are only in the report."""
