@@ -93,7 +93,7 @@ def input_messages(messages: Iterable[Message]) -> Attributes:
 
 
 def output_messages(completions: Iterable[Completion]) -> Attributes:
-    """Return the completions as JSON, with the reasoning as a part of its own."""
+    """Return the completions as JSON, with the reasoning as a separate part."""
     data = []
     for completion in completions:
         parts = [_part("reasoning", completion.reasoning)] if completion.reasoning else []

@@ -93,7 +93,7 @@ def _warn_only_once() -> None:
     class Once(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if record.levelno >= logging.WARNING:
-                warn_once("spans cannot be exported, and the work goes on without them")
+                warn_once("spans cannot be exported, and the work continues without them")
                 logging.getLogger("archon").info("opentelemetry: %s", record.getMessage())
 
     logger = logging.getLogger("opentelemetry")

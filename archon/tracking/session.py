@@ -161,4 +161,4 @@ class Tracking:
     def _warn(self, reason: str) -> None:
         if not self._has_warned:
             self._has_warned = True
-            _log.warning("%s failed, and the work goes on without it: %s", self._title, reason)
+            _log.warning("%s failed, and the work continues without it: %s", self._title, reason)
