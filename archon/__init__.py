@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from archon.evals.records import Draw, Record
     from archon.evals.report import Report
     from archon.evals.run import Run, read_run
+    from archon.evals.scorers.declaration import Score
     from archon.graph.answer import Answer
     from archon.graph.architecture import Architecture
     from archon.graph.trace import Trace
@@ -102,6 +103,7 @@ __all__ = [
     "Request",
     "Run",
     "SamplingParams",
+    "Score",
     "ScoringError",
     "SearchResult",
     "Space",
@@ -134,6 +136,7 @@ _NAMES_BY_MODULE = {
     "archon.evals.records": "Draw Record",
     "archon.evals.report": "Report",
     "archon.evals.run": "Run read_run",
+    "archon.evals.scorers.declaration": "Score",
     "archon.graph.answer": "Answer",
     "archon.graph.architecture": "Architecture",
     "archon.graph.trace": "Trace",

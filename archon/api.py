@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from archon.errors import UsageError
 from archon.evals import tracked
+from archon.evals.benchmarks.columns import Columns
 from archon.evals.benchmarks.function import PythonReference, is_python, load_python
 from archon.evals.benchmarks.opening import Benchmark as Benchmark
-from archon.evals.benchmarks.opening import open_benchmark
+from archon.evals.benchmarks.opening import LoadedBenchmark, open_benchmark
+from archon.evals.benchmarks.own_data import is_own_data, load_own_data
+from archon.evals.costs import Cost
 from archon.evals.failures import MaxErrors
 from archon.evals.folder import RunFolder
 from archon.evals.report import Report
 from archon.evals.runner import Evaluation, OnProgress
+from archon.evals.scorers import ScorerOption
 from archon.graph.architecture import Architecture
 from archon.graph.event_loop import run_sync
 from archon.graph.lm import ArchitectureLM
@@ -30,13 +35,15 @@ from archon.study.objectives import SearchLimits, parse_objectives
 from archon.study.search_config import OnStudyEvent, SearchConfig, SearchListeners
 from archon.study.space import Space, SpaceCheck, check
 from archon.tracking.session import TrackerChoice
+from archon.types import AnswerKind
 
 if TYPE_CHECKING:
     from archon.study.result import SearchResult
     from archon.study.session import SearchSession
 
-BenchmarkChoice = Reference | PythonReference
-"""Name, path or dict of a benchmark card, or a benchmark written in Python."""
+BenchmarkChoice = Reference | PythonReference | Any
+"""Name, path or dict of a benchmark card; a benchmark written in Python; or data: the path of a
+file, ``hf:owner/name:split``, a data frame, a data set or a list of mappings."""
 
 
 def load(ref: Reference, models: Mapping[str, ModelChoice] | str | None = None) -> Architecture:
@@ -100,34 +107,73 @@ def benchmark(
     split: str = "select",
     limit: int | None = None,
     data: str | os.PathLike[str] | None = None,
-    scorer: str | None = None,
+    scorer: ScorerOption = None,
+    allow_code_execution: bool = False,
+    answer: AnswerKind | None = None,
+    question: str | None = None,
+    target: str | None = None,
+    choices: str | None = None,
+    id: str | None = None,
 ) -> Benchmark:
     """Load the first ``limit`` items of a benchmark split.
 
     Parameters
     ----------
     ref
-        A catalogue name, the path of a file, the contents of a file as a dict, or a benchmark
-        written in Python: a function, ``file.py:function`` or ``package.module:function``.
+        A catalogue name, the path of a card, the contents of a card as a dict; a benchmark
+        written in Python: a function, ``file.py:function`` or ``package.module:function``; or your
+        own data: the path of a CSV, TSV, JSON, JSON Lines or Parquet file,
+        ``hf:owner/name[/config][@revision][:split]``, a data frame of pandas or polars, a data set
+        of ``datasets``, or a list of mappings.
+    split
+        ``search``, ``select`` or ``test``; or ``all``, in the order of the data.
     limit
         Maximum number of items; None for all.
     data
-        A JSONL file with items that replace the benchmark's items.
+        A file with items that replace the benchmark's items.
     scorer
-        Name of a scorer that replaces the benchmark's scorer.
+        Scorer that replaces the benchmark's, or a list of them, of which the first decides the
+        accuracy. Each is a name, a name with a parameter such as ``"number-close:0.01"``, an object
+        with a ``name`` and parameters, ``"file.py:function"``, or a function
+        (``archon.evals.scorers.custom_scorer``).
+    allow_code_execution
+        Whether the scorer ``code`` may run programs in full Python, in a separate process, instead
+        of the restricted sandbox.
+    answer
+        Kind of answer that replaces the benchmark's. By default, that of your own data is detected.
+    question, target, choices, id
+        Names of columns. By default those that the card names or, in your own data, columns with
+        common names. Several columns of choices have commas between their names.
 
     Raises
     ------
     SpecError
-        A file is missing or invalid, or the user's code fails.
+        A file is missing or invalid, columns are missing or ambiguous, or the user's code fails.
     UsageError
         The split or the scorer does not exist, or the limit is less than 1.
     MissingExtraError
         The source needs a package that is not installed.
     """
-    loaded = load_python(ref) if is_python(ref) else load_benchmark(cast(Reference, ref))
+    columns = Columns(question=question, target=target, choices=choices, id=id, answer=answer)
+    loaded = _load_benchmark(ref, columns)
     path = None if data is None else Path(data)
-    return open_benchmark(loaded, split=split, limit=limit, data=path, scorer=scorer)
+    return open_benchmark(
+        loaded,
+        split=split,
+        limit=limit,
+        data=path,
+        scorer=scorer,
+        allow_code_execution=allow_code_execution,
+        columns=columns,
+    )
+
+
+def _load_benchmark(ref: BenchmarkChoice, columns: Columns) -> LoadedBenchmark:
+    if is_own_data(ref):  # first, because hf:… could also name a function of a module
+        return load_own_data(ref, columns)
+    if is_python(ref):
+        return load_python(ref)
+    return load_benchmark(cast(Reference, ref))
 
 
 def evaluate(
@@ -139,7 +185,14 @@ def evaluate(
     epochs: int = 1,
     split: str = "select",
     data: str | os.PathLike[str] | None = None,
-    scorer: str | None = None,
+    scorer: ScorerOption = None,
+    by: str | Sequence[str] | None = None,
+    allow_code_execution: bool = False,
+    answer: AnswerKind | None = None,
+    question: str | None = None,
+    target: str | None = None,
+    choices: str | None = None,
+    id: str | None = None,
     output: str | os.PathLike[str] | None = None,
     resume: bool = False,
     keep_errors: bool = False,
@@ -156,8 +209,11 @@ def evaluate(
         An architecture, or its name, path or dict (see ``load``).
     benchmark_ref
         A benchmark (see ``benchmark``).
-    limit, split, data, scorer
-        The items and their scorer; see ``benchmark``.
+    limit, split, data, scorer, answer, question, target, choices, id, allow_code_execution
+        The items and their scorers; see ``benchmark``.
+    by
+        Columns of the rows by whose values the report groups the items; by default the
+        benchmark's.
     seed
         Random seed for sampling; does not change which items are used.
     epochs
@@ -194,8 +250,21 @@ def evaluate(
     choice = None if track is None else TrackerChoice.parse(track)
     if not isinstance(architecture, Architecture):
         architecture = load(architecture)
-    items = benchmark(benchmark_ref, split=split, limit=limit, data=data, scorer=scorer)
-    evaluation = Evaluation.of(architecture, items, seed=seed, epochs=epochs)
+    items = benchmark(
+        benchmark_ref,
+        split=split,
+        limit=limit,
+        data=data,
+        scorer=scorer,
+        allow_code_execution=allow_code_execution,
+        answer=answer,
+        question=question,
+        target=target,
+        choices=choices,
+        id=id,
+    )
+    by = [by] if isinstance(by, str) else by
+    evaluation = Evaluation.of(architecture, items, seed=seed, epochs=epochs, by=by)
     path = None if output is None else Path(output)
     folder = run_folder(path, architecture.name, resume=resume)
     with DrawPool() if cache else contextlib.nullcontext() as pool:
@@ -242,11 +311,18 @@ def search(
     max_tokens: float | None = None,
     max_calls: float | None = None,
     max_seconds: float | None = None,
+    max_compute: float | None = None,
+    cost: Cost = "tokens",
     stops_early: bool = True,
     warm_start: Sequence[Reference] = (),
     models: Mapping[str, ModelChoice] | str | None = None,
     data: str | os.PathLike[str] | None = None,
-    scorer: str | None = None,
+    scorer: ScorerOption = None,
+    answer: AnswerKind | None = None,
+    question: str | None = None,
+    target: str | None = None,
+    choices: str | None = None,
+    id: str | None = None,
     storage: str | None = None,
     study: str | None = None,
     resume: bool = False,
@@ -276,16 +352,16 @@ def search(
         Number of items from the *search* split, and from the *select* and *test* splits.
     finalists
         Number of trials to evaluate on *select*. With 0, *select* and *test* are not used.
-    max_tokens, max_calls, max_seconds
+    max_tokens, max_calls, max_seconds, max_compute
         Upper bounds on the mean per answer. Architectures that are expected to exceed
         ``max_tokens`` or ``max_calls`` are not evaluated.
     stops_early
         Whether to stop unpromising trials early.
     warm_start
         Architectures to try first, which must be in the space.
-    models, data, scorer
-        Models that replace the models in the space, and items and a scorer that replace the
-        benchmark's; see ``load`` and ``benchmark``.
+    models, data, scorer, answer, question, target, choices, id
+        Models that replace the models in the space, and items, a scorer, a kind of answer and
+        columns that replace the benchmark's; see ``load`` and ``benchmark``.
     storage
         URL of a database; by default, a SQLite file in the study's folder, ``runs/STUDY``.
     study
@@ -314,7 +390,8 @@ def search(
     names = objective if isinstance(objective, str) else ",".join(objective)
     config = SearchConfig(
         objectives=parse_objectives(names),
-        limits=SearchLimits(max_tokens, max_calls, max_seconds),
+        limits=SearchLimits(max_tokens, max_calls, max_seconds, max_compute),
+        cost=cost,
         sampler=sampler,
         seed=seed,
         trials=trials,
@@ -326,6 +403,7 @@ def search(
         models=_by_role(models),
         data=data,
         scorer=scorer,
+        columns=Columns(question=question, target=target, choices=choices, id=id, answer=answer),
         study=study,
         storage=storage,
         resume=resume,
@@ -355,7 +433,12 @@ def prepare_search(
 
     def open_split(split: str, limit: int | None) -> Benchmark:
         return benchmark(
-            benchmark_ref, split=split, limit=limit, data=config.data, scorer=config.scorer
+            benchmark_ref,
+            split=split,
+            limit=limit,
+            data=config.data,
+            scorer=config.scorer,
+            **asdict(config.columns),
         )
 
     return prepare(space, config, load, open_split), loader

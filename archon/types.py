@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
-AnswerKind = Literal["number", "text", "code"]
+AnswerKind = Literal["number", "text", "choice", "math", "code", "json"]
+"""Type of answers; ``archon.answers.kinds`` declares each."""
 FinishReason = Literal["stop", "length", "choices", "cancelled", "error"]
 VerdictKind = Literal["pass", "fail", "abstain"]
-Limit = Literal["tokens", "calls", "seconds"]
+Limit = Literal["tokens", "calls", "seconds", "compute"]
 """A resource that a question's budget limits."""
 LogitBias = tuple[tuple[int, float], ...]
 """Pairs (token id, number to add to its logit), in the order of the ids."""
@@ -576,7 +577,11 @@ class Question:
     """Earlier messages of the conversation. They precede the messages of every node, unchanged."""
     answer: AnswerKind = "number"
     examples: tuple[Example, ...] | None = None
-    """Worked examples of the benchmark; None for the shipped arithmetic examples."""
+    """Worked examples of the benchmark; None for the shipped examples of the answer type."""
+    choices: tuple[str, ...] = ()
+    """The options of a question whose answer type is ``choice``, in the order in which prompts show
+    them, below ``text`` and with the letters A, B, …. If they are empty, the text has the options.
+    """
 
 
 @dataclass(frozen=True, slots=True)

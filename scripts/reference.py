@@ -17,7 +17,7 @@ import click
 import mkdocs_gen_files
 
 from archon.cli.main import LazyGroup, archon
-from archon.evals.scorers import KINDS, SCORERS
+from archon.evals.scorers import SCORERS
 from archon.graph.loading import Loader
 from archon.graph.nodes.declaration import Method, NodeType
 from archon.graph.nodes.registry import NODE_TYPES, prompt_kinds
@@ -241,9 +241,16 @@ def templates_page() -> str:
 
 def scorers_page() -> str:
     """Return the scorers with the kind of answer that they compare."""
-    text = 'A benchmark card names its scorer: `"scorer": "NAME"`.\n\n'
+    text = 'A benchmark card names its scorer: `"score": "NAME"`, or an object with its "name" and'
+    text += " parameters.\n\n"
     for name, scorer in SCORERS.items():
-        text += f"## `{name}`\n\n*Answers:* {KINDS[name]}\n\n{inspect.getdoc(scorer)}\n\n"
+        text += f"## `{name}`\n\n{scorer.description}\n\n*Answers:* {', '.join(scorer.kinds)}\n\n"
+        if scorer.aliases:
+            text += f"*Other names:* {', '.join(scorer.aliases)}\n\n"
+        for parameter in scorer.described_parameters():
+            default = f" (default {parameter['default']!r})" if "default" in parameter else ""
+            text += f"- `{parameter['name']}`{default}: {parameter['description']}\n"
+        text += "\n"
     return text
 
 

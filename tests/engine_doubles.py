@@ -19,7 +19,6 @@ from archon.engine.kernels import build
 from archon.engine.loading import load_decoder
 from archon.engine.model.config import DecoderConfig, ExpertConfig, LayerConfig
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.linear import Precision
 from archon.engine.model.lora import (
     HEAD_NAME,
     LINEAR_NAMES,
@@ -28,6 +27,7 @@ from archon.engine.model.lora import (
     linear_shapes,
 )
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
+from archon.engine.model.precision import Precision
 from archon.engine.model.rope import Rope
 from archon.engine.model.weights import LayerWeights, RandomWeights, WeightSource
 from archon.engine.sampling.request import Generation, GenerationRequest

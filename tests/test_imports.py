@@ -44,6 +44,7 @@ PUBLIC = {
     "Request",
     "Run",
     "SamplingParams",
+    "Score",
     "ScoringError",
     "SearchResult",
     "Space",

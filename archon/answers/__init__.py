@@ -5,7 +5,8 @@ from the place where the text states its answer (``statements.py``): after the l
 ``\boxed{…}``, ``#### …`` or ``Answer: …`` (``marks.py``) that is followed by a number
 (``clauses.py``). If the text states no answer, its last number is the answer (``last_number.py``).
 If the stated answer is not a single number, the result is None, even if the text contains numbers.
-``code_blocks.py`` finds code.
+``code_blocks.py`` finds code. ``kinds.py`` declares the types of answers; ``choice.py``,
+``math_text.py``, ``json_values.py`` and ``texts.py`` read the others.
 
 All functions run in time linear in the length of the text.
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from archon.answers.numerals import canonical_number
     from archon.answers.readers import (
         READING_VERSION,
+        first_same,
         read_answer,
         read_program,
         read_stated,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "READING_VERSION",
     "canonical_number",
+    "first_same",
     "read_answer",
     "read_program",
     "read_stated",

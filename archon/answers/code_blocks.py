@@ -43,6 +43,12 @@ def find_blocks(text: str) -> list[Block]:
     return [block for block in blocks if block.start < end]
 
 
+def read_code(text: str) -> str | None:
+    """Return the last code block or, if there is none, the complete text; None if it is empty."""
+    blocks = find_blocks(text)
+    return blocks[-1].body if blocks else text.strip() or None
+
+
 def _turn_end(text: str, blocks: list[Block]) -> int:
     """Return the first end of turn that is after the first block and not inside a block."""
     if not blocks:

@@ -98,10 +98,11 @@ def stated_texts(text: str) -> Iterator[str]:
 
     If a mark such as "answer" is not followed by a verb or a colon, the yielded text is "".
     """
-    return (_stated_text(text, mark) for mark in find_marks(text))
+    return (stated_text(text, mark) for mark in find_marks(text))
 
 
-def _stated_text(text: str, mark: re.Match[str]) -> str:
+def stated_text(text: str, mark: re.Match[str]) -> str:
+    """Return the text after a mark; "" if the mark is not followed by a verb or a colon."""
     start = mark.end()
     structured = structured_span(text, mark)
     if structured is not None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from archon.answers import statements, turns
-from archon.answers.characters import OPAQUE
-from archon.answers.code_blocks import find_blocks, find_program
-from archon.answers.last_number import last_number
-from archon.answers.marks import stated_texts
-from archon.answers.numerals import normalize, sole_number
+from archon.answers import choice, json_values, math_text, numbers, texts
+from archon.answers.code_blocks import find_program, read_code
+from archon.answers.equivalence import are_equivalent, first_equivalent
+from archon.answers.kinds import ANSWER_TYPES
 from archon.reasoning import split_reasoning
 from archon.types import AnswerKind
 
@@ -18,13 +16,63 @@ READING_VERSION = 3
 """Version of the extraction rules. A run can be resumed only with the version with which it was
 started."""
 
-_MAX_TEXT = 100_000
-_BEFORE_TEXT = re.compile(r"\A(?:[\s*_`\"'“”\u2018\u2019$:!,;]|\\[(\[]|\.(?![0-9]))*+")
-_AFTER_TEXT = " \t\r\n*_`\"'“”\u2018\u2019$.!,;:"
-_LATEX_END = re.compile(r"\\[)\]]\Z")
+Choices = tuple[str, ...]
 
 
-def read_answer(text: str, kind: AnswerKind, *, is_truncated: bool = False) -> str | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """The functions that read answers of one type.
+
+    Each gets the text and the question's options, which are empty except for choices, and returns
+    the canonical value or None.
+    """
+
+    answer: Callable[[str, Choices, bool], str | None]
+    """The answer of a model's text without reasoning. The last argument is ``is_truncated``."""
+    stated: Callable[[str, Choices], str | None]
+    """The answer that a model's text states explicitly."""
+    target: Callable[[str, Choices], str | None]
+    """The reference answer of a data set."""
+
+
+READERS: Mapping[AnswerKind, Reader] = {
+    "number": Reader(
+        answer=lambda text, choices, cut: numbers.read_number(text, is_truncated=cut),
+        stated=lambda text, choices: numbers.read_stated_number(text),
+        target=lambda text, choices: numbers.read_target_number(text),
+    ),
+    "text": Reader(
+        answer=lambda text, choices, cut: texts.read_text(text),
+        stated=lambda text, choices: texts.read_stated_text(text),
+        target=lambda text, choices: texts.read_text(split_reasoning(text).answer),
+    ),
+    "choice": Reader(
+        answer=lambda text, choices, cut: choice.read_choice(text, choices),
+        stated=choice.read_stated_choice,
+        target=choice.read_target_choice,
+    ),
+    "math": Reader(
+        answer=lambda text, choices, cut: math_text.read_math(text, is_truncated=cut),
+        stated=lambda text, choices: math_text.read_stated_math(text),
+        target=lambda text, choices: math_text.read_target_math(text),
+    ),
+    "code": Reader(
+        answer=lambda text, choices, cut: read_code(text),
+        stated=lambda text, choices: None,
+        target=lambda text, choices: read_code(split_reasoning(text).answer),
+    ),
+    "json": Reader(
+        answer=lambda text, choices, cut: json_values.read_json(text),
+        stated=lambda text, choices: json_values.read_json(text),
+        target=lambda text, choices: json_values.read_target_json(text),
+    ),
+}
+"""Type of answer → the functions that read it."""
+
+
+def read_answer(
+    text: str, kind: AnswerKind, *, is_truncated: bool = False, choices: Choices = ()
+) -> str | None:
     r"""Return the canonical value of the answer in a text, or None if there is none.
 
     Reasoning is not part of the answer. A text that ends during its reasoning has no answer.
@@ -34,39 +82,36 @@ def read_answer(text: str, kind: AnswerKind, *, is_truncated: bool = False) -> s
       ``25%`` is 25.
     - ``text``: the stated answer or, without one, the first 100,000 characters of the text. Letter
       case, character width, white space and surrounding punctuation are ignored.
+    - ``choice``: the option's text; without ``choices``, its letter (``choice.py``).
+    - ``math``: a number as above, or an expression in LaTeX (``math_text.py``).
     - ``code``: the last fenced code block or, without one, the complete text.
+    - ``json``: the last JSON value, with sorted keys and canonical numbers (``json_values.py``).
 
     Parameters
     ----------
     is_truncated
         True if the text was cut off. A number at the very end of the text may lack digits, so it is
         not read. If the text states no answer, only complete sentences are searched.
+    choices
+        The options in the order in which the prompt shows them (``Question.choices``).
 
     >>> read_answer("She pays 2 * 9 = 18 dollars (see step 3).", "number")
     '18'
     >>> read_answer(r"So the answer is $\\boxed{\\frac{3}{4}}$.", "number")
     '0.75'
+    >>> read_answer("The answer is (B).", "choice", choices=("Rome", "Paris"))
+    'Paris'
     """
-    text = split_reasoning(text).answer
-    if kind == "number":
-        return _read_number(normalize(text), is_truncated=is_truncated)
-    if kind == "code":
-        blocks = find_blocks(text)
-        return blocks[-1].body if blocks else text.strip() or None
-    text = turns.own_turn(text)
-    return _stated_text(text) or _normalised(text[:_MAX_TEXT]) or None
+    return READERS[kind].answer(split_reasoning(text).answer, choices, is_truncated)
 
 
-def read_stated(text: str, kind: AnswerKind) -> str | None:
+def read_stated(text: str, kind: AnswerKind, *, choices: Choices = ()) -> str | None:
     """Return the value that a text states explicitly, as in "The answer is 18.", or None.
 
     >>> read_stated("The answer is 18. Step 2 gave 9.", "number"), read_stated("9 + 9", "number")
     ('18', None)
     """
-    text = split_reasoning(text).answer
-    if kind == "number":
-        return _stated_number(normalize(text))
-    return _stated_text(turns.own_turn(text)) if kind == "text" else None
+    return READERS[kind].stated(split_reasoning(text).answer, choices)
 
 
 def read_program(text: str) -> str | None:
@@ -82,80 +127,38 @@ def read_program(text: str) -> str | None:
     return find_program(split_reasoning(text).answer)
 
 
-def read_target(text: str, kind: AnswerKind) -> str | None:
+def read_target(text: str, kind: AnswerKind, *, choices: Choices = ()) -> str | None:
     """Return the canonical value of a data set's reference answer (target), or None.
 
     For the kind *number*, the target must be a number, with or without a currency or a unit, or a
-    worked solution that states a number as its answer. Numbers in other texts are not read.
+    worked solution that states a number as its answer. Numbers in other texts are not read. For the
+    kind *choice*, it is an option's letter or its text.
 
     >>> read_target("$1,234", "number"), read_target("(2,3)", "number")
     ('1234', None)
     """
-    if kind != "number":
-        return read_answer(text, kind)
-    value = sole_number(text)
-    return _stated_number(normalize(text)) if value is None else value
+    return READERS[kind].target(text, choices)
 
 
-def same_value(a: str | None, b: str | None) -> bool:
-    """Return whether two canonical values are equal; None equals nothing, not even None."""
-    return a is not None and a == b
+def same_value(a: str | None, b: str | None, kind: AnswerKind = "text") -> bool:
+    """Return whether two canonical values are the same; None equals nothing, not even None.
 
-
-# ------------------------------------------------------------------------------------- numbers
-
-
-_SENTENCE_ENDS = (". ", ".\n", "! ", "? ", "\n")
-
-
-def _read_number(text: str, *, is_truncated: bool) -> str | None:
-    """Return the number in the model's turn, given a normalized text.
-
-    The turn ends at the first possible end with an answer before it. If that answer is not stated
-    explicitly, a line such as ``Question: …`` may be part of the turn. In this case, the value is
-    None unless the number is the same with and without the text from that line on.
+    Values of most kinds are the same if they are the same string. Expressions of the kind *math*
+    are the same if they are equivalent (``equivalence.py``).
     """
-    value_of_all, _ = _number_of(text, is_truncated=is_truncated)
-    for turn_end in turns.ends(text):
-        value, is_stated = _number_of(text[: turn_end.position])
-        if is_stated:
-            return value
-        if value is not None:
-            return value if turn_end.is_certain or value == value_of_all else None
-    return value_of_all
+    if a is None or b is None:
+        return False
+    return are_equivalent(a, b) if _has_equivalence(kind) else a == b
 
 
-def _number_of(text: str, *, is_truncated: bool = False) -> tuple[str | None, bool]:
-    """Return (the number in a text, whether the text states it explicitly), ignoring turns."""
-    found = statements.stated_number(text + OPAQUE if is_truncated else text)
-    if found.is_stated:
-        return found.value, True
-    if is_truncated:
-        end = max(text.rfind(sentence_end) for sentence_end in _SENTENCE_ENDS) + 1
-        value = last_number(text[:end], found.mentions)
-        if value is not None:
-            return value, False
-        text += OPAQUE
-    return last_number(text, found.mentions), False
+def first_same(values: list[str], kind: AnswerKind) -> list[str]:
+    """Return the first value that is the same as each value, in order.
+
+    >>> first_same(["0.5", "Rome", "0.5"], "text")
+    ['0.5', 'Rome', '0.5']
+    """
+    return first_equivalent(values) if _has_equivalence(kind) else values
 
 
-def _stated_number(text: str) -> str | None:
-    for turn_end in turns.ends(text):
-        found = statements.stated_number(text[: turn_end.position])
-        if found.is_stated:
-            return found.value
-    return statements.stated_number(text).value
-
-
-# ---------------------------------------------------------------------------------------- text
-
-
-def _stated_text(text: str) -> str | None:
-    return next(filter(None, map(_normalised, stated_texts(text))), None)
-
-
-def _normalised(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    folded = " ".join(folded.replace("\u2212", "-").split()).rstrip(_AFTER_TEXT)
-    folded = _BEFORE_TEXT.sub("", folded, count=1)
-    return _LATEX_END.sub("", folded).rstrip(_AFTER_TEXT)
+def _has_equivalence(kind: AnswerKind) -> bool:
+    return ANSWER_TYPES[kind].grouping == "equivalence"

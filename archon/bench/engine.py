@@ -18,7 +18,7 @@ from archon.engine.engine import Engine
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.loading import load_engine, open_model
 from archon.engine.model.config import config_of
-from archon.engine.model.linear import Precision
+from archon.engine.model.precision import Precision
 from archon.engine.sampling.request import GenerationRequest
 
 

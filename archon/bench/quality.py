@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from archon.engine.loading import choose_device, load_decoder, open_model
-from archon.engine.model.linear import Precision
+from archon.engine.model.precision import Precision
 from archon.engine.model.weights import weights_of
 from archon.engine.perplexity import perplexity
 from archon.errors import UsageError

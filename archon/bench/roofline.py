@@ -28,7 +28,8 @@ from archon.bench.workload import Workload
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.loading import load_decoder
 from archon.engine.model.config import DecoderConfig
-from archon.engine.model.linear import Precision, layer_precision
+from archon.engine.model.linear import layer_precision
+from archon.engine.model.precision import Precision
 from archon.engine.model.weights import RandomWeights
 from archon.engine.sampling.request import GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule

@@ -152,7 +152,7 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
     """
     require("torch", "engine")
     from archon.bench.quality import perplexities
-    from archon.engine.model.linear import PRECISIONS
+    from archon.engine.model.precision import PRECISIONS
 
     card, path = _local_model(model)
     out = ResultPrinter(as_json)

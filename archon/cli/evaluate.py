@@ -28,10 +28,13 @@ from archon.cli.measure import (
     problem_lines,
 )
 from archon.cli.options import command
+from archon.cli.stored_command import OUTPUT_OPTIONS, resume_line, this_command
 from archon.errors import TooManyErrorsError, UsageError
 from archon.evals.rounding import decimal, percent, signed
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from archon.evals.run import Run
 
 
@@ -55,11 +58,13 @@ def evaluate(
     """Evaluate an architecture on a benchmark.
 
     ARCH and BENCH are catalogue names or paths. BENCH can also be a Python function,
-    FILE.py:FUNCTION.
+    FILE.py:FUNCTION, or your own data: a CSV, TSV, JSON, JSON Lines or Parquet file, or a data set
+    of the hub, hf:OWNER/NAME[/CONFIG][@REVISION][:SPLIT].
     """
     from archon.api import run_folder
     from archon.evals.ablation import ablation_rows, ablations
     from archon.evals.run import read_run
+    from archon.evals.run_spec import COMMAND
     from archon.graph.loading import Loader
 
     required = None if require is None else _required_accuracy(require)
@@ -70,7 +75,7 @@ def evaluate(
     possible, refused = ablations(evaluation, architecture) if ablate else ({}, {})
     name = architecture.name
     folder = run_folder(options.output, name, resume=options.resume)
-    jobs = [Job(evaluation, folder, name)]
+    jobs = [Job(evaluation, folder, name, {COMMAND: this_command("eval", without=OUTPUT_OPTIONS)})]
     jobs += [
         Job(e, folder.ablation(node), f"{name} without {node}") for node, e in possible.items()
     ]
@@ -87,7 +92,7 @@ def evaluate(
     finally:
         folder.discard_unused()
     run = read_run(folder.path)
-    report, rows = run.report(), ablation_rows(run) if ablate else []
+    report, rows = run.report(evaluation.by), ablation_rows(run) if ablate else []
     if as_json:
         ablated = {"ablations": rows, "not_ablated": refused} if ablate else {}
         emit(report.to_json() | ({"stopped": stopped.reason} if stopped else {}) | ablated)
@@ -95,6 +100,7 @@ def evaluate(
     _print_report(report.to_json(), run, out)
     _print_ablations(rows, refused, out)
     if interrupted:
+        print_line(f"to continue: {resume_line(folder.path)}")
         return INTERRUPTED
     if stopped is not None:
         print_line(f"stopped: {stopped.reason}", "red")
@@ -127,6 +133,8 @@ def _required_accuracy(text: str) -> float:
 
 
 def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
+    from archon.evals.compute import compute_lines
+
     if report["interrupted"]:
         print_line(f"interrupted; {report['num_runs']} finished answers are kept", "yellow")
     where = f"{report['architecture']} on {report['benchmark']} ({report['split']})"
@@ -141,6 +149,14 @@ def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
     speed = f"{decimal(report['tokens_per_second'])} tokens/s"
     seconds = decimal(report["wall_seconds"], 1)
     out.line(f"cost {cost} tokens per answer, {seconds} s, {speed}{_pool_share(report)}")
+    for line in compute_lines(report):
+        out.line(line)
+    if "energy_joules" in report:
+        out.line(f"energy {decimal(report['energy_joules'], 1)} J per answer (whole machine)")
+    for line in _metric_lines(report.get("metrics", {})):
+        out.line(line)
+    for column, groups in report.get("groups", {}).items():
+        out.table(group_table(column, groups))
     for line in _curve_lines(report["curves"]):
         out.line(line)
     for warning in report["warnings"]:
@@ -148,6 +164,42 @@ def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
     for line, style in problem_lines(report):
         print_line(line, style)
     out.line(f"run: {run.path}")
+
+
+def _metric_lines(metrics: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line with the mean and the interval of each further scorer and metric.
+
+    >>> metrics = {"f1": {"mean": 0.5, "interval": (0.25, 0.75), "num_items": 8}}
+    >>> next(_metric_lines(metrics))
+    'f1: 0.500 [0.250, 0.750]'
+    """
+    for name, metric in metrics.items():
+        text = decimal(metric["mean"], 3)
+        if metric["interval"] is not None:
+            low, high = metric["interval"]
+            text += f" [{decimal(low, 3)}, {decimal(high, 3)}]"
+        yield f"{name}: {text}"
+
+
+def group_table(column: str, groups: Sequence[Mapping[str, Any]]) -> Table:
+    """Return a table of the results by group.
+
+    ``p`` is the p-value of the difference from all other groups, after Holm's correction.
+    """
+    from rich.table import Table
+
+    heads = (column, "items", "accuracy [95%]", "difference from the rest", "p (Holm)")
+    table = Table(*heads, box=None)
+    for group in groups:
+        difference, p_value = group["difference"], group["p_value_adjusted"]
+        table.add_row(
+            group["name"],
+            str(group["num_items"]),
+            with_interval(group["accuracy"], group["accuracy_interval"]),
+            "–" if difference is None else f"{signed(difference, 1, shift=2)} points",
+            "–" if p_value is None else p_text(p_value),
+        )
+    return table
 
 
 def _pool_share(report: dict[str, Any]) -> str:

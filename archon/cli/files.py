@@ -16,6 +16,7 @@ from archon.cli.spaces import show_space, size_text
 from archon.errors import ArchonError, FileError, UsageError
 
 if TYPE_CHECKING:
+    from archon.evals.benchmarks import Item
     from archon.graph.architecture import Architecture
     from archon.spec.benchmark import BenchmarkCard
     from archon.spec.reader import Loaded
@@ -29,7 +30,7 @@ def validate(files: tuple[str, ...], as_json: bool) -> int:
 
     Each FILE is checked against the schema of its type. For an architecture, the graph is checked
     as well; for a search space, the graphs of its configurations; for a benchmark with a local
-    file, its rows.
+    file, its rows. A data file is checked as `archon eval` reads it.
     """
     checks = [_check_file(file) for file in files]
     is_valid = all(row["valid"] for row, _ in checks)
@@ -53,12 +54,17 @@ def _check_file(file: str) -> tuple[dict[str, Any], str]:
     file is empty.
     """
     from archon.spec import reader
+    from archon.spec.data_files import data_format
     from archon.spec.strict_json import read_json
 
     path = Path(file)
     row: dict[str, Any] = {"file": file, "kind": None, "valid": False, "error": None, "errors": []}
     summary = ""
     try:
+        if data_format(path) is not None:
+            row["kind"], summary = "data", f"valid data: {'; '.join(_check_data(file))}"
+            row["valid"] = True
+            return row, summary
         row["kind"] = reader.kind_of(read_json(path, file))
         summary = f"valid {row['kind']}"
         match row["kind"]:
@@ -89,18 +95,31 @@ def _check_file(file: str) -> tuple[dict[str, Any], str]:
     return row, summary
 
 
+def _check_data(file: str) -> tuple[str, ...]:
+    """Read a data file; return lines on its columns and splits."""
+    from archon.api import benchmark
+
+    opened = benchmark(file, split="all")
+    return (*opened.notes[:-1], _sizes(opened.items))
+
+
 def _check_rows(loaded: Loaded[BenchmarkCard]) -> str:
     """Read the rows of a benchmark's file, and return the number of items per split.
 
     Rows of other sources would have to be downloaded or generated; they are not read.
     """
-    from archon.evals.benchmarks import jsonl
+    from archon.evals.benchmarks import load_items
 
-    source = loaded.spec.source.jsonl
-    if source is None:
+    if loaded.spec.source.path is None:
         return ""
-    items = jsonl.load(loaded.base_dir / source, loaded.spec)
-    return f": {', '.join(f'{len(items[split])} {split}' for split in items)} items"
+    return f": {_sizes(load_items(loaded.spec, loaded.base_dir, 'all'))}"
+
+
+def _sizes(items: list[Item]) -> str:
+    from archon.evals.benchmarks.items import split_sizes
+
+    sizes = split_sizes(items)
+    return f"{', '.join(f'{size} {split}' for split, size in sizes.items())} items"
 
 
 def _check_summary(check: SpaceCheck) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from archon.cli.console import counted, emit, with_interval
+from archon.cli.console import emit
 from archon.cli.options import command
+from archon.errors import UsageError
 from archon.spec import catalog
 
 Row = dict[str, Any]
+RUNS = "runs"
+"""The default folder of runs and studies."""
 
 
 def _catalogue(kind: catalog.Kind) -> list[Row]:
@@ -26,14 +28,33 @@ def _catalogue(kind: catalog.Kind) -> list[Row]:
     return rows
 
 
-def _scorers() -> list[Row]:
-    from archon.evals.scorers import KINDS, SCORERS
+def _benchmarks() -> list[Row]:
+    """Return the cards with the kind of answer, licence and published scores."""
+    from archon.spec.reader import load_benchmark
 
     rows = []
-    for name, scorer in SCORERS.items():
-        description = (scorer.__doc__ or "").strip().partition("\n")[0].replace("``", "")
-        rows.append({"name": name, "answer": KINDS[name], "description": description})
+    for name in catalog.names("benchmark"):
+        card = load_benchmark(name).spec
+        published = [score.model_dump() for score in card.published]
+        row = {"name": name, "answer": card.answer, "description": card.description}
+        rows.append(row | {"license": card.license, "published": published})
     return rows
+
+
+def _scorers() -> list[Row]:
+    from archon.evals.scorers import SCORERS
+
+    return [
+        {
+            "name": name,
+            "answer": scorer.kinds[0],
+            "description": scorer.description,
+            "answers": list(scorer.kinds),
+            "aliases": list(scorer.aliases),
+            "parameters": scorer.described_parameters(),
+        }
+        for name, scorer in SCORERS.items()
+    ]
 
 
 def _templates() -> list[Row]:
@@ -47,46 +68,29 @@ def _templates() -> list[Row]:
 
 
 def _runs() -> list[Row]:
-    from archon.evals.folder import REPORT, RunFolder
+    from archon.cli.run_table import described
 
-    rows = []
-    for path in _folders():
-        if not RunFolder(path).holds_run:
-            continue
-        row: Row = {"name": str(path), "description": "no report yet"}
-        try:
-            report = json.loads((path / REPORT).read_text(encoding="utf-8"))
-            accuracy = with_interval(report["accuracy"], report["accuracy_interval"])
-            row["description"] = (
-                f"{report['architecture']} on {report['benchmark']} ({report['split']}): "
-                f"accuracy {accuracy}, {counted(report['num_items'], 'item')}"
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        rows.append(row)
-    return rows
+    return [described(row) for row in _collection(RUNS)["runs"]]
 
 
 def _studies() -> list[Row]:
-    from archon.study.storage import DATABASE
+    from archon.cli.run_table import described_study
 
-    return [
-        {"name": str(path), "description": "study by archon search; open it with archon view"}
-        for path in _folders()
-        if (path / DATABASE).is_file()
-    ]
+    return [described_study(row) for row in _collection(RUNS)["studies"]]
 
 
-def _folders() -> list[Path]:
-    """Return the subfolders of ``runs``, the default location of runs and studies."""
-    root = Path("runs")
-    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+def _collection(folder: str) -> dict[str, list[Row]]:
+    from archon.cli.run_table import run_list
+
+    is_missing_default = folder == RUNS and not Path(RUNS).is_dir()
+    empty: dict[str, list[Row]] = {"runs": [], "comparisons": [], "studies": []}
+    return empty if is_missing_default else run_list(folder).read()
 
 
 KINDS: Mapping[str, Callable[[], list[Row]]] = {
     "architectures": lambda: _catalogue("architecture"),
     "spaces": lambda: _catalogue("space"),
-    "benchmarks": lambda: _catalogue("benchmark"),
+    "benchmarks": _benchmarks,
     "models": lambda: _catalogue("model"),
     "trainings": lambda: _catalogue("training"),
     "templates": _templates,
@@ -99,12 +103,19 @@ KINDS: Mapping[str, Callable[[], list[Row]]] = {
 
 @command
 @click.argument("kind", required=False, type=click.Choice(list(KINDS)))
-def ls(kind: str | None, as_json: bool) -> None:
+@click.argument("folder", required=False)
+def ls(kind: str | None, folder: str | None, as_json: bool) -> None:
     """List architectures, benchmarks, models, templates and more.
 
     Without an argument, list everything. Templates are grouped by node type, or by TYPE.METHOD if
-    the method has its own templates.
+    the method has its own templates. `archon ls runs` lists the runs, comparisons and searches in
+    FOLDER and its subfolders; by default, FOLDER is runs.
     """
+    if kind == "runs":
+        _list_runs(folder or RUNS, as_json)
+        return
+    if folder is not None:
+        raise UsageError(f"archon ls {kind} takes no folder; only archon ls runs does")
     found = {name: KINDS[name]() for name in (KINDS if kind is None else [kind])}
     if as_json:
         emit(found)
@@ -113,6 +124,22 @@ def ls(kind: str | None, as_json: bool) -> None:
         if kind is None:
             print(f"{name}:" if rows else f"{name}: none")
         _print(rows, indent="  " if kind is None else "")
+
+
+def _list_runs(folder: str, as_json: bool) -> None:
+    from archon.cli.run_table import described, described_study, print_collection
+
+    found = _collection(folder)
+    if as_json:
+        emit(
+            {
+                "runs": [described(row) for row in found["runs"]],
+                "comparisons": found["comparisons"],
+                "studies": [described_study(row) for row in found["studies"]],
+            }
+        )
+        return
+    print_collection(found)
 
 
 def _print(rows: list[Row], indent: str) -> None:

@@ -113,10 +113,22 @@ archon = LazyGroup(
         "eval": ("archon.cli.evaluate:evaluate", "Evaluate an architecture on a benchmark."),
         "compare": (
             "archon.cli.compare:compare",
-            "Compare architectures on the same benchmark items.",
+            "Compare architectures on the same benchmark items, or finished runs.",
+        ),
+        "curve": (
+            "archon.cli.curve:curve",
+            "Plot accuracy and pass@k against the number of samples and the cost.",
+        ),
+        "resume": (
+            "archon.cli.resume:resume",
+            "Continue a run, a comparison or a search with the options that it was started with.",
         ),
         "search": ("archon.cli.search:search", "Find the best architecture in a search space."),
-        "view": ("archon.cli.view:view", "Render runs or a study as a single HTML page."),
+        "view": (
+            "archon.cli.view:view",
+            "Render runs, a study or a folder of runs as a single HTML page.",
+        ),
+        "rm": ("archon.cli.rm:rm", "Delete the folders of runs."),
         "export": ("archon.cli.export:export", "Export the records of a run as JSONL or CSV."),
         "serve": ("archon.cli.serve:serve", "Serve architectures over an OpenAI-compatible API."),
         "validate": ("archon.cli.files:validate", "Check that files are valid."),

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.console import with_interval
+from archon.answers.kinds import ANSWER_TYPES
+from archon.cli.console import print_line, with_interval
 from archon.cli.options import (
+    COLUMN_OPTIONS,
+    code_option,
+    columns_of,
     data_option,
     models_by_role,
     models_option,
@@ -23,12 +27,14 @@ from archon.cli.options import (
     tracing_options,
     track_option,
 )
+from archon.cli.stored_command import resume_line
 from archon.errors import TooManyErrorsError, UsageError
 from archon.evals.failures import causes_text, parse_max_errors
 from archon.evals.rounding import decimal
 
 if TYPE_CHECKING:
     from archon.api import Benchmark
+    from archon.evals.benchmarks.columns import Columns
     from archon.evals.failures import MaxErrors
     from archon.evals.folder import RunFolder
     from archon.evals.runner import Evaluation
@@ -44,23 +50,38 @@ class Selection:
     split: str
     limit: int | None
     data: str | None
-    scorer: str | None
+    scorer: tuple[str, ...]
+    """The scorers to use; empty for the benchmark's."""
+    allow_code_execution: bool
+    by: tuple[str, ...]
+    """Columns by which the report groups the items; empty for the benchmark's."""
     seed: int
     epochs: int
+    columns: Columns
 
     def benchmark(self, ref: str) -> Benchmark:
-        """Load the selected items of a benchmark."""
+        """Load the selected items of a benchmark, and print notes on the user's own data."""
         from archon.api import benchmark
 
-        return benchmark(
-            ref, split=self.split, limit=self.limit, data=self.data, scorer=self.scorer
+        opened = benchmark(
+            ref,
+            split=self.split,
+            limit=self.limit,
+            data=self.data,
+            scorer=self.scorer,
+            allow_code_execution=self.allow_code_execution,
+            **asdict(self.columns),
         )
+        for note in opened.notes:
+            print_line(note, "dim")
+        return opened
 
     def evaluation(self, architecture: Architecture, items: Benchmark) -> Evaluation:
         """Return an evaluation of the architecture on these items, without running it."""
         from archon.evals.runner import Evaluation
 
-        return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs)
+        by = self.by or None
+        return Evaluation.of(architecture, items, seed=self.seed, epochs=self.epochs, by=by)
 
 
 @dataclass(frozen=True)
@@ -92,7 +113,8 @@ _OPTIONS = (
         "--limit",
         type=int,
         metavar="N",
-        help="Use only the first N items of the split; by default all.",
+        help="Use only the first N items of the split; by default all. With --resume, a higher "
+        "limit asks only the new items.",
     ),
     seed_option("Random seed for sampling; does not change which items are used."),
     click.option(
@@ -108,10 +130,19 @@ _OPTIONS = (
         default="select",
         show_default=True,
         metavar="NAME",
-        help="Use this split of the benchmark: search, select or test.",
+        help="Use this split of the benchmark: search, select or test; or all of its items: all.",
     ),
     data_option,
+    *COLUMN_OPTIONS,
     scorer_option,
+    code_option,
+    click.option(
+        "--by",
+        metavar="COLUMN",
+        multiple=True,
+        help="Also report the accuracy of each group of items with the same value in this column "
+        "of the rows, such as a subject; may be repeated.",
+    ),
     click.option(
         "--output",
         metavar="FOLDER",
@@ -157,7 +188,7 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
             raise UsageError("--resume needs the folder of the run; add --output FOLDER")
         options = EvalOptions(
             models=models_by_role(models),
-            selection=Selection(**{each.name: others.pop(each.name) for each in fields(Selection)}),
+            selection=_selection(others),
             policy=RunPolicy(
                 keep_errors=keep_errors,
                 max_errors=None if max_errors is None else parse_max_errors(max_errors),
@@ -174,6 +205,13 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_options
 
 
+def _selection(options: dict[str, Any]) -> Selection:
+    """Remove the options of a selection from the options of a command, and return it."""
+    columns = columns_of(options)
+    names = [each.name for each in fields(Selection) if each.name != "columns"]
+    return Selection(columns=columns, **{name: options.pop(name) for name in names})
+
+
 @dataclass(frozen=True)
 class Job:
     """An evaluation to run, with its output folder and the title of its progress display."""
@@ -181,6 +219,9 @@ class Job:
     evaluation: Evaluation
     folder: RunFolder
     title: str
+    command: Mapping[str, Any] = field(default_factory=dict)
+    """Keys for ``run.json`` with the command that continues the run
+    (``archon.cli.stored_command``)."""
 
 
 def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> None:
@@ -210,6 +251,8 @@ def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> No
             record_finished(job.folder, policy.track)
     if not unfinished:
         return
+    judges = [lm for job in unfinished for scorer in job.evaluation.scorers for lm in scorer.lms]
+    lms = list(dict.fromkeys([*lms, *judges]))
     open_all(lms)
 
     async def evaluate_all(pool: DrawPool | None) -> None:
@@ -227,11 +270,12 @@ def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> No
                             keep_errors=policy.keep_errors,
                             max_errors=policy.max_errors,
                             on_progress=on_progress,
+                            command=job.command,
                         )
                     except TooManyErrorsError as error:
-                        kept = f"the finished answers are in {job.folder.path}"
                         raise TooManyErrorsError(
-                            f"{job.title}: {error.reason}; {kept}, and --resume continues the run",
+                            f"{job.title}: {error.reason}; the finished answers are kept, and "
+                            f"{resume_line(job.folder.path)} continues the run",
                             cause=error.cause,
                         ) from error
         finally:
@@ -260,19 +304,11 @@ def mean_score_text(report: dict[str, Any]) -> str:
     return f"{decimal(report['mean_score'], 3)} [{decimal(low, 3)}, {decimal(high, 3)}]"
 
 
-_WITHOUT_VALUE = {
-    "number": "state no number",
-    "text": "state no answer",
-    "code": "contain no program",
-}
-"""Type of answer → text that follows "7 of 50 answers" if these answers have no value."""
-
-
 def problem_lines(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield a line and its style for each problem, such as failures and exceeded budgets."""
     total = report["num_runs"]
     if report["num_without_value"]:
-        verb = _WITHOUT_VALUE.get(report["answer"], "state no value")
+        verb = ANSWER_TYPES[report["answer"]].state_none
         yield f"{report['num_without_value']} of {total} answers {verb}", "yellow"
     if report["num_limited"]:
         yield f"{report['num_limited']} of {total} answers were cut short by the budget", "yellow"

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -15,6 +15,10 @@ from archon.errors import StorageError, UsageError, os_reason, require
 from archon.spec.messages import shown
 from archon.spec.model_strings import ALL_ROLES
 from archon.tracing.provider import CAPTURE_CONTENT
+from archon.types import AnswerKind
+
+if TYPE_CHECKING:
+    from archon.evals.benchmarks.columns import Columns
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -132,13 +136,52 @@ def seed_option(text: str = "Random seed for sampling.") -> Callable[[Any], Any]
 data_option = click.option(
     "--data",
     metavar="PATH",
-    help="Read the items from this JSONL file instead of the benchmark's source.",
+    help="Read the items from this file instead of the benchmark's source. It is CSV, TSV, JSON, "
+    "JSON Lines or Parquet.",
 )
+
+COLUMN_OPTIONS = (
+    click.option("--question", metavar="COLUMN", help="Column of the data with the question."),
+    click.option("--target", metavar="COLUMN", help="Column of the data with the right answer."),
+    click.option(
+        "--choices",
+        metavar="COLUMN[,COLUMN...]",
+        help="Column of the data with a list of choices, or one column for each choice.",
+    ),
+    click.option("--id", metavar="COLUMN", help="Column of the data with the items' ids."),
+    click.option(
+        "--answer",
+        type=click.Choice(get_args(AnswerKind)),
+        help="Kind of the answers, instead of the benchmark's. That of your own data is detected.",
+    ),
+)
+"""The options that describe the data; ``columns_of`` reads them."""
+
+
+def columns_of(options: dict[str, Any]) -> Columns:
+    """Remove the values of ``COLUMN_OPTIONS`` from the options of a command, and return them."""
+    from archon.evals.benchmarks.columns import Columns
+
+    names = ("question", "target", "choices", "id", "answer")
+    return Columns(**{name: options.pop(name) for name in names})
+
 
 scorer_option = click.option(
     "--scorer",
-    metavar="NAME",
-    help="Use this scorer instead of the benchmark's; see archon ls scorers.",
+    "--score",
+    "scorer",
+    metavar="NAME[:PARAMETER]",
+    multiple=True,
+    help="Use this scorer instead of the benchmark's: a name (see archon ls scorers), a name with "
+    "a parameter such as number-close:0.01, a JSON object, or FILE.py:FUNCTION. May be repeated: "
+    "the first decides the accuracy, and the report has a mean for each of the others.",
+)
+
+code_option = click.option(
+    "--allow-code-execution",
+    is_flag=True,
+    help="Let the scorer 'code' run programs of models in full Python, in a separate process. It "
+    "has no network, but is weaker than the sandbox: use it in a container.",
 )
 
 no_cache_option = click.option(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -17,6 +17,7 @@ from archon.cli.free_text import FreeTextCommand
 from archon.cli.options import command, models_by_role, models_option, seed_option, tracing_options
 from archon.errors import UsageError
 from archon.spec.encoding import decode_text, without_marks
+from archon.types import AnswerKind, Question
 
 _UNDECODED = re.compile("[\ud800-\udfff]")
 """Matches the surrogates that Python substitutes for undecodable bytes of an argument."""
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 @click.argument("question", required=False)
 @models_option
 @tracing_options
+@click.option(
+    "--answer",
+    "kind",
+    type=click.Choice(get_args(AnswerKind)),
+    help="Type of the answer; by default the architecture's.",
+)
 @seed_option()
 @click.option(
     "--trace",
@@ -43,6 +50,7 @@ def run(
     arch: str,
     question: str | None,
     models: Sequence[str],
+    kind: AnswerKind | None,
     seed: int,
     with_trace: bool,
     as_json: bool,
@@ -53,7 +61,9 @@ def run(
     Only the answer goes to standard output.
     """
     from archon.cli.weights import open_all
+    from archon.evals.compute import compute_text
     from archon.graph.loading import Loader
+    from archon.graph.notes import advice
     from archon.graph.trace import candidate_json
     from archon.reasoning import cut_off_notice
 
@@ -61,7 +71,10 @@ def run(
     architecture = loader.architecture(arch, models_by_role(models))
     text = _question(question)
     open_all(loader.lms)
-    answer = asyncio.run(_answer(architecture, loader.lms, text, seed))
+    asked = Question(text, answer=kind or architecture.spec.answer)
+    answer = asyncio.run(_answer(architecture, loader.lms, asked, seed))
+    hint = advice(answer.value, asked.answer)
+    notes = [*answer.notes, *filter(None, [hint])]
     num_cut_off = answer.trace.num_reasoning_cut_off
     if as_json:
         result: dict[str, Any] = {
@@ -70,13 +83,15 @@ def run(
             "candidates": [candidate_json(candidate) for candidate in answer.candidates],
             "usage": asdict(answer.usage),
             "cost_tokens": answer.cost_tokens,
+            "compute": answer.compute,
+            "usage_by_model": {n: asdict(usage) for n, usage in answer.usage_by_model.items()},
         }
         if answer.num_failed_samples:
             result["failed_samples"] = answer.num_failed_samples
         if answer.limited_by is not None:
             result["limited_by"] = answer.limited_by
-        if answer.notes:
-            result["notes"] = list(answer.notes)
+        if notes:
+            result["notes"] = notes
         if num_cut_off:
             result["num_reasoning_cut_off"] = num_cut_off
         emit(result | ({"trace": answer.trace.to_json()} if with_trace else {}))
@@ -87,10 +102,11 @@ def run(
         print_trace(answer.trace)
     print(answer.text)
     value = "no value" if answer.value is None else f"value {answer.value}"
-    console().print(
-        f"{value}, cost {answer.cost_tokens} tokens, {answer.seconds:.1f} s", style="dim"
-    )
-    warnings = list(answer.notes)
+    cost = f"cost {answer.cost_tokens} tokens"
+    if answer.compute is not None:
+        cost += f" and {compute_text(answer.compute)}"
+    console().print(f"{value}, {cost}, {answer.seconds:.1f} s", style="dim")
+    warnings = notes
     if num_cut_off:
         warnings.append(cut_off_notice(num_cut_off, answer.usage.calls))
     if answer.limited_by is not None:
@@ -104,13 +120,11 @@ def run(
 
 
 async def _answer(
-    architecture: Architecture, lms: Sequence[LazyLM], text: str, seed: int
+    architecture: Architecture, lms: Sequence[LazyLM], question: Question, seed: int
 ) -> Answer:
     from archon.cli.tree import live_tree
     from archon.cli.weights import close_all
-    from archon.types import Question
 
-    question = Question(text, answer=architecture.spec.answer)
     try:
         with live_tree(architecture) as on_event:
             return await architecture.answer(question, seed=seed, on_event=on_event)

@@ -21,6 +21,8 @@ from archon.cli.console import (
 )
 from archon.cli.exits import FAILED
 from archon.cli.options import (
+    COLUMN_OPTIONS,
+    columns_of,
     command,
     data_option,
     models_by_role,
@@ -33,8 +35,15 @@ from archon.cli.options import (
     tracing_options,
     track_option,
 )
+from archon.cli.stored_command import (
+    STUDY_COMMAND,
+    StoredCommand,
+    resume_line,
+    this_command,
+)
 from archon.errors import UsageError
-from archon.evals.rounding import decimal, percent
+from archon.evals.rounding import percent
+from archon.storage.atomic import write_json
 
 if TYPE_CHECKING:
     from archon.graph.loading import Loader
@@ -57,8 +66,8 @@ _OPTIONS = (
         default="accuracy",
         show_default=True,
         metavar="NAME,...",
-        help="Optimize accuracy, tokens or seconds, or several of them. The first one ranks the "
-        "finalists.",
+        help="Optimize accuracy, tokens, compute or seconds, or several of them. The first one "
+        "ranks the finalists.",
     ),
     click.option(
         "--sampler",
@@ -109,6 +118,19 @@ _OPTIONS = (
         help="Limit the mean time per answer to N seconds.",
     ),
     click.option(
+        "--max-compute",
+        type=float,
+        metavar="N",
+        help="Limit the mean compute per answer to N FLOPs, such as 2e12.",
+    ),
+    click.option(
+        "--cost",
+        type=click.Choice(["tokens", "compute", "seconds"]),
+        default="tokens",
+        show_default=True,
+        help="Compare the winner with a plain vote of this cost.",
+    ),
+    click.option(
         "--no-stopping",
         is_flag=True,
         help="Run every trial to the last item; do not stop unpromising trials early.",
@@ -120,6 +142,7 @@ _OPTIONS = (
         help="Try this architecture, which must be in the space, first. Can be repeated.",
     ),
     data_option,
+    *COLUMN_OPTIONS,
     scorer_option,
     click.option(
         "--storage",
@@ -165,7 +188,8 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
         arguments = {name: options.pop(name) for name in ("space", "bench", "as_json")}
         if options["resume"] and not options["study"]:
             raise UsageError("--resume needs the name of the study; add --study NAME")
-        limits = {name: options.pop(f"max_{name}") for name in ("tokens", "calls", "seconds")}
+        limits = {name: options.pop(f"max_{name}") for name in SearchLimits.__slots__}
+        columns = columns_of(options)
         file = output_file(output)
         require_optuna()
         config = SearchConfig(
@@ -173,6 +197,7 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
             limits=SearchLimits(**limits),
             stops_early=not no_stopping,
             models=models_by_role(models),
+            columns=columns,
             cache=not no_cache,
             output=file,
             **options,
@@ -191,22 +216,35 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
     """Find the best architecture in a search space.
 
-    SPACE and BENCH are catalogue names or paths. Trials run on BENCH's `search` split, and the best
-    ones on `select`. On `test`, the winner is compared with a plain vote at equal cost; it is also
-    saved as an architecture file.
+    SPACE and BENCH are catalogue names or paths; BENCH can also be your own data, as in `archon
+    eval`. Trials run on BENCH's `search` split, and the best ones on `select`. On `test`, the
+    winner is compared with a plain vote at equal cost; it is also saved as an architecture file.
     """
     from archon.api import prepare_search
 
     with spinner("checking the space"):
         session, loader = prepare_search(space, bench, config)
-    result = _run(session, loader)
+    for note in session.splits["search"].benchmark.notes:
+        print_line(note, "dim")
+    result = _run(session, loader, _command(session))
     if as_json:
         emit(result)
     _print(result, ResultPrinter(as_json))
     return 0 if result["best"] is not None else FAILED
 
 
-def _run(session: SearchSession, loader: Loader) -> dict[str, Any]:
+def _command(session: SearchSession) -> StoredCommand | None:
+    """Return the command for ``archon resume``; None if the storage's URL has a password."""
+    from archon.study.storage import public_url
+
+    if session.config.storage and public_url(session.config.storage) != session.config.storage:
+        return None
+    stored = this_command("search", without=["study", "resume"])
+    stored["arguments"].insert(0, f"--study={session.name}")
+    return stored
+
+
+def _run(session: SearchSession, loader: Loader, stored: StoredCommand | None) -> dict[str, Any]:
     """Run a search with a live display; if the user interrupts, print how to resume it."""
     from archon.cli.search_display import SearchDisplay
     from archon.cli.weights import close_all, open_all
@@ -215,6 +253,8 @@ def _run(session: SearchSession, loader: Loader) -> dict[str, Any]:
     display = SearchDisplay(session.config)
 
     def open_models() -> None:
+        if stored is not None:
+            write_json(session.folder / STUDY_COMMAND, stored)
         with display.paused():  # downloads and loading have separate displays
             open_all(loader.lms)
 
@@ -235,7 +275,10 @@ def _run(session: SearchSession, loader: Loader) -> dict[str, Any]:
         try:
             return asyncio.run(run())
         except KeyboardInterrupt:
-            print_line(f"finished trials are kept; resume with --study {session.name} --resume")
+            again = f"--study {session.name} --resume with the same options"
+            if stored is not None:
+                again = resume_line(session.folder)
+            print_line(f"finished trials are kept; to continue: {again}")
             raise
 
 
@@ -273,6 +316,8 @@ def _view_command(result: dict[str, Any]) -> str:
 
 
 def _print_winner(result: dict[str, Any], out: ResultPrinter) -> None:
+    from archon.evals.costs import cost_text
+
     best, trial = result["best"], result["search"]
     choices = ", ".join(f"{name} = {value}" for name, value in best["choices"].items())
     out.line(f"\nwinner: trial {best['trial']}, {choices}", "bold")
@@ -285,9 +330,12 @@ def _print_winner(result: dict[str, Any], out: ResultPrinter) -> None:
             out.line(f"{split} {accuracy}, {counted(report['num_items'], 'item')}")
     row = result["equal_cost"]
     if row is not None and row["difference"] is not None:
+        row = {"cost": "tokens", "amount": row["cost_tokens"], **row}  # of an earlier version
+        row = {"vote_amount": row["vote_cost_tokens"], **row}
         out.line(
             f"test, against a vote over {counted(row['drafts'], 'sample')} at equal cost "
-            f"({decimal(row['cost_tokens'])} and {decimal(row['vote_cost_tokens'])} tokens per "
-            f"answer): {points(row['difference'], row['interval'])} points, "
+            f"({cost_text(row['amount'], row['cost'])} and "
+            f"{cost_text(row['vote_amount'], row['cost'])} per answer): "
+            f"{points(row['difference'], row['interval'])} points, "
             f"p {p_text(row['p_value'])}"
         )

@@ -141,7 +141,11 @@ def front_table(rows: Sequence[Mapping[str, Any]], *, one_line: bool = False) ->
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    for name in ("trial", "accuracy", "tokens", "seconds"):
+    from archon.evals.compute import compute_text
+
+    shows_compute = any(row.get("compute") is not None for row in rows)
+    compute = ["compute"] if shows_compute else []
+    for name in ("trial", "accuracy", "tokens", *compute, "seconds"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column("choices", overflow="ellipsis" if one_line else "fold", no_wrap=one_line)
     for row in rows:
@@ -149,6 +153,7 @@ def front_table(rows: Sequence[Mapping[str, Any]], *, one_line: bool = False) ->
             str(row["trial"]),
             f"{percent(row['accuracy'])}%",
             decimal(row["cost_tokens"]),
+            *([compute_text(row.get("compute"))] if shows_compute else []),
             decimal(row["seconds"], 1),
             Text(", ".join(str(value) for value in row["choices"].values())),
         )

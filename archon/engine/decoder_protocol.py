@@ -10,8 +10,8 @@ from torch import Tensor
 
 from archon.engine.cache.kv_cache import BlockStorage
 from archon.engine.model.config import DecoderConfig
-from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter
+from archon.engine.model.precision import Precision
 from archon.engine.sampling.penalties import Histories
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.span import Span

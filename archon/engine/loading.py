@@ -19,12 +19,12 @@ from archon.engine.kernels.native import NativeDecoder
 from archon.engine.kernels.packing import can_pack, load_packed
 from archon.engine.model.config import DecoderConfig, ModelFile
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter, check_adapter, split_fused
 from archon.engine.model.lora_config import read_adapter
 from archon.engine.model.lora_gguf import read_gguf_adapter
 from archon.engine.model.merging import MergedWeights
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
+from archon.engine.model.precision import Precision
 from archon.engine.model.reward_head import RewardHead, check_reward_head
 from archon.engine.model.weights import WeightSource, weights_of
 from archon.engine.process import claim_process

@@ -13,10 +13,15 @@ from archon.errors import UsageError
 from archon.evals.power import pair_power, pair_warning
 from archon.evals.records import Record
 from archon.evals.report import Tally
+from archon.evals.single_calls import single_calls
 from archon.evals.statistics import holm, paired_interval, paired_p_value
 
 NamedTally = tuple[str, Tally]
-FRONTS = {"cost_tokens": "on_cost_front", "seconds": "on_seconds_front"}
+FRONTS = {
+    "cost_tokens": "on_cost_front",
+    "compute": "on_compute_front",
+    "seconds": "on_seconds_front",
+}
 """Report column → row key whose value is true for runs on the Pareto front of this column and
 accuracy."""
 
@@ -38,8 +43,8 @@ def compare(
     rows
         A row for each run: the columns of its report, its ``name`` (the architecture's name, with a
         number if the architecture has several runs), and ``seconds`` (as in ``Report``).
-        ``on_cost_front`` and ``on_seconds_front`` are true if no other run is at least as good in
-        both accuracy and cost (or time) and better in one of them.
+        ``on_cost_front``, ``on_compute_front`` and ``on_seconds_front`` are true if no other run is
+        at least as good in both accuracy and cost (or compute, or time) and better in one of them.
     pairs
         A row for each pair of runs: their names ``a`` and ``b``, and the number ``num_items`` of
         common items. ``difference`` is the accuracy of a minus the accuracy of b on these items. It
@@ -48,6 +53,9 @@ def compare(
         explained in ``PairPower``. ``mean_score_difference``, ``mean_score_interval`` and
         ``mean_score_p_value`` compare the scores; they equal the figures for accuracy if every
         score is 0 or 1.
+    single_calls
+        A row for each run of several calls, which compares it with one call of another model
+        (``archon.evals.single_calls``).
     warnings
         A sentence for each pair for which the items do not show which run is better.
 
@@ -58,7 +66,8 @@ def compare(
     MissingExtraError
         Scipy is not installed.
     """
-    tallies = [Tally.of(run) for run in records]
+    runs_of_records = [list(run) for run in records]
+    tallies = [Tally.of(run) for run in runs_of_records]
     names = _distinct([str(report["architecture"]) for report in reports])
     runs = list(zip(names, tallies, strict=True))
     pairs, warnings = [], []
@@ -69,7 +78,12 @@ def compare(
     adjusted = holm([pair["p_value"] for pair in pairs])
     for pair, p_value in zip(pairs, adjusted, strict=True):
         pair["p_value_adjusted"] = p_value
-    return {"rows": _rows(reports, runs), "pairs": pairs, "warnings": warnings}
+    return {
+        "rows": _rows(reports, runs),
+        "pairs": pairs,
+        "single_calls": single_calls(names, runs_of_records),
+        "warnings": warnings,
+    }
 
 
 def _rows(reports: Sequence[Mapping[str, Any]], runs: Sequence[NamedTally]) -> list[dict[str, Any]]:

@@ -11,7 +11,10 @@ from typing import Any
 from archon.evals.journal import Entry
 from archon.evals.records import Record
 
-_NESTED = ("usage", "draws")
+_NESTED = ("usage", "usage_by_model", "draws")
+_BY_NAME = ("other_scores", "explanations", "scorer_errors", "metrics", "metadata")
+"""Fields with one column for each name, such as ``metadata.subject``."""
+_LISTS = ("targets", "choices")
 
 
 def json_row(entry: Entry, *, traces: bool = False) -> dict[str, Any]:
@@ -31,8 +34,9 @@ def json_lines(entries: Iterable[Entry], *, traces: bool = False) -> Iterator[st
 def csv_lines(records: Iterable[Record]) -> Iterator[str]:
     """Yield a header line, and a line for each answer.
 
-    The columns are the fields of the record, with one column for each figure in ``usage``. Each
-    node has two columns: its number of samples, and the number of right samples.
+    The columns are the fields of the record, with one column for each figure in ``usage``, the
+    compute of each model, each further scorer, each metric and each column of the row. Lists are
+    JSON. Each node has two columns: its number of samples, and the number of right samples.
     """
     rows = [_flat(record) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -47,11 +51,21 @@ def csv_lines(records: Iterable[Record]) -> Iterator[str]:
 
 def _flat(record: Record) -> dict[str, Any]:
     data = record.to_json()
-    row = {name: value for name, value in data.items() if name not in _NESTED} | data["usage"]
+    nested = (*_NESTED, *_BY_NAME, *_LISTS)
+    row = {name: value for name, value in data.items() if name not in nested} | data["usage"]
+    row |= {f"{name}.compute": usage.compute for name, usage in record.usage_by_model.items()}
+    row |= {name: json.dumps(data[name], ensure_ascii=False) for name in _LISTS if name in data}
+    for name in _BY_NAME:
+        row |= {f"{name}.{key}": _plain(value) for key, value in data.get(name, {}).items()}
     for node, draws in record.draws.items():
         row[f"{node}.num_draws"] = len(draws)
         row[f"{node}.num_right"] = sum(draw.is_right for draw in draws)
     return {name: _cell(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    is_plain = value is None or isinstance(value, str | int | float)
+    return value if is_plain else json.dumps(value, ensure_ascii=False)
 
 
 def _cell(value: Any) -> Any:

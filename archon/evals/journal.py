@@ -43,6 +43,8 @@ class Entry:
     """Time from the start of the session until the answer was finished."""
     record: Record
     trace_json: bytes
+    session_joules: float | None = None
+    """Energy that the machine used from the start of the session until then; None if unknown."""
 
     @property
     def trace(self) -> Mapping[str, Any] | None:
@@ -64,10 +66,16 @@ class Entry:
 
 
 def encode(
-    session: int, session_seconds: float, record: Record, trace: Mapping[str, Any] | None
+    session: int,
+    session_seconds: float,
+    record: Record,
+    trace: Mapping[str, Any] | None,
+    session_joules: float | None = None,
 ) -> bytes:
     """Return the journal line of an entry."""
     stamp = {"sitting": session, "sitting_seconds": round(session_seconds, 3)}
+    if session_joules is not None:
+        stamp["sitting_joules"] = round(session_joules, 3)
     payload = b"\t".join(json.dumps(part).encode() for part in (stamp, record.to_json(), trace))
     return b"%d %08x %b\n" % (len(payload), zlib.crc32(payload), payload)
 
@@ -91,10 +99,11 @@ def decode(line: bytes) -> Entry | None:
     try:
         stamp = json.loads(stamp_json)
         session, seconds = int(stamp["sitting"]), float(stamp["sitting_seconds"])
+        joules = None if "sitting_joules" not in stamp else float(stamp["sitting_joules"])
         record = Record.from_json(json.loads(record_json))
     except (TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ValueError(f"not an entry of a journal: {error}") from None
-    return Entry(session, seconds, record, trace_json)
+    return Entry(session, seconds, record, trace_json, joules)
 
 
 def read_entries(path: Path) -> Iterator[Entry]:

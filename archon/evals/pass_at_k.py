@@ -249,11 +249,24 @@ def _fewer_than(votes: int, count: int, bits: int) -> int:
 
 
 def _estimated_votes(draws: DrawSet, ks: Sequence[int]) -> list[float]:
+    shares = votes_in_orders(draws, _orders(len(draws)), ks)
+    return [fmean(draws.right) if k == 1 else share for k, share in zip(ks, shares, strict=True)]
+
+
+def votes_in_orders(
+    draws: DrawSet, orders: Sequence[Sequence[int]], ks: Sequence[int]
+) -> list[float]:
+    """Compute for each k the share of orders in which the vote over the first k samples is right.
+
+    Parameters
+    ----------
+    orders
+        Orders of the samples, as lists of their positions.
+    """
     wanted = dict.fromkeys(ks, 0)
-    for order in _orders(len(draws)):
+    for order in orders:
         _count_right(draws, order, wanted)
-    shares = {k: count / ORDERS for k, count in wanted.items()}
-    return [fmean(draws.right) if k == 1 else shares[k] for k in ks]
+    return [wanted[k] / len(orders) for k in ks]
 
 
 def _count_right(draws: DrawSet, order: Sequence[int], wanted: dict[int, int]) -> None:

@@ -8,11 +8,26 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from archon.lm.compute import ModelUsage, total_compute
 from archon.spec.messages import json_path
 from archon.types import Limit, Usage
 
 VERSION = 1
 """Version of the JSON format of records."""
+LATER_FIELDS = frozenset(
+    {
+        "other_scores",
+        "explanations",
+        "scorer_errors",
+        "metrics",
+        "targets",
+        "choices",
+        "metadata",
+        "usage_by_model",
+        "compute",
+    }
+)
+"""Fields that are newer than the format. A record that does not use them is written as before."""
 Points = Annotated[int | float, Field(ge=0, le=1, allow_inf_nan=False)]
 """A score from 0 to 1. Only 1 counts as right; other scores count only in the mean score."""
 
@@ -62,12 +77,36 @@ class Record:
     """Notes on how the answer was chosen, for example that no candidate states a number."""
     num_reasoning_cut_off: int = 0
     """Number of completions that have no answer because they ended during their reasoning."""
+    other_scores: Mapping[str, Points] = field(default_factory=dict)
+    """Scorer → its score, for the scorers after the first."""
+    explanations: Mapping[str, str] = field(default_factory=dict)
+    """Scorer → its explanation, for the scorers after the first."""
+    scorer_errors: Mapping[str, str] = field(default_factory=dict)
+    """Scorer after the first → the error that prevented its score."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Name → a figure that a scorer returned with its score."""
+    targets: tuple[str, ...] = ()
+    """All accepted answers, as the row writes them, or the texts of the right options; empty if
+    there is one."""
+    choices: tuple[str, ...] = ()
+    """The options of the question, in the order in which it showed them."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """The other columns of the item's row."""
+    usage_by_model: Mapping[str, ModelUsage] = field(default_factory=dict)
+    """Name of each model → its usage and compute; empty for records of earlier versions."""
+    compute: int | None = None
+    """Compute of the answer in FLOPs; None if that of a model is unknown."""
     version: int = VERSION
 
     @property
     def is_right(self) -> bool:
         """True if the answer counts as right."""
         return self.score == 1
+
+    @property
+    def prompt_compute(self) -> int | None:
+        """The part of ``compute`` for reading prompts."""
+        return total_compute(usage.prompt_compute for usage in self.usage_by_model.values())
 
     @property
     def has_no_value(self) -> bool:
@@ -80,8 +119,12 @@ class Record:
         return (self.specification, self.item, self.epoch)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as plain data. The keys of all times contain ``seconds``."""
-        return asdict(self)
+        """Return the record as plain data. The keys of all times contain ``seconds``.
+
+        Fields in ``LATER_FIELDS`` are omitted if they are empty.
+        """
+        data = asdict(self)
+        return {name: value for name, value in data.items() if value or name not in LATER_FIELDS}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Record:

@@ -9,11 +9,15 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from statistics import fmean
 from typing import Any
 
+from archon.evals.compute import ComputeTally
 from archon.evals.failures import Cause, causes
+from archon.evals.groups import Group, group_name, group_results
+from archon.evals.metrics import Metric, MetricTally
 from archon.evals.pass_at_k import CurvePoint, NodeDraws
 from archon.evals.power import accuracy_warning
 from archon.evals.records import Record
 from archon.evals.statistics import Interval, mean_interval, score_interval
+from archon.lm.compute import ModelUsage
 from archon.reasoning import cut_off_notice
 from archon.types import Usage
 
@@ -33,7 +37,9 @@ def total(each: Callable[[Record], Any], *, start: Any = 0, default: Any = MISSI
     return field(default=default, metadata={"each": each, "start": start})
 
 
-def result(of: Callable[[Tally], Any], *, heading: str = "", decimals: int = 0) -> Any:
+def result(
+    of: Callable[[Tally], Any], *, heading: str = "", decimals: int = 0, default: Any = MISSING
+) -> Any:
     """Declare a column of ``Report`` that is computed from the tally of all records.
 
     Parameters
@@ -45,8 +51,10 @@ def result(of: Callable[[Tally], Any], *, heading: str = "", decimals: int = 0) 
         heading.
     decimals
         Number of decimals in that table.
+    default
+        The value for stored reports that were written before the column existed.
     """
-    return field(metadata={"of": of, "heading": heading, "decimals": decimals})
+    return field(default=default, metadata={"of": of, "heading": heading, "decimals": decimals})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +120,36 @@ class Report:
     """True if some items have neither an answer nor a failure so far."""
     num_reasoning_cut_off: int = total(lambda record: record.num_reasoning_cut_off, default=0)
     """Number of completions that have no answer because they ended during their reasoning."""
+    metrics: Mapping[str, Metric] | None = result(
+        lambda tally: tally.metrics.summary(), default=None
+    )
+    """Name → mean of a scorer after the first, or of a figure that a scorer returned. Failures
+    count as scores of 0; figures leave them out."""
+    groups: Mapping[str, Sequence[Group]] | None = result(
+        lambda tally: tally.groups(), default=None
+    )
+    """Column → the result of the items with each of its values."""
+    compute: float | None = result(lambda tally: tally.mean_compute, default=None)
+    """Mean compute per answer in FLOPs (``archon.lm.compute``); None if that of a model is unknown,
+    or there are no answers."""
+    usage_by_model: Mapping[str, ModelUsage] | None = result(
+        lambda tally: tally.compute.by_model, default=None
+    )
+    """Name of each model → its usage and compute for all answers."""
+    energy_joules: float | None = result(lambda tally: tally.mean_energy_joules, default=None)
+    """Energy that the machine used during the run, per answer; None if no counter can be read
+    (``archon.evals.energy``). Stored samples use none."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the report as plain data, as printed by ``archon eval --json``."""
-        return asdict(self)
+        """Return the report as plain data, as printed by ``archon eval --json``.
+
+        Columns that are newer than the format are omitted if they are empty or unknown.
+        """
+        data = asdict(self)
+        return {name: value for name, value in data.items() if value or name not in _OMITTED}
 
 
+_OMITTED = ("metrics", "groups", "compute", "usage_by_model", "energy_joules")
 TABLE_COLUMNS = {
     column.name: (column.metadata["heading"], column.metadata["decimals"])
     for column in fields(Report)
@@ -150,7 +182,14 @@ class Tally:
     answer_seconds: float = 0.0
     """Total time of all answers."""
     draws: NodeDraws = field(default_factory=NodeDraws)
+    metrics: MetricTally = field(default_factory=MetricTally)
+    by: Sequence[str] = ()
+    """Columns of the rows by which the results are grouped."""
+    group_names: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    """Column → item → its group."""
     wall_seconds: float = 0.0
+    compute: ComputeTally = field(default_factory=ComputeTally)
+    energy_joules: float | None = None
 
     def add(self, record: Record) -> None:
         """Add one record to all totals."""
@@ -166,11 +205,15 @@ class Tally:
             self.totals[name] += column["each"](record)
         self.num_samples += record.samples
         self.draws.add(record)
+        self.metrics.add(record)
+        self.compute.add(record)
+        for by in self.by:
+            self.group_names[by][record.item] = group_name(record.metadata, by)
 
     @classmethod
-    def of(cls, records: Iterable[Record]) -> Tally:
-        """Return the tally of these records."""
-        tally = cls()
+    def of(cls, records: Iterable[Record], by: Sequence[str] = ()) -> Tally:
+        """Return the tally of these records, grouped by the columns ``by``."""
+        tally = cls(by=by)
         for record in records:
             tally.add(record)
         return tally
@@ -222,6 +265,19 @@ class Tally:
         return self.answer_seconds / self.num_answers if self.num_answers else None
 
     @property
+    def mean_compute(self) -> float | None:
+        """Mean compute per answer in FLOPs; None if it is unknown or there are no answers."""
+        total = self.compute.total
+        return None if total is None or not self.num_answers else total / self.num_answers
+
+    @property
+    def mean_energy_joules(self) -> float | None:
+        """Mean energy per answer in joules; None if it is unknown or there are no answers."""
+        if self.energy_joules is None or not self.num_answers:
+            return None
+        return self.energy_joules / self.num_answers
+
+    @property
     def accuracy(self) -> float | None:
         """Mean of ``item_means``; None if there are no answers or failures."""
         return fmean(self.item_means.values()) if self.runs else None
@@ -255,7 +311,19 @@ class Tally:
         if failed := self.totals["num_failed_samples"]:
             failures = f"{failed} of {self.num_samples} samples failed"
             warnings.append(f"{failures}; the answers are based on the other samples")
+        for scorer, number in self.metrics.errors.items():
+            warnings.append(
+                f"{scorer} could not score {number} of {self.num_answers} answers; its mean leaves "
+                "them out"
+            )
         return warnings
+
+    def groups(self) -> dict[str, list[Group]]:
+        """Return column → the result of each group."""
+        means = self.item_means
+        return {
+            column: group_results(self.group_names[column], means, self.runs) for column in self.by
+        }
 
     @property
     def tokens_per_second(self) -> float:
@@ -266,13 +334,15 @@ class Tally:
         """Compute one column of a ``Report``."""
         return self.totals[column] if column in _TOTALS else _RESULTS[column]["of"](self)
 
-    def results(self, wall_seconds: float) -> dict[str, Any]:
+    def results(self, wall_seconds: float, energy_joules: float | None = None) -> dict[str, Any]:
         """Compute all columns of a ``Report`` that depend on the records.
 
         Parameters
         ----------
         wall_seconds
             Total duration of all sessions of the run.
+        energy_joules
+            Energy that the machine used in them; None if it is unknown.
         """
-        tally = replace(self, wall_seconds=wall_seconds)
+        tally = replace(self, wall_seconds=wall_seconds, energy_joules=energy_joules)
         return {name: tally.value(name) for name in (*_RESULTS, *_TOTALS)}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from archon.errors import SpecError, UsageError
+from archon.evals.contamination import training_warnings
 from archon.evals.folder import ABLATIONS, RUN, RunFolder
 from archon.evals.journal import Entry, read_entries
 from archon.evals.records import Record
@@ -56,19 +57,39 @@ class Run:
         """Return the records, sorted by item and epoch."""
         return [entry.record for entry in self.sorted_entries()]
 
-    def report(self) -> Report:
-        """Compute the report from the answers in the journal."""
-        tally = Tally()
+    def report(self, by: Sequence[str] | None = None) -> Report:
+        """Compute the report from the answers in the journal.
+
+        Parameters
+        ----------
+        by
+            Columns of the rows by which the results are grouped; None for those that the run was
+            started with.
+        """
+        tally = Tally(by=self.by if by is None else by)
         seconds: dict[int, float] = {}
+        joules: dict[int, float | None] = {}
         for entry in self.entries():
             tally.add(entry.record)
-            seconds[entry.session] = max(entry.session_seconds, seconds.get(entry.session, 0.0))
+            session, energy = entry.session, entry.session_joules
+            seconds[session] = max(entry.session_seconds, seconds.get(session, 0.0))
+            before = joules.get(session, 0.0)
+            joules[session] = None if None in (energy, before) else max(energy or 0, before or 0)
+        known = [energy for energy in joules.values() if energy is not None]
+        is_measured = len(known) == len(joules) > 0
+        results = tally.results(sum(seconds.values()), sum(known) if is_measured else None)
+        trained = training_warnings(self.description["specification"])
         return Report(
             **headings(self.description),
             run=str(self.path),
             interrupted=tally.num_runs < self.num_runs,
-            **tally.results(sum(seconds.values())),
+            **(results | {"warnings": [*trained, *results["warnings"]]}),
         )
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        """Columns of the rows by which the report groups the results."""
+        return tuple(self.description.get("by", ()))
 
     @property
     def num_runs(self) -> int:

@@ -9,12 +9,14 @@ import os
 import platform
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from archon.answers import READING_VERSION
 from archon.evals.benchmarks import Item, Selection
+from archon.evals.scorers import scorer_label
 from archon.graph.answer import Answer
 from archon.spec.messages import json_path
 from archon.types import AnswerKind, Example, Question
@@ -23,7 +25,11 @@ VERSION = 1
 """Version of the ``run.json`` format."""
 
 IDENTITY = ("version", "specification", "items", "epochs")
-"""The keys of a description that must be equal for a run to be resumed."""
+"""The keys of a description that must be equal for a run to be resumed. More items may be added at
+the end (``archon.evals.growth``)."""
+COMMAND, COMPARISON = "command", "comparison"
+"""Keys of the command that asks the rest of a run (``archon.cli.stored_command``), and of the
+comparison that the run belongs to. They are not part of the identity."""
 
 
 class Answerer(Protocol):
@@ -58,6 +64,7 @@ def description(
     seed: int,
     epochs: int,
     examples: tuple[Example, ...] | None,
+    by: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the description of a run, as plain data for ``run.json``.
 
@@ -66,7 +73,7 @@ def description(
     """
     specification = {
         **architecture.specification(selection.card.answer, examples),
-        "benchmark": selection.card.model_dump(mode="json"),
+        "benchmark": selection.card.identity(),
         "seed": seed,
         "reading": READING_VERSION,
     }
@@ -77,13 +84,27 @@ def description(
         "items": {
             "split": selection.split,
             "count": len(items),
-            "digest": _digest([[item.id, item.question, item.target] for item in items]),
+            "digest": items_digest(items),
         },
         "limit": selection.limit,
         "epochs": epochs,
+        **({"by": list(by)} if by else {}),
         "data": None if selection.data is None else str(selection.data),
         **_circumstances(),
     }
+
+
+def items_digest(items: Sequence[Item]) -> str:
+    """Return the digest of the items of a run, in order."""
+    return _digest([_item_identity(item) for item in items])
+
+
+def _item_identity(item: Item) -> list[Any]:
+    """Return what identifies an item. Most items have one target, as all had in earlier runs."""
+    identity: list[Any] = [item.id, item.question, item.target]
+    if len(item.targets) > 1 or item.choices:
+        identity += [list(item.targets), list(item.choices)]
+    return identity
 
 
 def headings(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +115,7 @@ def headings(run: Mapping[str, Any]) -> dict[str, Any]:
         "architecture": specification["architecture"]["name"],
         "benchmark": benchmark["name"],
         "split": run["items"]["split"],
-        "scorer": benchmark["score"],
+        "scorer": scorer_label(benchmark["score"]),
         "answer": benchmark.get("answer", "number"),
         "limit": run["limit"],
         "epochs": run["epochs"],
@@ -129,6 +150,7 @@ def _circumstances() -> dict[str, Any]:
     }
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -150,7 +172,7 @@ class _Architecture(_Part):
 
 class _Benchmark(_Part):
     name: str
-    score: str
+    score: str | dict[str, Any] | list[str | dict[str, Any]]
     answer: str = "number"
 
 

@@ -10,23 +10,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from archon.errors import ArchonError, ScoringError, UsageError
+from archon.errors import ArchonError, UsageError
 from archon.evals.benchmarks import Item, Selection
 from archon.evals.benchmarks.opening import Benchmark
+from archon.evals.energy import EnergyMeter
 from archon.evals.failures import ErrorLimit, MaxErrors
 from archon.evals.folder import RunFolder
+from archon.evals.groups import check_columns
+from archon.evals.growth import continued
 from archon.evals.journal import JournalWriter, encode
-from archon.evals.records import Draw, Record
+from archon.evals.records import Record
 from archon.evals.report import Report, Tally
 from archon.evals.run import Run, read_run
-from archon.evals.run_spec import IDENTITY, Answerer, HasWeights, description
-from archon.evals.scorers import Scorer, number_exact, scored
+from archon.evals.run_spec import Answerer, HasWeights, description
+from archon.evals.scorers import Scorer
+from archon.evals.scoring import ItemScoring
 from archon.graph.answer import Answer
 from archon.graph.architecture import Architecture
-from archon.graph.candidates import has_run
-from archon.graph.nodes.registry import NODE_TYPES
 from archon.lm.pool import DrawPool, pooling
-from archon.types import Candidate, Example, Question, Usage
+from archon.types import Example, Question, Usage
 
 DEFAULT_CONCURRENT_QUESTIONS = 64
 
@@ -60,7 +62,7 @@ class Evaluation:
     Raises
     ------
     UsageError
-        There are no items, or less than one epoch.
+        There are no items, or less than one epoch; or no item has a column of ``by``.
     """
 
     architecture: Answerer
@@ -73,6 +75,10 @@ class Evaluation:
     examples: tuple[Example, ...] | None = None
     """The benchmark's exemplars. If None, the pool named in a prompt or the default pool is
     used."""
+    other_scorers: Sequence[Scorer] = ()
+    """Scorers whose scores become metrics of the report."""
+    by: Sequence[str] = ()
+    """Columns of the items' rows by which the report groups the results."""
     description: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,6 +87,7 @@ class Evaluation:
                 "an evaluation needs at least one item and one epoch, not "
                 f"{len(self.items)} items and {self.epochs} epochs"
             )
+        check_columns(self.by, [item.metadata for item in self.items])
         data = description(
             self.architecture,
             self.selection,
@@ -88,14 +95,27 @@ class Evaluation:
             seed=self.seed,
             epochs=self.epochs,
             examples=self.examples,
+            by=self.by,
         )
         object.__setattr__(self, "description", data)
 
     @classmethod
     def of(
-        cls, architecture: Architecture, benchmark: Benchmark, *, seed: int = 0, epochs: int = 1
+        cls,
+        architecture: Architecture,
+        benchmark: Benchmark,
+        *,
+        seed: int = 0,
+        epochs: int = 1,
+        by: Sequence[str] | None = None,
     ) -> Evaluation:
         """Define the evaluation of an architecture on the items of a benchmark.
+
+        Parameters
+        ----------
+        by
+            Columns of the items' rows by which the report groups the results; None for the
+            benchmark's.
 
         Raises
         ------
@@ -105,11 +125,27 @@ class Evaluation:
             The benchmark's exemplar pool has fewer examples than a node's ``shots``.
         """
         architecture.check_examples(benchmark.examples)
-        items, scorer, selection = benchmark.items, benchmark.scorer, benchmark.selection
-        return cls(architecture, items, scorer, selection, seed, epochs, benchmark.examples)
+        return cls(
+            architecture,
+            benchmark.items,
+            benchmark.scorer,
+            benchmark.selection,
+            seed,
+            epochs,
+            benchmark.examples,
+            benchmark.other_scorers,
+            tuple(benchmark.selection.card.by) if by is None else tuple(by),
+        )
+
+    @property
+    def scorers(self) -> tuple[Scorer, ...]:
+        """All scorers; the first decides the accuracy."""
+        return (self.scorer, *self.other_scorers)
 
     def is_finished_in(self, folder: RunFolder, *, keep_errors: bool = False) -> bool:
         """Return whether the folder contains a complete run of this evaluation.
+
+        A run of only the first items is not complete.
 
         Parameters
         ----------
@@ -123,9 +159,10 @@ class Evaluation:
         """
         if not folder.holds_run:
             return False
-        folder.check_identity(self.description, IDENTITY)
-        run = read_run(folder.path)
-        return sum(_is_done(entry.record, keep_errors) for entry in run.entries()) == run.num_runs
+        continued(folder, self.description, self.items)
+        entries = read_run(folder.path).entries()
+        num_done = sum(_is_done(entry.record, keep_errors) for entry in entries)
+        return num_done == len(self.items) * self.epochs
 
 
 async def evaluate(
@@ -138,8 +175,11 @@ async def evaluate(
     keep_errors: bool = False,
     max_errors: MaxErrors = None,
     on_progress: OnProgress | None = None,
+    command: Mapping[str, Any] | None = None,
 ) -> Report:
     """Ask all items for which the folder has no answer, and return the report of the run.
+
+    If the run in the folder has only the first items, it continues with the others.
 
     If an item fails, its error is recorded, and it counts as wrong. If the evaluation is
     interrupted, call this again with the same folder to ask the missing items and retry the failed
@@ -157,6 +197,9 @@ async def evaluate(
         Number or share of failed answers above which the evaluation stops (``MaxErrors``).
     on_progress
         Called in the event loop's thread after each answer or failure.
+    command
+        Keys for ``run.json`` that are not part of the run's identity: the command that continues it
+        (``run_spec.COMMAND``). The command of the latest session replaces that of earlier ones.
 
     Raises
     ------
@@ -172,22 +215,30 @@ async def evaluate(
             f"max_concurrent_questions must be at least 1, not {max_concurrent_questions}"
         )
     with folder.locked():
-        if folder.holds_run:
-            folder.check_identity(evaluation.description, IDENTITY)
-        else:
-            folder.write_description({**evaluation.description, "id": uuid.uuid4().hex})
+        _describe(folder, evaluation, command or {})
         run = read_run(folder.path)
         try:
             session = _EvalSession(evaluation, run, pool, num_items, keep_errors, on_progress)
             await session.run(max_concurrent_questions, max_errors)
         except BaseException:
             with contextlib.suppress(ArchonError):  # the journal has every answer
-                folder.write_report(run.report().to_json())
+                folder.write_report(run.report(evaluation.by).to_json())
                 _record_weights(evaluation.architecture, folder)
             raise
-        report = run.report()
+        report = run.report(evaluation.by)
         folder.write_report(report.to_json())
         return report
+
+
+def _describe(folder: RunFolder, evaluation: Evaluation, command: Mapping[str, Any]) -> None:
+    """Write ``run.json`` if the folder has none or if it changes."""
+    wanted = evaluation.description
+    if not folder.holds_run:
+        folder.write_description({**wanted, "id": uuid.uuid4().hex, **command})
+        return
+    new = {**continued(folder, wanted, evaluation.items), **command}
+    if new != folder.read_description():
+        folder.write_description(new)
 
 
 def _check_weights(architecture: Answerer, folder: RunFolder) -> None:
@@ -237,13 +288,13 @@ class _EvalSession:
         if self._num_kept:
             self._report_progress(0.0)
         waiting, started = iter(self._todo), time.perf_counter()
-        writer = JournalWriter(folder.journal)
+        writer, energy = JournalWriter(folder.journal), EnergyMeter()
 
         async def work() -> None:
             for item, epoch in waiting:
                 record, trace = await self._ask(item, epoch)
                 seconds = time.perf_counter() - started
-                line = encode(self._number, seconds, record, trace)
+                line = encode(self._number, seconds, record, trace, energy.joules())
                 await asyncio.wrap_future(writer.append(line))
                 self._tally.add(record)
                 self._report_progress(seconds)
@@ -264,13 +315,19 @@ class _EvalSession:
         evaluation, started = self._evaluation, time.perf_counter()
         answer: Answer | None = None
         kind = evaluation.selection.card.answer
-        question = Question(item.question, answer=kind, examples=evaluation.examples)
+        scoring = ItemScoring(item, evaluation.scorers, evaluation.seed)
+        question = Question(
+            item.question,
+            answer=kind,
+            examples=evaluation.examples,
+            choices=scoring.choices,
+        )
         try:
             with pooling(self._pool, f"{self._run.description['id']}/{item.id}/{epoch}"):
                 answer = await evaluation.architecture.answer(
                     question, seed=evaluation.seed, run=epoch
                 )
-            result = _scored_answer(answer, evaluation.scorer, item)
+                result = _answer_fields(answer) | await scoring.record_fields(answer)
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError):
                 task = asyncio.current_task()
@@ -283,7 +340,10 @@ class _EvalSession:
             item=item.id,
             epoch=epoch,
             question=item.question,
-            target=item.target,
+            target=scoring.target,
+            targets=scoring.targets,
+            choices=scoring.choices,
+            metadata=item.metadata,
             **result,
         )
         return record, None if answer is None else answer.trace.to_json()
@@ -304,28 +364,13 @@ class _EvalSession:
         self._on_progress(progress)
 
 
-def _scored_answer(answer: Answer, scorer: Scorer, item: Item) -> dict[str, Any]:
-    """Score an answer and the samples of all nodes; return the record fields.
-
-    Raises
-    ------
-    ScoringError
-        The scorer fails or returns an invalid score; the error names the item.
-    """
-    text = _text(answer.candidates[0], scorer) if answer.candidates else answer.text
-    try:
-        score = scored(scorer, answer.value, text, item.target)
-        draws = _draws(answer, scorer, item.target)
-    except ScoringError as error:
-        raise ScoringError(f"item {item.id!r}: {error}") from error
-    same = ("text", "cost_tokens", "usage", "seconds", "limited_by", "notes")
+def _answer_fields(answer: Answer) -> dict[str, Any]:
+    """Return the fields of a record that do not depend on a scorer."""
+    same = ("text", "cost_tokens", "usage", "usage_by_model", "compute", "seconds", "limited_by")
     return {
         **{name: getattr(answer, name) for name in same},
-        "value": score.answer,
-        "score": score.value,
-        "explanation": score.explanation,
+        "notes": answer.notes,
         "error": None,
-        "draws": draws,
         "samples": answer.num_samples,
         "failed_samples": answer.num_failed_samples,
         "num_reasoning_cut_off": answer.trace.num_reasoning_cut_off,
@@ -345,33 +390,6 @@ def _failure(error: BaseException, seconds: float) -> dict[str, Any]:
         "seconds": seconds,
         "error": f"{type(error).__name__}: {error}",
     }
-
-
-def _draws(answer: Answer, scorer: Scorer, target: str) -> dict[str, tuple[Draw, ...]]:
-    """Score each node's samples as if they were the answer; score programs by their results."""
-    ran = {
-        c.id: c
-        for node in answer.trace.nodes.values()
-        if NODE_TYPES[node.type].effects.values
-        for c in node.outputs
-    }
-    draws: dict[str, tuple[Draw, ...]] = {}
-    for name, node in answer.trace.nodes.items():
-        written = (ran.get(c.id, c) for c in node.outputs if c.id.node == name)
-        scores = [scored(scorer, c.value, _text(c, scorer), target) for c in written]
-        if scores:
-            draws[name] = tuple(Draw(score.answer, score.value) for score in scores)
-    return draws
-
-
-def _text(candidate: Candidate, scorer: Scorer) -> str:
-    """Return the text to score.
-
-    The text is empty if the candidate has no value and either its program was run or the scorer is
-    ``number_exact``. The scorer might otherwise find a number in a program that failed.
-    """
-    has_none = has_run(candidate) or scorer is number_exact
-    return "" if candidate.value is None and has_none else candidate.text
 
 
 def _is_done(record: Record, keep_errors: bool) -> bool:

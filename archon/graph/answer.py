@@ -5,11 +5,12 @@ All text from models and users is escaped. The HTML has no scripts and no links 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 
 from archon.graph.trace import Trace
+from archon.lm.compute import ModelUsage, total_compute
 from archon.types import Candidate, Limit, Usage
 
 _MAX_LENGTH = 300
@@ -38,6 +39,15 @@ class Answer:
     """Number of samples that the nodes requested."""
     num_failed_samples: int = 0
     """Number of samples that failed; the answer is based on the remaining samples."""
+    usage_by_model: Mapping[str, ModelUsage] = field(default_factory=dict)
+    """Name of each model → its usage and compute."""
+
+    @property
+    def compute(self) -> int | None:
+        """Compute in FLOPs (``archon.lm.compute``); None if that of a model is unknown."""
+        if self.usage.calls and not self.usage_by_model:
+            return None
+        return total_compute(usage.compute for usage in self.usage_by_model.values())
 
     def _repr_html_(self) -> str:
         """Return HTML for notebooks: the answer, and collapsed tables of candidates and nodes."""
@@ -58,6 +68,7 @@ def answer_from(candidates: tuple[Candidate, ...], trace: Trace) -> Answer:
         notes=trace.notes,
         num_samples=trace.num_samples,
         num_failed_samples=trace.num_failed_samples,
+        usage_by_model=trace.usage_by_model,
     )
 
 

@@ -19,6 +19,7 @@ from archon.graph.model_bindings import Models, ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
 from archon.graph.nodes.declaration import Setup
 from archon.graph.nodes.registry import method_of, reads_of
+from archon.graph.notes import advice
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import PromptKind
 from archon.graph.trace import Trace
@@ -135,7 +136,7 @@ class Architecture:
             if isinstance(lm, NestedLM):
                 models[role] = lm.specification(answer, examples)
             else:
-                models[role] = None if card is None else card.model_dump(mode="json")
+                models[role] = None if card is None else _card_data(card)
         return {
             "architecture": self.spec.model_dump(mode="json"),
             "models": models,
@@ -251,8 +252,14 @@ class Architecture:
             return answer
 
     async def arun(self, question: str | Question, *, seed: int = 0) -> Answer:
-        """Answer a question: a string, or a ``Question`` with history and examples."""
-        return await self.answer(self._question(question), seed=seed)
+        """Answer a question: a string, or a ``Question`` with history, options and examples.
+
+        If the answer lacks a value, its notes say how to ask for another type of answer.
+        """
+        asked = self._question(question)
+        answer = await self.answer(asked, seed=seed)
+        hint = advice(answer.value, asked.answer)
+        return answer if hint is None else replace(answer, notes=(*answer.notes, hint))
 
     def run(self, question: str | Question, *, seed: int = 0) -> Answer:
         """Run ``arun`` from synchronous code, and wait for the answer.
@@ -285,6 +292,11 @@ class Architecture:
         if isinstance(question, Question):
             return question
         return Question(question, answer=self._graph.spec.answer)
+
+
+def _card_data(card: ModelCard) -> dict[str, Any]:
+    """Return the keys of a card that may change an answer."""
+    return card.model_dump(mode="json", exclude={"parameters"})
 
 
 def _embedder(name: str, lm: LM) -> Embedder:

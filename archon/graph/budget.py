@@ -1,10 +1,11 @@
-"""The budget of one question: tokens and calls are reserved before a call and settled after it.
+"""The budget of one question: its costs are reserved before a call and settled after it.
 
 A budget is a hard limit: no question ever exceeds it. A call reserves the most tokens that it can
 use: ``max_tokens`` for each reply, and its prompt. If the model has a tokenizer, the tokens of the
 prompt are counted; otherwise, its number of bytes is used as an upper bound. When the call ends,
 unused tokens are returned. The tokens of an interrupted call are kept reserved, because its usage
-is unknown. A question may therefore end with some tokens left.
+is unknown. A question may therefore end with some tokens left. Compute is reserved and returned in
+the same way, for the same tokens.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from archon.errors import BudgetError
+from archon.graph.model_usage import generated_compute
+from archon.lm.compute import ComputeModel
 from archon.spec.architecture import Budget
 from archon.types import Completion, Limit, Request
 
@@ -32,6 +35,33 @@ class CallSize:
     """Prompt digest → number of tokens in the prompt; None if the model cannot count them."""
     prompt_bound: int = 0
     """Upper bound on the prompt's tokens; used if ``prompts`` is None."""
+    model: ComputeModel | None = None
+    """The sizes of the model; None if no budget limits compute."""
+    beams: int = 1
+    """Texts that the model computes for each completion."""
+
+    @property
+    def compute_each(self) -> int:
+        """Upper bound on the compute of one completion, without its prompt."""
+        if self.model is None:
+            return 0
+        read = sum(self.prompts.values()) if self.prompts is not None else self.prompt_bound
+        return self.beams * self.model.completion(read, self.tokens_each + 1)
+
+    def compute_of(self, completion: Completion) -> int:
+        """Return the compute of a completion; the upper bound if it is unknown."""
+        if self.model is None:
+            return 0
+        used = None if self.beams > 1 else generated_compute(self.model, completion)
+        return self.compute_each if used is None else used
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """What a meter reserved for a prompt whose length was not known."""
+
+    tokens: int
+    compute: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +70,8 @@ class Grant:
 
     count: int
     size: CallSize
-    meters: tuple[tuple[Meter, int], ...] = field(repr=False)
-    """(meter, tokens reserved for a prompt of unknown length) for each graph, innermost first."""
+    meters: tuple[tuple[Meter, Reserved], ...] = field(repr=False)
+    """Each graph's meter, innermost first, and what it reserved for a prompt of unknown length."""
 
     def settle(self, completions: Iterable[Completion]) -> None:
         """Charge what the completions used, and return the remainder of their reservations.
@@ -50,8 +80,8 @@ class Grant:
         are kept.
         """
         completions = list(completions)
-        for meter, prompt_bound in self.meters:
-            meter.settle(self.size, prompt_bound, completions)
+        for meter, reserved in self.meters:
+            meter.settle(self.size, reserved, completions)
 
 
 class Meter:
@@ -74,8 +104,11 @@ class Meter:
         deadlines = [t for t in (own, outer.deadline if outer else None) if t is not None]
         self.deadline: float | None = min(deadlines, default=None)
         """The earliest deadline, on the event loop's clock; None if no budget limits seconds."""
-        self.counts_tokens = any(m._budget.max_tokens is not None for m in self._chain)
-        self._calls = self._tokens = 0
+        self.counts_compute = any(m._budget.max_compute is not None for m in self._chain)
+        self.counts_tokens = self.counts_compute or any(
+            m._budget.max_tokens is not None for m in self._chain
+        )
+        self._calls = self._tokens = self._compute = 0
         self._prompts: set[str] = set()
         self._read: set[Hashable] = set()
 
@@ -113,23 +146,26 @@ class Meter:
         timed = (m for m in self._chain if m._budget.max_seconds is not None)
         return min(timed, key=lambda meter: meter.deadline or 0)._used_up("seconds")
 
-    def settle(self, size: CallSize, prompt_bound: int, completions: list[Completion]) -> None:
+    def settle(self, size: CallSize, reserved: Reserved, completions: list[Completion]) -> None:
         """Charge what the completions used, and release what was reserved for them."""
         if not completions:
             return
         self._read.add(size.key)
-        self._tokens -= prompt_bound + size.tokens_each * len(completions)
+        self._tokens -= reserved.tokens + size.tokens_each * len(completions)
+        self._compute -= reserved.compute + size.compute_each * len(completions)
         self._calls -= len(completions)
         for completion in completions:
             usage = completion.usage
             self._calls += usage.calls
             self._tokens += usage.completion_tokens + usage.choice_tokens
-            self._add_prompts(completion.prompts)
+            self._compute += size.compute_of(completion)
+            self._add_prompts(completion.prompts, size.model)
 
     def _used_up(self, limit: Limit) -> BudgetError:
         amount = getattr(self._budget, f"max_{limit}")
-        shown = f"{amount:g}" if limit == "seconds" else f"{amount}"
-        return BudgetError(f"the budget of {shown} {limit} is used up", limit)
+        shown = f"{amount:g}" if limit in ("seconds", "compute") else f"{amount}"
+        unit = "FLOPs" if limit == "compute" else limit
+        return BudgetError(f"the budget of {shown} {unit} is used up", limit)
 
     def _calls_left(self) -> int:
         limit = self._budget.max_calls
@@ -142,14 +178,27 @@ class Meter:
             new, bound = self._prompt_tokens(size)
             left = self._budget.max_tokens - self._tokens - new - bound
             yield max(0, left // max(1, size.tokens_each)), "tokens"
+        if self._budget.max_compute is not None and size.model is not None:
+            left = int(self._budget.max_compute) - self._compute - self._prompt_compute(size)
+            yield max(0, left // max(1, size.compute_each)), "compute"
 
-    def _reserve(self, count: int, size: CallSize) -> int:
-        """Reserve ``count`` calls; return the tokens reserved for a prompt of unknown length."""
+    def _prompt_compute(self, size: CallSize) -> int:
+        """Return the compute of the prompts that this call adds, or an upper bound."""
         _, bound = self._prompt_tokens(size)
-        self._add_prompts(size.prompts or {})
+        if size.model is None:
+            return 0
+        new = [t for d, t in (size.prompts or {}).items() if d not in self._prompts]
+        return sum(map(size.model.prompt, [*new, bound] if bound else new))
+
+    def _reserve(self, count: int, size: CallSize) -> Reserved:
+        """Reserve ``count`` calls; return the reservation for a prompt of unknown length."""
+        _, bound = self._prompt_tokens(size)
+        compute = self._prompt_compute(size) if bound else 0
+        self._add_prompts(size.prompts or {}, size.model)
         self._calls += count
         self._tokens += bound + count * size.tokens_each
-        return bound
+        self._compute += compute + count * size.compute_each
+        return Reserved(bound, compute)
 
     def _prompt_tokens(self, size: CallSize) -> tuple[int, int]:
         """Return the tokens that this call's prompt adds: an exact count, and an upper bound.
@@ -160,11 +209,12 @@ class Meter:
             return sum(t for d, t in size.prompts.items() if d not in self._prompts), 0
         return 0, 0 if size.key in self._read else size.prompt_bound
 
-    def _add_prompts(self, prompts: Mapping[str, int]) -> None:
+    def _add_prompts(self, prompts: Mapping[str, int], model: ComputeModel | None) -> None:
         for digest, tokens in prompts.items():
             if digest not in self._prompts:
                 self._prompts.add(digest)
                 self._tokens += tokens
+                self._compute += 0 if model is None else model.prompt(tokens)
 
 
 def most_tokens(request: Request) -> int:

@@ -7,13 +7,15 @@ from dataclasses import replace
 from math import fsum
 
 from archon import answers
+from archon.answers.kinds import ANSWER_TYPES
+from archon.answers.letters import letter_of
 from archon.types import (
     Annotation,
-    AnswerKind,
     Candidate,
     CandidateId,
     Completion,
     Message,
+    Question,
     UnitTest,
     UnitTestMethod,
 )
@@ -22,21 +24,21 @@ from archon.types import (
 def from_completions(
     node: str,
     completions: Iterable[Completion],
-    answer: AnswerKind,
+    question: Question,
     parents: tuple[CandidateId, ...] = (),
     messages: tuple[Message, ...] = (),
 ) -> list[Candidate]:
     """Return one candidate for each completion of ``messages`` that did not fail.
 
-    A candidate's value is the answer that its text states, read as the kind ``answer``. A candidate
-    whose reasoning was cut off has no value and is marked with ``CUT_OFF_MARK``.
+    A candidate's value is the answer that its text states, of the type that the question asks for.
+    A candidate whose reasoning was cut off has no value and is marked with ``CUT_OFF_MARK``.
     """
     cut_off = (Annotation(node, "mark", CUT_OFF_MARK),)
     return [
         Candidate(
             CandidateId(node, completion.draw),
             completion.text,
-            _value(completion, answer),
+            _value(completion, question),
             parents,
             cut_off if completion.is_reasoning_cut_off else (),
             mean_logprob=_mean(completion.logprobs),
@@ -47,11 +49,14 @@ def from_completions(
     ]
 
 
-def _value(completion: Completion, answer: AnswerKind) -> str | None:
+def _value(completion: Completion, question: Question) -> str | None:
     if completion.is_reasoning_cut_off:
         return None
     return answers.read_answer(
-        completion.text, answer, is_truncated=completion.finish_reason == "length"
+        completion.text,
+        question.answer,
+        is_truncated=completion.finish_reason == "length",
+        choices=question.choices,
     )
 
 
@@ -106,11 +111,12 @@ def _is_program_mark(annotation: Annotation) -> bool:
     return annotation.kind == "mark" and str(annotation.value).startswith(PROGRAM_MARK)
 
 
-def reply_text(candidate: Candidate, kind: AnswerKind) -> str:
+def reply_text(candidate: Candidate, question: Question) -> str:
     """Return a candidate's text; if its program was run, add the result as the answer."""
-    if candidate.value is None or kind == "code" or not has_run(candidate):
+    if candidate.value is None or question.answer == "code" or not has_run(candidate):
         return candidate.text
-    return f"{candidate.text}\n\nThe answer is {candidate.value}."
+    value = letter_of(candidate.value, question.choices)
+    return f"{candidate.text}\n\n{ANSWER_TYPES[question.answer].reply(value)}"
 
 
 def join_tests(groups: Iterable[Iterable[UnitTest]]) -> tuple[UnitTest, ...]:

@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from archon.graph.grouping import grouped_values
 from archon.spec.architecture import When
-from archon.types import Candidate
+from archon.types import AnswerKind, Candidate
 
 
-def holds(when: When, candidates: Sequence[Candidate]) -> bool:
+async def holds(when: When, candidates: Sequence[Candidate], kind: AnswerKind) -> bool:
     """Return whether the condition is true for the candidates; if so, the node runs."""
     if when.agreement_below is not None:
-        return agreement(candidates) < when.agreement_below
+        return agreement(await grouped_values(candidates, kind)) < when.agreement_below
     return num_passed(candidates) == when.num_passed
 
 
-def agreement(candidates: Sequence[Candidate]) -> float:
+def agreement(values: Sequence[str | None]) -> float:
     """Return the share of candidates that have the most frequent value; 0 if none has a value."""
-    votes = Counter(c.value for c in candidates if c.value is not None)
-    return max(votes.values(), default=0) / len(candidates) if candidates else 0.0
+    votes = Counter(value for value in values if value is not None)
+    return max(votes.values(), default=0) / len(values) if values else 0.0
 
 
 def num_passed(candidates: Sequence[Candidate]) -> int:

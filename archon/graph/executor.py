@@ -14,10 +14,11 @@ from archon.graph.candidates import join, join_tests
 from archon.graph.conditions import holds
 from archon.graph.model_bindings import ModelUse
 from archon.graph.nodes.base import GraphNode
-from archon.graph.nodes.registry import method_of
+from archon.graph.nodes.registry import NODE_TYPES, method_of
 from archon.graph.trace import CallTrace, NodeTrace, Trace
 from archon.graph.validation.build import Graph
 from archon.lm.base import LM, most_prompt_tokens, prompts_of, supports
+from archon.lm.compute import ComputeModel, collect_scored, compute_of, scored
 from archon.lm.concurrency import run_all
 from archon.lm.reasoning import generate_answers
 from archon.lm.reward import RewardModel
@@ -121,22 +122,27 @@ async def _run_node(
     trace = NodeTrace(name, spec.type, start - run.started, tuple(c.id for c in candidates))
     run.trace.nodes[name] = trace
     outputs = candidates
-    trace.bypassed = spec.when is not None and not holds(spec.when, candidates)
+    kind = run.trace.question.answer
+    trace.bypassed = spec.when is not None and not await holds(spec.when, candidates, kind)
+    use = run.uses.get(name)
     if not trace.bypassed:
+        trace.notes = tuple(NODE_TYPES[spec.type].unsuited(name, spec, kind))
         if run.on_event is not None:
             run.on_event(NodeStarted(name))
         try:
-            use = run.uses.get(name)
             if use is not None and use.nested is None:
                 calls = method_of(spec).calls(spec, len(candidates))
                 run.meter.require_calls(calls.minimum)
             context = Context(run, trace, tests, is_output=name == graph.spec.output)
-            outputs = await node.run(context, candidates)
+            with collect_scored() as trace.scored:
+                outputs = await node.run(context, candidates)
         except BudgetError as error:
             trace.cut = error.limit
             run.refusals.append(error)
         except Exception as error:
             raise NodeError(name, error) from error
+        if use is not None and use.nested is None:
+            trace.model, trace.compute_model = use.model, compute_of(use.lm)
     trace.outputs = tuple(outputs)
     trace.seconds = perf_counter() - start
     if run.on_event is not None:
@@ -263,9 +269,27 @@ class Context:
                 request = replace(request, sampling=request.sampling.over(_DEFAULT_LIMIT))
             prompts = await prompts_of(lm, request.messages, request.thinking)
             bound = most_prompt_tokens(request.messages)
-            size = CallSize(size.key, most_tokens(request), prompts, bound)
+            model = self._known_compute() if meter.counts_compute else None
+            beams = max(1, request.sampling.beams or 0)
+            size = CallSize(size.key, most_tokens(request), prompts, bound, model, beams)
         grant = meter.grant(request.n, size)
         return lm, replace(request, n=grant.count), grant
+
+    def _known_compute(self) -> ComputeModel:
+        """Return the sizes of the node's model, which a budget of compute needs.
+
+        Raises
+        ------
+        UnsupportedError
+            They are unknown.
+        """
+        model = compute_of(self._use.lm)
+        if model is None:
+            raise UnsupportedError(
+                f"the budget limits compute, but the number of parameters of {self._use.model} is "
+                'not known; add "parameters": {"total": N, "active": N} to the model card'
+            )
+        return model
 
     async def _send_samples(self, lm: LM, request: Request) -> list[Completion]:
         """Send a request for samples; return the samples, or errors for those that failed.
@@ -357,7 +381,7 @@ class Context:
         lm = self._use.lm
         if not isinstance(lm, RewardModel):
             raise UnsupportedError("the node's model is not a reward model")
-        return await lm.score(messages, texts)
+        return await scored(lm.score(messages, texts), texts)
 
     def drop(self, candidates: Sequence[Candidate]) -> None:
         """See ``NodeContext.drop``."""

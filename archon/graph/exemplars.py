@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from archon.answers.kinds import ANSWER_TYPES
 from archon.errors import SpecError
 from archon.spec.common import Name, PromptSpec, StrictModel, Version
 from archon.spec.encoding import without_marks
@@ -21,10 +22,8 @@ from archon.spec.json_lines import read_rows
 from archon.spec.messages import shown, suggestion
 from archon.spec.strict_json import read_json
 from archon.spec.validation import parse
-from archon.types import Example
+from archon.types import AnswerKind, Example
 
-DEFAULT_POOL = "arithmetic"
-"""The pool that is used if neither the prompt nor the benchmark names one."""
 _SHIPPED = Path(__file__).parent / "prompts" / "examples"
 
 Text = Annotated[str, Field(min_length=1)]
@@ -84,9 +83,12 @@ def with_absolute_pool(prompt: PromptSpec, base_dir: Path) -> PromptSpec:
     return prompt.model_copy(update={"examples": str((base_dir / prompt.examples).absolute())})
 
 
-def default_pool() -> tuple[Example, ...]:
-    """Return the examples of ``DEFAULT_POOL``, always as the same object."""
-    return _shipped(DEFAULT_POOL)
+def default_pool(answer: AnswerKind) -> tuple[Example, ...]:
+    """Return the shipped examples for a type of answers, always as the same object.
+
+    They are used if neither the prompt nor the benchmark names a pool.
+    """
+    return _shipped(ANSWER_TYPES[answer].examples)
 
 
 def pool_names() -> list[str]:

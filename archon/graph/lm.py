@@ -185,7 +185,7 @@ class ArchitectureLM:
                 # The writer's request may not have had the stop strings.
                 first = replace(first, text=_before(first.text, request.sampling.stop or ()))
                 finish_reason = "stop" if first.text != answer.text else finish_reason
-            text = reply_text(first, question.answer)
+            text = reply_text(first, question)
         if stream is not None:
             stream.finish(text, reasoning)
         completion = Completion(

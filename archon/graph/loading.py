@@ -6,7 +6,7 @@ Files are read and validated, but weights are not loaded until a model's first r
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,9 @@ from archon.spec.valid_parts import ValidParts
 ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM | RewardModel
 """A model string (``archon.spec.model_strings``), a path, a card or ``{"architecture": NAME}`` as a
 dict, or a custom LM or reward model."""
+
+LoadCard = Callable[[Reference, Path | None], Loaded[AnyCard]]
+"""``load_model_card``, or a function that remembers what it returned."""
 
 
 _NO_INLINE_CODE = (
@@ -91,8 +94,17 @@ class Loader:
 
     def model(self, ref: Reference, base_dir: Path | None = None) -> LazyLM:
         """Return the model of the card that ``ref`` names; equal cards share one."""
-        loaded = load_model_card(ref, base_dir)
+        loaded = self._card(ref, base_dir)
         return self._shared(loaded.spec, loaded.base_dir, loaded.origin)
+
+    def _card(self, ref: Reference, base_dir: Path | None) -> Loaded[AnyCard]:
+        """Load a card. Its file is read once, because a search loads a thousand architectures."""
+        if isinstance(ref, dict):
+            return load_model_card(ref, base_dir)
+        key = (os.fspath(ref), base_dir)
+        if key not in self._cards:
+            self._cards[key] = load_model_card(ref, base_dir)
+        return self._cards[key]
 
     def _shared(self, card: ModelCard, base_dir: Path, origin: str) -> LazyLM:
         lm = shared_lm(card, base_dir)
@@ -125,7 +137,7 @@ class Loader:
             _check_roles(models, loaded.spec.models, loaded.spec.name)
         lms: dict[str, LM] = {}
         cards: dict[str, ModelCard | None] = {}
-        chosen = chosen_models(loaded.spec.models, models, loaded.base_dir)
+        chosen = chosen_models(loaded.spec.models, models, loaded.base_dir, self._card)
         for role, declared in loaded.spec.models.items():
             try:
                 if role in chosen:
@@ -231,7 +243,10 @@ def of_roles(models: Mapping[str, ModelChoice], roles: Collection[str] = ()) -> 
 
 
 def chosen_models(
-    declared: Mapping[str, RoleModel], models: Mapping[str, ModelChoice], base_dir: Path
+    declared: Mapping[str, RoleModel],
+    models: Mapping[str, ModelChoice],
+    base_dir: Path,
+    load: LoadCard = load_model_card,
 ) -> dict[str, ModelChoice]:
     """Return the models that replace declared ones, by role.
 
@@ -250,15 +265,15 @@ def chosen_models(
             reason = f"{shown(name)} is a role, not a model; give its model as ROLE=NAME"
             raise UsageError(f"{reason}, such as {name}=scripted")
         for role, model in declared.items():
-            if not isinstance(model, ArchitectureRef) and _may_chat(model, base_dir):
+            if not isinstance(model, ArchitectureRef) and _may_chat(model, base_dir, load):
                 chosen.setdefault(role, models[ALL_ROLES])
     return chosen
 
 
-def _may_chat(model: str | ModelCard, base_dir: Path) -> bool:
+def _may_chat(model: str | ModelCard, base_dir: Path, load: LoadCard) -> bool:
     """Return True for a declared model that writes text, and for one whose card is unreadable."""
     try:
-        card = load_model_card(model, base_dir).spec if isinstance(model, str) else model
+        card = load(model, base_dir).spec if isinstance(model, str) else model
     except FileError:
         return True
     return "chat" in factory.capabilities(card)

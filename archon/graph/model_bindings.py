@@ -44,6 +44,8 @@ class ModelUse:
     thinking: Thinking = NO_THINKING
     nested: NestedLM | None = None
     """``lm``, if it is an architecture."""
+    model: str = ""
+    """Name of the model's card, or the role if it has none."""
 
 
 @runtime_checkable
@@ -94,6 +96,8 @@ class _Binding:
     """Nodes form a sample group if this key and their sampling parameters are equal."""
     nested: NestedLM | None
     """The model, if it is an architecture."""
+    model: str
+    """Name of the model's card, or the role if it has none."""
 
 
 class Models:
@@ -122,19 +126,23 @@ class Models:
         """The nodes to which a request's sampling parameters apply."""
         self._writers_with_logprobs = _writers_with_logprobs(graph)
         self._bindings: dict[str, _Binding] = {}
+        nested_lms = {role: lm if isinstance(lm, NestedLM) else None for role, lm in lms.items()}
+        identities = {role: _identity(lm, cards.get(role)) for role, lm in lms.items()}
         for name, node, role in graph.spec.asking_nodes():
             card, lm, thinking = cards.get(role), lms[role], node.thinking_params()
             sampling = _own_sampling(node, card)
             _check_thinking(name, thinking, sampling)
-            nested = lm if isinstance(lm, NestedLM) else None
+            nested = nested_lms[role]
             if nested is not None:
                 _check_nested(name, nested, sampling)
             if card is not None:
                 thinking = thinking.over(card.thinking_params())
-            model = id(lm) if card is None else card.model_dump_json()
             method = NODE_TYPES[node.type].method_name(node)
-            group = (node.type, method, model, prompts[name].key, thinking.key)
-            self._bindings[name] = _Binding(node, lm, sampling, thinking, group, nested)
+            group = (node.type, method, identities[role], prompts[name].key, thinking.key)
+            name_of_model = role if card is None else card.name
+            self._bindings[name] = _Binding(
+                node, lm, sampling, thinking, group, nested, name_of_model
+            )
 
     @property
     def generates(self) -> bool:
@@ -171,6 +179,7 @@ class Models:
                 name in self._writers_with_logprobs,
                 binding.thinking,
                 nested,
+                binding.model,
             )
         return uses
 
@@ -244,6 +253,11 @@ def _own_sampling(node: AskingNode, card: ModelCard | None) -> SamplingParams:
         return own
     of_card = SamplingParams() if card.sampling is None else card.sampling.params()
     return own.over(of_card.over(DEFAULT_SAMPLING))
+
+
+def _identity(lm: LM, card: ModelCard | None) -> int | str:
+    """Return a value that is equal for two roles if they have the same model."""
+    return id(lm) if card is None else card.model_dump_json()
 
 
 def _check_thinking(name: str, thinking: Thinking, sampling: SamplingParams) -> None:

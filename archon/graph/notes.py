@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from archon.answers.kinds import ANSWER_TYPES
 from archon.types import Annotation, AnswerKind, Candidate
 
 NO_VALUE = "no_value"
 """The mark of a candidate that a node chose although no candidate had a value."""
 UNVERIFIED = "unverified"
 """The mark of candidates that a verifier passes on although all of them failed."""
-
-_LACKING: dict[AnswerKind, str] = {
-    "number": "states a number",
-    "text": "states an answer",
-    "code": "contains a program",
-}
 
 
 def no_value_mark(node: str, outcome: str) -> Annotation:
@@ -36,7 +31,20 @@ def notes(candidates: Sequence[Candidate], answer: AnswerKind) -> tuple[str, ...
     return tuple(dict.fromkeys(_note(mark, answer) for mark in marks))
 
 
+def advice(value: str | None, answer: AnswerKind) -> str | None:
+    """Return what to change if an answer lacks a value that its type needs, or None."""
+    declared = ANSWER_TYPES[answer]
+    if value is not None or not declared.needs_value:
+        return None
+    others = " or ".join(f"'{kind}'" for kind in ("text", "choice", "number") if kind != answer)
+    return (
+        f"the answer {declared.states_none}; if the question asks for something else, set the type "
+        f"of the answer, for example to {others}, with --answer, with the key 'answer' of the "
+        "architecture, or in Question(answer=...)"
+    )
+
+
 def _note(mark: Annotation, answer: AnswerKind) -> str:
     if mark.value == NO_VALUE:
-        return f"no candidate {_LACKING[answer]}; {mark.reason}"
+        return f"no candidate {ANSWER_TYPES[answer].states}; {mark.reason}"
     return mark.reason or str(mark.value)

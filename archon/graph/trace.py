@@ -6,11 +6,14 @@ All times are in seconds. Start times are measured from the start of the run.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from archon.answers.letters import with_options
+from archon.graph.model_usage import UsageByModel
 from archon.graph.nodes.registry import NODE_TYPES
 from archon.graph.notes import notes
+from archon.lm.compute import ComputeModel, ModelUsage, ScoredTexts
 from archon.types import (
     Annotation,
     Candidate,
@@ -59,6 +62,15 @@ class NodeTrace:
     seconds: float = 0.0
     bypassed: bool = False
     """True if the node did not run, because its ``when`` was false, and passed on its inputs."""
+    notes: tuple[str, ...] = ()
+    """Reasons why the node is of little use for this type of answer."""
+    model: str | None = None
+    """Name of the model's card, or the role if it has none; None for a node that uses no model, or
+    an architecture."""
+    compute_model: ComputeModel | None = None
+    """The sizes of the model that determine its compute; None if they are unknown."""
+    scored: list[ScoredTexts] = field(default_factory=list)
+    """Texts that the node's reward model or encoder has read."""
     cut: Limit | None = None
     """The limit of the budget that the node reached, or None. A generator or fuser that reaches a
     limit makes fewer samples; any other node passes on its inputs."""
@@ -117,6 +129,23 @@ class Trace:
         return cost_tokens(self.completions())
 
     @property
+    def usage_by_model(self) -> dict[str, ModelUsage]:
+        """Name of each model → its usage, including nested architectures."""
+        usage = UsageByModel()
+        self._add_usage(usage)
+        return usage.models
+
+    def _add_usage(self, usage: UsageByModel) -> None:
+        for node in self.nodes.values():
+            for call in node.calls:
+                if node.model is not None:
+                    usage.add_call(node.model, node.compute_model, call.sampling, call.completions)
+            if node.model is not None:
+                usage.add_scored(node.model, node.scored)
+        for trace in self._nested():
+            trace._add_usage(usage)
+
+    @property
     def num_reasoning_cut_off(self) -> int:
         """Number of completions whose reasoning was cut off, including nested architectures."""
         return sum(map(_num_cut_off, self.completions()))
@@ -133,7 +162,8 @@ class Trace:
     def notes(self) -> tuple[str, ...]:
         """Remarks on how the answer was chosen (``archon.graph.notes``)."""
         output = self.nodes.get(self.output)
-        return () if output is None else notes(output.outputs, self.question.answer)
+        chosen = () if output is None else notes(output.outputs, self.question.answer)
+        return (*chosen, *(note for node in self.nodes.values() for note in node.notes))
 
     @property
     def num_samples(self) -> int:
@@ -171,7 +201,7 @@ class Trace:
             "version": VERSION,
             "architecture": self.architecture,
             "question": {
-                "text": question.text,
+                "text": with_options(question.text, question.choices),
                 "history": list(map(_fields, question.history)),
                 "answer": question.answer,
             },
@@ -179,6 +209,7 @@ class Trace:
             "run": self.run,
             "output": self.output,
             "usage": _fields(self.usage),
+            "usage_by_model": {name: asdict(usage) for name, usage in self.usage_by_model.items()},
             "cost_tokens": self.cost_tokens,
             "limited_by": self.limited_by,
             "notes": list(self.notes),

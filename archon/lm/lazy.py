@@ -17,6 +17,8 @@ from archon.errors import FileError, ModelError, UnsupportedError
 from archon.forks import reset_in_child
 from archon.lm import factory
 from archon.lm.base import LM, NO_THINKING, close, prompts_of, status_of
+from archon.lm.card_compute import card_compute
+from archon.lm.compute import ComputeModel, compute_of
 from archon.lm.embedding import Embedder, Vector
 from archon.lm.pool.pool import active_scope
 from archon.lm.reasoning import generate_separated
@@ -115,6 +117,11 @@ class LazyLM:
     ) -> Mapping[str, int] | None:
         """Count the tokens of a prompt with the model; see ``archon.lm.base.prompts_of``."""
         return await prompts_of(await self._opened(), messages, thinking)
+
+    @property
+    def compute_model(self) -> ComputeModel | None:
+        """See ``archon.lm.compute.HasCompute``: the open model's, else that of the card."""
+        return compute_of(self._lm) or card_compute(self.card)
 
     async def _opened(self) -> LM:
         lm = self._lm

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,8 @@ _MAX_HEADER_BYTES = 100_000_000
 _BYTES_PER_WEIGHT = {"float32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 1.0}
 _INT4_FFN_BYTES = 0.5 + 4 / 32
 """Bytes of a weight of the feed-forward network in int4, with its share of a group's scale."""
+_FFN_TENSOR = re.compile(r"\.ffn_(gate|up|down)(_exps|_shexp)?\.weight$")
+"""Tensors of a GGUF file: fused or not, of a dense network, of experts or of a shared network."""
 
 ThinkingSupport = Literal["switchable", "always", "none"]
 
@@ -66,9 +69,9 @@ class ModelFacts:
 class Shape:
     """Sizes that the memory of a decoder depends on."""
 
-    num_layers: int
     width: int
-    ffn_width: int
+    ffn_weights: int
+    """Weights of all feed-forward networks, those of experts included."""
     vocab_size: int
     cache_width: int
     """Numbers that one token adds to the cache, keys and values of all layers."""
@@ -148,11 +151,10 @@ def _of_gguf(path: Path, precision: Precision) -> ModelFacts:
     head_width = _int(own.get("attention.key_length")) or width // max(heads, 1)
     kv_heads = own.get("attention.head_count_kv", heads)
     total_heads = sum(kv_heads) if isinstance(kv_heads, list) else _int(kv_heads) * num_layers
-    ffn_width = own.get("feed_forward_length")
+    ffn = (tensor for name, tensor in file.tensors.items() if _FFN_TENSOR.search(name))
     shape = Shape(
-        num_layers=num_layers,
         width=width,
-        ffn_width=max(ffn_width) if isinstance(ffn_width, list) else _int(ffn_width),
+        ffn_weights=sum(tensor.num_elements for tensor in ffn),
         vocab_size=vocab_size,
         cache_width=2 * total_heads * head_width,
         is_tied="output.weight" not in file.tensors,
@@ -202,9 +204,8 @@ def _of_config(
     kv_heads = _int(inner.get("num_key_value_heads")) or heads
     head_width = _int(inner.get("head_dim")) or width // max(heads, 1)
     shape = Shape(
-        num_layers=num_layers,
         width=width,
-        ffn_width=_int(inner.get("intermediate_size")),
+        ffn_weights=_ffn_weights(inner, num_layers),
         vocab_size=_int(inner.get("vocab_size")),
         cache_width=2 * kv_heads * head_width * num_layers,
         is_tied=bool(inner.get("tie_word_embeddings", config.get("tie_word_embeddings", False))),
@@ -230,6 +231,23 @@ def _windows_of_config(config: Mapping[str, Any]) -> tuple[int | None, ...]:
         return layer_windows(config, Path(CONFIG_NAME))
     except ModelFileError:
         return ()
+
+
+def _ffn_weights(config: Mapping[str, Any], num_layers: int) -> int:
+    """Return the weights of all feed-forward networks, those of experts included."""
+    dense = _int(config.get("intermediate_size"))
+    num_experts = _int(config.get("num_experts")) or _int(config.get("num_local_experts"))
+    num_sparse = 0
+    if num_experts:
+        step, listed = _int(config.get("decoder_sparse_step")) or 1, config.get("mlp_only_layers")
+        sparse = range(step - 1, num_layers, step)
+        num_sparse = len(sparse)
+        if isinstance(listed, list):
+            num_sparse -= sum(isinstance(layer, int) and layer in sparse for layer in listed)
+    expert = _int(config.get("moe_intermediate_size")) or dense
+    width = num_experts * expert + _int(config.get("shared_expert_intermediate_size"))
+    all_widths = num_sparse * width + (num_layers - num_sparse) * dense
+    return 3 * _int(config.get("hidden_size")) * all_widths
 
 
 def _num_parameters(path: Path, is_combined: bool) -> int | None:
@@ -308,8 +326,7 @@ def memory_bytes(
         if per_weight == 1:  # a row of the embedding is read in bfloat16, and a tied head is a copy
             weights += (2 if shape.is_tied else 1) * embedding
         if precision == "int4":
-            ffn = 3 * shape.width * shape.ffn_width * shape.num_layers
-            weights -= (1 - _INT4_FFN_BYTES) * ffn
+            weights -= (1 - _INT4_FFN_BYTES) * shape.ffn_weights
     per_sequence = _cached_numbers(shape) * (4 if precision == "float32" else 2)
     return {n: round(weights + n * per_sequence) for n in NUM_SEQUENCES}
 

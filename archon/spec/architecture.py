@@ -331,8 +331,10 @@ RoleModel = Annotated[
 ]
 
 
-class Budget(StrictModel):
+class Budget(LaterKeys):
     """Limits for one question. They are never exceeded; near a limit, fewer calls are made."""
+
+    later_keys = frozenset({"max_compute"})
 
     max_tokens: int | None = Field(
         None,
@@ -341,6 +343,12 @@ class Budget(StrictModel):
         "reply stays within the limit.",
     )
     max_calls: int | None = Field(None, ge=1, description="Maximum number of completions.")
+    max_compute: float | None = Field(
+        None,
+        gt=0,
+        description="Maximum compute in FLOPs, such as 2e12. The number of parameters of every "
+        "model must be known. Reward models and encoders are not limited.",
+    )
     max_seconds: float | None = Field(
         None,
         gt=0,
@@ -375,7 +383,12 @@ class ArchitectureSpec(LaterKeys):
     )
     nodes: dict[NodeId, AnyNode] = Field(min_length=1)
     output: NodeId = Field(description="Id of the node whose first candidate is the answer.")
-    answer: AnswerKind = Field("number", description="Type of the answer.")
+    answer: AnswerKind = Field(
+        "number",
+        description="Type of the answer: `number`; `text`, a name or a few words; `choice`, one of "
+        "the question's options; `math`, an expression in LaTeX; `code`, a program; `json`, a JSON "
+        "value. A benchmark or a request may ask for another type.",
+    )
     budget: Budget | None = None
     serve: ServeSpec | None = Field(
         None, description="Settings for requests to the architecture as a language model."

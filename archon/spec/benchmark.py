@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, JsonValue, field_validator, model_validator
+from pydantic import Discriminator, Field, JsonValue, Tag, field_validator, model_validator
 
-from archon.spec.common import Count, Name, StrictModel, Version
+from archon.spec.common import Count, LaterKeys, Name, StrictModel, Version
 from archon.spec.messages import shown, suggestion
+from archon.spec.scoring import MAX_GROUPINGS, Groupings, Scoring
 from archon.types import AnswerKind
 
 MAX_TASKS = 100
+
+Repository = Annotated[
+    str, Field(pattern=r"^[^/\s]+/[^/\s]+$", description="Repository, as owner/name.")
+]
 
 ReasoningGymTask = Literal[
     "aiw", "basic_arithmetic", "binary_alternation", "chain_sum", "count_bits", "count_primes",
@@ -24,15 +29,61 @@ require a rounded number or a particular notation are excluded.
 _TASKS: tuple[str, ...] = get_args(ReasoningGymTask)
 
 
-class ItemFields(StrictModel):
-    """Names of the fields of a row that contain an item's question, answer and id."""
+ChoiceAnswer = Literal["text", "letter", "index", "number", "flags"]
+"""How a row names the right one of its choices; see ``ItemFields.answer_as``."""
+
+
+class ItemFields(LaterKeys):
+    """Fields of a row that contain an item's question, answer, choices and id.
+
+    A field is the name of a column or, in nested data, a path such as `choices.text`.
+    """
+
+    later_keys = frozenset({"question_template", "choices", "answer_as"})
 
     question: Name = "question"
-    answer: Name = "answer"
+    question_template: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Text of the question, in which {column} stands for a field of the row. It "
+        "replaces `question`. Write {{ and }} for braces.",
+    )
+    answer: Name = Field(
+        default="answer",
+        description="Field with the answer. If it contains a list, each member is accepted.",
+    )
+    choices: Name | list[Name] | None = Field(
+        default=None,
+        description="Field with the list of choices, or one field for each choice. The field may "
+        'also contain an object {"text": [...], "label": [...]}.',
+    )
+    answer_as: ChoiceAnswer | None = Field(
+        default=None,
+        description="How the answer names the right choice: by its `text`, its `letter` or label, "
+        "its `index` from 0, its `number` from 1, or `flags`, a list of 0 and 1 with one flag for "
+        "each choice. By default this is decided from all rows.",
+    )
     id: Name | None = Field(
         default=None,
         description="Field with the item's id. By default the id is the line or row number.",
     )
+
+
+class HubPart(StrictModel):
+    """A split of a data set, which may be in another repository than the rest."""
+
+    split: Name
+    repo: Repository | None = Field(None, description="By default the source's repository.")
+    config: Name | None = Field(None, description="By default the source's configuration.")
+    revision: Name | None = Field(
+        None, description="By default the source's revision, and `main` in another repository."
+    )
+
+
+HubSplit = Annotated[
+    Annotated[Name, Tag("str")] | Annotated[HubPart, Tag("HubPart")],
+    Discriminator(lambda value: "str" if isinstance(value, str) else "HubPart"),
+]
 
 
 class HubSplits(StrictModel):
@@ -42,22 +93,35 @@ class HubSplits(StrictModel):
     divided among them in the ratio 3 (search) : 3 (select) : 4 (test).
     """
 
-    search: Name = "train"
-    select: Name = "train"
-    test: Name = "test"
+    search: HubSplit = "train"
+    select: HubSplit = "train"
+    test: HubSplit = "test"
 
 
-class HubData(StrictModel):
+class HubData(LaterKeys):
     """A data set on the Hugging Face hub."""
 
-    repo: Annotated[
-        str, Field(pattern=r"^[^/\s]+/[^/\s]+$", description="Repository, as owner/name.")
-    ]
+    later_keys = frozenset({"configs"})
+
+    repo: Repository
     config: Name | None = Field(
         None, description="Configuration of the data set; needed if it has several."
     )
+    configs: list[Name] | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        description="Several configurations, whose rows are joined. The column `config` of an item "
+        "names its configuration.",
+    )
     revision: Name = Field("main", description="Branch, tag or commit.")
     splits: HubSplits = HubSplits()
+
+    @model_validator(mode="after")
+    def _one_key(self) -> HubData:
+        if self.config is not None and self.configs is not None:
+            raise ValueError("give either 'config' or 'configs', not both")
+        return self
 
 
 class GymTask(StrictModel):
@@ -91,9 +155,16 @@ class GymData(StrictModel):
     )
 
 
-class ItemSource(StrictModel):
-    """Source of the items. Exactly one of the three keys must be given."""
+class ItemSource(LaterKeys):
+    """Source of the items. Exactly one of the keys must be given."""
 
+    later_keys = frozenset({"file"})
+
+    file: Name | None = Field(
+        None,
+        description="File with one row per item: CSV, TSV, JSON, JSON Lines or Parquet. A relative "
+        "path starts at the card's folder.",
+    )
     jsonl: Name | None = Field(
         None,
         description="File with one JSON object per line. A relative path starts at the card's "
@@ -104,13 +175,30 @@ class ItemSource(StrictModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> ItemSource:
-        if [self.jsonl, self.huggingface, self.reasoning_gym].count(None) != 2:
-            raise ValueError("give exactly one of 'jsonl', 'huggingface' and 'reasoning_gym'")
+        if [self.file, self.jsonl, self.huggingface, self.reasoning_gym].count(None) != 3:
+            keys = "'file', 'jsonl', 'huggingface' and 'reasoning_gym'"
+            raise ValueError(f"give exactly one of {keys}")
         return self
 
+    @property
+    def path(self) -> str | None:
+        """The path of the file with the items; None for another source."""
+        return self.file if self.file is not None else self.jsonl
 
-class BenchmarkBase(StrictModel):
+
+class PublishedScore(StrictModel):
+    """An accuracy that someone published, to compare results with."""
+
+    model: Name
+    score: float = Field(ge=0, le=1, description="Accuracy, from 0 to 1.")
+    source: Name = Field(description="Address or title of the publication.")
+    note: str = Field("", description="How it was measured, such as the number of examples.")
+
+
+class BenchmarkBase(LaterKeys):
     """Keys that every benchmark may have, regardless of the source of its items."""
+
+    later_keys = frozenset({"answer_before", "skip_unreadable", "license", "published", "by"})
 
     version: Version
     name: Name
@@ -122,20 +210,47 @@ class BenchmarkBase(StrictModel):
         "correct answer follows. In a row without the mark, the field must contain only the "
         "correct answer. By default there is no mark.",
     )
+    answer_before: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Mark, such as ' (', before whose first occurrence the correct answer ends.",
+    )
+    skip_unreadable: bool = Field(
+        False,
+        description="Whether rows are left out from whose answer no target can be read. Their "
+        "number is reported. By default such a row is an error.",
+    )
     answer: AnswerKind = Field("number", description="Type of the answers.")
-    score: Name = Field("number-exact", description="Name of a scorer; see `archon ls scorers`.")
+    score: Scoring = Field(
+        "number-exact",
+        description="Name of a scorer (see `archon ls scorers`), or an object with its name and "
+        "parameters, or a list. The first scorer decides the accuracy; the report has a mean for "
+        "each of the others. The default is the usual scorer of the type of the answers.",
+    )
+    by: Groupings = Field(
+        [],
+        max_length=MAX_GROUPINGS,
+        description="Columns by whose values the report groups the items, such as a subject.",
+    )
     examples: Name | None = Field(
         None,
         description="Name of the pool of worked examples for few-shot prompts. The default is the "
         "arithmetic pool.",
     )
+    license: str = Field("", description="Licence of the data set.")
+    published: list[PublishedScore] = Field([], description="Published accuracies.")
+
+    def identity(self) -> dict[str, Any]:
+        """Return the keys that determine the items and their scores, as JSON data."""
+        return self.model_dump(mode="json", exclude={"license", "published", "by"})
 
 
 class BenchmarkCard(BenchmarkBase):
     """A benchmark: questions with known answers, in three splits without common items.
 
     *search* is for searching an architecture, *select* for comparing the best ones, and *test* for
-    the final test. The rows of a JSONL file are shuffled in a fixed order, and divided into 30%
+    the final test. The rows of a file are shuffled in a fixed order, and divided into 30%
     search, 30% select and 40% test.
     """
 

@@ -7,6 +7,9 @@ PowerShell writes. The mark is removed from the text.
 from __future__ import annotations
 
 import codecs
+import gzip
+import io
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +107,26 @@ def read_text(path: Path, file: str | None = None) -> str:
     """
     file = str(path) if file is None else file
     return decode_text(read_bytes(path, file), file)
+
+
+@contextmanager
+def open_binary(path: Path, file: str) -> Iterator[io.BufferedReader]:
+    """Open a file for reading; decompress it if its name ends in ``.gz``.
+
+    Raises
+    ------
+    SpecError
+        The file cannot be opened, read or decompressed, also while the ``with`` block reads it.
+    """
+    with report_os_errors(path, file), path.open("rb") as handle:
+        if path.suffix.lower() != ".gz":
+            yield handle
+            return
+        try:
+            with gzip.open(handle) as unpacked:
+                yield io.BufferedReader(unpacked)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise SpecError(f"is not a complete gzip file: {error}", file=file) from None
 
 
 @contextmanager

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from archon.errors import SpecError
-from archon.spec.encoding import LONGEST_MARK, encoding_of, report_os_errors
+from archon.spec.encoding import LONGEST_MARK, encoding_of, open_binary
 from archon.spec.messages import shown
 from archon.spec.strict_json import MAX_BYTES, decode_json
 
 
 def read_rows(path: Path, file: str | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number, object) for every line that is not blank. Line numbers start at 1.
+
+    A file whose name ends in ``.gz`` is decompressed.
 
     A line may begin with a byte-order mark, as in concatenated files.
 
@@ -31,7 +33,7 @@ def read_rows(path: Path, file: str | None = None) -> Iterator[tuple[int, dict[s
     """
     file = str(path) if file is None else file
     number = 0
-    with report_os_errors(path, file), path.open("rb") as handle:
+    with open_binary(path, file) as handle:
         try:
             for number, line in enumerate(_lines(handle), start=1):
                 row = _row(line, f"{file}:{number}")

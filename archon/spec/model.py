@@ -45,6 +45,7 @@ Digest = Annotated[
     ),
 ]
 Precision = Literal["float32", "bf16", "int8", "int4", "native"]
+Count64 = Annotated[int, Field(ge=1, le=10**15)]
 
 
 class HubSource(StrictModel):
@@ -107,8 +108,38 @@ Source = Annotated[
 ]
 
 
+class ParametersSpec(StrictModel):
+    """Sizes of a model that determine its compute."""
+
+    total: Count64 = Field(description="Number of all weights.")
+    active: Count64 | None = Field(
+        None,
+        description="Number of weights that compute each token: of a mixture of experts, those of "
+        "the experts that a token uses. The embedding table counts only if it is also the head. "
+        "The default is `total`.",
+    )
+    layers: int | None = Field(
+        None, ge=1, description="Number of attention layers. Needed to count attention."
+    )
+    attention_width: int | None = Field(
+        None,
+        ge=1,
+        description="Number of query heads times the width of a head. Needed to count attention.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ParametersSpec:
+        if self.active is not None and self.active > self.total:
+            raise ValueError("'active' must not be above 'total'")
+        if (self.layers is None) != (self.attention_width is None):
+            raise ValueError("give both of 'layers' and 'attention_width', or neither")
+        return self
+
+
 class _Card(CardThinkingKeys):
     """Keys that every model card may have."""
+
+    later_keys = CardThinkingKeys.later_keys | {"trained_on", "parameters"}
 
     version: Version = 1
     name: Name
@@ -120,6 +151,18 @@ class _Card(CardThinkingKeys):
         None,
         description="Default prompt of generators and of nodes that score texts by their "
         "log-probability or reward.",
+    )
+    trained_on: list[Name] = Field(
+        [],
+        max_length=1000,
+        description="Benchmarks whose items the model was trained on: names of cards, or "
+        "repositories of data sets. A report on one of them has a warning.",
+    )
+    parameters: ParametersSpec | None = Field(
+        None,
+        description="Number of the model's weights, from which the compute of answers follows. "
+        "Needed only for models on servers whose name does not state it; a local model's file has "
+        "it.",
     )
 
 

@@ -274,9 +274,7 @@ def _reject_data_file(kind: catalog.Kind, path: Path, file: str) -> None:
         return
     reason = f"is a data file ({found}); expected {_NOUNS[kind]}"
     if kind in ("benchmark", "architecture"):
-        reason += f". To evaluate on this data, use: archon eval ARCH BENCH --data {file}"
-        if found != "JSON Lines":
-            reason += ", after converting it to JSON Lines"
+        reason += f". To evaluate on this data, use: archon eval ARCH {file}"
     raise SpecError(reason, file=file)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -33,7 +35,8 @@ def acquire(path: Path, on_busy: Callable[[], None]) -> AbstractContextManager[A
     """
     lock = filelock.FileLock(path)
     try:
-        return lock.acquire(timeout=0)
+        # Not 0: ``is_locked`` of another process may hold the lock for a moment.
+        return lock.acquire(timeout=0.1, poll_interval=0.02)
     except filelock.Timeout:
         on_busy()
         return lock.acquire()
@@ -68,3 +71,21 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         raise StorageError(f"cannot write {folder / LOCK}: {os_reason(error)}") from None
     with lock:
         yield
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a process holds the lock of a folder (``locked``), without waiting for it.
+
+    The folder is not changed. The lock is shared with other callers of this function.
+    """
+    try:
+        file = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # never locked, or not readable
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)  # which also unlocks it
+    return False

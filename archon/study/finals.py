@@ -16,6 +16,7 @@ from typing import Any
 from archon.errors import require
 from archon.evals.benchmarks import Item
 from archon.evals.benchmarks.opening import Benchmark
+from archon.evals.costs import Cost, mean_cost
 from archon.evals.equal_cost import PlainVote, against, plain_vote
 from archon.evals.folder import RunFolder
 from archon.evals.records import Record
@@ -77,6 +78,8 @@ class Finals:
     pool: DrawPool | None
     objectives: Sequence[str]
     on_run: OnRun | None = None
+    cost: Cost = "tokens"
+    """Cost at which the winner is compared with a plain vote."""
 
     async def select(self, finalists: Sequence[tuple[int, ArchitectureSpec]]) -> list[Finalist]:
         """Evaluate trials on *select*; return them as finalists with reports, the best first."""
@@ -106,12 +109,15 @@ class Finals:
         path = self.folder / "test" / f"{trial:04d}"
         report, records = await self._run("test", self.load(winner), path, "test: the winner")
         vote = await self._vote(trial, winner, _FEWEST_SAMPLES)
-        if vote is not None and report.cost_tokens is not None:
+        amount = mean_cost(records, self.cost)
+        price = None if vote is None else vote.price(self.cost)
+        if vote is not None and price is not None and price[1] and amount is not None:
             # One sample more than the winner costs proves that there were enough.
-            wanted = math.ceil((report.cost_tokens - vote.prompt_tokens) / vote.sample_tokens) + 1
+            wanted = math.ceil((amount - price[0]) / price[1]) + 1
             if wanted > vote.num_samples:
                 vote = await self._vote(trial, winner, min(wanted, _MOST_SAMPLES))
-        return report, None if vote is None else against(vote, winner.name, records)
+        row = None if vote is None else against(vote, winner.name, records, self.cost)
+        return report, row
 
     async def _vote(
         self, trial: int, winner: ArchitectureSpec, num_samples: int

@@ -10,8 +10,15 @@ from statistics import fmean, stdev
 from archon.errors import UsageError
 from archon.spec.messages import suggestion
 
-OBJECTIVES: Mapping[str, bool] = {"accuracy": True, "tokens": False, "seconds": False}
-"""Objective → True if higher values are better. Tokens and seconds are means per answer."""
+OBJECTIVES: Mapping[str, bool] = {
+    "accuracy": True,
+    "tokens": False,
+    "compute": False,
+    "seconds": False,
+}
+"""Objective → True if higher values are better. All but the accuracy are means per answer; compute
+is in FLOPs (``archon.lm.compute``)."""
+COSTS = tuple(name for name, is_higher_better in OBJECTIVES.items() if not is_higher_better)
 
 IN_SPACE = "space"
 """Name of the Optuna constraint that a configuration violates if the space rejects it."""
@@ -26,6 +33,8 @@ class ItemResult:
     """Cost of the answer in tokens."""
     seconds: float
     failed: bool = False
+    compute: float | None = None
+    """Compute of the answer in FLOPs; None if it is unknown."""
 
 
 def parse_objectives(text: str) -> tuple[str, ...]:
@@ -46,13 +55,18 @@ def parse_objectives(text: str) -> tuple[str, ...]:
 
 
 def means(results: Sequence[ItemResult]) -> dict[str, float]:
-    """Return the mean of each objective: accuracy over all items, cost over answered items."""
+    """Return the mean of each objective: accuracy over all items, cost over answered items.
+
+    There is no mean of the compute if that of an answer is unknown.
+    """
     answered = [result for result in results if not result.failed] or results
+    compute = [result.compute for result in answered if result.compute is not None]
+    is_known = len(compute) == len(answered)
     return {
         "accuracy": fmean(result.accuracy for result in results),
         "tokens": fmean(result.tokens for result in answered),
         "seconds": fmean(result.seconds for result in answered),
-    }
+    } | ({"compute": fmean(compute)} if is_known else {})
 
 
 def losses(values: Mapping[str, float], names: Sequence[str]) -> tuple[float, ...]:
@@ -67,6 +81,7 @@ class SearchLimits:
     tokens: float | None = None
     calls: float | None = None
     seconds: float | None = None
+    compute: float | None = None
 
     def __post_init__(self) -> None:
         for name, limit in self.given.items():
@@ -76,7 +91,7 @@ class SearchLimits:
     @property
     def given(self) -> dict[str, float]:
         """The limits that are set, by name."""
-        limits = {"tokens": self.tokens, "calls": self.calls, "seconds": self.seconds}
+        limits = {name: getattr(self, name) for name in ("tokens", "calls", "seconds", "compute")}
         return {name: limit for name, limit in limits.items() if limit is not None}
 
     def is_surely_broken(self, sums: Mapping[str, float], num_items: int) -> bool:
@@ -85,7 +100,7 @@ class SearchLimits:
         Parameters
         ----------
         sums
-            ``tokens`` and ``seconds``, summed over the answers so far.
+            ``tokens``, ``seconds`` and, if known, ``compute``, summed over the answers so far.
         """
         return any(
             sums[name] > limit * num_items for name, limit in self.given.items() if name in sums

@@ -9,7 +9,6 @@ from typing import Any
 from archon.evals.report import Report
 from archon.evals.rounding import percent, signed
 from archon.spec.architecture import ArchitectureSpec, ModelNode
-from archon.study.objectives import OBJECTIVES
 from archon.study.trials import TrialRecord
 
 
@@ -84,12 +83,13 @@ def plain(spec: ArchitectureSpec) -> dict[str, Any]:
 
 def row_of(record: TrialRecord) -> dict[str, Any]:
     """Return a trial as a row of ``SearchResult.front``."""
-    values = {name: record.values[name] for name in OBJECTIVES} if record.results else {}
+    values = record.values if record.results else {}
     return {
         "trial": record.number,
         "choices": dict(record.point),
         "accuracy": values.get("accuracy"),
         "cost_tokens": values.get("tokens"),
+        "compute": values.get("compute"),
         "seconds": values.get("seconds"),
         "run": record.run,
     }

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archon.errors import require
+from archon.evals.benchmarks.columns import Columns
+from archon.evals.costs import Cost
 from archon.evals.runner import OnProgress
+from archon.evals.scorers import ScorerOption
 from archon.spec.reader import Reference
 from archon.study.objectives import OBJECTIVES, SearchLimits
-from archon.study.stopping import P_THRESHOLD
 from archon.study.trials import TrialRecord
 from archon.tracking.session import TrackerChoice
 
 if TYPE_CHECKING:
-    import optuna
+    pass
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class SearchConfig:
     """Names of the objectives; the first one ranks the finalists."""
     limits: SearchLimits = field(default_factory=SearchLimits)
     """Upper bounds on the mean cost per answer."""
+    cost: Cost = "tokens"
+    """Cost at which the winner is compared with a plain vote."""
     sampler: str = "tpe"
     seed: int = 0
     """Seed of the samples and of the sampler. It does not change the items."""
@@ -47,9 +49,11 @@ class SearchConfig:
     models: Mapping[str, Any] = field(default_factory=dict)
     """Role → the model that replaces the one in the space file."""
     data: str | os.PathLike[str] | None = None
-    """A JSONL file that replaces the benchmark's source."""
-    scorer: str | None = None
-    """The name of a scorer that replaces the benchmark's scorer."""
+    """A file that replaces the benchmark's source."""
+    scorer: ScorerOption = None
+    """A scorer that replaces the benchmark's, or a list of them; see ``archon.api.benchmark``."""
+    columns: Columns = field(default_factory=Columns)
+    """Columns and the kind of answer, which replace the benchmark's."""
     study: str | None = None
     """Name of the study; None generates a new name."""
     storage: str | None = None
@@ -67,6 +71,11 @@ class SearchConfig:
     def directions(self) -> list[str]:
         """The direction of each objective: "maximize" or "minimize"."""
         return ["maximize" if OBJECTIVES[name] else "minimize" for name in self.objectives]
+
+    @property
+    def needs_compute(self) -> bool:
+        """True if the compute of every answer must be known."""
+        return "compute" in self.objectives or self.limits.compute is not None
 
     @property
     def uses_pool(self) -> bool:
@@ -109,15 +118,3 @@ class SearchListeners:
     on_progress: OnProgress | None = None
     """Called after each finished item of a trial."""
     on_run: OnRun | None = None
-
-
-def pruner(config: SearchConfig) -> optuna.pruners.BasePruner:
-    """Return Optuna's pruner: Wilcoxon's for one objective.
-
-    With several objectives, or without early stopping, it never prunes.
-    """
-    pruners = require("optuna", "search").pruners
-    if not config.stops_early or len(config.objectives) > 1:
-        return pruners.NopPruner()  # type: ignore[no-any-return]
-    with warnings.catch_warnings(action="ignore"):  # the pruner is experimental, and pinned
-        return pruners.WilcoxonPruner(p_threshold=P_THRESHOLD)  # type: ignore[no-any-return]

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from archon.answers import READING_VERSION
+from archon.answers.kinds import ANSWER_TYPES
 from archon.errors import UsageError
 from archon.evals.benchmarks import SPLITS
 from archon.evals.benchmarks.opening import Benchmark
 from archon.graph.absolute_paths import absolute_model
 from archon.graph.architecture import Architecture
-from archon.graph.exemplars import DEFAULT_POOL
 from archon.graph.loading import chosen_models
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
@@ -105,7 +105,7 @@ def prepare(
             "reading": READING_VERSION,
             "space": space.spec.source,
             "models": {role: str(model) for role, model in config.models.items()},
-            "benchmark": card.model_dump(mode="json"),
+            "benchmark": card.identity(),
             "items": [item.id for item in splits["search"].items],
             "objectives": list(config.objectives),
             "limits": config.limits.given,
@@ -192,6 +192,7 @@ class SearchSession:
                 self._pool,
                 config.limits if config.stops_early else SearchLimits(),
                 self.listeners.on_progress,
+                config.needs_compute,
             )
             search = Search(config, self.space, subject, study, worker, on_event)
             search.enqueue(self.warm_start)
@@ -239,6 +240,7 @@ class SearchSession:
             self._pool,
             self.config.objectives,
             self.listeners.on_run,
+            self.config.cost,
         )
         specs = [(number, self.space.build(r.point)) for number, r in finalists.items()]
         selected = await finals.select(specs)
@@ -267,7 +269,7 @@ class SearchSession:
         """
         benchmark = self.splits["search"].benchmark
         card = benchmark.selection.card
-        pool = DEFAULT_POOL if card.examples is None else card.examples
+        pool = ANSWER_TYPES[card.answer].examples if card.examples is None else card.examples
         if "/" in pool or pool.endswith((".json", ".jsonl")):
             pool = str(benchmark.base_dir / pool)
         declared = {

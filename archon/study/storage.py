@@ -20,7 +20,7 @@ from archon.errors import StorageError, UsageError, require
 from archon.storage.diff import differences
 from archon.storage.lock import acquire
 from archon.study.samplers import make_sampler
-from archon.study.search_config import SearchConfig, pruner
+from archon.study.search_config import SearchConfig
 
 if TYPE_CHECKING:
     import optuna
@@ -77,7 +77,6 @@ def opened_study(
                 storage=storage,
                 study_name=name,
                 sampler=make_sampler(config.sampler, config.seed),
-                pruner=pruner(config),
                 directions=config.directions,
                 load_if_exists=True,
             )

@@ -12,7 +12,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from archon.errors import LMError, SpecError, require
-from archon.study.objectives import IN_SPACE, ItemResult
+from archon.study.objectives import COSTS, IN_SPACE, ItemResult
 from archon.study.samplers import LEARNS_FROM_PRUNED
 from archon.study.search_config import (
     OnStudyEvent,
@@ -22,7 +22,7 @@ from archon.study.search_config import (
     TrialStarted,
 )
 from archon.study.space import Space
-from archon.study.stopping import dominating, predicted, rungs
+from archon.study.stopping import dominating, is_worse, predicted, rungs
 from archon.study.trial_evaluation import Subject, TrialCandidate
 from archon.study.trials import RECORD, TrialRecord, candidates_for_best, counted, front, records
 from archon.study.workers import RETRY_OF, Worker, give_back
@@ -200,33 +200,36 @@ class Search:
                 return _Finished(record("failed"))
             self._report(trial, results, seen)
             seen = size
-            if not is_last and (by := self._stopper(trial, results, references)) is not None:
+            if not is_last and (by := self._stopper(results, references)) is not None:
                 values = predicted(results, references[by], objectives)
                 return _Finished(record("stopped", f"significantly worse than trial {by}"), values)
         return _Finished(record("whole"))
 
     def _report(self, trial: Trial, results: Sequence[ItemResult], seen: int) -> None:
-        """Report the results to Optuna's pruner, except for the first ``seen`` of them."""
+        """Report the results to Optuna, except for the first ``seen`` of them.
+
+        Its dashboard draws them.
+        """
         if len(self.config.objectives) == 1:
             for i in range(seen, len(results)):
                 trial.report(getattr(results[i], self.config.objectives[0]), i)
 
     def _stopper(
-        self,
-        trial: Trial,
-        results: Sequence[ItemResult],
-        references: Mapping[int, Sequence[ItemResult]],
+        self, results: Sequence[ItemResult], references: Mapping[int, Sequence[ItemResult]]
     ) -> int | None:
         """Return the complete trial that makes this trial hopeless; None if it should continue."""
         if not self.config.stops_early or not references:
             return None
         if len(self.config.objectives) > 1:
             return dominating(results, references, self.config.objectives)
-        with warnings.catch_warnings(action="ignore"):
-            if not trial.should_prune():
-                return None
+        try:
             best = self.study.best_trial.number
-        return best if best in references else None
+        except ValueError:  # no trial keeps the limits
+            return None
+        if best not in references:
+            return None
+        [objective] = self.config.objectives
+        return best if is_worse(results, references[best], objective) else None
 
     def _rejected(
         self,
@@ -260,7 +263,7 @@ class Search:
         states = optuna.trial.TrialState
         record, values, excess = finished.record, finished.values, finished.excess
         if record.results:
-            means = {name: record.values[name] for name in ("tokens", "seconds")}
+            means = {name: record.values[name] for name in COSTS if name in record.values}
             excess = self.config.limits.excess(means)
             record = replace(record, is_feasible=all(share <= 0 for share in excess.values()))
             if values is None and record.outcome != "failed":

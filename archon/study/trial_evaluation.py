@@ -9,9 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from archon.errors import GraphError
+from archon.errors import GraphError, UsageError
 from archon.evals.benchmarks import Item
+from archon.evals.compute import unknown_text
 from archon.evals.folder import RunFolder
+from archon.evals.records import Record
 from archon.evals.run import read_run
 from archon.evals.runner import EvalProgress, Evaluation, OnProgress, evaluate
 from archon.graph.architecture import Architecture
@@ -85,6 +87,8 @@ class Architectures:
     pool: DrawPool | None
     limits: SearchLimits = field(default_factory=SearchLimits)
     on_progress: OnProgress | None = None
+    needs_compute: bool = False
+    """True if compute is an objective or a limit."""
     _expectation: Expectation = field(init=False)
 
     def __post_init__(self) -> None:
@@ -121,15 +125,26 @@ class Architectures:
             )
         except _LimitBrokenError:
             is_cut = True
-        return replace(measured(folder.path, self.items[:num_items]), is_cut=is_cut)
+        found = measured(folder.path, self.items[:num_items])
+        if self.needs_compute and any(result.compute is None for result in found.results):
+            raise UsageError(_unknown_models(folder.path))
+        return replace(found, is_cut=is_cut)
 
     def _watch(self, progress: EvalProgress) -> None:
         if self.on_progress is not None:
             self.on_progress(progress)
         tally = progress.tally
         sums = {"tokens": tally.cost_tokens, "seconds": tally.answer_seconds}
+        if tally.compute.total is not None:
+            sums["compute"] = tally.compute.total
         if self.limits.is_surely_broken(sums, self.num_items):
             raise _LimitBrokenError
+
+
+def _unknown_models(path: Path) -> str:
+    """Return a message that names the models of a run whose compute is unknown."""
+    models = read_run(path).report().usage_by_model or {}
+    return unknown_text([name for name, usage in models.items() if usage.compute is None])
 
 
 class _LimitBrokenError(Exception):
@@ -141,13 +156,19 @@ def measured(path: Path, items: Sequence[Item]) -> Measured:
     records = {record.item: record for record in read_run(path).records()}
     asked = [records[item.id] for item in items if item.id in records]
     return Measured(
-        [ItemResult(int(r.is_right), r.cost_tokens, r.seconds, r.error is not None) for r in asked],
+        [_item_result(record) for record in asked],
         sum(record.usage.generated_tokens for record in records.values()),
         sum(record.usage.completion_tokens for record in records.values()),
         sum(record.cost_tokens for record in records.values()),
         str(path),
         next((record.error for record in asked if record.error is not None), None),
     )
+
+
+def _item_result(record: Record) -> ItemResult:
+    failed = record.error is not None
+    compute = 0 if failed else record.compute  # like the other costs of a failure
+    return ItemResult(int(record.is_right), record.cost_tokens, record.seconds, failed, compute)
 
 
 def digest_of(spec: ArchitectureSpec) -> str:

@@ -68,7 +68,13 @@ class TrialRecord:
             "tokens": [round(r.tokens, 1) for r in self.results],
             "seconds": [round(r.seconds, 3) for r in self.results],
             "failed": [i for i, r in enumerate(self.results) if r.failed],
+            **self._compute_attribute(),
         }
+
+    def _compute_attribute(self) -> dict[str, Any]:
+        """Return the compute of each item, if that of an item is known."""
+        known = [r.compute for r in self.results if not r.failed and r.compute is not None]
+        return {"compute": [result.compute for result in self.results]} if known else {}
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> TrialRecord | None:
@@ -77,7 +83,10 @@ class TrialRecord:
         if not trial.state.is_finished() or stored is None:
             return None
         items = zip(stored["accuracy"], stored["tokens"], stored["seconds"], strict=True)
-        results = [ItemResult(*item, i in stored["failed"]) for i, item in enumerate(items)]
+        compute = stored.get("compute") or [None] * len(stored["accuracy"])
+        results = [
+            ItemResult(*item, i in stored["failed"], compute[i]) for i, item in enumerate(items)
+        ]
         others = {name: stored[name] for name in _PLAIN if name in stored}
         return cls(trial.number, point=trial.params, results=results, **others)
 

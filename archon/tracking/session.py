@@ -64,6 +64,10 @@ class TrackerChoice:
         choice.open()
         return choice
 
+    def __str__(self) -> str:
+        """Return the text from which ``parse`` makes this choice; stored commands have it."""
+        return f"{self.name}:{self.project}"
+
     def open(self) -> Tracker:
         """Return a new tracker. This does not contact its server."""
         module, _, attribute = TRACKERS[self.name].partition(":")

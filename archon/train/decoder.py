@@ -18,6 +18,7 @@ do not change them, since the engine cannot apply such adapters.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,8 +34,11 @@ from archon.engine.model.feed_forward import ACTIVATIONS, route
 from archon.engine.model.rope import Rope, RopeAngles, RopeTable, apply_rope
 from archon.engine.model.weights import (
     EXPERT,
+    Experts,
+    GatedWeights,
     LayerWeights,
     WeightSource,
+    expert_tensors,
     layer_parameters,
     layer_shapes,
     layer_tensors,
@@ -343,20 +347,21 @@ class TrainedWeights:
 
     def layer(self, index: int) -> LayerWeights:
         found: dict[str, Any] = {}
-        offset = self.config.traits.norm_offset
+        offset, of_experts = self.config.traits.norm_offset, expert_tensors(self.config, index)
         for field, name in layer_tensors(self.config, index).items():
-            tensor = split_fused_tensor(self.config, index, field, self._stack(index, name.hf))
-            found[field] = tensor + offset if "norm" in field else tensor
+            if field not in of_experts:
+                tensor = self._get(layer_prefix(index) + name.hf)
+                tensor = split_fused_tensor(self.config, index, field, tensor)
+                found[field] = tensor + offset if "norm" in field else tensor
+        if of_experts and self.config.experts is not None:
+            count = self.config.experts.num_experts
+            found["experts"] = Experts(count, partial(self._expert, index))
         return LayerWeights(**found)
 
-    def _stack(self, index: int, name: str) -> Tensor:
-        """Return a layer's tensor; those of experts are stacked along a new first dimension."""
-        if EXPERT not in name:
-            return self._get(layer_prefix(index) + name)
-        assert self.config.experts is not None
-        numbers = range(self.config.experts.num_experts)
-        names = (layer_prefix(index) + name.replace(EXPERT, str(n)) for n in numbers)
-        return torch.stack([self._get(expert) for expert in names])
+    def _expert(self, index: int, number: int) -> GatedWeights:
+        names = expert_tensors(self.config, index).values()
+        at = layer_prefix(index)
+        return GatedWeights(*(self._get(at + n.hf.replace(EXPERT, str(number))) for n in names))
 
     def _find(self, name: str) -> Tensor | None:
         """Return a parameter by its name, or None for a bias that the model does not have."""

@@ -9,7 +9,7 @@ import torch
 
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.linear import Precision
+from archon.engine.model.precision import Precision
 from archon.engine.sampling.request import Generation, GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.scheduling.sequence import Prompt

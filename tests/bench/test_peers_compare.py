@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -111,6 +113,12 @@ def test_low_memory_unloads_idle_contenders_but_keeps_their_settings(
     process = ContenderProcess("peers_doubles:Fake", task(weights), first)
     assert process.settings == first
     process.close()
+
+
+def test_a_child_loads_torch_only_for_its_contender() -> None:
+    module = "archon.bench.peers.contender_process"
+    script = f"import sys, {module}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_a_waiting_child_uses_no_cpu_time(weights: str) -> None:

@@ -335,55 +335,6 @@ def test_the_help_of_compare_explains_its_output(cli: Cli) -> None:
     assert "Each run has its own subfolder in the --output folder" in " ".join(cli.stdout.split())
 
 
-# -------------------------------------------------------------------------------- data files
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "what"),
-    [
-        ("data.jsonl", b'{"question": "q", "answer": "1"}\n', "JSON Lines"),
-        ("data.json", b'{"question": "q"}\n{"question": "r"}\n', "JSON Lines"),
-        ("data.json", b'\xef\xbb\xbf{"question": "q"}\r\n{"question": "r"}\r\n', "JSON Lines"),
-        ("data.ndjson", b"", "JSON Lines"),
-        ("data.csv", b"question,answer\n", "CSV"),
-        ("data.TSV", b"question\tanswer\n", "TSV"),
-        ("data.parquet", b"PAR1\x00", "Parquet"),
-    ],
-)
-@pytest.mark.parametrize("prefix", ["", "./"])
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["eval", "single", "DATA", *SCRIPTED],
-        ["eval", "DATA", "smoke"],
-        ["compare", "single", "single", "-b", "DATA", *SCRIPTED],
-        ["search", "small", "DATA", *SCRIPTED],
-        ["run", "DATA", "Why?"],
-        ["show", "DATA"],
-    ],
-    ids=" ".join,
-)
-def test_data_given_instead_of_a_card_is_recognized(
-    cli: Cli, arguments: list[str], prefix: str, name: str, content: bytes, what: str
-) -> None:
-    if arguments[0] == "search":
-        pytest.importorskip("optuna")
-    Path(name).write_bytes(content)
-    path = f"{prefix}{name}"
-    assert cli(*(path if one == "DATA" else one for one in arguments)) == 2
-    assert f"is a data file ({what})" in cli.stderr
-    assert f"--data {path}" in cli.stderr
-
-
-@pytest.mark.parametrize(
-    "content", [b'{"name": "m"}', b"{\n}", b'{"a": 1}\n\n', b"[1]\n[2]\n", b"", b"\xff\n\xfe\n"]
-)
-def test_other_files_are_not_mistaken_for_data(cli: Cli, content: bytes) -> None:
-    Path("card.json").write_bytes(content)
-    assert cli("eval", "single", "./card.json", *SCRIPTED) == 2
-    assert "data file" not in cli.stderr
-
-
 # ---------------------------------------------------------------------------------- listings
 
 
@@ -414,7 +365,7 @@ def test_ls_lists_one_kind_on_standard_output(cli: Cli) -> None:
 
 
 def test_ls_lists_runs_and_studies(cli: Cli) -> None:
-    assert cli.json("ls", "runs") == {"runs": []}
+    assert cli.json("ls", "runs") == {"runs": [], "comparisons": [], "studies": []}
     assert cli("eval", "single", "smoke", *SCRIPTED, "--limit", "4") == 0
     Path("runs", "mine").mkdir()
     Path("runs", "mine", "study.sqlite3").write_bytes(b"")

@@ -27,6 +27,26 @@ def test_run_as_json_has_the_documented_keys(cli: Cli) -> None:
     assert result["usage"]["calls"] > 8
 
 
+@pytest.mark.parametrize(
+    ("kind", "question", "value"),
+    [
+        ("math", "What is 2 + 3?", "5"),
+        ("json", "What is 2 + 3?", "5"),
+        ("choice", "What is 2 + 3?\nA. 4\nB. 5", "B"),
+        ("text", "What is 2 + 3?", "5"),
+    ],
+)
+def test_run_asks_for_a_type_of_answer(cli: Cli, kind: str, question: str, value: str) -> None:
+    Path("exact.json").write_text('{"name": "exact", "backend": "scripted", "accuracy": 1}')
+    asked = ("run", "self-consistency", question, "--model", "exact.json")
+    assert cli.json(*asked, "--answer", kind)["value"] == value
+
+
+def test_run_refuses_an_unknown_type_of_answer(cli: Cli) -> None:
+    assert cli("run", "single", "What is 2 + 3?", *SCRIPTED, "--answer", "numbre") == 2
+    assert "numbre" in cli.stderr
+
+
 def test_run_prints_which_nodes_the_budget_cut_short(cli: Cli) -> None:
     nodes = {
         "draft": {"type": "generator", "model": "solver", "samples": 3},

@@ -31,12 +31,17 @@ def ids(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-def test_a_finished_run_is_recorded_again_when_it_is_resumed(cli: Cli, ids: list[str]) -> None:
+def test_a_finished_run_is_recorded_again_when_it_is_resumed(
+    cli: Cli, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(provider.CAPTURE_CONTENT, "false")
     evaluate = ["eval", "single", "gsm8k", "--data", "items.jsonl", "--limit", "2", *SCRIPTED]
     evaluate += ["--no-cache", "--output", "run", "--track", "wandb"]
+    evaluate += ["--trace-content", "--log-level", "error"]
     assert cli.json(*evaluate)["num_items"] == 2
     assert cli.json(*evaluate, "--resume")["num_items"] == 2
-    assert len(ids) == 2
+    assert cli("resume", "run", "--json") == 0, cli.stderr
+    assert len(ids) == 3
     assert len(set(ids)) == 1
 
 

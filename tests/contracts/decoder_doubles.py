@@ -13,7 +13,7 @@ from archon.engine.decoder_protocol import SpanDecoder
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.linear import PRECISIONS, Precision
+from archon.engine.model.precision import PRECISIONS, Precision
 from archon.engine.model.weights import RandomWeights
 
 

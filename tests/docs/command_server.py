@@ -18,9 +18,22 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
+import archon
 import archon.cli
 
-HEAVY = ("reasoning_gym", "scipy.stats", "optuna", "torch", "starlette", "uvicorn")
+HEAVY = (
+    "alembic",
+    "optuna.samplers",
+    "optuna.storages",
+    "reasoning_gym",
+    "scipy.stats",
+    "sqlalchemy.orm",
+    "starlette",
+    "torch",
+    "uvicorn",
+)
+SKIPPED = ("archon.__main__", "archon.bench.peers")
+"""Modules that run a command when imported, or that need other engines."""
 MAX_MESSAGE = 1 << 20
 CLIENT = f"""#!{sys.executable} -IS
 import json, os, signal, socket, sys
@@ -40,8 +53,9 @@ sys.exit(int(answers.readline()))
 
 def serve(path: Path) -> NoReturn:
     """Print a line when ready, and run commands until killed."""
-    for module in pkgutil.iter_modules(archon.cli.__path__, "archon.cli."):
-        importlib.import_module(module.name)
+    for module in pkgutil.walk_packages(archon.__path__, "archon."):
+        if not module.name.startswith(SKIPPED):
+            importlib.import_module(module.name)
     for name in HEAVY:
         importlib.import_module(name)
     with socket.socket(socket.AF_UNIX) as listener:

@@ -150,7 +150,7 @@ GEMMA3_ROPE = {
     "full_attention": {"rope_type": "linear", "rope_theta": 1_000_000.0, "factor": 4.0},
 }
 EXPERTS: dict[str, Any] = {
-    "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 24,
+    "num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32,
 }  # fmt: skip
 GRANITE: dict[str, Any] = {
     "attention_multiplier": 0.2, "embedding_multiplier": 3.0, "residual_multiplier": 0.4,
@@ -175,7 +175,7 @@ CASES: dict[str, FamilyCase] = {
     ),
     "qwen3": FamilyCase("Qwen3", {"head_dim": 32, "attention_bias": True}, ARCH.QWEN3),
     "qwen2_moe": FamilyCase(
-        "Qwen2Moe", EXPERTS | {"shared_expert_intermediate_size": 40}, ARCH.QWEN2MOE, _experts
+        "Qwen2Moe", EXPERTS | {"shared_expert_intermediate_size": 64}, ARCH.QWEN2MOE, _experts
     ),
     "qwen3_moe": FamilyCase(
         "Qwen3Moe", EXPERTS | {"norm_topk_prob": True, "head_dim": 16}, ARCH.QWEN3MOE, _experts

@@ -30,9 +30,9 @@ from archon.engine.cuda.graphs import GraphedDecoder
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.linear import Precision
 from archon.engine.model.lora import Adapter
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
+from archon.engine.model.precision import Precision
 from archon.engine.model.weights import RandomWeights
 from archon.errors import EngineError
 

@@ -34,7 +34,7 @@ from archon.engine.scheduling.sequence import Prompt
     scope="module",
     params=[
         ("qwen2", "int8"), ("qwen2", "int4"), ("qwen2", "native"), ("gemma2", "int8"),
-        ("gemma2", "native"), ("phi3", "int8"),
+        ("gemma2", "native"), ("phi3", "int8"), ("qwen2_moe", "int8"),
     ],
 )  # fmt: skip
 def decoder(

@@ -25,7 +25,7 @@ from engine_doubles import (
 )
 
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.linear import Precision
+from archon.engine.model.precision import Precision
 from archon.engine.perplexity import window_logits
 from archon.engine.sampling.request import GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule

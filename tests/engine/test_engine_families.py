@@ -26,7 +26,7 @@ from archon.engine.loading import load_decoder, open_model
 from archon.engine.model.config import config_of
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.families import FAMILIES
-from archon.engine.model.linear import Precision
+from archon.engine.model.precision import Precision
 from archon.engine.model.weights import FolderWeights, WeightSource, weights_of
 
 VOCABULARY = 96

@@ -30,7 +30,8 @@ from archon.engine.cuda.graphs import RECORDED_AT, GraphedDecoder
 from archon.engine.model import cuda_attention
 from archon.engine.model.attention import plain_attention
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.linear import Int8Linear, Precision
+from archon.engine.model.linear import Int8Linear
+from archon.engine.model.precision import Precision
 from archon.engine.perplexity import window_logits
 from archon.engine.sampling.sampler import SamplingRule, sample
 from archon.engine.scheduling.choices import score_request

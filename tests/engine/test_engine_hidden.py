@@ -35,8 +35,8 @@ from archon.engine.files.gguf import GGUFFile
 from archon.engine.kernels.native import NativeDecoder
 from archon.engine.loading import load_decoder
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.linear import Precision
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
+from archon.engine.model.precision import Precision
 from archon.engine.model.weights import RandomWeights, weights_of
 from archon.engine.sampling.request import GenerationRequest
 from archon.engine.scheduling.hidden_state import hidden_state, hidden_state_request

@@ -13,16 +13,15 @@ from archon.engine.model import linear as linear_module
 from archon.engine.model.hadamard import HadamardRotation, hadamard
 from archon.engine.model.linear import (
     GROUP_INPUTS,
-    PRECISIONS,
     FloatLinear,
     Int4Linear,
     Int8Linear,
-    Precision,
     make_linear,
     quantize_groups,
     quantize_rows,
     quantize_weight,
 )
+from archon.engine.model.precision import PRECISIONS, Precision
 
 BOUNDS: dict[Precision, float] = {
     "float32": 1e-6, "bf16": 0.01, "int8": 0.02, "int4": 0.12, "native": 0.01

@@ -27,13 +27,12 @@ from archon.engine.engine import Engine
 from archon.engine.files.gguf import GGUFFile
 from archon.engine.kernels.build import load_kernels
 from archon.engine.kernels.native import NativeDecoder
-from archon.engine.kernels.packing import can_pack
 from archon.engine.loading import load_decoder
 from archon.engine.model.config import config_of
 from archon.engine.model.decoder import Decoder
 from archon.engine.model.families.traits import HEAD
-from archon.engine.model.linear import Precision
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
+from archon.engine.model.precision import Precision
 from archon.engine.model.weights import GGUFWeights, RandomWeights
 from archon.engine.perplexity import perplexity
 
@@ -135,8 +134,8 @@ def test_compiled_kernels_compute_what_torch_does(family: str, precision: Precis
     weights = RandomWeights(tiny_config(family=family, **PACKABLE | features))
     native = load_decoder(weights, precision, CPU)
     if not isinstance(native, NativeDecoder):
-        assert not can_pack(weights.config) or load_kernels() is None
-        pytest.skip("experts run in torch, and the kernels need AVX-512 VNNI and a C++ compiler")
+        assert load_kernels() is None
+        pytest.skip("no compiled kernels on this machine")
     in_torch = load_decoder(weights, precision, CPU, native=False)
     expected = our_logits(in_torch, prompt_of(80))
     error = (our_logits(native, prompt_of(80)) - expected).square().mean().sqrt()

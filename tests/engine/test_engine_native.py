@@ -21,8 +21,8 @@ from archon.engine.kernels.native import _Layer, _Model, _Step
 from archon.engine.kernels.packing import load_packed, pack
 from archon.engine.loading import load_decoder
 from archon.engine.model.config import DecoderConfig, LayerConfig
-from archon.engine.model.linear import Precision
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
+from archon.engine.model.precision import Precision
 from archon.engine.model.weights import RandomWeights
 from archon.engine.perplexity import window_logits
 

@@ -37,7 +37,7 @@ from archon.engine.cuda.padding import (
 from archon.engine.model import cuda_attention
 from archon.engine.model.attention import plain_attention
 from archon.engine.model.decoder import Decoder
-from archon.engine.model.linear import Precision
+from archon.engine.model.precision import Precision
 from archon.engine.model.step_input import StepInput, build_step
 from archon.engine.span import Span
 

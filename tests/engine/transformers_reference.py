@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 import torch
-from process_memory import free_memory
+from gguf.constants import GGUFValueType
 from torch import Tensor
 from transformers import (
     LlamaConfig,
@@ -34,8 +35,32 @@ _NAMES = {
     "attn_k_norm": "self_attn.k_norm", "post_attention_norm": "post_attention_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
 }  # fmt: skip
+_ARRAY, _STRING = int(GGUFValueType.ARRAY), int(GGUFValueType.STRING)
+_LONGEST_ARRAY = 1000
+"""Length above which an array of a file is not read."""
 _CHUNK = 1 << 20
 """Weights that are dequantized at once."""
+
+
+class _Reader(gguf.GGUFReader):
+    """A reader that skips long arrays: those of a vocabulary would take seconds."""
+
+    def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
+        if raw_type != _ARRAY:
+            return super()._get_field_parts(orig_offs, raw_type)
+        kind, count = (
+            self._get(orig_offs, np.uint32)[0],
+            int(self._get(orig_offs + 4, np.uint64)[0]),
+        )
+        if count <= _LONGEST_ARRAY:
+            return super()._get_field_parts(orig_offs, raw_type)
+        data, end = memoryview(self.data), orig_offs + 12
+        if kind == _STRING:
+            for _ in range(count):
+                end += 8 + int.from_bytes(data[end : end + 8], sys.byteorder)
+        else:
+            end += count * np.dtype(self.gguf_scalar_to_np[GGUFValueType(kind)]).itemsize
+        return end - orig_offs, [], [], [GGUFValueType.ARRAY]
 
 
 def reference_model(path: Path, num_layers: int | None = None) -> torch.nn.Module:
@@ -43,7 +68,7 @@ def reference_model(path: Path, num_layers: int | None = None) -> torch.nn.Modul
 
     ``num_layers`` keeps only the first layers.
     """
-    reader = gguf.GGUFReader(path)
+    reader = _Reader(path)
     family = _field(reader, "general.architecture")
     num_heads = _field(reader, f"{family}.attention.head_count")
     num_kv_heads = _field(reader, f"{family}.attention.head_count_kv")
@@ -59,8 +84,6 @@ def reference_model(path: Path, num_layers: int | None = None) -> torch.nn.Modul
             "rope_type": "default", "rope_theta": _field(reader, f"{family}.rope.freq_base"),
         },
     }  # fmt: skip
-    reader.fields.clear()  # several arrays for each token of the vocabulary: half a gigabyte
-    free_memory()
     tensors = {_name(tensor.name): tensor for tensor in reader.tensors}
 
     def weights(prefix: str) -> dict[str, Tensor]:

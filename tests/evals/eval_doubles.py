@@ -9,6 +9,7 @@ from typing import Any
 
 from archon.evals.benchmarks import Item, Selection
 from archon.evals.records import Record
+from archon.evals.scorers import plain_scorer
 from archon.graph.answer import Answer
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.benchmark import BenchmarkCard
@@ -17,6 +18,7 @@ from archon.types import Question, Usage
 
 CARD = BenchmarkCard.model_validate({"version": 1, "name": "sums", "source": {"jsonl": "x"}})
 SELECTION = Selection(CARD)
+NUMBER_EXACT = plain_scorer("number-exact")
 USAGE = Usage(prompt_tokens=10, completion_tokens=5, generated_tokens=4, calls=1)
 
 

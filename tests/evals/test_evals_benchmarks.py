@@ -13,7 +13,9 @@ from pydantic import ValidationError
 
 from archon.errors import SpecError, UsageError
 from archon.evals.benchmarks import SPLITS, Item, load_items
-from archon.evals.benchmarks.items import divide, item_from_row
+from archon.evals.benchmarks.items import divide
+from archon.evals.benchmarks.rows import item_from_row
+from archon.evals.benchmarks.tables import Row
 from archon.evals.scorers import find_scorer
 from archon.graph.exemplars import load_pool
 from archon.spec.benchmark import BenchmarkCard
@@ -128,7 +130,7 @@ def test_two_splits_alone_share_equally() -> None:
 )
 def test_the_target_is_after_the_mark_or_alone(answer: object, target: str) -> None:
     row = {"question": "What?", "answer": answer}
-    assert item_from_row(row, card(answer_after="####"), "1", "here").target == target
+    assert item_from_row(Row("1", "here", row), card(answer_after="####")).target == target
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_the_target_is_after_the_mark_or_alone(answer: object, target: str) -> N
         ),
         (
             {"question": "a", "answer": None},
-            "'answer' field must be a string or a number, not null",
+            "the 'answer' field is empty",
         ),
         (
             {"question": "a", "answer": True},
@@ -150,21 +152,21 @@ def test_the_target_is_after_the_mark_or_alone(answer: object, target: str) -> N
         ),
         (
             {"question": "a", "answer": float("nan")},
-            "'answer' field must be a string or a number, not nan",
+            "the 'answer' field is empty",
         ),
         ({"question": "a", "answer": "yes"}, "no number can be read from 'yes'"),
     ],
 )
 def test_a_wrong_row_is_reported_with_its_location(row: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message) as error:
-        item_from_row(row, card(), "1", "items.jsonl:7")
+        item_from_row(Row("1", "items.jsonl:7", row), card())
     assert str(error.value).startswith("items.jsonl:7: ")
 
 
 def test_an_explanation_without_the_mark_is_not_searched_for_numbers() -> None:
     row = {"question": "a", "answer": "She pays 2 times 9, which is 18."}
     with pytest.raises(SpecError, match="neither contains '####' nor is a single number"):
-        item_from_row(row, card(answer_after="####"), "1", "here")
+        item_from_row(Row("1", "here", row), card(answer_after="####"))
 
 
 # ------------------------------------------------------------------------------------------ loading
@@ -215,11 +217,11 @@ def test_a_target_that_is_not_one_number_is_refused_with_the_scorer_to_use(
     row = {"question": "a", "answer": answer, "id": "algebra-7"}
     asked = card(score=score, fields={"id": "id"})
     with pytest.raises(SpecError, match=f"{score} needs a target that is one number") as error:
-        item_from_row(row, asked, "1", "items.jsonl:7")
+        item_from_row(Row("1", "items.jsonl:7", row), asked)
     assert str(error.value).startswith("items.jsonl:7: item 'algebra-7': no number can be read")
     assert "'text-exact'" in str(error.value)
     as_text = card(answer="text", score="text-exact", fields={"id": "id"})
-    assert item_from_row(row, as_text, "1", "items.jsonl:7").target
+    assert item_from_row(Row("1", "items.jsonl:7", row), as_text).target
 
 
 @pytest.mark.parametrize(
@@ -236,4 +238,7 @@ def test_a_target_that_is_not_one_number_is_refused_with_the_scorer_to_use(
 def test_a_target_may_have_a_unit_or_stand_in_a_worked_solution(
     answer: object, target: str
 ) -> None:
-    assert item_from_row({"question": "a", "answer": answer}, card(), "1", "here").target == target
+    assert (
+        item_from_row(Row("1", "here", {"question": "a", "answer": answer}), card()).target
+        == target
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eval_doubles import SELECTION, FakeArchitecture, echo, make_items
+from eval_doubles import NUMBER_EXACT, SELECTION, FakeArchitecture, echo, make_items
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +27,6 @@ from archon.evals.folder import RunFolder
 from archon.evals.report import Report
 from archon.evals.run import read_run
 from archon.evals.runner import Evaluation, evaluate
-from archon.evals.scorers import number_exact
 from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Question
 
@@ -159,7 +158,7 @@ async def run(
     reply: Callable[[Question, int], str | BaseException], path: Path, count: int, **options: Any
 ) -> tuple[Report, FakeArchitecture]:
     architecture = FakeArchitecture(reply)
-    evaluation = Evaluation(architecture, make_items(count), number_exact, SELECTION)
+    evaluation = Evaluation(architecture, make_items(count), NUMBER_EXACT, SELECTION)
     return await evaluate(evaluation, RunFolder.resume(path), **options), architecture
 
 
@@ -214,7 +213,7 @@ async def test_failed_items_stay_with_keep_errors(tmp_path: Path) -> None:
     await run(failing(2), tmp_path, 3)
     report, architecture = await run(echo, tmp_path, 3, keep_errors=True)
     assert (report.num_errors, architecture.asked) == (1, [])
-    evaluation = Evaluation(architecture, make_items(3), number_exact, SELECTION)
+    evaluation = Evaluation(architecture, make_items(3), NUMBER_EXACT, SELECTION)
     assert evaluation.is_finished_in(RunFolder(tmp_path), keep_errors=True)
     assert not evaluation.is_finished_in(RunFolder(tmp_path))
 
@@ -224,7 +223,7 @@ async def test_every_epoch_of_an_item_is_retried_on_its_own(tmp_path: Path) -> N
         return LMError("gone") if run == 1 else question.text
 
     architecture = FakeArchitecture(reply)
-    evaluation = Evaluation(architecture, make_items(3), number_exact, SELECTION, epochs=3)
+    evaluation = Evaluation(architecture, make_items(3), NUMBER_EXACT, SELECTION, epochs=3)
     await evaluate(evaluation, RunFolder.resume(tmp_path))
     architecture.reply = echo
     architecture.asked.clear()
@@ -256,7 +255,7 @@ async def test_a_cancelled_retry_keeps_the_failures(tmp_path: Path) -> None:
             asked.set()
             await asyncio.Event().wait()
 
-    evaluation = Evaluation(Stuck(echo), make_items(3), number_exact, SELECTION)
+    evaluation = Evaluation(Stuck(echo), make_items(3), NUMBER_EXACT, SELECTION)
     task = asyncio.create_task(evaluate(evaluation, RunFolder.resume(tmp_path)))
     await asked.wait()
     task.cancel()

@@ -16,6 +16,8 @@ from archon import api
 from archon.errors import SpecError, UsageError
 from archon.evals.benchmarks import SPLITS, PythonBenchmark, function
 from archon.evals.benchmarks.function import is_python, load_python
+from archon.evals.benchmarks.items import divide
+from archon.evals.benchmarks.rows import items_from_rows
 
 ROWS = [{"question": f"What is {n} + {n}?", "answer": 2 * n} for n in range(10)]
 
@@ -87,7 +89,7 @@ def test_rows_are_divided_between_three_disjoint_splits(ref: Any) -> None:
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 9)), min_size=1, max_size=30))
 def test_no_question_of_any_rows_is_in_two_splits(pairs: list[tuple[str, int]]) -> None:
     loaded = load_python(PythonBenchmark([{"question": q, "answer": a} for q, a in pairs]))
-    dealt = function.load(loaded.rows, loaded.spec, loaded.file)
+    dealt = divide(items_from_rows(function.rows_of(loaded), loaded.spec))
     assert sum(len(items) for items in dealt.values()) == len(pairs)
     for a, b in combinations(dealt.values(), 2):
         assert not {item.question for item in a} & {item.question for item in b}
@@ -110,6 +112,12 @@ def test_fields_marks_and_the_kind_of_answer_are_those_of_a_card() -> None:
     assert found.selection.card.name == "towns"
     for item in found.items:
         assert (item.id, item.target) == (f"k{item.question[:-1]}", f"paris {item.question[:-1]}")
+
+
+@pytest.mark.parametrize(("kind", "scorer"), [("number", "number-exact"), ("text", "text-exact")])
+def test_the_scorer_follows_the_kind_of_answer(kind: Any, scorer: str) -> None:
+    found = items_of(PythonBenchmark(ROWS, answer=kind))
+    assert found.selection.card.score == scorer
 
 
 def test_numbers_of_other_types_are_read_as_numbers() -> None:

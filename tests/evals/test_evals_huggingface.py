@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from archon import api
 from archon.errors import ModelError, SpecError
+from archon.evals.benchmarks import SPLITS, load_items
 from archon.evals.benchmarks import huggingface as source
-from archon.evals.benchmarks import load_items
 from archon.spec.reader import load_benchmark
 
 GSM8K = load_benchmark("gsm8k")
@@ -29,7 +30,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         hub.asked.append((args, kwargs))
         if isinstance(hub.data, Exception):
             raise hub.data
-        return hub.data
+        return hub.data(*args) if callable(hub.data) else hub.data
 
     datasets, constants = ModuleType("datasets"), ModuleType("huggingface_hub.constants")
     datasets.load_dataset = load_dataset  # type: ignore[attr-defined]
@@ -120,3 +121,69 @@ def test_a_gated_data_set_is_reported_with_the_hubs_message(hub: SimpleNamespace
         "--data",
     ):
         assert text in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------ hub strings
+
+
+def test_a_hub_string_uses_only_its_split_and_divides_it(hub: SimpleNamespace) -> None:
+    found = api.benchmark("hf:owner/sums/main@v1:test", split="all")
+    assert [item.id for item in found.items] == [f"test-{n}" for n in range(5)]
+    assert [item.target for item in found.items] == [str(n) for n in range(5)]
+    assert {(call[0], call[1]["revision"]) for call in hub.asked} == {
+        (("owner/sums", "main"), "v1")
+    }
+    assert found.selection.card.name == "sums-main"
+    assert len(api.benchmark("hf:owner/sums:test", split="test").items) == 2
+
+
+def test_a_hub_string_without_a_split_uses_the_splits_of_the_data_set(hub: SimpleNamespace) -> None:
+    hub.data["validation"] = rows("validation", 4)
+    sizes = {split: len(api.benchmark("hf:a/b", split=split).items) for split in SPLITS}
+    assert sizes == {"search": 20, "select": 4, "test": 5}
+    found = api.benchmark("hf:a/b", split="all")
+    assert len(found.items) == 29
+    assert found.notes[0].endswith(
+        "search from 'train', select from 'validation', test from 'test'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hf:name", "is not of the form hf:owner/name"),
+        ("hf:a/b:dev", "there is no split 'dev'"),
+    ],
+)
+def test_a_wrong_hub_string_is_explained(hub: SimpleNamespace, text: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        api.benchmark(text)
+
+
+def test_a_card_may_join_configurations_and_take_splits_from_elsewhere(
+    hub: SimpleNamespace,
+) -> None:
+    card = {
+        "version": 1,
+        "name": "joined",
+        "source": {
+            "huggingface": {
+                "repo": "a/b",
+                "configs": ["x", "y"],
+                "splits": {
+                    "search": {"repo": "c/d", "split": "train"},
+                    "select": {"split": "train", "config": "x"},
+                    "test": "test",
+                },
+            }
+        },
+        "answer_after": "####",
+    }
+    hub.data = lambda repo, config: {
+        "train": rows(f"{repo} train", 3),
+        "test": rows(f"{repo} {config}", 2),
+    }
+    found = {split: api.benchmark(card, split=split).items for split in SPLITS}
+    assert {item.id.rpartition("-")[0] for item in found["search"]} == {"d-train"}
+    assert {item.id for item in found["test"]} == {"x-test-0", "x-test-1", "y-test-0", "y-test-1"}
+    assert {item.metadata["config"] for item in found["test"]} == {"x", "y"}

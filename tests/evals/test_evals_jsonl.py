@@ -7,13 +7,17 @@ from pathlib import Path
 import pytest
 
 from archon.errors import SpecError
-from archon.evals.benchmarks.jsonl import load
+from archon.evals.benchmarks import Item, load_items
 from archon.spec.benchmark import BenchmarkCard
 from archon.spec.json_lines import read_rows
 
 GOOD = b'{"question": "What is 1 + 1?", "answer": "2"}\n'
 CARD = BenchmarkCard.model_validate({"version": 1, "name": "t", "source": {"jsonl": "t.jsonl"}})
 CARD_WITH_IDS = CARD.model_copy(update={"fields": CARD.fields.model_copy(update={"id": "id"})})
+
+
+def load(path: Path, card: BenchmarkCard) -> list[Item]:
+    return load_items(card, path.parent, "all", data_path=path)
 
 
 def written(tmp_path: Path, content: bytes) -> Path:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon.evals.benchmarks.items import item_from_row
+from archon.evals.benchmarks.rows import item_from_row
+from archon.evals.benchmarks.tables import Row
 from archon.evals.lm_eval import cot_strict_match, flexible_extract, strict_match
-from archon.evals.scorers import SCORERS, find_scorer
+from archon.evals.scorers import find_scorer, plain_scorer
 from archon.spec.benchmark import BenchmarkCard
 
 CARD = BenchmarkCard.model_validate(
@@ -114,13 +115,13 @@ def test_flexible_extract_finds_what_the_patterns_of_the_tasks_find(text: str) -
 def test_the_text_is_judged_regardless_of_the_value(
     name: str, text: str, gold: str, right: int, value: str | None
 ) -> None:
-    target = item_from_row({"question": "?", "answer": gold}, CARD, "1", "here").target
+    target = item_from_row(Row("1", "here", {"question": "?", "answer": gold}), CARD).target
     score = find_scorer(CARD, name=name)(value, text, target)
     assert score.value == right
 
 
 def test_an_explanation_names_the_compared_values() -> None:
-    score = SCORERS["lm-eval-cot-strict-match"](None, "The answer is 42", "42")
+    score = plain_scorer("lm-eval-cot-strict-match")(None, "The answer is 42", "42")
     assert (score.answer, score.explanation) == ("4", "'4' is not '42'")
-    score = SCORERS["lm-eval-strict-match"](None, "42", "42")
+    score = plain_scorer("lm-eval-strict-match")(None, "42", "42")
     assert (score.answer, score.explanation) == (None, "no '#### N' in the text")

@@ -26,7 +26,7 @@ from archon.evals.records import Draw, Record
 from archon.evals.report import Tally
 from archon.evals.run import read_run
 from archon.evals.runner import Evaluation, evaluate
-from archon.evals.scorers import Score, custom_scorer, scored
+from archon.evals.scorers import Score, custom_scorer
 from archon.evals.statistics import mean_interval, score_interval, student_quantile
 from archon.study.trial_evaluation import measured
 
@@ -185,11 +185,11 @@ async def test_a_score_outside_0_to_1_is_an_error_that_names_scorer_and_item(
 
 
 def test_a_wrapped_scorer_has_the_same_range() -> None:
-    def odd(value: str | None, text: str, target: str) -> Score:
+    def odd(text: str, target: str) -> Score:
         return Score(2, "1", "too much")
 
     with pytest.raises(ScoringError, match=r"odd must return .* not 2"):
-        scored(odd, None, "", "")
+        custom_scorer(odd, "number")(None, "", "")
 
 
 def test_answers_without_a_value_are_counted(tmp_path: Path) -> None:

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eval_doubles import CARD, SELECTION, USAGE, FakeArchitecture, echo, make_items
+from eval_doubles import (
+    CARD,
+    NUMBER_EXACT,
+    SELECTION,
+    USAGE,
+    FakeArchitecture,
+    echo,
+    make_items,
+)
 
 import archon
 from archon import api
@@ -22,7 +30,7 @@ from archon.evals.records import Record
 from archon.evals.report import Report
 from archon.evals.run import read_run
 from archon.evals.runner import EvalProgress, Evaluation, OnProgress, evaluate
-from archon.evals.scorers import Score, Scorer, number_exact
+from archon.evals.scorers import Scorer, custom_scorer
 from archon.lm.pool import DrawPool
 from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Example, Question
@@ -33,7 +41,7 @@ async def run(
     count: int,
     path: Path,
     *,
-    scorer: Scorer = number_exact,
+    scorer: Scorer = NUMBER_EXACT,
     selection: Selection = SELECTION,
     max_concurrent_questions: int = 64,
     on_progress: OnProgress | None = None,
@@ -135,10 +143,10 @@ async def test_a_failing_item_is_recorded_and_counts_as_wrong(tmp_path: Path) ->
 
 
 async def test_an_answer_that_cannot_be_scored_is_a_failure(tmp_path: Path) -> None:
-    def scorer(value: str | None, text: str, target: str) -> Score:
+    def scorer(text: str, target: str) -> float:
         raise ScoringError("no way to tell")
 
-    report = await run(FakeArchitecture(echo), 2, tmp_path, scorer=scorer)
+    report = await run(FakeArchitecture(echo), 2, tmp_path, scorer=custom_scorer(scorer, "number"))
     assert (report.num_errors, report.accuracy) == (2, 0)
 
 

@@ -7,13 +7,7 @@ from typing import Any
 import pytest
 
 from archon.errors import ScoringError, SpecError, UsageError
-from archon.evals.scorers import (
-    SCORERS,
-    custom_scorer,
-    find_scorer,
-    number_exact,
-    text_exact,
-)
+from archon.evals.scorers import custom_scorer, find_scorer, plain_scorer
 from archon.spec.benchmark import BenchmarkCard
 
 
@@ -28,20 +22,20 @@ class TestScorersOfValues:
     """The scorers that judge the value of an architecture."""
 
     def test_an_equal_value_is_right(self, name: str) -> None:
-        score = SCORERS[name]("12", "", "12")
+        score = plain_scorer(name)("12", "", "12")
         assert (score.value, score.answer) == (1, "12")
 
     def test_another_value_is_wrong_and_the_explanation_shows_both(self, name: str) -> None:
-        score = SCORERS[name]("13", "", "12")
+        score = plain_scorer(name)("13", "", "12")
         assert (score.value, score.answer) == (0, "13")
         assert "13" in score.explanation
         assert "12" in score.explanation
 
     def test_the_value_has_precedence_over_the_text(self, name: str) -> None:
-        assert SCORERS[name]("13", "The answer is 12.", "12").value == 0
+        assert plain_scorer(name)("13", "The answer is 12.", "12").value == 0
 
     def test_without_a_value_the_text_is_read(self, name: str) -> None:
-        assert SCORERS[name](None, "The answer is 12.", "12").value == 1
+        assert plain_scorer(name)(None, "The answer is 12.", "12").value == 1
 
 
 @pytest.mark.parametrize(
@@ -49,11 +43,11 @@ class TestScorersOfValues:
     [("-4", "-4", 1), ("4", "-4", 0), ("1/3", "0.3333", 0), ("0.50", "0.5", 1), ("180", "18", 0)],
 )
 def test_numbers_are_right_only_if_exact(text: str, target: str, value: int) -> None:
-    assert number_exact(None, text, target).value == value
+    assert plain_scorer("number-exact")(None, text, target).value == value
 
 
 def test_texts_are_compared_in_their_normal_form() -> None:
-    assert text_exact(None, "The answer is **Paris**.", "paris").value == 1
+    assert plain_scorer("text-exact")(None, "The answer is **Paris**.", "paris").value == 1
 
 
 def test_an_unknown_scorer_is_refused_with_the_nearest() -> None:
@@ -64,7 +58,7 @@ def test_an_unknown_scorer_is_refused_with_the_nearest() -> None:
 
 def test_a_scorer_of_another_kind_of_answer_is_refused() -> None:
     with pytest.raises(SpecError, match="judges a number, but the card's 'answer' is 'text'"):
-        find_scorer(card(answer="text"))
+        find_scorer(card(answer="text", score="number-exact"))
 
 
 def test_a_wrong_scorer_of_the_user_is_a_usage_error() -> None:

@@ -8,7 +8,7 @@ from graph_doubles import make_candidate, make_completion
 from archon.graph.candidates import from_completions, join
 from archon.graph.conditions import agreement, holds, num_passed
 from archon.spec.architecture import When
-from archon.types import Annotation, CandidateId, FinishReason
+from archon.types import Annotation, CandidateId, FinishReason, Question
 
 NOTE = Annotation("notes", "critique", "short")
 SCORE = Annotation("best", "score", 0.5)
@@ -35,7 +35,7 @@ def test_annotations_are_merged_in_order_each_once() -> None:
 
 
 def test_candidates_are_identified_by_node_and_sample() -> None:
-    (candidate,) = from_completions("draft", [make_completion("It is 5.", draw=7)], "number")
+    (candidate,) = from_completions("draft", [make_completion("It is 5.", draw=7)], Question(""))
     assert (candidate.id, candidate.value) == (CandidateId("draft", 7), "5")
 
 
@@ -44,7 +44,7 @@ def test_a_number_that_may_have_been_truncated_is_not_a_value(
     reason: FinishReason, value: str | None
 ) -> None:
     completion = replace(make_completion("The answer is 12"), finish_reason=reason)
-    (candidate,) = from_completions("draft", [completion], "number")
+    (candidate,) = from_completions("draft", [completion], Question(""))
     assert candidate.value == value
 
 
@@ -55,17 +55,16 @@ def test_a_number_that_may_have_been_truncated_is_not_a_value(
 def test_agreement_is_the_largest_share_of_one_value(
     values: list[str | None], share: float
 ) -> None:
-    candidates = [make_candidate(i, value) for i, value in enumerate(values)]
-    assert agreement(candidates) == share
+    assert agreement(values) == share
 
 
-def test_agreement_below_is_strict() -> None:
+async def test_agreement_below_is_strict() -> None:
     candidates = [make_candidate(i, value) for i, value in enumerate(["5", "5", "4", "3"])]
-    assert not holds(When.model_validate({"agreement_below": 0.5}), candidates)
-    assert holds(When.model_validate({"agreement_below": 0.51}), candidates)
+    assert not await holds(When.model_validate({"agreement_below": 0.5}), candidates, "number")
+    assert await holds(When.model_validate({"agreement_below": 0.51}), candidates, "number")
 
 
-def test_the_latest_verdict_counts() -> None:
+async def test_the_latest_verdict_counts() -> None:
     passed, failed = Annotation("a", "verdict", "pass"), Annotation("b", "verdict", "fail")
     candidates = [
         make_candidate(0, "5", passed),
@@ -74,5 +73,5 @@ def test_the_latest_verdict_counts() -> None:
         make_candidate(3, "5"),
     ]
     assert num_passed(candidates) == 2
-    assert holds(When.model_validate({"num_passed": 2}), candidates)
-    assert not holds(When.model_validate({"num_passed": 0}), candidates)
+    assert await holds(When.model_validate({"num_passed": 2}), candidates, "number")
+    assert not await holds(When.model_validate({"num_passed": 0}), candidates, "number")

@@ -135,10 +135,21 @@ async def test_a_program_without_time_left_has_no_value_and_a_mark() -> None:
         (True, "text", "true"),
         ([1, "a"], "text", '[1, "a"]'),
         ("x = 1", "code", "x = 1"),
+        ({"b": 1.0, "a": True}, "json", '{"a":true,"b":1}'),
+        ("Rome", "json", '"Rome"'),
+        (0.1 + 0.2, "json", "0.3"),
+        (r"\frac{1}{2}", "math", "0.5"),
+        ("(b)", "choice", "B"),
+        (2, "choice", None),
     ],
 )
 def test_results_have_one_canonical_value(result: Json, kind: AnswerKind, value: str) -> None:
     assert value_of(result, kind) == value
+
+
+@pytest.mark.parametrize("result", ["B", "12", 12, 12.0])
+def test_a_program_may_return_the_letter_or_the_text_of_an_option(result: Json) -> None:
+    assert value_of(result, "choice", ("1", "12")) == "12"
 
 
 # --------------------------------------------------------------------------------- the verifier
@@ -244,7 +255,7 @@ async def test_an_architecture_as_a_model_adds_the_result_of_its_program() -> No
 
 
 def test_only_results_of_programs_are_added() -> None:
-    assert reply_text(make_candidate(0, "7"), "number") == "The answer is 7."
+    assert reply_text(make_candidate(0, "7"), Question("")) == "The answer is 7."
 
 
 async def test_the_value_of_a_program_outlives_a_join() -> None:

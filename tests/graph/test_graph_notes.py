@@ -14,10 +14,13 @@ import pytest
 import archon
 from archon.cli.main import main
 from archon.evals.run import read_run
+from archon.graph.notes import advice
 from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Request
 
 NOTE = "no candidate states a number; returning the first"
+ADVICE = advice(None, "number")
+"""The note on a single answer that lacks a number; records of evaluations do not have it."""
 
 
 def silent(request: Request, draw: int) -> str:
@@ -44,7 +47,7 @@ DRAFT = {"type": "generator", "model": "s", "samples": 3}
 def test_a_vote_without_a_value_is_noted(more: dict[str, Any], weight: str) -> None:
     vote = {"type": "vote", "inputs": ["draft"], "weight": weight}
     answer = answered({"draft": {**DRAFT, **more}, "vote": vote}, "vote")
-    assert answer.notes == (NOTE,)
+    assert answer.notes == (NOTE, ADVICE)
     assert answer.value is None
     assert answer.text == "I do not know."
     trace = json.dumps(answer.trace.to_json())
@@ -59,15 +62,15 @@ def test_an_answer_with_a_value_has_no_notes() -> None:
 
 def test_a_verifier_that_passes_nothing_is_noted() -> None:
     check = {"type": "verifier", "method": "equations", "inputs": ["draft"]}
-    for script in (silent, wrong):
+    for script, more in ((silent, [ADVICE]), (wrong, [])):
         notes = answered({"draft": DRAFT, "check": check}, "check", script).notes
-        assert notes == ("no candidate passes the verifier; all are kept",)
+        assert notes == ("no candidate passes the verifier; all are kept", *more)
 
 
 def test_a_ranker_without_a_value_is_noted() -> None:
     best = {"type": "ranker", "method": "likelihood", "inputs": ["draft"], "model": "s"}
     notes = answered({"draft": DRAFT, "best": best}, "best").notes
-    assert notes == ("no candidate states a number; ranked by score alone",)
+    assert notes == ("no candidate states a number; ranked by score alone", ADVICE)
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def test_the_command_line_prints_the_note(capsys: pytest.CaptureFixture[str], ca
     assert out == "I do not know.\n"
     assert NOTE in err
     assert main(["run", "self-consistency", "2 + 3?", "--model", card, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["notes"] == [NOTE]
+    assert json.loads(capsys.readouterr().out)["notes"] == [NOTE, ADVICE]
     assert main(["run", "self-consistency", "2 + 3?", "--model", card, "--trace"]) == 0
     assert NOTE in capsys.readouterr().err
 

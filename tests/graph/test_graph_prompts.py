@@ -9,7 +9,8 @@ from graph_doubles import PROMPT_KINDS, make_candidate, make_prompt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archon.answers import read_answer
+from archon.answers import read_answer, read_target
+from archon.answers.kinds import ANSWER_TYPES
 from archon.errors import GraphError, SpecError
 from archon.graph.exemplars import default_pool, load_pool, pool_names
 from archon.graph.prompts.builder import Prompt
@@ -17,7 +18,7 @@ from archon.graph.prompts.listing import list_texts
 from archon.graph.prompts.templates import GENERATOR
 from archon.graph.prompts.wording import Wording
 from archon.spec.common import PromptSpec
-from archon.types import Annotation, Example, Message, Question
+from archon.types import Annotation, AnswerKind, Example, Message, Question
 
 NOTE = Annotation("notes", "critique", "the sum is wrong")
 
@@ -81,7 +82,7 @@ def test_examples_are_worded_like_the_question_and_end_with_their_answer() -> No
 
 def test_a_template_without_working_shows_none() -> None:
     messages = make_prompt("generator", template="direct", shots=1).messages(Question("1?"))
-    assert messages[1].content == f"The answer is {default_pool()[0].answer}."
+    assert messages[1].content == f"The answer is {default_pool('number')[0].answer}."
 
 
 def test_the_opening_is_made_once_for_a_pool() -> None:
@@ -93,7 +94,7 @@ def test_the_opening_is_made_once_for_a_pool() -> None:
 def test_each_pool_and_kind_of_answer_has_its_own_opening() -> None:
     prompt = make_prompt("generator", shots=1)
     pool = (Example("1 + 1?", "So.", "print(2)"),)
-    assert default_pool()[0].question in prompt.messages(Question("a"))[0].content
+    assert default_pool("number")[0].question in prompt.messages(Question("a"))[0].content
     code = prompt.messages(Question("a", answer="code", examples=pool))
     assert code[1].content == "So.\n\n```python\nprint(2)\n```"
     assert prompt.messages(Question("a", examples=pool))[1].content.endswith("print(2).")
@@ -101,7 +102,7 @@ def test_each_pool_and_kind_of_answer_has_its_own_opening() -> None:
 
 def test_judges_show_examples_as_plain_questions() -> None:
     messages = make_prompt("verifier", shots=1).messages(Question("a"), [make_candidate(0, "5")])
-    assert messages[0].content == default_pool()[0].question
+    assert messages[0].content == default_pool("number")[0].question
     assert "Verdict" in messages[-1].content
 
 
@@ -177,10 +178,21 @@ def test_more_shots_than_the_benchmark_s_pool_has_are_refused_once_it_is_known()
 
 
 def test_the_shipped_pools_have_the_names_of_their_files() -> None:
-    assert pool_names() == ["arithmetic", "gsm8k"]
+    assert pool_names() == ["arithmetic", "choices", "gsm8k", "json"]
 
 
-@pytest.mark.parametrize("name", pool_names())
+@pytest.mark.parametrize("answer", ANSWER_TYPES)
+def test_the_examples_of_an_answer_type_are_read_back(answer: AnswerKind) -> None:
+    pool = default_pool(answer)
+    assert len(pool) == 10
+    for example in pool:
+        reply = ANSWER_TYPES[answer].reply(example.answer, example.reasoning)
+        assert read_answer(reply, answer) == read_target(example.answer, answer)
+        if answer == "choice":
+            assert f"\n{example.answer}. " in example.question
+
+
+@pytest.mark.parametrize("name", ["arithmetic", "gsm8k"])
 def test_a_shipped_pool_contains_correct_answers_that_are_read_back(name: str) -> None:
     pool = load_pool(name)
     assert 8 <= len(pool) <= 10
@@ -203,7 +215,7 @@ def test_every_equation_of_a_shipped_pool_holds(name: str) -> None:
             values = [eval(formula) for formula in formulas]
             assert values == pytest.approx([values[0]] * len(values)), part
             equations += 1
-    assert equations >= 20
+    assert equations >= (20 if name in ("arithmetic", "gsm8k") else 6)
 
 
 def test_the_pool_for_gsm8k_has_eight_examples_of_two_to_six_steps_each_with_its_equation() -> None:

@@ -144,7 +144,7 @@ def test_a_completion_that_was_cut_off_has_no_value_and_is_marked(kind: Any) -> 
     cut = Completion(
         "", 0, "length", Usage(), {}, reasoning="The answer is 3", is_reasoning_cut_off=True
     )
-    [candidate] = from_completions("draft", [cut], kind)
+    [candidate] = from_completions("draft", [cut], Question("", answer=kind))
     assert (candidate.text, candidate.value) == ("", None)
     assert candidate.annotations == (Annotation("draft", "mark", CUT_OFF_MARK),)
 

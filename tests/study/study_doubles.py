@@ -139,13 +139,11 @@ async def search_result(
     import optuna
 
     from archon.study.samplers import make_sampler
-    from archon.study.search_config import pruner
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = space or landscape()
     study = study or optuna.create_study(
         sampler=make_sampler(made.sampler, made.seed),
-        pruner=pruner(made),
         directions=made.directions,
     )
     search = Search(

@@ -153,6 +153,22 @@ def test_time_is_measured_on_generated_samples() -> None:
     assert result.trials_tokens["generated"] == result.trials_tokens["without_pool"]
 
 
+def test_compute_is_an_objective_if_the_model_has_a_size(folder: Path) -> None:
+    sized = {"version": 1, "name": "sized", "backend": "scripted", "parameters": {"total": 1000}}
+    (folder / "sized.json").write_text(json.dumps(sized))
+    options: dict[str, Any] = {"objective": ["accuracy", "compute"], "trials": 2, "cost": "compute"}
+    result = searched(study="one", models={"solver": "./sized.json"}, **options)
+    assert all(row["compute"] > 2000 for row in result.front)
+    row = result.equal_cost
+    assert row is not None
+    assert row["cost"] == "compute"
+    assert row["amount"] == pytest.approx((result.test or {})["compute"])
+    again = searched(study="one", models={"solver": "./sized.json"}, resume=True, **options)
+    assert again.front == result.front
+    with pytest.raises(UsageError, match='parameters of scripted is not known; add "parameters"'):
+        searched(study="two", finalists=0, **options)
+
+
 def test_a_trial_whose_time_is_used_up_is_cut_short(folder: Path) -> None:
     slow = {"version": 1, "name": "slow", "backend": "scripted", "delay_seconds": 0.2}
     (folder / "slow.json").write_text(json.dumps(slow))

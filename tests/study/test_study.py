@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -25,7 +27,7 @@ from archon.errors import LMError
 from archon.spec.space import parse_space
 from archon.study.objectives import ItemResult, SearchLimits
 from archon.study.space import Space
-from archon.study.stopping import dominating, predicted, rungs
+from archon.study.stopping import P_THRESHOLD, dominating, is_worse, p_greater, predicted, rungs
 from archon.study.trial_evaluation import Measured, TrialCandidate
 from archon.study.trials import StudyCost, TrialRecord, front
 
@@ -293,6 +295,33 @@ def test_a_trial_is_hopeless_only_against_one_of_at_most_its_cost() -> None:
     assert dominating(bad, {3: cheap}, ("accuracy", "tokens")) is None
     assert dominating(good[:8], {3: good}, ("accuracy", "tokens")) is None
     assert dominating(bad[:2], {3: good}, ("accuracy", "tokens")) is None
+
+
+@pytest.mark.parametrize("size", [2, 6, 10, 20])
+def test_a_trial_is_stopped_where_optunas_rule_prunes_it(size: int) -> None:
+    """Among them pairs with ties, without ties, and without any difference."""
+    optuna, stats = pytest.importorskip("optuna"), pytest.importorskip("scipy.stats")
+    random, decisions = Random(size), Counter[bool]()
+    with warnings.catch_warnings(action="ignore"):  # the pruner is experimental
+        pruner = optuna.pruners.WilcoxonPruner(p_threshold=P_THRESHOLD)
+    for values in [(0, 1), (0, 0.5, 1), tuple(random.random() for _ in range(99)), (1,)]:
+        study = optuna.create_study(direction="maximize", pruner=pruner)
+        best = [max(random.choices(values, k=2)) for _ in range(40)]
+        own = [min(random.choices(values, k=2)) for _ in range(size)]
+        for scores in (best, own):
+            trial = study.ask()
+            for step, score in enumerate(scores):
+                trial.report(score, step)
+            if scores is best:
+                study.tell(trial, statistics.mean(scores))
+        is_pruned = is_worse(results(*own), results(*best), "accuracy")
+        assert is_pruned == trial.should_prune()
+        decisions[is_pruned] += 1
+        differences = [b - a for a, b in zip(own, best, strict=False)]
+        expected = stats.wilcoxon(differences, alternative="greater", zero_method="zsplit").pvalue
+        assert p_greater(differences) == pytest.approx(expected, rel=1e-12)
+    assert decisions[False] > 0
+    assert decisions[True] > 0 or size == 2
 
 
 def test_the_prediction_for_a_stopped_trial_allows_for_easy_items() -> None:

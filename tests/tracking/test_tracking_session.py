@@ -134,6 +134,12 @@ def test_invalid_choices(text: str, message: str) -> None:
         TrackerChoice.parse(text)
 
 
+def test_a_choice_is_written_as_it_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrackerChoice, "open", lambda self: Recorder())
+    for text in ("mlflow:archon", "wandb:team/project:1"):
+        assert str(TrackerChoice.parse(text)) == text
+
+
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "mlflow", None)
     with pytest.raises(MissingExtraError, match=r"archon-inference\[mlflow\]"):

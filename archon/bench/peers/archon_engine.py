@@ -13,7 +13,7 @@ import torch
 
 from archon.bench.peers.contender import PeerTask, Round
 from archon.engine.loading import load_engine
-from archon.engine.model.linear import Precision
+from archon.engine.model.precision import Precision
 from archon.engine.sampling.request import GenerationRequest
 from archon.weights import cache_dir
 

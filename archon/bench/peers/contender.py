@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol
 
 from archon.bench.workload import Workload
-from archon.engine.model.linear import PRECISIONS
+from archon.engine.model.precision import PRECISIONS
 from archon.errors import ContextLengthError, MissingExtraError, UsageError
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 SUPER_BLOCK = 256
-_ELEMENTS_PER_PART = 1 << 20
+_ELEMENTS_PER_PART = 1 << 17
 """Maximum number of elements that are decoded together."""
 
 

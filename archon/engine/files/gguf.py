@@ -64,6 +64,12 @@ class TensorInfo:
     def num_bytes(self) -> int:
         return self.num_elements // self.format.elements * self.format.bytes
 
+    def rows(self, start: int, stop: int) -> TensorInfo:
+        """Return the part that has these indices of the first dimension, which must be whole
+        blocks."""
+        at = self.start + start * (self.num_bytes // self.shape[0])
+        return replace(self, shape=(stop - start, *self.shape[1:]), start=at)
+
 
 class GGUFFile:
     """An open GGUF model: its keys (``metadata``) and tensors (``tensors``).
@@ -132,22 +138,23 @@ class GGUFFile:
             raise ModelFileError(
                 f"{self.path}: tensor {name!r} of shape {info.shape} has no rows {start} to {stop}"
             )
-        num_bytes = info.num_bytes // info.shape[0]
         if len(info.shape) == 1 and info.format.elements > 1:
             return self.tensor(name)[start:stop]  # rows are parts of blocks
-        part = replace(
-            info,
-            shape=(stop - start, *info.shape[1:]),
-            start=info.start + start * num_bytes,
-        )
-        return self._parts[name].tensor(part)
+        part, rows = self._parts[name], info.rows(start, stop)
+        tensor = part.tensor(rows)
+        part.release(rows)
+        return tensor
 
-    def blocks(self, name: str) -> Tensor:
-        """Read the blocks of a tensor as they are stored: uint8, (…, bytes of a row)."""
+    def blocks(self, name: str, row: int | None = None) -> Tensor:
+        """Read the blocks of a tensor as they are stored: uint8, (…, bytes of a row).
+
+        With ``row``, read only those of ``tensor(name)[row]``.
+        """
         info, part = self.tensors[name], self._parts[name]
-        blocks = part.blocks(info)
-        part.release(info)
-        return blocks
+        wanted = info if row is None else info.rows(row, row + 1)
+        blocks = part.blocks(wanted)
+        part.release(wanted)
+        return blocks if row is None else blocks[0]
 
 
 class GGUFPart:

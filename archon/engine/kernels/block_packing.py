@@ -20,8 +20,10 @@ from torch.nn import functional
 
 from archon.engine.model.merging import MergedWeights
 from archon.engine.model.weights import (
+    GatedWeights,
     LayerWeights,
     WeightSource,
+    layer_tensors,
     stored_blocks,
     stored_format,
 )
@@ -234,7 +236,9 @@ STRIP_FORMATS: dict[str, StripFormat] = {
 
 Strip = tuple[int, Tensor]
 """Number of a format, and the bytes of one strip."""
-_LAYER_FIELDS = ("q", "k", "v", "attention_output", "gate", "up", "down")
+_ATTENTION_FIELDS = ("q", "k", "v", "attention_output")
+_SHARED_FIELDS = ("shared_gate", "shared_up", "shared_down")
+_WEIGHTS = frozenset((*_ATTENTION_FIELDS, *GatedWeights._fields, *_SHARED_FIELDS))
 
 
 def strips_of(format: StripFormat, blocks_OB: Tensor) -> list[Strip]:
@@ -263,17 +267,40 @@ def num_inputs(packed: Mapping[str, Tensor], name: str) -> int:
 
 def pack_layer_blocks(source: WeightSource, index: int, w: LayerWeights) -> dict[str, Tensor]:
     """Pack the linear layers of a layer; ``w`` has its weights in float32."""
-    strips = {
-        field: _weight_strips(source, field, index, getattr(w, field)) for field in _LAYER_FIELDS
-    }
-    gate_up = list(chain.from_iterable(zip(strips["gate"], strips["up"], strict=True)))
+    q, k, v, output = (
+        _weight_strips(source, field, index, getattr(w, field)) for field in _ATTENTION_FIELDS
+    )
     at = f"layers.{index}."
-    return {
-        **pack_strip_linear(at + "qkv", strips["q"] + strips["k"] + strips["v"]),
-        **pack_strip_linear(at + "output", strips["attention_output"]),
-        **pack_strip_linear(at + "gate_up", gate_up),
-        **pack_strip_linear(at + "down", strips["down"]),
-    }
+    packed = pack_strip_linear(at + "qkv", q + k + v) | pack_strip_linear(at + "output", output)
+    if w.network is not None:
+        fields = GatedWeights._fields if w.experts is None else _SHARED_FIELDS
+        gate_up, down = _network_strips(source, fields, index, w.network)
+        packed |= pack_strip_linear(at + "gate_up", gate_up)
+        packed |= pack_strip_linear(at + "down", down)
+    if w.experts is not None:
+        every = [
+            _network_strips(source, GatedWeights._fields, index, expert, number)
+            for number, expert in enumerate(w.experts)
+        ]
+        gate_ups, downs = zip(*every, strict=True)
+        packed |= pack_strip_linear(at + "experts_gate_up", [*chain.from_iterable(gate_ups)])
+        packed |= pack_strip_linear(at + "experts_down", [*chain.from_iterable(downs)])
+    return packed
+
+
+def _network_strips(
+    source: WeightSource,
+    fields: Sequence[str],
+    index: int,
+    weights: GatedWeights,
+    expert: int | None = None,
+) -> tuple[list[Strip], list[Strip]]:
+    """Return the strips of a network's products: gate and up alternate, as they do in a panel."""
+    gate, up, down = (
+        _weight_strips(source, field, index, weight, expert)
+        for field, weight in zip(fields, weights, strict=True)
+    )
+    return list(chain.from_iterable(zip(gate, up, strict=True))), down
 
 
 def pack_blocks_around_layers(source: WeightSource) -> dict[str, Tensor]:
@@ -293,8 +320,11 @@ def pack_blocks_around_layers(source: WeightSource) -> dict[str, Tensor]:
 
 def log_rounded_weights(source: WeightSource) -> None:
     """Log in one line which weights the kernels cannot compute from their blocks."""
-    layers = range(source.config.num_layers)
-    weights = [("head", None), *((field, index) for index in layers for field in _LAYER_FIELDS)]
+    weights: list[tuple[str, int | None]] = [("head", None)]
+    for index in range(source.config.num_layers):
+        # The scores of experts are computed in float32.
+        fields = layer_tensors(source.config, index)
+        weights += [(field, index) for field in fields if field in _WEIGHTS]
     rounded = Counter(
         _reason(source, field, index)
         for field, index in weights
@@ -320,9 +350,15 @@ def _is_supported(source: WeightSource, field: str, index: int | None) -> bool:
 
 
 def _weight_strips(
-    source: WeightSource, field: str, index: int | None, weight_OI: Tensor
+    source: WeightSource,
+    field: str,
+    index: int | None,
+    weight_OI: Tensor,
+    expert: int | None = None,
 ) -> list[Strip]:
-    stored = stored_blocks(source, field, index) if _is_supported(source, field, index) else None
+    stored = None
+    if _is_supported(source, field, index):
+        stored = stored_blocks(source, field, index, expert)
     # A family may change weights as it reads them; then the blocks are not the weights.
     if stored is None or not torch.equal(stored.dequantize(), weight_OI):
         return strips_of(Q8_0, round_to_q8_0(weight_OI))

@@ -22,9 +22,9 @@ from torch import Tensor
 from archon.engine.cache.kv_cache import BLOCK_SIZE, bytes_per_block
 from archon.engine.kernels.block_packing import PANEL_OUTPUTS, STRIP_OUTPUTS, num_inputs
 from archon.engine.kernels.packing import Packed, huge_pages, pack_low_rank
-from archon.engine.model.config import DecoderConfig
-from archon.engine.model.linear import Precision
+from archon.engine.model.config import DecoderConfig, ExpertConfig
 from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
+from archon.engine.model.precision import Precision
 from archon.engine.model.rope import RopeAngles, RopeTable
 from archon.engine.sampling.penalties import Histories, TokenHistory
 from archon.engine.sampling.sampler import SamplingRule
@@ -84,12 +84,15 @@ _NORMS = (
     "attention_norm", "attention_post_norm", "ffn_norm", "ffn_post_norm", "q_norm", "k_norm"
 )  # fmt: skip
 _LINEARS = ("qkv", "output", "gate_up", "down")
+_EXPERT_LINEARS = ("experts_gate_up", "experts_down")
 
 
 class _Layer(ctypes.Structure):
     _fields_ = (
         *_pointers(*_NORMS),
         *((name, NativeLinear) for name in _LINEARS),
+        *_pointers("router"),
+        *((name, NativeLinear) for name in _EXPERT_LINEARS),
         *_integers("rope", "window", "group", "member", "row"),
     )
 
@@ -97,11 +100,20 @@ class _Layer(ctypes.Structure):
     def of(cls, packed: Packed, index: int, model: DecoderConfig) -> _Layer:
         at, config = f"layers.{index}.", model.layers[index]
         norms = [packed.get(at + name) for name in _NORMS]
-        linears = [NativeLinear.of(packed, at + name) for name in _LINEARS]
+        linears, experts = (
+            [
+                NativeLinear.of(packed, at + name)
+                if f"{at}{name}.weight" in packed
+                else NativeLinear()
+                for name in names
+            ]
+            for names in (_LINEARS, _EXPERT_LINEARS)
+        )
         rope = -1 if config.rope is None else model.ropes.index(config.rope)
         place = model.cache_layout.places[index]
         numbers = rope, config.window or 0, place.group, place.member, place.row
-        return cls(*map(_pointer, norms), *linears, *numbers)
+        router = _pointer(packed.get(at + "router"))
+        return cls(*map(_pointer, norms), *linears, router, *experts, *numbers)
 
 
 class _LowRank(ctypes.Structure):
@@ -149,7 +161,8 @@ class _Model(ctypes.Structure):
     _fields_ = (
         *_integers(
             "num_layers", "width", "ffn_width", "heads", "kv_heads", "head_width", "threads",
-            "num_groups", "norms_projections", "rope_width", "is_gelu",
+            "num_groups", "norms_projections", "rope_width", "is_gelu", "num_experts", "num_used",
+            "expert_width", "normalises_shares",
         ),
         *((name, ctypes.c_float) for name in _NUMBERS),
         *_pointers("embedding", "norm", "layers", "group_sizes"),
@@ -217,11 +230,13 @@ class NativeDecoder:
         )
         groups = config.cache_layout.groups
         self._group_sizes = np.array([group.size for group in groups], np.int64)
+        experts = config.experts
+        ffn_width = max(config.ffn_width, 0 if experts is None else experts.shared_width)
         sizes = (
-            config.num_layers, config.width, config.ffn_width, config.num_heads,
+            config.num_layers, config.width, ffn_width, config.num_heads,
             config.num_kv_heads, config.head_width, torch.get_num_threads(), len(self._group_sizes),
             int(config.traits.qk_norm == "projection"), ropes[0].width if ropes else 0,
-            int(config.traits.activation == "gelu_tanh"),
+            int(config.traits.activation == "gelu_tanh"), *_expert_sizes(experts),
         )  # fmt: skip
         numbers = (
             config.norm_epsilon, config.attention_scale or 0, config.attention_softcap,
@@ -346,6 +361,13 @@ class NativeDecoder:
         """Enlarge the logits' memory if needed. It is reused because allocation is slow."""
         if num_rows > len(self._logits):
             self._logits = torch.empty(-(-num_rows // 64) * 64, self._logits.shape[1])
+
+
+def _expert_sizes(experts: ExpertConfig | None) -> tuple[int, int, int, int]:
+    """Return the fields of ``Model`` for the sparse layers; zeros if there are none."""
+    if experts is None:
+        return 0, 0, 0, 0
+    return experts.num_experts, experts.num_used, experts.width, int(experts.normalises)
 
 
 def native_sample(

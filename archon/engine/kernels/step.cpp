@@ -13,6 +13,11 @@
 //   gate and up product, SwiGLU or GeGLU (Shazeer 2020)
 //   down product, added to the residual stream
 //
+// A sparse layer has a router and many such networks, its experts (Shazeer et al. 2017). Each row
+// chooses a few experts. Rows are grouped by expert, so that a step reads the weights of an expert at
+// most once. A row adds the outputs of its experts in the order of their scores, which depends on
+// this row only.
+//
 // In a family without norms before its sublayers, a sublayer reads the residual stream as it is. In a
 // family with norms after them, a sublayer's output is normalised before it is added to the stream.
 
@@ -29,7 +34,13 @@
 // Parameters of a layer; a norm that the family does not have is null.
 struct Layer {
   const float *attention_norm, *attention_post_norm, *ffn_norm, *ffn_post_norm, *q_norm, *k_norm;
-  Linear qkv, output, gate_up, down;
+  Linear qkv, output;
+  Linear gate_up, down;  // of a sparse layer: of its shared network, without weights if it has none
+  // Of a sparse layer, else null: (R, E), rows that give the scores of X experts and of the shared
+  // network, then zeros up to a multiple of 16 rows.
+  const float* router;
+  // The products of all experts, one after another: (X · 2 · F, E) and (X · E, F).
+  Linear experts_gate_up, experts_down;
   int64_t rope;    // number of its table of angles; -1 for a layer without RoPE
   int64_t window;  // most recent tokens that a token attends to, itself included; 0 for all
   // Where its keys and values are (`cache/layout.py`): the number of its block table, the block in an
@@ -59,6 +70,8 @@ struct Model {
   int64_t norms_projections;  // 1: q_norm and k_norm normalise projections; 0: each head
   int64_t rope_width;         // R: rotated channels of a head
   int64_t is_gelu;            // 1: the gate's activation is GELU in its tanh form; 0: SiLU
+  int64_t num_experts, num_used, expert_width;  // X, U and F of sparse layers
+  int64_t normalises_shares;  // 1: the shares of a row's experts sum to 1
   float epsilon;
   float attention_scale;      // 0: 1 / √D
   float attention_softcap, logit_softcap;  // bounds of scores and logits; 0: none
@@ -101,6 +114,12 @@ struct Segment {
   int32_t token, count;
   int64_t first, last;
   int valid;  // tokens in the last block
+};
+
+// An expert that some rows have chosen. These have the slots from `first` to `end` - 1; `first` is a
+// multiple of a tile.
+struct Expert {
+  int64_t number, first, end;
 };
 
 // c · tanh(x / c).
@@ -159,6 +178,10 @@ struct Workspace {
   Buffer stream, qkv, queries, attended, hidden, low, added;
   QuantizedRows rows;
   std::vector<AttentionPlan> plans;
+  Buffer normed, scores, shares, chosen, slot, expert_hidden;
+  QuantizedRows slots;
+  std::vector<Expert> experts;  // those that rows of the step have chosen
+  std::vector<int64_t> next;    // next free slot of each expert
 };
 
 // The computation of one step.
@@ -166,7 +189,9 @@ class Run {
  public:
   Run(const Model& m, const Step& s, Workspace& w)
       : m(m), s(s), w(w), N(s.num_tokens), E(m.width), F(m.ffn_width), H(m.heads), G(m.kv_heads),
-        D(m.head_width), per_group(H / G), tiles_per_group((per_group + MAX_ROWS - 1) / MAX_ROWS),
+        D(m.head_width), X(m.num_experts), U(m.num_used),
+        scores_per_row((X + LANES) / LANES * LANES), shares_per_row((U + LANES) / LANES * LANES),
+        per_group(H / G), tiles_per_group((per_group + MAX_ROWS - 1) / MAX_ROWS),
         rows_per_tile((per_group + tiles_per_group - 1) / tiles_per_group) {
     const int64_t rows = std::max(N, s.num_logits);
     x = w.stream.get<float>(N * E);
@@ -177,6 +202,7 @@ class Run {
     rows_in = w.rows.get(rows, std::max({E, F, H * D}), m.head);
     low = w.low.get<float>(s.adapter ? rows * s.max_rank : 1);
     added = w.added.get<float>(m.layers && m.layers->attention_post_norm ? N * E : 1);
+    if (X) reserve_slots();
     w.plans.resize(m.num_groups);
     for (int64_t group = 0; group < m.num_groups; group++) plan_segments(group);
   }
@@ -209,10 +235,25 @@ class Run {
     attention(l);
     quantize(attended, H * D, output);
     add_product(l.output, l.attention_post_norm, output);
-    read_stream(l.ffn_norm, gate_up);
-    gated_product(l.gate_up, gate_up);
-    quantize(hidden, F, down);
-    add_product(l.down, l.ffn_post_norm, down);
+    read_stream(l.ffn_norm, gate_up, l.router);
+    if (l.router) route(l);
+    if (l.down.weight) {
+      gated_product(l.gate_up, l.down.inputs, gate_up);
+      quantize(hidden, l.down.inputs, down);
+      add_product(l.down, l.ffn_post_norm, down, l.router ? shares + U : nullptr);
+    }
+    if (l.router) add_experts(l);
+  }
+
+  void reserve_slots() {
+    const int64_t most = N * U + std::min(X, N * U) * (TILE_ROWS - 1);
+    normed = w.normed.get<float>(N * E);
+    scores = w.scores.get<float>(N * scores_per_row);
+    shares = w.shares.get<float>(N * shares_per_row);
+    chosen = w.chosen.get<int32_t>(N * U);
+    slot = w.slot.get<int64_t>(N * U);
+    expert_hidden = w.expert_hidden.get<float>(most * m.expert_width);
+    slots_in = w.slots.get(most, std::max(E, m.expert_width), m.head);
   }
 
   // The change of a row's adapter, if it has one, to a product of a layer. Without `product` it is
@@ -276,23 +317,26 @@ class Run {
   }
 
   // x / √(mean(x²) + ε) · weight, rotated if the weights expect it, and rounded to bytes.
-  void normalize(const float* weight, const int64_t* rows, int64_t count, const Change& change) {
+  // The floats remain in `normed` if `is_kept`.
+  void normalize(const float* weight, const int64_t* rows, int64_t count, const Change& change,
+                 bool is_kept = false) {
 #pragma omp for schedule(static)
     for (int64_t n = 0; n < count; n++) {
-      alignas(64) float normed[16384];
+      alignas(64) float memory[16384];
+      float* to = is_kept ? normed + n * E : memory;
       const float* from = x + (rows ? rows[n] : n) * E;
-      if (weight) rms_norm(from, weight, E, normed);
-      else memcpy(normed, from, E * sizeof(float));
-      if (m.rotation_sign) rotate(normed);
-      quantize_for(m.head, normed, E, n, rows_in);
-      change.read(n, normed, E);
+      if (weight) rms_norm(from, weight, E, to);
+      else memcpy(to, from, E * sizeof(float));
+      if (m.rotation_sign) rotate(to);
+      quantize_for(m.head, to, E, n, rows_in);
+      change.read(n, to, E);
     }
     lap(REST);
   }
 
   // Input of a sublayer: the stream, normalised if the family has a norm here.
-  void read_stream(const float* norm, const Change& change) {
-    if (norm || m.rotation_sign) normalize(norm, nullptr, N, change);
+  void read_stream(const float* norm, const Change& change, bool is_kept = false) {
+    if (norm || m.rotation_sign || is_kept) normalize(norm, nullptr, N, change, is_kept);
     else quantize(x, E, change);
   }
 
@@ -313,16 +357,19 @@ class Run {
     lap(PRODUCTS);
   }
 
-  // Add a product to the stream; normalise and scale it first if the family does so here.
-  void add_product(const Linear& linear, const float* post_norm, const Change& change) {
+  // Add a product to the stream; normalise and scale it first if the family does so here. Row n is
+  // multiplied by `share` of index n · shares_per_row if that is not null.
+  void add_product(const Linear& linear, const float* post_norm, const Change& change,
+                   const float* share = nullptr) {
     if (post_norm) return add_normalized_product(linear, post_norm, change);
     each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, linear, panel, [&](int64_t n, Floats left, Floats right) {
         change.add(n, panel, left, right);
         add_bias(linear, panel, left, right);
-        if (m.residual_scale != 1) {
-          left = left * splat(m.residual_scale);
-          right = right * splat(m.residual_scale);
+        const float scale = m.residual_scale * (share ? share[n * shares_per_row] : 1);
+        if (scale != 1) {
+          left = left * splat(scale);
+          right = right * splat(scale);
         }
         float* to = x + n * E + panel * PANEL_OUTPUTS;
         store(to, load(to) + left);
@@ -349,20 +396,147 @@ class Run {
   }
 
   // A panel has sixteen outputs of gate and the same sixteen of up.
-  void gated_product(const Linear& linear, const Change& change) {
+  void gated_product(const Linear& linear, int64_t width, const Change& change) {
     each_panel(linear, N, m.threads, [&](int64_t panel, int64_t row, int64_t end) {
       panel_product(rows_in, row, end, linear, panel, [&](int64_t n, Floats gate, Floats up) {
         change.add(n, panel, gate, up);
         add_bias(linear, panel, gate, up);
-        // Both activations are gate · sigmoid(z); GELU's tanh form has z = √(8/π)(x + 0.044715 x³).
-        Floats z = gate;
-        if (m.is_gelu)
-          z = splat(1.59576912f) * fma(splat(0.044715f) * gate * gate, gate, gate);
-        const Floats active = gate / (splat(1) + exp_of(splat(0) - z));
-        store(hidden + n * F + panel * LANES, active * up);
+        store(hidden + n * width + panel * LANES, activated(gate) * up);
       });
     });
     lap(PRODUCTS);
+  }
+
+  // Both activations are gate · sigmoid(z); GELU's tanh form has z = √(8/π)(x + 0.044715 x³).
+  Floats activated(Floats gate) const {
+    Floats z = gate;
+    if (m.is_gelu) z = splat(1.59576912f) * fma(splat(0.044715f) * gate * gate, gate, gate);
+    return gate / (splat(1) + exp_of(splat(0) - z));
+  }
+
+  // Choose the experts of each row, and their shares.
+  void route(const Layer& l) {
+    constexpr int TOGETHER = 8;  // experts whose sums hide the latency of the additions
+#pragma omp for schedule(static)
+    for (int64_t item = 0; item < scores_per_row / TOGETHER * N; item++) {
+      const int64_t first = item / N * TOGETHER, n = item % N;
+      Floats sums[TOGETHER];
+      for (Floats& sum : sums) sum = splat(0);
+      for (int64_t i = 0; i < E; i += LANES) {
+        const Floats input = load(normed + n * E + i);
+#pragma GCC unroll 8
+        for (int k = 0; k < TOGETHER; k++)
+          sums[k] = fma(input, load(l.router + (first + k) * E + i), sums[k]);
+      }
+      for (int k = 0; k < TOGETHER; k++)
+        scores[n * scores_per_row + first + k] = sum_of(sums[k]);
+    }
+#pragma omp for schedule(static)
+    for (int64_t n = 0; n < N; n++) choose(scores + n * scores_per_row, n);
+    lap(REST);
+  }
+
+  // The U experts with the largest scores; of equal ones, the first. Their shares are a softmax over
+  // all scores, divided by their sum if the model does so. The share of the shared network, the
+  // sigmoid of its score, follows them.
+  void choose(float* score, int64_t n) {
+    float* share = shares + n * shares_per_row;
+    const Floats shared = splat(score[X]);
+    std::fill(score + X, score + scores_per_row, -1e30f);
+    Floats tops = load(score), sums = splat(0);
+    for (int64_t i = LANES; i < scores_per_row; i += LANES) tops = larger(tops, load(score + i));
+    const Floats top = splat(max_of(tops));
+    for (int64_t i = 0; i < scores_per_row; i += LANES) sums = sums + exp_of(load(score + i) - top);
+    std::fill_n(share, shares_per_row, 0.0f);
+    for (int64_t u = 0; u < U; u++) {
+      const int64_t best = std::max_element(score, score + X) - score;
+      chosen[n * U + u] = (int32_t)best;
+      share[u] = score[best];
+      score[best] = -1e30f;
+    }
+    const Floats total = splat(sum_of(sums));
+    for (int64_t u = 0; u < shares_per_row; u += LANES)
+      store(share + u, exp_of(load(share + u) - top) / total);
+    float sum = 0;
+    for (int64_t u = 0; u < U; u++) sum += share[u];
+    if (m.normalises_shares)
+      for (int64_t u = 0; u < U; u++) share[u] /= sum;
+    alignas(64) float all[LANES];
+    store(all, splat(1) / (splat(1) + exp_of(splat(0) - shared)));
+    share[U] = all[0];
+  }
+
+  // Add the outputs of each row's experts, multiplied by their shares, to the stream.
+  void add_experts(const Layer& l) {
+    const int64_t width = m.expert_width;
+#pragma omp single
+    assign_slots();
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < N * U; i++)
+      quantize_for(m.head, normed + i / U * E, E, slot[i], slots_in);
+    lap(REST);
+    const int64_t panels = width / LANES, items = (int64_t)w.experts.size() * panels;
+    const int64_t per_task = std::max<int64_t>(1, items / (m.threads * 32));
+#pragma omp for schedule(dynamic, per_task)
+    for (int64_t item = 0; item < items; item++) {
+      const Expert& e = w.experts[item / panels];
+      const int64_t panel = item % panels;
+      panel_product(slots_in, e.first, e.end, l.experts_gate_up, e.number * panels + panel,
+                    [&](int64_t n, Floats gate, Floats up) {
+                      float* to = expert_hidden + n * width + panel * LANES;
+                      store(to, activated(gate) * up);
+                    });
+    }
+    lap(PRODUCTS);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < N * U; i++)
+      quantize_for(m.head, expert_hidden + slot[i] * width, width, slot[i], slots_in);
+    lap(REST);
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t panel = 0; panel < E / PANEL_OUTPUTS; panel++) add_experts_panel(l, panel);
+    lap(PRODUCTS);
+  }
+
+  // Give each row a slot with each of its experts.
+  void assign_slots() {
+    w.next.assign(X, 0);
+    w.experts.clear();
+    for (int64_t i = 0; i < N * U; i++) w.next[chosen[i]]++;
+    int64_t first = 0;
+    for (int64_t number = 0; number < X; number++) {
+      const int64_t count = w.next[number];
+      w.next[number] = first;
+      if (!count) continue;
+      w.experts.push_back({number, first, first + count});
+      first += (count + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
+    }
+    for (int64_t i = 0; i < N * U; i++) slot[i] = w.next[chosen[i]]++;
+  }
+
+  // A panel of the products of all experts is small enough to stay in a cache until it is added.
+  void add_experts_panel(const Layer& l, int64_t panel) {
+    static thread_local Buffer memory;
+    float* out = memory.get<float>(w.experts.back().end * PANEL_OUTPUTS);
+    for (const Expert& e : w.experts)
+      panel_product(slots_in, e.first, e.end, l.experts_down,
+                    e.number * (E / PANEL_OUTPUTS) + panel,
+                    [&](int64_t n, Floats left, Floats right) {
+                      store(out + n * PANEL_OUTPUTS, left);
+                      store(out + n * PANEL_OUTPUTS + LANES, right);
+                    });
+    for (int64_t n = 0; n < N; n++) {
+      Floats left = splat(0), right = left;
+      for (int64_t u = 0; u < U; u++) {
+        const Floats share = splat(shares[n * shares_per_row + u]);
+        const float* from = out + slot[n * U + u] * PANEL_OUTPUTS;
+        left = left + share * load(from);
+        right = right + share * load(from + LANES);
+      }
+      const Floats scale = splat(m.residual_scale);
+      float* to = x + n * E + panel * PANEL_OUTPUTS;
+      store(to, load(to) + scale * left);
+      store(to + LANES, load(to + LANES) + scale * right);
+    }
   }
 
   // Apply RoPE to queries and keys; store keys and values in the cache.
@@ -648,12 +822,19 @@ class Run {
   const Model& m;
   const Step& s;
   Workspace& w;
-  const int64_t N, E, F, H, G, D, per_group, tiles_per_group, rows_per_tile;
+  const int64_t N, E, F, H, G, D, X, U, scores_per_row, shares_per_row;
+  const int64_t per_group, tiles_per_group, rows_per_tile;
   float *x, *qkv, *attended, *hidden;
   float* low;    // (rows, max_rank): A·x of the adapters
   float* added;  // (tokens, E): a product that is normalised before it is added to the stream
   bf16* q;
   Rows rows_in;
+  // Of a sparse layer: its normalised inputs, (N, E); scores and shares of the experts of each row;
+  // their numbers and the row's slots with them, (N, U); hidden channels and inputs of each slot.
+  float *normed, *scores, *shares, *expert_hidden;
+  int32_t* chosen;
+  int64_t* slot;
+  Rows slots_in;
   std::chrono::steady_clock::time_point clock;
 };
 

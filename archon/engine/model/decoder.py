@@ -25,8 +25,9 @@ from archon.engine.model.attention import Scores, attend
 from archon.engine.model.config import DecoderConfig
 from archon.engine.model.feed_forward import FeedForward, MixtureOfExperts
 from archon.engine.model.hadamard import HadamardRotation
-from archon.engine.model.linear import Linear, Precision, layer_precision, make_linear
+from archon.engine.model.linear import Linear, layer_precision, make_linear
 from archon.engine.model.lora import Adapter, LowRank, head_change, layer_changes
+from archon.engine.model.precision import Precision
 from archon.engine.model.rope import Rope, RopeAngles, RopeTable, apply_rope
 from archon.engine.model.step_input import StepInput, build_step
 from archon.engine.model.weights import LayerWeights, WeightSource
@@ -186,10 +187,11 @@ class DecoderLayer:
         self, w: LayerWeights, precision: Precision, device: torch.device
     ) -> FeedForward | MixtureOfExperts:
         activation, experts = self.config.traits.activation, self.config.experts
-        if self.own.is_sparse and experts is not None:
+        if experts is not None and w.experts is not None:
             return MixtureOfExperts(w, experts, activation, precision, device)
+        assert w.network is not None
         biases = (w.gate_bias, w.up_bias, w.down_bias)
-        return FeedForward((w.gate, w.up), w.down, activation, precision, device, biases)
+        return FeedForward(w.network, activation, precision, device, biases)
 
     def _qk_norm(self, w: LayerWeights) -> Tensor | None:
         """Return the norm weights of all heads of q, then of k: (H + G, D); None without norms."""

@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from archon.engine.model.decoder_config import ExpertConfig
 from archon.engine.model.families.traits import Activation
-from archon.engine.model.linear import Linear, Precision, layer_precision, make_linear
+from archon.engine.model.linear import Linear, layer_precision, make_linear
+from archon.engine.model.precision import Precision
 from archon.engine.model.step_input import StepInput
-from archon.engine.model.weights import LayerWeights
+from archon.engine.model.weights import GatedWeights, LayerWeights
 
 ACTIVATIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,
@@ -32,8 +33,7 @@ class FeedForward:
 
     def __init__(
         self,
-        gate_up: tuple[Tensor, Tensor],
-        down: Tensor,
+        weights: GatedWeights,
         activation: Activation,
         precision: Precision,
         device: torch.device,
@@ -47,8 +47,8 @@ class FeedForward:
         if gate_bias is not None and up_bias is not None:
             bias = torch.cat([gate_bias, up_bias])
         # Products that read the same input are computed as one.
-        self.gate_up = linear("gate_up", torch.cat(gate_up), bias)
-        self.down = linear("down", down, down_bias)
+        self.gate_up = linear("gate_up", torch.cat([weights.gate, weights.up]), bias)
+        self.down = linear("down", weights.down, down_bias)
         self.activation = ACTIVATIONS[activation]
 
     def __call__(self, x_NE: Tensor, step: StepInput, product: Product) -> Tensor:
@@ -74,16 +74,13 @@ class MixtureOfExperts:
         device: torch.device,
     ) -> None:
         assert w.router is not None
+        assert w.experts is not None
         self.config, self.router_XE = config, w.router.to(device)
-        self.experts = [
-            FeedForward((gate, up), down, activation, precision, device)
-            for gate, up, down in zip(w.gate, w.up, w.down, strict=True)
-        ]
+        self.experts = [FeedForward(expert, activation, precision, device) for expert in w.experts]
         self.shared: FeedForward | None = None
-        if w.shared_gate is not None and w.shared_up is not None and w.shared_down is not None:
+        if w.network is not None:
             assert w.shared_router is not None
-            gate_up = (w.shared_gate, w.shared_up)
-            self.shared = FeedForward(gate_up, w.shared_down, activation, precision, device)
+            self.shared = FeedForward(w.network, activation, precision, device)
             self.shared_router_1E = w.shared_router.to(device)
 
     def __call__(self, x_NE: Tensor, step: StepInput, product: Product) -> Tensor:

@@ -24,14 +24,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-Precision = Literal["float32", "bf16", "int8", "int4", "native"]
-PRECISIONS: tuple[Precision, ...] = ("float32", "bf16", "int8", "int4", "native")
+from archon.engine.model.precision import Precision
 
 GROUP_INPUTS = 32
 """Inputs per group, whose int4 weights share a scale."""

@@ -29,6 +29,7 @@ from archon.engine.model.weights import (
     LayerWeights,
     StoredBlocks,
     WeightSource,
+    expert_tensors,
     layer_shapes,
     layer_tensors,
     split_fused_tensor,
@@ -80,9 +81,9 @@ class MergedWeights:
         """Return the number format of a weight that the adapter keeps (``stored_format``)."""
         return None if self.changes(field, index) else stored_format(self.source, field, index)
 
-    def blocks(self, field: str, index: int | None) -> StoredBlocks:
+    def blocks(self, field: str, index: int | None, expert: int | None = None) -> StoredBlocks:
         """Return a weight that the adapter keeps, as it is stored (``stored_blocks``)."""
-        found = stored_blocks(self.source, field, index)
+        found = stored_blocks(self.source, field, index, expert)
         assert found is not None
         return found
 
@@ -95,7 +96,10 @@ class MergedWeights:
         """Return the parameters of a layer."""
         weights, names = self.source.layer(index), layer_tensors(self.config, index)
         changed: dict[str, Any] = {}
+        of_experts = expert_tensors(self.config, index)  # adapters do not change them
         for field, shape in layer_shapes(self.config, index).items():
+            if field in of_experts:
+                continue
             tensor = getattr(weights, field)
             if tensor is None:  # a bias that only the adapter has
                 tensor = torch.zeros(shape)

@@ -34,10 +34,12 @@ from torch import Tensor
 from archon.engine.model.families.traits import layer_prefix
 from archon.engine.model.hadamard import HadamardRotation
 from archon.engine.model.lora import HEAD_NAME, LINEAR_NAMES, Adapter
-from archon.engine.model.weights import LayerWeights, WeightSource
+from archon.engine.model.weights import GatedWeights, LayerWeights, WeightSource
 
 _READERS = ("gate", "up", "router", "shared_router", "shared_gate", "shared_up")
 """Fields of ``LayerWeights`` that read the input of the feed-forward network."""
+_WRITERS = ("down", "shared_down")
+"""Fields that write its output."""
 
 
 class OutlierRotatedWeights:
@@ -94,13 +96,22 @@ class OutlierRotatedWeights:
             "v_bias": None if w.v_bias is None else self._within_heads(w.v_bias.unsqueeze(1))[:, 0],
             "attention_output": self._stream.outputs(output.flatten(1)),
             "output_bias": self._writes_bias(w.output_bias),
-            "down": self._stream.outputs(w.down),
             "down_bias": self._writes_bias(w.down_bias),
-            "shared_down": None if w.shared_down is None else self._stream.outputs(w.shared_down),
         }
         for field in _READERS:
             weight = getattr(w, field)
             changes[field] = None if weight is None else self._reads(weight, ffn_norm_E)
+        for field in _WRITERS:
+            weight = getattr(w, field)
+            changes[field] = None if weight is None else self._stream.outputs(weight)
+        if w.experts is not None:
+            changes["experts"] = w.experts.map(
+                lambda expert: GatedWeights(
+                    self._reads(expert.gate, ffn_norm_E),
+                    self._reads(expert.up, ffn_norm_E),
+                    self._stream.outputs(expert.down),
+                )
+            )
         if self._rotates:
             changes |= {norm: torch.ones(self.config.width) for norm in self.config.traits.norms}
         return replace(w, **changes)

@@ -9,9 +9,9 @@ interleaved; this module restores the order.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -34,21 +34,48 @@ EXPERT = "{expert}"
 """Part of a tensor's name that stands for the number of an expert."""
 
 
+class GatedWeights(NamedTuple):
+    """Weights of one gated feed-forward network: (F, E), (F, E) and (E, F)."""
+
+    gate: Tensor
+    up: Tensor
+    down: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """The networks of a sparse layer. Each is read when it is used, since all of them together may
+    take gigabytes in float32."""
+
+    count: int
+    read: Callable[[int], GatedWeights]
+
+    def __iter__(self) -> Iterator[GatedWeights]:
+        return map(self.read, range(self.count))
+
+    def map(self, change: Callable[[GatedWeights], GatedWeights]) -> Experts:
+        """Return the experts with their weights changed."""
+        return Experts(self.count, lambda number: change(self.read(number)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerWeights:
     """Parameters of one layer.
 
     The weights of linear layers have shape (O, I). A field is None if the layer does not have the
-    tensor. In a sparse layer, ``gate``, ``up`` and ``down`` are those of all experts: (X, O, I).
+    tensor.
     """
 
     q: Tensor
     k: Tensor
     v: Tensor
     attention_output: Tensor
-    gate: Tensor
-    up: Tensor
-    down: Tensor
+    gate: Tensor | None = None
+    up: Tensor | None = None
+    down: Tensor | None = None
+    """The feed-forward network of a dense layer."""
+    experts: Experts | None = None
+    """The feed-forward networks of a sparse layer."""
     q_bias: Tensor | None = None
     k_bias: Tensor | None = None
     v_bias: Tensor | None = None
@@ -73,6 +100,17 @@ class LayerWeights:
     shared_up: Tensor | None = None
     shared_down: Tensor | None = None
 
+    @property
+    def network(self) -> GatedWeights | None:
+        """The feed-forward network of a dense layer, or the shared one of a sparse layer."""
+        if self.experts is None:
+            gate, up, down = self.gate, self.up, self.down
+        else:
+            gate, up, down = self.shared_gate, self.shared_up, self.shared_down
+        if gate is None or up is None or down is None:
+            return None
+        return GatedWeights(gate, up, down)
+
 
 def layer_tensors(config: DecoderConfig, index: int = 0) -> dict[str, TensorName]:
     """Return the tensors of a layer by the fields of ``LayerWeights``."""
@@ -82,8 +120,19 @@ def layer_tensors(config: DecoderConfig, index: int = 0) -> dict[str, TensorName
     return {f: name for f, name in tensors.items() if f not in traits.biases or f in biases}
 
 
+def expert_tensors(config: DecoderConfig, index: int) -> dict[str, TensorName]:
+    """Return the tensors of a sparse layer's experts by the fields of ``GatedWeights``; none if the
+    layer is dense."""
+    if not config.layers[index].is_sparse:
+        return {}
+    return {field: config.traits.experts[field] for field in GatedWeights._fields}
+
+
 def layer_shapes(config: DecoderConfig, index: int = 0) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor of a layer, by its field in ``LayerWeights``."""
+    """Return the shape of each tensor of a layer, by its field in ``LayerWeights``.
+
+    In a sparse layer, ``gate``, ``up`` and ``down`` are those of all experts: (X, O, I).
+    """
     c = config
     q_width, kv_width = c.num_heads * c.head_width, c.num_kv_heads * c.head_width
     per_head = c.traits.qk_norm == "head"
@@ -191,13 +240,34 @@ class _StoredWeights(Generic[Store]):
 
     def layer(self, index: int) -> LayerWeights:
         names, shapes = layer_tensors(self.config, index), layer_shapes(self.config, index)
+        of_experts = expert_tensors(self.config, index)
         fields: dict[str, Tensor] = {}
         for field, name in names.items():
-            if field not in fields:  # one tensor may have several fields
+            # One tensor may have several fields.
+            if field not in fields and field not in of_experts:
                 fused = [f for f, other in names.items() if other == name]
                 parts = self._layer_tensor(name, index, [shapes[f] for f in fused])
                 fields |= dict(zip(fused, parts, strict=True))
-        return LayerWeights(**{f: self._converted(f, tensor) for f, tensor in fields.items()})
+        return LayerWeights(
+            experts=self._experts(index) if of_experts else None,
+            **{f: self._converted(f, tensor) for f, tensor in fields.items()},
+        )
+
+    def _experts(self, index: int) -> Experts:
+        """Return the experts of a sparse layer."""
+        names, shapes = expert_tensors(self.config, index), layer_shapes(self.config, index)
+        stored = {field: self._name(name, index) for field, name in names.items()}
+
+        def read(number: int) -> GatedWeights:
+            return GatedWeights(
+                **{f: self._expert(name, number, shapes[f]) for f, name in stored.items()}
+            )
+
+        return Experts(shapes["router"][0], read)
+
+    def _expert(self, name: str, number: int, shape: tuple[int, ...]) -> Tensor:
+        """Return the tensor of one expert, where those of all have this shape together."""
+        raise NotImplementedError
 
     def _name(self, name: TensorName, layer: int | None = None) -> str:
         """Return the name of a tensor in this file."""
@@ -230,12 +300,15 @@ class _StoredWeights(Generic[Store]):
         return name.replace(found[0], ".0.", 1) in self._inner[is_sparse]
 
     def _get(self, name: str, *shape: int) -> Tensor:
+        self._check_shape(name, shape)
+        return self.file.tensor(name)
+
+    def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
         info = self.file.tensors.get(name)
         if info is not None and info.shape != shape:
             raise ModelFileError(
                 f"{self.file.path}: tensor {name!r} has shape {info.shape}, expected {shape}"
             )
-        return self.file.tensor(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +352,10 @@ class GGUFWeights(_StoredWeights[GGUFFile]):
             return super()._get(name, *shape[1:]).view(shape)
         return super()._get(name, *shape)
 
+    def _expert(self, name: str, number: int, shape: tuple[int, ...]) -> Tensor:
+        self._check_shape(name, shape)
+        return self.file.rows(name, number, number + 1)[0]
+
     def format_name(self, field: str, index: int | None) -> str | None:
         """Return the number format of a weight (``stored_format``)."""
         info = self.file.tensors.get(self._stored_name(field, index))
@@ -289,11 +366,11 @@ class GGUFWeights(_StoredWeights[GGUFFile]):
             return self._name(layer_tensors(self.config, index)[field], index)
         return self._name(EMBEDDING if field == "embedding" or self.is_tied else HEAD)
 
-    def blocks(self, field: str, index: int | None) -> StoredBlocks:
+    def blocks(self, field: str, index: int | None, expert: int | None = None) -> StoredBlocks:
         """Return a weight as it is stored (``stored_blocks``)."""
         name = self._stored_name(field, index)
-        rows = self.file.blocks(name)
-        if index is not None:
+        rows = self.file.blocks(name, expert)
+        if index is not None and expert is None:
             rows = split_fused_tensor(self.config, index, field, rows)
         return StoredBlocks(self.file.tensors[name].format, self._converted(field, rows))
 
@@ -335,15 +412,8 @@ class FolderWeights(_StoredWeights[ModelFolder]):
         offset = self.config.traits.norm_offset
         return weight + offset if offset else weight
 
-    def _layer_tensor(
-        self, name: TensorName, index: int, shapes: list[tuple[int, ...]]
-    ) -> list[Tensor]:
-        if EXPERT not in name.hf:
-            return super()._layer_tensor(name, index, shapes)
-        [(num_experts, *shape)] = shapes
-        stored = self._name(name, index)
-        experts = (stored.replace(EXPERT, str(number)) for number in range(num_experts))
-        return [torch.stack([self._get(expert, *shape) for expert in experts])]
+    def _expert(self, name: str, number: int, shape: tuple[int, ...]) -> Tensor:
+        return self._get(name.replace(EXPERT, str(number)), *shape[1:])
 
     def _is_known(self, name: str) -> bool:
         experts = 0 if self.config.experts is None else self.config.experts.num_experts
@@ -380,8 +450,8 @@ class BlockSource(Protocol):
         """Return the name of the format in which a weight is stored; None if unknown."""
         ...
 
-    def blocks(self, field: str, index: int | None) -> StoredBlocks:
-        """Return a weight whose format is known, as it is stored."""
+    def blocks(self, field: str, index: int | None, expert: int | None = None) -> StoredBlocks:
+        """Return a weight whose format is known, as it is stored (``stored_blocks``)."""
         ...
 
 
@@ -398,14 +468,17 @@ def stored_format(source: WeightSource, field: str, index: int | None) -> str | 
     return source.format_name(field, index) if isinstance(source, BlockSource) else None
 
 
-def stored_blocks(source: WeightSource, field: str, index: int | None) -> StoredBlocks | None:
+def stored_blocks(
+    source: WeightSource, field: str, index: int | None, expert: int | None = None
+) -> StoredBlocks | None:
     """Return a weight in the number format of its file; None if that is unknown.
 
-    The parameters are those of ``stored_format``.
+    ``expert`` is the number of the expert whose weight it is, if it is one. The other parameters
+    are those of ``stored_format``.
     """
     if not isinstance(source, BlockSource) or source.format_name(field, index) is None:
         return None
-    return source.blocks(field, index)
+    return source.blocks(field, index, expert)
 
 
 def rope_halves_order(weight: Tensor, head_width: int) -> Tensor:
@@ -445,13 +518,18 @@ class RandomWeights:
         return 1 + self._normal(3, self.config.width)
 
     def layer(self, index: int) -> LayerWeights:
-        at, fields = 100 * (index + 1), {}
+        at, fields = 100 * (index + 1), dict[str, Any]()
         for field, shape in layer_shapes(self.config, index).items():
             tensor = self._normal(at + _SEED_ORDER.index(field), *shape)
             fields[field] = (
                 1 + tensor if "norm" in field else 5 * tensor if tensor.dim() >= 2 else tensor
             )
-        return LayerWeights(**fields)
+        if not expert_tensors(self.config, index):
+            return LayerWeights(**fields)
+        every = [fields.pop(field) for field in GatedWeights._fields]
+        count = len(fields["router"])
+        experts = Experts(count, lambda number: GatedWeights(*(each[number] for each in every)))
+        return LayerWeights(experts=experts, **fields)
 
 
 def layer_parameters(source: WeightSource) -> Iterator[tuple[str, Tensor]]:
@@ -470,8 +548,8 @@ def layer_parameters(source: WeightSource) -> Iterator[tuple[str, Tensor]]:
                 tensor = tensor - offset if offset and "norm" in field else tensor
                 fields.setdefault(layer_prefix(index) + name.hf, []).append(tensor)
         for name_hf, parts in fields.items():
-            if EXPERT in name_hf:
-                for number, expert in enumerate(parts[0]):
-                    yield name_hf.replace(EXPERT, str(number)), expert
-            else:
-                yield name_hf, torch.cat(parts) if len(parts) > 1 else parts[0]
+            yield name_hf, torch.cat(parts) if len(parts) > 1 else parts[0]
+        for number, expert in enumerate(weights.experts or ()):
+            for field, tensor in expert._asdict().items():
+                name_hf = layer_prefix(index) + names[field].hf
+                yield name_hf.replace(EXPERT, str(number)), tensor

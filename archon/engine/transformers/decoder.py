@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from archon.engine.model.linear import Precision
+from archon.engine.model.precision import Precision
 from archon.engine.sampling.sampler import sample
 from archon.engine.transformers.rows import Rows
 from archon.errors import ModelFileError

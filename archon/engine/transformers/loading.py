@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from archon.engine.loading import choose_device
-from archon.engine.model.linear import Precision
+from archon.engine.model.precision import Precision
 from archon.engine.process import claim_process
 from archon.engine.transformers.adapter import merged_adapter
 from archon.engine.transformers.decoder import TransformersConfig, TransformersDecoder

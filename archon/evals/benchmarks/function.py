@@ -16,16 +16,16 @@ The rows are shuffled in the same way as a JSONL file. Then 30%, 30% and 40% of 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from archon.errors import SpecError
-from archon.evals.benchmarks.items import Item, Split, check_ids, divide, item_from_row
+from archon.evals.benchmarks.tables import Row, numbered
 from archon.evals.user_code import folder, import_named, label, names_code, user_errors
-from archon.spec.benchmark import BenchmarkBase, PythonCard
+from archon.spec.benchmark import PythonCard
 from archon.spec.messages import shown
 from archon.spec.validation import parse
 from archon.types import AnswerKind
@@ -33,7 +33,6 @@ from archon.types import AnswerKind
 MAX_ROWS = 1_000_000
 """Maximum number of rows. A function that yields more rows is assumed never to stop."""
 
-Row = Mapping[str, Any]
 ScoreFunction = Callable[[str, str], float]
 """(answer text, target in the row) → score from 0 to 1. Only an answer that scores 1 is right."""
 
@@ -52,7 +51,8 @@ class PythonBenchmark:
         The kind of answer.
     score
         The name of a scorer, or a function of an answer's text and the row's target. The function
-        returns a number from 0 to 1; only an answer that scores 1 is right.
+        returns a number from 0 to 1; only an answer that scores 1 is right. By default, the usual
+        scorer for the kind of answer.
     examples
         The exemplar pool of few-shot prompts: its name, or a path relative to the folder of the
         function's file. By default, the ``arithmetic`` pool.
@@ -60,17 +60,19 @@ class PythonBenchmark:
         The same as in a benchmark card.
     """
 
-    rows: Iterable[Row] | Callable[[], Iterable[Row]]
+    rows: Iterable[Mapping[str, Any]] | Callable[[], Iterable[Mapping[str, Any]]]
     name: str | None = None
     description: str = ""
     answer: AnswerKind = "number"
-    score: str | ScoreFunction = "number-exact"
+    score: str | ScoreFunction | None = None
     examples: str | None = None
     answer_after: str | None = None
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
-PythonReference = str | Callable[[], Iterable[Row] | PythonBenchmark] | PythonBenchmark
+PythonReference = (
+    str | Callable[[], Iterable[Mapping[str, Any]] | PythonBenchmark] | PythonBenchmark
+)
 """``file.py:function``, ``package.module:function``, a function, or a ``PythonBenchmark``."""
 
 
@@ -83,7 +85,7 @@ class LoadedPython:
     """The benchmark's name in errors, such as ``sums.py:sums``."""
     base_dir: Path
     """The folder to which the path of its exemplar pool is relative."""
-    rows: list[Row]
+    rows: list[Mapping[str, Any]]
     score: ScoreFunction | None
     """The custom scoring function; None if the card names a scorer."""
 
@@ -123,7 +125,7 @@ def _call(value: Any, file: str) -> Any:
         return value() if callable(value) else value
 
 
-def _list_rows(rows: Any, file: str) -> list[Row]:
+def _list_rows(rows: Any, file: str) -> list[Mapping[str, Any]]:
     if not isinstance(rows, Iterable) or isinstance(rows, str | bytes | Mapping):
         raise SpecError(f"must return rows, not {shown(rows)}", file=file)
     with user_errors(file):
@@ -135,33 +137,24 @@ def _list_rows(rows: Any, file: str) -> list[Row]:
 
 def _card(made: PythonBenchmark, file: str) -> PythonCard:
     same = ("name", "description", "answer_after", "answer", "examples")
-    data = {name: getattr(made, name) for name in same} | {
+    data: dict[str, Any] = {name: getattr(made, name) for name in same} | {
         "version": 1,
         "source": {"python": file},
         "fields": dict(made.fields),
-        "score": label(made.score) if callable(made.score) else made.score,
     }
+    if made.score is not None:
+        data["score"] = label(made.score) if callable(made.score) else made.score
     return parse(PythonCard, data, file)
 
 
-def load(
-    rows: Sequence[Row], card: BenchmarkBase, file: str, *, canonical_targets: bool = True
-) -> dict[Split, list[Item]]:
-    """Convert rows to items, and divide them 30/30/40 between *search*, *select* and *test*.
+def rows_of(loaded: LoadedPython) -> list[Row]:
+    """Return the rows of a benchmark as a table.
 
     Raises
     ------
     SpecError
-        There are no rows, or a row is invalid; the error names its number, from 1.
+        There are no rows, or a row is not a mapping; the error names its number, from 1.
     """
-    items = []
-    for number, row in enumerate(rows, start=1):
-        place = f"{file}: row {number}"
-        if not isinstance(row, Mapping):
-            raise SpecError(f"a row must be a mapping, not {shown(row)}", file=place)
-        item = item_from_row(row, card, f"row-{number}", place, canonical_target=canonical_targets)
-        items.append(item)
-    if not items:
-        raise SpecError("returns no rows", file=file)
-    check_ids(items, file)
-    return divide(items)
+    if not loaded.rows:
+        raise SpecError("returns no rows", file=loaded.file)
+    return list(numbered(loaded.rows, loaded.file, "a mapping"))

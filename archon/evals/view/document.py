@@ -23,7 +23,14 @@ from archon.storage.atomic import replacing
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 
-def document(title: str, body: str, *, styles: Sequence[str], scripts: Sequence[str]) -> str:
+def document(
+    title: str,
+    body: str,
+    *,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+    reads_data: bool = False,
+) -> str:
     """Return the contents of an HTML file.
 
     Parameters
@@ -34,6 +41,8 @@ def document(title: str, body: str, *, styles: Sequence[str], scripts: Sequence[
         Style sheets, which are concatenated.
     scripts
         Scripts, which are concatenated and share one scope.
+    reads_data
+        Whether the scripts may request data from the server of the page.
     """
     style, modules = "\n".join(styles), "\n".join(scripts)
     script = f'(() => {{\n"use strict";\n{modules}\n}})();'
@@ -42,6 +51,7 @@ def document(title: str, body: str, *, styles: Sequence[str], scripts: Sequence[
     slots = {
         "style_digest": _digest(style),
         "script_digest": _digest(script),
+        "connect": "connect-src 'self'; " if reads_data else "",
         "style": style,
         "script": script,
         "title": escape(title.encode("utf-8", "replace").decode("utf-8")),

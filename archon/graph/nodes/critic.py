@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from archon.graph.judge_output import read_critiques
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.declaration import Calls, Effects, Method, NodeType, set_parameters
-from archon.graph.nodes.equations import EquationCritic
+from archon.graph.nodes.equations import UNSUITED, EquationCritic
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.listing import OF_ALL
 from archon.graph.prompts.templates import CRITIC
@@ -53,7 +53,7 @@ NODE_TYPE = NodeType(
             requires=frozenset({"chat"}),
             calls=lambda node, n: Calls.of_judge(min(n, 1), n),
         ),
-        "equations": Method(make=lambda s: EquationCritic(s.name)),
+        "equations": Method(make=lambda s: EquationCritic(s.name), unsuited=UNSUITED),
     },
     effects=Effects(critiques=True),
     label=lambda node: set_parameters(node, "method"),

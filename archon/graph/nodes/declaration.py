@@ -17,7 +17,7 @@ from archon.graph.prompts.templates import PromptKind
 from archon.lm.embedding import Embedder
 from archon.spec.architecture import ModelNode, Node, Shows
 from archon.spec.messages import shown
-from archon.types import UnitTestMethod
+from archon.types import AnswerKind, UnitTestMethod
 
 N = TypeVar("N", bound=Node)
 
@@ -139,6 +139,8 @@ class Method(Generic[N]):
     """The variant of this method for nodes that name no model; None if a model is required."""
     calls: Callable[[N, int], Calls] = lambda node, num_inputs: Calls()
     """(node, number of candidates that it reads) → its calls."""
+    unsuited: Mapping[AnswerKind, str] = field(default_factory=dict)
+    """Type of answer for which the method is of little use → why, and what to change."""
 
     @property
     def uses_model(self) -> bool:
@@ -209,6 +211,13 @@ class NodeType(Generic[N]):
         if self.chosen_by == "method":
             return f"a {self.name} with method {shown(method)}"
         return f"a {self.name} {self.chosen_by} {method}".rstrip()
+
+    def unsuited(self, name: str, node: N, answer: AnswerKind) -> Iterator[str]:
+        """Yield a note if a node's method is of little use for a type of answer."""
+        reason = self.method(node).unsuited.get(answer)
+        if reason is not None:
+            described = f"the node {shown(name)} ({self.describe(node)})"
+            yield f"{described} is of little use for answers of the type {answer!r}: {reason}"
 
     def method(self, node: N) -> Method[N]:
         """Return the method of a node."""

@@ -6,12 +6,17 @@ the candidate enters a prompt through them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from archon.answers import equations
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.selection import Ruling
-from archon.types import Annotation, Candidate
+from archon.types import Annotation, AnswerKind, Candidate
+
+UNSUITED: Mapping[AnswerKind, str] = dict.fromkeys(
+    ("text", "code", "json"), 'it checks only calculations; set its "method" to "reason"'
+)
+"""The entry ``unsuited`` of methods that check calculations."""
 
 
 class EquationCritic:

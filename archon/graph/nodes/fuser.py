@@ -47,7 +47,7 @@ class Fuser:
         if not completions:
             return list(candidates)
         parents = tuple(candidate.id for candidate in candidates)
-        return from_completions(self._node, completions, question.answer, parents, messages)
+        return from_completions(self._node, completions, question, parents, messages)
 
 
 NODE_TYPE = NodeType(

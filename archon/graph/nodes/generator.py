@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from archon.graph.candidates import from_completions
+from archon.graph.grouping import grouped_values
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.declaration import Calls, Effects, Method, NodeType, set_parameters
 from archon.graph.prompts.builder import Prompt
@@ -34,11 +35,13 @@ class Generator:
         messages = self._prompt.messages(question, candidates)
         passed_on, num_sampled = list(candidates), 0
         while (num_left := self._samples - num_sampled) > 0:
-            if rule is not None and is_settled(rule, [c.value for c in passed_on], num_left):
-                break
+            if rule is not None:
+                values = await grouped_values(passed_on, question.answer)
+                if is_settled(rule, values, num_left):
+                    break
             count = num_left if rule is None else min(num_left, rule.round)
             new = await context.sample(messages, count, skip=num_sampled)
-            passed_on += from_completions(self._node, new, question.answer, messages=messages)
+            passed_on += from_completions(self._node, new, question, messages=messages)
             num_sampled += count
             if len(new) < count:  # the budget is used up
                 break

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from archon import answers
+from archon.answers.kinds import ANSWER_TYPES
 from archon.errors import BudgetError
 from archon.graph.candidates import PROGRAM_MARK
 from archon.graph.nodes.base import NodeContext
@@ -17,9 +18,9 @@ from archon.graph.nodes.program_execution import (
     value_of,
 )
 from archon.graph.nodes.selection import Ruling
-from archon.sandbox import Sandbox, SandboxLimits
+from archon.sandbox import Json, Sandbox, SandboxLimits
 from archon.spec.architecture import ProgramNode
-from archon.types import Annotation, AnswerKind, Candidate
+from archon.types import Annotation, Candidate, Question
 
 MAX_PRINTED = 1000
 """Maximum characters of a program's output that are kept in an annotation."""
@@ -42,14 +43,15 @@ class Program:
         codes = [answers.read_program(candidate.text) for candidate in candidates]
         found = [code for code in codes if code is not None]
         results = await run_programs(context, self._sandbox, self._limits, found)
-        kind = context.question.answer
         return [
-            candidate if code is None else self._with_value(candidate, results[code], kind)
+            candidate
+            if code is None
+            else self._with_value(candidate, results[code], context.question)
             for candidate, code in zip(candidates, codes, strict=True)
         ]
 
     def _with_value(
-        self, candidate: Candidate, result: ProgramResult, kind: AnswerKind
+        self, candidate: Candidate, result: ProgramResult, question: Question
     ) -> Candidate:
         value, ending, printed = None, "", ""
         match result:
@@ -58,8 +60,9 @@ class Program:
             case _ if result.kind != "ok":
                 ending, printed = f"{result.kind} {result.error}", result.stdout
             case _:
-                value, printed = value_of(result.value, kind), result.stdout
-                ending = "ok" if value is not None else f"its result contains no {kind}"
+                value, printed = _value_of(result.value, question), result.stdout
+                missing = f"its result contains no {ANSWER_TYPES[question.answer].noun}"
+                ending = "ok" if value is not None else missing
         if len(printed) > MAX_PRINTED:
             printed = printed[:MAX_PRINTED] + "…"
         mark = Annotation(self._node, "mark", PROGRAM_MARK + ending, printed)
@@ -74,8 +77,8 @@ async def judge_programs(
     A candidate passes if the two are equal. It fails if they differ or the program fails. If it has
     no program, or states no answer outside the program, the verdict is *abstain*.
     """
-    kind = context.question.answer
-    claims = [_claim(candidate, kind) for candidate in candidates]
+    question = context.question
+    claims = [_claim(candidate, question) for candidate in candidates]
     codes = [code for code, stated in claims if code is not None and stated is not None]
     results = await run_programs(context, sandbox, SandboxLimits(), codes)
     return [
@@ -83,28 +86,34 @@ async def judge_programs(
         if code is None
         else Ruling("abstain", "no answer is stated outside the program")
         if stated is None
-        else _ruling(results[code], stated, kind)
+        else _ruling(results[code], stated, question)
         for code, stated in claims
     ]
 
 
-def _claim(candidate: Candidate, kind: AnswerKind) -> tuple[str | None, str | None]:
+def _claim(candidate: Candidate, question: Question) -> tuple[str | None, str | None]:
     """Return a candidate's program, and the answer that its text states outside the program."""
     code = answers.read_program(candidate.text)
     if code is None:
         return None, None
-    return code, answers.read_stated(candidate.text.replace(code, ""), kind)
+    text = candidate.text.replace(code, "")
+    return code, answers.read_stated(text, question.answer, choices=question.choices)
 
 
-def _ruling(result: ProgramResult, stated: str, kind: AnswerKind) -> Ruling:
+def _value_of(result: Json, question: Question) -> str | None:
+    return value_of(result, question.answer, question.choices)
+
+
+def _ruling(result: ProgramResult, stated: str, question: Question) -> Ruling:
     if isinstance(result, BudgetError):
         return Ruling("abstain", str(result))
     if result.kind != "ok":
         return Ruling("fail", f"the program fails: {result.kind} {result.error}")
-    value = value_of(result.value, kind)
-    computed = f"no {kind}" if value is None else value
+    value = _value_of(result.value, question)
+    computed = f"no {ANSWER_TYPES[question.answer].noun}" if value is None else value
     reason = f"the program returns {computed}, the text states {stated}"
-    return Ruling("pass" if answers.same_value(value, stated) else "fail", reason)
+    is_same = answers.same_value(value, stated, question.answer)
+    return Ruling("pass" if is_same else "fail", reason)
 
 
 NODE_TYPE = NodeType(
@@ -115,7 +124,11 @@ NODE_TYPE = NodeType(
                 s.name,
                 shared_sandbox(),
                 SandboxLimits(s.spec.seconds, s.spec.memory_bytes, s.spec.output_bytes),
-            )
+            ),
+            unsuited={
+                "code": "the result of a program is not the program that the question asks for; "
+                'replace it by a unit_test_evaluator with "method": "program"'
+            },
         )
     },
     effects=Effects(values=True),

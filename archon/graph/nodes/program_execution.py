@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from archon import answers
+from archon.answers.kinds import ANSWER_TYPES
 from archon.errors import BudgetError
 from archon.forks import reset_in_child
 from archon.graph.nodes.base import NodeContext
@@ -61,26 +62,33 @@ async def run_programs(
     return dict(zip(distinct, await run_all(map(run, distinct)), strict=True))
 
 
-def value_of(result: Json, kind: AnswerKind) -> str | None:
+def value_of(result: Json, kind: AnswerKind, choices: tuple[str, ...] = ()) -> str | None:
     """Return the canonical value of a program's result; None if it is not of kind ``kind``.
 
     Fractional digits are rounded to 12 significant digits, which removes errors of floating-point
-    arithmetic; integer digits are never rounded. A string is read like the text of an answer.
+    arithmetic; integer digits are never rounded. A string is read like the text of an answer. For a
+    choice, it may be the letter or the text of an option.
 
     >>> [value_of(result, "number") for result in (12.0, 0.1 + 0.2, 1 / 3, "18 apples", True)]
     ['12', '0.3', '0.333333333333', '18', None]
     """
-    if result is None or (kind == "number" and isinstance(result, bool | list | dict)):
+    declared = ANSWER_TYPES[kind]
+    if result is None or (declared.is_number and isinstance(result, bool | list | dict)):
         return None
     if isinstance(result, bool | list | dict):
-        return answers.read_answer(json.dumps(result, ensure_ascii=False), kind)
-    if isinstance(result, int):
-        return str(result)
-    if isinstance(result, float):
-        return _rounded(answers.canonical_number(repr(result)))
-    if kind == "number":
+        return answers.read_answer(json.dumps(result, ensure_ascii=False), kind, choices=choices)
+    if isinstance(result, int | float):
+        number = str(result) if isinstance(result, int) else answers.canonical_number(repr(result))
+        number = _rounded(number)
+        if declared.has_options and number is not None:
+            return answers.read_answer(number, kind, choices=choices)
+        return number
+    if declared.is_number:
         return _rounded(answers.canonical_number(result) or answers.read_answer(result, kind))
-    return answers.read_answer(result, kind)
+    value = answers.read_answer(result, kind, choices=choices)
+    if value is None:  # in JSON, a string without quotes
+        return answers.read_answer(json.dumps(result, ensure_ascii=False), kind, choices=choices)
+    return value
 
 
 def _rounded(value: str | None) -> str | None:

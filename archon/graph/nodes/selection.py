@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from archon.answers.kinds import ANSWER_TYPES
 from archon.graph.candidates import is_cut_off
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.declaration import Plain
@@ -40,10 +41,10 @@ class Ruling:
 
 
 def has_answer(candidate: Candidate, context: NodeContext) -> bool:
-    """Return True if a candidate's reasoning is complete, and it states a number if needed."""
+    """Return True if a candidate's reasoning is complete, and it has a value if needed."""
     if is_cut_off(candidate):
         return False
-    return candidate.value is not None or context.question.answer != "number"
+    return candidate.value is not None or not ANSWER_TYPES[context.question.answer].needs_value
 
 
 async def judge_each(
@@ -114,8 +115,9 @@ def keep_verified(
     verdicts: list[VerdictKind] = []
     for candidate, ruling in zip(candidates, rulings, strict=True):
         if not has_answer(candidate, context):
+            missing = ANSWER_TYPES[context.question.answer].states_none
             is_cut = is_cut_off(candidate)
-            reason = "its reasoning was cut off" if is_cut else "it states no number"
+            reason = "its reasoning was cut off" if is_cut else f"it {missing}"
             ruling = Ruling("fail", reason)
         score = SCORES[ruling.verdict] if ruling.score is None else ruling.score
         verdict = Annotation(node, "verdict", ruling.verdict, ruling.reason)

@@ -17,7 +17,7 @@ from archon.graph.nodes.declaration import (
     Reason,
     set_parameters,
 )
-from archon.graph.nodes.equations import judge_equations
+from archon.graph.nodes.equations import UNSUITED, judge_equations
 from archon.graph.nodes.program import judge_programs
 from archon.graph.nodes.program_execution import shared_sandbox
 from archon.graph.nodes.scorers import ProbabilityOfYes, Reward, Scorer
@@ -130,11 +130,16 @@ NODE_TYPE: NodeType[VerifierNode] = NodeType(
         ),
         "equations": Method(
             make=lambda s: Verifier(s.name, judge_equations, s.spec.keep_first),
+            unsuited=UNSUITED,
         ),
         "program": Method(
             make=lambda s: Verifier(
                 s.name, partial(judge_programs, shared_sandbox()), s.spec.keep_first
             ),
+            unsuited={
+                "code": "it compares a program's result with an answer outside of the program; "
+                'replace it by a unit_test_evaluator with "method": "program"'
+            },
         ),
     },
     reads=lambda node: Reads(shows=node.shows),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
+from archon.answers.kinds import ANSWER_TYPES
 from archon.errors import UsageError
+from archon.graph.grouping import grouped_values
 from archon.graph.nodes.base import NodeContext
 from archon.graph.nodes.declaration import (
     Effects,
@@ -19,6 +20,7 @@ from archon.graph.nodes.declaration import (
 )
 from archon.graph.nodes.scorers import own_likelihood
 from archon.graph.notes import no_value_mark
+from archon.lm.compute import scored
 from archon.lm.embedding import EMBED, Embedder, Vector
 from archon.spec.architecture import VoteNode
 from archon.types import Annotation, Candidate
@@ -93,9 +95,23 @@ class Vote:
         UsageError
             A weight is negative, because a custom reward model returned a negative score.
         """
+        values = await grouped_values(candidates, context.question.answer)
+        return self.elect(candidates, values)
+
+    def elect(
+        self, candidates: Sequence[Candidate], grouped: Sequence[str | None]
+    ) -> list[Candidate]:
+        """Return one candidate for each value, given the value for which each candidate votes.
+
+        Raises
+        ------
+        UsageError
+            A weight is negative.
+        """
         earliest: dict[str, Candidate] = {}
         support: dict[str, float] = {}
-        votes = [(c, c.value, self._weight(c)) for c in candidates if c.value is not None]
+        voting = zip(candidates, grouped, strict=True)
+        votes = [(c, value, self._weight(c)) for c, value in voting if value is not None]
         is_weighted = all(weight is not None for _, _, weight in votes)
         least = min((weight for _, _, weight in votes if weight is not None), default=0.0)
         if least < 0:
@@ -116,12 +132,13 @@ class Vote:
 
 
 class MeaningVote:
-    """Node that votes as ``Vote`` does, but counts values with a similar meaning as the same.
+    """Node that votes as ``Vote`` does, but counts texts with a similar meaning as the same.
 
     Values are grouped in order. A value joins the group whose first value is the most similar, if
     the cosine of the two embeddings is at least ``similarity``; otherwise it starts a new group.
     Only first values are compared, because a chain of similar values could otherwise connect very
-    different values. The first value of a group is the value of all its members.
+    different values. The first value of a group is the value of all its members. Only answers that
+    are text have a meaning: 12 and 13 are similar words, but different numbers.
     """
 
     def __init__(
@@ -134,14 +151,13 @@ class MeaningVote:
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return one candidate per group; all distinct values are embedded in one batch."""
         values = list(dict.fromkeys(c.value for c in candidates if c.value is not None))
-        if len(values) < 2:
+        if len(values) < 2 or ANSWER_TYPES[context.question.answer].grouping != "meaning":
             return await self._vote.run(context, candidates)
-        vectors = await context.in_time(self._embedder.embed(values))
+        vectors = await context.in_time(scored(self._embedder.embed(values), values))
         first_of = dict(zip(values, first_alike(values, vectors, self._similarity), strict=True))
-        grouped = [
-            c if c.value is None else replace(c, value=first_of[c.value]) for c in candidates
-        ]
-        return await self._vote.run(context, grouped)
+        return self._vote.elect(
+            candidates, [None if c.value is None else first_of[c.value] for c in candidates]
+        )
 
 
 def first_alike(values: Sequence[str], vectors: Sequence[Vector], similarity: float) -> list[str]:

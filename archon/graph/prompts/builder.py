@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from archon.answers.kinds import ANSWER_TYPES
+from archon.answers.letters import with_options
 from archon.errors import GraphError
 from archon.graph.candidates import is_cut_off, reply_text
 from archon.graph.exemplars import default_pool, load_pool
 from archon.graph.prompts.calculations import has_steps, steps_of
 from archon.graph.prompts.listing import list_critiques, list_texts
-from archon.graph.prompts.templates import CONVERSATION, WORKED_REPLY, PromptKind
+from archon.graph.prompts.templates import CONVERSATION, PromptKind
 from archon.graph.prompts.wording import Wording
 from archon.spec.architecture import Shows
 from archon.spec.common import PromptSpec
@@ -87,17 +89,20 @@ class Prompt:
         if self._own_pool is not None:
             self.check_shots(None)
 
-    def check_shots(self, examples: tuple[Example, ...] | None) -> None:
+    def check_shots(
+        self, examples: tuple[Example, ...] | None, answer: AnswerKind = "number"
+    ) -> None:
         """Check that the pool has at least ``shots`` examples.
 
-        ``examples`` is the benchmark's pool; it is used unless the prompt names a pool.
+        ``examples`` is the benchmark's pool; it is used unless the prompt names a pool. If neither
+        is given, the pool is the shipped one for the type of the answer.
 
         Raises
         ------
         GraphError
             The pool has too few examples. The error names both numbers.
         """
-        pool = self._pool(examples)
+        pool = self._pool(examples, answer)
         if self._shots > len(pool):
             reason = f"{self._shots} shots are requested, but the pool has {len(pool)} examples"
             raise GraphError(reason)
@@ -119,15 +124,15 @@ class Prompt:
     def judged(self, question: Question, candidates: Sequence[Candidate]) -> frozenset[CandidateId]:
         """Return the ids of the candidates that a model judges; all other candidates rank last.
 
-        A candidate is not judged if its reasoning was cut off, or if the question asks for a number
-        and it states none. If the prompt shows candidates' steps, candidates without steps are not
-        judged either, unless no candidate has steps. A candidate therefore gains nothing by
+        A candidate is not judged if its reasoning was cut off, or if it lacks a value that this
+        type of answer needs. If the prompt shows candidates' steps, candidates without steps are
+        not judged either, unless no candidate has steps. A candidate therefore gains nothing by
         omitting its steps.
         """
-        if question.answer != "number":
+        if not ANSWER_TYPES[question.answer].needs_value:
             return frozenset(c.id for c in candidates if not is_cut_off(c))
         answering = [candidate for candidate in candidates if candidate.value is not None]
-        working = [c for c in answering if has_steps(c)] if self._shows == "steps" else []
+        working = [c for c in answering if has_steps(c)] if self._sees_steps(question) else []
         return frozenset(candidate.id for candidate in working or answering)
 
     def messages(
@@ -151,9 +156,10 @@ class Prompt:
             Maximum number of unit tests that the model is asked to write.
         """
         wording = self._wording(question.answer)
-        values = {"question": question.text, "max_tests": str(max_tests)}
+        asks = with_options(question.text, question.choices)
+        values = {"question": asks, "max_tests": str(max_tests)}
         if "candidates" in wording.fields:
-            texts = (self._shown(candidate, question.answer) for candidate in candidates)
+            texts = (self._shown(candidate, question) for candidate in candidates)
             values["candidates"] = list_texts(texts)
         if "critiques" in wording.fields:
             values["critiques"] = "" if use_critiques is False else list_critiques(candidates)
@@ -162,12 +168,15 @@ class Prompt:
         asked = Message("user", wording.fill(values))
         return (*question.history, *self._opening(question), asked)
 
-    def _shown(self, candidate: Candidate, answer: AnswerKind) -> str:
+    def _sees_steps(self, question: Question) -> bool:
+        return self._shows == "steps" and ANSWER_TYPES[question.answer].is_number
+
+    def _shown(self, candidate: Candidate, question: Question) -> str:
         if is_cut_off(candidate):
             return "No answer is given."
-        if self._shows == "steps" and answer == "number":
+        if self._sees_steps(question):
             return steps_of(candidate)
-        text = reply_text(candidate, answer)
+        text = reply_text(candidate, question)
         is_short = len(text.encode()) <= len(candidate.text.encode()) + ANSWER_BYTES
         return text if is_short else candidate.text
 
@@ -178,10 +187,12 @@ class Prompt:
             wording = self._wordings[answer] = Wording(text)
         return wording
 
-    def _pool(self, examples: tuple[Example, ...] | None) -> tuple[Example, ...]:
+    def _pool(
+        self, examples: tuple[Example, ...] | None, answer: AnswerKind
+    ) -> tuple[Example, ...]:
         if self._own_pool is not None:
             return self._own_pool
-        return default_pool() if examples is None else examples
+        return default_pool(answer) if examples is None else examples
 
     def _opening(self, question: Question) -> tuple[Message, ...]:
         """Return the system message and the worked examples.
@@ -190,10 +201,10 @@ class Prompt:
         """
         if not self._shots:
             return self._system
-        pool = self._pool(question.examples)
+        pool = self._pool(question.examples, question.answer)
         known = self._openings.get(question.answer)
         if known is None or known[0] is not pool:
-            self.check_shots(question.examples)
+            self.check_shots(question.examples, question.answer)
             examples = pool[: self._shots]
             turns = (turn for e in examples for turn in self._turns(e, question.answer))
             known = self._openings[question.answer] = (pool, (*self._system, *turns))
@@ -201,10 +212,11 @@ class Prompt:
 
     def _turns(self, example: Example, answer: AnswerKind) -> tuple[Message, Message]:
         wording = self._example_wording or self._wording(answer)
-        reply_format = self._template.reply(answer) if self._template else WORKED_REPLY[answer]
+        if self._template:
+            reply = self._template.reply(example, answer)
+        else:
+            reply = ANSWER_TYPES[answer].reply(example.answer, example.reasoning)
         asked = wording.fill({"question": example.question, "candidates": "", "critiques": ""})
-        answered = {"reasoning": example.reasoning, "answer": example.answer}
-        reply = Wording(reply_format).fill(answered).strip()
         return Message("user", asked), Message("assistant", reply)
 
 

@@ -2,7 +2,8 @@
 
 Every judge's template begins with the question, so that the judges of a graph share that prefix.
 Each call fills in the placeholders of its ``PromptKind``. ``{ending}`` becomes the instruction to
-end with a sentence such as "The answer is 7.", which ``archon.answers`` can read.
+end so that the answer can be read, and ``{result}`` what a program returns. Both depend on the
+type of the answer (``archon.answers.kinds``).
 """
 
 from __future__ import annotations
@@ -11,33 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from archon.types import AnswerKind
-
-ENDINGS: Mapping[AnswerKind, str] = {
-    "number": 'End with "The answer is N.", where N is the final number alone.',
-    "text": 'End with "The answer is X.", where X is the final answer alone.',
-    "code": "End with the whole program in one ```python block.",
-}
-
-QUIET_ENDINGS: Mapping[AnswerKind, str] = {**ENDINGS, "number": ""}
-"""Kind of answer → ``{ending}``, for templates whose worked examples already show how to end with a
-number. With an additional instruction, a small model answered worse (figures in
-``docs/log.md``)."""
-
-WORKED_REPLY: Mapping[AnswerKind, str] = {
-    "number": "{reasoning}\nThe answer is {answer}.",
-    "text": "{reasoning}\nThe answer is {answer}.",
-    "code": "{reasoning}\n\n```python\n{answer}\n```",
-}
-"""Kind of answer → format of a worked example's reply, for most templates and for custom texts."""
-
-SHORT_REPLY: Mapping[AnswerKind, str] = {
-    "number": "The answer is {answer}.",
-    "text": "The answer is {answer}.",
-    "code": "```python\n{answer}\n```",
-}
-"""Kind of answer → format of a worked example's reply, for templates that ask for no
-explanation."""
+from archon.answers.kinds import ANSWER_TYPES
+from archon.types import AnswerKind, Example
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +31,16 @@ class Template:
     examples are in prose. The value of a reply is unknown until it is run."""
 
     def wording(self, answer: AnswerKind) -> str:
-        """Return the template's text, with ``{ending}`` filled in for a kind of answer."""
-        ending = (ENDINGS if self.states_ending else QUIET_ENDINGS)[answer]
-        return self.text.replace("{ending}", ending).rstrip()
+        """Return the template's text, filled in for a kind of answer."""
+        declared = ANSWER_TYPES[answer]
+        quiet = None if self.states_ending else declared.quiet_ending
+        text = self.text.replace("{ending}", declared.ending if quiet is None else quiet)
+        return text.replace("{result}", declared.program_result).rstrip()
 
-    def reply(self, answer: AnswerKind) -> str:
-        """Return the format of a worked example's reply."""
-        return (WORKED_REPLY if self.asks_for_working else SHORT_REPLY)[answer]
+    def reply(self, example: Example, answer: AnswerKind) -> str:
+        """Return the reply of a worked example."""
+        reasoning = example.reasoning if self.asks_for_working else ""
+        return ANSWER_TYPES[answer].reply(example.answer, reasoning)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +116,7 @@ _QUESTION_TEMPLATES: Mapping[str, Template] = {
     ),
     "program": Template(
         "A Python function that returns the answer, to be run by a `program` node.",
-        "{question}\n\nWrite a Python function `solution()` that works out and returns the answer"
+        "{question}\n\nWrite a Python function `solution()` that works out and returns {result}"
         " to this question. Calculate each step in code. Reply with the code alone.",
         asks_for_program=True,
     ),

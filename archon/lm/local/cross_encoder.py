@@ -17,7 +17,9 @@ from archon.engine.encoders.heads import TextClassifier
 from archon.engine.encoders.weights import load_text_classifier
 from archon.engine.process import claim_process
 from archon.errors import ModelFileError
+from archon.lm.compute import report_scored
 from archon.lm.local.card_loading import pull_folder
+from archon.lm.local.compute import encoder_compute
 from archon.lm.local.encoder_tokenizer import encoder_tokenizer, padded
 from archon.lm.reward import RewardLM
 from archon.spec.model import LocalCard
@@ -67,7 +69,11 @@ class CrossEncoder:
     def _score(self, question: str, texts: Sequence[str]) -> list[float]:
         if not texts:
             return []
-        batch = padded(self._tokenizer.encode_batch([(question, text) for text in texts]))
+        encodings = self._tokenizer.encode_batch([(question, text) for text in texts])
+        for encoding in encodings:
+            num_tokens = len(encoding.ids)
+            report_scored(num_tokens, encoder_compute(self._model.encoder.config, num_tokens))
+        batch = padded(encodings)
         logits_BC = self._model(batch.ids_BT, batch.is_token_BT, batch.segment_BT)
         logit_B = logits_BC[:, -1] - logits_BC[:, :-1].sum(-1)
         rewards: list[float] = logit_B.double().sigmoid().tolist()

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from archon.engine.kernels.native import NativeDecoder
+from archon.engine.model.config import DecoderConfig
 from archon.engine.process import claim_process
 from archon.engine.sampling.constraint import ConstraintError, TokenConstraint
 from archon.engine.sampling.request import Generation, GenerationRequest, OnToken
@@ -20,9 +21,11 @@ from archon.engine.worker import EngineWorker
 from archon.errors import UnsupportedError
 from archon.lm.base import NO_THINKING, check_request, with_defaults
 from archon.lm.cache_keys import request_digest
+from archon.lm.compute import ComputeModel
 from archon.lm.factory import LOCAL_CAPABILITIES
 from archon.lm.local.card_loading import open_decoder, release
 from archon.lm.local.chat import ChatFormat, ChatPrompt
+from archon.lm.local.compute import decoder_compute
 from archon.lm.local.constraint import ConstraintCompiler
 from archon.lm.local.detokenizer import Detokenizer
 from archon.lm.local.reasoning_constraint import ReasoningConstraint, ReasoningRules
@@ -232,6 +235,12 @@ class LocalLM:
         if sum(len(message.content) for message in messages) <= LONG_TEXT:
             return self.chat.prompt(messages, variables)
         return await asyncio.to_thread(self.chat.prompt, messages, variables)
+
+    @property
+    def compute_model(self) -> ComputeModel | None:
+        """See ``archon.lm.compute.HasCompute``; None if the transformers library computes it."""
+        config = self.worker.engine.decoder.config
+        return decoder_compute(config) if isinstance(config, DecoderConfig) else None
 
     def draw_key(self, request: Request) -> str | None:
         """See ``archon.lm.base.SupportsDrawKey``; None if the weights have no digest."""

@@ -15,8 +15,10 @@ from archon.engine.model.reward_head import RewardHead, read_reward_head
 from archon.engine.process import claim_process
 from archon.engine.scheduling.hidden_state import hidden_state, hidden_state_request
 from archon.errors import ModelFileError
+from archon.lm.compute import report_scored
 from archon.lm.concurrency import run_all
 from archon.lm.local.card_loading import OpenedDecoder, open_decoder, release
+from archon.lm.local.compute import decoder_compute
 from archon.lm.local.tokenizer import TokenizerConfig
 from archon.lm.reward import RewardLM
 from archon.spec import catalog
@@ -75,9 +77,17 @@ class DecoderReward:
         claim_process()  # before the template is rendered by a process that a forked child shares
         opened, context_length = self._opened, self.worker.engine.context_length
         prompt_ids, encode = opened.chat.encode(messages), opened.tokenizer.encode_continuation
-        replies = (reply_ids(prompt_ids, encode(text), self._end, context_length) for text in texts)
+        replies = [reply_ids(prompt_ids, encode(text), self._end, context_length) for text in texts]
+        self._report(len(prompt_ids), replies)
         calls = (self.worker.generate(hidden_state_request(ids, opened.adapter)) for ids in replies)
         return [self._head.reward(hidden_state(g)) for [g] in await run_all(calls)]
+
+    def _report(self, prompt_tokens: int, replies: Sequence[tuple[int, ...]]) -> None:
+        """Report the work: the messages once, and each reply after them."""
+        compute = decoder_compute(self.worker.engine.decoder.config)
+        lengths = [len(ids) - prompt_tokens for ids in replies]
+        flops = sum(compute.read(prompt_tokens, length) for length in lengths)
+        report_scored(prompt_tokens + sum(lengths), compute.prompt(prompt_tokens) + flops)
 
     async def aclose(self) -> None:
         """Release the engine. Its thread stops when no other model uses the engine."""

@@ -23,8 +23,10 @@ from archon.engine.encoders.weights import load_encoder
 from archon.engine.files.folder import ModelFolder
 from archon.engine.process import claim_process
 from archon.errors import ModelFileError
+from archon.lm.compute import report_scored
 from archon.lm.embedding import EmbeddingLM, Vector
 from archon.lm.local.card_loading import pull_folder
+from archon.lm.local.compute import encoder_compute
 from archon.lm.local.encoder_tokenizer import encoder_tokenizer, padded
 from archon.spec.messages import shown
 from archon.spec.model import LocalCard
@@ -89,7 +91,11 @@ class SentenceEncoder:
 
         Texts that exceed the context are truncated.
         """
-        batch = padded(self._tokenizer.encode_batch(list(texts)))
+        encodings = self._tokenizer.encode_batch(list(texts))
+        for encoding in encodings:
+            num_tokens = len(encoding.ids)
+            report_scored(num_tokens, encoder_compute(self._encoder.config, num_tokens))
+        batch = padded(encodings)
         hidden_BTE = self._encoder(batch.ids_BT, batch.is_token_BT, batch.segment_BT)
         if self._pooling == "cls":
             return first_vector(hidden_BTE)

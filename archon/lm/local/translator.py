@@ -16,7 +16,9 @@ from archon.engine.process import claim_process
 from archon.engine.sampling.request import Generation, GenerationRequest
 from archon.lm.base import NO_THINKING, check_request, with_defaults
 from archon.lm.cache_keys import prompt_digest, request_digest
+from archon.lm.compute import ComputeModel
 from archon.lm.local.card_loading import check_vocabulary, pull_folder
+from archon.lm.local.compute import encoder_decoder_compute
 from archon.lm.local.detokenizer import Detokenizer
 from archon.lm.local.lm import completion_of, generation_request
 from archon.lm.local.tokenizer import TextTokenizer, read_tokenizer_config
@@ -106,6 +108,11 @@ class TranslatorLM:
             token_bytes = self._tokenizer.token_bytes
             completions.append(completion_of(generation, stream.text, prompt, token_bytes))
         return completions
+
+    @property
+    def compute_model(self) -> ComputeModel:
+        """See ``archon.lm.compute.HasCompute``."""
+        return encoder_decoder_compute(self._generator.model.config)
 
     def draw_key(self, request: Request) -> str | None:
         """See ``archon.lm.base.SupportsDrawKey``; None if the weights have no digest."""

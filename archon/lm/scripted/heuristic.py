@@ -4,7 +4,8 @@ It computes the arithmetic in the prompt. A given share of its samples is correc
 are slightly wrong. If the prompt asks for a program, a verdict, a ranking, a critique or tests, the
 reply has the expected format. The script recognizes the task only by the format that the prompt
 shows (``solution()`` in backticks, ``Verdict:``, ``[1] > [2]``, "strengths" and "weaknesses"), so
-the wording of prompts may change.
+the wording of prompts may change. It recognizes the types of answers that end neither in a number
+nor in a program by the instruction that ends the prompt (``archon.answers.kinds``).
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from fractions import Fraction
 from functools import lru_cache
 from zlib import crc32
 
+from archon.answers.kinds import ANSWER_TYPES
 from archon.lm.cache_keys import sample_hash
-from archon.types import LATER_PARAMETERS, SAMPLER_PARAMETERS, Message, Request
+from archon.types import LATER_PARAMETERS, SAMPLER_PARAMETERS, AnswerKind, Message, Request
 
 _OPENERS = (
     "Let me work it out.",
@@ -37,6 +39,8 @@ _EXPRESSION = re.compile(rf"\d(?<![\w.]\d){_DIGITS}(?:{_OPERATOR}\d{_DIGITS}){{1
 _NUMBERS = re.compile(r"(?<![\w.])\d{1,12}(?![\w])")
 _SYMBOL = re.compile(rf"\d{_DIGITS}|[-+*/()]")
 _CLAIM = re.compile(r"answer is\D{0,8}?(-?\d{1,15}(?:/\d{1,15})?)")
+_OPTION = re.compile(r"^([A-Z])[.)] (.{1,200})$", re.MULTILINE)
+_ENDINGS: tuple[AnswerKind, ...] = ("choice", "math", "json")
 _LATER_SAMPLERS = {n: p for n, p in SAMPLER_PARAMETERS.items() if n in LATER_PARAMETERS}
 
 
@@ -104,7 +108,22 @@ def _solution(message: Message, is_right: bool, number: int) -> str:
     if not is_right:
         value += _miss(number)
     opener = _OPENERS[(number >> 3) & 7]
-    return f"{opener} {expression} = {value}\nThe answer is {value}."
+    return f"{opener} {expression} = {value}\n{_ending(message, str(value), number)}"
+
+
+def _ending(message: Message, value: str, number: int) -> str:
+    """Return the sentence or block that states a value, as the prompt asks for it.
+
+    For a choice, this is the letter of the option that is the value or, if there is none, of any.
+    """
+    asked = (ANSWER_TYPES[kind] for kind in _ENDINGS)
+    declared = next((d for d in asked if d.ending in message.content), ANSWER_TYPES["number"])
+    if declared.has_options:
+        options = _OPTION.findall(message.content)
+        letters = [letter for letter, text in options if text.strip() == value]
+        letters = letters or [letter for letter, _ in options] or ["A"]
+        value = letters[number % len(letters)]
+    return declared.reply(value)
 
 
 def _program(message: Message, is_right: bool, number: int) -> str:

@@ -17,6 +17,7 @@ from zlib import crc32
 from archon.errors import LMError, UnsupportedError
 from archon.lm.base import LM_CAPABILITIES, NO_THINKING, check_request, with_defaults
 from archon.lm.cache_keys import prompt_digest, request_digest, sample_hash
+from archon.lm.compute import ComputeModel
 from archon.lm.embedding import EMBED, Vector
 from archon.lm.reasoning import constrains_whole_text, generate_separated
 from archon.lm.reward import RewardLM, ScriptedRewardModel
@@ -98,6 +99,8 @@ class ScriptedLM:
         self.model, self.capabilities = model, capabilities
         self.requests: list[Request] = []
         self.reasoning_markers = tuple(reasoning_markers)
+        self.compute_model: ComputeModel | None = None
+        """See ``archon.lm.compute.HasCompute``; set it to sizes that the model pretends to have."""
         self._script, self._choice_logprob = script, choice_logprob
         self._sampling, self._thinking = sampling.over(DEFAULT_SAMPLING), thinking
         self._delay_seconds, self._record, self._identity = delay_seconds, record, identity
@@ -242,7 +245,7 @@ def open_scripted(card: ScriptedCard, base_dir: Path | None = None) -> ScriptedL
         delay_seconds=card.delay_seconds,
         record=False,
         # The digest of a request already contains the keys of thinking.
-        identity=card.model_dump_json(exclude=set(CardThinkingKeys.model_fields)),
+        identity=card.model_dump_json(exclude={*CardThinkingKeys.model_fields, "parameters"}),
         thinking=card.thinking_params(),
         reasoning_markers=card.markers(),
     )

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from archon.errors import GraphError, ScoringError, SpecError
+from archon.errors import GraphError, ScoringError, SpecError, UsageError
 from archon.evals.benchmarks.opening import Benchmark
-from archon.evals.scorers import SCORERS, Scorer
+from archon.evals.scorers import Attempt, Scorer, plain_scorer
 from archon.graph.architecture import generator_prompt
 from archon.graph.event_loop import run_sync
 from archon.graph.prompts.builder import Prompt
@@ -16,7 +16,7 @@ from archon.graph.prompts.templates import RANKER_REWARD
 from archon.lm.factory import capabilities
 from archon.lm.lazy import shared_lm
 from archon.lm.reward import RewardModel
-from archon.spec.messages import shown, suggestion
+from archon.spec.messages import shown
 from archon.spec.reader import load_model_card
 from archon.spec.training import ModelReward
 from archon.train.rl.tasks import RLSpec, RLTask
@@ -49,10 +49,10 @@ def reward_of(spec: RLSpec, base_dir: Path, benchmark: Benchmark | None) -> Rewa
             "a reward model",
             path="$.reward",
         )
-    if reward.score not in SCORERS:
-        hint = suggestion(reward.score, SCORERS)
-        raise SpecError(f"unknown scorer {shown(reward.score)}{hint}", path="$.reward.score")
-    return by_scorer(SCORERS[reward.score])
+    try:
+        return by_scorer(plain_scorer(reward.score))
+    except UsageError as error:
+        raise SpecError(str(error), path="$.reward.score") from None
 
 
 def _model_reward(
@@ -81,9 +81,16 @@ def by_scorer(scorer: Scorer) -> RewardFunction:
 
     def reward(task: RLTask, texts: Sequence[str]) -> list[float]:
         assert task.target is not None, "tasks for a scorer have targets"
-        return [float(scorer(None, text, task.target).value) for text in texts]
+        attempts = [Attempt(text, task.target) for text in texts]
+        if scorer.type.is_async:
+            return run_sync(_scores(scorer, attempts))
+        return [float(scorer(None, each.text, each.target).value) for each in attempts]
 
     return reward
+
+
+async def _scores(scorer: Scorer, attempts: Sequence[Attempt]) -> list[float]:
+    return [float((await scorer.score(attempt)).value) for attempt in attempts]
 
 
 def by_model(model: RewardModel, prompt: Prompt) -> RewardFunction:

@@ -11,8 +11,8 @@ import torch
 
 from archon.engine.engine import Engine, EngineOptions
 from archon.engine.loading import add_adapter, load_decoder
-from archon.engine.model.linear import Precision
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
+from archon.engine.model.precision import Precision
 from archon.engine.model.weights import WeightSource
 from archon.engine.sampling.request import Generation, GenerationRequest
 from archon.engine.sampling.sampler import SamplingRule

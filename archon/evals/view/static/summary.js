@@ -16,11 +16,25 @@ function runFacts(run) {
     ["seed", report.seed],
     ["epochs", report.epochs],
     ["scorer", report.scorer],
+    ...furtherFigures(report),
     ["started", date(run.start_time)],
     ["machine", [run.machine?.platform, run.machine?.cpus && `${run.machine.cpus} cores`].filter(Boolean).join(", ")],
     ["versions", versions.join(", ")],
     ["folder", report.run],
   ].filter(([, value]) => value !== undefined && value !== null && value !== "");
+}
+
+// Means of further scorers and metrics, and the accuracy of each group.
+function furtherFigures(report) {
+  const metrics = Object.entries(report.metrics ?? {}).map(([name, { mean, interval }]) => {
+    const range = interval ? ` [${interval.map((end) => decimal(end, 3)).join(", ")}]` : "";
+    return [name, `${decimal(mean, 3)}${range}`];
+  });
+  const groups = Object.entries(report.groups ?? {}).map(([column, rows]) => [
+    `by ${column}`,
+    rows.map((row) => `${row.name} ${percent(row.accuracy)} of ${count(row.num_items)}`).join("; "),
+  ]);
+  return [...metrics, ...groups];
 }
 
 function notices(run) {

@@ -75,6 +75,6 @@ function historyChart(width, name, isMore) {
 
 function drawFront() {
   if (!ASKED.length) return null;
-  const costs = ["tokens", ...(DATA.objectives.some(([name]) => name === "seconds") ? ["seconds"] : [])];
+  const costs = ["tokens", ...["compute", "seconds"].filter((cost) => DATA.objectives.some(([name]) => name === cost))];
   return section("front", "Trials", el("div", { class: "pictures" }, costs.map(frontPicture), DATA.objectives.map(historyPicture)));
 }

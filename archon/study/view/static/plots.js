@@ -5,8 +5,15 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 const OBJECTIVES = {
   accuracy: { axis: "accuracy, %", text: (value) => percent(value), tick: (value) => decimal(value, 0, 2) },
   tokens: { axis: "tokens per answer", text: (value) => `${count(value)} tokens`, tick: (value) => count(value) },
+  compute: { axis: "compute per answer", text: (value) => flops(value), tick: (value) => flops(value) },
   seconds: { axis: "time per answer", text: (value) => seconds(value), tick: (value) => seconds(value) },
 };
+
+// Floating-point operations in a fitting unit.
+function flops(value) {
+  const power = value ? Math.min(6, Math.max(0, Math.floor(Math.log10(value) / 3))) : 0;
+  return `${decimal(value / 1000 ** power, 1)} ${["", "k", "M", "G", "T", "P", "E"][power]}FLOP`;
+}
 
 // The names of outcomes on the page, in the order of the summary.
 const TRIAL_OUTCOMES = { whole: "complete", stopped: "stopped", repeated: "repeated", rejected: "rejected", failed: "failed" };
