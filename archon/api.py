@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from archon.errors import UsageError
-from archon.evals import runner
+from archon.evals import tracked
 from archon.evals.benchmarks.columns import Columns
 from archon.evals.benchmarks.function import PythonReference, is_python, load_python
 from archon.evals.benchmarks.opening import Benchmark as Benchmark
@@ -34,6 +34,7 @@ from archon.spec.reader import Reference, load_benchmark
 from archon.study.objectives import SearchLimits, parse_objectives
 from archon.study.search_config import OnStudyEvent, SearchConfig, SearchListeners
 from archon.study.space import Space, SpaceCheck, check
+from archon.tracking.session import TrackerChoice
 from archon.types import AnswerKind
 
 if TYPE_CHECKING:
@@ -198,6 +199,7 @@ def evaluate(
     max_errors: MaxErrors = None,
     cache: bool = True,
     on_progress: OnProgress | None = None,
+    track: str | None = None,
 ) -> Report:
     """Measure an architecture's accuracy on a benchmark, with confidence intervals.
 
@@ -229,6 +231,9 @@ def evaluate(
         Whether to reuse samples from the pool on disk, and to store new samples there.
     on_progress
         Function that is called with the progress of the evaluation.
+    track
+        Experiment tracker that records the run: ``mlflow``, ``wandb`` or ``trackio``, or one of
+        them with a project, such as ``mlflow:PROJECT``.
 
     Raises
     ------
@@ -242,6 +247,7 @@ def evaluate(
     StorageError
         The results cannot be written to the disk.
     """
+    choice = None if track is None else TrackerChoice.parse(track)
     if not isinstance(architecture, Architecture):
         architecture = load(architecture)
     items = benchmark(
@@ -263,9 +269,10 @@ def evaluate(
     folder = run_folder(path, architecture.name, resume=resume)
     with DrawPool() if cache else contextlib.nullcontext() as pool:
         return run_sync(
-            runner.evaluate(
+            tracked.evaluate(
                 evaluation,
                 folder,
+                choice,
                 pool=pool,
                 keep_errors=keep_errors,
                 max_errors=max_errors,
@@ -322,6 +329,7 @@ def search(
     cache: bool = True,
     output: str | os.PathLike[str] | None = None,
     on_event: OnStudyEvent | None = None,
+    track: str | None = None,
 ) -> SearchResult:
     """Search a space for the best architecture on a benchmark.
 
@@ -366,6 +374,8 @@ def search(
         File for the best architecture; by default ``best.json`` in the study's folder.
     on_event
         Function that is called when a trial starts and when it finishes.
+    track
+        Experiment tracker that records the study and its trials; see ``evaluate``.
 
     Raises
     ------
@@ -399,6 +409,7 @@ def search(
         resume=resume,
         cache=cache,
         output=None if output is None else Path(output),
+        track=None if track is None else TrackerChoice.parse(track),
     )
     session, _ = prepare_search(space, benchmark, config)
     session.listeners = SearchListeners(on_event=on_event)

@@ -24,6 +24,8 @@ from archon.cli.options import (
     no_cache_option,
     scorer_option,
     seed_option,
+    tracing_options,
+    track_option,
 )
 from archon.cli.stored_command import resume_line
 from archon.errors import TooManyErrorsError, UsageError
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from archon.evals.runner import Evaluation
     from archon.graph.architecture import Architecture
     from archon.lm.lazy import LazyLM
+    from archon.tracking.session import TrackerChoice
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class RunPolicy:
     max_errors: MaxErrors = None
     cache: bool = True
     """Whether to reuse stored samples and to store new ones."""
+    track: TrackerChoice | None = None
+    """The experiment tracker that records the runs."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,8 @@ _OPTIONS = (
         "stop after 10 consecutive failures with the same cause.",
     ),
     no_cache_option,
+    track_option,
+    tracing_options,
 )
 
 
@@ -174,6 +181,7 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
         keep_errors: bool,
         max_errors: str | None,
         no_cache: bool,
+        track: TrackerChoice | None,
         **others: Any,
     ) -> Any:
         if resume and not output:
@@ -185,6 +193,7 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
                 keep_errors=keep_errors,
                 max_errors=None if max_errors is None else parse_max_errors(max_errors),
                 cache=not no_cache,
+                track=track,
             ),
             output=Path(output) if output else None,
             resume=resume,
@@ -228,7 +237,8 @@ def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> No
     """
     from archon.cli.live import live_progress
     from archon.cli.weights import open_all
-    from archon.evals.runner import DEFAULT_CONCURRENT_QUESTIONS, evaluate
+    from archon.evals.runner import DEFAULT_CONCURRENT_QUESTIONS
+    from archon.evals.tracked import evaluate, record_finished
     from archon.lm.pool import DrawPool
 
     unfinished = [
@@ -236,6 +246,9 @@ def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> No
         for job in jobs
         if not job.evaluation.is_finished_in(job.folder, keep_errors=policy.keep_errors)
     ]
+    for job in jobs:
+        if policy.track is not None and job not in unfinished:
+            record_finished(job.folder, policy.track)
     if not unfinished:
         return
     judges = [lm for job in unfinished for scorer in job.evaluation.scorers for lm in scorer.lms]
@@ -252,6 +265,7 @@ def measure(jobs: Sequence[Job], lms: Sequence[LazyLM], policy: RunPolicy) -> No
                         await evaluate(
                             job.evaluation,
                             job.folder,
+                            policy.track,
                             pool=pool,
                             keep_errors=policy.keep_errors,
                             max_errors=policy.max_errors,

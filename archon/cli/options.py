@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 from archon.errors import StorageError, UsageError, os_reason, require
 from archon.spec.messages import shown
 from archon.spec.model_strings import ALL_ROLES
+from archon.tracing.provider import CAPTURE_CONTENT
 from archon.types import AnswerKind
 
 if TYPE_CHECKING:
@@ -187,6 +189,51 @@ no_cache_option = click.option(
     is_flag=True,
     help="Do not reuse stored samples, and do not store new ones.",
 )
+
+
+def _tracker(context: click.Context, parameter: click.Parameter, given: str | None) -> Any:
+    from archon.tracking.session import TrackerChoice
+
+    return None if given is None else TrackerChoice.parse(given)
+
+
+track_option = click.option(
+    "--track",
+    metavar="TRACKER[:PROJECT]",
+    callback=_tracker,
+    help="Record the work in an experiment tracker: mlflow, wandb or trackio.",
+)
+
+
+def tracing_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of OpenTelemetry, which take effect before the command runs."""
+    with_content = click.option(
+        "--trace-content",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_trace_content,
+        help="Let OpenTelemetry spans contain prompts and completions.",
+    )
+    with_otel = click.option(
+        "--otel",
+        is_flag=True,
+        expose_value=False,
+        callback=_start_tracing,
+        help="Export OpenTelemetry spans as the OTEL_* environment variables say. This is the "
+        "default if OTEL_EXPORTER_OTLP_ENDPOINT is set.",
+    )
+    return with_otel(with_content(function))
+
+
+def _set_trace_content(context: click.Context, parameter: click.Parameter, given: bool) -> None:
+    if given:
+        os.environ[CAPTURE_CONTENT] = "true"
+
+
+def _start_tracing(context: click.Context, parameter: click.Parameter, given: bool) -> None:
+    from archon.tracing.setup import start_tracing
+
+    start_tracing(is_requested=given)
 
 
 def models_by_role(given: Sequence[str]) -> dict[str, Any]:

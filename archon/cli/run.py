@@ -14,7 +14,7 @@ import click
 
 from archon.cli.console import console, emit, print_line
 from archon.cli.free_text import FreeTextCommand
-from archon.cli.options import command, models_by_role, models_option, seed_option
+from archon.cli.options import command, models_by_role, models_option, seed_option, tracing_options
 from archon.errors import UsageError
 from archon.spec.encoding import decode_text, without_marks
 from archon.types import AnswerKind, Question
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.argument("arch")
 @click.argument("question", required=False)
 @models_option
+@tracing_options
 @click.option(
     "--answer",
     "kind",

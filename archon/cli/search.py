@@ -32,6 +32,8 @@ from archon.cli.options import (
     require_optuna,
     scorer_option,
     seed_option,
+    tracing_options,
+    track_option,
 )
 from archon.cli.stored_command import (
     STUDY_COMMAND,
@@ -160,6 +162,8 @@ _OPTIONS = (
         metavar="FILE",
         help="File for the best architecture; by default runs/STUDY/best.json.",
     ),
+    track_option,
+    tracing_options,
 )
 
 

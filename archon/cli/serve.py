@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archon.cli.console import emit
-from archon.cli.options import command, models_by_role, models_option
+from archon.cli.options import command, models_by_role, models_option, tracing_options
 from archon.cli.weights import close_all, open_all
 from archon.errors import UsageError, require
 
@@ -25,6 +25,7 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
 @command
 @click.argument("archs", nargs=-1, required=True, metavar="ARCH...")
 @models_option
+@tracing_options
 @click.option(
     "--host",
     default="127.0.0.1",

@@ -77,6 +77,8 @@ def given_options(without: Sequence[str] = ()) -> list[str]:
 
 def _is_given(context: click.Context, option: click.Option, without: Sequence[str]) -> bool:
     name = str(option.name)
+    if not option.expose_value:  # logs and tracing of this process, which the command does not see
+        return False
     source = context.get_parameter_source(name)
     return name not in (*_NEVER_STORED, *without) and source is ParameterSource.COMMANDLINE
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archon.cli.console import ResultPrinter, console, emit, print_line, spinner
-from archon.cli.options import command
+from archon.cli.options import command, track_option
 from archon.cli.weights import local_card, pull
 from archon.errors import FileError, UsageError, reference_at, require
 from archon.train.registry import TRAININGS
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from archon.spec.model import LocalCard
     from archon.spec.reader import Loaded
     from archon.spec.training import AnyTraining, SampledReplies
+    from archon.tracking.session import TrackerChoice
     from archon.train.folder import TrainingFolder
 
 
@@ -40,10 +41,16 @@ def train_command(kind: str) -> click.Command:
         is_flag=True,
         help="Resume training in the output folder, if it has saved state.",
     )
+    @track_option
     def train(
-        config: str, output: str | None, resume: bool, as_json: bool, device: str | None = None
+        config: str,
+        output: str | None,
+        resume: bool,
+        track: TrackerChoice | None,
+        as_json: bool,
+        device: str | None = None,
     ) -> None:
-        _train(kind, config, output, resume=resume, device=device, as_json=as_json)
+        _train(kind, config, output, resume, track, device=device, as_json=as_json)
 
     row = TRAININGS[kind]
     train.name = kind
@@ -61,7 +68,14 @@ def train_command(kind: str) -> click.Command:
 
 
 def _train(
-    kind: str, config: str, output: str | None, *, resume: bool, device: str | None, as_json: bool
+    kind: str,
+    config: str,
+    output: str | None,
+    resume: bool,
+    track: TrackerChoice | None,
+    *,
+    device: str | None,
+    as_json: bool,
 ) -> None:
     for package in ("torch", "tokenizers", "safetensors", "jinja2", "llguidance"):
         require(package, "train")
@@ -79,7 +93,7 @@ def _train(
     torch_device = choose_device(device)
     with _training_folder(spec, output, resume=resume) as folder:
         if not folder.is_finished:
-            _run(loaded, folder, torch_device)
+            _run(loaded, folder, torch_device, track)
     record = {key: value for key, value in folder.record.items() if key != "spec"}
     if as_json:
         emit({"name": spec.name, "folder": str(folder.path), **record})
@@ -90,7 +104,12 @@ def _train(
     _print_result(record, folder, out)
 
 
-def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.device) -> None:
+def _run(
+    loaded: Loaded[AnyTraining],
+    folder: TrainingFolder,
+    device: torch.device,
+    track: TrackerChoice | None,
+) -> None:
     from archon.train.objectives import objective_module
     from archon.train.trainer import Start, Trainer
 
@@ -108,7 +127,7 @@ def _run(loaded: Loaded[AnyTraining], folder: TrainingFolder, device: torch.devi
     except FileError as error:
         raise error.in_file(loaded.file) from None
     with _progress_bar(spec.name) as on_progress:
-        Trainer(objective, folder, spec.name, on_progress).run()
+        Trainer(objective, folder, spec.name, on_progress, track).run()
 
 
 def _print_result(record: Mapping[str, Any], folder: TrainingFolder, out: ResultPrinter) -> None:

@@ -33,6 +33,7 @@ from archon.spec.common import PromptSpec
 from archon.spec.encoding import without_marks
 from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
+from archon.tracing.spans import question_span, record_answer
 from archon.types import (
     AnswerKind,
     Constraint,
@@ -243,9 +244,12 @@ class Architecture:
         meter = Meter(spec.budget, around)
         uses = self._uses if uses is None else uses
         state = Run(uses, constraint, on_event, meter, trace, start)
-        candidates = tuple(await execute(self._graph, self._nodes, state))
-        trace.seconds = perf_counter() - start
-        return answer_from(candidates, trace)
+        with question_span(spec.name, trace.question) as span:
+            candidates = tuple(await execute(self._graph, self._nodes, state))
+            trace.seconds = perf_counter() - start
+            answer = answer_from(candidates, trace)
+            record_answer(span, answer.text, answer.usage, answer.cost_tokens)
+            return answer
 
     async def arun(self, question: str | Question, *, seed: int = 0) -> Answer:
         """Answer a question: a string, or a ``Question`` with history, options and examples.

@@ -23,6 +23,7 @@ from archon.lm.concurrency import run_all
 from archon.lm.reasoning import generate_answers
 from archon.lm.reward import RewardModel
 from archon.lm.sample_failures import Failures, require_all
+from archon.tracing.spans import node_span, record
 from archon.types import (
     DEFAULT_SAMPLING,
     AnswerKind,
@@ -94,7 +95,9 @@ async def execute(graph: Graph, nodes: Mapping[str, GraphNode], run: Run) -> lis
 
     async def step(name: str) -> None:
         inputs = [await passed_on[source] for source in graph.inputs[name]]
-        passed_on[name].set_result(await _run_node(name, graph, nodes[name], inputs, run))
+        with node_span(name, graph.spec.nodes[name].type) as span:
+            passed_on[name].set_result(await _run_node(name, graph, nodes[name], inputs, run))
+            record(span, run.trace.nodes[name].span_attributes)
         unfinished.discard(name)
         if not unfinished:
             run.hold.release()

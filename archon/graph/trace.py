@@ -91,6 +91,15 @@ class NodeTrace:
         """Number of samples that failed, while other samples of the node succeeded."""
         return sum(completion.error is not None for completion in self.completions())
 
+    def span_attributes(self) -> dict[str, Any]:
+        """Return the attributes of the node's OpenTelemetry span (``archon.tracing``)."""
+        found = {
+            "archon.node.inputs": len(self.inputs),
+            "archon.node.candidates": len(self.outputs),
+            "archon.node.is_bypassed": self.bypassed,
+        }
+        return found if self.cut is None else {**found, "archon.node.limited_by": self.cut}
+
     def completions(self) -> Iterator[Completion]:
         """Return every completion, in the order in which the calls ended."""
         return (completion for call in self.calls for completion in call.completions)

@@ -18,6 +18,7 @@ from archon.reasoning import (
     ReasoningStream,
     split_reasoning,
 )
+from archon.tracing.spans import call_span, record_completions
 from archon.types import Completion, Constraint, Event, OnEvent, Request, TokenDelta
 
 Generate = Callable[[Request, OnEvent | None], Awaitable[list[Completion]]]
@@ -80,9 +81,13 @@ async def generate_answers(
     lm: LM, request: Request, on_event: OnEvent | None = None
 ) -> list[Completion]:
     """Generate with any LM. Separate reasoning from answers unless the LM does so itself."""
-    if isinstance(lm, SplitsReasoning):
-        return await lm.generate(request, on_event)
-    return await generate_separated(lm.generate, request, on_event)
+    with call_span(lm, request) as span:
+        if isinstance(lm, SplitsReasoning):
+            completions = await lm.generate(request, on_event)
+        else:
+            completions = await generate_separated(lm.generate, request, on_event)
+        record_completions(span, completions)
+        return completions
 
 
 def separate(

@@ -26,6 +26,7 @@ from archon.serve.metrics import CONTENT_TYPE, Metrics
 from archon.serve.openapi import ANY_ERROR, Operation, document
 from archon.serve.requests import ChatRequest
 from archon.serve.responses import ChatCompletion, Health, Model, ModelList, model_object
+from archon.serve.traced import TracedEndpoint
 
 OPERATIONS = {
     "chat": Operation(
@@ -89,8 +90,8 @@ def create_app(
     admission = Admission(limits.max_running, limits.max_waiting)
     metrics = Metrics(admission)
     chat = ChatCompletions(lms, limits, admission, metrics, is_strict=is_strict)
-    endpoints: dict[str, Endpoint | ChatCompletions] = {
-        "chat": chat,
+    endpoints: dict[str, Endpoint | TracedEndpoint] = {
+        "chat": TracedEndpoint(chat, OPERATIONS["chat"].path),
         **_information_endpoints(lms, metrics),
     }
     routes = [

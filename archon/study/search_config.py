@@ -15,6 +15,7 @@ from archon.evals.scorers import ScorerOption
 from archon.spec.reader import Reference
 from archon.study.objectives import OBJECTIVES, SearchLimits
 from archon.study.trials import TrialRecord
+from archon.tracking.session import TrackerChoice
 
 if TYPE_CHECKING:
     pass
@@ -63,6 +64,8 @@ class SearchConfig:
     """Whether stored samples are reused; see ``uses_pool``."""
     output: Path | None = None
     """The winner's file; None means ``best.json`` in the study's folder."""
+    track: TrackerChoice | None = None
+    """The experiment tracker that records the study."""
 
     @property
     def directions(self) -> list[str]:

@@ -33,7 +33,7 @@ from archon.study.finals_lease import finals_of, has_failed_items, leased, num_t
 from archon.study.objectives import IN_SPACE, SearchLimits
 from archon.study.result import SearchResult, evidence_of, named_pool, plain, row_of
 from archon.study.samplers import make_sampler
-from archon.study.search_config import SearchConfig, SearchListeners
+from archon.study.search_config import OnStudyEvent, SearchConfig, SearchListeners
 from archon.study.space import Point, RejectedError, Space, check
 from archon.study.storage import (
     DATABASE,
@@ -45,6 +45,7 @@ from archon.study.storage import (
     study_folder,
 )
 from archon.study.study import Search
+from archon.study.tracked import recorded
 from archon.study.trial_evaluation import Architectures, digest_of_data
 from archon.study.trials import StudyCost, TrialRecord, counted, front, ranked, records
 from archon.study.warm_start import point_of
@@ -165,9 +166,13 @@ class SearchSession:
         if not self._output.parent.is_dir():
             raise UsageError(f"the folder {self._output.parent} of --output does not exist")
         with DrawPool() if self.config.uses_pool else contextlib.nullcontext() as self._pool:
-            return await self._run()
+            with recorded(
+                self.name, self.identity, self.config, self.listeners.on_event, str(self.folder)
+            ) as recorder:
+                recorder.result = await self._run(recorder.on_event)
+            return recorder.result
 
-    async def _run(self) -> SearchResult:
+    async def _run(self, on_event: OnStudyEvent | None) -> SearchResult:
         config = self.config
         with opened_study(self.storage, self.name, self.identity, config) as study:
             if self.listeners.before_trials is not None:
@@ -189,7 +194,7 @@ class SearchSession:
                 self.listeners.on_progress,
                 config.needs_compute,
             )
-            search = Search(config, self.space, subject, study, worker, self.listeners.on_event)
+            search = Search(config, self.space, subject, study, worker, on_event)
             search.enqueue(self.warm_start)
             if (reason := await search.run()) is not None:
                 trials = f"{counted(records(study))} of {config.trials} trials"

@@ -21,7 +21,9 @@ from torch import Tensor
 from archon.evals.run import Run
 from archon.spec.model import LocalCard
 from archon.spec.training import SampledReplies
+from archon.tracking.session import TrackerChoice
 from archon.train.folder import TrainingFolder
+from archon.train.tracked import OnStep, recorded
 
 OnProgress = Callable[[str, int, int], None]
 """Function that receives the progress: (name of the task, amount done, total amount)."""
@@ -111,6 +113,8 @@ class Trainer:
     folder: TrainingFolder
     title: str
     on_progress: OnProgress = lambda what, done, of: None
+    track: TrackerChoice | None = None
+    """The experiment tracker that records the curve and the measurements."""
 
     def run(self) -> dict[str, Any]:
         """Take the remaining steps; return the folder's record.
@@ -134,14 +138,15 @@ class Trainer:
             folder.write_record()
         elif (saved := folder.read_state()) is not None:
             objective.restore(*saved)
-        self._take_steps()
-        record |= objective.end(self.on_progress)
-        folder.write_record()
+        with recorded(self.track, self.title, folder, objective) as on_step:
+            self._take_steps(on_step)
+            record |= objective.end(self.on_progress)
+            folder.write_record()
         self._draw()
         folder.drop_state()
         return record
 
-    def _take_steps(self) -> None:
+    def _take_steps(self, on_step: OnStep) -> None:
         """Take the remaining steps.
 
         The state is saved every ``save_every`` steps, after the last step, and on Ctrl-C.
@@ -155,6 +160,7 @@ class Trainer:
                 value = objective.step(num_done - 1)
                 title = f"{self.title}, {objective.unit} {value:.4f}"
                 self.on_progress(title, num_done, objective.num_steps)
+                on_step(num_done, value)
                 is_last = num_done == objective.num_steps
                 if is_last or is_interrupted() or num_done % objective.save_every == 0:
                     record["train_seconds"] = round(earlier_seconds + time.monotonic() - started, 1)

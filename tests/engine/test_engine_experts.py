@@ -20,8 +20,8 @@ from archon.engine.kernels.native import NativeDecoder
 from archon.engine.kernels.packing import can_pack, load_packed
 from archon.engine.loading import load_decoder, open_model
 from archon.engine.model.config import DecoderConfig, ExpertConfig, LayerConfig
-from archon.engine.model.precision import Precision
 from archon.engine.model.outlier_rotation import OutlierRotatedWeights
+from archon.engine.model.precision import Precision
 from archon.engine.model.rope import Rope
 from archon.engine.model.weights import RandomWeights, WeightSource, layer_shapes
 from archon.engine.model.weights import weights_of as weights_of_any

@@ -26,6 +26,7 @@ from archon.lm.openai.field_adaptation import is_unknown_argument, rejected_fiel
 from archon.lm.openai.server_errors import BusyError, GarbledError, UnreachableError, error_text
 from archon.lm.openai.sse import DONE, EventParser
 from archon.lm.retry import Clock, retry_after_seconds
+from archon.tracing.spans import trace_headers
 
 MAX_REPLY_BYTES = 32 * 1024 * 1024
 _MAX_ERROR_BYTES = 16 * 1024
@@ -117,7 +118,7 @@ class Transport:
         try:
             async with (
                 self._connections.get().connection(url) as client,
-                client.stream("POST", url, content=body) as response,
+                client.stream("POST", url, content=body, headers=trace_headers()) as response,
             ):
                 if response.status_code not in _SUCCESS:
                     raise await self._refusal(response, body)
