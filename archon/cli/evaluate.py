@@ -147,6 +147,10 @@ def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
     speed = f"{decimal(report['tokens_per_second'])} tokens/s"
     seconds = decimal(report["wall_seconds"], 1)
     out.line(f"cost {cost} tokens per answer, {seconds} s, {speed}{_pool_share(report)}")
+    if usage := report.get("scoring_usage"):
+        tokens = decimal(usage["prompt_tokens"] + usage["completion_tokens"])
+        calls = counted(usage["calls"], "call")
+        out.line(f"scoring took {tokens} tokens in {calls}, which the cost leaves out")
     for line in _metric_lines(report.get("metrics", {})):
         out.line(line)
     for column, groups in report.get("groups", {}).items():

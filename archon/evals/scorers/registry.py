@@ -12,6 +12,7 @@ from archon.evals.scorers import (
     choice,
     code,
     exact,
+    ifeval,
     judge,
     lm_eval,
     math_equal,
@@ -39,6 +40,7 @@ SCORERS: Mapping[str, ScorerType] = {
         *regex.SCORER_TYPES,
         *code.SCORER_TYPES,
         *judge.SCORER_TYPES,
+        *ifeval.SCORER_TYPES,
         *lm_eval.SCORER_TYPES,
     )
 }
