@@ -86,7 +86,7 @@ class Record:
     """Name → a figure that a scorer returned with its score."""
     metric_weights: Mapping[str, float] = field(default_factory=dict)
     """Name of a figure → weight of this answer in its mean; by default 1."""
-    scoring_usage: Usage = Usage()
+    scoring_usage: Usage = field(default_factory=Usage)
     """Usage of the scorers' models. It is no part of ``usage`` and ``cost_tokens``."""
     targets: tuple[str, ...] = ()
     """All accepted answers, as the row writes them; empty if there is one."""

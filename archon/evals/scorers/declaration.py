@@ -37,7 +37,7 @@ class Score:
     metric_weights: Mapping[str, float] = field(default_factory=dict)
     """Name of a metric → weight of this answer in the metric's mean, above 0; by default 1. A share
     of several things has their number as its weight."""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     """What the scorer's models computed for this score. It is no part of the answer's cost."""
 
 

@@ -6,6 +6,7 @@ The item's row names the instructions (``instruction_id_list``) and their argume
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -60,10 +61,8 @@ def _listed(row: Mapping[str, Any], column: str) -> list[Any]:
     """Return the members of a column; a cell of a CSV file has them as JSON."""
     value = row.get(column)
     if isinstance(value, str):
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(value)
-        except (ValueError, RecursionError):
-            pass
     if not isinstance(value, list) or not value:
         columns = ", ".join(row) or "none"
         raise ScoringError(

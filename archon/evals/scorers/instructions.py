@@ -95,8 +95,7 @@ def loose_variants(text: str) -> list[str]:
 
 _SENTENCE_END = re.compile(r"(?<![.!?])[.!?]++[\"'”’)\]*_]*+(?=\s|\Z)")
 _ABBREVIATIONS = re.compile(
-    r"mr|mrs|ms|dr|prof|sr|jr|st|mt|rev|gen|col|sgt|capt|lt|vs|no|fig|vol|etc|e\.g|i\.e|inc|ltd|co"
-    r"|corp|dept|approx|u\.s|u\.k|a\.m|p\.m"
+    r"mr|mrs|ms|dr|prof|sr|jr|st|mt|rev|gen|col|sgt|capt|lt|vs|fig|vol|e\.g|i\.e|approx|u\.s|u\.k"
 )
 
 
