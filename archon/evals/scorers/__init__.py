@@ -2,7 +2,8 @@
 
 ``declaration.py`` has the interface, and ``registry.py`` lists all scorers by name. Each scorer or
 family has a module: ``exact``, ``number_close``, ``math_equal``, ``choice``, ``texts``, ``regex``,
-``code``, ``judge``, ``ifeval`` (with ``instructions``) and ``lm_eval``. ``custom.py`` makes scorers of users' functions.
+``code``, ``judge``, ``ifeval`` with ``instructions``, and ``lm_eval``. ``custom.py`` makes scorers
+of users' functions.
 """
 
 from archon.evals.scorers.custom import custom_scorer
