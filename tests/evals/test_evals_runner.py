@@ -314,3 +314,15 @@ async def test_a_number_that_was_cut_off_is_not_scored(tmp_path: Path) -> None:
         (record,) = records_of(tmp_path / str(value))
         assert record.value == value
         assert record.score == (value is not None)
+
+
+async def test_a_card_can_leave_out_the_ending(tmp_path: Path) -> None:
+    card = SELECTION.card.model_copy(update={"ending": False})
+    assert "ending" not in SELECTION.card.identity()
+    assert card.identity()["ending"] is False
+    architecture, scorer = FakeArchitecture(echo), plain_scorer("number-exact")
+    selection = replace(SELECTION, card=card)
+    evaluation = Evaluation(architecture, make_items(1), scorer, selection)
+    await evaluate(evaluation, RunFolder.create(tmp_path, "x"))
+    ((question, _, _),) = architecture.asked
+    assert not question.ending
