@@ -30,7 +30,7 @@ from archon.evals.records import Record
 from archon.evals.report import Report
 from archon.evals.run import read_run
 from archon.evals.runner import EvalProgress, Evaluation, OnProgress, evaluate
-from archon.evals.scorers import Scorer, custom_scorer
+from archon.evals.scorers import Scorer, custom_scorer, plain_scorer
 from archon.lm.pool import DrawPool
 from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Example, Question

@@ -316,7 +316,7 @@ def test_defaults_are_step_by_step_and_one_template_per_judge() -> None:
 # ----------------------------------------------------------------------------- without an ending
 
 
-@pytest.mark.parametrize("kind", [kind for kind in PROMPT_KINDS if kind.puts_question])
+@pytest.mark.parametrize("kind", [kind for kind in PROMPT_KINDS.values() if kind.puts_question])
 def test_without_an_ending_a_generator_gets_the_question_alone(kind: Any) -> None:
     question = Question("Write a poem.", answer="text", ending=False)
     for name, template in kind.templates.items():
@@ -331,7 +331,7 @@ def test_without_an_ending_a_generator_gets_the_question_alone(kind: Any) -> Non
         }
 
 
-@pytest.mark.parametrize("kind", PROMPT_KINDS)
+@pytest.mark.parametrize("kind", PROMPT_KINDS.values())
 def test_without_an_ending_no_prompt_asks_for_one(kind: Any) -> None:
     for template in kind.templates.values():
         text = template.wording("text", ending=False)
