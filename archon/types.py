@@ -390,11 +390,11 @@ class Request:
     """Whether to return the log-probability of every generated token."""
     answer: AnswerKind | None = None
     """Type of the expected answer."""
-    ending: bool = True
-    """See ``Question.ending``; only an architecture reads it."""
     thinking: Thinking = Thinking()
     hold: Hold | None = field(default=None, compare=False, repr=False)
     """Pins the prompt in caches. Samples do not depend on it."""
+    ending: bool = True
+    """See ``Question.ending``; only an architecture reads it."""
 
 
 # ---------------------------------------------------------------------------------- completions

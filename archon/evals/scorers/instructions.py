@@ -132,7 +132,7 @@ def words_in_capitals(text: str) -> list[str]:
     """Return the words without small letters.
 
     Words that are joined by a hyphen, a period, an apostrophe, ``&`` or ``/`` are one word, but a
-    contraction such as ``'LL`` is a word of its own.
+    contraction such as ``'LL`` is a separate word.
 
     >>> words_in_capitals("The A-TEAM and I'M from NASA, B2B.")
     ['A-TEAM', 'I', 'M', 'NASA', 'B2B']
