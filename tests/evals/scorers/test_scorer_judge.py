@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from eval_doubles import SELECTION, FakeArchitecture, echo, make_items
 from scorer_doubles import check_size, score_of, scorer_of
 
 from archon.errors import ScoringError
-from archon.evals.folder import RunFolder
-from archon.evals.run import read_run
-from archon.evals.runner import Evaluation, evaluate
-from archon.evals.scorers import Attempt, Scorer, plain_scorer
+from archon.evals.scorers import Attempt, Scorer
 from archon.evals.scorers.judge import JudgeParameters, judge_prompt
 from archon.graph.loading import Loader
 from archon.lm.scripted.lm import ScriptedLM
@@ -91,24 +85,3 @@ async def test_an_architecture_can_be_the_judge() -> None:
     assert scorer_of(given, "text").lms
     with pytest.raises(Exception, match="no-such"):
         scorer_of({"name": "judge", "model": {"architecture": "no-such"}}, "text")
-
-
-async def test_the_usage_of_a_judge_is_counted_apart(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    scorer = judge_of(monkeypatch, ["Verdict: correct"])
-    score = await score_of(scorer, "Paris", "Paris")
-    assert score.usage.calls == 1
-    assert score.usage.prompt_tokens > 0
-    evaluation = Evaluation(FakeArchitecture(echo), make_items(3), scorer, SELECTION)
-    report = await evaluate(evaluation, RunFolder.create(tmp_path / "judged", "x"))
-    assert report.scoring_usage.calls == 3
-    assert report.to_json()["scoring_usage"]["calls"] == 3
-    (entry, *_) = read_run(tmp_path / "judged").entries()
-    assert entry.record.scoring_usage.calls == 1
-    plain = replace(evaluation, scorer=plain_scorer("number-exact"))
-    other = await evaluate(plain, RunFolder.create(tmp_path / "plain", "x"))
-    assert (other.usage, other.cost_tokens) == (report.usage, report.cost_tokens)
-    assert "scoring_usage" not in other.to_json()
-    (entry, *_) = read_run(tmp_path / "plain").entries()
-    assert "scoring_usage" not in entry.record.to_json()
