@@ -393,6 +393,8 @@ class Request:
     thinking: Thinking = Thinking()
     hold: Hold | None = field(default=None, compare=False, repr=False)
     """Pins the prompt in caches. Samples do not depend on it."""
+    ending: bool = True
+    """See ``Question.ending``; only an architecture reads it."""
 
 
 # ---------------------------------------------------------------------------------- completions
@@ -582,6 +584,10 @@ class Question:
     """The options of a question whose answer type is ``choice``, in the order in which prompts show
     them, below ``text`` and with the letters A, B, …. If they are empty, the text has the options.
     """
+    ending: bool = True
+    """Whether prompts ask for an ending from which the answer can be read. If False, the complete
+    reply is the answer: generators get the question alone, without a template's instructions and
+    worked examples."""
 
 
 @dataclass(frozen=True, slots=True)

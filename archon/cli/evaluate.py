@@ -153,6 +153,10 @@ def _print_report(report: dict[str, Any], run: Run, out: ResultPrinter) -> None:
         out.line(line)
     if "energy_joules" in report:
         out.line(f"energy {decimal(report['energy_joules'], 1)} J per answer (whole machine)")
+    if usage := report.get("scoring_usage"):
+        tokens = decimal(usage["prompt_tokens"] + usage["completion_tokens"])
+        calls = counted(usage["calls"], "call")
+        out.line(f"scoring took {tokens} tokens in {calls}, which the cost leaves out")
     for line in _metric_lines(report.get("metrics", {})):
         out.line(line)
     for column, groups in report.get("groups", {}).items():

@@ -129,7 +129,10 @@ archon = LazyGroup(
             "Render runs, a study or a folder of runs as a single HTML page.",
         ),
         "rm": ("archon.cli.rm:rm", "Delete the folders of runs."),
-        "export": ("archon.cli.export:export", "Export the records of a run as JSONL or CSV."),
+        "export": (
+            "archon.cli.export:export",
+            "Export the records of a run as JSONL or CSV, or for Inspect or lm-eval.",
+        ),
         "serve": ("archon.cli.serve:serve", "Serve architectures over an OpenAI-compatible API."),
         "validate": ("archon.cli.files:validate", "Check that files are valid."),
         "schema": ("archon.cli.files:schema", "Print the JSON Schema of a file type."),

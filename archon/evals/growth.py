@@ -53,7 +53,8 @@ def _begins_with(stored: Any, wanted: Mapping[str, Any], items: Sequence[Item]) 
     count = stored.get("count")
     if not isinstance(count, int) or not 0 < count < len(items):
         return False
-    return bool(stored.get("digest") == items_digest(items[:count]))
+    with_rows = wanted.get("with_rows", False)
+    return bool(stored.get("digest") == items_digest(items[:count], with_rows))
 
 
 def _check_not_fewer(

@@ -65,16 +65,20 @@ def pair_warning(
     low, high = interval
     if low > _ROUNDING or high < -_ROUNDING:
         return None
+    number = len(differences)
+    verb, they, few = (
+        ("does", "it detects", "it is") if number == 1 else ("do", "they detect", "they are")
+    )
     if power.detectable_difference < 1:
         points = percent(power.detectable_difference)
-        detects = f"they detect a difference of {points} points with 80% power"
+        detects = f"{they} a difference of {points} points with 80% power"
     else:
-        detects = "they are too few to detect any difference with 80% power"
-    warning = f"{a} and {b}: {len(differences):,} items do not show which is better; {detects}"
+        detects = f"{few} too few to detect any difference with 80% power"
+    warning = f"{a} and {b}: {_items(number)} {verb} not show which is better; {detects}"
     if power.items_needed is None:
         return warning
     observed = percent(abs(fmean(differences)))
-    needed = f"{_about(power.items_needed):,} items"
+    needed = _items(_about(power.items_needed))
     return f"{warning}; to detect the observed {observed} points, about {needed} are needed"
 
 
@@ -93,9 +97,13 @@ def accuracy_warning(item_means: Sequence[float], runs: int) -> str | None:
     needed = middle * (1 - middle) * (_Z / WANTED) ** 2 * len(item_means) / trials
     half = percent((high - low) / 2, 0)
     return (
-        f"with {len(item_means):,} items the accuracy is uncertain by ±{half} points; "
-        f"±{percent(WANTED, 0)} needs about {_about(needed):,} items"
+        f"with {_items(len(item_means))} the accuracy is uncertain by ±{half} points; "
+        f"±{percent(WANTED, 0)} needs about {_items(_about(needed))}"
     )
+
+
+def _items(number: int) -> str:
+    return f"{number:,} {'item' if number == 1 else 'items'}"
 
 
 def _about(number: float) -> int:

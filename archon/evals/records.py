@@ -20,6 +20,8 @@ LATER_FIELDS = frozenset(
         "explanations",
         "scorer_errors",
         "metrics",
+        "metric_weights",
+        "scoring_usage",
         "targets",
         "choices",
         "metadata",
@@ -85,6 +87,10 @@ class Record:
     """Scorer after the first → the error that prevented its score."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Name → a figure that a scorer returned with its score."""
+    metric_weights: Mapping[str, float] = field(default_factory=dict)
+    """Name of a figure → weight of this answer in its mean; by default 1."""
+    scoring_usage: Usage = field(default_factory=Usage)
+    """Usage of the scorers' models. It is no part of ``usage`` and ``cost_tokens``."""
     targets: tuple[str, ...] = ()
     """All accepted answers, as the row writes them, or the texts of the right options; empty if
     there is one."""
@@ -124,6 +130,8 @@ class Record:
         Fields in ``LATER_FIELDS`` are omitted if they are empty.
         """
         data = asdict(self)
+        if self.scoring_usage == Usage():
+            data["scoring_usage"] = None
         return {name: value for name, value in data.items() if value or name not in LATER_FIELDS}
 
     @classmethod

@@ -120,6 +120,11 @@ class Report:
     """True if some items have neither an answer nor a failure so far."""
     num_reasoning_cut_off: int = total(lambda record: record.num_reasoning_cut_off, default=0)
     """Number of completions that have no answer because they ended during their reasoning."""
+    scoring_usage: Usage = total(
+        lambda record: record.scoring_usage, start=Usage(), default=Usage()
+    )
+    """Total usage of the scorers' models, such as judges. It is no part of ``usage`` and the cost,
+    which are the architecture's."""
     metrics: Mapping[str, Metric] | None = result(
         lambda tally: tally.metrics.summary(), default=None
     )
@@ -146,10 +151,14 @@ class Report:
         Columns that are newer than the format are omitted if they are empty or unknown.
         """
         data = asdict(self)
+        if self.scoring_usage == Usage():
+            data["scoring_usage"] = None
         return {name: value for name, value in data.items() if value or name not in _OMITTED}
 
 
-_OMITTED = ("metrics", "groups", "compute", "usage_by_model", "energy_joules")
+_OMITTED = (
+    "metrics", "groups", "scoring_usage", "compute", "usage_by_model", "energy_joules",
+)  # fmt: skip
 TABLE_COLUMNS = {
     column.name: (column.metadata["heading"], column.metadata["decimals"])
     for column in fields(Report)

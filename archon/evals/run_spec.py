@@ -39,7 +39,7 @@ class Answerer(Protocol):
     def name(self) -> str: ...
 
     def specification(
-        self, answer: AnswerKind, examples: tuple[Example, ...] | None
+        self, answer: AnswerKind, examples: tuple[Example, ...] | None, ending: bool = True
     ) -> Mapping[str, Any]:
         """Return nodes, models and prompts as plain data (``Architecture.specification``)."""
         ...
@@ -65,14 +65,18 @@ def description(
     epochs: int,
     examples: tuple[Example, ...] | None,
     by: Sequence[str] = (),
+    reads_rows: bool = False,
 ) -> dict[str, Any]:
     """Return the description of a run, as plain data for ``run.json``.
+
+    ``reads_rows`` is true if a scorer reads the other columns of the items' rows, such as tests.
+    They are then part of the items' digest.
 
     Its ``specification`` key contains everything that determines an answer, except the item and
     epoch. The digest of the specification is part of every record's identity.
     """
     specification = {
-        **architecture.specification(selection.card.answer, examples),
+        **_asked(architecture, selection, examples),
         "benchmark": selection.card.identity(),
         "seed": seed,
         "reading": READING_VERSION,
@@ -84,7 +88,8 @@ def description(
         "items": {
             "split": selection.split,
             "count": len(items),
-            "digest": items_digest(items),
+            "digest": items_digest(items, reads_rows),
+            **({"with_rows": True} if reads_rows else {}),
         },
         "limit": selection.limit,
         "epochs": epochs,
@@ -94,16 +99,28 @@ def description(
     }
 
 
-def items_digest(items: Sequence[Item]) -> str:
-    """Return the digest of the items of a run, in order."""
-    return _digest([_item_identity(item) for item in items])
+def _asked(
+    architecture: Answerer, selection: Selection, examples: tuple[Example, ...] | None
+) -> Mapping[str, Any]:
+    """Return the architecture's specification for the questions of a benchmark."""
+    card = selection.card
+    if card.ending:
+        return architecture.specification(card.answer, examples)
+    return architecture.specification(card.answer, examples, ending=False)
 
 
-def _item_identity(item: Item) -> list[Any]:
+def items_digest(items: Sequence[Item], with_rows: bool = False) -> str:
+    """Return the digest of the items of a run, in order, with the other columns of their rows."""
+    return _digest([_item_identity(item, with_rows) for item in items])
+
+
+def _item_identity(item: Item, with_rows: bool) -> list[Any]:
     """Return what identifies an item. Most items have one target, as all had in earlier runs."""
     identity: list[Any] = [item.id, item.question, item.target]
     if len(item.targets) > 1 or item.choices:
         identity += [list(item.targets), list(item.choices)]
+    if with_rows:
+        identity.append(dict(item.metadata))
     return identity
 
 

@@ -96,6 +96,7 @@ class Evaluation:
             epochs=self.epochs,
             examples=self.examples,
             by=self.by,
+            reads_rows=any(scorer.type.reads_row for scorer in self.scorers),
         )
         object.__setattr__(self, "description", data)
 
@@ -321,6 +322,7 @@ class _EvalSession:
             answer=kind,
             examples=evaluation.examples,
             choices=scoring.choices,
+            ending=evaluation.selection.card.ending,
         )
         try:
             with pooling(self._pool, f"{self._run.description['id']}/{item.id}/{epoch}"):

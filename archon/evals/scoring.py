@@ -77,6 +77,8 @@ class ItemScoring:
             "score": score.value,
             "explanation": score.explanation,
             "metrics": dict(score.metrics),
+            "metric_weights": dict(score.metric_weights),
+            "scoring_usage": score.usage,
             "draws": draws,
             "other_scores": {},
             "explanations": {},
@@ -90,8 +92,12 @@ class ItemScoring:
                 continue
             fields["other_scores"][scorer.label] = other.value
             fields["explanations"][scorer.label] = other.explanation
-            named = {f"{scorer.label}: {name}": value for name, value in other.metrics.items()}
-            fields["metrics"] |= named
+            fields["scoring_usage"] += other.usage
+            for key, figures in (
+                ("metrics", other.metrics),
+                ("metric_weights", other.metric_weights),
+            ):
+                fields[key] |= {f"{scorer.label}: {name}": v for name, v in figures.items()}
         return fields
 
     def _attempt(self, answer: Answer, scorer: Scorer) -> Attempt:

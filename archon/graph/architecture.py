@@ -115,7 +115,7 @@ class Architecture:
         return self._prompts[node]
 
     def specification(
-        self, answer: AnswerKind, examples: tuple[Example, ...] | None
+        self, answer: AnswerKind, examples: tuple[Example, ...] | None, ending: bool = True
     ) -> dict[str, Any]:
         """Return everything that determines an answer, except the question and seed, as plain data.
 
@@ -129,19 +129,21 @@ class Architecture:
             The kind of answer that the question asks for.
         examples
             The benchmark's exemplars; None if the benchmark names no pool.
+        ending
+            Whether prompts ask for an ending (``Question.ending``).
         """
         models: dict[str, Any] = {}
         for role, lm in self._lms.items():
             card = lm.settled_card() if isinstance(lm, LazyLM) else self.cards.get(role)
             if isinstance(lm, NestedLM):
-                models[role] = lm.specification(answer, examples)
+                models[role] = lm.specification(answer, examples, ending)
             else:
                 models[role] = None if card is None else _card_data(card)
         return {
             "architecture": self.spec.model_dump(mode="json"),
             "models": models,
             "prompts": {
-                node: prompt.specification(answer, examples)
+                node: prompt.specification(answer, examples, ending)
                 for node, prompt in self._prompts.items()
             },
         }

@@ -217,7 +217,7 @@ class Context:
         LMError, NodeError
             Every sample of the node failed.
         """
-        request = self._request(messages, self.question.answer)
+        request = self._request(messages, self.question.answer, self.question.ending)
         completions: list[Completion] = []
         num_requested = 0
         while num_requested < n:
@@ -239,7 +239,9 @@ class Context:
             self._failures.check(list(self._trace.completions()))
         return completions
 
-    def _request(self, messages: tuple[Message, ...], answer: AnswerKind) -> Request:
+    def _request(
+        self, messages: tuple[Message, ...], answer: AnswerKind, ending: bool = True
+    ) -> Request:
         run, use = self._run, self._use
         return Request(
             messages=messages,
@@ -249,6 +251,7 @@ class Context:
             constraint=self._constraint,
             logprobs=use.logprobs,
             answer=answer,
+            ending=ending,
             thinking=use.thinking,
             hold=run.hold,
         )

@@ -115,10 +115,10 @@ class ArchitectureLM:
         return self.architecture.models.members(sampling)
 
     def specification(
-        self, answer: AnswerKind, examples: tuple[Example, ...] | None
+        self, answer: AnswerKind, examples: tuple[Example, ...] | None, ending: bool = True
     ) -> dict[str, Any]:
         """See ``Architecture.specification``."""
-        return self.architecture.specification(answer, examples)
+        return self.architecture.specification(answer, examples, ending)
 
     def weights_digests(self, opened: Collection[str] = ()) -> dict[str, str]:
         """See ``Architecture.weights_digests``."""
@@ -140,7 +140,7 @@ class ArchitectureLM:
             raise UnsupportedError(f"{self.architecture.name}: {reason}")
         *history, last = request.messages
         answer = request.answer or self.architecture.spec.answer
-        return Question(last.content, tuple(history), answer)
+        return Question(last.content, tuple(history), answer, ending=request.ending)
 
     def _uses_for(self, sampling: SamplingParams, logprobs: bool) -> dict[str, ModelUse]:
         uses = self._uses.get((sampling, logprobs))

@@ -70,7 +70,7 @@ class NestedLM(LM, Protocol):
         ...
 
     def specification(
-        self, answer: AnswerKind, examples: tuple[Example, ...] | None
+        self, answer: AnswerKind, examples: tuple[Example, ...] | None, ending: bool = True
     ) -> dict[str, Any]:
         """See ``Architecture.specification``."""
         ...

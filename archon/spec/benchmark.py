@@ -198,7 +198,9 @@ class PublishedScore(StrictModel):
 class BenchmarkBase(LaterKeys):
     """Keys that every benchmark may have, regardless of the source of its items."""
 
-    later_keys = frozenset({"answer_before", "skip_unreadable", "license", "published", "by"})
+    later_keys = frozenset(
+        {"answer_before", "skip_unreadable", "ending", "license", "published", "by"}
+    )
 
     version: Version
     name: Name
@@ -222,6 +224,12 @@ class BenchmarkBase(LaterKeys):
         "number is reported. By default such a row is an error.",
     )
     answer: AnswerKind = Field("number", description="Type of the answers.")
+    ending: bool = Field(
+        True,
+        description="Whether prompts ask for an ending from which the answer can be read, such as "
+        "'The answer is X.'. If false, the complete reply is the answer: generators get the "
+        "question alone, without a template's instructions and worked examples.",
+    )
     score: Scoring = Field(
         "number-exact",
         description="Name of a scorer (see `archon ls scorers`), or an object with its name and "

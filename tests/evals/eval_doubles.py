@@ -67,7 +67,7 @@ class FakeArchitecture:
     def name(self) -> str:
         return self.spec.name
 
-    def specification(self, answer: str, examples: Any) -> dict[str, Any]:
+    def specification(self, answer: str, examples: Any, ending: bool = True) -> dict[str, Any]:
         card = ScriptedCard(name="scripted", backend="scripted").model_dump(mode="json")
         inner = {"architecture": {"name": "single"}, "models": {}, "prompts": {}}
         return {

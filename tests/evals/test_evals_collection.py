@@ -29,7 +29,7 @@ from archon.evals.collection.run_row import run_row
 from archon.evals.folder import RunFolder
 from archon.evals.journal import read_entries
 from archon.evals.runner import Evaluation, evaluate
-from archon.evals.scorers import number_exact
+from archon.evals.scorers import plain_scorer
 
 Store = Callable[..., Path]
 
@@ -51,7 +51,9 @@ def store(tmp_path: Path) -> Store:
         answers = {item.question: item.target for item in own[:right]}
         architecture = FakeArchitecture(lambda question, run: answers.get(question.text, "-1"))
         selection = replace(SELECTION, card=CARD.model_copy(update={"name": benchmark}))
-        evaluation = Evaluation(architecture, own, number_exact, selection, **options)
+        evaluation = Evaluation(
+            architecture, own, plain_scorer("number-exact"), selection, **options
+        )
         folder = RunFolder.create(tmp_path / name, name)
         asyncio.run(evaluate(evaluation, folder, num_items=asked))
         return folder.path
@@ -119,7 +121,7 @@ def test_a_report_that_does_not_cover_the_run_is_not_trusted(store: Store) -> No
 
 def test_failures_are_believed_only_in_a_report_younger_than_the_journal(tmp_path: Path) -> None:
     failing = FakeArchitecture(lambda question, run: RuntimeError("no"))
-    evaluation = Evaluation(failing, make_items(2), number_exact, SELECTION)
+    evaluation = Evaluation(failing, make_items(2), plain_scorer("number-exact"), SELECTION)
     asyncio.run(evaluate(evaluation, RunFolder.create(tmp_path, "x"), max_errors=1.0))
     assert run_row(tmp_path).num_errors == 2
     report = tmp_path / "report.json"

@@ -82,6 +82,21 @@ def test_metrics_have_means_and_intervals() -> None:
     assert high > 20  # Student's interval of two values is wide
 
 
+def test_a_weighted_metric_is_a_ratio_of_totals() -> None:
+    def record(item: str, share: float, weight: float) -> Record:
+        metrics, weights = {"share": share}, {"share": weight}
+        return replace(make_record(item, 1), metrics=metrics, metric_weights=weights)
+
+    records = [record("a", 1.0, 1), record("b", 0.5, 2), record("c", 0.0, 1), record("d", 1.0, 4)]
+    metric = Tally.of(records).results(1.0)["metrics"]["share"]
+    assert (metric.mean, metric.num_items) == (pytest.approx(6 / 8), 4)
+    low, high = metric.interval
+    assert 0 <= low < 6 / 8 < high <= 1
+    equal = [record(item, 1.0, weight) for weight, item in enumerate("abc", 1)]
+    assert Tally.of(equal).results(1.0)["metrics"]["share"].interval is None
+    assert Record.from_json(records[1].to_json()) == records[1]
+
+
 def rows_of(count: int) -> list[Any]:
     return [
         replace(item, metadata={"subject": "odd" if n % 2 else "even", "level": n})

@@ -13,12 +13,18 @@ from archon.errors import UsageError
 from archon.evals.folder import RunFolder
 from archon.evals.run import read_run
 from archon.evals.runner import Evaluation, evaluate
-from archon.evals.scorers import number_exact
+from archon.evals.scorers import Scorer, custom_scorer, plain_scorer
 
 
 def evaluation(limit: int, architecture: FakeArchitecture, **options: int) -> Evaluation:
     items = make_items(40)[:limit]
-    return Evaluation(architecture, items, number_exact, replace(SELECTION, limit=limit), **options)
+    return Evaluation(
+        architecture,
+        items,
+        plain_scorer("number-exact"),
+        replace(SELECTION, limit=limit),
+        **options,
+    )
 
 
 async def run(folder: RunFolder, limit: int, **options: int) -> list[str]:
@@ -74,7 +80,7 @@ async def test_other_items_and_other_settings_are_refused(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match=r"\$\.specification\.seed: 0 stored, 1 now"):
         await run(folder, 6, seed=1)
     other = make_items(40)[1:7]
-    moved = Evaluation(FakeArchitecture(echo), other, number_exact, SELECTION)
+    moved = Evaluation(FakeArchitecture(echo), other, plain_scorer("number-exact"), SELECTION)
     with pytest.raises(UsageError, match=r"\$\.items\.count: 3 stored, 6 now"):
         await evaluate(moved, folder)
     assert folder.read_description()["items"]["count"] == 3
@@ -86,3 +92,33 @@ async def test_the_command_of_the_last_session_is_stored(tmp_path: Path) -> None
         stored = {"command": {"limit": limit}}
         await evaluate(evaluation(limit, FakeArchitecture(echo)), folder, command=stored)
     assert folder.read_description()["command"] == {"limit": 3}
+
+
+def with_tests(number: int, test: str) -> Evaluation:
+    """An evaluation of items whose rows have a column with a test."""
+    items = [replace(item, metadata={"test": test}) for item in make_items(number)]
+    return Evaluation(FakeArchitecture(echo), items, reader_of_rows(), SELECTION)
+
+
+def reader_of_rows() -> Scorer:
+    def judge(text: str, row: dict[str, str]) -> bool:
+        return row["test"] in text
+
+    return custom_scorer(judge, "number")
+
+
+async def test_rows_are_part_of_the_items_if_the_scorer_reads_them(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "x")
+    await evaluate(with_tests(3, "a"), folder)
+    await evaluate(with_tests(4, "a"), folder)
+    with pytest.raises(UsageError, match=r"\$\.items\.digest"):
+        await evaluate(with_tests(4, "b"), folder)
+    with pytest.raises(UsageError, match=r"\$\.items"):
+        await evaluate(with_tests(5, "b"), folder)
+
+
+def test_rows_are_no_part_of_the_items_if_no_scorer_reads_them() -> None:
+    plain = evaluation(3, FakeArchitecture(echo))
+    items = [replace(item, metadata={"test": "a"}) for item in plain.items]
+    assert replace(plain, items=items).description["items"] == plain.description["items"]
+    assert "with_rows" not in plain.description["items"]

@@ -75,12 +75,15 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
     "humaneval": (
         {"task_id": "Ours/N", "prompt": "def after(n):\n", "entry_point": "after",
          "canonical_solution": "    return n + 1\n", "test": TESTS}, "", ""),
+    "ifeval": (
+        {"key": 1000, "prompt": "?", "instruction_id_list": ["punctuation:no_comma"],
+         "kwargs": [{"num_words": None}]}, "punctuation:no_comma", ""),
     "mbpp": (
         {"task_id": 0, "text": "?", "code": CODE, "test_list": ["assert after(1) == 2"],
          "test_setup_code": "", "challenge_test_list": []}, "", ""),
 }  # fmt: skip
 """Card → a row of its data set, the target (empty: anything), and the choices."""
-_IDS = ("id", "ID", "unique_id", "question_id", "task_id", "Record ID")
+_IDS = ("id", "key", "ID", "unique_id", "question_id", "task_id", "Record ID")
 
 
 def numbered(row: dict[str, Any], number: str) -> dict[str, Any]:

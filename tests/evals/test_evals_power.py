@@ -88,3 +88,12 @@ def test_a_warning_does_not_promise_what_few_items_cannot_show() -> None:
     power = pair_power(differences)
     warning = pair_warning("a", "b", differences, (-1.0, 0.5), power)
     assert "too few to detect any difference" in (warning or "")
+
+
+def test_one_item_is_not_called_items() -> None:
+    text = accuracy_warning([1.0], 1)
+    assert text is not None
+    assert text.startswith("with 1 item the accuracy is uncertain by ±")
+    pair = warning([1.0])
+    assert pair is not None
+    assert "1 item does not show which is better; it is too few to detect any" in pair

@@ -30,7 +30,8 @@ from archon.evals.records import Record
 from archon.evals.report import Report
 from archon.evals.run import read_run
 from archon.evals.runner import EvalProgress, Evaluation, OnProgress, evaluate
-from archon.evals.scorers import Scorer, custom_scorer
+from archon.evals.scorers import Scorer, custom_scorer, find_scorer, plain_scorer
+from archon.graph.loading import Loader
 from archon.lm.pool import DrawPool
 from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Example, Question
@@ -314,3 +315,36 @@ async def test_a_number_that_was_cut_off_is_not_scored(tmp_path: Path) -> None:
         (record,) = records_of(tmp_path / str(value))
         assert record.value == value
         assert record.score == (value is not None)
+
+
+async def test_a_card_can_leave_out_the_ending(tmp_path: Path) -> None:
+    card = SELECTION.card.model_copy(update={"ending": False})
+    assert "ending" not in SELECTION.card.identity()
+    assert card.identity()["ending"] is False
+    architecture, scorer = FakeArchitecture(echo), plain_scorer("number-exact")
+    selection = replace(SELECTION, card=card)
+    evaluation = Evaluation(architecture, make_items(1), scorer, selection)
+    await evaluate(evaluation, RunFolder.create(tmp_path, "x"))
+    ((question, _, _),) = architecture.asked
+    assert not question.ending
+
+
+async def test_the_usage_of_a_judge_is_counted_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lm = ScriptedLM(lambda request, draw: "Verdict: correct")
+    lm.capabilities = frozenset({"chat"})  # it would otherwise complete the last line
+    monkeypatch.setattr(Loader, "model", lambda self, *arguments: lm)
+    scorer = find_scorer(SELECTION.card, name={"name": "judge", "model": "scripted"})
+    evaluation = Evaluation(FakeArchitecture(echo), make_items(3), scorer, SELECTION)
+    report = await evaluate(evaluation, RunFolder.create(tmp_path / "judged", "x"))
+    assert report.scoring_usage.calls == 3
+    assert report.to_json()["scoring_usage"]["calls"] == 3
+    (entry, *_) = read_run(tmp_path / "judged").entries()
+    assert entry.record.scoring_usage.calls == 1
+    plain = replace(evaluation, scorer=plain_scorer("number-exact"))
+    other = await evaluate(plain, RunFolder.create(tmp_path / "plain", "x"))
+    assert (other.usage, other.cost_tokens) == (report.usage, report.cost_tokens)
+    assert "scoring_usage" not in other.to_json()
+    (entry, *_) = read_run(tmp_path / "plain").entries()
+    assert "scoring_usage" not in entry.record.to_json()

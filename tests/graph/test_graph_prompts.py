@@ -311,3 +311,36 @@ def test_defaults_are_step_by_step_and_one_template_per_judge() -> None:
     assert all(len(kind.templates) == 1 for kind in judges)
     scoring = ("ranker.likelihood", "ranker.reward", "verifier.reward")
     assert [PROMPT_KINDS[name].default for name in scoring] == ["cot", "bare", "bare"]
+
+
+# ----------------------------------------------------------------------------- without an ending
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PROMPT_KINDS.values() if kind.puts_question])
+def test_without_an_ending_a_generator_gets_the_question_alone(kind: Any) -> None:
+    question = Question("Write a poem.", answer="text", ending=False)
+    for name, template in kind.templates.items():
+        if template.asks_for_program:
+            continue
+        shots = 0 if name == "conversation" else 2
+        prompt = Prompt(PromptSpec(template=name, shots=shots), kind, reads_candidates=False)
+        assert prompt.messages(question) == (Message("user", "Write a poem."),)
+        assert prompt.specification("text", None, ending=False) == {
+            "opening": [],
+            "text": "{question}",
+        }
+
+
+@pytest.mark.parametrize("kind", PROMPT_KINDS.values())
+def test_without_an_ending_no_prompt_asks_for_one(kind: Any) -> None:
+    for template in kind.templates.values():
+        text = template.wording("text", ending=False)
+        assert ANSWER_TYPES["text"].ending not in text
+        assert "{ending}" not in text
+        assert text == text.rstrip()
+
+
+def test_a_custom_text_stays_without_an_ending() -> None:
+    prompt = Prompt(PromptSpec(text="Q: {question}"), GENERATOR, reads_candidates=False)
+    asked = prompt.messages(Question("Why?", answer="text", ending=False))
+    assert asked == (Message("user", "Q: Why?"),)

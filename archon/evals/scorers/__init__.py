@@ -2,8 +2,8 @@
 
 ``declaration.py`` has the interface, and ``registry.py`` lists all scorers by name. Each scorer or
 family has a module: ``exact``, ``number_close``, ``math_equal``, ``choice``, ``texts``, ``regex``,
-``code``, ``judge``, ``lm_eval`` and ``inspect_ai``. ``custom.py`` makes scorers of users'
-functions.
+``code``, ``judge``, ``ifeval`` with ``instructions``, ``lm_eval`` and ``inspect_ai``. ``custom.py``
+makes scorers of users' functions.
 """
 
 from archon.evals.scorers.custom import custom_scorer

@@ -172,6 +172,7 @@ SCORER_TYPES = (
         make=_make,
         parameters=CodeTests,
         reads_row_targets=True,
+        reads_row=True,
         is_async=True,
     ),
 )

@@ -6,6 +6,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from archon.errors import ScoringError, SpecError
@@ -85,6 +86,7 @@ def custom_scorer(function: ScoreFunction, kind: AnswerKind) -> Scorer:
         make=lambda setup: chosen,
         reads="text",
         reads_row_targets=True,
+        reads_row=_reads_row(function),
         is_async=is_async,
         judges_samples=not is_async,
     )
@@ -114,6 +116,13 @@ def _arguments(
                 raise SpecError(reason + suggestion(parameter.name, PARTS), file=label(function))
             names[parameter.name] = free.pop(0)
     return lambda attempt: ([], {name: PARTS[part](attempt) for name, part in names.items()})
+
+
+def _reads_row(function: ScoreFunction) -> bool:
+    try:
+        return "row" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a built-in function
+        return False
 
 
 def _text_and_target(attempt: Attempt) -> tuple[list[Any], dict[str, Any]]:
@@ -174,4 +183,4 @@ def _score(function: ScoreFunction, given: Any, attempt: Attempt, kind: AnswerKi
         )
     answer = attempt.read(kind) if score.answer is None else score.answer
     explanation = score.explanation or f"scored {points:g}; 1 is right"
-    return Score(points, answer, explanation, score.metrics)
+    return replace(score, value=points, answer=answer, explanation=explanation)

@@ -14,7 +14,7 @@ from archon.errors import ScoringError
 from archon.spec.common import StrictModel
 from archon.spec.messages import shown
 from archon.spec.scoring import ScorerChoice
-from archon.types import AnswerKind
+from archon.types import AnswerKind, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,11 @@ class Score:
     explanation: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Name → a finite number. The report shows the mean of each."""
+    metric_weights: Mapping[str, float] = field(default_factory=dict)
+    """Name of a metric → weight of this answer in the metric's mean, above 0; by default 1. A share
+    of several things has their number as its weight."""
+    usage: Usage = field(default_factory=Usage)
+    """What the scorer's models computed for this score. It is no part of the answer's cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,8 @@ class ScorerType:
     """Whether targets stay as the row writes them, instead of becoming canonical values."""
     is_async: bool = False
     """Whether the scorer awaits a model or a process."""
+    reads_row: bool = False
+    """Whether the scorer reads other columns of the item's row, which then identify the item."""
     judges_samples: bool = True
     """Whether every sample is scored for pass@k. If False, only the answer is scored."""
 
@@ -197,7 +204,13 @@ class Scorer:
             raise ScoringError(
                 f"{self.label} must return a score from 0 to 1, not {shown(score.value)}"
             )
-        return replace(score, value=points, metrics=self._metrics(score.metrics))
+        metrics, weights = self._metrics(score.metrics), self._metrics(score.metric_weights)
+        if not all(name in metrics and weight > 0 for name, weight in weights.items()):
+            raise ScoringError(
+                f"{self.label} must return weights above 0 of its metrics, not "
+                f"{shown(score.metric_weights)}"
+            )
+        return replace(score, value=points, metrics=metrics, metric_weights=weights)
 
     def _metrics(self, given: Mapping[str, float]) -> dict[str, float]:
         try:

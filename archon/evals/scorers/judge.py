@@ -21,7 +21,7 @@ from archon.graph.prompts.listing import list_texts
 from archon.lm.base import LM, supports
 from archon.spec.common import StrictModel
 from archon.spec.messages import shown
-from archon.types import Constraint, FreeText, Message, Request, SamplingParams
+from archon.types import Completion, Constraint, FreeText, Message, Request, SamplingParams
 
 DEFAULT_RUBRIC = (
     "The answer is correct if it states the same as the reference answer. Its wording and its "
@@ -97,14 +97,15 @@ def _make(setup: Setup) -> Judge:
         answer = attempt.read(setup.kind)
         if not attempt.text.strip():
             return Score(0, answer, "no text in the answer")
-        reply = await _ask(lm, parameters, sampling, attempt)
+        completion = await _ask(lm, parameters, sampling, attempt)
+        reply = completion.text.strip()
         points = _points(reply, parameters.grades)
         if points is None:
             raise ScoringError(
                 f"the judge's reply states no {'grade' if parameters.grades else 'verdict'}: "
                 f"{shown(reply[-300:])}"
             )
-        return Score(points, answer, reply)
+        return Score(points, answer, reply, usage=completion.usage)
 
     return judge
 
@@ -119,7 +120,7 @@ def _reference(architecture: JsonValue, setup: Setup) -> str | dict[str, JsonVal
 
 async def _ask(
     lm: LM, parameters: JudgeParameters, sampling: SamplingParams, attempt: Attempt
-) -> str:
+) -> Completion:
     """Return the judge's reply, which is the same whenever the same answer is judged."""
     constraint = VERDICT_CONSTRAINT
     if parameters.grades:
@@ -134,7 +135,7 @@ async def _ask(
     (completion,) = await lm.generate(request)
     if completion.error is not None:
         raise ScoringError(f"the judge failed: {completion.error}")
-    return completion.text.strip()
+    return completion
 
 
 def judge_prompt(parameters: JudgeParameters, attempt: Attempt) -> str:

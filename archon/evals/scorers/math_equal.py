@@ -7,6 +7,8 @@ each runs in a process with limits (``archon.workers``).
 
 from __future__ import annotations
 
+import re
+
 from pydantic import Field
 
 from archon.answers import read_target
@@ -41,6 +43,8 @@ def _make(setup: Setup) -> Judge:
             return Score(0, None, f"the expression is longer than {MAX_CHARACTERS} characters")
         try:
             for target in targets:
+                if _are_words(read_target(target, "math"), answer):
+                    continue
                 if await shared_worker("math").acall(seconds, a=target, b=answer, both_ways=False):
                     return Score(1, answer, f"equivalent to {shown(target)}")
         except WorkTimeoutError:
@@ -52,6 +56,17 @@ def _make(setup: Setup) -> Judge:
 
     return judge
 
+
+def _are_words(target: str | None, answer: str) -> bool:
+    """Return whether two values are plain words, which are equal only if they are written alike.
+
+    The library reads a word as the product of its letters, so that "angle" equals "glean". Up to
+    three letters may be a product, such as ``xy``.
+    """
+    return bool(target and _WORDS.fullmatch(target) and _WORDS.fullmatch(answer))
+
+
+_WORDS = re.compile(r"(?=.*[^\W\d_]{4})[^\W\d_]+(?:[ '-]+[^\W\d_]+)*")
 
 SCORER_TYPES = (
     ScorerType(

@@ -72,7 +72,7 @@ SCORER_TYPES = (
         name="regex",
         description="Right if the part of the text that a regular expression finds equals the "
         "target.",
-        kinds=("text", "number", "choice", "math", "json"),
+        kinds=("text", "number", "choice", "math", "code", "json"),
         make=_make,
         parameters=Pattern,
         shorthand="pattern",

@@ -12,6 +12,7 @@ from archon.evals.scorers import (
     choice,
     code,
     exact,
+    ifeval,
     inspect_ai,
     judge,
     lm_eval,
@@ -40,6 +41,7 @@ SCORERS: Mapping[str, ScorerType] = {
         *regex.SCORER_TYPES,
         *code.SCORER_TYPES,
         *judge.SCORER_TYPES,
+        *ifeval.SCORER_TYPES,
         *lm_eval.SCORER_TYPES,
         *inspect_ai.SCORER_TYPES,
     )

@@ -9,6 +9,7 @@ from collections import Counter
 
 from pydantic import Field
 
+from archon.answers import read_target
 from archon.evals.scorers.declaration import Attempt, Judge, Score, ScorerType, Setup
 from archon.spec.common import StrictModel
 from archon.spec.messages import shown
@@ -119,14 +120,23 @@ def f1(answer: str, target: str) -> float:
     return 2 * common / (ours.total() + theirs.total()) if common else 0.0
 
 
-def _judge_f1(attempt: Attempt) -> Score:
-    answer = attempt.read("text")
-    if answer is None:
-        return Score(0, None, "no text in the answer")
-    targets = attempt.written_targets
-    best = max(targets, key=lambda target: f1(answer, target))
-    points = f1(answer, best)
-    return Score(points, answer, f"F1 {points:.3g} of {shown(answer)} with {shown(best)}")
+def _make_f1(setup: Setup) -> Judge:
+    kind = setup.kind
+
+    def judge(attempt: Attempt) -> Score:
+        answer = attempt.read(kind)
+        if answer is None:
+            return Score(0, None, f"no {kind} in the answer")
+        targets = attempt.written_targets
+        if kind != "text":  # the answer's value is canonical; of a choice, the option's text
+            choices = attempt.choices
+            values = tuple(read_target(target, kind, choices=choices) for target in targets)
+            targets = (*(() if choices else targets), *filter(None, values)) or targets
+        best = max(targets, key=lambda target: f1(answer, target))
+        points = f1(answer, best)
+        return Score(points, answer, f"F1 {points:.3g} of {shown(answer)} with {shown(best)}")
+
+    return judge
 
 
 SCORER_TYPES = (
@@ -134,7 +144,7 @@ SCORER_TYPES = (
         name="includes",
         description="Right if the text includes the target, but not as a piece of a longer word "
         "or number.",
-        kinds=("text", "number", "math", "choice"),
+        kinds=("text", "number", "math", "choice", "code", "json"),
         make=_make_includes,
         parameters=Includes,
         reads="text",
@@ -144,8 +154,8 @@ SCORER_TYPES = (
         name="f1",
         description="Partial score: F1 of the words that the answer and the target share, as "
         "SQuAD computes it.",
-        kinds=("text",),
-        make=lambda setup: _judge_f1,
+        kinds=("text", "number", "math", "choice", "code", "json"),
+        make=_make_f1,
         reads_row_targets=True,
     ),
 )

@@ -71,8 +71,9 @@ class Prompt:
         self._template = kind.templates[name] if spec.text is None else None
         self._system = () if spec.system is None else (Message("system", spec.system),)
         self._own_pool = None if spec.examples is None else load_pool(spec.examples, base_dir)
+        self._puts_question = kind.puts_question
         self._example_wording = None if kind.puts_question else Wording("{question}")
-        self._wordings: dict[AnswerKind, Wording] = {}
+        self._wordings: dict[tuple[AnswerKind, bool], Wording] = {}
         self._openings: dict[AnswerKind, tuple[tuple[Example, ...], tuple[Message, ...]]] = {}
         self.key = (self._template, spec.text, spec.system, self._shots, self._own_pool, shows)
         """Equal for two prompts if they produce the same messages."""
@@ -108,13 +109,16 @@ class Prompt:
             raise GraphError(reason)
 
     def specification(
-        self, answer: AnswerKind, examples: tuple[Example, ...] | None
+        self, answer: AnswerKind, examples: tuple[Example, ...] | None, ending: bool = True
     ) -> dict[str, Any]:
-        """Return the wording, and the messages that precede the question, as plain data."""
-        opening = self._opening(Question("", answer=answer, examples=examples))
+        """Return the wording, and the messages that precede the question, as plain data.
+
+        ``ending`` is the question's (``Question.ending``).
+        """
+        opening = self._opening(Question("", answer=answer, examples=examples, ending=ending))
         return {
             "opening": [[message.role, message.content] for message in opening],
-            "text": self._template.wording(answer) if self._template else self._text,
+            "text": self._text_for(answer, ending),
         }
 
     def shows_candidates(self, answer: AnswerKind) -> bool:
@@ -155,7 +159,7 @@ class Prompt:
         max_tests
             Maximum number of unit tests that the model is asked to write.
         """
-        wording = self._wording(question.answer)
+        wording = self._wording(question.answer, question.ending)
         asks = with_options(question.text, question.choices)
         values = {"question": asks, "max_tests": str(max_tests)}
         if "candidates" in wording.fields:
@@ -180,12 +184,24 @@ class Prompt:
         is_short = len(text.encode()) <= len(candidate.text.encode()) + ANSWER_BYTES
         return text if is_short else candidate.text
 
-    def _wording(self, answer: AnswerKind) -> Wording:
-        wording = self._wordings.get(answer)
+    def _wording(self, answer: AnswerKind, ending: bool = True) -> Wording:
+        wording = self._wordings.get((answer, ending))
         if wording is None:
-            text = self._template.wording(answer) if self._template else self._text or ""
-            wording = self._wordings[answer] = Wording(text)
+            wording = Wording(self._text_for(answer, ending))
+            self._wordings[answer, ending] = wording
         return wording
+
+    def _text_for(self, answer: AnswerKind, ending: bool) -> str:
+        """Return the wording before its fields are filled in.
+
+        The templates for questions ask for a way of working, or for the answer alone. Neither fits
+        a question to which the complete reply is the answer.
+        """
+        if self._template is None:
+            return self._text or ""
+        if self._puts_question and not ending and not self.asks_for_program:
+            return "{question}"
+        return self._template.wording(answer, ending)
 
     def _pool(
         self, examples: tuple[Example, ...] | None, answer: AnswerKind
@@ -197,9 +213,10 @@ class Prompt:
     def _opening(self, question: Question) -> tuple[Message, ...]:
         """Return the system message and the worked examples.
 
-        They are cached, so that all questions with one pool share the same message objects.
+        They are cached, so that all questions with one pool share the same message objects. The
+        examples show how to end a reply, so that questions without an ending have none.
         """
-        if not self._shots:
+        if not self._shots or not question.ending:
             return self._system
         pool = self._pool(question.examples, question.answer)
         known = self._openings.get(question.answer)

@@ -30,11 +30,15 @@ class Template:
     """True if the reply is a program. Templates for programs have no worked examples, because the
     examples are in prose. The value of a reply is unknown until it is run."""
 
-    def wording(self, answer: AnswerKind) -> str:
-        """Return the template's text, filled in for a kind of answer."""
+    def wording(self, answer: AnswerKind, ending: bool = True) -> str:
+        """Return the template's text, filled in for a kind of answer.
+
+        ``ending`` is False if the complete reply is the answer (``Question.ending``).
+        """
         declared = ANSWER_TYPES[answer]
         quiet = None if self.states_ending else declared.quiet_ending
-        text = self.text.replace("{ending}", declared.ending if quiet is None else quiet)
+        asked = (declared.ending if quiet is None else quiet) if ending else ""
+        text = self.text.replace("{ending}", asked)
         return text.replace("{result}", declared.program_result).rstrip()
 
     def reply(self, example: Example, answer: AnswerKind) -> str:

@@ -125,8 +125,12 @@ def _questions(
     """
     if benchmark is not None:
         answer = benchmark.selection.card.answer
+        ending = benchmark.selection.card.ending
         for item in benchmark.items:
-            yield Question(item.question, answer=answer, examples=benchmark.examples), item.target
+            question = Question(
+                item.question, answer=answer, examples=benchmark.examples, ending=ending
+            )
+            yield question, item.target
         return
     assert not isinstance(spec.data, BenchmarkData)
     kind = KINDS.get(spec.reward.score) if isinstance(spec.reward, ScorerReward) else None

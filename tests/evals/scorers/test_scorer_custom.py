@@ -138,7 +138,7 @@ def scorer_of_file(name: str) -> Any:
      ('{"name": 1}', "no 'name'"),
      ("{", "not valid JSON"),
      ('{"name": "number-close", "relativ": 1}', "did you mean 'relative'"),
-     ("judge", "model"), ("f1", "judges a text, but the card's 'answer' is 'number'")],
+     ("judge", "model"), ("exact", "judges a text, but the card's 'answer' is 'number'")],
 )  # fmt: skip
 def test_wrong_scorers_are_usage_errors(given: str, reason: str) -> None:
     card = {"version": 1, "name": "t", "source": {"jsonl": "t"}}

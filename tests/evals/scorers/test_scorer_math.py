@@ -7,6 +7,8 @@ import time
 import pytest
 from scorer_doubles import check_size, score_of, scorer_of
 
+from archon.answers import read_target
+
 math_verify = pytest.importorskip("math_verify")
 
 # (answer, target, whether they are equal)
@@ -54,6 +56,16 @@ async def test_expressions_are_equal_as_the_table_and_math_verify_say() -> None:
     differing = [row for row in TABLE if row[0] != row[1]]
     for answer, target, wanted in differing[::5]:
         assert by_math_verify(answer, target) == wanted, (answer, target)
+
+
+@pytest.mark.parametrize(
+    ("answer", "target", "equal"),
+    [("glean", "angle", 0), (r"\text{glean}", r"\text{angle}", 0), ("Angle", "angle", 1),
+     ("angle", r"\text{angle}", 1), ("night song", "thing song", 0), ("xy", "yx", 1)],
+)  # fmt: skip
+async def test_words_are_no_products_of_letters(answer: str, target: str, equal: int) -> None:
+    value = read_target(answer, "math")
+    assert (await score_of(scorer_of("math"), "", target, value=value)).value == equal
 
 
 @pytest.mark.parametrize(

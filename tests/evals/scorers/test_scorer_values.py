@@ -172,6 +172,20 @@ def test_f1_takes_the_best_target() -> None:
     assert "'w x y'" in score.explanation  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "target", "points"),
+    [("number", "1000", "1,000", 1), ("number", "18.5", "18.50", 1), ("number", "18", "18.50", 0),
+     ("number", None, "18", 0), ("math", "0.5", "\\frac{1}{2}", 1), ("json", "[1,2]", "[1, 2]", 1),
+     ("choice", "Rome", "A", 1), ("choice", "Both Rome and Oslo", "A", 0.4)],
+)  # fmt: skip
+async def test_f1_judges_every_kind_of_answer(
+    kind: str, value: str | None, target: str, points: float
+) -> None:
+    choices = CHOICES if kind == "choice" else ()
+    attempt = Attempt("", target, value, targets=(target,), choices=choices)
+    assert (await scorer_of("f1", kind).score(attempt)).value == pytest.approx(points)
+
+
 CHOICES = ("Rome", "Paris", "Oslo", "Both Rome and Oslo")
 
 
