@@ -15,12 +15,14 @@ import string
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal
 
 Location = Literal["begin", "end", "any", "exact"]
 AnswerPart = Literal["letter", "word", "line"]
 
 _AROUND = string.whitespace + string.punctuation
+_WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 # -------------------------------------------------------------------------- match and includes
 
@@ -189,12 +191,13 @@ def normalized(text: str) -> str:
     return " ".join(word for word in words if word)
 
 
+@lru_cache(maxsize=4096)  # a text has few different words
 def _normalized_word(word: str) -> str:
     word = word.casefold()
     for number in (word, word.strip(_AROUND)):
         if (value := _finite(number)) is not None:
             return str(value)
-    word = "".join(character for character in word if character not in string.punctuation)
+    word = word.translate(_WITHOUT_PUNCTUATION)
     if (value := _finite(word)) is not None:
         return str(value)
     return " ".join(re.sub(r"\b(?:a|an|the)\b", " ", word).split())

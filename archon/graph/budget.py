@@ -58,7 +58,7 @@ class CallSize:
 
 @dataclass(frozen=True, slots=True)
 class Reserved:
-    """What a meter reserved for a prompt whose length was not known."""
+    """Reservation of a meter for a prompt whose length was not known."""
 
     tokens: int
     compute: int

@@ -54,7 +54,7 @@ class AttentionLayers:
 
 
 class ComputeModel(Protocol):
-    """What a model computes for a text; FLOPs in every case."""
+    """The compute of a model for a text, in FLOPs."""
 
     @property
     def is_estimate(self) -> bool:
@@ -217,7 +217,7 @@ async def scored(work: Awaitable[T], texts: Sequence[str]) -> T:
 
 @dataclass(frozen=True, slots=True)
 class ModelUsage:
-    """What one model did for one or several answers."""
+    """Usage of one model for one or several answers."""
 
     calls: int = 0
     prompt_tokens: int = 0

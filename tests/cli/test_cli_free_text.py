@@ -63,7 +63,7 @@ def test_after_two_dashes_everything_is_a_question(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--modle", "solver=scripted", "q"], "No such option '--modle'. Did you mean '--model'?"),
+        (["--seeed", "1", "q"], "No such option '--seeed'. Did you mean '--seed'?"),
         (
             ["-x"],
             "No such option '-x'. If the question itself looks like an option, put '--' before it.",

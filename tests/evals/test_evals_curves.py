@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -19,8 +20,10 @@ from archon.evals.pass_at_k import DrawSet, curves, ks_up_to
 from archon.evals.records import Draw, Record
 from archon.evals.statistics import mean_interval
 from archon.graph.nodes.vote import Vote
-from archon.types import Candidate, CandidateId
+from archon.types import Candidate, CandidateId, Question
 
+CONTEXT = SimpleNamespace(question=Question("", answer="number"))
+"""What a vote reads of the context of its node."""
 drawn = st.lists(
     st.builds(Draw, st.sampled_from([None, "1", "2", "3"]), st.integers(0, 1)),
     min_size=1,
@@ -33,7 +36,7 @@ def voted(draws: Sequence[Draw]) -> int:
     candidates = [
         Candidate(CandidateId("draft", place), "", draw.value) for place, draw in enumerate(draws)
     ]
-    first, *_ = asyncio.run(Vote("vote").run(cast(Any, None), candidates))
+    first, *_ = asyncio.run(Vote("vote").run(cast(Any, CONTEXT), candidates))
     return draws[first.id.draw].score
 
 

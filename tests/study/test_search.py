@@ -378,7 +378,7 @@ def test_an_interrupted_search_keeps_finished_trials_and_continues(folder: Path)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "resume with --study one --resume" in stderr
+    assert "to continue: archon resume runs/one" in stderr
     assert "Traceback" not in stderr
     assert main([*ARGUMENTS, *more, "--resume"]) == 0
 
