@@ -85,7 +85,10 @@ def _ends(text: str, end: int) -> bool:
 
 
 def _is_word(character: str) -> bool:
-    return character.isalnum() or character == "_"
+    """Return whether a character is part of words: a letter, a digit or a mark, such as a vowel."""
+    if character.isalnum() or character == "_":
+        return True
+    return not character.isascii() and unicodedata.category(character).startswith("M")
 
 
 # ------------------------------------------------------------------------------------------ F1
