@@ -15,6 +15,7 @@ from archon.evals.scorers import Attempt, Score, Scorer
 from archon.evals.scorers.choice import shuffled
 from archon.graph.answer import Answer
 from archon.graph.candidates import has_run
+from archon.graph.grouping import first_values
 from archon.graph.nodes.registry import NODE_TYPES
 from archon.types import Candidate
 
@@ -120,7 +121,8 @@ class ItemScoring:
     async def _draws(self, answer: Answer, scorer: Scorer) -> dict[str, tuple[Draw, ...]]:
         """Score each node's samples as if they were the answer.
 
-        Programs are scored by their results. Equal samples are scored once.
+        Programs are scored by their results. Equal samples are scored once. Samples with the same
+        value get the first one's, since vote@k counts equal values.
         """
         if not scorer.type.judges_samples:
             return {}
@@ -134,8 +136,12 @@ class ItemScoring:
         of_key = dict(zip(distinct, scores, strict=True))
         draws: dict[str, tuple[Draw, ...]] = {}
         for node, listed in attempts.items():
-            found = (of_key[_key(a, scorer)] for a in listed)
-            draws[node] = tuple(Draw(score.answer, score.value) for score in found)
+            found = [of_key[_key(a, scorer)] for a in listed]
+            kind = answer.trace.question.answer
+            values = await first_values([score.answer for score in found], kind)
+            draws[node] = tuple(
+                Draw(value, score.value) for value, score in zip(values, found, strict=True)
+            )
         return draws
 
 

@@ -11,14 +11,18 @@ from archon.types import AnswerKind, Candidate
 
 
 async def grouped_values(candidates: Sequence[Candidate], kind: AnswerKind) -> list[str | None]:
-    """Return each candidate's value or, if an earlier value is the same, that earlier value.
+    """Return each candidate's value or, if an earlier value is the same, that earlier value."""
+    return await first_values([candidate.value for candidate in candidates], kind)
+
+
+async def first_values(values: Sequence[str | None], kind: AnswerKind) -> list[str | None]:
+    """Return for each value the first one that is the same.
 
     For most kinds, the values are unchanged. Equivalent expressions are found in a thread, because
     a comparison takes milliseconds or more.
     """
-    values = [candidate.value for candidate in candidates]
     known = [value for value in values if value is not None]
     if ANSWER_TYPES[kind].grouping != "equivalence" or len(set(known)) < 2:
-        return values
+        return list(values)
     firsts = dict(zip(known, await asyncio.to_thread(answers.first_same, known, kind), strict=True))
     return [None if value is None else firsts[value] for value in values]

@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from statistics import fmean
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,10 +17,12 @@ from eval_doubles import make_record
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import archon
 from archon.evals.pass_at_k import DrawSet, curves, ks_up_to
 from archon.evals.records import Draw, Record
 from archon.evals.statistics import mean_interval
 from archon.graph.nodes.vote import Vote
+from archon.lm.scripted.lm import ScriptedLM
 from archon.types import Candidate, CandidateId, Question
 
 CONTEXT = SimpleNamespace(question=Question("", answer="number"))
@@ -128,3 +131,19 @@ def test_curves_rise_with_right_majorities_and_fall_with_wrong_ones() -> None:
     wrong = curves([record("a", "22212322")])["draft"]
     assert [point["vote"] for point in right] == sorted(point["vote"] for point in right)
     assert wrong[-1]["vote"] == 0 < wrong[0]["vote"] < wrong[-1]["pass"] == 1
+
+
+def test_equivalent_expressions_vote_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("math_verify")
+    monkeypatch.chdir(tmp_path)
+    texts = [r"\boxed{x}", r"\boxed{x+1}", r"\boxed{1+x}"]
+    node = {"type": "generator", "model": "solver", "samples": 3}
+    graph = {"version": 1, "name": "one", "models": {"solver": "scripted"}}
+    graph |= {"nodes": {"draft": node}, "output": "draft"}
+    architecture = archon.load(graph, models={"solver": ScriptedLM(lambda _, draw: texts[draw])})
+    rows = [{"question": "?", "answer": "x+1"}]
+    report = archon.evaluate(architecture, rows, answer="math", split="all", cache=False)
+    [curve] = report.curves.values()
+    assert (curve[-1]["k"], curve[-1]["vote"]) == (3, 1)
