@@ -14,7 +14,7 @@ from archon.evals.report import Report
 from archon.evals.run import read_run
 from archon.evals.runner import EvalProgress, Evaluation, OnProgress
 from archon.tracking.session import TrackerChoice, Tracking
-from archon.tracking.tracker import Status, TrackedRun
+from archon.tracking.tracker import Status, TrackedRun, status_of
 
 _PARAMETERS = (
     "architecture", "benchmark", "split", "scorer", "answer", "models", "seed", "epochs", "limit",
@@ -41,7 +41,7 @@ async def evaluate(
     try:
         report = await runner.evaluate(evaluation, folder, on_progress=on_progress, **options)
     except BaseException as error:
-        recorder.fail("failed" if isinstance(error, Exception) else "interrupted")
+        recorder.fail(status_of(error))
         raise
     recorder.finish(report)
     return report

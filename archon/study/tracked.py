@@ -10,7 +10,7 @@ from typing import Any
 from archon.study.result import SearchResult
 from archon.study.search_config import OnStudyEvent, SearchConfig, StudyEvent, TrialFinished
 from archon.tracking.session import Tracking
-from archon.tracking.tracker import TrackedRun, Trial
+from archon.tracking.tracker import TrackedRun, Trial, status_of
 
 _METRICS = ("num_trials", "num_stopped", "search", "select", "test", "equal_cost")
 """Keys of the result whose numbers are metrics. The tokens of single trials are metrics too, so
@@ -62,7 +62,7 @@ def recorded(
     try:
         yield recorder
     except BaseException as error:
-        tracking.finish("failed" if isinstance(error, Exception) else "interrupted", {}, place)
+        tracking.finish(status_of(error), {}, place)
         raise
     report = {} if recorder.result is None else recorder.result.to_json()
     metrics = {name: report[name] for name in _METRICS if report.get(name) is not None}

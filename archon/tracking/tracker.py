@@ -10,6 +10,11 @@ Kind = Literal["eval", "search", "train"]
 Status = Literal["finished", "interrupted", "failed"]
 
 
+def status_of(error: BaseException) -> Status:
+    """Return the status of a run that this error ended: Ctrl-C and cancellation interrupt it."""
+    return "failed" if isinstance(error, Exception) else "interrupted"
+
+
 @dataclass(frozen=True, slots=True)
 class TrackedRun:
     """A run of ``archon eval``, ``archon search`` or ``archon train``, as a tracker sees it."""

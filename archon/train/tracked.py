@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from archon.tracking.session import TrackerChoice, Tracking
-from archon.tracking.tracker import Status, TrackedRun
+from archon.tracking.tracker import TrackedRun, status_of
 from archon.train.folder import TrainingFolder
 
 OnStep = Callable[[int, float], None]
@@ -49,8 +49,7 @@ def recorded(
     try:
         yield on_step
     except BaseException as error:
-        status: Status = "failed" if isinstance(error, Exception) else "interrupted"
-        tracking.finish(status, {}, str(folder.path))
+        tracking.finish(status_of(error), {}, str(folder.path))
         raise
     report = {key: value for key, value in record.items() if key != "spec"}
     tracking.finish("finished", report, str(folder.path))
