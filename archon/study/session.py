@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import time
@@ -398,5 +399,8 @@ def _is_nested(model: object) -> bool:
 
 
 def _new_name(space: str, benchmark: str) -> str:
+    """Return a name that no study in this folder has, even one that started in the same second."""
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    return f"{stamp}-{safe_name(space)}-{safe_name(benchmark)}"
+    stem = f"{stamp}-{safe_name(space)}-{safe_name(benchmark)}"
+    numbered = (f"{stem}-{number}" for number in itertools.count(2))
+    return next(n for n in itertools.chain([stem], numbered) if not study_folder(n).exists())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from archon.answers import read_answer, read_stated, read_target
-from archon.evals.scorers import text_exact
+from archon.evals.scorers import plain_scorer
 
 WRITTEN = [
     ("-5", "-5"),
@@ -38,7 +38,7 @@ FRAMES = ["{}", "The answer is {}.", "Answer: {}", "**Final answer:** {}", "####
 def test_a_text_keeps_its_signs_and_brackets(frame: str, written: str, value: str) -> None:
     assert read_answer(frame.format(written), "text") == value
     assert read_target(written, "text") == value
-    assert text_exact(None, frame.format(written), value).value == 1
+    assert plain_scorer("text-exact")(None, frame.format(written), value).value == 1
 
 
 @pytest.mark.parametrize("written", ["-5", "(2,3)", "[0,1)", "x = -3", ">5"])

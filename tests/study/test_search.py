@@ -214,6 +214,15 @@ def test_an_exhausted_space_is_named_as_the_reason_for_fewer_trials() -> None:
     assert not searched(trials=2, finalists=0, limit=2).warnings
 
 
+def test_searches_that_start_in_the_same_second_are_different_studies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("archon.study.session.time.strftime", lambda *_: "20260101-000000")
+    names = [searched(trials=1, finalists=0, limit=1).study for _ in range(3)]
+    stem = "20260101-000000-tiny-smoke"
+    assert names == [stem, f"{stem}-2", f"{stem}-3"]
+
+
 # --------------------------------------------------------------------------------------- command
 
 ARGUMENTS = ["search", "space.json", "smoke", "--data", "items.jsonl", "--trials", "3"]
