@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from archon.lm.base import LM
 from archon.serve.admission import Admission
 from archon.serve.auth import Authentication
-from archon.serve.chat import ChatCompletions, unknown_model
+from archon.serve.chat import ChatCompletions
+from archon.serve.endpoint import ServedModels, unknown_model
 from archon.serve.errors import Failure, failure
 from archon.serve.limits import Limits
 from archon.serve.metrics import CONTENT_TYPE, Metrics
@@ -89,7 +90,8 @@ def create_app(
     limits = limits or Limits()
     admission = Admission(limits.max_running, limits.max_waiting)
     metrics = Metrics(admission)
-    chat = ChatCompletions(lms, limits, admission, metrics, is_strict=is_strict)
+    served = ServedModels(lms, limits, admission, metrics, is_strict=is_strict)
+    chat = ChatCompletions(served)
     endpoints: dict[str, Endpoint | TracedEndpoint] = {
         "chat": TracedEndpoint(chat, OPERATIONS["chat"].path),
         **_information_endpoints(lms, metrics),
@@ -109,7 +111,7 @@ def create_app(
         exception_handlers={HTTPException: _http_error},
     )
     app.router.redirect_slashes = False  # behind a proxy, redirects would have the wrong scheme
-    return Application(Authentication(app, api_key, host_names), chat.cut_off)
+    return Application(Authentication(app, api_key, host_names), served.cut_off)
 
 
 def _information_endpoints(lms: Mapping[str, LM], metrics: Metrics) -> dict[str, Endpoint]:

@@ -11,7 +11,8 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from archon.serve.fields import IGNORED_HEADER
 from archon.serve.limits import Limits
-from archon.serve.requests import ChatMessage, ChatRequest, RequestObject, StreamOptions, TextPart
+from archon.serve.request_object import RequestObject
+from archon.serve.requests import ChatMessage, ChatRequest, StreamOptions, TextPart
 from archon.serve.responses import ChatCompletionChunk, Error, ResponseObject
 
 _TEMPLATE = "#/components/schemas/{model}"

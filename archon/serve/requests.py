@@ -7,96 +7,36 @@ for all other fields.
 
 from __future__ import annotations
 
-import secrets
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    PrivateAttr,
-    ValidationError,
     ValidationInfo,
-    create_model,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
-from archon.errors import SpecError
 from archon.serve import fields
-from archon.serve.fields import BadRequestError, FieldError, Ignored
-from archon.spec.common import TokenId
+from archon.serve.fields import BadRequestError, Ignored
+from archon.serve.request_object import INTEGRAL, RequestObject, read_request
+from archon.serve.sampling_fields import MaxTokens, SamplingFields
 from archon.spec.encoding import MARK
-from archon.spec.strict_json import decode_json
 from archon.spec.thinking import RESERVED_VARIABLES
 from archon.types import (
-    EXTRA_SAMPLERS,
     Constraint,
     Message,
     Request,
-    SamplingParameter,
-    SamplingParams,
     Thinking,
 )
 
-MAX_SAMPLES = 128
-_MAX_INT64 = 2**63 - 1
-_MIN_TOP_P = 1e-9
-"""Value that replaces a ``top_p`` of 0. Both keep only the most probable token."""
-
-_MAX_STOP_CHARACTERS = 1000
-"""Maximum length of a stop string. Each new token is compared with all of its prefixes."""
-StopString = Annotated[str, Field(min_length=1, max_length=_MAX_STOP_CHARACTERS)]
 _NEUTRAL: dict[str, tuple[object, ...]] = {
-    "max_tokens": (-1,),
     "max_completion_tokens": (-1,),
-    "stop": ("", []),
     "reasoning_effort": ("default",),
 }
 """Values that make a field count as absent."""
-
-
-class RequestObject(BaseModel):
-    """Base class of JSON objects in requests. ``rules`` apply to fields that the class lacks."""
-
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, allow_inf_nan=False)
-
-    rules: ClassVar[fields.Rules] = {}
-    place: ClassVar[str] = ""
-    """Prefix of the field names in the header that lists ignored fields, such as ``messages[].``.
-    """
-
-    @model_validator(mode="before")
-    @classmethod
-    def _only_known_fields(cls, data: Any, info: ValidationInfo) -> Any:
-        """Remove fields that are ``null`` or ignored; raise an error for unsupported fields."""
-        if not isinstance(data, dict):
-            return data
-        ignored = info.context if isinstance(info.context, Ignored) else Ignored()
-        known = {field.alias or name for name, field in cls.model_fields.items()}
-        kept = {}
-        for key, value in data.items():
-            if value is None:
-                continue
-            if key in known:
-                kept[key] = value
-                continue
-            try:
-                ignored.check(key, value, cls.place, cls.rules, known)
-            except FieldError as error:
-                context = {"reason": error.reason, "key": key}
-                raise PydanticCustomError(error.kind, "{reason}", context) from None
-        return kept
-
-
-def _integral(value: Any) -> Any:
-    """Convert an integral float such as 5.0 to an integer; JSON does not distinguish them."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-_INTEGRAL = BeforeValidator(_integral)
 
 
 def _text_type(value: Any) -> Any:
@@ -196,9 +136,6 @@ class JsonSchemaFormat(RequestObject):
     json_schema: NamedSchema
 
 
-MaxTokens = Annotated[int, Field(ge=1, le=1_000_000), _INTEGRAL] | Annotated[Literal[-1], _INTEGRAL]
-"""Type of ``max_tokens``. A value of -1 makes the field count as absent."""
-
 ResponseFormat = Annotated[
     TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")
 ]
@@ -214,63 +151,15 @@ class ArchonOptions(RequestObject):
     )
 
 
-class _PromptFields(RequestObject):
-    """Fields of ``ChatRequest`` that precede the extra samplers in the OpenAPI document."""
+class ChatRequest(SamplingFields):
+    """The body of ``POST /v1/chat/completions``. A field that is ``null`` counts as absent."""
 
     rules = fields.REQUEST
 
-    model: str
     messages: list[ChatMessage] = Field(min_length=1, fail_fast=True)
-    n: Annotated[int, Field(ge=1, le=MAX_SAMPLES), _INTEGRAL] | None = None
-    seed: Annotated[int, Field(ge=-_MAX_INT64, le=_MAX_INT64), _INTEGRAL] | None = None
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, ge=0, le=1)
-    presence_penalty: float | None = Field(None, ge=-2, le=2)
-    frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    logit_bias: (
-        Annotated[dict[TokenId, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=1024)]
-        | None
-    ) = Field(None, description="Token id → number that is added to the token's logit.")
-
-
-def _sampler_field(parameter: SamplingParameter) -> tuple[Any, Any]:
-    """Return a sampler parameter's type and field.
-
-    An integer may be -1 instead of 0, as vLLM's ``top_k``.
-    """
-    if isinstance(parameter.default, int):
-        kind = Annotated[int, Field(ge=-1, le=parameter.le), _INTEGRAL]
-        return kind | None, Field(None, description="0 and -1 keep all tokens.")
-    bounds = {name: getattr(parameter, name) for name in ("ge", "gt", "le")}
-    return float | None, Field(None, **bounds)
-
-
-if TYPE_CHECKING:
-
-    class _SamplerFields(_PromptFields): ...
-
-else:
-    _SamplerFields = create_model(
-        "_SamplerFields",
-        __base__=_PromptFields,
-        __module__=__name__,
-        **{name: _sampler_field(parameter) for name, parameter in EXTRA_SAMPLERS.items()},
-    )
-
-
-class ChatRequest(_SamplerFields):
-    """The body of ``POST /v1/chat/completions``. A field that is ``null`` counts as absent."""
-
-    max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
-    stop: (
-        StopString
-        | Literal[""]
-        | Annotated[list[StopString], Field(max_length=4, fail_fast=True)]
-        | None
-    ) = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20), _INTEGRAL] | None = Field(
+    top_logprobs: Annotated[int, Field(ge=0, le=20), INTEGRAL] | None = Field(
         None, description="Number of likeliest tokens to return at each position, with `logprobs`."
     )
     response_format: ResponseFormat | None = None
@@ -282,17 +171,10 @@ class ChatRequest(_SamplerFields):
     stream_options: StreamOptions | None = None
     archon: ArchonOptions | None = None
 
-    _ignored: Ignored = PrivateAttr(default_factory=Ignored)
-
     @field_validator(*_NEUTRAL)
     @classmethod
     def _drop_neutral(cls, value: object, info: ValidationInfo) -> object:
         return None if value in _NEUTRAL[info.field_name or ""] else value
-
-    @property
-    def ignored(self) -> Ignored:
-        """The body's ignored fields, which are reported to the client."""
-        return self._ignored
 
     @property
     def wants_trace(self) -> bool:
@@ -301,38 +183,25 @@ class ChatRequest(_SamplerFields):
 
     @property
     def wants_usage(self) -> bool:
-        """True if a streamed response must end with the usage."""
+        """True if a streamed response must end with the usage. Other responses always have it."""
         return self.stream_options is not None and self.stream_options.include_usage
 
     def request(self) -> Request:
         """Convert to a language-model request, with a random seed if ``seed`` is absent."""
-        stop = (self.stop,) if isinstance(self.stop, str) else self.stop
-        bias = None
-        if self.logit_bias is not None:
-            bias = tuple((int(token), value) for token, value in self.logit_bias.items())
+        sampling = replace(
+            self.sampling(),
+            max_tokens=self.max_tokens or self.max_completion_tokens,
+            top_logprobs=self.top_logprobs,
+        )
         return Request(
             messages=tuple(message.message() for message in self.messages),
             n=self.n or 1,
-            seed=secrets.randbits(53) if self.seed is None else self.seed,
-            sampling=SamplingParams(
-                temperature=self.temperature,
-                top_p=None if self.top_p is None else max(self.top_p, _MIN_TOP_P),
-                max_tokens=self.max_tokens or self.max_completion_tokens,
-                stop=None if stop is None else tuple(stop),
-                presence_penalty=self.presence_penalty,
-                frequency_penalty=self.frequency_penalty,
-                logit_bias=bias,
-                top_logprobs=self.top_logprobs,
-                **self._extra_samplers(),
-            ),
+            seed=self.run_seed,
+            sampling=sampling,
             constraint=self._constraint(),
             logprobs=bool(self.logprobs),
             thinking=self._thinking(),
         )
-
-    def _extra_samplers(self) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in EXTRA_SAMPLERS}
-        return {n: max(v, 0) if isinstance(v, int) else v for n, v in values.items()}
 
     def _thinking(self) -> Thinking:
         """Return the thinking parameters.
@@ -360,28 +229,8 @@ class ChatRequest(_SamplerFields):
 
 
 def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest:
-    """Parse the body of a chat-completion request.
-
-    Parameters
-    ----------
-    is_strict
-        Whether to reject fields that would be ignored.
-
-    Raises
-    ------
-    BadRequestError
-        The body is not valid JSON, or the request is invalid or not supported.
-    """
-    try:
-        body = decode_json(content, max_bytes=len(content))
-    except SpecError as error:
-        raise BadRequestError(f"cannot read the body: {error}") from None
-    ignored = Ignored(is_strict)
-    try:
-        chat = ChatRequest.model_validate(_without_unused_tools(body, ignored), context=ignored)
-    except ValidationError as error:
-        raise _bad_value(error, body) from None
-    chat._ignored = ignored
+    """Parse the body of a chat-completion request; see ``read_request``."""
+    chat = read_request(ChatRequest, content, is_strict=is_strict, prepare=_without_unused_tools)
     bounds = {chat.max_tokens, chat.max_completion_tokens} - {None}
     if len(bounds) > 1:
         reason = "max_tokens and max_completion_tokens differ; send only one of them"
@@ -389,9 +238,6 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
     if chat.top_logprobs and not chat.logprobs:
         reason = "top_logprobs needs logprobs to be true"
         raise BadRequestError(reason, param="top_logprobs", code="unsupported")
-    if chat.wants_usage and not chat.stream:
-        reason = "stream_options needs stream to be true"
-        raise BadRequestError(reason, param="stream_options", code="unsupported")
     if reserved := sorted({*(chat.chat_template_kwargs or ())} & {*RESERVED_VARIABLES}):
         reason = f"these variables are reserved for the server: {', '.join(reserved)}; remove them"
         raise BadRequestError(reason, param="chat_template_kwargs", code="unsupported")
@@ -410,39 +256,3 @@ def _without_unused_tools(body: Any, ignored: Ignored) -> Any:
     for tools in unused:
         ignored.add(tools, tools)
     return {key: value for key, value in body.items() if key not in unused}
-
-
-def _bad_value(error: ValidationError, body: Any) -> BadRequestError:
-    """Convert pydantic's errors to a single error about the first invalid field.
-
-    If a value may have several types, the most deeply nested error is reported.
-    """
-    errors = error.errors(include_url=False, include_input=False)
-    paths = [_path(each, body) for each in errors]
-    path = max((p for p in paths if p[:1] == paths[0][:1]), key=len)
-    reported = [each for each, p in zip(errors, paths, strict=True) if p == path]
-    param = ".".join(map(str, path))[:200]
-    reason = ", or: ".join(dict.fromkeys(each["msg"] for each in reported))
-    reason = f"{param}: {reason}" if param else reason
-    kind = reported[0]["type"]
-    code = kind if kind in ("unsupported", "unknown_key") else "invalid_value"
-    return BadRequestError(reason[:500], param=param or None, code=code)
-
-
-def _path(error: ErrorDetails, body: Any) -> tuple[str | int, ...]:
-    """Return the keys and indices in an error's location, without its type names."""
-    path: list[str | int] = []
-    value = body
-    last = len(error["loc"]) - 1
-    for at, part in enumerate(error["loc"]):
-        if isinstance(value, dict):
-            exists = part in value
-        else:
-            exists = isinstance(value, list) and isinstance(part, int)
-        if exists:
-            value = value[part]
-        if exists or (at == last and error["type"] == "missing"):
-            path.append(part)
-    if "key" in (context := error.get("ctx", {})):  # an unknown or unsupported key of an object
-        path.append(context["key"])
-    return tuple(path)
