@@ -236,6 +236,17 @@ class UnsupportedError(LMError):
     """The model lacks a capability that the request needs, so a retry would fail too."""
 
 
+class UnsupportedConstraintError(UnsupportedError):
+    """A constraint cannot be compiled or satisfied.
+
+    ``is_of_tools`` is True if it follows from the schemas of a request's tools.
+    """
+
+    def __init__(self, reason: str, *, is_of_tools: bool = False) -> None:
+        self.is_of_tools = is_of_tools
+        super().__init__(reason)
+
+
 class RefusedError(LMError):
     """The server refuses all requests because the key, the address or the model name is wrong.
 

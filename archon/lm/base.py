@@ -161,8 +161,9 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
         if is_needed and capability not in capabilities:
             meaning = CAPABILITIES[capability]
             raise UnsupportedError(f"{model} lacks the capability {capability!r} ({meaning})")
-    if request.offered_tools and (constraint is not None or request.choices is not None):
-        reason = "tools cannot be combined with a constraint or with choices; omit one of them"
+    is_schema = constraint is None or (constraint.json_schema is not None and not constraint.after)
+    if request.offered_tools and (not is_schema or request.choices is not None):
+        reason = "tools can be combined with a JSON schema, but with no other constraint"
         raise UnsupportedError(f"{model}: {reason}")
     if request.sampling.beams and (refused := refused_with_beams(request.sampling)):
         reason = f"a beam search does not support {' and '.join(refused)}"

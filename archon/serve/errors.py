@@ -17,6 +17,7 @@ from archon.errors import (
     ContextLengthError,
     LMError,
     NodeError,
+    UnsupportedConstraintError,
     UnsupportedError,
 )
 from archon.serve.admission import FullError
@@ -61,6 +62,9 @@ def failure(error: Exception) -> Failure:
         case FullError():
             headers = {"Retry-After": str(cause.retry_after_seconds)}
             return Failure(429, str(cause), code="rate_limit_exceeded", headers=headers)
+        case UnsupportedConstraintError():
+            param = "tools" if cause.is_of_tools else "response_format"
+            return Failure(400, str(cause), param, "unsupported")
         case UnsupportedError():
             return Failure(400, str(cause), code="unsupported")
         case ContextLengthError():

@@ -17,7 +17,7 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from torch import Tensor
 
 from archon.engine.sampling.constraint import ConstraintError, Matcher
-from archon.errors import UnsupportedError
+from archon.errors import UnsupportedConstraintError, UnsupportedError
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Constraint, FreeText
 
@@ -67,8 +67,9 @@ class ConstraintCompiler:
             names = {"json": "JSON schema", "regex": "regular expression", "order": "order"}
             names["grammar"] = "grammar of tool calls"
             reason = " ".join(matcher.get_error().split())
-            raise UnsupportedError(
-                f"the {names[kind]} {_shortened(text)} is invalid or not supported: {reason}"
+            raise UnsupportedConstraintError(
+                f"the {names[kind]} {_shortened(text)} is invalid or not supported: {reason}",
+                is_of_tools=kind == "grammar",
             )
         key = blake2b(repr((kind, text, after)).encode(), digest_size=16).hexdigest()
         return CompiledConstraint(key, matcher, self._tokenizer, after)

@@ -19,7 +19,7 @@ from archon.engine.sampling.request import Generation, GenerationRequest, OnToke
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.scheduling.choices import score_request, total_logprob
 from archon.engine.worker import EngineWorker
-from archon.errors import UnsupportedError
+from archon.errors import UnsupportedConstraintError, UnsupportedError
 from archon.lm.base import NO_THINKING, check_request, with_defaults
 from archon.lm.cache_keys import request_digest
 from archon.lm.compute import ComputeModel
@@ -199,7 +199,7 @@ class LocalLM:
                 )
             )
         except ConstraintError as error:  # for example, no finite text satisfies a schema
-            raise UnsupportedError(str(error)) from None
+            raise UnsupportedConstraintError(str(error), is_of_tools=grammar is not None) from None
         prompt = {self._digest(prompt_ids): len(prompt_ids)}
         completions = [
             self._completion(generation, stream, prompt, on_event)

@@ -383,7 +383,7 @@ def _text(choice: ReplyChoice, constraint: Constraint | None, is_wrapped: bool) 
     LMError
         The text is complete but is not JSON as required.
     """
-    has_no_answer = bool(choice.reasoning) and not choice.text.strip()
+    has_no_answer = (bool(choice.reasoning) or bool(choice.calls)) and not choice.text.strip()
     if constraint is None or choice.finish_reason == "length" or has_no_answer:
         return choice.text
     try:

@@ -2,7 +2,8 @@
 
 ``tool_choice`` may require a call. Then the reply is exactly one call, in the model's format, whose
 arguments match the tool's schema. If a tool is ``strict`` and the model may choose, the reply is
-text in which every block that the format's marker opens is such a call.
+text in which every block that the format's marker opens is such a call. If a JSON schema applies
+to the text, the reply is a call or such a text.
 """
 
 from __future__ import annotations
@@ -32,12 +33,17 @@ def call_grammar(
     if isinstance(choice, NamedTool):
         tools = tuple(tool for tool in tools if tool.name == choice.name)
     is_forced = choice == "required" or isinstance(choice, NamedTool)
-    if not tools or not (is_forced or (any(tool.strict for tool in tools) and format.begins)):
+    schema = None if request.constraint is None else request.constraint.json_schema
+    is_strict = any(tool.strict for tool in tools) and bool(format.begins)
+    if not tools or not (is_forced or is_strict or schema is not None):
         return None
-    marker = "" if is_forced else format.begins[0]
+    marker = "" if is_forced or schema is not None else format.begins[0]
     rules = _call_rules(tools, format, special_ids, marker)
     if is_forced:
         return "\n".join(["start: call", *rules])
+    if schema is not None:
+        value = json.dumps({**schema, "x-guidance": _JSON_FORMAT})
+        return "\n".join(["start: call | value", f"value: %json {value}", *rules])
     opened = f"/(?s:.*){re.escape(marker)}/"
     if marker in special_ids:
         free = ["start: TEXT | TEXT call start", "TEXT: /(?s:.*)/"]
