@@ -77,7 +77,7 @@ class ChatMessage(RequestObject):
         description="Text of the message, as a string or a list of text parts. It may be null if "
         "the role is `assistant`."
     )
-    tool_calls: list[EarlierCall] = []
+    tool_calls: list[EarlierCall] = Field(default_factory=list)
     tool_call_id: str = Field("", description="The call whose result a `tool` message contains.")
 
     @model_validator(mode="before")
