@@ -122,7 +122,7 @@ class CalledFunction(ResponseObject):
     """Name and arguments of a call. In a streamed response, a part of them."""
 
     name: str = ""
-    arguments: str = Field("", description="Arguments as the text of a JSON object.")
+    arguments: str = Field(default="", description="Arguments as the text of a JSON object.")
 
 
 class ToolCall(ResponseObject):
@@ -364,18 +364,19 @@ def model_object(name: str) -> Model:
 
 
 def _message(completion: Completion, *, is_legacy: bool = False) -> AssistantMessage:
-    reasoning = {"reasoning_content": completion.reasoning} if completion.reasoning else {}
-    calls: dict[str, Any] = {}
+    optional: dict[str, Any] = {}
+    if completion.reasoning:
+        optional["reasoning_content"] = completion.reasoning
     functions = [CalledFunction(name=c.name, arguments=c.arguments) for c in completion.tool_calls]
     if functions and is_legacy:
-        calls["function_call"] = functions[0]
+        optional["function_call"] = functions[0]
     elif functions:
-        calls["tool_calls"] = [
+        optional["tool_calls"] = [
             ToolCall(id=call.id, type="function", function=function)
             for call, function in zip(completion.tool_calls, functions, strict=True)
         ]
     content = None if functions and not completion.text else completion.text
-    return AssistantMessage(role="assistant", content=content, refusal=None, **reasoning, **calls)
+    return AssistantMessage(role="assistant", content=content, refusal=None, **optional)
 
 
 def _logprobs(completion: Completion) -> ChoiceLogprobs | None:

@@ -226,14 +226,14 @@ class ChatFormat:
         self,
         turns: Sequence[Mapping[str, Any]],
         variables: Mapping[str, Any],
-        tools: list[dict[str, Any]],
+        tools: Sequence[dict[str, Any]] = (),
     ) -> dict[str, Any]:
         """Return the values of all template variables, as transformers sets them."""
         return {
             **self._config.template_tokens,
             **variables,
             "messages": turns,
-            "tools": tools or None,
+            "tools": list(tools) or None,
             "documents": None,
             "add_generation_prompt": True,
         }
