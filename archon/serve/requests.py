@@ -31,6 +31,7 @@ from archon.serve.tools import (
     has_functions,
     prepared,
     tool_fields,
+    with_legacy_names,
     with_names,
 )
 from archon.spec.encoding import MARK
@@ -261,7 +262,10 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
         is_legacy = has_functions(body)
         return prepared(body, ignored)
 
-    chat = read_request(ChatRequest, content, is_strict=is_strict, prepare=prepare)
+    try:
+        chat = read_request(ChatRequest, content, is_strict=is_strict, prepare=prepare)
+    except BadRequestError as error:
+        raise (with_legacy_names(error) if is_legacy else error) from None
     chat._is_legacy = is_legacy
     bounds = {chat.max_tokens, chat.max_completion_tokens} - {None}
     if len(bounds) > 1:

@@ -6,6 +6,7 @@ converted to their successors before the body is validated.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -194,6 +195,14 @@ def has_functions(body: Any) -> bool:
     functions = body.get("functions") if isinstance(body, dict) else None
     is_used = isinstance(functions, list) and bool(functions) and not body.get("tools")
     return is_used and body.get("function_call") != "none"
+
+
+def with_legacy_names(error: BadRequestError) -> BadRequestError:
+    """Return an error of a converted body, with the names of the fields that the client sent."""
+    param = re.sub(r"^tools\.(\d+)\.function", r"functions.\1", error.param or "")
+    param = re.sub(r"^tool_choice(\.function)?", "function_call", param)
+    message = error.message.replace(error.param or param, param)
+    return BadRequestError(message, param=param or None, code=error.code, status=error.status)
 
 
 def _with_tools(body: dict[str, Any]) -> dict[str, Any]:
