@@ -47,7 +47,7 @@ NOW = Tool("now")
 REQUEST = Request(
     (Message("user", "Paris?"),),
     n=3,
-    sampling=SamplingParams(1.0, max_tokens=60),
+    sampling=SamplingParams(1.0, max_tokens=120),
     tools=(WEATHER, NOW),
 )
 
@@ -70,7 +70,8 @@ async def test_a_required_call_matches_the_schema(lm: LocalLM) -> None:
     events: list[Event] = []
     for completion in await lm.generate(replace(REQUEST, tool_choice="required"), events.append):
         [call] = completion.tool_calls
-        assert completion.finish_reason == "tool_calls" and completion.text == ""
+        assert completion.finish_reason == "tool_calls"
+        assert completion.text == ""
         arguments = json.loads(call.arguments)
         assert arguments == {} if call.name == "now" else arguments["city"] in CITY["enum"]
     assert [e.index for e in events if isinstance(e, ToolCallDelta)] == [0] * 6
@@ -91,9 +92,8 @@ async def test_tools_and_calls_are_in_the_prompt(lm: LocalLM) -> None:
         Message("tool", "21 <|im_end|>", (), "id1", "weather"),
     )
     prompt = lm.chat.prompt(turns, None, REQUEST.tools)
-    assert (
-        '"name": "weather"' in prompt.text and "<tool_call>weatherRome</tool_call>" in prompt.text
-    )
+    assert '"name": "weather"' in prompt.text
+    assert "<tool_call>weatherRome</tool_call>" in prompt.text
     end = lm.tokenizer.special_ids["<|im_end|>"]
     assert prompt.ids.count(end) == 3  # not those in the description and in the result
 

@@ -91,7 +91,8 @@ async def test_a_stream_has_the_parts_of_calls(openai_client: openai.AsyncOpenAI
     parts = [part for delta in deltas for part in delta.tool_calls or ()]
     assert "".join(delta.content or "" for delta in deltas) == "I look."
     assert (parts[0].index, parts[0].function.name, parts[0].type) == (0, "weather", "function")
-    assert parts[0].id and parts[1].id is None
+    assert parts[0].id
+    assert parts[1].id is None
     assert "".join(part.function.arguments for part in parts) == '{"city": "Paris"}'
     assert chunks[-1].choices[0].finish_reason == "tool_calls"
 
