@@ -26,7 +26,7 @@ from archon.types import (
 )
 
 TEMPLATE = (
-    "{% if tools %}{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}{% endif %}"
+    "{% if tools %}{% for tool in tools %}{{ tool.function.name + tool.function.description }}\n{% endfor %}{% endif %}"
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + (m.content or '') }}"
     "{% for call in m.tool_calls or [] %}"
     "{{ '<tool_call>' ~ call.function.name ~ call.function.arguments.city ~ '</tool_call>' }}"
@@ -92,7 +92,7 @@ async def test_tools_and_calls_are_in_the_prompt(lm: LocalLM) -> None:
         Message("tool", "21 <|im_end|>", (), "id1", "weather"),
     )
     prompt = lm.chat.prompt(turns, None, REQUEST.tools)
-    assert '"name": "weather"' in prompt.text
+    assert "weatherWeather of" in prompt.text
     assert "<tool_call>weatherRome</tool_call>" in prompt.text
     end = lm.tokenizer.special_ids["<|im_end|>"]
     assert prompt.ids.count(end) == 3  # not those in the description and in the result
