@@ -101,7 +101,6 @@ _REQUEST: Rules = {
     # Tools.
     "tools": _unsupported(f'{_NO_TOOLS}; leave it out, or send tool_choice "none"', []),
     "tool_choice": _unsupported(f'{_NO_TOOLS}; leave it out, or send "none"', "none", "auto"),
-    "parallel_tool_calls": _LABEL,
     "functions": _unsupported(f'{_NO_TOOLS}; leave it out, or send function_call "none"', []),
     "function_call": _unsupported(f'{_NO_TOOLS}; leave it out, or send "none"', "none", "auto"),
     "web_search_options": _unsupported("web search is not supported; leave it out"),
