@@ -99,8 +99,6 @@ _REQUEST: Rules = {
     "include_reasoning": _hint(True),
     "reasoning_format": _hint("auto", "none"),
     # Tools.
-    "tools": _unsupported(f'{_NO_TOOLS}; leave it out, or send tool_choice "none"', []),
-    "tool_choice": _unsupported(f'{_NO_TOOLS}; leave it out, or send "none"', "none", "auto"),
     "functions": _unsupported(f'{_NO_TOOLS}; leave it out, or send function_call "none"', []),
     "function_call": _unsupported(f'{_NO_TOOLS}; leave it out, or send "none"', "none", "auto"),
     "web_search_options": _unsupported("web search is not supported; leave it out"),
@@ -194,6 +192,13 @@ _REQUEST: Rules = {
 }
 REQUEST: Rules = {n: rule for n, rule in _REQUEST.items() if n not in SAMPLING_PARAMETERS}
 """Rules for fields of the body."""
+
+NO_TOOLS: Rules = {
+    "tools": _unsupported(f'{_NO_TOOLS}; leave it out, or send tool_choice "none"', []),
+    "tool_choice": _unsupported(f'{_NO_TOOLS}; leave it out, or send "none"', "none", "auto"),
+    "parallel_tool_calls": _LABEL,
+}
+"""Rules for the fields of tools, for endpoints without tools."""
 
 MESSAGE: Rules = {
     **_labels(

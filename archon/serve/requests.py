@@ -267,6 +267,7 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
     except BadRequestError as error:
         raise (with_legacy_names(error) if is_legacy else error) from None
     chat._is_legacy = is_legacy
+    tool_fields(chat.tools or (), chat.tool_choice)
     bounds = {chat.max_tokens, chat.max_completion_tokens} - {None}
     if len(bounds) > 1:
         reason = "max_tokens and max_completion_tokens differ; send only one of them"

@@ -157,7 +157,7 @@ def check_tools(request: Request, lm: LM, name: str) -> None:
     """
     if not uses_tools(request) or "tools" in lm.capabilities:
         return
-    param = "tools" if request.offered_tools else "messages"
+    param = "tools" if request.offered_tools else _first_use(request.messages)
     reason = f"{name} does not support tools: "
     if isinstance(lm, ArchitectureLM):
         reason += (
@@ -167,6 +167,16 @@ def check_tools(request: Request, lm: LM, name: str) -> None:
     else:
         reason += "its chat template or protocol has none; choose another model, or omit tools"
     raise BadRequestError(reason, param=param, code="unsupported")
+
+
+def _first_use(messages: Sequence[Message]) -> str:
+    """Return the field of the first message that has calls or a result."""
+    for index, message in enumerate(messages):
+        if message.role == "tool":
+            return f"messages.{index}.role"
+        if message.tool_calls:
+            return f"messages.{index}.tool_calls"
+    return "messages"
 
 
 # ------------------------------------------------------------------------- conversion of bodies
