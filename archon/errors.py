@@ -233,17 +233,14 @@ class LMError(ArchonError):
 
 
 class UnsupportedError(LMError):
-    """The model lacks a capability that the request needs, so a retry would fail too."""
+    """The model lacks a capability that the request needs, so a retry would fail too.
 
-
-class UnsupportedConstraintError(UnsupportedError):
-    """A constraint cannot be compiled or satisfied.
-
-    ``is_of_tools`` is True if it follows from the schemas of a request's tools.
+    ``field`` is the field of ``archon.types.Request`` at fault, such as ``messages``, or None if no
+    single field is.
     """
 
-    def __init__(self, reason: str, *, is_of_tools: bool = False) -> None:
-        self.is_of_tools = is_of_tools
+    def __init__(self, reason: str, *, field: str | None = None) -> None:
+        self.field = field
         super().__init__(reason)
 
 

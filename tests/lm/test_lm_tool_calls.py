@@ -84,7 +84,8 @@ def test_several_calls_have_ids_of_their_own() -> None:
     called = with_tool_calls(sample, named("hermes"), REQUEST)
     assert (called.text, called.finish_reason) == ("", "tool_calls")
     first, second = called.tool_calls
-    assert first.id != second.id and "Rome" in second.arguments
+    assert first.id != second.id
+    assert "Rome" in second.arguments
     one = with_tool_calls(sample, named("hermes"), replace(REQUEST, parallel_tool_calls=False))
     assert (one.tool_calls, one.notes) == ((first,), (ONE_CALL,))
 
@@ -103,7 +104,8 @@ def test_several_calls_have_ids_of_their_own() -> None:
 def test_a_reply_that_is_only_a_call_needs_no_markers(reply: str) -> None:
     for format in (JSON, named("hermes"), named("llama")):
         text, calls = split_calls(reply, format, TOOLS)
-        assert text == "" and calls
+        assert text == ""
+        assert calls
 
 
 @pytest.mark.parametrize(

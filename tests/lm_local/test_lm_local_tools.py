@@ -11,7 +11,7 @@ import pytest
 from tiny_lm_doubles import open_tiny
 from tiny_models import TinyModel, write_gguf
 
-from archon.errors import UnsupportedConstraintError, UnsupportedError
+from archon.errors import UnsupportedError
 from archon.lm.local.lm import LocalLM
 from archon.types import (
     Constraint,
@@ -26,7 +26,8 @@ from archon.types import (
 )
 
 TEMPLATE = (
-    "{% if tools %}{% for tool in tools %}{{ tool.function.name + tool.function.description }}\n{% endfor %}{% endif %}"
+    "{% for tool in tools or [] %}"
+    "{{ tool.function.name + tool.function.description }}\n{% endfor %}"
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + (m.content or '') }}"
     "{% for call in m.tool_calls or [] %}"
     "{{ '<tool_call>' ~ call.function.name ~ call.function.arguments.city ~ '</tool_call>' }}"
@@ -117,9 +118,9 @@ async def test_only_requests_with_tools_have_other_keys(lm: LocalLM) -> None:
 
 async def test_a_schema_that_cannot_be_compiled_is_an_error_of_the_tools(lm: LocalLM) -> None:
     bad = Tool("bad", "", {"type": "object", "properties": {"a": {"type": "colour"}}})
-    with pytest.raises(UnsupportedConstraintError, match="colour") as caught:
+    with pytest.raises(UnsupportedError, match="colour") as caught:
         await lm.generate(replace(REQUEST, tools=(bad,), tool_choice="required"))
-    assert caught.value.is_of_tools
+    assert caught.value.field == "tools"
 
 
 async def test_a_template_without_tools_has_no_capability(tiny_chat_file: Path) -> None:

@@ -17,7 +17,7 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from torch import Tensor
 
 from archon.engine.sampling.constraint import ConstraintError, Matcher
-from archon.errors import UnsupportedConstraintError, UnsupportedError
+from archon.errors import UnsupportedError
 from archon.lm.local.tokenizer import TextTokenizer
 from archon.types import Constraint, FreeText
 
@@ -67,9 +67,9 @@ class ConstraintCompiler:
             names = {"json": "JSON schema", "regex": "regular expression", "order": "order"}
             names["grammar"] = "grammar of tool calls"
             reason = " ".join(matcher.get_error().split())
-            raise UnsupportedConstraintError(
+            raise UnsupportedError(
                 f"the {names[kind]} {_shortened(text)} is invalid or not supported: {reason}",
-                is_of_tools=kind == "grammar",
+                field="tools" if kind == "grammar" else "constraint",
             )
         key = blake2b(repr((kind, text, after)).encode(), digest_size=16).hexdigest()
         return CompiledConstraint(key, matcher, self._tokenizer, after)
@@ -220,7 +220,9 @@ def _description(constraint: Constraint) -> tuple[str, str]:
     try:
         return "json", json.dumps(constraint.json_schema, ensure_ascii=False)
     except (TypeError, ValueError) as error:
-        raise UnsupportedError(f"the JSON schema is not JSON: {error}") from None
+        raise UnsupportedError(
+            f"the JSON schema is not JSON: {error}", field="constraint"
+        ) from None
 
 
 def _grammar(kind: str, text: str, start: str) -> str:
@@ -244,7 +246,8 @@ def _order_grammar(items: Sequence[str], start: str) -> str:
     """
     if not 1 <= len(items) <= _MAX_ORDERED or len(set(items)) < len(items) or "" in items:
         raise UnsupportedError(
-            f"order_of must contain 1 to {_MAX_ORDERED} different, non-empty items"
+            f"order_of must contain 1 to {_MAX_ORDERED} different, non-empty items",
+            field="constraint",
         )
     is_complete = f"is_ones([0:{len(items)}])"
     item_rules = "\n  | ".join(

@@ -15,11 +15,11 @@ from archon.engine.kernels.native import NativeDecoder
 from archon.engine.model.config import DecoderConfig
 from archon.engine.process import claim_process
 from archon.engine.sampling.constraint import ConstraintError, TokenConstraint
-from archon.engine.sampling.request import Generation, GenerationRequest, OnToken
+from archon.engine.sampling.request import Generation, GenerationRequest, OnToken, TokenBiasError
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.scheduling.choices import score_request, total_logprob
 from archon.engine.worker import EngineWorker
-from archon.errors import UnsupportedConstraintError, UnsupportedError
+from archon.errors import UnsupportedError
 from archon.lm.base import NO_THINKING, check_request, with_defaults
 from archon.lm.cache_keys import request_digest
 from archon.lm.compute import ComputeModel
@@ -199,7 +199,10 @@ class LocalLM:
                 )
             )
         except ConstraintError as error:  # for example, no finite text satisfies a schema
-            raise UnsupportedConstraintError(str(error), is_of_tools=grammar is not None) from None
+            field = "constraint" if grammar is None else "tools"
+            raise UnsupportedError(str(error), field=field) from None
+        except TokenBiasError as error:
+            raise UnsupportedError(str(error), field="logit_bias") from None
         prompt = {self._digest(prompt_ids): len(prompt_ids)}
         completions = [
             self._completion(generation, stream, prompt, on_event)
@@ -234,7 +237,9 @@ class LocalLM:
         compiled = None
         if request.constraint is not None or grammar is not None:
             if beams:
-                raise UnsupportedError("beam search does not support constraints")
+                raise UnsupportedError(
+                    "beam search does not support constraints", field="constraint"
+                )
             # The first compilation may take half a second.
             if grammar is not None:
                 compiled = await asyncio.to_thread(self._constraints.compile_grammar, grammar)
