@@ -1,6 +1,6 @@
 """Separate the tool calls of a reply from its text.
 
-Nothing is lost: whatever is not a call of an offered tool stays text. In addition to the model's own
+Nothing is lost: whatever is not a call of an offered tool stays text. Next to the model's own
 format, a reply that consists of nothing but a call in JSON is read as one, also within a code block
 or tags, since small models often omit the markers.
 """
