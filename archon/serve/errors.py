@@ -50,8 +50,11 @@ class Failure:
         )
 
 
-def failure(error: Exception) -> Failure:
-    """Return the error response for an exception, and log the details that clients must not see."""
+def failure(error: Exception, prompt_field: str = "messages") -> Failure:
+    """Return the error response for an exception, and log the details that clients must not see.
+
+    ``prompt_field`` is the request's field at fault if the prompt is too long.
+    """
     cause = error
     while isinstance(cause, NodeError) and isinstance(cause.__cause__, Exception):
         cause = cause.__cause__
@@ -64,7 +67,7 @@ def failure(error: Exception) -> Failure:
         case UnsupportedError():
             return Failure(400, str(cause), code="unsupported")
         case ContextLengthError():
-            return Failure(400, str(cause), "messages", "context_length_exceeded")
+            return Failure(400, str(cause), prompt_field, "context_length_exceeded")
         case BudgetError():
             return Failure(422, str(cause), code="budget_exhausted")
         case LMError(retryable=True):

@@ -200,7 +200,7 @@ class ResponseBuilder:
                 index=index,
                 message=_message(completion),
                 finish_reason=completion.finish_reason,
-                logprobs=_logprobs(completion),
+                logprobs=choice_logprobs(completion),
                 **self._details(completion),
             )
             for index, completion in enumerate(completions)
@@ -229,7 +229,7 @@ class ResponseBuilder:
             index=index,
             delta=Delta(),
             finish_reason=completion.finish_reason,
-            logprobs=_logprobs(completion),
+            logprobs=choice_logprobs(completion),
             **self._details(completion),
         )
         return self._chunk([choice])
@@ -253,12 +253,18 @@ class ResponseBuilder:
         )
 
     def _details(self, completion: Completion) -> dict[str, AnswerDetails]:
-        trace = completion.trace
-        if not self.chat.wants_trace or not isinstance(trace, Trace):
-            return {}
-        outputs = trace.nodes[trace.output].outputs
-        value = outputs[0].value if outputs else None
-        return {"archon": AnswerDetails(value=value, trace=trace.to_json())}
+        details = answer_details(completion) if self.chat.wants_trace else None
+        return {} if details is None else {"archon": details}
+
+
+def answer_details(completion: Completion) -> AnswerDetails | None:
+    """Return the value and the trace of an architecture's answer; None for a model's answer."""
+    trace = completion.trace
+    if not isinstance(trace, Trace):
+        return None
+    outputs = trace.nodes[trace.output].outputs
+    value = outputs[0].value if outputs else None
+    return AnswerDetails(value=value, trace=trace.to_json())
 
 
 def progress(event: Event) -> dict[str, Any] | None:
@@ -298,7 +304,7 @@ def _message(completion: Completion) -> AssistantMessage:
     return AssistantMessage(role="assistant", content=completion.text, refusal=None, **reasoning)
 
 
-def _logprobs(completion: Completion) -> ChoiceLogprobs | None:
+def choice_logprobs(completion: Completion) -> ChoiceLogprobs | None:
     """Return the tokens' log-probabilities, without control tokens such as the end of text.
 
     Return None if the completion has no log-probabilities.
