@@ -1,4 +1,4 @@
-"""Rules for the fields of ``POST /v1/responses`` that are not applied; see ``archon.serve.fields``."""
+"""Rules for fields of ``POST /v1/responses`` that are not applied; see ``archon.serve.fields``."""
 
 from __future__ import annotations
 
