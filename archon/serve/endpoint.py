@@ -27,7 +27,7 @@ from archon.serve import asgi_io
 from archon.serve.admission import Admission
 from archon.serve.asgi_io import ResponseWriter, event, read_body
 from archon.serve.cancellation import DisconnectedError, stream, until_disconnect, with_timeouts
-from archon.serve.errors import SHUTTING_DOWN, Failure, failure, out_of_time
+from archon.serve.errors import CHAT_FIELDS, SHUTTING_DOWN, Failure, failure, out_of_time
 from archon.serve.fields import IGNORED_HEADER, BadRequestError, Ignored
 from archon.serve.limits import Limits, token_bound
 from archon.serve.metrics import Metrics, RequestMetrics
@@ -197,8 +197,8 @@ class ModelEndpoint(ABC):
     the request's metrics.
     """
 
-    prompt_field: ClassVar[str] = "messages"
-    """Field of the request that contains the prompt, for errors."""
+    fields: ClassVar[Mapping[str, str]] = CHAT_FIELDS
+    """Fields of the request, for errors; see ``failure``."""
 
     def __init__(self, served: ServedModels) -> None:
         self.served = served
@@ -226,7 +226,7 @@ class ModelEndpoint(ABC):
             if isinstance(error, TimeoutError) and deadline is not None and deadline.expired():
                 response = self.served.out_of_time()
             else:
-                response = failure(error, self.prompt_field)
+                response = failure(error, self.fields)
             metrics.status = response.status
             await _send_error(exchange, response)
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from archon.graph.lm import ArchitectureLM
 from archon.lm.base import LM, NO_THINKING, supports
@@ -34,7 +34,13 @@ class _Conversation:
 class Responses(ModelEndpoint):
     """The ``POST /v1/responses`` endpoint."""
 
-    prompt_field = "input"
+    fields: ClassVar = {
+        "messages": "input",
+        "constraint": "text.format",
+        "thinking": "reasoning",
+        "logprobs": "include",
+        "max_tokens": "max_output_tokens",
+    }
 
     def __init__(self, served: ServedModels, store: ResponseStore) -> None:
         super().__init__(served)
