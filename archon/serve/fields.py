@@ -327,5 +327,5 @@ def _plain(name: str) -> str:
 
 
 def _shown(key: str) -> str:
-    """Shorten and escape a client's field name for a response header."""
-    return quote(key[:_MAX_KEY], safe="", errors="replace")
+    """Shorten and escape a client's field name for a response header, which must not end in ", "."""
+    return quote(key[:_MAX_KEY], safe="", errors="replace") or '""'

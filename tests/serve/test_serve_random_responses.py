@@ -44,8 +44,10 @@ async def http(models: Mapping[str, LM]) -> AsyncIterator[httpx.AsyncClient]:
 
 async def check(http: httpx.AsyncClient, body: Any) -> int:
     """Send a request and check the response; return its status."""
-    body = json.loads(json.dumps(body))
-    response = await http.post("/v1/responses", json=body)
+    content = json.dumps(body)
+    body = json.loads(content)
+    headers = {"content-type": "application/json"}
+    response = await http.post("/v1/responses", content=content, headers=headers)
     if response.status_code == 200:
         if response.headers["content-type"] == "text/event-stream":
             for event in events(response):
@@ -54,6 +56,10 @@ async def check(http: httpx.AsyncClient, body: Any) -> int:
         else:
             reply = response.json()
         Response.model_validate(reply)
+        if reply["status"] == "failed":  # after the stream began with a node of the graph
+            assert reply["error"]["code"] == "invalid_prompt", (body, reply)
+            assert reply["error"]["message"].startswith("text.format: "), (body, reply)
+            return 400
         assert reply["status"] in ("completed", "incomplete"), body
         return 200
     error = response.json()["error"]
@@ -77,7 +83,7 @@ async def test_a_plausible_request_is_answered_or_rejected(
         request = plausible_request(ResponseCreateParams, base, rng, leave_out=leave_out)
         statuses[await check(http, request)] += 1
     assert statuses[200] > 30
-    assert statuses[400] > 10
+    assert statuses[400] > 5
 
 
 async def test_an_arbitrary_request_is_answered_or_rejected(http: httpx.AsyncClient) -> None:

@@ -421,10 +421,14 @@ async def test_fields_without_effect_are_accepted_and_hints_are_reported(
         "include": ["file_search_call.results"],
         "max_tool_calls": 3,
         "instructions": None,
+        "metadata": {"number": 7},
+        "user": 3,
     }
     response = await http.post(ROUTE, json=ASKED | nothing)
     assert response.status_code == 200, response.text
     assert "x-archon-ignored" not in response.headers
+    assert response.json()["metadata"] == {"number": "7"}
+    assert response.json()["user"] == "3"
     hints = {
         "truncation": "auto",
         "service_tier": "flex",

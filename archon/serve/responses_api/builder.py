@@ -9,6 +9,7 @@ An answer's reasoning and text are output items, in the order in which the model
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from dataclasses import dataclass, field, replace
@@ -243,11 +244,22 @@ def _settings(asked: ResponsesRequest) -> dict[str, Any]:
         "parallel_tool_calls": asked.parallel_tool_calls is not False,
         "truncation": "disabled",
         "service_tier": "default",
-        "metadata": asked.metadata or {},
-        "user": asked.user,
-        "safety_identifier": asked.safety_identifier,
-        "prompt_cache_key": asked.prompt_cache_key,
+        "metadata": _labels(asked.metadata),
+        **{
+            name: None if (value := getattr(asked, name)) is None else _label(value)
+            for name in ("user", "safety_identifier", "prompt_cache_key")
+        },
     }
+
+
+def _labels(metadata: Any) -> dict[str, str]:
+    values = metadata if isinstance(metadata, dict) else {}
+    return {key: _label(value) for key, value in values.items()}
+
+
+def _label(value: Any) -> str:
+    """Return a label as the string that clients expect; any other value as JSON text."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def response_usage(completion: Completion) -> ResponseUsage:

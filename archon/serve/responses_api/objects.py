@@ -151,7 +151,7 @@ class ResponseBody(ResponseObject):
     parallel_tool_calls: bool
     truncation: Literal["disabled"]
     service_tier: Literal["default"]
-    metadata: dict[str, Any]
+    metadata: dict[str, str]
     user: str | None
     safety_identifier: str | None
     prompt_cache_key: str | None

@@ -111,10 +111,10 @@ class ResponsesRequest(SamplingFields):
     top_logprobs: Annotated[int, Field(ge=0, le=20), INTEGRAL] | None = None
     tool_choice: Annotated[Literal["none", "auto"], BeforeValidator(_tool_choice)] | None = None
     parallel_tool_calls: bool | None = None
-    metadata: dict[str, Any] | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
+    metadata: Any = None
+    user: Any = None
+    safety_identifier: Any = None
+    prompt_cache_key: Any = None
     stream: bool | None = None
     stream_options: ResponseStreamOptions | None = None
     archon: ArchonOptions | None = None
