@@ -25,7 +25,7 @@ def _labels(*names: str) -> dict[str, Rule]:
 REQUEST: Rules = {
     **{
         name: rule
-        for name, rule in (fields.REQUEST | fields.NO_TOOLS).items()
+        for name, rule in {**fields.REQUEST, **fields.NO_TOOLS}.items()
         if name not in APPLIED
     },
     **_labels("max_tool_calls", "access_programs", "background_options"),
