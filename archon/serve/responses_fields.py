@@ -9,13 +9,13 @@ APPLIED = frozenset(
     {
         *("input", "instructions", "previous_response_id", "store", "max_output_tokens", "text"),
         *("reasoning", "metadata", "user", "safety_identifier", "prompt_cache_key", "include"),
-        *("top_logprobs", "tool_choice", "parallel_tool_calls", "stream", "stream_options"),
+        *("top_logprobs", "tools", "tool_choice", "parallel_tool_calls", "stream"),
+        "stream_options",
     }
 )
 """Fields that these requests apply or repeat, in addition to the sampling fields."""
 
 _LABEL = Rule("label")
-_NO_TOOLS = "tools are not supported"
 
 
 def _labels(*names: str) -> dict[str, Rule]:
@@ -23,11 +23,7 @@ def _labels(*names: str) -> dict[str, Rule]:
 
 
 REQUEST: Rules = {
-    **{
-        name: rule
-        for name, rule in {**fields.REQUEST, **fields.NO_TOOLS}.items()
-        if name not in APPLIED
-    },
+    **{name: rule for name, rule in fields.REQUEST.items() if name not in APPLIED},
     **_labels("max_tool_calls", "access_programs", "background_options"),
     "truncation": Rule("hint", ("disabled",)),
     "context_management": Rule("hint", ([],)),
@@ -59,6 +55,12 @@ PART: Rules = {**fields.PART, **_labels("logprobs")}
 
 REASONING_ITEM: Rules = _labels("id", "summary", "content", "encrypted_content", "status")
 """Rules for fields of the reasoning before an earlier answer, which is not part of a prompt."""
+
+TOOL_ITEM: Rules = _labels("id", "status", "namespace", "caller", "name")
+"""Rules for fields of earlier calls of functions and of their results."""
+
+TOOL: Rules = _labels("allowed_callers", "defer_loading", "output_schema")
+"""Rules for fields of a tool."""
 
 REASONING: Rules = {
     "context": Rule("hint", ("auto",)),

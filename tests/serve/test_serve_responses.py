@@ -26,7 +26,18 @@ from archon.serve.fields import BadRequestError
 from archon.serve.limits import Limits
 from archon.serve.responses_api.builder import num_reasoning_tokens
 from archon.serve.responses_api.store import ResponseStore, StoredResponse
-from archon.types import Completion, Message, Usage
+from archon.types import (
+    Completion,
+    Message,
+    NamedTool,
+    OnEvent,
+    Request,
+    TokenDelta,
+    Tool,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
 
 ROUTE = "/v1/responses"
 ASKED: dict[str, Any] = {"model": "stub", "input": "Say hello"}
@@ -365,6 +376,77 @@ def test_the_oldest_responses_are_dropped() -> None:
         store.find("resp_2")
 
 
+# -------------------------------------------------------------------------------------- functions
+
+
+FUNCTION: dict[str, Any] = {
+    "type": "function",
+    "name": "weather",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    "strict": False,
+    "description": None,
+}
+
+
+class Calling:
+    """A fake LM that calls a function as long as the conversation has no result."""
+
+    capabilities = frozenset({"chat", "stream", "tools"})
+
+    def __init__(self, *, streams: bool) -> None:
+        self.requests: list[Request] = []
+        self.streams = streams
+
+    async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
+        self.requests.append(request)
+        if request.messages[-1].role == "tool":
+            return [Completion("21 degrees", 0, "stop", Usage(calls=1), {"p": 9})]
+        calls = tuple(
+            ToolCall("weather", f'{{"city": "{c}"}}', f"call_{c}") for c in ("Ulm", "Bern")
+        )
+        if on_event is not None and self.streams:
+            on_event(TokenDelta(0, "I look."))
+            for index, call in enumerate(calls):
+                on_event(ToolCallDelta(0, index, id=call.id, name=call.name))
+                for letter in call.arguments:
+                    on_event(ToolCallDelta(0, index, letter))
+        done = Completion("I look.", 0, "tool_calls", Usage(calls=1), {"p": 9}, tool_calls=calls)
+        return [done]
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_function_is_called_and_its_result_continues_the_response(streams: bool) -> None:
+    lm = Calling(streams=streams)
+    offered = {"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "weather"}}
+    async with client(lm) as http:
+        complete = await ask(http, **offered)
+        found = await streamed(http, **offered)
+        first = found[-1]["response"]
+        assert without_ids(first) == without_ids(complete)
+        assert (first["tools"], first["tool_choice"]) == ([FUNCTION], offered["tool_choice"])
+        message, ulm, bern = first["output"]
+        assert [ulm["arguments"], bern["arguments"]] == ['{"city": "Ulm"}', '{"city": "Bern"}']
+        results = [
+            {"type": "function_call_output", "call_id": one["call_id"], "output": "21"}
+            for one in (ulm, bern)
+        ]
+        second = await ask(http, input=results, previous_response_id=first["id"])
+        listed = (await http.get(f"{ROUTE}/{second['id']}/input_items")).json()["data"]
+        reference = {"type": "item_reference", "id": bern["id"]}
+        await ask(http, input=[{"role": "user", "content": "x"}, message, ulm, reference, *results])
+    assert second["output"][0]["content"][0]["text"] == "21 degrees"
+    assert [item["type"] for item in listed] == ["function_call_output"] * 2
+    assert lm.requests[0].tools == (Tool("weather", "", FUNCTION["parameters"], strict=False),)
+    assert lm.requests[0].tool_choice == NamedTool("weather")
+    for request in lm.requests[2:]:
+        _, assistant, *answers = request.messages
+        assert [call.id for call in assistant.tool_calls] == ["call_Ulm", "call_Bern"]
+        assert assistant.content == "I look."
+        assert [one.name for one in answers] == ["weather", "weather"]
+    deltas = [one["delta"] for one in found if one["type"].endswith("arguments.delta")]
+    assert "".join(deltas) == '{"city": "Ulm"}{"city": "Bern"}'
+
+
 # --------------------------------------------------------------------------------------- fields
 
 
@@ -373,14 +455,21 @@ def test_the_oldest_responses_are_dropped() -> None:
     [
         ({"input": []}, "input"),
         ({"input": [3]}, "input.0"),
-        ({"input": [{"type": "function_call_output", "output": "1"}]}, "input.0"),
+        ({"input": [{"type": "function_call_output", "output": "1"}]}, "input.0.call_id"),
         ({"input": [{"type": "web_search_call"}]}, "input.0"),
         ({"input": [{"role": "tool", "content": "x"}]}, "input.0.role"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, None),
         ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input.0.id"),
         ({"input": [{"type": "reasoning", "summary": []}]}, "input"),
         ({"tools": [{"type": "function", "name": "f"}]}, "tools"),
+        ({"tools": [{"type": "function", "name": "f"}] * 2}, "tools.1.name"),
+        ({"tools": [{"type": "web_search"}]}, "tools.0.type"),
         ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": {"type": "function", "name": "f"}}, "tool_choice"),
+        (
+            {"input": [{"type": "function_call", "call_id": "1", "name": "f", "arguments": ""}]},
+            "input",
+        ),
         ({"include": ["everything"]}, "include.0"),
         ({"text": {"format": {"type": "grammar"}}}, "text.format"),
         ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format.schema"),

@@ -1,6 +1,7 @@
 """Build a response of the Responses API, and the events that report its construction.
 
-An answer's reasoning and text are output items, in the order in which the model writes them::
+An answer's reasoning, text and calls of functions are output items, in the order in which the model
+writes them::
 
     response.created → response.in_progress
         → for each item: output_item.added → (part added → deltas → part done) → output_item.done
@@ -22,6 +23,7 @@ from archon.serve.responses_api.objects import (
     InputTokensDetails,
     ItemStatus,
     LikelyToken,
+    OutputFunctionCall,
     OutputLogprob,
     OutputMessage,
     OutputReasoning,
@@ -36,7 +38,8 @@ from archon.serve.responses_api.objects import (
     TextSettings,
 )
 from archon.serve.responses_api.request import ResponsesRequest
-from archon.types import Completion
+from archon.serve.responses_api.tools import NamedFunction
+from archon.types import Completion, ToolCallDelta
 
 Event = dict[str, Any]
 """An event's JSON data; its ``type`` is also the event's name."""
@@ -52,7 +55,9 @@ class _Item:
     """An output item, while the model writes it."""
 
     id: str
-    is_reasoning: bool
+    kind: Literal["reasoning", "message", "function_call"]
+    call: ToolCallDelta | None = None
+    """First part of a call, with its id and name."""
     pieces: list[str] = field(default_factory=list)
     status: ItemStatus = "in_progress"
     logprobs: list[OutputLogprob] = field(default_factory=list)
@@ -60,6 +65,10 @@ class _Item:
     @property
     def text(self) -> str:
         return "".join(self.pieces)
+
+    @property
+    def is_reasoning(self) -> bool:
+        return self.kind == "reasoning"
 
 
 class ResponseBuilder:
@@ -88,28 +97,51 @@ class ResponseBuilder:
     def add(self, text: str, *, is_reasoning: bool = False) -> list[Event]:
         """Add new text, or new reasoning, and open an item for it if necessary."""
         events: list[Event] = []
-        if not self._items or self._items[-1].is_reasoning != is_reasoning:
+        kind: Literal["reasoning", "message"] = "reasoning" if is_reasoning else "message"
+        if not self._items or self._items[-1].kind != kind:
             events += self._close("completed")
-            events += self._open(is_reasoning)
+            events += self._open(kind)
         item = self._items[-1]
         item.pieces.append(text)
         logprobs: dict[str, Any] = {} if is_reasoning else {"logprobs": []}
-        kind = f"response.{self._text_kind(item)}.delta"
-        return [*events, self._event(kind, **self._place(item), delta=text, **logprobs)]
+        name = f"response.{self._text_kind(item)}.delta"
+        return [*events, self._event(name, **self._place(item), delta=text, **logprobs)]
+
+    def add_call(self, part: ToolCallDelta) -> list[Event]:
+        """Add a part of a call of a function, and open an item for it if necessary."""
+        events: list[Event] = []
+        call = self._items[-1].call if self._items else None
+        if call is None or call.index != part.index:
+            events += self._close("completed")
+            item = _Item(new_id("fc"), "function_call", part)
+            self._items.append(item)
+            place = self._place(item)
+            added = self._output(item).to_json()
+            at = place["output_index"]
+            events.append(self._event("response.output_item.added", output_index=at, item=added))
+        item = self._items[-1]
+        if part.arguments:
+            item.pieces.append(part.arguments)
+            name = "response.function_call_arguments.delta"
+            events.append(self._event(name, **self._place(item), delta=part.arguments))
+        return events
 
     def finish(self, completion: Completion) -> tuple[ResponseBody, list[Event]]:
         """Add what was not streamed, and complete the response."""
         events: list[Event] = []
-        has_text = any(not item.is_reasoning for item in self._items)
+        has_text = any(item.kind == "message" for item in self._items)
+        has_calls = any(item.kind == "function_call" for item in self._items)
         if completion.reasoning and not self._items:
             events += self.add(completion.reasoning, is_reasoning=True)
         if completion.text and not has_text:
             events += self.add(completion.text)
-        if not self._items:
-            events += self._open(is_reasoning=False)
-        is_complete = completion.finish_reason in ("stop", "choices")
-        if not self._items[-1].is_reasoning:
+        if self._items and self._items[-1].kind == "message":
             self._items[-1].logprobs = _logprobs(completion)
+        for at, call in enumerate(() if has_calls else completion.tool_calls):
+            events += self.add_call(ToolCallDelta(0, at, call.arguments, call.id, call.name))
+        if not self._items:
+            events += self._open("message")
+        is_complete = completion.finish_reason in ("stop", "tool_calls", "choices")
         events += self._close("completed" if is_complete else "incomplete")
         body = self._body("completed" if is_complete else "incomplete", completion)
         return body, [*events, self._event(f"response.{body.status}", response=body.to_json())]
@@ -129,8 +161,8 @@ class ResponseBuilder:
 
     # ------------------------------------------------------------------------------------ items
 
-    def _open(self, is_reasoning: bool) -> list[Event]:
-        item = _Item(new_id("rs" if is_reasoning else "msg"), is_reasoning)
+    def _open(self, kind: Literal["reasoning", "message"]) -> list[Event]:
+        item = _Item(new_id("rs" if kind == "reasoning" else "msg"), kind)
         self._items.append(item)
         place, added = self._place(item), self._output(item).to_json()
         parts = added["summary" if self._is_summary(item) else "content"]
@@ -149,6 +181,15 @@ class ResponseBuilder:
         item = self._items[-1]
         item.status = status
         done = self._output(item).to_json()
+        if item.kind == "function_call":
+            place = self._place(item)
+            values = {"arguments": item.text, "name": done["name"]}
+            return [
+                self._event("response.function_call_arguments.done", **place, **values),
+                self._event(
+                    "response.output_item.done", output_index=len(self._items) - 1, item=done
+                ),
+            ]
         [part] = done["summary" if self._is_summary(item) else "content"]
         logprobs = {} if item.is_reasoning else {"logprobs": part["logprobs"]}
         place = self._place(item)
@@ -160,8 +201,17 @@ class ResponseBuilder:
             self._event("response.output_item.done", output_index=at, item=done),
         ]
 
-    def _output(self, item: _Item) -> OutputReasoning | OutputMessage:
-        if not item.is_reasoning:
+    def _output(self, item: _Item) -> OutputReasoning | OutputMessage | OutputFunctionCall:
+        if item.call is not None:
+            return OutputFunctionCall(
+                id=item.id,
+                type="function_call",
+                status=item.status,
+                call_id=item.call.id,
+                name=item.call.name,
+                arguments=item.text,
+            )
+        if item.kind == "message":
             text = OutputText(
                 type="output_text", text=item.text, annotations=[], logprobs=item.logprobs
             )
@@ -190,8 +240,10 @@ class ResponseBuilder:
 
     def _place(self, item: _Item) -> dict[str, Any]:
         """Return the fields that identify an item's part in an event."""
-        index = "summary_index" if self._is_summary(item) else "content_index"
-        return {"item_id": item.id, "output_index": len(self._items) - 1, index: 0}
+        place = {"item_id": item.id, "output_index": len(self._items) - 1}
+        if item.kind == "function_call":
+            return place
+        return {**place, "summary_index" if self._is_summary(item) else "content_index": 0}
 
     def _event(self, kind: str, **values: Any) -> Event:
         number = self._num_events
@@ -224,6 +276,7 @@ class ResponseBuilder:
 
 def _settings(asked: ResponsesRequest) -> dict[str, Any]:
     """Return the fields of a response that repeat the settings of its request."""
+    choice = asked.tool_choice or "auto"
     text_format: dict[str, Any] = {"type": "text"}
     if asked.text is not None and asked.text.format is not None:
         text_format = asked.text.format.model_dump(by_alias=True, exclude_none=True)
@@ -239,8 +292,8 @@ def _settings(asked: ResponsesRequest) -> dict[str, Any]:
         "top_logprobs": asked.top_logprobs or 0,
         "text": TextSettings(format=text_format),
         "reasoning": ReasoningSettings(effort=asked.effort, summary=asked.summary),
-        "tools": [],
-        "tool_choice": asked.tool_choice or "auto",
+        "tools": [tool.model_dump() for tool in asked.tools or ()],
+        "tool_choice": choice.model_dump() if isinstance(choice, NamedFunction) else choice,
         "parallel_tool_calls": asked.parallel_tool_calls is not False,
         "truncation": "disabled",
         "service_tier": "default",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -15,10 +15,16 @@ from archon.serve.fields import SAMPLING, BadRequestError
 from archon.serve.responses import progress
 from archon.serve.responses_api.builder import ResponseBuilder, new_id
 from archon.serve.responses_api.items import EarlierReasoning, ItemReference
-from archon.serve.responses_api.objects import ResponseBody
+from archon.serve.responses_api.objects import (
+    OutputFunctionCall,
+    OutputMessage,
+    OutputReasoning,
+    ResponseBody,
+)
 from archon.serve.responses_api.request import ResponsesRequest, read_responses_request
 from archon.serve.responses_api.store import ResponseStore, StoredResponse
-from archon.types import Completion, Message, Request, TokenDelta
+from archon.serve.responses_api.tools import check_functions
+from archon.types import Completion, Message, Request, TokenDelta, ToolCall, ToolCallDelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +94,7 @@ class Responses(ModelEndpoint):
             else:
                 message = None if isinstance(item, EarlierReasoning) else item.message()
             if message is not None:
-                new.append(message)
+                _append(new, message)
         if not new:
             raise BadRequestError("input: there is no message", param="input", code="invalid_value")
         return _Conversation(earlier, tuple(new))
@@ -101,6 +107,7 @@ class Responses(ModelEndpoint):
         BadRequestError
             The request fails a check. The error names the field at fault.
         """
+        check_functions(request, lm, asked.model)
         constraint = request.constraint
         unsupported = {
             "include": request.logprobs and "logprobs" not in lm.capabilities,
@@ -137,14 +144,13 @@ class Responses(ModelEndpoint):
         """Store a finished response, unless the request forbids it."""
         if asked.store is False:
             return
-        answer = Message("assistant", completion.text)
-        items: dict[str, Message | None] = {
-            item.id: answer if item.type == "message" else None for item in body.output
-        }
-        listed = [_input_item(message) for message in conversation.new]
-        items |= {item["id"]: one for item, one in zip(listed, conversation.new, strict=True)}
+        answer = Message("assistant", completion.text, completion.tool_calls)
+        items = {item.id: _message_of(item) for item in body.output}
+        listed = [part for message in conversation.new for part in _parts(message)]
+        items |= {item["id"]: part for item, part in listed}
         messages = (*conversation.earlier, *conversation.new, answer)
-        self._store.add(StoredResponse(body.to_json(), listed, messages, items))
+        input_items = [item for item, _ in listed]
+        self._store.add(StoredResponse(body.to_json(), input_items, messages, items))
 
     async def _stream(
         self,
@@ -164,12 +170,15 @@ class Responses(ModelEndpoint):
                     if isinstance(item, TokenDelta) and not item.node and item.text:
                         events += builder.add(item.text, is_reasoning=item.is_reasoning)
                         exchange.metrics.note_first_token()
+                    elif isinstance(item, ToolCallDelta):
+                        events += builder.add_call(item)
+                        exchange.metrics.note_first_token()
                     elif isinstance(item, Completion):
                         body, last = builder.finish(item)
                         exchange.metrics.note_first_token()
                         self._keep(asked, body, item, conversation)
                         events += last
-                    elif not isinstance(item, TokenDelta) and (step := progress(item)) is not None:
+                    elif (step := progress(item)) is not None:
                         pieces.append(comment(step))
                 pieces += map(named_event, events)
                 if pieces:
@@ -189,15 +198,47 @@ def _without_hints(asked: ResponsesRequest, request: Request, lm: LM) -> Request
     return request
 
 
-def _input_item(message: Message) -> dict[str, Any]:
-    """Return an input message as an item with a new id."""
-    part: dict[str, Any] = {"type": "input_text", "text": message.content}
-    if message.role == "assistant":
-        part = {"type": "output_text", "text": message.content, "annotations": []}
-    return {
-        "id": new_id("msg"),
-        "type": "message",
-        "role": message.role,
-        "status": "completed",
-        "content": [part],
-    }
+def _message_of(
+    item: OutputReasoning | OutputMessage | OutputFunctionCall,
+) -> Message | None:
+    """Return the message that an output item stands for in later input; None for reasoning."""
+    match item:
+        case OutputMessage():
+            return Message("assistant", "".join(part.text for part in item.content))
+        case OutputFunctionCall():
+            return Message("assistant", "", (ToolCall(item.name, item.arguments, item.call_id),))
+        case _:
+            return None
+
+
+def _append(messages: list[Message], message: Message) -> None:
+    """Append a message. A call belongs to the assistant's message before it, if there is one."""
+    is_call = bool(message.tool_calls) and not message.content
+    if is_call and messages and messages[-1].role == "assistant":
+        calls = (*messages[-1].tool_calls, *message.tool_calls)
+        messages[-1] = replace(messages[-1], tool_calls=calls)
+    else:
+        messages.append(message)
+
+
+def _parts(message: Message) -> list[tuple[dict[str, Any], Message]]:
+    """Return a message as items with new ids, each with the message that it stands for."""
+    if message.role == "tool":
+        values: dict[str, Any] = {"call_id": message.tool_call_id, "output": message.content}
+        return [(_item("fc", "function_call_output", values), message)]
+    parts: list[tuple[dict[str, Any], Message]] = []
+    if message.content or not message.tool_calls:
+        text: dict[str, Any] = {"type": "input_text", "text": message.content}
+        if message.role == "assistant":
+            text = {"type": "output_text", "text": message.content, "annotations": []}
+        values = {"role": message.role, "content": [text]}
+        parts.append((_item("msg", "message", values), Message(message.role, message.content)))
+    for call in message.tool_calls:
+        values = {"call_id": call.id, "name": call.name, "arguments": call.arguments}
+        one = Message("assistant", "", (call,))
+        parts.append((_item("fc", "function_call", values), one))
+    return parts
+
+
+def _item(prefix: str, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": new_id(prefix), "type": kind, "status": "completed", **values}

@@ -10,10 +10,10 @@ from pydantic_core import PydanticCustomError
 from archon.serve import responses_fields
 from archon.serve.request_object import RequestObject
 from archon.spec.encoding import MARK
-from archon.types import Message
+from archon.types import Message, ToolCall
 
 _TEXT_TYPES = ("input_text", "output_text", "text")
-_TOOL_ITEMS = ("function_call", "function_call_output", "custom_tool_call", "mcp_call")
+_ITEM_TYPES = ("message", "reasoning", "item_reference", "function_call", "function_call_output")
 
 
 def _unsupported(reason: str) -> PydanticCustomError:
@@ -44,6 +44,10 @@ class InputPart(RequestObject):
         return data
 
 
+def _joined(content: str | list[InputPart]) -> str:
+    return content if isinstance(content, str) else "".join(part.text for part in content)
+
+
 class InputMessage(RequestObject):
     """A message of the conversation."""
 
@@ -56,11 +60,40 @@ class InputMessage(RequestObject):
 
     def message(self) -> Message:
         """Convert to ``archon.types.Message``."""
-        text = self.content
-        if isinstance(text, list):
-            text = "".join(part.text for part in text)
         # A client may have read the message from a file that starts with a byte-order mark.
-        return Message("system" if self.role == "developer" else self.role, text.lstrip(MARK))
+        text = _joined(self.content).lstrip(MARK)
+        return Message("system" if self.role == "developer" else self.role, text)
+
+
+class FunctionCallItem(RequestObject):
+    """A call of a function in an earlier answer."""
+
+    rules = responses_fields.TOOL_ITEM
+    place = "input[]."
+
+    type: Literal["function_call"]
+    call_id: str
+    name: str
+    arguments: str = Field(description="Arguments as the text of a JSON object.")
+
+    def message(self) -> Message:
+        """Convert to ``archon.types.Message``."""
+        return Message("assistant", "", (ToolCall(self.name, self.arguments, self.call_id),))
+
+
+class FunctionResultItem(RequestObject):
+    """The result of a call of a function."""
+
+    rules = responses_fields.TOOL_ITEM
+    place = "input[]."
+
+    type: Literal["function_call_output"]
+    call_id: str
+    output: str | Annotated[list[InputPart], Field(fail_fast=True)]
+
+    def message(self) -> Message:
+        """Convert to ``archon.types.Message``."""
+        return Message("tool", _joined(self.output), (), self.call_id)
 
 
 class EarlierReasoning(RequestObject):
@@ -98,19 +131,21 @@ def _supported(item: Any) -> Any:
     kind = _kind(item)
     if kind is None:
         raise PydanticCustomError("item_type", "the type of an item must be a string")
-    if kind in ("message", "reasoning", "item_reference"):
+    if kind in _ITEM_TYPES:
         return item
-    if kind in _TOOL_ITEMS:
-        reason = f"items of the type {kind!r} are not supported, because tools are not supported"
-        raise _unsupported(f"{reason}; put the result in a user message")
-    raise _unsupported(f"items of the type {kind[:60]!r} are not supported; only text is supported")
+    raise _unsupported(
+        f"items of the type {kind[:60]!r} are not supported; only texts and calls of functions are"
+    )
 
 
 InputItem = Annotated[
     Annotated[InputMessage, Tag("message")]
     | Annotated[EarlierReasoning, Tag("reasoning")]
-    | Annotated[ItemReference, Tag("item_reference")],
+    | Annotated[ItemReference, Tag("item_reference")]
+    | Annotated[FunctionCallItem, Tag("function_call")]
+    | Annotated[FunctionResultItem, Tag("function_call_output")],
     Discriminator(_kind),
     BeforeValidator(_supported),
 ]
-"""An item of the input: a message, earlier reasoning, or a reference to a stored item."""
+"""An item of the input: a message, earlier reasoning, a call of a function and its result, or a
+reference to a stored item."""

@@ -74,6 +74,17 @@ class OutputReasoning(ResponseObject):
     content: list[ReasoningText]
 
 
+class OutputFunctionCall(ResponseObject):
+    """A call of a function of the request."""
+
+    id: str
+    type: Literal["function_call"]
+    status: ItemStatus
+    call_id: str
+    name: str
+    arguments: str
+
+
 class InputTokensDetails(ResponseObject):
     """Details of the prompt tokens."""
 
@@ -134,7 +145,7 @@ class ResponseBody(ResponseObject):
     error: ResponseFailure | None
     incomplete_details: IncompleteDetails | None
     model: str
-    output: list[OutputReasoning | OutputMessage]
+    output: list[OutputReasoning | OutputMessage | OutputFunctionCall]
     usage: ResponseUsage | None
     previous_response_id: str | None
     store: bool
@@ -147,7 +158,7 @@ class ResponseBody(ResponseObject):
     text: TextSettings
     reasoning: ReasoningSettings
     tools: list[dict[str, Any]]
-    tool_choice: Literal["none", "auto"]
+    tool_choice: str | dict[str, Any]
     parallel_tool_calls: bool
     truncation: Literal["disabled"]
     service_tier: Literal["default"]

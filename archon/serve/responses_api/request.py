@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, field_validator
 
 from archon.serve import responses_fields
 from archon.serve.fields import BadRequestError, Ignored
 from archon.serve.request_object import INTEGRAL, RequestObject, read_request
 from archon.serve.requests import ArchonOptions
 from archon.serve.responses_api.items import InputItem
+from archon.serve.responses_api.tools import FunctionTools, NamedFunction, request_tools
 from archon.serve.sampling_fields import MaxTokens, SamplingFields
+from archon.serve.tools import with_names
 from archon.types import Constraint, Message, Request, Thinking
 
 LOGPROBS = "message.output_text.logprobs"
@@ -88,13 +89,6 @@ class ResponseStreamOptions(RequestObject):
     place = "stream_options."
 
 
-def _tool_choice(value: Any) -> Any:
-    if value in ("none", "auto"):
-        return value
-    reason = "tools are not supported; leave it out, or send 'none'"
-    raise PydanticCustomError("unsupported", "{reason}", {"reason": reason})
-
-
 class ResponsesRequest(SamplingFields):
     """The body of ``POST /v1/responses``. A field that is ``null`` counts as absent."""
 
@@ -109,7 +103,8 @@ class ResponsesRequest(SamplingFields):
     reasoning: ReasoningOptions | None = None
     include: list[str] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20), INTEGRAL] | None = None
-    tool_choice: Annotated[Literal["none", "auto"], BeforeValidator(_tool_choice)] | None = None
+    tools: FunctionTools | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedFunction | None = None
     parallel_tool_calls: bool | None = None
     metadata: Any = None
     user: Any = None
@@ -154,12 +149,14 @@ class ResponsesRequest(SamplingFields):
             top_logprobs=self.top_logprobs if self.wants_logprobs else None,
         )
         return Request(
-            messages=tuple(messages),
+            messages=with_names(messages),
             seed=self.run_seed,
             sampling=sampling,
             constraint=self._constraint(),
             logprobs=self.wants_logprobs,
             thinking=Thinking(None if effort is None else effort not in ("none", "minimal")),
+            parallel_tool_calls=self.parallel_tool_calls is not False,
+            **request_tools(self.tools or (), self.tool_choice),
         )
 
     def _constraint(self) -> Constraint | None:
