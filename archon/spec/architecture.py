@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -18,6 +18,7 @@ from archon.spec.common import (
     Version,
 )
 from archon.spec.model import ModelCard
+from archon.spec.plugin_nodes import OpenUnion
 from archon.spec.thinking import ThinkingKeys
 from archon.types import AnswerKind, UnitTestMethod
 
@@ -64,6 +65,9 @@ class When(StrictModel):
 
 class Node(StrictModel):
     """Keys that every node may have."""
+
+    if TYPE_CHECKING:
+        type: str
 
     inputs: list[NodeId] = Field(
         [], description="Ids of the nodes whose candidates this node reads, in order."
@@ -289,18 +293,37 @@ class JoinNode(Node):
     type: Literal["join"]
 
 
-AskingNode = (
-    GeneratorNode
-    | CriticNode
-    | RankerNode
-    | FuserNode
-    | VerifierNode
-    | UnitTestGeneratorNode
-    | UnitTestEvaluatorNode
-)
-"""Nodes that can prompt a model. Some of them do so only with certain methods."""
+if TYPE_CHECKING:
+    AskingNode = ModelNode
+    """A node that can prompt a model. Some nodes do so only with certain methods."""
+    AnyNode = Node
+    """A node of any type."""
+else:
+    AskingNode = ModelNode
+    ShippedNode = (
+        GeneratorNode
+        | CriticNode
+        | RankerNode
+        | FuserNode
+        | VerifierNode
+        | UnitTestGeneratorNode
+        | UnitTestEvaluatorNode
+        | VoteNode
+        | ProgramNode
+        | JoinNode
+    )
+    AnyNode = Annotated[ShippedNode, Field(discriminator="type"), OpenUnion()]
 
-AnyNode = Annotated[AskingNode | VoteNode | ProgramNode | JoinNode, Field(discriminator="type")]
+SHIPPED_NODES: Mapping[str, type[Node]] = {
+    get_args(spec.model_fields["type"].annotation)[0]: spec
+    for spec in get_args(get_args(AnyNode)[0])
+}
+"""Node type → its spec, for every type that Archon ships."""
+
+
+def shipped_node_types() -> Collection[str]:
+    """Return the names of the node types that Archon ships."""
+    return SHIPPED_NODES.keys()
 
 
 class ArchitectureRef(StrictModel):

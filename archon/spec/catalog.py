@@ -81,6 +81,11 @@ def names(kind: Kind) -> list[str]:
     return sorted(path.stem for path in _folder(kind).glob("*.json"))
 
 
+def benchmark_names() -> list[str]:
+    """Return the sorted catalogue names of benchmarks."""
+    return names("benchmark")
+
+
 def is_path(ref: str | os.PathLike[str]) -> bool:
     """Return True if ``find`` treats ``ref`` as a path rather than a name."""
     if not isinstance(ref, str):
