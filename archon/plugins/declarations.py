@@ -79,8 +79,8 @@ class ProviderPlugin:
 
     prefix: str
     description: str
-    capabilities: frozenset[str]
-    """Capabilities of models that the function makes itself."""
+    capabilities: frozenset[str] | None
+    """Capabilities of the models that the function makes; None if it returns servers' cards."""
 
 
 def count_of(rule: CountRule, parameters: Any, num_candidates: int) -> int | None:

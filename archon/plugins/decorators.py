@@ -7,6 +7,7 @@ use like a shipped name. ``docs/guides/plugins.md`` has examples.
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -45,9 +46,7 @@ def node(
     shown: int | None = None,
     requires: Iterable[str] = ("chat",),
     needs_inputs: bool = True,
-    effects: Sequence[
-        Literal["writes", "replaces", "scores", "critiques", "values"]
-    ] = (),
+    effects: Sequence[Literal["writes", "replaces", "scores", "critiques", "values"]] = (),
     keeps: CountRule = None,
     reads: Sequence[Literal["critiques", "scores"]] = (),
 ) -> Callable[[F], F]:
@@ -313,9 +312,7 @@ def benchmark(name: str, **options: Any) -> Callable[[F], F]:
     return register
 
 
-def provider(
-    prefix: str, *, capabilities: Iterable[str] = ("chat", "stream")
-) -> Callable[[F], F]:
+def provider(prefix: str, *, capabilities: Iterable[str] | None = None) -> Callable[[F], F]:
     """Register a prefix of model strings: ``prefix:NAME`` becomes a model.
 
     ::
@@ -325,29 +322,34 @@ def provider(
             return {"base_urls": ["http://models.example/v1"], "model": model,
                     "api_key_env": "HOUSE_API_KEY"}
 
+    The function receives the text after the colon. By default it returns the keys of the card of an
+    OpenAI-compatible server. With ``capabilities`` it returns a model, that is an object that
+    implements ``archon.LM``; it is then called when the model is first used.
+
     Parameters
     ----------
     prefix
-        The text before the colon: letters, digits, ``-`` and ``_``.
+        The text before the colon: letters, digits, ``-`` and ``_``; the first is a letter.
     capabilities
-        Capabilities of the models that the function makes; they have no effect if it returns a
-        card.
-
-    The function receives the text after the colon. It returns the keys of an OpenAI-compatible
-    server's card as a dict, or an object that implements ``archon.LM``. In the second case it is
-    called when the model is first used.
+        Capabilities of the models that the function makes, such as ``("chat",)``
+        (``archon.lm.base.CAPABILITIES``). None if it returns cards.
 
     Raises
     ------
     UsageError
         The prefix is used already or is invalid.
     """
-    if not prefix.replace("-", "a").replace("_", "a").isalnum():
-        raise UsageError(f"the provider {prefix!r}: a prefix has letters, digits, '-' and '_'")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]+", prefix):
+        raise UsageError(
+            f"the provider {prefix!r}: a prefix has two or more letters, digits, '-' and '_', and "
+            "begins with a letter"
+        )
 
     def register(code: F) -> F:
         declaration = ProviderPlugin(
-            prefix=prefix, description=_description(code), capabilities=frozenset(capabilities)
+            prefix=prefix,
+            description=_description(code),
+            capabilities=None if capabilities is None else frozenset(capabilities),
         )
         registry.register("provider", prefix, declaration, code)
         return code

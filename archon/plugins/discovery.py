@@ -83,7 +83,9 @@ def load(ref: str, source: str = "--plugin") -> None:
         raise SpecError("a plug-in is a file that ends in .py, or a module's name", file=ref)
     if is_file and not path.is_file():
         raise SpecError(f"no such file; it is a plug-in named by {source}", file=ref)
-    name = path.stem if is_file else ref
+    name = ref
+    if is_file:
+        name = path.parent.name if path.stem == "__init__" else path.stem
     origin = Origin(name, ref)
     with registry.loading(origin):
         if is_file:

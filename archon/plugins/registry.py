@@ -51,7 +51,7 @@ class Origin:
         return f"{self.name} ({self.detail})" if self.detail else self.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Registration:
     """One registered object."""
 
@@ -101,9 +101,7 @@ def register(kind: Kind, name: str, declaration: Any, code: Any) -> None:
     if not isinstance(name, str) or not name or len(name) > 100 or any(c.isspace() for c in name):
         raise UsageError(f"{noun}: a name has 1 to 100 characters and no white space")
     if name in _shipped(kind):
-        raise UsageError(
-            f"{new.place}: Archon ships a {noun}; register yours under another name"
-        )
+        raise UsageError(f"{new.place}: Archon ships a {noun}; register yours under another name")
     known = _registrations.get((kind, name))
     if known is not None and not _is_same_definition(known, new):
         raise UsageError(

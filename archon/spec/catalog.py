@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from archon.errors import SpecError
+from archon.plugins import registry
 from archon.spec.data_files import DATA_SUFFIXES
 from archon.spec.messages import shown, suggestion
 
@@ -42,7 +43,8 @@ def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
         return Path(ref)
     if ref in names(kind):
         return _folder(kind) / f"{ref}.json"
-    reason = f"the catalogue has no {kind} named {shown(ref)}{suggestion(ref, names(kind))}"
+    known = [*names(kind), *(registry.names("benchmark") if kind == "benchmark" else ())]
+    reason = f"the catalogue has no {kind} named {shown(ref)}{suggestion(ref, known)}"
     if Path(ref).suffix.lower() in DATA_SUFFIXES:
         raise SpecError(f"{reason}, and no such file here; pass a data file with --data")
     raise SpecError(f"{reason} (a path ends in .json or contains '/')")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, GetCoreSchemaHandler, ValidatorFunctionWrapHandler
@@ -17,9 +18,8 @@ from archon.spec.messages import shown, suggestion
 if TYPE_CHECKING:
     from archon.spec.architecture import Node
 
-_specs: dict[int, tuple[Registration, type[Node]]] = {}
 
-
+@cache
 def node_spec(registration: Registration) -> type[Node]:
     """Return the spec of a registered node type.
 
@@ -28,13 +28,6 @@ def node_spec(registration: Registration) -> type[Node]:
     UsageError
         A parameter has the name of a key that every node has.
     """
-    known = _specs.get(id(registration))
-    if known is None:
-        known = _specs[id(registration)] = (registration, _make(registration))
-    return known[1]
-
-
-def _make(registration: Registration) -> type[Node]:
     from archon.spec.architecture import ModelNode, Node
 
     plugin: NodePlugin = registration.declaration
@@ -107,7 +100,9 @@ def with_plugin_nodes(schema: dict[str, Any]) -> dict[str, Any]:
     if not registrations:
         return schema
     definitions = dict(schema["$defs"])
-    nodes = dict(schema["properties"]["nodes"]["additionalProperties"])
+    nodes_schema = schema["properties"]["nodes"]
+    ((pattern, shipped),) = nodes_schema["patternProperties"].items()
+    nodes = dict(shipped)
     discriminator = dict(nodes["discriminator"])
     mapping, options = dict(discriminator["mapping"]), list(nodes["oneOf"])
     for registration in registrations:
@@ -121,6 +116,6 @@ def with_plugin_nodes(schema: dict[str, Any]) -> dict[str, Any]:
     nodes |= {"discriminator": {**discriminator, "mapping": mapping}, "oneOf": options}
     properties = {
         **schema["properties"],
-        "nodes": {**schema["properties"]["nodes"], "additionalProperties": nodes},
+        "nodes": {**nodes_schema, "patternProperties": {pattern: nodes}},
     }
     return {**schema, "$defs": definitions, "properties": properties}

@@ -65,9 +65,7 @@ class NodeTools:
 
         Its value is read from the text. The node type must have the effect ``writes``.
         """
-        value = answers.read_answer(
-            text, self._question.answer, choices=self._question.choices
-        )
+        value = answers.read_answer(text, self._question.answer, choices=self._question.choices)
         self.num_written += 1
         return Candidate(
             CandidateId(self.name, self.num_written - 1),
@@ -179,7 +177,7 @@ class PluginNode:
         self._function: Callable[..., Any] = plugin.code
         if inspect.isclass(plugin.code):
             takes = inspect.signature(plugin.code).parameters
-            made = plugin.code(**({"parameters": setup.spec} if "parameters" in takes else {}))
+            made: Any = plugin.code(**({"parameters": setup.spec} if "parameters" in takes else {}))
             self._function = made.run
 
     async def run(self, context: NodeContext, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -245,7 +243,7 @@ class PluginNode:
         limit = count_of(plugin.keeps, self._setup.spec, len(inputs))
         if limit is not None and len(outputs) > limit:
             raise self._fault(f"declares keeps={limit}, but returns {len(outputs)} candidates")
-        if not plugin.model == "none" or not plugin.writes:
+        if plugin.model != "none" or not plugin.writes:
             return outputs
         most = count_of(plugin.calls, self._setup.spec, len(inputs)) or 0
         if sum(each.id.node == self._setup.name for each in outputs) > most:
@@ -326,9 +324,7 @@ def _method(plugin: NodePlugin) -> Method[Any]:
         return Method(make=make, calls=_no_calls(plugin))
     template = Template(plugin.description or "The node's own prompt.", plugin.prompt)
     filled = ("question", "candidates", "critiques") if plugin.needs_inputs else ("question",)
-    kind = PromptKind(
-        plugin.name, {plugin.name: template}, required=("question",), filled=filled
-    )
+    kind = PromptKind(plugin.name, {plugin.name: template}, required=("question",), filled=filled)
     return Method(make=make, prompt=kind, requires=plugin.requires, calls=_calls(plugin))
 
 
@@ -351,9 +347,7 @@ def _no_calls(plugin: NodePlugin) -> Callable[[Any, int], Calls]:
     return calls
 
 
-def _explain(
-    plugin: NodePlugin, node: Mapping[str, Any], candidate: Mapping[str, Any]
-) -> Reason:
+def _explain(plugin: NodePlugin, node: Mapping[str, Any], candidate: Mapping[str, Any]) -> Reason:
     if plugin.replaces:
         return Reason(f"read by {plugin.name} for its new answers", fused=True)
     return Reason(f"not passed on by {plugin.name}", next(_reasons(node, candidate), ""))

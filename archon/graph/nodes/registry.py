@@ -55,7 +55,7 @@ class _NodeTypes(Mapping[str, NodeType[Any]]):
 
     def __init__(self, shipped: Mapping[str, NodeType[Any]]) -> None:
         self._shipped = shipped
-        self._made: dict[int, tuple[Registration, NodeType[Any]]] = {}
+        self._made: dict[Registration, NodeType[Any]] = {}
 
     def __getitem__(self, name: str) -> NodeType[Any]:
         found = self._shipped.get(name)
@@ -64,9 +64,9 @@ class _NodeTypes(Mapping[str, NodeType[Any]]):
         registration = lookup.find("node", name)
         if registration is None:
             raise KeyError(name)
-        if id(registration) not in self._made:
-            self._made[id(registration)] = (registration, plugin_node_type(registration))
-        return self._made[id(registration)][1]
+        if registration not in self._made:
+            self._made[registration] = plugin_node_type(registration)
+        return self._made[registration]
 
     def __iter__(self) -> Iterator[str]:
         return iter([*self._shipped, *registry.names("node")])

@@ -102,7 +102,7 @@ class WithPlugins(Mapping[str, Template]):
 
     def __init__(self, kind: PromptKind, shipped: Mapping[str, Template]) -> None:
         self._kind, self.shipped = kind, shipped
-        self._made: dict[int, tuple[Registration, Template]] = {}
+        self._made: dict[Registration, Template] = {}
 
     def __getitem__(self, name: str) -> Template:
         found = self.shipped.get(name)
@@ -111,9 +111,9 @@ class WithPlugins(Mapping[str, Template]):
         registration = lookup.find("template", f"{self._kind.name}/{name}")
         if registration is None:
             raise KeyError(name)
-        if id(registration) not in self._made:
-            self._made[id(registration)] = (registration, self._template(registration))
-        return self._made[id(registration)][1]
+        if registration not in self._made:
+            self._made[registration] = self._template(registration)
+        return self._made[registration]
 
     def _template(self, registration: Registration) -> Template:
         """Make a plug-in's template, after checking its placeholders.
