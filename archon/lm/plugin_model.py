@@ -54,6 +54,11 @@ def open_plugin(card: PluginCard, base_dir: Path | None = None) -> LM:
             f"{registration.place}: the provider {card.provider!r} must return an object "
             f"with 'capabilities' and 'generate' (archon.LM), not {shown(made)}"
         )
+    if lacking := plugin_capabilities(card) - made.capabilities:
+        raise ModelError(
+            f"{registration.place}: the provider {card.provider!r} declares capabilities that its "
+            f"model {card.model!r} lacks: {', '.join(sorted(lacking))}"
+        )
     return made
 
 

@@ -16,7 +16,7 @@ def find(kind: Kind, name: str) -> Registration | None:
     time.
     """
     found = registry.get(kind, name)
-    if found is None:
+    if found is None and name:
         discovery.load_all()
         found = registry.get(kind, name)
     return found

@@ -16,6 +16,8 @@ from archon.errors import ArchonError, SpecError
 _NOT_USER_CODE = (
     str(Path(__file__).parents[1]),
     str(Path(importlib.__file__).parent),
+    str(Path(importlib.__file__).parents[1] / "asyncio"),  # functions that run in threads
+    str(Path(importlib.__file__).parents[1] / "concurrent"),
     "<frozen",
 )
 

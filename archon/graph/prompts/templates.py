@@ -108,7 +108,7 @@ class WithPlugins(Mapping[str, Template]):
         found = self.shipped.get(name)
         if found is not None:
             return found
-        registration = lookup.find("template", f"{self._kind.name}/{name}")
+        registration = lookup.find("template", f"{self._kind.name}/{name}") if name else None
         if registration is None:
             raise KeyError(name)
         if registration not in self._made:
