@@ -109,7 +109,7 @@ def _plugins() -> list[Row]:
             if each.origin == plugin.origin
         ]
         described = f"failed: {plugin.error}" if plugin.error else ", ".join(provides)
-        row = {"name": plugin.name, "source": plugin.source, "origin": plugin.origin.detail}
+        row: Row = {"name": plugin.name, "source": plugin.source, "origin": plugin.origin.detail}
         row |= {"description": described or "nothing", "provides": provides}
         rows.append(row | ({"error": plugin.error} if plugin.error else {}))
     return rows

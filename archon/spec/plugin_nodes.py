@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, GetCoreSchemaHandler, ValidatorFunctionWrapHandler
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -14,9 +15,7 @@ from archon.plugins.declarations import NodePlugin
 from archon.plugins.registry import Registration
 from archon.spec.common import Name
 from archon.spec.messages import shown, suggestion
-
-if TYPE_CHECKING:
-    from archon.spec.architecture import Node
+from archon.spec.node import ModelNode, Node
 
 
 @cache
@@ -28,8 +27,6 @@ def node_spec(registration: Registration) -> type[Node]:
     UsageError
         A parameter has the name of a key that every node has.
     """
-    from archon.spec.architecture import ModelNode, Node
-
     plugin: NodePlugin = registration.declaration
     base = Node if plugin.model == "none" else ModelNode
     bases = (base,) if plugin.parameters is None else (plugin.parameters, base)
@@ -59,39 +56,39 @@ class OpenUnion:
     types are validated as if there were no plug-ins.
     """
 
+    def __init__(self, shipped: Collection[str]) -> None:
+        self._shipped = shipped
+
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         return core_schema.no_info_wrap_validator_function(
-            _validate,
+            self._validate,
             handler(source),
             serialization=core_schema.wrap_serializer_function_ser_schema(
                 lambda node, handler: handler(node), schema=core_schema.any_schema()
             ),
         )
 
-
-def _validate(value: Any, shipped: ValidatorFunctionWrapHandler) -> Any:
-    from archon.spec.architecture import Node, shipped_node_types
-
-    if isinstance(value, Node):
-        is_shipped = value.type in shipped_node_types()
-        return shipped(value) if is_shipped else value
-    name = value.get("type") if isinstance(value, dict) else None
-    if not isinstance(name, str) or name in shipped_node_types():
-        return shipped(value)
-    registration = lookup.find("node", name)
-    if registration is not None:
-        return node_spec(registration).__pydantic_validator__.validate_python(value, strict=True)
-    names = registry.names("node")
-    if not names:
-        return shipped(value)
-    options = [*shipped_node_types(), *names]
-    hint = suggestion(name, options)
-    if "did you mean" in hint:
-        hint += f" (one of {', '.join(map(repr, options))})"
-    context = {"reason": f"unknown type {shown(name)}{hint}"}
-    raise PydanticCustomError("unknown_node_type", "{reason}", context)
+    def _validate(self, value: Any, shipped: ValidatorFunctionWrapHandler) -> Any:
+        if isinstance(value, Node):
+            return shipped(value) if value.type in self._shipped else value
+        name = value.get("type") if isinstance(value, dict) else None
+        if not isinstance(name, str) or name in self._shipped:
+            return shipped(value)
+        registration = lookup.find("node", name)
+        if registration is not None:
+            validator = node_spec(registration).__pydantic_validator__
+            return validator.validate_python(value, strict=True)
+        names = registry.names("node")
+        if not names:
+            return shipped(value)
+        options = [*self._shipped, *names]
+        hint = suggestion(name, options)
+        if "did you mean" in hint:
+            hint += f" (one of {', '.join(map(repr, options))})"
+        context = {"reason": f"unknown type {shown(name)}{hint}"}
+        raise PydanticCustomError("unknown_node_type", "{reason}", context)
 
 
 def with_plugin_nodes(schema: dict[str, Any]) -> dict[str, Any]:
