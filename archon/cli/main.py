@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from archon.cli.exits import report
+from archon.cli.options import plugin_option
 from archon.train.registry import TRAININGS
 
 
@@ -152,6 +153,7 @@ archon = LazyGroup(
     },
 )
 click.version_option(package_name="archon-inference", prog_name="archon")(archon)
+plugin_option(archon)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

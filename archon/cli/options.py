@@ -61,7 +61,30 @@ def command(function: Callable[..., int | None], kind: type[Command] = Command) 
         is_flag=True,
         help="Print the result as one JSON object on standard output.",
     )
-    return click.command(cls=kind)(with_json(with_level(function)))
+    return click.command(cls=kind)(with_json(with_level(plugin_option(function))))
+
+
+def _load_plugins(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> None:
+    if given and not context.resilient_parsing:
+        from archon.plugins.discovery import load
+
+        for ref in given:
+            load(ref)
+
+
+plugin_option = click.option(
+    "--plugin",
+    metavar="FILE.py|MODULE",
+    multiple=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_load_plugins,
+    help="Load node types, scorers, templates, benchmarks and providers from a Python file or "
+    "module; may be repeated.",
+)
+"""The option is valid before and after the name of a command."""
 
 
 def _set_log_level(context: click.Context, parameter: click.Parameter, level: str) -> None:

@@ -19,7 +19,8 @@ from archon.spec.architecture import ArchitectureSpec
 from archon.spec.common import DEFER_BUILD
 from archon.spec.data_files import data_format
 from archon.spec.messages import json_path, shown, suggestion
-from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
+from archon.spec.model import LocalCard, ModelCard, OpenAICard, PluginCard, ScriptedCard
+from archon.spec.plugin_nodes import with_plugin_nodes
 from archon.spec.space import SpaceSpec, is_parameter, parse_space
 from archon.spec.strict_json import JsonPath, read_json, walk
 from archon.spec.valid_parts import ValidParts, valid_parts
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Reference = str | os.PathLike[str] | dict[str, Any]
-AnyCard = LocalCard | OpenAICard | ScriptedCard
+AnyCard = LocalCard | OpenAICard | ScriptedCard | PluginCard
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _CARD: TypeAdapter[AnyCard] = TypeAdapter(ModelCard, config=DEFER_BUILD)
@@ -228,7 +229,8 @@ def schema(kind: str) -> dict[str, Any]:
         return {"$schema": _DIALECT, **space_schema()}
     if kind not in _NOUNS:
         raise UsageError(f"{shown(kind)} is not a kind of file{suggestion(kind, _NOUNS)}")
-    return {"$schema": _DIALECT, **_adapter(kind).json_schema()}
+    found = _adapter(kind).json_schema()
+    return {"$schema": _DIALECT, **(with_plugin_nodes(found) if kind == "architecture" else found)}
 
 
 def _adapter(kind: str) -> TypeAdapter[Any]:
