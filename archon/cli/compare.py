@@ -140,7 +140,7 @@ def _compare_architectures(
     if len(archs) < 2:
         raise UsageError("a comparison needs at least two architectures; add another ARCH")
     require("scipy", "evals")
-    loader = Loader()
+    loader = Loader(changes=options.changes)
     architectures = loader.architectures(archs, options.models)
     names = [architecture.name for architecture in architectures]
     items = options.selection.benchmark(bench)

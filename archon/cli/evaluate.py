@@ -68,7 +68,7 @@ def evaluate(
     from archon.graph.loading import Loader
 
     required = None if require is None else _required_accuracy(require)
-    loader = Loader()
+    loader = Loader(changes=options.changes)
     architecture = loader.architecture(arch, options.models)
     selection = options.selection
     evaluation = selection.evaluation(architecture, selection.benchmark(bench))

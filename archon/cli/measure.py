@@ -16,6 +16,7 @@ from archon.answers.kinds import ANSWER_TYPES
 from archon.cli.console import print_line, with_interval
 from archon.cli.options import (
     COLUMN_OPTIONS,
+    changes_options,
     code_option,
     columns_of,
     data_option,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from archon.evals.runner import Evaluation
     from archon.graph.architecture import Architecture
     from archon.lm.lazy import LazyLM
+    from archon.spec.changes import Changes
     from archon.tracking.session import TrackerChoice
 
 
@@ -101,6 +103,7 @@ class EvalOptions:
     """Parsed values of the options added by ``eval_options``."""
 
     models: dict[str, Any]
+    changes: Changes
     selection: Selection
     policy: RunPolicy
     output: Path | None
@@ -109,6 +112,7 @@ class EvalOptions:
 
 _OPTIONS = (
     models_option,
+    changes_options,
     click.option(
         "--limit",
         type=int,
@@ -176,6 +180,7 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def with_options(
         models: Sequence[str],
+        changes: Changes,
         output: str | None,
         resume: bool,
         keep_errors: bool,
@@ -188,6 +193,7 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
             raise UsageError("--resume needs the folder of the run; add --output FOLDER")
         options = EvalOptions(
             models=models_by_role(models),
+            changes=changes,
             selection=_selection(others),
             policy=RunPolicy(
                 keep_errors=keep_errors,

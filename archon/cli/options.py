@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections import Counter
@@ -119,6 +120,7 @@ def write_file(path: Path, parts: Iterable[str]) -> None:
 
 
 models_option = click.option(
+    "-m",
     "--model",
     "models",
     metavar="[ROLE=]NAME",
@@ -126,6 +128,36 @@ models_option = click.option(
     help="Use the model NAME for the role ROLE, or for all roles that write text; may be "
     "repeated. NAME is a card, a path, or a string such as hf:OWNER/NAME or openai:NAME.",
 )
+
+
+_set_option = click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Change a value of the architecture file, such as draft.samples=16 or "
+    "budget.max_tokens=4000. VALUE is JSON, or a string; may be repeated.",
+)
+_temperature_option = click.option(
+    "--temperature",
+    type=click.FloatRange(min=0),
+    metavar="T",
+    help="Sample with this temperature in the generators that read the question, and in the output "
+    "node if it generates. --set NODE.sampling.temperature=T changes one node.",
+)
+
+
+def changes_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--set`` and ``--temperature``; the command receives them as ``changes``."""
+
+    @functools.wraps(function)
+    def with_changes(*, settings: Sequence[str], temperature: float | None, **others: Any) -> Any:
+        from archon.spec.changes import Changes, parse_setting
+
+        changes = Changes(tuple(map(parse_setting, settings)), temperature)
+        return function(changes=changes, **others)
+
+    return _set_option(_temperature_option(with_changes))
 
 
 def seed_option(text: str = "Random seed for sampling.") -> Callable[[Any], Any]:
