@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import ResultPrinter, counted, emit, p_text, points, print_line
 from archon.cli.measure import (
     EvalOptions,
@@ -41,12 +42,19 @@ _MAX_WARNINGS = 6
 
 
 @command
-@click.argument("archs", nargs=-1, required=True, metavar="ARCH ARCH...|RUN RUN...")
+@click.argument(
+    "archs",
+    nargs=-1,
+    required=True,
+    metavar="ARCH ARCH...|RUN RUN...",
+    shell_complete=completers.names("architecture"),
+)
 @click.option(
     "-b",
     "--benchmark",
     "bench",
     metavar="BENCH",
+    shell_complete=completers.names("benchmark"),
     help="Benchmark to use: a catalogue name, a path, FILE.py:FUNCTION, or your own data. Runs "
     "have their own.",
 )

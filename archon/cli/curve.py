@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import ResultPrinter, emit, print_line, with_interval
 from archon.cli.measure import EvalOptions, Job, eval_options, measure
 from archon.cli.options import command, write_file
@@ -29,13 +30,20 @@ _MAX_SAMPLES = 10_000
 
 
 @command
-@click.argument("archs", nargs=-1, required=True, metavar="ARCH...")
+@click.argument(
+    "archs",
+    nargs=-1,
+    required=True,
+    metavar="ARCH...",
+    shell_complete=completers.names("architecture"),
+)
 @click.option(
     "-b",
     "--benchmark",
     "bench",
     required=True,
     metavar="BENCH",
+    shell_complete=completers.names("benchmark"),
     help="Benchmark to use: a catalogue name, a path, or FILE.py:FUNCTION.",
 )
 @click.option(

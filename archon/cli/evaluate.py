@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import (
     ResultPrinter,
     counted,
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 
 @command
-@click.argument("arch")
-@click.argument("bench")
+@click.argument("arch", shell_complete=completers.names("architecture"))
+@click.argument("bench", shell_complete=completers.names("benchmark"))
 @eval_options
 @click.option(
     "--require",

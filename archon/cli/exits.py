@@ -49,8 +49,13 @@ def report(error: BaseException) -> int:
     match error:
         case SystemExit():
             raise error
-        case click.exceptions.NoArgsIsHelpError() | click.ClickException():
+        case click.exceptions.NoArgsIsHelpError():
             error.show()
+            return WRONG_INPUT
+        case click.ClickException():
+            _print(f"error: {_sentence(error.format_message())}")
+            if isinstance(error, click.UsageError) and error.ctx is not None:
+                _print(f"see {error.ctx.command_path} --help")
             return WRONG_INPUT
         case click.Abort() | KeyboardInterrupt():
             _print("interrupted")
@@ -76,6 +81,15 @@ def exit_code(error: ArchonError) -> int:
     if isinstance(error, NodeError) and isinstance(cause, ArchonError):
         return exit_code(cause)
     return WRONG_INPUT if isinstance(error, _INPUT_ERRORS) else FAILED
+
+
+def _sentence(message: str) -> str:
+    """Return a message of click in the style of Archon's errors.
+
+    >>> _sentence("Missing argument 'ARCH'.")
+    "missing argument 'ARCH'"
+    """
+    return message[:1].lower() + message[1:].removesuffix(".")
 
 
 def _print(text: str) -> None:

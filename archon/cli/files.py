@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import ResultPrinter, emit, print_line
 from archon.cli.exits import WRONG_INPUT
 from archon.cli.options import changes_options, command, models_by_role, models_option
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 
 @command
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", shell_complete=completers.files
+)
 def validate(files: tuple[str, ...], as_json: bool) -> int:
     """Check that files are valid.
 
@@ -149,7 +152,11 @@ def schema(kind: str, as_json: bool) -> None:
 
 
 @command
-@click.argument("arch", metavar="ARCH|SPACE")
+@click.argument(
+    "arch",
+    metavar="ARCH|SPACE",
+    shell_complete=completers.names("architecture", "space"),
+)
 @models_option
 @changes_options
 @click.option(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archon.answers.kinds import ANSWER_TYPES
+from archon.cli import completers
 from archon.cli.console import print_line, with_interval
 from archon.cli.options import (
     COLUMN_OPTIONS,
@@ -150,6 +151,7 @@ _OPTIONS = (
     click.option(
         "--output",
         metavar="FOLDER",
+        shell_complete=completers.folders,
         help="Folder for the results; by default a new folder in runs/.",
     ),
     click.option(

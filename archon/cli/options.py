@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from archon.cli import completers
+from archon.cli.examples import write_examples
 from archon.errors import StorageError, UsageError, os_reason, require
 from archon.spec.messages import shown
 from archon.spec.model_strings import ALL_ROLES
@@ -35,6 +37,10 @@ class Command(click.Command):
                     name = max(option.opts, key=len)
                     raise click.UsageError(f"{name} appears {number} times; give it only once")
         return super().parse_args(ctx, args)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples of the command."""
+        write_examples(ctx.command_path, formatter)
 
 
 def _takes_one_value(parameter: click.Parameter) -> bool:
@@ -124,6 +130,7 @@ models_option = click.option(
     "--model",
     "models",
     metavar="[ROLE=]NAME",
+    shell_complete=completers.models,
     multiple=True,
     help="Use the model NAME for the role ROLE, or for all roles that write text; may be "
     "repeated. NAME is a card, a path, or a string such as hf:OWNER/NAME or openai:NAME.",
@@ -134,6 +141,7 @@ _set_option = click.option(
     "--set",
     "settings",
     metavar="KEY=VALUE",
+    shell_complete=completers.settings,
     multiple=True,
     help="Change a value of the architecture file, such as draft.samples=16 or "
     "budget.max_tokens=4000. VALUE is JSON, or a string; may be repeated.",
@@ -168,6 +176,7 @@ def seed_option(text: str = "Random seed for sampling.") -> Callable[[Any], Any]
 data_option = click.option(
     "--data",
     metavar="PATH",
+    shell_complete=completers.files,
     help="Read the items from this file instead of the benchmark's source. It is CSV, TSV, JSON, "
     "JSON Lines or Parquet.",
 )
@@ -203,6 +212,7 @@ scorer_option = click.option(
     "--score",
     "scorer",
     metavar="NAME[:PARAMETER]",
+    shell_complete=completers.scorers,
     multiple=True,
     help="Use this scorer instead of the benchmark's: a name (see archon ls scorers), a name with "
     "a parameter such as number-close:0.01, a JSON object, or FILE.py:FUNCTION. May be repeated: "

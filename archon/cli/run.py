@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import console, emit, print_line
 from archon.cli.free_text import FreeTextCommand
 from archon.cli.options import (
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @partial(command, kind=FreeTextCommand)
-@click.argument("arch")
+@click.argument("arch", shell_complete=completers.names("architecture"))
 @click.argument("question", required=False)
 @models_option
 @changes_options

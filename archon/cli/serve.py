@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import emit
 from archon.cli.options import (
     changes_options,
@@ -30,7 +31,13 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
 
 
 @command
-@click.argument("archs", nargs=-1, required=True, metavar="ARCH...")
+@click.argument(
+    "archs",
+    nargs=-1,
+    required=True,
+    metavar="ARCH...",
+    shell_complete=completers.names("architecture", "model"),
+)
 @models_option
 @changes_options
 @tracing_options
