@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from io import TextIOWrapper
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from archon.cli.examples import write_examples
 from archon.cli.exits import report
 from archon.spec.messages import shown, suggestion
 from archon.train.registry import TRAININGS
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMPLETION_VARIABLE = "_ARCHON_COMPLETE"
 """Environment variable with which a shell asks for completions (``archon.cli.completion``)."""
@@ -59,6 +62,19 @@ class LazyGroup(click.Group):
             kind = f"{ctx.command_path} has no command"
             raise click.UsageError(f"{kind} {shown(name)}{suggestion(name, self.table)}", ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete subcommands without importing their modules, and options."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        rows = self.table.items()
+        return [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in rows
+            if name.startswith(incomplete)
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -36,11 +36,25 @@ class Command(click.Command):
                 if number > 1 and _takes_one_value(option):
                     name = max(option.opts, key=len)
                     raise click.UsageError(f"{name} appears {number} times; give it only once")
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, self.complete_words(ctx, args))
+
+    def complete_words(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Leave out a last option without its value while a shell completes that value.
+
+        click would otherwise give up, and not know the arguments before it.
+        """
+        if not (ctx.resilient_parsing and args):
+            return args
+        is_cut = any(args[-1] in option.opts and _takes_value(option) for option in self.params)
+        return args[:-1] if is_cut else args
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples of the command."""
         write_examples(ctx.command_path, formatter)
+
+
+def _takes_value(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Option) and not (parameter.is_flag or parameter.count)
 
 
 def _takes_one_value(parameter: click.Parameter) -> bool:
