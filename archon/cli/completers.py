@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
+COMPLETION_VARIABLE = "_ARCHON_COMPLETE"
+"""Environment variable with which a shell asks for completions (``archon.cli.completion``)."""
 Complete = Callable[["click.Context", "click.Parameter", str], "list[CompletionItem]"]
 _RUN_FILES = ("run.json", "study.db", "command.json", "*/run.json")
 
@@ -89,7 +91,7 @@ def models(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Complete ``NAME``, and ``ROLE=NAME`` with the roles of the architectures given before."""
-    cards = ["scripted", *catalog.names("model")]
+    cards = catalog.names("model")
     role, separator, _ = incomplete.partition("=")
     if separator:
         return _values((f"{role}={card}" for card in cards), incomplete)

@@ -8,6 +8,7 @@ import click
 from click import shell_completion
 from click.shell_completion import BashComplete, CompletionItem, split_arg_string
 
+from archon.cli.completers import COMPLETION_VARIABLE
 from archon.cli.console import emit
 from archon.cli.options import command
 
@@ -78,11 +79,10 @@ def completion(shell: str, as_json: bool) -> None:
     it, let the shell read the script at its start, as the examples show.
     """
     register()
-    from archon.cli.main import COMPLETION_VARIABLE, archon
-
+    root = click.get_current_context().find_root().command
     found = shell_completion.get_completion_class(shell)
     assert found is not None
-    source = found(archon, {}, "archon", COMPLETION_VARIABLE).source()
+    source = found(root, {}, "archon", COMPLETION_VARIABLE).source()
     if as_json:
         emit({"shell": shell, "script": source})
     else:

@@ -15,16 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli.completers import COMPLETION_VARIABLE
 from archon.cli.examples import write_examples
 from archon.cli.exits import report
-from archon.spec.messages import shown, suggestion
 from archon.train.registry import TRAININGS
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
-
-COMPLETION_VARIABLE = "_ARCHON_COMPLETE"
-"""Environment variable with which a shell asks for completions (``archon.cli.completion``)."""
 
 
 class LazyGroup(click.Group):
@@ -59,6 +56,8 @@ class LazyGroup(click.Group):
         """Find a subcommand; the error for an unknown one suggests a similar name."""
         name = args[0]
         if name not in self.table and not name.startswith("-") and not ctx.resilient_parsing:
+            from archon.spec.messages import shown, suggestion
+
             kind = f"{ctx.command_path} has no command"
             raise click.UsageError(f"{kind} {shown(name)}{suggestion(name, self.table)}", ctx)
         return super().resolve_command(ctx, args)
