@@ -283,12 +283,12 @@ def _hub_settings() -> Iterator[Check]:
         if not path:
             continue
         if Path(path).exists():
-            yield Check("certificates", "note", f"{name}={path}", "these authorities are trusted")
+            yield Check(name, "note", path, "connections trust these certificates")
         else:
             yield Check(
-                "certificates",
+                name,
                 "warning",
-                f"{name}={path} does not exist",
+                f"{path} does not exist",
                 "HTTPS connections fail",
                 f"unset {name}, or set it to a file of certificates",
             )

@@ -19,6 +19,12 @@ def setting_texts(data: Mapping[str, Any], incomplete: str) -> Iterator[str]:
     >>> [text for text in setting_texts(data, "draft.s") if text.startswith("draft.s")]
     ['draft.sampling.', 'draft.samples=', 'draft.stop_when.']
     """
+    if incomplete.startswith("nodes."):
+        nodes = {"nodes": data.get("nodes") or {}}
+        for text in setting_texts(nodes, incomplete.removeprefix("nodes.")):
+            if text.startswith(tuple(f"{node}." for node in nodes["nodes"])):
+                yield f"nodes.{text}"
+        return
     key, equals, _ = incomplete.partition("=")
     *before, _ = key.split(".")
     annotation: Any = None

@@ -57,7 +57,8 @@ def test_too_many_and_missing_arguments(cli: Cli, path: Path_) -> None:
     if all(each.nargs == 1 for each in arguments):
         assert cli(*path, *["a/b"] * (len(arguments) + 1)) == 2
         assert cli.stderr.startswith("archon: error: ")
-    assert cli.stdout == "" and "Traceback" not in cli.stderr
+    assert cli.stdout == ""
+    assert "Traceback" not in cli.stderr
 
 
 @pytest.mark.parametrize("path", [p for p, c in COMMANDS.items() if isinstance(c, LazyGroup)])
@@ -112,7 +113,8 @@ def test_lists_are_complete_and_plain_in_pipes(
     monkeypatch.setenv("TERM", "xterm-256color")
     rows = cli.json("ls", kind)[kind]
     assert cli("ls", kind) == 0
-    assert "\x1b" not in cli.stdout and "…" not in cli.stdout
+    assert "\x1b" not in cli.stdout
+    assert "…" not in cli.stdout
     assert [line.split()[0] for line in cli.stdout.splitlines()] == [row["name"] for row in rows]
     assert all(row["description"] in cli.stdout for row in rows)
 
