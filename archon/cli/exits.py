@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import traceback
 
@@ -86,10 +87,12 @@ def exit_code(error: ArchonError) -> int:
 def _sentence(message: str) -> str:
     """Return a message of click in the style of Archon's errors.
 
-    >>> _sentence("Missing argument 'ARCH'.")
-    "missing argument 'ARCH'"
+    >>> _sentence("No such option '--seeed'. Did you mean '--seed'?")
+    "no such option '--seeed'; did you mean '--seed'?"
     """
-    return message[:1].lower() + message[1:].removesuffix(".")
+    several = re.sub(r"\. \(Did you mean one of: (.*)\?\)$", r"; did you mean one of \1?", message)
+    text = several.replace(". Did you mean ", "; did you mean ").removesuffix(".")
+    return text[:1].lower() + text[1:]
 
 
 def _print(text: str) -> None:
