@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import click
     from click.shell_completion import CompletionItem
 
-COMPLETION_VARIABLE = "_ARCHON_COMPLETE"
-"""Environment variable with which a shell asks for completions (``archon.cli.completion``)."""
 Complete = Callable[["click.Context", "click.Parameter", str], "list[CompletionItem]"]
 _RUN_FILES = ("run.json", "study.db", "command.json", "*/run.json")
 

@@ -8,9 +8,11 @@ import click
 from click import shell_completion
 from click.shell_completion import BashComplete, CompletionItem, split_arg_string
 
-from archon.cli.completers import COMPLETION_VARIABLE
 from archon.cli.console import emit
 from archon.cli.options import command
+
+VARIABLE = "_ARCHON_COMPLETE"
+"""Environment variable with which a shell asks for completions; ``archon.cli.main`` reads it."""
 
 _BASH = """\
 %(complete_func)s() {
@@ -82,7 +84,7 @@ def completion(shell: str, as_json: bool) -> None:
     root = click.get_current_context().find_root().command
     found = shell_completion.get_completion_class(shell)
     assert found is not None
-    source = found(root, {}, "archon", COMPLETION_VARIABLE).source()
+    source = found(root, {}, "archon", VARIABLE).source()
     if as_json:
         emit({"shell": shell, "script": source})
     else:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archon.cli.completers import COMPLETION_VARIABLE
 from archon.cli.examples import write_examples
 from archon.cli.exits import report
 from archon.train.registry import TRAININGS
@@ -202,7 +201,7 @@ click.version_option(package_name="archon-inference", prog_name="archon")(archon
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code (``archon.cli.exits``)."""
     try:
-        if COMPLETION_VARIABLE in os.environ:
+        if "_ARCHON_COMPLETE" in os.environ:  # a shell asks for completions, as click defines
             from archon.cli.completion import register
 
             register()
