@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import emit
 from archon.cli.options import command
 from archon.errors import UsageError
@@ -153,7 +154,7 @@ KINDS: Mapping[str, Callable[[], list[Row]]] = {
 
 @command
 @click.argument("kind", required=False, type=click.Choice(list(KINDS)))
-@click.argument("folder", required=False)
+@click.argument("folder", required=False, shell_complete=completers.folders)
 def ls(kind: str | None, folder: str | None, as_json: bool) -> None:
     """List architectures, benchmarks, models, templates and more.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.options import command
 from archon.cli.stored_command import (
     STUDY_COMMAND,
@@ -22,7 +23,7 @@ from archon.plugins.identity import missing
 
 
 @command
-@click.argument("run")
+@click.argument("run", shell_complete=completers.runs)
 @click.option(
     "--limit",
     type=int,

@@ -108,6 +108,11 @@ class Architecture:
         return self._graph
 
     @property
+    def base_dir(self) -> Path | None:
+        """The folder that relative paths in the file start at; None if it was made in Python."""
+        return self._base_dir
+
+    @property
     def spec(self) -> ArchitectureSpec:
         """The parsed contents of the architecture's file."""
         return self._graph.spec
