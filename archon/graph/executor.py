@@ -399,6 +399,6 @@ class Context:
         assert self._run.on_event is not None
         if isinstance(event, TokenDelta):
             event = replace(event, node=self._node)
-        else:  # a node of the architecture that is this node's model
+        elif isinstance(event, NodeStarted | NodeFinished):  # of an architecture as the model
             event = replace(event, node=f"{self._node}/{event.node}")
         self._run.on_event(event)
