@@ -1,5 +1,7 @@
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+
 # begin configuration
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
 model = ChatOpenAI(
     model="self-consistency", base_url="http://127.0.0.1:8000/v1", api_key="none", max_tokens=100
@@ -16,8 +18,6 @@ print("done: stream")
 
 assert len(model.batch(["What is 1 + 1?", "What is 2 + 2?"])) == 2
 print("done: batch")
-
-from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 weather = {
     "name": "weather",
@@ -43,13 +43,13 @@ form = caller.with_structured_output(city, method="json_schema")
 assert form.invoke("Name a city.")["city"] in ("Paris", "Rome")
 print("done: structured output")
 
-from langchain_openai import OpenAIEmbeddings
-
+# begin configuration
 embedder = OpenAIEmbeddings(
     model="all-minilm-l6-v2",
     base_url="http://127.0.0.1:8000/v1",
     api_key="none",
     check_embedding_ctx_length=False,  # texts, not token ids of another model
 )
+# end configuration
 assert len(embedder.embed_query("A cat.")) == 384
 print("done: embeddings")
