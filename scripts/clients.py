@@ -60,6 +60,8 @@ class Client:
     check: str
     parts: tuple[str, ...]
     """The parts that the program prints when they work."""
+    dependencies: tuple[str, ...] = ()
+    """The dependencies to install, if not all that the first package states."""
     note: str = ""
     """A sentence above the configuration on the page."""
 
@@ -104,6 +106,9 @@ CLIENTS = (
         ("lm_eval[api]", "transformers"),
         "lm_eval_command.sh",
         ("chat", "generation", "log-likelihoods"),
+        note="lm-eval sends temperature 0 if `--gen_kwargs` does not say otherwise. All samples of "
+        "an architecture are then the same.\nLog-likelihoods need a local model, and the folder of "
+        "its tokenizer, which is the model's own folder for safetensors.",
     ),
     Client("Inspect", ("inspect-ai", "openai"), "inspect_command.sh", ("eval", "epochs")),
     Client("promptfoo", ("promptfoo",), "promptfoo_command.sh", ("eval",)),
@@ -128,7 +133,18 @@ CLIENTS = (
     Client("llm", ("llm",), "llm_command.sh", ("stream", "chat", "conversation")),
     Client("litellm", ("litellm",), "litellm_client.py", ("chat", "stream", "errors")),
     Client("DSPy", ("dspy",), "dspy_client.py", ("call", "several answers", "predict")),
-    Client("optillm", ("optillm",), "optillm_proxy.sh", ("proxy", "best of n")),
+    Client(
+        "optillm",
+        ("optillm",),
+        "optillm_proxy.sh",
+        ("proxy", "best of n"),
+        dependencies=(  # those of the proxy, without those of its local models
+            *("flask", "openai", "cerebras_cloud_sdk", "azure-identity", "litellm", "numpy"),
+            *("networkx", "aiohttp", "sympy", "z3-solver<=4.15.4.0", "pyyaml", "requests"),
+        ),
+        note="A proxy in front of Archon: the client asks optillm, and `bon-` in front of the "
+        "name of the model chooses its method.",
+    ),
 )
 
 
@@ -141,22 +157,27 @@ def environment(client: Client, folder: Path) -> Path | None:
     home.mkdir(parents=True, exist_ok=True)
     if client.is_node:
         (home / "package.json").write_text('{"private": true, "type": "module"}')
-        command = ["npm", "install", "--no-fund", "--no-audit", "--silent", *client.packages]
+        commands = [["npm", "install", "--no-fund", "--no-audit", "--silent", *client.packages]]
     else:
         subprocess.run([sys.executable, "-m", "venv", home], check=True)
-        pip = [home / "bin/python", "-m", "pip", "install", "--quiet"]
-        constraints = ["-c", ROOT / "scripts/client_checks/constraints.txt"]
-        command = list(map(str, [*pip, *constraints, *client.packages]))
-    try:
-        done = subprocess.run(
-            command, cwd=home, capture_output=True, text=True, timeout=INSTALL_SECONDS
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        print(f"{client.name}: cannot be installed: {error}", file=sys.stderr)
-        return None
-    if done.returncode:
-        print(f"{client.name}: cannot be installed:\n{done.stderr[-1000:]}", file=sys.stderr)
-        return None
+        pip = [str(home / "bin/python"), "-m", "pip", "install", "--quiet"]
+        constraints = ["-c", str(CHECKS / "constraints.txt")]
+        if client.dependencies:
+            commands = [[*pip, "--no-deps", *client.packages]]
+            commands += [[*pip, *constraints, *client.dependencies]]
+        else:
+            commands = [[*pip, *constraints, *client.packages]]
+    for command in commands:
+        try:
+            done = subprocess.run(
+                command, cwd=home, capture_output=True, text=True, timeout=INSTALL_SECONDS
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            print(f"{client.name}: cannot be installed: {error}", file=sys.stderr)
+            return None
+        if done.returncode:
+            print(f"{client.name}: cannot be installed:\n{done.stderr[-1000:]}", file=sys.stderr)
+            return None
     stamp.write_text(packages)
     return home
 

@@ -1,9 +1,7 @@
 import json
 
-from openai import BadRequestError, NotFoundError
-
 # begin configuration
-from openai import OpenAI
+from openai import BadRequestError, NotFoundError, OpenAI
 
 client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none")
 # end configuration
