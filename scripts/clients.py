@@ -140,7 +140,7 @@ CLIENTS = (
         ("proxy", "best of n"),
         dependencies=(  # those of the proxy, without those of its local models
             *("flask", "openai", "cerebras_cloud_sdk", "azure-identity", "litellm", "numpy"),
-            *("networkx", "aiohttp", "sympy", "z3-solver<=4.15.4.0", "pyyaml", "requests"),
+            *("networkx", "aiohttp", "sympy", "z3-solver<=4.15.4.0", "pyyaml", "math-verify"),
         ),
         note="A proxy in front of Archon: the client asks optillm, and `bon-` in front of the "
         "name of the model chooses its method.",

@@ -1,7 +1,9 @@
 import json
 
+import openai
+
 # begin configuration
-from openai import BadRequestError, NotFoundError, OpenAI
+from openai import OpenAI
 
 client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none")
 # end configuration
@@ -40,16 +42,16 @@ def reason(**request):
     """Return the class of a request's error, and its text."""
     try:
         client.chat.completions.create(messages=MESSAGES, **request)
-    except (BadRequestError, NotFoundError) as error:
+    except (openai.BadRequestError, openai.NotFoundError) as error:
         return type(error), str(error)
     return None, ""
 
 
 kind, text = reason(model="self-consistency", temperature=9)
-assert kind is BadRequestError
+assert kind is openai.BadRequestError
 assert "temperature" in text
 kind, text = reason(model="no-such-model")
-assert kind is NotFoundError
+assert kind is openai.NotFoundError
 assert "no-such-model" in text
 print("done: errors")
 
