@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from archon.graph.architecture import Architecture
     from archon.graph.trace import Trace
     from archon.lm.base import LM
+    from archon.lm.custom.choice import CustomModel
     from archon.spec.reader import Reference
     from archon.study.result import SearchResult
     from archon.study.space import Space
@@ -151,24 +152,47 @@ _NAMES_BY_MODULE = {
 }
 
 
-def lm(model: Reference | Architecture) -> LM:
-    """Return the language model of a card, or an architecture as a language model.
+def lm(model: Reference | Architecture | CustomModel, *, name: str | None = None) -> LM:
+    """Return a language model: that of a card, an architecture, a function, or another object.
 
     This function hides the ``archon.lm`` package. Import the package's modules by their full names.
 
     Parameters
     ----------
     model
-        Name, path or dict of a model card, or an architecture.
+        One of these:
+
+        - a model card: its name, path or dict, or a string such as ``hf:Qwen/Qwen3-0.6B``,
+          ``openai:NAME`` or ``http://localhost:8080/v1`` (``archon.spec.model_strings``);
+        - an architecture, whose runs are the samples;
+        - a function, synchronous or asynchronous. It gets the messages as a list of dicts with the
+          keys ``role`` and ``content``, and returns a text or a ``Completion``. If it has
+          parameters with these names, it also gets ``n`` (and then returns a list of ``n`` texts),
+          ``seed`` (different for each sample), ``request`` (the complete ``Request``), and sampling
+          parameters such as ``temperature`` and ``max_tokens``. An asynchronous generator streams
+          the pieces of a text. Synchronous functions run in threads;
+        - an object with a method ``generate``, which is such a function of the ``Request``; an
+          object with the interface ``LM`` is returned unchanged;
+        - an ``openai.AsyncOpenAI`` or ``openai.OpenAI`` client, or one with the same methods;
+        - a text-generation pipeline of the transformers library.
+    name
+        For a client, the name of the model on its server; without it, the server must have exactly
+        one. For others, the name in errors.
+
+    Token counts that a model does not report are recorded as 0, and a note of the answer and a
+    warning of the report say so. Samples of functions, clients and pipelines are not stored in the
+    pool.
 
     Raises
     ------
     SpecError
         A file is missing or invalid.
+    UsageError
+        The object is none of these, or ``name`` is given for a card or an architecture.
     """
     from archon import api
 
-    return api.lm(model)
+    return api.lm(model, name=name)
 
 
 __getattr__ = lazy_exports(

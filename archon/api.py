@@ -27,6 +27,7 @@ from archon.graph.event_loop import run_sync
 from archon.graph.lm import ArchitectureLM
 from archon.graph.loading import Loader, ModelChoice, of_roles
 from archon.lm.base import LM
+from archon.lm.custom.choice import CustomModel, custom_lm
 from archon.lm.pool import DrawPool
 from archon.spec.architecture import ArchitectureSpec
 from archon.spec.model_strings import ALL_ROLES
@@ -46,7 +47,11 @@ BenchmarkChoice = Reference | PythonReference | Any
 file, ``hf:owner/name:split``, a data frame, a data set or a list of mappings."""
 
 
-def load(ref: Reference, models: Mapping[str, ModelChoice] | str | None = None) -> Architecture:
+ModelChoices = Mapping[str, ModelChoice] | ModelChoice
+"""Role → model; or one model for all roles that write text."""
+
+
+def load(ref: Reference, models: ModelChoices | None = None) -> Architecture:
     """Load and check an architecture.
 
     Parameters
@@ -54,8 +59,10 @@ def load(ref: Reference, models: Mapping[str, ModelChoice] | str | None = None) 
     ref
         A catalogue name, the path of a file, or the contents of a file as a dict.
     models
-        Role → the model that replaces the file's; or one model string for all roles that write
-        text (``archon.spec.model_strings``).
+        Role → the model that replaces the file's; or one model for all roles that write text. A
+        model is a model string (``archon.spec.model_strings``), a path, a card as a dict, an
+        architecture, or what ``lm`` takes: a function, an object with ``generate``, a client or a
+        pipeline. A dict with the key ``backend`` is a card.
 
     Raises
     ------
@@ -69,8 +76,11 @@ def load(ref: Reference, models: Mapping[str, ModelChoice] | str | None = None) 
     return Loader().architecture(ref, _by_role(models))
 
 
-def _by_role(models: Mapping[str, ModelChoice] | str | None) -> Mapping[str, ModelChoice]:
-    return {ALL_ROLES: models} if isinstance(models, str) else models or {}
+def _by_role(models: ModelChoices | None) -> Mapping[str, ModelChoice]:
+    if models is None:
+        return {}
+    is_by_role = isinstance(models, Mapping) and not ("backend" in models and "name" in models)
+    return cast(Mapping[str, ModelChoice], models if is_by_role else {ALL_ROLES: models})
 
 
 def check_space(space: Space, models: Mapping[str, ModelChoice] | None = None) -> SpaceCheck:
@@ -85,20 +95,50 @@ def check_space(space: Space, models: Mapping[str, ModelChoice] | None = None) -
     return check(space, lambda spec: loader.of_spec(spec, space.base_dir, models))
 
 
-def lm(model: Reference | Architecture) -> LM:
-    """Return the language model of a card, or an architecture as one.
+def lm(model: Reference | Architecture | CustomModel, *, name: str | None = None) -> LM:
+    """Return a language model: that of a card, an architecture, a function, or another object.
 
-    A card is a name, a path, a dict, or a string such as ``hf:Qwen/Qwen3-0.6B``, ``openai:NAME`` or
-    ``http://localhost:8080/v1`` (``archon.spec.model_strings``).
+    Parameters
+    ----------
+    model
+        One of these:
+
+        - a model card: its name, path or dict, or a string such as ``hf:Qwen/Qwen3-0.6B``,
+          ``openai:NAME`` or ``http://localhost:8080/v1`` (``archon.spec.model_strings``);
+        - an architecture, whose runs are the samples;
+        - a function, synchronous or asynchronous. It gets the messages as a list of dicts with the
+          keys ``role`` and ``content``, and returns a text or a ``Completion``. If it has
+          parameters with these names, it also gets ``n`` (and then returns a list of ``n`` texts),
+          ``seed`` (different for each sample), ``request`` (the complete ``Request``), and sampling
+          parameters such as ``temperature`` and ``max_tokens``. An asynchronous generator streams
+          the pieces of a text. Synchronous functions run in threads;
+        - an object with a method ``generate``, which is such a function of the ``Request``; an
+          object with the interface ``LM`` is returned unchanged;
+        - an ``openai.AsyncOpenAI`` or ``openai.OpenAI`` client, or one with the same methods;
+        - a text-generation pipeline of the transformers library.
+    name
+        For a client, the name of the model on its server; without it, the server must have exactly
+        one. For others, the name in errors.
+
+    Token counts that a model does not report are recorded as 0, and a note of the answer and a
+    warning of the report say so. Samples of functions, clients and pipelines are not stored in the
+    pool.
 
     Raises
     ------
     SpecError
         A file is missing or invalid.
+    UsageError
+        The object is none of these, or ``name`` is given for a card or an architecture.
     """
+    is_named = isinstance(model, Architecture | str | os.PathLike | dict)
+    if is_named and name is not None:
+        raise UsageError("a card or an architecture has a name; leave out 'name'")
     if isinstance(model, Architecture):
         return ArchitectureLM(model)
-    return Loader().model(model)
+    if isinstance(model, str | os.PathLike | dict):
+        return Loader().model(model)
+    return custom_lm(model, name)
 
 
 def benchmark(
@@ -315,7 +355,7 @@ def search(
     cost: Cost = "tokens",
     stops_early: bool = True,
     warm_start: Sequence[Reference] = (),
-    models: Mapping[str, ModelChoice] | str | None = None,
+    models: ModelChoices | None = None,
     data: str | os.PathLike[str] | None = None,
     scorer: ScorerOption = None,
     answer: AnswerKind | None = None,

@@ -18,6 +18,7 @@ from archon.evals.power import accuracy_warning
 from archon.evals.records import Record
 from archon.evals.statistics import Interval, mean_interval, score_interval
 from archon.lm.compute import ModelUsage
+from archon.lm.custom.token_counts import INCOMPLETE_COST
 from archon.reasoning import cut_off_notice
 from archon.types import Usage
 
@@ -188,6 +189,8 @@ class Tally:
     has_partial_scores: bool = False
     """True if a score is strictly between 0 and 1."""
     num_samples: int = 0
+    num_incomplete_costs: int = 0
+    """Number of answers for which a model reported no token counts."""
     answer_seconds: float = 0.0
     """Total time of all answers."""
     draws: NodeDraws = field(default_factory=NodeDraws)
@@ -213,6 +216,7 @@ class Tally:
         for name, column in _TOTALS.items():
             self.totals[name] += column["each"](record)
         self.num_samples += record.samples
+        self.num_incomplete_costs += INCOMPLETE_COST in record.notes
         self.draws.add(record)
         self.metrics.add(record)
         self.compute.add(record)
@@ -320,6 +324,11 @@ class Tally:
         if failed := self.totals["num_failed_samples"]:
             failures = f"{failed} of {self.num_samples} samples failed"
             warnings.append(f"{failures}; the answers are based on the other samples")
+        if self.num_incomplete_costs:
+            warnings.append(
+                f"{self.num_incomplete_costs} of {self.num_answers} answers lack token counts, so "
+                "the cost and the usage are too low"
+            )
         for scorer, number in self.metrics.errors.items():
             warnings.append(
                 f"{scorer} could not score {number} of {self.num_answers} answers; its mean leaves "
