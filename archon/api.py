@@ -18,7 +18,7 @@ from archon.evals.benchmarks.opening import LoadedBenchmark, open_benchmark
 from archon.evals.benchmarks.own_data import is_own_data, load_own_data
 from archon.evals.costs import Cost
 from archon.evals.failures import MaxErrors
-from archon.evals.folder import RunFolder
+from archon.evals.folder import run_folder as run_folder
 from archon.evals.report import Report
 from archon.evals.runner import Evaluation, OnProgress
 from archon.evals.scorers import ScorerOption
@@ -319,22 +319,6 @@ def evaluate(
                 on_progress=on_progress,
             )
         )
-
-
-def run_folder(path: Path | None, name: str, *, resume: bool) -> RunFolder:
-    """Create the folder for a new run, or open the folder of the run to resume.
-
-    Raises
-    ------
-    UsageError
-        The folder cannot be created. It contains a run, but ``resume`` is not set. Or ``resume`` is
-        set without a path.
-    """
-    if not resume:
-        return RunFolder.create(path, name)
-    if path is None:
-        raise UsageError("to resume a run, set the output to its folder")
-    return RunFolder.resume(path)
 
 
 def search(
