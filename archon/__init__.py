@@ -14,12 +14,14 @@ and needs no optional package.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archon.lazy_exports import lazy_exports
 
 if TYPE_CHECKING:
-    from archon.api import evaluate, load, search
+    from collections.abc import Mapping
+
+    from archon.api import acompare, aevaluate, asearch, compare, evaluate, load, search
     from archon.errors import (
         ArchonError,
         BudgetError,
@@ -38,12 +40,15 @@ if TYPE_CHECKING:
         UsageError,
     )
     from archon.evals.benchmarks.function import PythonBenchmark
+    from archon.evals.planned_comparison import Comparison
     from archon.evals.records import Draw, Record
     from archon.evals.report import Report
     from archon.evals.run import Run, read_run
     from archon.evals.scorers.declaration import Score
     from archon.graph.answer import Answer
     from archon.graph.architecture import Architecture
+    from archon.graph.building import GraphBuilder
+    from archon.graph.loading import ModelChoice
     from archon.graph.trace import Trace
     from archon.lm.base import LM
     from archon.lm.custom.choice import CustomModel
@@ -52,6 +57,7 @@ if TYPE_CHECKING:
     from archon.study.space import Space
     from archon.types import (
         Annotation,
+        AnswerKind,
         Candidate,
         CandidateId,
         Completion,
@@ -80,6 +86,7 @@ __all__ = [
     "BudgetError",
     "Candidate",
     "CandidateId",
+    "Comparison",
     "Completion",
     "Constraint",
     "ContextLengthError",
@@ -88,6 +95,7 @@ __all__ = [
     "Event",
     "Example",
     "FreeText",
+    "GraphBuilder",
     "GraphError",
     "LMError",
     "Message",
@@ -117,29 +125,37 @@ __all__ = [
     "UnsupportedError",
     "Usage",
     "UsageError",
+    "acompare",
+    "aevaluate",
+    "asearch",
+    "compare",
     "evaluate",
+    "graph",
     "lm",
     "load",
     "read_run",
     "search",
 ]
 
-importlib.import_module("archon.lm")  # a later import of the package would replace `lm`
+for _package in ("archon.graph", "archon.lm"):
+    importlib.import_module(_package)  # a later import of the package would replace the function
 
 _NAMES_BY_MODULE = {
-    "archon.api": "evaluate load search",
+    "archon.api": "acompare aevaluate asearch compare evaluate load search",
     "archon.errors": """
         ArchonError BudgetError ContextLengthError EngineError GraphError LMError MissingExtraError
         ModelError ModelFileError NodeError ScoringError SpecError StorageError UnsupportedError
         UsageError
     """,
     "archon.evals.benchmarks.function": "PythonBenchmark",
+    "archon.evals.planned_comparison": "Comparison",
     "archon.evals.records": "Draw Record",
     "archon.evals.report": "Report",
     "archon.evals.run": "Run read_run",
     "archon.evals.scorers.declaration": "Score",
     "archon.graph.answer": "Answer",
     "archon.graph.architecture": "Architecture",
+    "archon.graph.building": "GraphBuilder",
     "archon.graph.trace": "Trace",
     "archon.lm.base": "LM",
     "archon.study.result": "SearchResult",
@@ -193,6 +209,42 @@ def lm(model: Reference | Architecture | CustomModel, *, name: str | None = None
     from archon import api
 
     return api.lm(model, name=name)
+
+
+def graph(
+    name: str = "graph",
+    *,
+    description: str = "",
+    models: Mapping[str, ModelChoice] | None = None,
+    answer: AnswerKind | None = None,
+    budget: Mapping[str, Any] | None = None,
+    serve: Mapping[str, Any] | None = None,
+) -> GraphBuilder:
+    """Start an architecture that is built in Python; see ``GraphBuilder``.
+
+    This function hides the ``archon.graph`` package. Import the package's modules by their full
+    names.
+
+    Parameters
+    ----------
+    name
+        Name of the architecture.
+    description
+        A sentence about it.
+    models
+        Role → its model; roles that are not given have the model of the shipped architectures.
+    answer
+        Type of the answers; by default ``number``.
+    budget
+        Limits for one question, such as ``{"max_calls": 64}``.
+    serve
+        Settings for requests to the architecture as a language model.
+    """
+    from archon.graph import building
+
+    return building.graph(
+        name, description=description, models=models, answer=answer, budget=budget, serve=serve
+    )
 
 
 __getattr__ = lazy_exports(

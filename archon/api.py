@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from archon.errors import UsageError
+from archon.errors import UsageError, require
 from archon.evals import tracked
 from archon.evals.benchmarks.columns import Columns
 from archon.evals.benchmarks.function import PythonReference, is_python, load_python
@@ -18,9 +19,13 @@ from archon.evals.benchmarks.opening import LoadedBenchmark, open_benchmark
 from archon.evals.benchmarks.own_data import is_own_data, load_own_data
 from archon.evals.costs import Cost
 from archon.evals.failures import MaxErrors
+from archon.evals.folder import RunFolder
 from archon.evals.folder import run_folder as run_folder
+from archon.evals.planned_comparison import Comparison, PlannedComparison
+from archon.evals.progress_bar import Update, progress_bar
 from archon.evals.report import Report
-from archon.evals.runner import Evaluation, OnProgress
+from archon.evals.run import Run
+from archon.evals.runner import EvalProgress, Evaluation, OnProgress
 from archon.evals.scorers import ScorerOption
 from archon.graph.architecture import Architecture
 from archon.graph.event_loop import run_sync
@@ -33,7 +38,13 @@ from archon.spec.architecture import ArchitectureSpec
 from archon.spec.model_strings import ALL_ROLES
 from archon.spec.reader import Reference, load_benchmark
 from archon.study.objectives import SearchLimits, parse_objectives
-from archon.study.search_config import OnStudyEvent, SearchConfig, SearchListeners
+from archon.study.search_config import (
+    OnStudyEvent,
+    SearchConfig,
+    SearchListeners,
+    StudyEvent,
+    TrialFinished,
+)
 from archon.study.space import Space, SpaceCheck, check
 from archon.tracking.session import TrackerChoice
 from archon.types import AnswerKind
@@ -41,6 +52,8 @@ from archon.types import AnswerKind
 if TYPE_CHECKING:
     from archon.study.result import SearchResult
     from archon.study.session import SearchSession
+
+_COLUMNS = ("question", "target", "choices", "id", "answer")
 
 BenchmarkChoice = Reference | PythonReference | Any
 """Name, path or dict of a benchmark card; a benchmark written in Python; or data: the path of a
@@ -208,6 +221,9 @@ def benchmark(
     )
 
 
+_benchmark = benchmark  # where a parameter has its name
+
+
 def _load_benchmark(ref: BenchmarkChoice, columns: Columns) -> LoadedBenchmark:
     if is_own_data(ref):  # first, because hf:… could also name a function of a module
         return load_own_data(ref, columns)
@@ -239,6 +255,7 @@ def evaluate(
     max_errors: MaxErrors = None,
     cache: bool = True,
     on_progress: OnProgress | None = None,
+    progress: bool | None = None,
     track: str | None = None,
 ) -> Report:
     """Measure an architecture's accuracy on a benchmark, with confidence intervals.
@@ -271,6 +288,8 @@ def evaluate(
         Whether to reuse samples from the pool on disk, and to store new samples there.
     on_progress
         Function that is called with the progress of the evaluation.
+    progress
+        Whether to show a progress bar. By default, it is shown on a terminal and in a notebook.
     track
         Experiment tracker that records the run: ``mlflow``, ``wandb`` or ``trackio``, or one of
         them with a project, such as ``mlflow:PROJECT``.
@@ -287,38 +306,299 @@ def evaluate(
     StorageError
         The results cannot be written to the disk.
     """
-    choice = None if track is None else TrackerChoice.parse(track)
+    return run_sync(_prepared_evaluation(**locals()).run())
+
+
+async def aevaluate(
+    architecture: Architecture | Reference,
+    benchmark_ref: BenchmarkChoice,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    epochs: int = 1,
+    split: str = "select",
+    data: str | os.PathLike[str] | None = None,
+    scorer: ScorerOption = None,
+    by: str | Sequence[str] | None = None,
+    allow_code_execution: bool = False,
+    answer: AnswerKind | None = None,
+    question: str | None = None,
+    target: str | None = None,
+    choices: str | None = None,
+    id: str | None = None,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    keep_errors: bool = False,
+    max_errors: MaxErrors = None,
+    cache: bool = True,
+    on_progress: OnProgress | None = None,
+    progress: bool | None = None,
+    track: str | None = None,
+) -> Report:
+    """Run ``evaluate`` in the caller's event loop, with the same parameters.
+
+    If the task is cancelled, all running questions stop, and every finished answer is in the run's
+    folder; call it again with ``output`` set to that folder and ``resume=True`` to continue.
+
+    Raises
+    ------
+    ArchonError
+        The same errors as ``evaluate``.
+    """
+    prepared = await asyncio.to_thread(_prepared_evaluation, **locals())
+    return await prepared.run()
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Evaluations that are ready to run, and how to run them."""
+
+    jobs: Sequence[tuple[Evaluation, RunFolder]]
+    policy: Mapping[str, Any]
+    """Arguments of ``archon.evals.tracked.evaluate`` for all of them."""
+    on_progress: OnProgress | None
+    shows_progress: bool | None
+    cache: bool
+
+    async def run(self) -> Report:
+        """Run the evaluations one after another; return the last report."""
+        with DrawPool() if self.cache else contextlib.nullcontext() as pool:
+            for evaluation, folder in self.jobs:
+                title = evaluation.architecture.name
+                with progress_bar(title, self.shows_progress) as bar:
+                    listen = _listener(title, bar, self.on_progress)
+                    report = await tracked.evaluate(
+                        evaluation, folder, pool=pool, on_progress=listen, **self.policy
+                    )
+        return report
+
+
+def _listener(title: str, bar: Update | None, inner: OnProgress | None) -> OnProgress | None:
+    """Return a listener that updates a progress bar and calls another listener."""
+    if bar is None:
+        return inner
+
+    def on_progress(progress: EvalProgress) -> None:
+        errors = f", {progress.num_errors} failed" if progress.num_errors else ""
+        bar(f"{title}: {progress.num_right} right{errors}", progress.num_done, progress.num_runs)
+        if inner is not None:
+            inner(progress)
+
+    return on_progress
+
+
+def _policy(options: dict[str, Any]) -> dict[str, Any]:
+    """Remove the arguments of ``_Prepared`` from those of a call, and return them."""
+    track = options.pop("track")
+    return {
+        "policy": {
+            "track": None if track is None else TrackerChoice.parse(track),
+            **{name: options.pop(name) for name in ("keep_errors", "max_errors")},
+        },
+        "on_progress": options.pop("on_progress"),
+        "shows_progress": options.pop("progress"),
+        "cache": options.pop("cache"),
+    }
+
+
+def _prepared_evaluation(
+    architecture: Architecture | Reference,
+    benchmark_ref: BenchmarkChoice,
+    *,
+    output: str | os.PathLike[str] | None,
+    resume: bool,
+    seed: int,
+    epochs: int,
+    by: str | Sequence[str] | None,
+    **options: Any,
+) -> _Prepared:
+    """Load what ``evaluate`` needs; ``options`` has the other arguments."""
+    policy = _policy(options)
     if not isinstance(architecture, Architecture):
         architecture = load(architecture)
-    items = benchmark(
-        benchmark_ref,
-        split=split,
-        limit=limit,
-        data=data,
-        scorer=scorer,
-        allow_code_execution=allow_code_execution,
-        answer=answer,
-        question=question,
-        target=target,
-        choices=choices,
-        id=id,
-    )
+    items = benchmark(benchmark_ref, **options)
     by = [by] if isinstance(by, str) else by
     evaluation = Evaluation.of(architecture, items, seed=seed, epochs=epochs, by=by)
     path = None if output is None else Path(output)
     folder = run_folder(path, architecture.name, resume=resume)
-    with DrawPool() if cache else contextlib.nullcontext() as pool:
-        return run_sync(
-            tracked.evaluate(
-                evaluation,
-                folder,
-                choice,
-                pool=pool,
-                keep_errors=keep_errors,
-                max_errors=max_errors,
-                on_progress=on_progress,
-            )
+    return _Prepared([(evaluation, folder)], **policy)
+
+
+def compare(
+    architectures: Sequence[Architecture | Reference | Run],
+    benchmark: BenchmarkChoice | None = None,
+    *,
+    models: ModelChoices | None = None,
+    cost: Cost = "tokens",
+    limit: int | None = None,
+    seed: int = 0,
+    epochs: int = 1,
+    split: str = "select",
+    data: str | os.PathLike[str] | None = None,
+    scorer: ScorerOption = None,
+    by: str | Sequence[str] | None = None,
+    allow_code_execution: bool = False,
+    answer: AnswerKind | None = None,
+    question: str | None = None,
+    target: str | None = None,
+    choices: str | None = None,
+    id: str | None = None,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    keep_errors: bool = False,
+    max_errors: MaxErrors = None,
+    cache: bool = True,
+    on_progress: OnProgress | None = None,
+    progress: bool | None = None,
+    track: str | None = None,
+) -> Comparison:
+    """Compare architectures on the same items and samples, with paired tests.
+
+    Parameters
+    ----------
+    architectures
+        At least two architectures, or their names, paths or dicts; or finished runs
+        (``read_run``), whose answers are compared without asking anything.
+    benchmark
+        A benchmark (see the function ``benchmark``); for finished runs, leave it out.
+    models
+        Models that replace those of the architectures (see ``load``); a role applies to every
+        architecture that has it.
+    cost
+        The cost that a plain vote must not exceed where it is compared at equal cost: ``tokens``,
+        ``compute`` or ``seconds``.
+    output
+        Folder of the comparison, with a run in a subfolder for each architecture; by default, the
+        runs are new folders in ``runs``.
+    limit, seed, epochs, split, data, scorer, by, allow_code_execution, answer, question, target,
+    choices, id, resume, keep_errors, max_errors, cache, on_progress, progress, track
+        The same as for ``evaluate``.
+
+    Raises
+    ------
+    UsageError
+        There are fewer than two architectures, or one of the reasons of ``evaluate``.
+    SpecError, TooManyErrorsError, StorageError
+        See ``evaluate``.
+    MissingExtraError
+        Scipy is not installed (the extra ``evals``).
+    """
+    return run_sync(_prepared_comparison(**locals()).run())
+
+
+async def acompare(
+    architectures: Sequence[Architecture | Reference | Run],
+    benchmark: BenchmarkChoice | None = None,
+    *,
+    models: ModelChoices | None = None,
+    cost: Cost = "tokens",
+    limit: int | None = None,
+    seed: int = 0,
+    epochs: int = 1,
+    split: str = "select",
+    data: str | os.PathLike[str] | None = None,
+    scorer: ScorerOption = None,
+    by: str | Sequence[str] | None = None,
+    allow_code_execution: bool = False,
+    answer: AnswerKind | None = None,
+    question: str | None = None,
+    target: str | None = None,
+    choices: str | None = None,
+    id: str | None = None,
+    output: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    keep_errors: bool = False,
+    max_errors: MaxErrors = None,
+    cache: bool = True,
+    on_progress: OnProgress | None = None,
+    progress: bool | None = None,
+    track: str | None = None,
+) -> Comparison:
+    """Run ``compare`` in the caller's event loop, with the same parameters; see ``aevaluate``.
+
+    Raises
+    ------
+    ArchonError
+        The same errors as ``compare``.
+    """
+    prepared = await asyncio.to_thread(_prepared_comparison, **locals())
+    return await prepared.run()
+
+
+@dataclass(frozen=True)
+class _PreparedComparison:
+    planned: PlannedComparison
+    prepared: _Prepared
+    cost: Cost
+
+    async def run(self) -> Comparison:
+        """Run the unfinished evaluations, and compare the runs."""
+        try:
+            if self.prepared.jobs:
+                await self.prepared.run()
+        finally:
+            self.planned.discard_unused()
+        return await asyncio.to_thread(self.planned.result, self.cost)
+
+
+@dataclass(frozen=True)
+class _StoredComparison:
+    runs: Sequence[Run]
+    cost: Cost
+
+    async def run(self) -> Comparison:
+        """Compare finished runs."""
+        return await asyncio.to_thread(Comparison.of_runs, self.runs, self.cost)
+
+
+def _prepared_comparison(
+    architectures: Sequence[Architecture | Reference | Run],
+    benchmark: BenchmarkChoice | None,
+    *,
+    models: ModelChoices | None,
+    cost: Cost,
+    output: str | os.PathLike[str] | None,
+    resume: bool,
+    seed: int,
+    epochs: int,
+    by: str | Sequence[str] | None,
+    **options: Any,
+) -> _PreparedComparison | _StoredComparison:
+    """Load what ``compare`` needs; ``options`` has the other arguments."""
+    require("scipy", "evals")
+    if isinstance(architectures, str | os.PathLike | Architecture | Run):
+        raise UsageError("a comparison needs a list of at least two architectures")
+    runs = [each for each in architectures if isinstance(each, Run)]
+    if runs and (len(runs) < len(architectures) or benchmark is not None):
+        raise UsageError(
+            "finished runs are compared as they are, without a benchmark and without architectures"
         )
+    if runs:
+        return _StoredComparison(runs, cost)
+    if benchmark is None:
+        raise UsageError("a comparison of architectures needs a benchmark")
+    policy = _policy(options)
+    loaded = _all_loaded(architectures, _by_role(models))
+    planned = PlannedComparison.of(
+        loaded,
+        _benchmark(benchmark, **options),
+        None if output is None else Path(output),
+        resume=resume,
+        seed=seed,
+        epochs=epochs,
+        by=[by] if isinstance(by, str) else by,
+    )
+    jobs = list(planned.unfinished(keep_errors=policy["policy"]["keep_errors"]))
+    return _PreparedComparison(planned, _Prepared(jobs, **policy), cost)
+
+
+def _all_loaded(
+    architectures: Sequence[Architecture | Reference | Run], models: Mapping[str, ModelChoice]
+) -> list[Architecture]:
+    """Load those architectures that are not loaded; ``models`` applies only to them."""
+    refs = [cast(Reference, each) for each in architectures if not isinstance(each, Architecture)]
+    loaded = iter(Loader().architectures(refs, models))
+    return [each if isinstance(each, Architecture) else next(loaded) for each in architectures]
 
 
 def search(
@@ -353,6 +633,7 @@ def search(
     cache: bool = True,
     output: str | os.PathLike[str] | None = None,
     on_event: OnStudyEvent | None = None,
+    progress: bool | None = None,
     track: str | None = None,
 ) -> SearchResult:
     """Search a space for the best architecture on a benchmark.
@@ -398,6 +679,8 @@ def search(
         File for the best architecture; by default ``best.json`` in the study's folder.
     on_event
         Function that is called when a trial starts and when it finishes.
+    progress
+        Whether to show a progress bar. By default, it is shown on a terminal and in a notebook.
     track
         Experiment tracker that records the study and its trials; see ``evaluate``.
 
@@ -411,33 +694,112 @@ def search(
     MissingExtraError
         Optuna is not installed (the extra ``search``).
     """
+    return run_sync(_prepared_search(**locals()).run())
+
+
+async def asearch(
+    space: Reference | Space,
+    benchmark: BenchmarkChoice,
+    *,
+    trials: int = SearchConfig.trials,
+    objective: str | Sequence[str] = "accuracy",
+    sampler: str = "tpe",
+    seed: int = 0,
+    limit: int | None = SearchConfig.limit,
+    final_limit: int | None = SearchConfig.final_limit,
+    finalists: int = SearchConfig.finalists,
+    max_tokens: float | None = None,
+    max_calls: float | None = None,
+    max_seconds: float | None = None,
+    max_compute: float | None = None,
+    cost: Cost = "tokens",
+    stops_early: bool = True,
+    warm_start: Sequence[Reference] = (),
+    models: ModelChoices | None = None,
+    data: str | os.PathLike[str] | None = None,
+    scorer: ScorerOption = None,
+    answer: AnswerKind | None = None,
+    question: str | None = None,
+    target: str | None = None,
+    choices: str | None = None,
+    id: str | None = None,
+    storage: str | None = None,
+    study: str | None = None,
+    resume: bool = False,
+    cache: bool = True,
+    output: str | os.PathLike[str] | None = None,
+    on_event: OnStudyEvent | None = None,
+    progress: bool | None = None,
+    track: str | None = None,
+) -> SearchResult:
+    """Run ``search`` in the caller's event loop, with the same parameters.
+
+    If the task is cancelled, all running trials stop, and every finished trial and answer is kept;
+    call it again with the same ``study`` and ``resume=True`` to continue.
+
+    Raises
+    ------
+    ArchonError
+        The same errors as ``search``.
+    """
+    prepared = await asyncio.to_thread(_prepared_search, **locals())
+    return await prepared.run()
+
+
+@dataclass(frozen=True)
+class _PreparedSearch:
+    session: SearchSession
+    title: str
+    num_trials: int
+    on_event: OnStudyEvent | None
+    shows_progress: bool | None
+
+    async def run(self) -> SearchResult:
+        """Run the trials and the finals."""
+        with progress_bar(self.title, self.shows_progress) as bar:
+            self.session.listeners = SearchListeners(on_event=self._listener(bar))
+            return await self.session.run()
+
+    def _listener(self, bar: Update | None) -> OnStudyEvent | None:
+        if bar is None:
+            return self.on_event
+
+        def on_event(event: StudyEvent) -> None:
+            if isinstance(event, TrialFinished):
+                bar(self.title, event.record.number + 1, self.num_trials)
+            if self.on_event is not None:
+                self.on_event(event)
+
+        return on_event
+
+
+def _prepared_search(
+    space: Reference | Space,
+    benchmark: BenchmarkChoice,
+    *,
+    on_event: OnStudyEvent | None,
+    progress: bool | None,
+    **options: Any,
+) -> _PreparedSearch:
+    """Check the arguments of ``search``; ``options`` has those that make a ``SearchConfig``."""
+    take = options.pop
+    objective, output, track = take("objective"), take("output"), take("track")
     names = objective if isinstance(objective, str) else ",".join(objective)
+    limits = SearchLimits(
+        *(take(f"max_{name}") for name in ("tokens", "calls", "seconds", "compute"))
+    )
+    columns = Columns(**{name: take(name) for name in _COLUMNS})
     config = SearchConfig(
         objectives=parse_objectives(names),
-        limits=SearchLimits(max_tokens, max_calls, max_seconds, max_compute),
-        cost=cost,
-        sampler=sampler,
-        seed=seed,
-        trials=trials,
-        stops_early=stops_early,
-        limit=limit,
-        final_limit=final_limit,
-        finalists=finalists,
-        warm_start=warm_start,
-        models=_by_role(models),
-        data=data,
-        scorer=scorer,
-        columns=Columns(question=question, target=target, choices=choices, id=id, answer=answer),
-        study=study,
-        storage=storage,
-        resume=resume,
-        cache=cache,
+        limits=limits,
+        columns=columns,
+        models=_by_role(take("models")),
         output=None if output is None else Path(output),
         track=None if track is None else TrackerChoice.parse(track),
+        **options,
     )
     session, _ = prepare_search(space, benchmark, config)
-    session.listeners = SearchListeners(on_event=on_event)
-    return run_sync(session.run())
+    return _PreparedSearch(session, session.name, config.trials, on_event, progress)
 
 
 def prepare_search(
