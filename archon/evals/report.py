@@ -12,11 +12,13 @@ from typing import Any
 from archon.evals.compute import ComputeTally
 from archon.evals.failures import Cause, causes
 from archon.evals.groups import Group, group_name, group_results
+from archon.evals.html import interval_text, number_text
 from archon.evals.metrics import Metric, MetricTally
 from archon.evals.pass_at_k import CurvePoint, NodeDraws
 from archon.evals.power import accuracy_warning
 from archon.evals.records import Record
 from archon.evals.statistics import Interval, mean_interval, score_interval
+from archon.graph.html import block, table
 from archon.lm.compute import ModelUsage
 from archon.lm.custom.token_counts import INCOMPLETE_COST
 from archon.reasoning import cut_off_notice
@@ -58,7 +60,7 @@ def result(
     return field(default=default, metadata={"of": of, "heading": heading, "decimals": decimals})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Report:
     """The result of evaluating one architecture on the items of one benchmark.
 
@@ -155,6 +157,34 @@ class Report:
         if self.scoring_usage == Usage():
             data["scoring_usage"] = None
         return {name: value for name, value in data.items() if value or name not in _OMITTED}
+
+    def __repr__(self) -> str:
+        state = ", interrupted" if self.interrupted else ""
+        return (
+            f"<Report of {self.architecture} on {self.benchmark}: "
+            f"{interval_text(self.accuracy, self.accuracy_interval)} of {self.num_items} items, "
+            f"{number_text(self.cost_tokens)} tokens per answer{state}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return HTML for notebooks: the results, groups and metrics, and the warnings."""
+        cost = number_text(self.cost_tokens)
+        rows = [
+            ("accuracy [95%]", interval_text(self.accuracy, self.accuracy_interval)),
+            ("items, answers", f"{self.num_items}, {self.num_runs}"),
+            ("failed answers", str(self.num_errors)),
+            ("answers without a value", str(self.num_without_value)),
+            ("cost per answer", f"{cost} tokens, {number_text(self.seconds, 1)} s"),
+            ("models", ", ".join(f"{role}: {name}" for role, name in self.models.items())),
+            ("run", self.run),
+        ]
+        if self.mean_score != self.accuracy:
+            low_high = interval_text(self.mean_score, self.mean_score_interval)
+            rows.insert(1, ("mean score [95%]", low_high))
+        title = f"{self.architecture} on {self.benchmark} ({self.split}, {self.scorer})"
+        failures = [f"{cause['count']} failed: {cause['cause']}" for cause in self.errors]
+        interrupted = ["the run is not finished"] if self.interrupted else []
+        return block(title, [table(("", ""), rows)], [*interrupted, *self.warnings, *failures])
 
 
 _OMITTED = (

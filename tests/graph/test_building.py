@@ -104,7 +104,7 @@ def test_faults_are_named() -> None:
     graph = archon.graph().generator("draft")
     with pytest.raises(UsageError, match="already has a node 'draft'"):
         graph.vote("draft")
-    with pytest.raises(UsageError, match="no node type 'voting'.*'vote'"):
+    with pytest.raises(UsageError, match=r"no node type 'voting'.*'vote'"):
         graph.node("answer", "voting")
     with pytest.raises(AttributeError, match="no method or node type 'voting'"):
         graph.voting("answer")
