@@ -21,7 +21,16 @@ from archon.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from archon.api import acompare, aevaluate, asearch, compare, evaluate, load, search
+    from archon.api import (
+        acompare,
+        aevaluate,
+        asearch,
+        compare,
+        evaluate,
+        load,
+        search,
+        serve,
+    )
     from archon.errors import (
         ArchonError,
         BudgetError,
@@ -52,9 +61,11 @@ if TYPE_CHECKING:
     from archon.graph.trace import Trace
     from archon.lm.base import LM
     from archon.lm.custom.choice import CustomModel
+    from archon.serve.server import Server
     from archon.spec.reader import Reference
     from archon.study.result import SearchResult
     from archon.study.space import Space
+    from archon.train.running import TrainingResult, train
     from archon.types import (
         Annotation,
         AnswerKind,
@@ -115,6 +126,7 @@ __all__ = [
     "Score",
     "ScoringError",
     "SearchResult",
+    "Server",
     "Space",
     "SpecError",
     "StorageError",
@@ -122,6 +134,7 @@ __all__ = [
     "TokenDelta",
     "TokenLogprob",
     "Trace",
+    "TrainingResult",
     "UnsupportedError",
     "Usage",
     "UsageError",
@@ -135,13 +148,17 @@ __all__ = [
     "load",
     "read_run",
     "search",
+    "serve",
+    "train",
 ]
 
-for _package in ("archon.graph", "archon.lm"):
-    importlib.import_module(_package)  # a later import of the package would replace the function
+for _package in ("graph", "lm", "serve", "train"):
+    # A later import of the package would replace the function of the same name.
+    importlib.import_module(f"archon.{_package}")
+    globals().pop(_package)
 
 _NAMES_BY_MODULE = {
-    "archon.api": "acompare aevaluate asearch compare evaluate load search",
+    "archon.api": "acompare aevaluate asearch compare evaluate load search serve",
     "archon.errors": """
         ArchonError BudgetError ContextLengthError EngineError GraphError LMError MissingExtraError
         ModelError ModelFileError NodeError ScoringError SpecError StorageError UnsupportedError
@@ -158,8 +175,10 @@ _NAMES_BY_MODULE = {
     "archon.graph.building": "GraphBuilder",
     "archon.graph.trace": "Trace",
     "archon.lm.base": "LM",
+    "archon.serve.server": "Server",
     "archon.study.result": "SearchResult",
     "archon.study.space": "Space",
+    "archon.train.running": "TrainingResult train",
     "archon.types": """
         Annotation Candidate CandidateId Completion Constraint Event Example FreeText Message
         NodeFinished NodeStarted Question Request SamplingParams Thinking TokenDelta TokenLogprob

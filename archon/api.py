@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from archon.errors import UsageError, require
 from archon.evals import tracked
@@ -50,10 +50,15 @@ from archon.tracking.session import TrackerChoice
 from archon.types import AnswerKind
 
 if TYPE_CHECKING:
+    from archon.lm.lazy import LazyLM
+    from archon.serve.server import Server
     from archon.study.result import SearchResult
     from archon.study.session import SearchSession
 
 _COLUMNS = ("question", "target", "choices", "id", "answer")
+
+Servable = Reference | Architecture
+"""What a server can offer under its own name."""
 
 BenchmarkChoice = Reference | PythonReference | Any
 """Name, path or dict of a benchmark card; a benchmark written in Python; or data: the path of a
@@ -800,6 +805,121 @@ def _prepared_search(
     )
     session, _ = prepare_search(space, benchmark, config)
     return _PreparedSearch(session, session.name, config.trials, on_event, progress)
+
+
+@overload
+def serve(
+    served: Servable | Sequence[Servable] | Mapping[str, Servable | CustomModel],
+    *,
+    models: ModelChoices | None = ...,
+    host: str = ...,
+    port: int = ...,
+    api_key: str | None = ...,
+    block: Literal[True] = ...,
+    strict: bool = ...,
+    drain_seconds: float = ...,
+    **limits: float,
+) -> None: ...
+
+
+@overload
+def serve(
+    served: Servable | Sequence[Servable] | Mapping[str, Servable | CustomModel],
+    *,
+    models: ModelChoices | None = ...,
+    host: str = ...,
+    port: int = ...,
+    api_key: str | None = ...,
+    block: Literal[False],
+    strict: bool = ...,
+    drain_seconds: float = ...,
+    **limits: float,
+) -> Server: ...
+
+
+def serve(
+    served: Servable | Sequence[Servable] | Mapping[str, Servable | CustomModel],
+    *,
+    models: ModelChoices | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    api_key: str | None = None,
+    block: bool = True,
+    strict: bool = False,
+    drain_seconds: float = 30.0,
+    **limits: float,
+) -> Server | None:
+    """Serve architectures and models over an OpenAI-compatible API.
+
+    Parameters
+    ----------
+    served
+        An architecture or a model, or several, by name, path or dict; or name → an architecture or
+        any model that ``lm`` takes, such as a function.
+    models
+        Models that replace those of the architectures (see ``load``).
+    host, port
+        Address to listen on. Port 0 selects a free port.
+    api_key
+        The key that clients must send. Required if other machines can reach ``host``.
+    block
+        Whether to serve until Ctrl-C. If False, return a ``Server`` in a background thread, which
+        is also a context manager.
+    strict
+        Whether to reject requests with unsupported fields.
+    drain_seconds
+        Maximum time that running requests have at the end.
+    limits
+        ``max_body_bytes``, ``max_messages``, ``max_request_tokens``, ``max_running``,
+        ``max_waiting`` and ``max_seconds``, as for ``archon serve``.
+
+    Raises
+    ------
+    SpecError, ModelError
+        A file is invalid, or a model cannot be opened.
+    UsageError
+        Two models have the same name, or the address is in use or not allowed.
+    MissingExtraError
+        The extra ``serve`` is not installed.
+    """
+    for package in ("starlette", "uvicorn", "prometheus_client"):
+        require(package, "serve")
+    from archon.serve import server
+    from archon.serve.app import create_app
+    from archon.serve.auth import allowed_names, is_loopback
+    from archon.serve.limits import Limits
+    from archon.serve.served_models import named_models, served_models
+
+    if api_key is None and not is_loopback(host):
+        raise UsageError(f"other machines can reach {host}, so set api_key")
+    names = {field.name for field in fields(Limits)}
+    if unknown := limits.keys() - names:
+        raise UsageError(f"there is no limit {min(unknown)}; the limits are {sorted(names)}")
+    loader = Loader()
+    if isinstance(served, Mapping) and not ({"nodes", "backend"} & served.keys()):
+        lms = named_models(loader, served)
+    else:
+        is_one = isinstance(served, str | os.PathLike | dict | Architecture)
+        refs = cast(Sequence[Servable], [served] if is_one else served)
+        lms = served_models(loader, refs, _by_role(models))
+    for lm in loader.lms:
+        lm.open()
+    app = create_app(
+        lms,
+        limits=Limits(**cast(dict[str, Any], limits)),
+        is_strict=strict,
+        api_key=api_key,
+        host_names=allowed_names(host, api_key),
+    )
+    if not block:
+        return server.Server(app, host, port, drain_seconds=drain_seconds)
+    server.run(app, host, port, drain_seconds=drain_seconds, on_end=lambda: _close(loader.lms))
+    return None
+
+
+async def _close(lms: Sequence[LazyLM]) -> None:
+    for lm in lms:
+        await lm.aclose()
 
 
 def prepare_search(

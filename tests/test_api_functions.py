@@ -130,3 +130,36 @@ def test_progress_is_shown_if_it_is_asked_for(
     assert shown.out == ""
     assert "one" in shown.err
     assert "2/2" in shown.err
+
+
+def test_a_server_in_a_background_thread() -> None:
+    httpx = pytest.importorskip("httpx")
+    pytest.importorskip("uvicorn")
+
+    def solve(messages: list[dict[str, str]]) -> str:
+        return f"{messages[-1]['content']} It is 5."
+
+    served = {"one": archon.load(single()), "function": solve}
+    with archon.serve(served, port=0, block=False) as server:
+        listed = httpx.get(f"{server.base_url}/models").json()
+        assert [model["id"] for model in listed["data"]] == ["one", "function"]
+        body = {"model": "function", "messages": [{"role": "user", "content": "2 + 3?"}]}
+        reply = httpx.post(f"{server.base_url}/chat/completions", json=body).json()
+        assert reply["choices"][0]["message"]["content"] == "2 + 3? It is 5."
+        assert server.is_running
+    assert not server.is_running
+    assert repr(server).endswith(", closed>")
+    with archon.serve(single(), port=0, block=False) as server:
+        assert httpx.get(f"{server.base_url}/models").json()["data"][0]["id"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"host": "0.0.0.0"}, "set api_key"),
+        ({"max_token": 3}, "no limit max_token"),
+    ],
+)
+def test_a_server_that_may_not_start(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        archon.serve(single(), block=False, **options)
