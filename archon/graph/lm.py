@@ -101,7 +101,7 @@ class ArchitectureLM:
                 f"the nodes that logit_bias would apply to have {count} models, and a token id "
                 "belongs to one; set logit_bias in the nodes"
             )
-            raise UnsupportedError(f"{self.architecture.name}: {reason}")
+            raise UnsupportedError(f"{self.architecture.name}: {reason}", field="logit_bias")
 
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
         """See ``NestedLM.members``."""
@@ -130,7 +130,7 @@ class ArchitectureLM:
     def _question(self, request: Request) -> Question:
         if not request.messages or request.messages[-1].role != "user":
             reason = "the last message must have the role 'user', because it is the question"
-            raise UnsupportedError(f"{self.architecture.name}: {reason}")
+            raise UnsupportedError(f"{self.architecture.name}: {reason}", field="messages")
         *history, last = request.messages
         answer = request.answer or self.architecture.spec.answer
         return Question(last.content, tuple(history), answer, ending=request.ending)

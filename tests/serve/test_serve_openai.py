@@ -382,6 +382,12 @@ def test_a_schema_that_cannot_be_followed_is_a_bad_request(tiny: Served) -> None
         client.chat.completions.create(model="tiny", messages=QUESTION, response_format=wanted)
 
 
+def test_a_biased_token_that_does_not_exist_is_a_bad_request(tiny: Served) -> None:
+    with tiny.client() as client, pytest.raises(openai.BadRequestError, match="vocabulary") as e:
+        client.chat.completions.create(model="tiny", messages=QUESTION, logit_bias={"999999": 1})
+    assert e.value.param == "logit_bias"
+
+
 def test_a_prompt_that_does_not_fit_is_a_bad_request(tiny: Served) -> None:
     long: Any = [{"role": "user", "content": "the answer " * 500}]
     with tiny.client() as client, pytest.raises(openai.BadRequestError) as caught:
