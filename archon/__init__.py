@@ -266,10 +266,18 @@ def graph(
     )
 
 
-__getattr__ = lazy_exports(
+_lazy = lazy_exports(
     globals(),
     {name: module for module, names in _NAMES_BY_MODULE.items() for name in names.split()},
 )
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":  # read from the package's metadata only if somebody asks
+        from importlib.metadata import version
+
+        return version("archon-inference")
+    return _lazy(name)
 
 
 def __dir__() -> list[str]:
