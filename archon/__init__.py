@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from archon.api import (
+        BenchmarkChoice,
+        ModelChoices,
+        Servable,
         acompare,
         aevaluate,
         asearch,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
         BudgetError,
         ContextLengthError,
         EngineError,
+        FileError,
         GraphError,
         LMError,
         MissingExtraError,
@@ -48,26 +52,38 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
-    from archon.evals.benchmarks.function import PythonBenchmark
+    from archon.evals.benchmarks.function import PythonBenchmark, ScoreFunction
+    from archon.evals.costs import Cost
+    from archon.evals.failures import Cause, MaxErrors
+    from archon.evals.groups import Group
+    from archon.evals.journal import Entry
+    from archon.evals.metrics import Metric
+    from archon.evals.pass_at_k import CurvePoint
     from archon.evals.planned_comparison import Comparison
-    from archon.evals.records import Draw, Record
+    from archon.evals.records import Draw, Points, Record
     from archon.evals.report import Report
     from archon.evals.run import Run, read_run
+    from archon.evals.runner import EvalProgress, OnProgress
+    from archon.evals.scorers import ScorerOption
     from archon.evals.scorers.declaration import Score
+    from archon.evals.statistics import Interval
     from archon.graph.answer import Answer
     from archon.graph.architecture import Architecture
     from archon.graph.building import GraphBuilder
     from archon.graph.loading import ModelChoice
-    from archon.graph.trace import Trace
+    from archon.graph.trace import CallTrace, NodeTrace, Trace
     from archon.lm.base import LM
+    from archon.lm.compute import ModelUsage
     from archon.lm.custom.choice import CustomModel
     from archon.serve.server import Server
     from archon.spec.reader import Reference
     from archon.study.result import SearchResult
+    from archon.study.search_config import OnStudyEvent
     from archon.study.space import Space
     from archon.train.running import TrainingResult, train
     from archon.types import (
         Annotation,
+        AnnotationKind,
         AnswerKind,
         Candidate,
         CandidateId,
@@ -75,57 +91,97 @@ if TYPE_CHECKING:
         Constraint,
         Event,
         Example,
+        FinishReason,
         FreeText,
+        Hold,
+        Limit,
         Message,
         NodeFinished,
         NodeStarted,
+        OnEvent,
         Question,
         Request,
+        Role,
         SamplingParams,
         Thinking,
         TokenDelta,
         TokenLogprob,
+        Tool,
+        ToolCall,
+        ToolChoice,
+        UnitTest,
         Usage,
     )
 
 __all__ = [
     "LM",
     "Annotation",
+    "AnnotationKind",
     "Answer",
+    "AnswerKind",
     "Architecture",
     "ArchonError",
+    "BenchmarkChoice",
     "BudgetError",
+    "CallTrace",
     "Candidate",
     "CandidateId",
+    "Cause",
     "Comparison",
     "Completion",
     "Constraint",
     "ContextLengthError",
+    "Cost",
+    "CurvePoint",
+    "CustomModel",
     "Draw",
     "EngineError",
+    "Entry",
+    "EvalProgress",
     "Event",
     "Example",
+    "FileError",
+    "FinishReason",
     "FreeText",
     "GraphBuilder",
     "GraphError",
+    "Group",
+    "Hold",
+    "Interval",
     "LMError",
+    "Limit",
+    "MaxErrors",
     "Message",
+    "Metric",
     "MissingExtraError",
+    "ModelChoice",
+    "ModelChoices",
     "ModelError",
     "ModelFileError",
+    "ModelUsage",
     "NodeError",
     "NodeFinished",
     "NodeStarted",
+    "NodeTrace",
+    "OnEvent",
+    "OnProgress",
+    "OnStudyEvent",
+    "Points",
     "PythonBenchmark",
     "Question",
     "Record",
+    "Reference",
     "Report",
     "Request",
+    "Role",
     "Run",
     "SamplingParams",
     "Score",
+    "ScoreFunction",
+    "ScorerOption",
     "ScoringError",
     "SearchResult",
+    "Servable",
     "Server",
     "Space",
     "SpecError",
@@ -133,8 +189,12 @@ __all__ = [
     "Thinking",
     "TokenDelta",
     "TokenLogprob",
+    "Tool",
+    "ToolCall",
+    "ToolChoice",
     "Trace",
     "TrainingResult",
+    "UnitTest",
     "UnsupportedError",
     "Usage",
     "UsageError",
@@ -158,31 +218,49 @@ for _package in ("graph", "lm", "serve", "train"):
     globals().pop(_package)
 
 _NAMES_BY_MODULE = {
-    "archon.api": "acompare aevaluate asearch compare evaluate load search serve",
-    "archon.errors": """
-        ArchonError BudgetError ContextLengthError EngineError GraphError LMError MissingExtraError
-        ModelError ModelFileError NodeError ScoringError SpecError StorageError UnsupportedError
-        UsageError
+    "archon.api": """
+        BenchmarkChoice ModelChoices Servable acompare aevaluate asearch compare evaluate load
+        search serve
     """,
-    "archon.evals.benchmarks.function": "PythonBenchmark",
+    "archon.errors": """
+        ArchonError BudgetError ContextLengthError EngineError FileError GraphError LMError
+        MissingExtraError ModelError ModelFileError NodeError ScoringError SpecError StorageError
+        UnsupportedError UsageError
+    """,
+    "archon.evals.benchmarks.function": "PythonBenchmark ScoreFunction",
+    "archon.evals.costs": "Cost",
+    "archon.evals.failures": "Cause MaxErrors",
+    "archon.evals.groups": "Group",
+    "archon.evals.journal": "Entry",
+    "archon.evals.metrics": "Metric",
+    "archon.evals.pass_at_k": "CurvePoint",
     "archon.evals.planned_comparison": "Comparison",
-    "archon.evals.records": "Draw Record",
+    "archon.evals.records": "Draw Points Record",
     "archon.evals.report": "Report",
     "archon.evals.run": "Run read_run",
+    "archon.evals.runner": "EvalProgress OnProgress",
+    "archon.evals.scorers": "ScorerOption",
     "archon.evals.scorers.declaration": "Score",
+    "archon.evals.statistics": "Interval",
     "archon.graph.answer": "Answer",
     "archon.graph.architecture": "Architecture",
     "archon.graph.building": "GraphBuilder",
-    "archon.graph.trace": "Trace",
+    "archon.graph.loading": "ModelChoice",
+    "archon.graph.trace": "CallTrace NodeTrace Trace",
     "archon.lm.base": "LM",
+    "archon.lm.compute": "ModelUsage",
+    "archon.lm.custom.choice": "CustomModel",
     "archon.serve.server": "Server",
+    "archon.spec.reader": "Reference",
     "archon.study.result": "SearchResult",
+    "archon.study.search_config": "OnStudyEvent",
     "archon.study.space": "Space",
     "archon.train.running": "TrainingResult train",
     "archon.types": """
-        Annotation Candidate CandidateId Completion Constraint Event Example FreeText Message
-        NodeFinished NodeStarted Question Request SamplingParams Thinking TokenDelta TokenLogprob
-        Usage
+        Annotation AnnotationKind AnswerKind Candidate CandidateId Completion Constraint Event
+        Example FinishReason FreeText Hold Limit Message NodeFinished NodeStarted OnEvent Question
+        Request Role SamplingParams Thinking TokenDelta TokenLogprob
+        Tool ToolCall ToolChoice UnitTest Usage
     """,
 }
 
