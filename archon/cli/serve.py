@@ -64,6 +64,14 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     help="Reject requests with more than N messages.",
 )
 @click.option(
+    "--max-inputs",
+    type=_at_least_one,
+    default=2048,
+    show_default=True,
+    metavar="N",
+    help="Reject requests with more than N prompts, or texts to embed, score or rank.",
+)
+@click.option(
     "--max-request-tokens",
     type=_at_least_one,
     default=200_000,
@@ -126,7 +134,7 @@ def serve(
     """Serve architectures over an OpenAI-compatible API.
 
     ARCH is an architecture, a model card, a GGUF file or a folder of safetensors files. Clients
-    select it by its name. --model applies to every architecture that has the role. The address
+    select it by its name. Sentence encoders and reward models embed, score and rank texts. --model applies to every architecture that has the role. The address
     is printed when the server is ready.
     """
     from archon.graph.loading import Loader
@@ -180,10 +188,11 @@ def _served_models(loader: Loader, refs: Sequence[str], models: dict[str, Any]) 
     SpecError
         A file is missing or invalid.
     UsageError
-        A name appears twice, a role of ``--model`` is missing from every architecture, or a model
-        cannot generate text.
+        A name appears twice, a role of ``--model`` is missing from every architecture, or no route
+        has a use for a model.
     """
     from archon.graph.lm import ArchitectureLM
+    from archon.serve.routes import SERVED
     from archon.spec.reader import is_model
 
     architectures = iter(loader.architectures([r for r in refs if not is_model(r)], models))
@@ -193,10 +202,10 @@ def _served_models(loader: Loader, refs: Sequence[str], models: dict[str, Any]) 
         if is_model(ref):
             lm = model = loader.model(ref)
             name = model.card.name
-            if "chat" not in lm.capabilities:
+            if lm.capabilities.isdisjoint(SERVED):
                 raise UsageError(
-                    f"the model {name!r} cannot be served because it only scores texts; choose a "
-                    f"model that generates text"
+                    f"the model {name!r} cannot be served, because no route has a use for it; "
+                    f"choose a model that generates, embeds or scores texts"
                 )
         else:
             architecture = next(architectures)

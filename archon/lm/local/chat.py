@@ -67,6 +67,11 @@ class ChatFormat:
         """Source code of the chat template; empty for a base model."""
         return self._config.chat_template or ""
 
+    @property
+    def begin_ids(self) -> tuple[int, ...]:
+        """Tokens that begin each text of the model; empty if there are none."""
+        return self._config.begin_ids
+
     def encode(
         self, messages: Sequence[Message], variables: Mapping[str, object] | None = None
     ) -> list[int]:

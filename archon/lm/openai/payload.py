@@ -40,8 +40,13 @@ def request_body(
     body: dict[str, object] = {"model": card.model, "seed": seed}
     if card.endpoint == "chat":
         body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
-    else:
+    elif request.prompt is None:
         body["prompt"] = transcript(request.messages)
+    else:
+        ids = request.prompt.token_ids
+        body["prompt"] = request.prompt.text if ids is None else list(ids)
+        if not request.prompt.add_special_tokens:
+            body["add_special_tokens"] = False
     if not card.server_sampling:
         body |= _sampling(request.sampling)
     body |= server_fields(card.thinking_field, request.thinking)
