@@ -233,7 +233,15 @@ class LMError(ArchonError):
 
 
 class UnsupportedError(LMError):
-    """The model lacks a capability that the request needs, so a retry would fail too."""
+    """The model lacks a capability that the request needs, so a retry would fail too.
+
+    ``field`` is the field of ``archon.types.Request`` at fault, such as ``messages``, or None if no
+    single field is.
+    """
+
+    def __init__(self, reason: str, *, field: str | None = None) -> None:
+        self.field = field
+        super().__init__(reason)
 
 
 class RefusedError(LMError):

@@ -18,7 +18,6 @@ from archon.lm.base import check_request
 from archon.lm.concurrency import run_all
 from archon.reasoning import ReasoningMarkers
 from archon.types import (
-    EXTRA_SAMPLERS,
     AnswerKind,
     Completion,
     Event,
@@ -95,20 +94,14 @@ class ArchitectureLM:
         Raises
         ------
         UnsupportedError
-            Some parameters can be set only in the nodes; the error names them.
+            A parameter can be set only in the nodes; the error names it.
         """
-        refused = [n for n, p in EXTRA_SAMPLERS.items() if p.has_effect(getattr(sampling, n))]
-        if refused:
-            reason = (
-                f"an architecture does not accept {' and '.join(refused)}; set them in its nodes"
-            )
-            raise UnsupportedError(f"{self.architecture.name}: {reason}")
         if sampling.logit_bias and (count := self.architecture.models.num_sampled_models) > 1:
             reason = (
                 f"the nodes that logit_bias would apply to have {count} models, and a token id "
                 "belongs to one; set logit_bias in the nodes"
             )
-            raise UnsupportedError(f"{self.architecture.name}: {reason}")
+            raise UnsupportedError(f"{self.architecture.name}: {reason}", field="logit_bias")
 
     def members(self, sampling: SamplingParams) -> tuple[Member, ...]:
         """See ``NestedLM.members``."""
@@ -137,7 +130,7 @@ class ArchitectureLM:
     def _question(self, request: Request) -> Question:
         if not request.messages or request.messages[-1].role != "user":
             reason = "the last message must have the role 'user', because it is the question"
-            raise UnsupportedError(f"{self.architecture.name}: {reason}")
+            raise UnsupportedError(f"{self.architecture.name}: {reason}", field="messages")
         *history, last = request.messages
         answer = request.answer or self.architecture.spec.answer
         return Question(last.content, tuple(history), answer, ending=request.ending)

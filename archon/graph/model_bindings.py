@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from archon.errors import GraphError, UnsupportedError
@@ -24,11 +24,12 @@ from archon.spec.messages import json_path
 from archon.spec.model import ModelCard
 from archon.types import (
     DEFAULT_SAMPLING,
-    SAMPLING_PARAMETERS,
+    SENT_PARAMETERS,
     AnswerKind,
     Example,
     SamplingParams,
     Thinking,
+    refused_with_beams,
 )
 
 
@@ -104,9 +105,9 @@ class Models:
     """The models of an architecture's nodes, with their request settings.
 
     A request to the architecture may have its own sampling parameters, which apply to
-    ``sampled_nodes``. The request's temperature, top-p and ``max_tokens`` override the node's
-    values. Its stop strings are added to the node's stop strings, which may mark the end of an
-    output format that the prompt asks for.
+    ``sampled_nodes``. They override the node's values, but its stop strings are added to the node's
+    stop strings, which may mark the end of an output format that the prompt asks for. A node with a
+    beam search ignores the parameters that a beam search cannot apply.
 
     Raises
     ------
@@ -207,10 +208,15 @@ class Models:
         own = self._bindings[name].sampling
         if name not in self.sampled_nodes:
             return own
-        values = {n: getattr(requested, n) for n, p in SAMPLING_PARAMETERS.items() if p.is_openai}
         stop = (*(own.stop or ()), *requested.stop) if requested.stop else None
         # The likeliest tokens are those of the answer, see ArchitectureLM.
-        return SamplingParams(**values | {"stop": stop, "top_logprobs": None}).over(own)
+        values = SamplingParams(
+            **{name: getattr(requested, name) for name in SENT_PARAMETERS}
+            | {"stop": stop, "top_logprobs": None}
+        )
+        if own.beams:  # a beam search has no use for them
+            values = replace(values, **dict.fromkeys(refused_with_beams(values)))
+        return values.over(own)
 
 
 def _sampled_nodes(spec: ArchitectureSpec) -> frozenset[str]:

@@ -165,7 +165,8 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
     for capability, is_needed in needed.items():
         if is_needed and capability not in capabilities:
             meaning = CAPABILITIES[capability]
-            raise UnsupportedError(f"{model} lacks the capability {capability!r} ({meaning})")
+            reason = f"{model} lacks the capability {capability!r} ({meaning})"
+            raise UnsupportedError(reason, field=capability)
     if request.sampling.beams and (refused := refused_with_beams(request.sampling)):
         reason = f"a beam search does not support {' and '.join(refused)}"
         raise UnsupportedError(f"{model}: {reason}; set 'beams' to 0, or leave it out")

@@ -25,6 +25,8 @@ from archon.serve.responses import Error, ErrorDetail
 
 _log = logging.getLogger("archon.serve")
 
+_FIELDS = {"constraint": "response_format", "thinking": "chat_template_kwargs"}
+"""Field of ``archon.types.Request`` → field of a chat request, if the names differ."""
 _NO_RETRY = {"x-should-retry": "false"}
 """Header that stops OpenAI's clients from retrying, because a retry would take just as long."""
 
@@ -62,7 +64,9 @@ def failure(error: Exception) -> Failure:
             headers = {"Retry-After": str(cause.retry_after_seconds)}
             return Failure(429, str(cause), code="rate_limit_exceeded", headers=headers)
         case UnsupportedError():
-            return Failure(400, str(cause), code="unsupported")
+            param = _FIELDS.get(cause.field or "", cause.field)
+            reason = str(cause) if param is None else f"{param}: {cause}"
+            return Failure(400, reason, param, code="unsupported")
         case ContextLengthError():
             return Failure(400, str(cause), "messages", "context_length_exceeded")
         case BudgetError():

@@ -24,7 +24,7 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote
 
-from archon.types import SAMPLER_PARAMETERS, SAMPLING_PARAMETERS
+from archon.types import EXTRA_SAMPLERS, SAMPLER_PARAMETERS, SAMPLING_PARAMETERS
 
 IGNORED_HEADER = "x-archon-ignored"
 """Response header that names the request fields that had no effect."""
@@ -84,7 +84,7 @@ _REQUEST: Rules = {
         *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "cache_salt"),
         *("cache_prompt", "id_slot", "keep_alive", "timings_per_token", "return_progress"),
     ),
-    "store": _unsupported("responses are not stored; leave it out or send false", False),
+    "store": _hint(False),
     "service_tier": _hint("auto", "default"),
     "prediction": _hint(),
     "models": _hint([]),
@@ -224,7 +224,7 @@ STREAM_OPTIONS: Rules = {
 
 SAMPLING = (
     *("temperature", "top_p", "max_tokens", "max_completion_tokens", "stop"),
-    *("presence_penalty", "frequency_penalty", "logit_bias"),
+    *("presence_penalty", "frequency_penalty", "logit_bias", *EXTRA_SAMPLERS),
 )
 """Sampling fields. They have no effect on an architecture that does not apply them to any node.
 """

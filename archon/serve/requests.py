@@ -183,7 +183,7 @@ class ChatRequest(SamplingFields):
 
     @property
     def wants_usage(self) -> bool:
-        """True if a streamed response must end with the usage."""
+        """True if a streamed response must end with the usage. Other responses always have it."""
         return self.stream_options is not None and self.stream_options.include_usage
 
     def request(self) -> Request:
@@ -238,9 +238,6 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
     if chat.top_logprobs and not chat.logprobs:
         reason = "top_logprobs needs logprobs to be true"
         raise BadRequestError(reason, param="top_logprobs", code="unsupported")
-    if chat.wants_usage and not chat.stream:
-        reason = "stream_options needs stream to be true"
-        raise BadRequestError(reason, param="stream_options", code="unsupported")
     if reserved := sorted({*(chat.chat_template_kwargs or ())} & {*RESERVED_VARIABLES}):
         reason = f"these variables are reserved for the server: {', '.join(reserved)}; remove them"
         raise BadRequestError(reason, param="chat_template_kwargs", code="unsupported")

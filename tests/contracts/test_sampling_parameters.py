@@ -19,7 +19,6 @@ from archon.engine.sampling.penalties import TokenHistory
 from archon.engine.sampling.request import sample_key
 from archon.engine.sampling.sampler import SamplingRule, sample
 from archon.errors import UnsupportedError
-from archon.graph.lm import ArchitectureLM
 from archon.lm.base import LM_CAPABILITIES, check_request
 from archon.lm.cache_keys import request_digest
 from archon.lm.local.lm import sampling_rule
@@ -31,7 +30,6 @@ from archon.spec.common import SamplingSpec
 from archon.spec.model import OMITTED_FIELDS, LocalCard, OpenAICard
 from archon.types import (
     DEFAULT_SAMPLING,
-    EXTRA_SAMPLERS,
     LATER_PARAMETERS,
     SAMPLER_PARAMETERS,
     SAMPLING_PARAMETERS,
@@ -145,13 +143,10 @@ def test_a_server_names_it_where_it_refuses_another(name: str) -> None:
 
 
 @each_sampler
-def test_an_architecture_takes_those_of_openai_only(name: str) -> None:
-    model = ArchitectureLM(archon.load("single", models={"solver": "scripted"}))
-    if name in EXTRA_SAMPLERS:
-        with pytest.raises(UnsupportedError, match=name):
-            model.check_sampling(only(name))
-    else:
-        model.check_sampling(only(name))
+def test_an_architecture_passes_it_to_its_generator(name: str) -> None:
+    models = archon.load("single", models={"solver": "scripted"}).models
+    [use] = models.uses(only(name)).values()
+    assert getattr(use.sampling, name) == getattr(only(name), name)
 
 
 @each

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from archon.types import (
     Request,
     SamplingParams,
     TokenDelta,
+    refused_with_beams,
 )
 
 DRAFT = {"type": "generator", "samples": 3}
@@ -166,7 +168,7 @@ async def test_a_request_s_sampling_applies_to_the_nodes_that_the_file_chooses(
     lm.requests.clear()
     asked = SamplingParams(
         temperature=1.5, top_p=0.5, max_tokens=9, stop=("!",), presence_penalty=0.5,
-        frequency_penalty=0.25, logit_bias=((7, -1.0),),
+        frequency_penalty=0.25, logit_bias=((7, -1.0),), min_p=0.1, repetition_penalty=1.2,
     )  # fmt: skip
     [completion] = await model.generate(ask(sampling=asked))
     asking = [name for name in nodes if nodes[name]["type"] != "vote"]
@@ -179,6 +181,7 @@ async def test_a_request_s_sampling_applies_to_the_nodes_that_the_file_chooses(
         assert (now.presence_penalty, now.frequency_penalty) == (0.5, 0.25)
         assert now.logit_bias == ((7, -1.0),)
         assert now.stop == (*(before.stop or ()), "!"), "a node's own stop strings stay"
+        assert (now.min_p, now.repetition_penalty) == (0.1, 1.2)
         assert now.top_k == before.top_k
     assert completion.text
 
@@ -290,7 +293,6 @@ async def test_a_cut_text_has_the_finish_reason_length() -> None:
         ask(constraint=Constraint(regex="a")),
         ask(choices=("yes", "no")),
         ask(logprobs=True),
-        ask(sampling=SamplingParams(top_k=3)),
         ask(n=0),
         Request(()),
         Request((Message("user", "Hi"), Message("assistant", "Hello"))),
@@ -306,9 +308,15 @@ async def test_unsupported_requests_to_a_choosing_architecture_are_refused(
     assert lm.requests == []
 
 
-async def test_neutral_values_are_not_refused() -> None:
-    model, _ = voting()
-    await model.generate(ask(sampling=SamplingParams(top_k=0, min_p=0.0, stop=())))
+async def test_a_beam_search_ignores_what_it_cannot_apply() -> None:
+    lm = ScriptedLM(count)
+    nodes = {"draft": {"type": "generator", "sampling": {"beams": 4, "max_tokens": 40}}}
+    model = ArchitectureLM(make_architecture(nodes, "draft", lm))
+    asked = SamplingParams(temperature=0.5, frequency_penalty=0.5, logit_bias=((7, -1.0),))
+    await model.generate(ask(sampling=replace(asked, max_tokens=9, stop=("!",))))
+    [sampling] = [request.sampling for request in lm.requests]
+    assert (sampling.beams, sampling.max_tokens, sampling.stop) == (4, 9, ("!",))
+    assert not refused_with_beams(sampling)
 
 
 @pytest.mark.parametrize(
@@ -443,7 +451,6 @@ async def test_a_nested_architecture_that_ignores_sampling_ignores_that_of_a_req
 @pytest.mark.parametrize(
     ("serve", "sampling", "reason"),
     [
-        (None, {"top_k": 5}, "top_k"),
         ({"request_sampling": "ignore"}, {"max_tokens": 5}, "serve.request_sampling"),
         ({"request_sampling": "output"}, {"temperature": 0}, "serve.request_sampling"),
     ],

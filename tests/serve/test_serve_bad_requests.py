@@ -40,7 +40,6 @@ FORMAT = "response_format.json_schema.schema"
         ({"logit_bias": {"42": 101}}, "logit_bias.42"),
         ({"repeat_penalty": 1.1}, "repeat_penalty"),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
-        ({"store": True}, "store"),
         ({"archon": {"trace": True}}, "archon.trace"),
         ({"top_p": -0.1}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
@@ -57,7 +56,6 @@ FORMAT = "response_format.json_schema.schema"
         ({"response_format": {"type": "xml"}}, "response_format"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}}, FORMAT),
-        ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"architecture": {"nodes": {}}}, "architecture"),
     ],
 )

@@ -265,7 +265,7 @@ EVERY_PARAMETER: dict[str, Any] = {
     "seed": 1,
     "service_tier": "auto",
     "stop": ["Question:"],
-    "store": False,
+    "store": True,
     "temperature": 0.7,
     "tool_choice": "none",
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
@@ -299,7 +299,7 @@ def test_a_client_may_send_every_parameter(scripted: Served, model: str) -> None
         chunks = list(stream)
     ignored = set(asked.headers["x-archon-ignored"].split(", "))
     effort = set() if model == "scripted" else {"reasoning_effort"}  # an architecture has no switch
-    assert ignored == {"tools", "verbosity"} | effort
+    assert ignored == {"store", "tools", "verbosity"} | effort
     text = asked.parse().choices[0].message.content
     assert text
     assert "".join(pieces(chunks)) == text
@@ -356,7 +356,6 @@ def test_limits_and_stop_strings_reach_the_samples_that_are_voted_on(scripted: S
         ("single", {"logprobs": True, "top_logprobs": 99}, "top_logprobs"),
         ("single", {"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
         ("single", {"max_tokens": 1_000_000}, "n"),
-        ("single", {"extra_body": {"top_k": 3}}, None),
         ("self-consistency", {"logprobs": True}, "logprobs"),
         ("self-consistency", {"response_format": {"type": "json_object"}}, "response_format"),
         ("scripted", {"extra_body": {"archon": {"trace": True}}}, "archon.trace"),
@@ -381,6 +380,12 @@ def test_a_schema_that_cannot_be_followed_is_a_bad_request(tiny: Served) -> None
         pytest.raises(openai.BadRequestError, match="is invalid or not supported"),
     ):
         client.chat.completions.create(model="tiny", messages=QUESTION, response_format=wanted)
+
+
+def test_a_biased_token_that_does_not_exist_is_a_bad_request(tiny: Served) -> None:
+    with tiny.client() as client, pytest.raises(openai.BadRequestError, match="vocabulary") as e:
+        client.chat.completions.create(model="tiny", messages=QUESTION, logit_bias={"999999": 1})
+    assert e.value.param == "logit_bias"
 
 
 def test_a_prompt_that_does_not_fit_is_a_bad_request(tiny: Served) -> None:

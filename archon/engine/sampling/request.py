@@ -83,19 +83,25 @@ class Generation:
     basis of the decoder's weights."""
 
 
+class TokenBiasError(EngineError):
+    """A biased token is not in the model's vocabulary."""
+
+
 def check_rule(request: GenerationRequest, vocab_size: int) -> None:
     """Check the rule of a request.
 
     Raises
     ------
+    TokenBiasError
+        A biased token does not exist.
     EngineError
-        A biased token does not exist, or a beam search has a parameter that it does not support.
+        A beam search has a parameter that it does not support.
     """
     rule = request.rule
     if request.beams and (rule.has_penalty or rule.logit_bias or request.top_logprobs):
         raise EngineError("a beam search cannot have penalties, a logit_bias or top_logprobs")
     if any(not 0 <= token < vocab_size for token, _ in rule.logit_bias):
-        raise EngineError(
+        raise TokenBiasError(
             f"a token id of logit_bias is not in the vocabulary of {vocab_size} tokens"
         )
 

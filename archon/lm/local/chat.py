@@ -108,7 +108,8 @@ class ChatFormat:
         if any(map(_SURROGATE.search, texts)):
             raise UnsupportedError(
                 "a message or a template variable contains half of a surrogate pair, which is not "
-                "valid Unicode; remove it"
+                "valid Unicode; remove it",
+                field="messages",
             )
         variables: dict[str, Any] = json.loads(variables_json)
         if self._template is None:
@@ -158,7 +159,8 @@ class ChatFormat:
         if _SURROGATE.search(text):
             raise UnsupportedError(
                 "the prompt rendered by the chat template contains half of a surrogate pair, "
-                "which is not valid Unicode"
+                "which is not valid Unicode",
+                field="messages",
             )
         if masked is not None and differs_only_by(mask, text, masked):
             return ChatPrompt(tuple(self._tokenizer.encode_template(text, masked)), text)
@@ -166,7 +168,8 @@ class ChatFormat:
         if not self._is_unambiguous(text, masked, texts):
             raise UnsupportedError(
                 "a message contains text that could become a control token, because the chat "
-                "template changes the message; remove the names of control tokens from messages"
+                "template changes the message; remove the names of control tokens from messages",
+                field="messages",
             )
         return ChatPrompt(tuple(self._tokenizer.encode_template(text)), text)
 
@@ -209,11 +212,13 @@ def _checked_json(variables: Mapping[str, object]) -> str:
         A variable is reserved or is not JSON data.
     """
     if reserved := sorted(set(RESERVED_VARIABLES) & variables.keys()):
-        raise UnsupportedError(f"template_variables: {reserved[0]!r} is reserved; Archon sets it")
+        raise UnsupportedError(
+            f"template_variables: {reserved[0]!r} is reserved; Archon sets it", field="thinking"
+        )
     try:
         return json.dumps(variables, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise UnsupportedError(f"template_variables: {error}") from None
+        raise UnsupportedError(f"template_variables: {error}", field="thinking") from None
 
 
 def _unused(variables: Iterable[str], source: str) -> Iterable[str]:
@@ -252,4 +257,4 @@ def _omitted(messages: Iterable[Message], text: str) -> Iterable[str]:
 
 
 def _refused(error: TemplateError) -> UnsupportedError:
-    return UnsupportedError(f"the chat template rejects these messages: {error}")
+    return UnsupportedError(f"the chat template rejects these messages: {error}", field="messages")

@@ -57,7 +57,8 @@ class ConstraintCompiler:
             names = {"json": "JSON schema", "regex": "regular expression", "order": "order"}
             reason = " ".join(matcher.get_error().split())
             raise UnsupportedError(
-                f"the {names[kind]} {_shortened(text)} is invalid or not supported: {reason}"
+                f"the {names[kind]} {_shortened(text)} is invalid or not supported: {reason}",
+                field="constraint",
             )
         key = blake2b(repr((kind, text, after)).encode(), digest_size=16).hexdigest()
         return CompiledConstraint(key, matcher, self._tokenizer, after)
@@ -208,7 +209,9 @@ def _description(constraint: Constraint) -> tuple[str, str]:
     try:
         return "json", json.dumps(constraint.json_schema, ensure_ascii=False)
     except (TypeError, ValueError) as error:
-        raise UnsupportedError(f"the JSON schema is not JSON: {error}") from None
+        raise UnsupportedError(
+            f"the JSON schema is not JSON: {error}", field="constraint"
+        ) from None
 
 
 def _grammar(kind: str, text: str, start: str) -> str:
@@ -230,7 +233,8 @@ def _order_grammar(items: Sequence[str], start: str) -> str:
     """
     if not 1 <= len(items) <= _MAX_ORDERED or len(set(items)) < len(items) or "" in items:
         raise UnsupportedError(
-            f"order_of must contain 1 to {_MAX_ORDERED} different, non-empty items"
+            f"order_of must contain 1 to {_MAX_ORDERED} different, non-empty items",
+            field="constraint",
         )
     is_complete = f"is_ones([0:{len(items)}])"
     item_rules = "\n  | ".join(

@@ -77,7 +77,8 @@ class ContentMask:
         if mask is None:
             raise UnsupportedError(
                 "the messages contain too many different characters to mask control tokens; "
-                "shorten the messages"
+                "shorten the messages",
+                field="messages",
             )
         return mask
 

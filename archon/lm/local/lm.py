@@ -14,7 +14,7 @@ from archon.engine.kernels.native import NativeDecoder
 from archon.engine.model.config import DecoderConfig
 from archon.engine.process import claim_process
 from archon.engine.sampling.constraint import ConstraintError, TokenConstraint
-from archon.engine.sampling.request import Generation, GenerationRequest, OnToken
+from archon.engine.sampling.request import Generation, GenerationRequest, OnToken, TokenBiasError
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.scheduling.choices import score_request, total_logprob
 from archon.engine.worker import EngineWorker
@@ -270,7 +270,9 @@ class LocalLM:
                 )
             )
         except ConstraintError as error:  # for example, no finite text satisfies a schema
-            raise UnsupportedError(str(error)) from None
+            raise UnsupportedError(str(error), field="constraint") from None
+        except TokenBiasError as error:
+            raise UnsupportedError(str(error), field="logit_bias") from None
         prompt = {self._digest(prompt_ids): len(prompt_ids)}
         return [
             (self._completion(generation, stream, prompt, on_event), generation)
@@ -298,7 +300,9 @@ class LocalLM:
         compiled = None
         if request.constraint is not None:
             if beams:
-                raise UnsupportedError("beam search does not support constraints")
+                raise UnsupportedError(
+                    "beam search does not support constraints", field="constraint"
+                )
             # The first compilation may take half a second.
             compiled = await asyncio.to_thread(self._constraints.compile, request.constraint)
             if not self._reasons_first(request, is_open):

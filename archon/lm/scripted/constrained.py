@@ -32,6 +32,10 @@ _SCHEMA_KEYS = frozenset(
 _ESCAPES = {"d": string.digits, "w": string.ascii_lowercase, "s": " ", "n": "\n", "t": "\t"}
 
 
+def _unsupported(reason: str) -> UnsupportedError:
+    return UnsupportedError(reason, field="constraint")
+
+
 def conforming_text(constraint: Constraint, number: int) -> str:
     """Return a text that satisfies the constraint, chosen at random with ``number`` as the seed.
 
@@ -47,7 +51,7 @@ def conforming_text(constraint: Constraint, number: int) -> str:
         try:
             instance = _Schema(constraint.json_schema, rng).instance(constraint.json_schema, 0)
         except (AttributeError, LookupError, TypeError, ValueError):  # not a valid JSON schema
-            raise UnsupportedError("the scripted model cannot satisfy this JSON schema") from None
+            raise _unsupported("the scripted model cannot satisfy this JSON schema") from None
         return json.dumps(instance, ensure_ascii=False)
     pattern = constraint.regex or ""
     try:
@@ -56,7 +60,7 @@ def conforming_text(constraint: Constraint, number: int) -> str:
             return text
     except (IndexError, OverflowError, RecursionError, ValueError, re.error):
         pass
-    raise UnsupportedError(f"the scripted model cannot match the regular expression {pattern!r}")
+    raise _unsupported(f"the scripted model cannot match the regular expression {pattern!r}")
 
 
 def constrained_reply(constraint: Constraint, reply: str, number: int) -> tuple[str, str]:
@@ -97,15 +101,15 @@ class _Schema:
     def instance(self, schema: Any, depth: int) -> Any:
         self._num_values += 1
         if depth > _MAX_DEPTH or self._num_values > _MAX_VALUES:
-            raise UnsupportedError("the JSON schema needs a value too large for the scripted model")
+            raise _unsupported("the JSON schema needs a value too large for the scripted model")
         if schema is True:
             return None
         if not isinstance(schema, Mapping):
-            raise UnsupportedError("the scripted model cannot satisfy this JSON schema")
+            raise _unsupported("the scripted model cannot satisfy this JSON schema")
         unknown = sorted(schema.keys() - _SCHEMA_KEYS)
         if unknown:
             reason = f"the scripted model does not support the JSON schema key {unknown[0]!r}"
-            raise UnsupportedError(reason)
+            raise _unsupported(reason)
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
@@ -140,7 +144,7 @@ class _Schema:
                 return self._rng.random() < 0.5
             case "null":
                 return None
-        raise UnsupportedError(f"the scripted model does not support the JSON schema type {kind!r}")
+        raise _unsupported(f"the scripted model does not support the JSON schema type {kind!r}")
 
     def _number(self, schema: Mapping[str, Any]) -> Any:
         if "minimum" in schema:
@@ -154,7 +158,7 @@ class _Schema:
         target: Any = self._root
         for part in reference.removeprefix("#").strip("/").split("/"):
             if not isinstance(target, Mapping) or part not in target:
-                raise UnsupportedError(
+                raise _unsupported(
                     f"the JSON schema refers to {reference!r}, which does not exist in it"
                 )
             target = target[part]
@@ -250,5 +254,5 @@ class _Pattern:
 
 def _repeated(item: str, times: int, before: str = "") -> str:
     if len(before) + len(item) * times > _MAX_CHARACTERS:
-        raise UnsupportedError(f"the scripted model generates at most {_MAX_CHARACTERS} characters")
+        raise _unsupported(f"the scripted model generates at most {_MAX_CHARACTERS} characters")
     return before + item * times
