@@ -20,6 +20,9 @@ from archon.lm.base import LM
 from archon.serve.admission import Admission
 from archon.serve.auth import Authentication
 from archon.serve.chat import ChatCompletions
+from archon.serve.completion_request import CompletionRequest
+from archon.serve.completion_response import TextCompletion
+from archon.serve.completions import Completions
 from archon.serve.endpoint import ServedModels, unknown_model
 from archon.serve.errors import Failure, failure
 from archon.serve.limits import Limits
@@ -27,6 +30,15 @@ from archon.serve.metrics import CONTENT_TYPE, Metrics
 from archon.serve.openapi import ANY_ERROR, Operation, document
 from archon.serve.requests import ChatRequest
 from archon.serve.responses import ChatCompletion, Health, Model, ModelList, model_object
+from archon.serve.text_requests import (
+    EmbeddingList,
+    EmbeddingRequest,
+    Ranking,
+    RerankRequest,
+    ScoreList,
+    ScoreRequest,
+)
+from archon.serve.texts import Embeddings, Rerank, Scores
 from archon.serve.traced import TracedEndpoint
 
 OPERATIONS = {
@@ -38,6 +50,40 @@ OPERATIONS = {
         errors=ANY_ERROR,
         request=ChatRequest,
         streams=True,
+    ),
+    "completions": Operation(
+        "POST",
+        "/v1/completions",
+        "Continue prompts, as one object or as server-sent events.",
+        TextCompletion,
+        errors=ANY_ERROR,
+        request=CompletionRequest,
+        streams=True,
+        chunk=TextCompletion,
+    ),
+    "embeddings": Operation(
+        "POST",
+        "/v1/embeddings",
+        "Embed texts with a sentence encoder.",
+        EmbeddingList,
+        errors=ANY_ERROR,
+        request=EmbeddingRequest,
+    ),
+    "rerank": Operation(
+        "POST",
+        "/v1/rerank",
+        "Rank documents by their relevance to a query.",
+        Ranking,
+        errors=ANY_ERROR,
+        request=RerankRequest,
+    ),
+    "score": Operation(
+        "POST",
+        "/v1/score",
+        "Score pairs of texts, or replies to a conversation.",
+        ScoreList,
+        errors=ANY_ERROR,
+        request=ScoreRequest,
     ),
     "models": Operation("GET", "/v1/models", "List the served models.", ModelList),
     "model": Operation("GET", "/v1/models/{name}", "Describe one model.", Model, errors=(401, 404)),
@@ -91,9 +137,15 @@ def create_app(
     admission = Admission(limits.max_running, limits.max_waiting)
     metrics = Metrics(admission)
     served = ServedModels(lms, limits, admission, metrics, is_strict=is_strict)
-    chat = ChatCompletions(served)
+    of_models = {
+        "chat": ChatCompletions(served),
+        "completions": Completions(served),
+        "embeddings": Embeddings(served),
+        "rerank": Rerank(served),
+        "score": Scores(served),
+    }
     endpoints: dict[str, Endpoint | TracedEndpoint] = {
-        "chat": TracedEndpoint(chat, OPERATIONS["chat"].path),
+        **{name: TracedEndpoint(one, OPERATIONS[name].path) for name, one in of_models.items()},
         **_information_endpoints(lms, metrics),
     }
     routes = [

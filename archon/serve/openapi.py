@@ -12,7 +12,6 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from archon.serve.fields import IGNORED_HEADER
 from archon.serve.limits import Limits
 from archon.serve.request_object import RequestObject
-from archon.serve.requests import ChatMessage, ChatRequest, StreamOptions, TextPart
 from archon.serve.responses import ChatCompletionChunk, Error, ResponseObject
 
 _TEMPLATE = "#/components/schemas/{model}"
@@ -31,10 +30,7 @@ _ERRORS = {
     504: "The answer took too long.",
 }
 ANY_ERROR = tuple(_ERRORS)
-_EVENTS = (
-    "Server-sent events. Each event's data is a ChatCompletionChunk. The last event's data is "
-    "[DONE]."
-)
+_EVENTS = "Server-sent events. Each event's data is a {chunk}. The last event's data is [DONE]."
 _IGNORED = {
     IGNORED_HEADER: {
         "description": "Names of the request fields that had no effect.",
@@ -56,6 +52,8 @@ class Operation:
     errors: Sequence[int] = (401,)
     request: type[RequestObject] | None = None
     streams: bool = False
+    chunk: type[ResponseObject] = ChatCompletionChunk
+    """Type of the data of the events of a streamed response."""
     is_open: bool = False
     """Whether clients can use the route without an API key."""
 
@@ -86,7 +84,9 @@ class Operation:
         else:
             content = _json(self.response)
         if self.streams:
-            content["content"]["text/event-stream"] = {"schema": {"description": _EVENTS}}
+            content["content"]["text/event-stream"] = {
+                "schema": {"description": _EVENTS.format(chunk=self.chunk.__name__)}
+            }
         headers = {"headers": _IGNORED} if self.request is not None else {}
         return {"description": "Success.", **headers, **content}
 
@@ -114,8 +114,10 @@ def document(
     for model in _subclasses(RequestObject):
         if (schema := schemas.get(model.__name__)) is not None:
             schema["additionalProperties"] = not is_strict
-    for model in (ChatRequest, ChatMessage, TextPart, StreamOptions):
-        schemas[model.__name__]["properties"] |= _without_effect(model, is_strict=is_strict)
+    for model in _subclasses(RequestObject):
+        if model.rules and (schema := schemas.get(model.__name__)) is not None:
+            known, others = schema["properties"], _without_effect(model, is_strict=is_strict)
+            schema["properties"] = known | {n: s for n, s in others.items() if n not in known}
     schemas["ChatRequest"]["properties"]["messages"]["maxItems"] = limits.max_messages
     paths: dict[str, Any] = {}
     for operation in operations:

@@ -39,19 +39,19 @@ def encode_raw(
         try:
             prompt.text.encode()
         except UnicodeEncodeError:
-            reason = "the prompt contains half of a surrogate pair, which is not valid Unicode"
-            raise UnsupportedError(f"{reason}; remove it") from None
+            reason = "the text contains half of a surrogate pair, which is not valid Unicode"
+            raise UnsupportedError(f"{reason}; remove it", field="prompt") from None
         ids = tuple(tokenizer.encode_template(prompt.text))
         if prompt.add_special_tokens and ids[: len(begin_ids)] != begin_ids:
             ids = (*begin_ids, *ids)
     else:
         ids = prompt.token_ids
     if not ids:
-        raise UnsupportedError("the prompt is empty; send at least one token")
+        raise UnsupportedError("it is empty; send at least one token", field="prompt")
     for token in ids:
         if not 0 <= token < vocab_size:
-            reason = f"the token id {token} of the prompt is not in the vocabulary"
-            raise UnsupportedError(f"{reason} of {vocab_size} tokens")
+            reason = f"the token id {token} is not in the vocabulary"
+            raise UnsupportedError(f"{reason} of {vocab_size} tokens", field="prompt")
     return ids
 
 
@@ -60,7 +60,9 @@ def token_text(tokenizer: TextTokenizer) -> TokenText:
     controls = tokenizer.control_ids
 
     def text(token: int) -> bytes:
-        return tokenizer.tokens[token].encode() if token in controls else tokenizer.token_bytes(token)
+        return (
+            tokenizer.tokens[token].encode() if token in controls else tokenizer.token_bytes(token)
+        )
 
     return text
 

@@ -346,7 +346,7 @@ def _logprob(word: str) -> float:
 def _asked(request: Request, prompt: RawPrompt) -> Request:
     """Return a request whose raw prompt is also its message, which scripts read."""
     if prompt.token_ids is not None:
-        raise UnsupportedError("a scripted model has no tokenizer; send the prompt as text")
+        raise UnsupportedError("a scripted model has no tokenizer; send a text", field="prompt")
     return replace(request, messages=(Message("user", prompt.text),))
 
 
