@@ -134,8 +134,9 @@ def serve(
     """Serve architectures over an OpenAI-compatible API.
 
     ARCH is an architecture, a model card, a GGUF file or a folder of safetensors files. Clients
-    select it by its name. Sentence encoders and reward models embed, score and rank texts. --model applies to every architecture that has the role. The address
-    is printed when the server is ready.
+    select it by its name. Sentence encoders and reward models embed, score and rank texts.
+    --model applies to every architecture that has the role. The address is printed when the
+    server is ready.
     """
     from archon.graph.loading import Loader
 

@@ -35,9 +35,9 @@ async def generate_separated(
 ) -> list[Completion]:
     """Generate completions, and separate reasoning from answers in them and in their events.
 
-    Scored choices, continued raw prompts and completely constrained texts are returned unchanged. Reasoning that the model
-    reports itself, for example in a field of a server's reply, is kept. The text is searched for
-    more reasoning.
+    Scored choices, continued raw prompts and completely constrained texts are returned unchanged.
+    Reasoning that the model reports itself, for example in a field of a server's reply, is kept.
+    The text is searched for more reasoning.
 
     Parameters
     ----------

@@ -81,9 +81,9 @@ class CompletionRequest(SamplingFields):
         if isinstance(self.prompt, str):
             return [self._text(self.prompt)]
         if isinstance(self.prompt[0], int):
-            return [RawPrompt(token_ids=tuple(self.prompt))]  # type: ignore[arg-type]
+            return [RawPrompt(token_ids=tuple(self.prompt))]
         return [
-            self._text(one) if isinstance(one, str) else RawPrompt(token_ids=tuple(one))  # type: ignore[arg-type]
+            self._text(one) if isinstance(one, str) else RawPrompt(token_ids=tuple(one))
             for one in self.prompt
         ]
 

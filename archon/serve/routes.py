@@ -28,7 +28,8 @@ def wrong_route(name: str, lm: LM) -> BadRequestError:
 
 
 def _ability(capabilities: frozenset[str]) -> str:
+    if "completion" in capabilities:
+        return "generates text and embeds none"
     if "chat" in capabilities:
-        embeds = "embed" in capabilities
-        return "generates text and embeds texts" if embeds else "only answers conversations"
+        return "only answers conversations"
     return "only embeds texts" if "embed" in capabilities else "only scores texts"

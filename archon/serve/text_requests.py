@@ -75,7 +75,8 @@ class DocumentText(RequestObject):
 class RerankRequest(RequestBody):
     """The body of ``POST /v1/rerank``."""
 
-    rules = _RULES | {
+    rules = {
+        **_RULES,
         "rank_fields": _unsupported("documents have only a text; leave it out", []),
         "max_chunks_per_doc": Rule("hint"),
         "max_tokens_per_doc": Rule("hint"),
