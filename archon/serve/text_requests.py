@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from archon.serve import fields
 from archon.serve.fields import BadRequestError, Rule
-from archon.serve.request_object import INTEGRAL, RequestBody, RequestObject, read_request
+from archon.serve.request_object import INTEGRAL, RequestBody, RequestObject
 from archon.serve.requests import ChatMessage
 from archon.serve.responses import ResponseObject
-
-B = TypeVar("B", bound=RequestBody)
 
 Texts = Annotated[list[str], Field(min_length=1, fail_fast=True)]
 
@@ -24,8 +22,7 @@ def _unsupported(advice: str, *neutral: object) -> Rule:
 
 _RULES: fields.Rules = {
     **dict.fromkeys(("user", "metadata", "request_id", "priority"), Rule("label")),
-    "truncate_prompt_tokens": _unsupported("texts are not truncated on request; leave it out", -1),
-    "truncate": _unsupported("texts are not truncated on request; leave it out", True, "END"),
+    "truncate": _unsupported("not supported; use truncate_prompt_tokens", False, "NONE"),
     "normalize": _unsupported("vectors always have length 1; leave it out", True),
     "prompt_name": _unsupported("prompts are not supported; put it into the texts"),
     "input_type": Rule("hint"),
@@ -33,6 +30,27 @@ _RULES: fields.Rules = {
     "task_type": Rule("hint"),
     "add_special_tokens": _unsupported("the tokenizer adds them; leave it out", True),
 }
+
+
+_RANK_RULES: fields.Rules = {
+    **_RULES,
+    "rank_fields": _unsupported("documents have only a text; leave it out", []),
+    "max_chunks_per_doc": Rule("hint"),
+    "max_tokens_per_doc": Rule("hint"),
+}
+
+
+class TextsRequest(RequestBody):
+    """Fields of all requests of this module."""
+
+    rules = _RULES
+
+    model: str
+    truncate_prompt_tokens: Annotated[Literal[-1], INTEGRAL] | None = Field(
+        None,
+        description="-1 to cut texts that exceed the model's context. By default, they are an "
+        "error.",
+    )
 
 
 def _no_token_ids(value: Any) -> Any:
@@ -44,12 +62,9 @@ def _no_token_ids(value: Any) -> Any:
     return value
 
 
-class EmbeddingRequest(RequestBody):
+class EmbeddingRequest(TextsRequest):
     """The body of ``POST /v1/embeddings``."""
 
-    rules = _RULES
-
-    model: str
     input: Annotated[str | Texts, BeforeValidator(_no_token_ids)] = Field(
         description="One or several texts."
     )
@@ -72,17 +87,11 @@ class DocumentText(RequestObject):
     text: str
 
 
-class RerankRequest(RequestBody):
+class RerankRequest(TextsRequest):
     """The body of ``POST /v1/rerank``."""
 
-    rules = {
-        **_RULES,
-        "rank_fields": _unsupported("documents have only a text; leave it out", []),
-        "max_chunks_per_doc": Rule("hint"),
-        "max_tokens_per_doc": Rule("hint"),
-    }
+    rules = _RANK_RULES
 
-    model: str
     query: str
     documents: list[str | DocumentText] = Field(min_length=1, fail_fast=True)
     top_n: Annotated[int, Field(ge=1), INTEGRAL] | None = Field(
@@ -96,12 +105,9 @@ class RerankRequest(RequestBody):
         return [one if isinstance(one, str) else one.text for one in self.documents]
 
 
-class ScoreRequest(RequestBody):
+class ScoreRequest(TextsRequest):
     """The body of ``POST /v1/score``: pairs of texts, or replies to a conversation."""
 
-    rules = _RULES
-
-    model: str
     text_1: str | Texts | None = Field(
         None, description="The first text of all pairs, or of each pair. Also named `queries`."
     )
@@ -114,6 +120,13 @@ class ScoreRequest(RequestBody):
         None, description="A conversation, for a reward model."
     )
     texts: str | Texts | None = Field(None, description="Replies to `messages`.")
+
+    @property
+    def texts_field(self) -> str:
+        """Name of the field with the texts to score."""
+        if self.messages is not None:
+            return "texts"
+        return "documents" if self.text_2 is None else "text_2"
 
     @property
     def pairs(self) -> tuple[list[str], list[str]]:
@@ -153,11 +166,6 @@ class ScoreRequest(RequestBody):
         if self.texts is None:
             raise BadRequestError("texts: missing; send the replies to messages", param="texts")
         return [self.texts] if isinstance(self.texts, str) else self.texts
-
-
-def read_texts(kind: type[B], content: bytes, *, is_strict: bool = False) -> B:
-    """Parse the body of a request; see ``read_request``."""
-    return read_request(kind, content, is_strict=is_strict)
 
 
 def _either(

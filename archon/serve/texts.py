@@ -21,7 +21,7 @@ from archon.lm.embedding import Embedder, Vector
 from archon.lm.reward import RewardModel
 from archon.serve.endpoint import Exchange, ModelEndpoint
 from archon.serve.fields import BadRequestError
-from archon.serve.request_object import RequestBody
+from archon.serve.request_object import read_request
 from archon.serve.responses import ResponseObject
 from archon.serve.text_requests import (
     Embedding,
@@ -33,13 +33,13 @@ from archon.serve.text_requests import (
     Score,
     ScoreList,
     ScoreRequest,
+    TextsRequest,
     TextUsage,
-    read_texts,
 )
 from archon.types import Message
 
 T = TypeVar("T")
-B = TypeVar("B", bound=RequestBody)
+B = TypeVar("B", bound=TextsRequest)
 
 _BATCH = 32
 """Texts that a model reads together. The attention of a batch of an encoder is in memory at once.
@@ -52,19 +52,31 @@ class _TextEndpoint(ModelEndpoint, Generic[B]):
     kind: type[B]
 
     async def _run(
-        self, exchange: Exchange, body: B, work: Callable[[], Coroutine[Any, Any, T]]
+        self, exchange: Exchange, body: B, param: str, work: Callable[[], Coroutine[Any, Any, T]]
     ) -> tuple[T, TextUsage]:
-        """Do work as soon as a slot is free; return its result and what it has read."""
+        """Do work as soon as a slot is free; return its result and what it has read.
+
+        Raises
+        ------
+        BadRequestError
+            The texts, which are in the field ``param``, exceed the model's context.
+        """
         exchange.report(body.ignored)
         with collect_scored() as collected:
             result = await exchange.run(work)
+        if body.truncate_prompt_tokens is None and any(one.is_truncated for one in collected):
+            reason = (
+                f"{param}: a text exceeds the model's context; shorten it, or send "
+                "truncate_prompt_tokens -1 to cut it"
+            )
+            raise BadRequestError(reason, param=param, code="context_length_exceeded")
         tokens = sum(texts.num_tokens for texts in collected)
         exchange.metrics.count_prompt_tokens(tokens)
         return result, TextUsage(prompt_tokens=tokens, total_tokens=tokens)
 
     async def answer(self, exchange: Exchange) -> None:
         """See ``ModelEndpoint.answer``."""
-        body = read_texts(self.kind, await exchange.body(), is_strict=self.served.is_strict)
+        body = read_request(self.kind, await exchange.body(), is_strict=self.served.is_strict)
         await exchange.writer.send_json(await self.respond(exchange, body))
 
     @abstractmethod
@@ -98,7 +110,7 @@ class Embeddings(_TextEndpoint[EmbeddingRequest]):
         async def work() -> list[Vector]:
             return await _embed(lm, body.texts, body.dimensions)
 
-        vectors, used = await self._run(exchange, body, work)
+        vectors, used = await self._run(exchange, body, "input", work)
         encode = _base64 if body.encoding_format == "base64" else list
         data = [
             Embedding(object="embedding", index=index, embedding=encode(vector))
@@ -120,7 +132,7 @@ class Rerank(_TextEndpoint[RerankRequest]):
         async def work() -> list[float]:
             return await _scores(lm, [body.query] * len(texts), texts)
 
-        scores, used = await self._run(exchange, body, work)
+        scores, used = await self._run(exchange, body, "documents", work)
         order = sorted(range(len(texts)), key=lambda index: -scores[index])  # stable
         results = [
             RankedDocument(
@@ -144,7 +156,7 @@ class Scores(_TextEndpoint[ScoreRequest]):
         """See ``_TextEndpoint.respond``."""
         lm = exchange.model(body.model, "embed", "reward")
         work = self._pairs(lm, body) if body.messages is None else self._replies(lm, body)
-        scores, used = await self._run(exchange, body, work)
+        scores, used = await self._run(exchange, body, body.texts_field, work)
         return ScoreList(
             id=f"score-{secrets.token_hex(12)}",
             object="list",
@@ -159,14 +171,14 @@ class Scores(_TextEndpoint[ScoreRequest]):
             reason = "texts: replies need messages; send messages, or text_1 and text_2"
             raise BadRequestError(reason, param="texts", code="unsupported")
         first, second = body.pairs
-        self._check_count("text_2" if body.text_2 is not None else "documents", second)
+        self._check_count(body.texts_field, second)
         return lambda: _scores(lm, first, second)
 
     def _replies(
         self, lm: LM, body: ScoreRequest
     ) -> Callable[[], Coroutine[Any, Any, list[float]]]:
         replies = body.replies
-        self._check_count("texts", replies)
+        self._check_count(body.texts_field, replies)
         limit = self.served.limits.max_messages
         assert body.messages is not None
         if len(body.messages) > limit:
