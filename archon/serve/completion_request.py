@@ -66,9 +66,9 @@ class CompletionRequest(SamplingFields):
         "nothing, for the log-probabilities of the prompt.",
     )
     echo: bool = Field(False, description="Begin each answer with its prompt.")
-    logprobs: Annotated[int, BeforeValidator(_no_logprobs), Field(ge=0, le=20), INTEGRAL] | None = (
-        Field(None, description="Number of likeliest tokens to return at each position.")
-    )
+    logprobs: Annotated[
+        Annotated[int, Field(ge=0, le=20), INTEGRAL] | None, BeforeValidator(_no_logprobs)
+    ] = Field(None, description="Number of likeliest tokens to return at each position.")
     add_special_tokens: bool = Field(
         True, description="Begin a text with the token that begins each text of the model."
     )

@@ -23,7 +23,7 @@ def wrong_route(name: str, lm: LM) -> BadRequestError:
         for route in all_of_it
     ]  # fmt: skip
     listed = " or ".join(f"POST {route}" for route in dict.fromkeys(routes))
-    reason = f"{name} {_ability(lm.capabilities)}; use {listed}"
+    reason = f"model: {name} {_ability(lm.capabilities)}; use {listed}"
     return BadRequestError(reason, param="model", code="unsupported")
 
 
