@@ -256,7 +256,12 @@ async def test_a_server_of_completions_gets_the_raw_prompt() -> None:
         sent.append(json.loads(request.content))
         choice = {"index": 0, "text": " b", "finish_reason": "stop"}
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-        return httpx.Response(200, json={"choices": [choice], "usage": usage})
+        content = json.dumps({"choices": [choice], "usage": usage}).encode()
+
+        async def body() -> AsyncIterator[bytes]:  # the client reads the connection itself
+            yield content
+
+        return httpx.Response(200, headers={"content-type": "application/json"}, content=body())
 
     card = OpenAICard.model_validate({
         "name": "remote", "backend": "openai", "base_urls": ["http://server/v1"], "model": "m",
