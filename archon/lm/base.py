@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from archon.errors import UnsupportedError
+from archon.lm.tool_calls.messages import uses_tools
 from archon.reasoning import ReasoningMarkers
 from archon.types import (
     Completion,
@@ -37,6 +38,7 @@ CAPABILITIES: dict[str, str] = {
     "thinking": "turns thinking on or off as requested, and accepts `template_variables`",
     "completion": "continues a raw prompt without a chat template",
     "prompt_logprobs": "returns the log-probability of each token of a raw prompt",
+    "tools": "calls tools, through a chat template or a server that supports them",
     "thinking_budget": "reasons for at most `max_thinking_tokens` tokens",
     "reward": "scores texts but generates none (``archon.lm.reward``)",
     "embed": "embeds texts but generates none (``archon.lm.embedding``)",
@@ -160,6 +162,7 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
         "thinking_budget": thinking.max_tokens is not None,
         "completion": request.prompt is not None,
         "prompt_logprobs": request.prompt_logprobs,
+        "tools": uses_tools(request),
         "constraint": not (constraint is None or supports(capabilities, constraint)),
     }
     for capability, is_needed in needed.items():
@@ -167,6 +170,10 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
             meaning = CAPABILITIES[capability]
             reason = f"{model} lacks the capability {capability!r} ({meaning})"
             raise UnsupportedError(reason, field=capability)
+    is_schema = constraint is None or (constraint.json_schema is not None and not constraint.after)
+    if request.offered_tools and (not is_schema or request.choices is not None):
+        reason = "tools can be combined with a JSON schema, but with no other constraint"
+        raise UnsupportedError(f"{model}: {reason}", field="tools")
     if request.sampling.beams and (refused := refused_with_beams(request.sampling)):
         reason = f"a beam search does not support {' and '.join(refused)}"
         raise UnsupportedError(f"{model}: {reason}; set 'beams' to 0, or leave it out")

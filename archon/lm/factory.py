@@ -57,6 +57,7 @@ def _server_capabilities(card: OpenAICard) -> frozenset[str]:
         "chat": True,
         "stream": True,
         "completion": card.endpoint == "completions",
+        "tools": card.endpoint == "chat",
         "thinking": card.endpoint == "chat",
         "thinking_budget": card.endpoint == "chat" and card.limits_thinking,
         "logprobs": card.logprobs,
