@@ -191,7 +191,8 @@ class LocalLM:
                 Completion("", draw, "length", usage, prompt, (), (), ()) for draw in draws
             ]
         else:
-            constraint = await self._constraint(request, None, is_open=False)
+            request = replace(request, thinking=NO_THINKING)
+            constraint = await self._constraint(request, None, is_open=False, grammar=None)
             sampled = await self._sample(request, prompt_ids, on_event, constraint, ())
             completions = [completion for completion, _ in sampled]
             if request.logprobs:
@@ -294,7 +295,7 @@ class LocalLM:
                 )
             )
         except ConstraintError as error:  # for example, no finite text satisfies a schema
-            field = "constraint" if grammar is None else "tools"
+            field = "constraint" if self._tool_grammar(request) is None else "tools"
             raise UnsupportedError(str(error), field=field) from None
         except TokenBiasError as error:
             raise UnsupportedError(str(error), field="logit_bias") from None
