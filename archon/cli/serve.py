@@ -76,6 +76,14 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     help="Reject requests with more than N messages.",
 )
 @click.option(
+    "--max-inputs",
+    type=_at_least_one,
+    default=2048,
+    show_default=True,
+    metavar="N",
+    help="Reject requests with more than N prompts, or texts to embed, score or rank.",
+)
+@click.option(
     "--max-request-tokens",
     type=_at_least_one,
     default=200_000,
@@ -139,8 +147,9 @@ def serve(
     """Serve architectures over an OpenAI-compatible API.
 
     ARCH is an architecture, a model card, a GGUF file or a folder of safetensors files. Clients
-    select it by its name. --model applies to every architecture that has the role. The address
-    is printed when the server is ready.
+    select it by its name. Sentence encoders and reward models embed, score and rank texts.
+    --model applies to every architecture that has the role. The address is printed when the
+    server is ready.
     """
     from archon.graph.loading import Loader
 

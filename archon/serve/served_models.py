@@ -11,6 +11,7 @@ from archon.graph.lm import ArchitectureLM
 from archon.graph.loading import Loader, ModelChoice
 from archon.lm.base import LM
 from archon.lm.custom.choice import custom_lm
+from archon.serve.routes import SERVED
 from archon.spec.reader import Reference, is_model
 
 Servable = Reference | Architecture
@@ -34,8 +35,8 @@ def served_models(
     SpecError
         A file is missing or invalid.
     UsageError
-        A name appears twice, a role of ``models`` is missing from every architecture, or a model
-        cannot generate text.
+        A name appears twice, a role of ``models`` is missing from every architecture, or no route
+        has a use for a model.
     """
     refs = list(refs)
     files = [each for each in refs if not isinstance(each, Architecture) and not is_model(each)]
@@ -48,10 +49,10 @@ def served_models(
         elif is_model(ref):
             lm = model = loader.model(ref)
             name = model.card.name
-            if "chat" not in lm.capabilities:
+            if lm.capabilities.isdisjoint(SERVED):
                 raise UsageError(
-                    f"the model {name!r} cannot be served because it only scores texts; choose a "
-                    f"model that generates text"
+                    f"the model {name!r} cannot be served, because no route has a use for it; "
+                    f"choose a model that generates, embeds or scores texts"
                 )
         else:
             architecture = next(architectures)
