@@ -10,7 +10,7 @@ from uuid import uuid4
 from foreign_models import write_foreign
 
 from archon import api
-from archon.lm.base import LM, LM_CAPABILITIES
+from archon.lm.base import LM
 from archon.lm.lazy import LazyLM
 from archon.lm.local import open_local
 from archon.lm.openai.client import RemoteLM
@@ -141,7 +141,7 @@ def choosing_architecture(places: Places) -> LM:
 
 def plugin(places: Places) -> LM:
     """A model that a plug-in's provider makes."""
-    provider("contract-test", capabilities=LM_CAPABILITIES)(_made)
+    provider("contract-test", capabilities=_made("any").capabilities)(_made)
     card = {"name": "plugin", "backend": "plugin", "provider": "contract-test", "model": "any"}
     return open_plugin(PluginCard.model_validate(card))
 
