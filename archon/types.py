@@ -397,6 +397,18 @@ class Constraint:
         return sum(grammar is not None for grammar in grammars)
 
 
+@dataclass(frozen=True, slots=True)
+class RawPrompt:
+    """Text, or token ids, that a model continues without a chat template."""
+
+    text: str = ""
+    token_ids: tuple[int, ...] | None = None
+    """Token ids that replace ``text``. Nothing is added to them."""
+    add_special_tokens: bool = True
+    """Whether ``text`` begins with the token that begins each text of the model, such as BOS. It is
+    not added if the text already begins with it, or if the model has none."""
+
+
 @dataclass(slots=True, eq=False)
 class Hold:
     """Pins cached prompts that will be needed again, until it is released.
@@ -436,6 +448,12 @@ class Request:
     """Pins the prompt in caches. Samples do not depend on it."""
     ending: bool = True
     """See ``Question.ending``; only an architecture reads it."""
+    prompt: RawPrompt | None = None
+    """Prompt to continue instead of ``messages``, which are then empty. The complete text is the
+    answer; reasoning is not separated from it."""
+    prompt_logprobs: bool = False
+    """Whether to return the log-probabilities of the tokens of ``prompt``
+    (``Completion.scored_prompt``). If it is True, ``max_tokens`` may be 0."""
     tools: tuple[Tool, ...] = ()
     """Tools that the model may call."""
     tool_choice: ToolChoice = "auto"
@@ -489,15 +507,34 @@ class TokenLogprob:
     """Bytes of the token; empty for control tokens, None if they are unknown."""
 
 
+UNNUMBERED = -1
+"""``Completion.draw`` of a sample whose model does not number it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptToken:
+    """A token of a prompt, with its log-probability after the tokens before it."""
+
+    text: bytes
+    """The token's text. A control token has its name, such as ``<|im_start|>``."""
+    token_id: int
+    logprob: float | None
+    """In nats, at temperature 1; None for the first token, which nothing predicts."""
+    top_logprobs: tuple[TokenLogprob, ...] = ()
+    """Likeliest tokens at this position, if the request asks for them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One sample of a request."""
+    """One sample of a request. A custom model may return it with a text alone."""
 
     text: str
-    draw: int
-    finish_reason: FinishReason
-    usage: Usage
-    prompts: Mapping[str, int]
+    draw: int = UNNUMBERED
+    """Number of the sample. If a model leaves it out, the graph numbers the samples in order."""
+    finish_reason: FinishReason = "stop"
+    usage: Usage = Usage()
+    """If a text has no ``completion_tokens``, its token counts are unknown."""
+    prompts: Mapping[str, int] = field(default_factory=dict)
     """Digest of the model and prompt → number of prompt tokens. A model's completion has one
     prompt. An architecture's completion has the distinct prompts of all its nodes. An answer's cost
     includes each digest once.
@@ -529,6 +566,8 @@ class Completion:
     """Reason why this sample failed although other samples of its request succeeded. In this case,
     ``text`` is empty, and ``finish_reason`` is "error".
     """
+    scored_prompt: tuple[PromptToken, ...] | None = field(default=None, compare=False, repr=False)
+    """The prompt's tokens, if the request asks for their log-probabilities."""
     trace: object | None = field(default=None, compare=False, repr=False)
     """Trace of the architecture that generated the text (``archon.graph.trace.Trace``)."""
     tool_calls: tuple[ToolCall, ...] = ()

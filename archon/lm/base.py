@@ -36,6 +36,8 @@ CAPABILITIES: dict[str, str] = {
     "stream": "sends token deltas while it generates",
     "beams": "finds the most likely texts by beam search",
     "thinking": "turns thinking on or off as requested, and accepts `template_variables`",
+    "completion": "continues a raw prompt without a chat template",
+    "prompt_logprobs": "returns the log-probability of each token of a raw prompt",
     "tools": "calls tools, through a chat template or a server that supports them",
     "thinking_budget": "reasons for at most `max_thinking_tokens` tokens",
     "reward": "scores texts but generates none (``archon.lm.reward``)",
@@ -145,6 +147,10 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
     if request.n < 1 or request.first_draw < 0:
         raise UnsupportedError(f"{model}: n must be at least 1 and first_draw at least 0")
     constraint, thinking = request.constraint, request.thinking
+    if request.prompt is None and request.prompt_logprobs:
+        raise UnsupportedError(f"{model}: prompt_logprobs needs a raw prompt")
+    if request.prompt is not None and (request.choices is not None or request.messages):
+        raise UnsupportedError(f"{model}: a raw prompt replaces messages, and has no choices")
     if constraint is not None and constraint.num_forms != 1:
         reason = "a constraint must set exactly one of json_schema, regex and order_of"
         raise UnsupportedError(f"{model}: {reason}")
@@ -154,6 +160,8 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
         "beams": bool(request.sampling.beams),
         "thinking": thinking.wanted is not None or bool(thinking.template_variables),
         "thinking_budget": thinking.max_tokens is not None,
+        "completion": request.prompt is not None,
+        "prompt_logprobs": request.prompt_logprobs,
         "tools": uses_tools(request),
         "constraint": not (constraint is None or supports(capabilities, constraint)),
     }

@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 from archon.lm.tool_calls.messages import tools_key
 from archon.reasoning import PUBLISHED_MARKERS, ReasoningMarkers
-from archon.types import Message, Request, sampling_values
+from archon.types import Message, RawPrompt, Request, sampling_values
 
 
 def prompt_digest(model: str, messages: Sequence[Message]) -> str:
@@ -26,6 +26,13 @@ def prompt_digest(model: str, messages: Sequence[Message]) -> str:
     # The lengths distinguish messages that only split the same text differently.
     text = f"{list(map(len, parts))}{''.join(parts)}"
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def raw_prompt_digest(model: str, prompt: RawPrompt) -> str:
+    """Return the digest of a raw prompt, for a model whose tokenizer is unknown."""
+    ids = None if prompt.token_ids is None else list(prompt.token_ids)
+    parts = [model, "raw", prompt.text, ids, prompt.add_special_tokens]
+    return blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
 def request_digest(

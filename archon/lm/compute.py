@@ -176,6 +176,8 @@ class ScoredTexts:
     num_tokens: int = 0
     compute: int | None = None
     """In FLOPs; None if it is unknown."""
+    is_truncated: bool = False
+    """Whether a text was cut, because it exceeds the model's context."""
 
 
 _SCORED: ContextVar[list[ScoredTexts] | None] = ContextVar("scored_texts", default=None)
@@ -195,11 +197,11 @@ def collect_scored() -> Iterator[list[ScoredTexts]]:
         _SCORED.reset(token)
 
 
-def report_scored(num_tokens: int, compute: int) -> None:
+def report_scored(num_tokens: int, compute: int, *, is_truncated: bool = False) -> None:
     """Report the texts that a reward model or an encoder has read."""
     scored = _SCORED.get()
     if scored is not None:
-        scored.append(ScoredTexts(num_tokens, compute))
+        scored.append(ScoredTexts(num_tokens, compute, is_truncated))
 
 
 async def scored(work: Awaitable[T], texts: Sequence[str]) -> T:

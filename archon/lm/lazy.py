@@ -72,7 +72,7 @@ class LazyLM:
         Within ``archon.lm.pool.pooling``, only samples that the pool lacks are generated.
         """
         lm, scope = await self._opened(), active_scope()
-        if scope is None:
+        if scope is None or request.prompt is not None:
             return await lm.generate(request, on_event)
         request = replace(request, thinking=request.thinking.over(self._thinking))
 

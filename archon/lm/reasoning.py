@@ -36,9 +36,9 @@ async def generate_separated(
 ) -> list[Completion]:
     """Generate completions, and separate reasoning from answers in them and in their events.
 
-    Scored choices and completely constrained texts are returned unchanged. Reasoning that the model
-    reports itself, for example in a field of a server's reply, is kept. The text is searched for
-    more reasoning.
+    Scored choices, continued raw prompts and completely constrained texts are returned unchanged.
+    Reasoning that the model reports itself, for example in a field of a server's reply, is kept.
+    The text is searched for more reasoning.
 
     Parameters
     ----------
@@ -55,7 +55,11 @@ async def generate_separated(
         reasoning in its completions itself. If it does, only its events are separated here.
     """
     is_constrained = constrains_whole_text(request.constraint)
-    has_no_reasoning = request.choices is not None or (is_constrained and not splits_constrained)
+    has_no_reasoning = (
+        request.choices is not None
+        or request.prompt is not None
+        or (is_constrained and not splits_constrained)
+    )
     if has_no_reasoning or (is_constrained and on_event is None):
         return await generate(request, on_event)
     is_open = False if is_constrained or request.thinking.wanted is False else None

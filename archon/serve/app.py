@@ -20,18 +20,37 @@ from archon.lm.base import LM
 from archon.serve.admission import Admission
 from archon.serve.auth import Authentication
 from archon.serve.chat import ChatCompletions
+from archon.serve.completion_request import CompletionRequest
+from archon.serve.completion_response import TextCompletion
+from archon.serve.completions import Completions
 from archon.serve.endpoint import ServedModels, unknown_model
 from archon.serve.errors import Failure, failure
 from archon.serve.limits import Limits
 from archon.serve.metrics import CONTENT_TYPE, Metrics
-from archon.serve.openapi import ANY_ERROR, CHUNKS, Operation, document
+from archon.serve.openapi import ANY_ERROR, Operation, chunks, document
 from archon.serve.requests import ChatRequest
-from archon.serve.responses import ChatCompletion, Health, Model, ModelList, model_object
+from archon.serve.responses import (
+    ChatCompletion,
+    ChatCompletionChunk,
+    Health,
+    Model,
+    ModelList,
+    model_object,
+)
 from archon.serve.responses_api.endpoint import Responses
 from archon.serve.responses_api.objects import DeletedResponse, InputItemList, ResponseBody
 from archon.serve.responses_api.request import ResponsesRequest
 from archon.serve.responses_api.store import ResponseStore
 from archon.serve.responses_api.stored_routes import stored_response_endpoints
+from archon.serve.text_requests import (
+    EmbeddingList,
+    EmbeddingRequest,
+    Ranking,
+    RerankRequest,
+    ScoreList,
+    ScoreRequest,
+)
+from archon.serve.texts import Embeddings, Rerank, Scores
 from archon.serve.traced import TracedEndpoint
 
 OPERATIONS = {
@@ -42,7 +61,7 @@ OPERATIONS = {
         ChatCompletion,
         errors=ANY_ERROR,
         request=ChatRequest,
-        events=CHUNKS,
+        events=chunks(ChatCompletionChunk),
     ),
     "responses": Operation(
         "POST",
@@ -79,6 +98,39 @@ OPERATIONS = {
         "Delete a stored response.",
         DeletedResponse,
         errors=(401, 404),
+    ),
+    "completions": Operation(
+        "POST",
+        "/v1/completions",
+        "Continue prompts, as one object or as server-sent events.",
+        TextCompletion,
+        errors=ANY_ERROR,
+        request=CompletionRequest,
+        events=chunks(TextCompletion),
+    ),
+    "embeddings": Operation(
+        "POST",
+        "/v1/embeddings",
+        "Embed texts with a sentence encoder.",
+        EmbeddingList,
+        errors=ANY_ERROR,
+        request=EmbeddingRequest,
+    ),
+    "rerank": Operation(
+        "POST",
+        "/v1/rerank",
+        "Rank documents by their relevance to a query.",
+        Ranking,
+        errors=ANY_ERROR,
+        request=RerankRequest,
+    ),
+    "score": Operation(
+        "POST",
+        "/v1/score",
+        "Score pairs of texts, or replies to a conversation.",
+        ScoreList,
+        errors=ANY_ERROR,
+        request=ScoreRequest,
     ),
     "models": Operation("GET", "/v1/models", "List the served models.", ModelList),
     "model": Operation("GET", "/v1/models/{name}", "Describe one model.", Model, errors=(401, 404)),
@@ -132,11 +184,17 @@ def create_app(
     admission = Admission(limits.max_running, limits.max_waiting)
     metrics = Metrics(admission)
     served = ServedModels(lms, limits, admission, metrics, is_strict=is_strict)
-    chat = ChatCompletions(served)
     store = ResponseStore()
+    of_models = {
+        "chat": ChatCompletions(served),
+        "responses": Responses(served, store),
+        "completions": Completions(served),
+        "embeddings": Embeddings(served),
+        "rerank": Rerank(served),
+        "score": Scores(served),
+    }
     endpoints: dict[str, Endpoint | TracedEndpoint] = {
-        "chat": TracedEndpoint(chat, OPERATIONS["chat"].path),
-        "responses": TracedEndpoint(Responses(served, store), OPERATIONS["responses"].path),
+        **{name: TracedEndpoint(one, OPERATIONS[name].path) for name, one in of_models.items()},
         **stored_response_endpoints(store),
         **_information_endpoints(lms, metrics),
     }

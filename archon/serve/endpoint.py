@@ -14,9 +14,9 @@ import asyncio
 import contextlib
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -31,7 +31,10 @@ from archon.serve.errors import CHAT_FIELDS, SHUTTING_DOWN, Failure, failure, ou
 from archon.serve.fields import IGNORED_HEADER, BadRequestError, Ignored
 from archon.serve.limits import Limits, token_bound
 from archon.serve.metrics import Metrics, RequestMetrics
+from archon.serve.routes import wrong_route
 from archon.types import Completion, Event, Request, SamplingParams
+
+T = TypeVar("T")
 
 _MAX_LISTED = 20
 _CLIENT_CLOSED_REQUEST = 499  # for metrics only
@@ -128,10 +131,24 @@ class Exchange:
         """Read the request's body; see ``read_body``."""
         return await read_body(self._scope, self._receive, self._served.limits.max_body_bytes)
 
-    def model(self, name: str) -> LM:
-        """Return the model that the request names, and record its name; see ``find``."""
+    def model(self, name: str, *capabilities: str) -> LM:
+        """Return the model that the request names, and record its name; see ``find``.
+
+        Parameters
+        ----------
+        capabilities
+            Capabilities of which the route needs one; by default ``chat``.
+
+        Raises
+        ------
+        BadRequestError
+            No such model is served, or it does not have the capability. The error names the model's
+            routes.
+        """
         lm = self._served.find(name)
         self.metrics.model = name
+        if lm.capabilities.isdisjoint(capabilities or ("chat",)):
+            raise wrong_route(name, lm)
         return lm
 
     def report(self, ignored: Ignored) -> None:
@@ -148,14 +165,19 @@ class Exchange:
         LMError
             A sample failed.
         """
-        completions = await until_disconnect(self._receive, self._generate(lm, request))
+        completions = await self.run(lambda: generate_answers(lm, request))
         require_all(completions)
         self.metrics.count_tokens(completions)
         return completions
 
-    async def _generate(self, lm: LM, request: Request) -> list[Completion]:
-        async with self._served.admission.slot():
-            return await generate_answers(lm, request)
+    async def run(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do work as soon as a slot is free; cancel it if the client disconnects."""
+
+        async def in_slot() -> T:
+            async with self._served.admission.slot():
+                return await work()
+
+        return await until_disconnect(self._receive, in_slot())
 
     async def send_stream(self, parts: AsyncGenerator[bytes, None]) -> None:
         """Send encoded events as the response; close ``parts`` if the client disconnects.

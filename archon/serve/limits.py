@@ -25,6 +25,8 @@ class Limits:
     """Maximum size of a request body; at most ``LARGEST_BODY_BYTES``."""
     max_messages: int = 256
     """Maximum number of messages in a conversation."""
+    max_inputs: int = 2048
+    """Maximum number of prompts of a completion, or of texts to embed, score or rank."""
     max_request_tokens: int = 200_000
     """Maximum number of completion tokens per request, across all nodes and all ``n`` answers."""
     max_running: int = 64

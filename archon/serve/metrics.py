@@ -106,6 +106,10 @@ class RequestMetrics:
         ):
             self._metrics.tokens.labels(self.model, kind).inc(count)
 
+    def count_prompt_tokens(self, count: int) -> None:
+        """Count the tokens that an encoder or a reward model has read."""
+        self._metrics.tokens.labels(self.model, "prompt").inc(count)
+
     def finish(self) -> None:
         """Count the request with its status and duration."""
         self._metrics.requests.labels(self.model, str(self.status)).inc()

@@ -30,17 +30,20 @@ _ERRORS = {
     504: "The answer took too long.",
 }
 ANY_ERROR = tuple(_ERRORS)
-CHUNKS = (
-    "Server-sent events. Each event's data is a ChatCompletionChunk. The last event's data is "
-    "[DONE]."
-)
-"""Description of the events of a streamed chat completion."""
 _IGNORED = {
     IGNORED_HEADER: {
         "description": "Names of the request fields that had no effect.",
         "schema": {"type": "string"},
     }
 }
+
+
+def chunks(kind: type[ResponseObject]) -> str:
+    """Describe the events of a streamed response whose data are objects of one type."""
+    return (
+        f"Server-sent events. Each event's data is a {kind.__name__}. The last event's data is "
+        "[DONE]."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +123,11 @@ def document(
         if (schema := schemas.get(model.__name__)) is not None:
             schema["additionalProperties"] = not is_strict
             if model.rules:
-                without_effect = _without_effect(model, is_strict=is_strict)
-                schema["properties"] = schema.get("properties", {}) | without_effect
+                known, others = (
+                    schema.get("properties", {}),
+                    _without_effect(model, is_strict=is_strict),
+                )
+                schema["properties"] = known | {n: s for n, s in others.items() if n not in known}
     schemas["ChatRequest"]["properties"]["messages"]["maxItems"] = limits.max_messages
     paths: dict[str, Any] = {}
     for operation in operations:

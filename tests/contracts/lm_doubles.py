@@ -14,10 +14,12 @@ from archon.lm.base import LM
 from archon.lm.lazy import LazyLM
 from archon.lm.local import open_local
 from archon.lm.openai.client import RemoteLM
+from archon.lm.plugin_model import open_plugin
 from archon.lm.pool import DrawPool, pooling
 from archon.lm.scripted.heuristic import HeuristicScript
 from archon.lm.scripted.lm import ScriptedLM
-from archon.spec.model import LocalCard, OpenAICard, ScriptedCard
+from archon.plugins.decorators import provider
+from archon.spec.model import LocalCard, OpenAICard, PluginCard, ScriptedCard
 from archon.types import (
     Completion,
     OnEvent,
@@ -137,8 +139,20 @@ def choosing_architecture(places: Places) -> LM:
     return architecture_of({"draft": DRAFT, "answer": {"type": "vote", "inputs": ["draft"]}})
 
 
+def plugin(places: Places) -> LM:
+    """A model that a plug-in's provider makes."""
+    provider("contract-test", capabilities=_made("any").capabilities)(_made)
+    card = {"name": "plugin", "backend": "plugin", "provider": "contract-test", "model": "any"}
+    return open_plugin(PluginCard.model_validate(card))
+
+
+def _made(model: str) -> LM:
+    return ScriptedLM(HeuristicScript(0.6))
+
+
 MODELS = {
     "scripted": Model(scripted),
+    "plugin": Model(plugin),
     "openai": Model(remote),
     "local": Model(local, reopens=False),
     "transformers": Model(transformers, reopens=False),

@@ -70,6 +70,11 @@ class ChatFormat:
         """Source code of the chat template; empty for a base model."""
         return self._config.chat_template or ""
 
+    @property
+    def begin_ids(self) -> tuple[int, ...]:
+        """Tokens that begin each text of the model; empty if there are none."""
+        return self._config.begin_ids
+
     @cached_property
     def tool_format(self) -> ToolFormat | None:
         """Notation of the model's tool calls; None if the template has no tools."""

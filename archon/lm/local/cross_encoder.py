@@ -72,7 +72,8 @@ class CrossEncoder:
         encodings = self._tokenizer.encode_batch([(question, text) for text in texts])
         for encoding in encodings:
             num_tokens = len(encoding.ids)
-            report_scored(num_tokens, encoder_compute(self._model.encoder.config, num_tokens))
+            compute = encoder_compute(self._model.encoder.config, num_tokens)
+            report_scored(num_tokens, compute, is_truncated=bool(encoding.overflowing))
         batch = padded(encodings)
         logits_BC = self._model(batch.ids_BT, batch.is_token_BT, batch.segment_BT)
         logit_B = logits_BC[:, -1] - logits_BC[:, :-1].sum(-1)

@@ -19,16 +19,18 @@ from archon.engine.sampling.request import Generation, GenerationRequest, OnToke
 from archon.engine.sampling.sampler import SamplingRule
 from archon.engine.scheduling.choices import score_request, total_logprob
 from archon.engine.worker import EngineWorker
-from archon.errors import UnsupportedError
+from archon.errors import ContextLengthError, UnsupportedError
 from archon.lm.base import NO_THINKING, check_request, with_defaults
 from archon.lm.cache_keys import request_digest
 from archon.lm.compute import ComputeModel
+from archon.lm.concurrency import run_all
 from archon.lm.factory import LOCAL_CAPABILITIES
 from archon.lm.local.card_loading import open_decoder, release
 from archon.lm.local.chat import ChatFormat, ChatPrompt, text_length
 from archon.lm.local.compute import decoder_compute
 from archon.lm.local.constraint import ConstraintCompiler
 from archon.lm.local.detokenizer import Detokenizer
+from archon.lm.local.raw_prompt import encode_raw, score_after, score_prompt, token_text
 from archon.lm.local.reasoning_constraint import ReasoningConstraint, ReasoningRules
 from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
 from archon.lm.reasoning import constrains_whole_text, separate
@@ -45,6 +47,7 @@ from archon.types import (
     Message,
     ModelStatus,
     OnEvent,
+    RawPrompt,
     Request,
     SamplingParams,
     Thinking,
@@ -141,6 +144,8 @@ class LocalLM:
         request = with_defaults(request, self._sampling, self._thinking)
         check_request(request, self.capabilities, "the local engine")
         claim_process()  # before the template is rendered by a process that a forked child shares
+        if request.prompt is not None:
+            return await self._continue(request, request.prompt, on_event)
         rendered = await self._rendered(request.messages, request.thinking, request.offered_tools)
         notes = (*rendered.notes, *self._notes(request.thinking))
         if request.choices is not None:
@@ -164,6 +169,81 @@ class LocalLM:
             events.finish(completions)
         return completions
 
+    async def _continue(
+        self, request: Request, raw: RawPrompt, on_event: OnEvent | None
+    ) -> list[Completion]:
+        """Continue a raw prompt, and score its tokens if the request asks for them."""
+        vocab_size = self.worker.engine.decoder.config.vocab_size
+        prompt_ids = await asyncio.to_thread(
+            encode_raw, raw, self.tokenizer, self.chat.begin_ids, vocab_size
+        )
+        self._check_length(len(prompt_ids), request.sampling.max_tokens or 0)
+        scored = None
+        if request.prompt_logprobs:
+            count = request.sampling.top_logprobs or 0
+            text = token_text(self.tokenizer)
+            scored = await score_prompt(self.worker, prompt_ids, count, text, self._adapter)
+        if request.sampling.max_tokens == 0:
+            usage = Usage(prompt_tokens=len(prompt_ids), calls=1)
+            prompt = {self._digest(prompt_ids): len(prompt_ids)}
+            draws = range(request.first_draw, request.first_draw + request.n)
+            completions = [
+                Completion("", draw, "length", usage, prompt, (), (), ()) for draw in draws
+            ]
+        else:
+            request = replace(request, thinking=NO_THINKING)
+            constraint = await self._constraint(request, None, is_open=False, grammar=None)
+            sampled = await self._sample(request, prompt_ids, on_event, constraint, ())
+            completions = [completion for completion, _ in sampled]
+            if request.logprobs:
+                completions = await run_all(
+                    self._with_end(request, prompt_ids, *one) for one in sampled
+                )
+        if scored is None:
+            return completions
+        # The prompt was in the cache only because its tokens had just been scored.
+        first = replace(completions[0], usage=replace(completions[0].usage, cached_tokens=0))
+        return [replace(c, scored_prompt=scored) for c in (first, *completions[1:])]
+
+    def _check_length(self, prompt_tokens: int, max_tokens: int) -> None:
+        """Check a raw prompt's length before its tokens are scored."""
+        limit = self.worker.engine.context_length
+        if prompt_tokens + max_tokens > limit:
+            raise ContextLengthError(
+                f"{prompt_tokens} prompt tokens and up to {max_tokens} new ones do not fit the "
+                f"model's context of {limit} tokens"
+            )
+
+    async def _with_end(
+        self,
+        request: Request,
+        prompt_ids: tuple[int, ...],
+        completion: Completion,
+        generation: Generation,
+    ) -> Completion:
+        """Add the token that ended a sample of a raw prompt to the tokens with log-probabilities.
+
+        Clients of this protocol count on one more token than the prompt has, if they ask for one.
+        """
+        end = generation.ended_by
+        if end is None or completion.logprobs is None or completion.token_ids is None:
+            return completion
+        request_ids = (*prompt_ids, *completion.token_ids)
+        count = request.sampling.top_logprobs or 0
+        scored = await score_after(self.worker, request_ids, end, count, self._adapter)
+        assert scored.logprobs is not None
+        of_end = completion_of(scored, "", completion.prompts, self.tokenizer.token_bytes)
+        top = completion.top_logprobs
+        if top is not None and of_end.top_logprobs is not None:
+            top = (*top, *of_end.top_logprobs)
+        return replace(
+            completion,
+            token_ids=(*completion.token_ids, end),
+            logprobs=(*completion.logprobs, *scored.logprobs),
+            tokens=(*(completion.tokens or ()), b""),
+            top_logprobs=top,
+        )
+
     async def _generate(
         self, request: Request, prompt_ids: tuple[int, ...], on_event: OnEvent | None
     ) -> list[Completion]:
@@ -177,6 +257,22 @@ class LocalLM:
         is_constrained = constrains_whole_text(request.constraint) or grammar is not None
         is_answer = is_constrained and not may_reason
         markers = () if is_answer else self.reasoning_markers
+        sampled = await self._sample(
+            request, prompt_ids, on_event, constraint, markers, is_open=is_open
+        )
+        return [separate(completion, markers, is_open) for completion, _ in sampled]
+
+    async def _sample(
+        self,
+        request: Request,
+        prompt_ids: tuple[int, ...],
+        on_event: OnEvent | None,
+        constraint: TokenConstraint | None,
+        markers: Sequence[ReasoningMarkers],
+        *,
+        is_open: bool = False,
+    ) -> list[tuple[Completion, Generation]]:
+        """Sample texts after a prompt; their reasoning is not separated from the answers yet."""
         streams = [
             Detokenizer(
                 self.tokenizer,
@@ -199,16 +295,15 @@ class LocalLM:
                 )
             )
         except ConstraintError as error:  # for example, no finite text satisfies a schema
-            field = "constraint" if grammar is None else "tools"
+            field = "constraint" if self._tool_grammar(request) is None else "tools"
             raise UnsupportedError(str(error), field=field) from None
         except TokenBiasError as error:
             raise UnsupportedError(str(error), field="logit_bias") from None
         prompt = {self._digest(prompt_ids): len(prompt_ids)}
-        completions = [
-            self._completion(generation, stream, prompt, on_event)
+        return [
+            (self._completion(generation, stream, prompt, on_event), generation)
             for generation, stream in zip(generations, streams, strict=True)
         ]
-        return [separate(completion, markers, is_open) for completion in completions]
 
     def _is_open(self, request: Request, opened_by: ReasoningMarkers | None) -> bool:
         """Return True if replies begin within reasoning."""
@@ -307,9 +402,12 @@ class LocalLM:
         return decoder_compute(config) if isinstance(config, DecoderConfig) else None
 
     def draw_key(self, request: Request) -> str | None:
-        """See ``archon.lm.base.SupportsDrawKey``; None if the weights have no digest."""
+        """See ``archon.lm.base.SupportsDrawKey``.
+
+        None for a raw prompt, or if the weights have no digest.
+        """
         engine = self.worker.engine
-        if engine.model_id.startswith(":"):
+        if request.prompt is not None or engine.model_id.startswith(":"):
             return None
         by = "kernels" if isinstance(engine.decoder, NativeDecoder) else engine.library
         adapter = self._adapter or None

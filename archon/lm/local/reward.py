@@ -77,17 +77,26 @@ class DecoderReward:
         claim_process()  # before the template is rendered by a process that a forked child shares
         opened, context_length = self._opened, self.worker.engine.context_length
         prompt_ids, encode = opened.chat.encode(messages), opened.tokenizer.encode_continuation
-        replies = [reply_ids(prompt_ids, encode(text), self._end, context_length) for text in texts]
-        self._report(len(prompt_ids), replies)
+        encoded = list(map(encode, texts))
+        replies = [reply_ids(prompt_ids, ids, self._end, context_length) for ids in encoded]
+        longest = max(map(len, encoded), default=0)
+        is_truncated = len(prompt_ids) + longest + 1 > context_length
+        self._report(len(prompt_ids), replies, is_truncated=is_truncated)
         calls = (self.worker.generate(hidden_state_request(ids, opened.adapter)) for ids in replies)
         return [self._head.reward(hidden_state(g)) for [g] in await run_all(calls)]
 
-    def _report(self, prompt_tokens: int, replies: Sequence[tuple[int, ...]]) -> None:
+    def _report(
+        self, prompt_tokens: int, replies: Sequence[tuple[int, ...]], *, is_truncated: bool
+    ) -> None:
         """Report the work: the messages once, and each reply after them."""
         compute = decoder_compute(self.worker.engine.decoder.config)
         lengths = [len(ids) - prompt_tokens for ids in replies]
         flops = sum(compute.read(prompt_tokens, length) for length in lengths)
-        report_scored(prompt_tokens + sum(lengths), compute.prompt(prompt_tokens) + flops)
+        report_scored(
+            prompt_tokens + sum(lengths),
+            compute.prompt(prompt_tokens) + flops,
+            is_truncated=is_truncated,
+        )
 
     async def aclose(self) -> None:
         """Release the engine. Its thread stops when no other model uses the engine."""

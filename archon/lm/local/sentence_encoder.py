@@ -94,7 +94,8 @@ class SentenceEncoder:
         encodings = self._tokenizer.encode_batch(list(texts))
         for encoding in encodings:
             num_tokens = len(encoding.ids)
-            report_scored(num_tokens, encoder_compute(self._encoder.config, num_tokens))
+            compute = encoder_compute(self._encoder.config, num_tokens)
+            report_scored(num_tokens, compute, is_truncated=bool(encoding.overflowing))
         batch = padded(encodings)
         hidden_BTE = self._encoder(batch.ids_BT, batch.is_token_BT, batch.segment_BT)
         if self._pooling == "cls":

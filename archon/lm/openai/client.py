@@ -34,7 +34,12 @@ import httpx
 
 from archon.errors import LMError, UsageError
 from archon.lm.base import check_request, with_defaults
-from archon.lm.cache_keys import prompt_digest, request_digest, sample_hash
+from archon.lm.cache_keys import (
+    prompt_digest,
+    raw_prompt_digest,
+    request_digest,
+    sample_hash,
+)
 from archon.lm.concurrency import Gauge, PerLoop, run_all
 from archon.lm.factory import capabilities
 from archon.lm.openai.field_adaptation import initial_adaptation, rejected_field_error
@@ -181,8 +186,8 @@ class RemoteLM:
         )
 
     def draw_key(self, request: Request) -> str | None:
-        """See ``archon.lm.base.SupportsDrawKey``; None with ``native_n``."""
-        if self.card.native_n:
+        """See ``archon.lm.base.SupportsDrawKey``; None with ``native_n`` or for a raw prompt."""
+        if self.card.native_n or request.prompt is not None:
             return None
         request = with_defaults(request, self._sampling, self._thinking)
         prompt = prompt_digest(self._model, request.messages)
@@ -221,6 +226,8 @@ class RemoteLM:
     ) -> list[Completion]:
         """Generate samples in one HTTP request, with retries."""
         prompt = prompt_digest(self._model, request.messages)
+        if request.prompt is not None:
+            prompt = raw_prompt_digest(self._model, request.prompt)
         wrapped = is_wrapped(self.card, request.constraint)
         listener = None if wrapped else on_event
         is_greedy = request.sampling.temperature == 0

@@ -42,8 +42,13 @@ def request_body(
     if card.endpoint == "chat":
         body["messages"] = [message_json(message) for message in request.messages]
         body |= request_fields(request)
-    else:
+    elif request.prompt is None:
         body["prompt"] = transcript(request.messages)
+    else:
+        ids = request.prompt.token_ids
+        body["prompt"] = request.prompt.text if ids is None else list(ids)
+        if not request.prompt.add_special_tokens:
+            body["add_special_tokens"] = False
     if not card.server_sampling:
         body |= _sampling(request.sampling)
     body |= server_fields(card.thinking_field, request.thinking)

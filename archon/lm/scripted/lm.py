@@ -32,6 +32,8 @@ from archon.types import (
     FinishReason,
     Message,
     OnEvent,
+    PromptToken,
+    RawPrompt,
     Request,
     SamplingParams,
     Thinking,
@@ -112,6 +114,8 @@ class ScriptedLM:
         check_request(filled, self.capabilities, self.model)
         if self._record:
             self.requests.append(request)
+        if filled.prompt is not None:
+            filled = _asked(filled, filled.prompt)
         return await generate_separated(self._generate, filled, on_event, self.reasoning_markers)
 
     async def _generate(self, request: Request, on_event: OnEvent | None) -> list[Completion]:
@@ -137,7 +141,7 @@ class ScriptedLM:
 
     def draw_key(self, request: Request) -> str | None:
         """See ``archon.lm.base.SupportsDrawKey``."""
-        if self._identity is None:
+        if self._identity is None or request.prompt is not None:
             return None
         prompt = prompt_digest(self.model, request.messages)
         model = ["scripted", _VERSION, self._identity]
@@ -189,6 +193,9 @@ class ScriptedLM:
             calls=1,
         )
         completion = Completion(text, index, finish_reason, usage, {prompt: prompt_tokens})
+        if request.prompt_logprobs and request.prompt is not None:
+            scored = _scored_prompt(request.prompt.text, request.sampling.top_logprobs or 0)
+            completion = replace(completion, scored_prompt=scored)
         if request.sampling.beams:
             completion = replace(completion, score=-float(index))
         if not request.logprobs:
@@ -208,7 +215,7 @@ class ScriptedLM:
         Stop strings apply only to the answer, not to the reasoning. A completely constrained text
         has no reasoning.
         """
-        if constrains_whole_text(request.constraint):
+        if constrains_whole_text(request.constraint) or request.prompt is not None:
             return _truncated(text, request.sampling)
         reply = split_reasoning(text, self.reasoning_markers)
         reasoning, budget = reply.reasoning, request.thinking.max_tokens
@@ -335,6 +342,23 @@ def _token_id(word: str) -> int:
 
 def _logprob(word: str) -> float:
     return -0.001 - (crc32(word.encode()) % 3000) / 1000
+
+
+def _asked(request: Request, prompt: RawPrompt) -> Request:
+    """Return a request whose raw prompt is also its message, which scripts read."""
+    if prompt.token_ids is not None:
+        raise UnsupportedError("a scripted model has no tokenizer; send a text", field="prompt")
+    return replace(request, messages=(Message("user", prompt.text),))
+
+
+def _scored_prompt(text: str, count: int) -> tuple[PromptToken, ...]:
+    """Return the words of a prompt with the log-probabilities that they have in a reply."""
+    words = _tokens(text)
+    top = _top_logprobs(words, count) or [()] * len(words)
+    return tuple(
+        PromptToken(word.encode(), _token_id(word), _logprob(word) if at else None, top[at])
+        for at, word in enumerate(words)
+    )
 
 
 def _top_logprobs(words: Sequence[str], count: int) -> tuple[tuple[TokenLogprob, ...], ...] | None:
