@@ -147,7 +147,15 @@ async def _run_node(
     trace.seconds = perf_counter() - start
     if run.on_event is not None:
         run.on_event(
-            NodeFinished(name, len(outputs), trace.usage, trace.seconds, trace.bypassed, trace.cut)
+            NodeFinished(
+                name,
+                len(outputs),
+                trace.usage,
+                trace.seconds,
+                trace.bypassed,
+                trace.cut,
+                trace=trace,
+            )
         )
     return EdgeData(outputs, join_tests([tests, trace.tests]))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -127,6 +127,12 @@ class AnswerDetails(ResponseObject):
     trace: dict[str, Any]
 
 
+class NodeEvents(ResponseObject):
+    """What the nodes of an architecture did. This object extends OpenAI's protocol."""
+
+    events: list[dict[str, Any]]
+
+
 class Choice(ResponseObject):
     """One of ``n`` answers."""
 
@@ -165,8 +171,10 @@ class ChunkChoice(ResponseObject):
     delta: Delta
     finish_reason: FinishReason | None
     logprobs: ChoiceLogprobs | None
-    archon: AnswerDetails | None = Field(
-        default=None, description="Present if `archon.trace` is true."
+    archon: AnswerDetails | NodeEvents | None = Field(
+        default=None,
+        description="Trace in the last part if `archon.trace` is true, and events in other parts "
+        "if `archon.events` is true.",
     )
 
 
@@ -193,12 +201,15 @@ class ResponseBuilder:
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def complete(self, completions: Sequence[Completion]) -> ChatCompletion:
-        """Build a response without streaming."""
+    def complete(
+        self, completions: Sequence[Completion], progress: Mapping[int, str] | None = None
+    ) -> ChatCompletion:
+        """Build a response without streaming; ``progress`` precedes the answers' reasoning."""
+        before = progress or {}
         choices = [
             Choice(
                 index=index,
-                message=_message(completion),
+                message=_message(completion, before.get(index, "")),
                 finish_reason=completion.finish_reason,
                 logprobs=_logprobs(completion),
                 **self._details(completion),
@@ -222,6 +233,17 @@ class ResponseBuilder:
         """Build a chunk with new text for choice ``index``, or with new reasoning before it."""
         delta = Delta(reasoning_content=text) if is_reasoning else Delta(content=text)
         return self._part(index, delta)
+
+    def node_events(self, index: int, events: list[dict[str, Any]]) -> ChatCompletionChunk:
+        """Build a chunk with events of the nodes of choice ``index``."""
+        choice = ChunkChoice(
+            index=index,
+            delta=Delta(),
+            finish_reason=None,
+            logprobs=None,
+            archon=NodeEvents(events=events),
+        )
+        return self._chunk([choice])
 
     def last(self, index: int, completion: Completion) -> ChatCompletionChunk:
         """Build the final chunk of choice ``index``, with its finish reason."""
@@ -293,8 +315,9 @@ def model_object(name: str) -> Model:
     return Model(id=name, object="model", created=0, owned_by="archon")
 
 
-def _message(completion: Completion) -> AssistantMessage:
-    reasoning = {"reasoning_content": completion.reasoning} if completion.reasoning else {}
+def _message(completion: Completion, progress: str) -> AssistantMessage:
+    text = progress + completion.reasoning
+    reasoning = {"reasoning_content": text} if text else {}
     return AssistantMessage(role="assistant", content=completion.text, refusal=None, **reasoning)
 
 

@@ -14,7 +14,7 @@ import pytest
 from view_doubles import FakeRun, entry, failure
 
 from archon.evals.rounding import decimal
-from archon.evals.view.document import static
+from archon.pages.document import static
 from archon.evals.view.page import write_page
 
 HOSTILE = (

@@ -18,8 +18,8 @@ from view_doubles import DRAFTS, EXEMPLARS, FakeRun, entry, failure
 
 from archon.cli import main
 from archon.evals.run import read_run
-from archon.evals.view.document import embedded
-from archon.evals.view.outcomes import drops
+from archon.pages.document import embedded
+from archon.graph.drops import drops
 from archon.evals.view.page import SCRIPTS, STYLES, html
 from archon.evals.view.page_data import Page, gather
 from archon.evals.view.source import StoredRun
