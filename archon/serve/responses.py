@@ -14,7 +14,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from archon import types
+from archon.graph.lm import ArchitectureLM
 from archon.graph.trace import Trace
+from archon.lm.base import LM
 from archon.serve.requests import ChatRequest
 from archon.types import Completion, Event, FinishReason, NodeFinished, NodeStarted, total_usage
 
@@ -64,6 +66,27 @@ class ModelList(ResponseObject):
 
     object: Literal["list"]
     data: list[Model]
+
+
+class ArchitectureGraph(ResponseObject):
+    """The nodes of a served architecture."""
+
+    id: str
+    object: Literal["architecture"]
+    output: str
+    nodes: dict[str, dict[str, Any]] = Field(
+        description="Type, inputs and parameters of each node, without prompts."
+    )
+    sampled_nodes: list[str] = Field(
+        description="Nodes to which the sampling parameters of a request apply."
+    )
+
+
+class ArchitectureList(ResponseObject):
+    """The served architectures."""
+
+    object: Literal["list"]
+    data: list[ArchitectureGraph]
 
 
 class PromptTokensDetails(ResponseObject):
@@ -307,6 +330,27 @@ def usage(completions: Sequence[Completion]) -> Usage:
         completion_tokens=total.completion_tokens,
         total_tokens=prompt_tokens + total.completion_tokens,
         prompt_tokens_details=details,
+    )
+
+
+def architecture_list(lms: Mapping[str, LM]) -> ArchitectureList:
+    """Return the graphs of the served architectures."""
+    return ArchitectureList(
+        object="list",
+        data=[
+            ArchitectureGraph(
+                id=name,
+                object="architecture",
+                output=lm.architecture.spec.output,
+                nodes={
+                    node: spec.model_dump(mode="json", exclude_none=True, exclude={"prompt"})
+                    for node, spec in lm.architecture.spec.nodes.items()
+                },
+                sampled_nodes=sorted(lm.sampled_nodes),
+            )
+            for name, lm in lms.items()
+            if isinstance(lm, ArchitectureLM)
+        ],
     )
 
 
