@@ -57,7 +57,7 @@ class NodeEvents:
     def data(self, event: Event) -> dict[str, Any] | None:
         """Return the data of an event; None if it is not reported.
 
-        A finished node has its entry of the trace, with ``drops``: the candidates that it did not
+        The ``result`` of a node is its entry in the trace, with ``drops``: the candidates that it did not
         pass on, and the reasons.
         """
         if isinstance(event, TokenDelta) or event.node not in self._nodes:
@@ -69,7 +69,8 @@ class NodeEvents:
                 kind = "node.reasoning.delta" if is_reasoning else "node.delta"
                 return {"type": kind, "node": node, "draw": draw, "delta": text}
             case NodeFinished(trace=NodeTrace() as trace):
-                return {"type": "node.finished", **self._finished(trace)}
+                result = self._finished(trace)
+                return {"type": "node.finished", "node": event.node, "result": result}
         return None
 
     def _finished(self, trace: NodeTrace) -> dict[str, Any]:

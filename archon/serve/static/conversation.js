@@ -4,13 +4,13 @@ class Turn {
   constructor(question, model) {
     Object.assign(this, { question, model, text: "", reasoning: "", isOver: false, isKept: false, isDrawn: true });
     this.status = el("p", { class: "status-line" }, el("span", { class: "pulse", "aria-hidden": "true" }), el("span", {}, "Waiting for the server"));
-    this.body = el("div", { class: "answer-body" });
+    this.body = el("div", { class: "reply-body" });
     this.thoughts = el("details", { class: "thoughts", hidden: true }, el("summary", {}, "Reasoning"), el("div", {}));
     this.live = model.graph ? new Live(model.graph) : null;
     this.actions = el("div", { class: "actions" });
     this.box = el("article", { class: "turn" },
-      el("div", { class: "question", dir: "auto" }, el("span", { class: "unseen" }, "You: "), shown(question)),
-      el("div", { class: "answer" }, el("div", { class: "answer-name" }, words(model.id)), this.thoughts, this.body, this.status, this.actions), this.live?.box);
+      el("div", { class: "asked", dir: "auto" }, el("span", { class: "unseen" }, "You: "), shown(question)),
+      el("div", { class: "reply" }, el("div", { class: "reply-name" }, words(model.id)), this.thoughts, this.body, this.status, this.actions), this.live?.box);
   }
 
   take(chunk) {

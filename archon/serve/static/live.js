@@ -45,8 +45,8 @@ class Live {
       if (event.type === "node.started") this.running.set(event.node, new Map());
       else if (event.type === "node.finished") {
         this.running.delete(event.node);
-        this.finished.set(event.node, event);
-        this.parts.push(event);
+        this.finished.set(event.node, event.result);
+        this.parts.push(event.result);
         this.hasNew = true;
       } else {
         const draws = this.running.get(event.node);
@@ -134,7 +134,7 @@ class Live {
         brief(value ?? "no value", { class: `vote-value ${value === null ? "faint" : ""}` }, 60), bar, el("span", { class: "vote-count" }, `${number} of ${seen.size}`));
     };
     return this.votes.replaceChildren(el("h3", {}, "Votes"), el("ol", {}, list.slice(0, MAX_VOTES).map(row)),
-      list.length > MAX_VOTES && el("p", { class: "faint small" }, `and ${plural(list.length - MAX_VOTES, "more value")}`));
+      ...(list.length > MAX_VOTES ? [el("p", { class: "faint small" }, `and ${plural(list.length - MAX_VOTES, "more value")}`)] : []));
   }
 
   drawFlow() {
