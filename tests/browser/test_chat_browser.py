@@ -52,7 +52,7 @@ def test_an_architecture_is_asked_and_watched(browser: Any, server: Served) -> N
     page.locator(".flow .candidate").first.click()
     assert "wrote it" in page.inner_text(".candidate-card .story")
     page.get_by_text("Prompt and completion").click()
-    assert QUESTION in page.inner_text(".speech.user")
+    assert QUESTION in page.locator(".speech.user").last.inner_text()
     page.locator(".run .node").nth(1).click()
     assert page.locator(".node-detail .fold").count() == 1
 
@@ -90,7 +90,7 @@ def test_text_of_models_becomes_elements_without_markup(browser: Any) -> None:
     shared = ("dom.js", "format.js")
     scripts = [*map(static, shared), *(static(n, "archon.serve") for n in SCRIPTS[1:3])]
     page = browser.new_page()
-    page.evaluate("\n".join([*scripts, "window.markdown = markdown"]))
+    page.evaluate("\n".join([*scripts, "window.markdown = markdown", "null"]))
     text = f"# T\n{HOSTILE}\n\n- a\n- $x^2$ costs $5 or $6\n\n\\[\\sqrt{{2}} \\unknown\\]\n\n```py\n1 < 2"
     html = page.evaluate("text => markdown(text).outerHTML", text)
     assert "&lt;img" in html
