@@ -1,1 +1,1 @@
-"""What the HTML pages of runs, studies and the server have in common."""
+"""Parts that the HTML pages of runs, studies and the server have in common."""

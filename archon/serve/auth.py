@@ -18,7 +18,7 @@ from archon.serve.asgi_io import ResponseWriter
 from archon.serve.errors import Failure, log_error
 
 OPEN_PATHS = frozenset({"/health", "/"})
-"""Paths that clients can request without an API key. The chat page has no data of its own."""
+"""Paths that clients can request without an API key. The chat page contains no data."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

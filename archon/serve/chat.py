@@ -83,7 +83,7 @@ class ChatCompletions(ModelEndpoint):
 
 
 class _Watcher:
-    """What a client asked to see of the nodes: lines, events, both or nothing."""
+    """Lines and events of the nodes, as far as the client asked for them."""
 
     def __init__(self, chat: ChatRequest, num_runs: int, architecture: Architecture | None) -> None:
         self.lines: list[ProgressLines] = []

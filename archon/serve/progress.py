@@ -1,4 +1,4 @@
-"""What a graph does, for clients that ask for it: readable lines, and events for a page.
+"""Progress of a graph, for clients that ask for it: readable lines, and events for a page.
 
 A request asks with ``archon.progress`` and ``archon.events``. Nodes of an architecture that is
 another node's model are left out.

@@ -151,7 +151,7 @@ class AnswerDetails(ResponseObject):
 
 
 class NodeEvents(ResponseObject):
-    """What the nodes of an architecture did. This object extends OpenAI's protocol."""
+    """Events of an architecture's nodes. This object extends OpenAI's protocol."""
 
     events: list[dict[str, Any]]
 

@@ -28,6 +28,7 @@ OPERATIONS = [
     ("POST", "/v1/chat/completions"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{name}"),
+    ("GET", "/v1/architectures"),
     ("GET", "/health"),
     ("GET", "/metrics"),
 ]
