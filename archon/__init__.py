@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         Example,
         FreeText,
         Message,
+        NodeDelta,
         NodeFinished,
         NodeStarted,
         Question,
@@ -93,6 +94,7 @@ __all__ = [
     "MissingExtraError",
     "ModelError",
     "ModelFileError",
+    "NodeDelta",
     "NodeError",
     "NodeFinished",
     "NodeStarted",
@@ -145,8 +147,8 @@ _NAMES_BY_MODULE = {
     "archon.study.space": "Space",
     "archon.types": """
         Annotation Candidate CandidateId Completion Constraint Event Example FreeText Message
-        NodeFinished NodeStarted Question Request SamplingParams Thinking TokenDelta TokenLogprob
-        Usage
+        NodeDelta NodeFinished NodeStarted Question Request SamplingParams Thinking TokenDelta
+        TokenLogprob Usage
     """,
 }
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 AnswerKind = Literal["number", "text", "choice", "math", "code", "json"]
 """Type of answers; ``archon.answers.kinds`` declares each."""
-FinishReason = Literal["stop", "length", "choices", "cancelled", "error"]
+FinishReason = Literal["stop", "length", "tool_calls", "choices", "cancelled", "error"]
 VerdictKind = Literal["pass", "fail", "abstain"]
 Limit = Literal["tokens", "calls", "seconds", "compute"]
 """A resource that a question's budget limits."""
@@ -28,11 +28,52 @@ UnitTestMethod = Literal["reason", "program"]
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool by a model."""
+
+    name: str
+    arguments: str
+    """The arguments as the text of a JSON object."""
+    id: str = ""
+    """Identifier to which the message with the result refers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation."""
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Calls in a turn of the assistant."""
+    tool_call_id: str = ""
+    """The call whose result ``content`` is, if the role is ``tool``."""
+    name: str = ""
+    """Name of the called tool, if the role is ``tool``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that a model may call."""
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, object] | None = None
+    """JSON Schema of the arguments, which form an object; None for a function without any."""
+    strict: bool = False
+    """Whether the arguments must match the schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTool:
+    """A choice of tools: the model must call this tool."""
+
+    name: str
+
+
+ToolChoice = Literal["auto", "none", "required"] | NamedTool
+"""Whether a model may call tools (``auto``), must not (``none``), must call any, or a certain one.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,6 +436,17 @@ class Request:
     """Pins the prompt in caches. Samples do not depend on it."""
     ending: bool = True
     """See ``Question.ending``; only an architecture reads it."""
+    tools: tuple[Tool, ...] = ()
+    """Tools that the model may call."""
+    tool_choice: ToolChoice = "auto"
+    """Without effect if there are no tools."""
+    parallel_tool_calls: bool = True
+    """Whether one completion may call several tools. Without effect if there are no tools."""
+
+    @property
+    def offered_tools(self) -> tuple[Tool, ...]:
+        """The tools that the model can call: none if the choice is ``none``."""
+        return () if self.tool_choice == "none" else self.tools
 
 
 # ---------------------------------------------------------------------------------- completions
@@ -479,6 +531,8 @@ class Completion:
     """
     trace: object | None = field(default=None, compare=False, repr=False)
     """Trace of the architecture that generated the text (``archon.graph.trace.Trace``)."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Calls of the request's tools, in order. ``text`` is the text without them."""
 
 
 def total_usage(completions: Iterable[Completion]) -> Usage:
@@ -513,6 +567,19 @@ class TokenDelta:
     node: str = ""
     is_reasoning: bool = False
     """Whether the text is reasoning before the answer (``Completion.reasoning``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A part of a tool call of one sample. The first part of a call has its id and its name."""
+
+    draw: int
+    index: int
+    """Position of the call in ``Completion.tool_calls``."""
+    arguments: str = ""
+    """New text of the arguments."""
+    id: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -556,7 +623,7 @@ class NodeDelta:
     """See ``NodeStarted.run``."""
 
 
-Event = TokenDelta | NodeStarted | NodeFinished | NodeDelta
+Event = TokenDelta | ToolCallDelta | NodeStarted | NodeFinished | NodeDelta
 OnEvent = Callable[[Event], None]
 
 

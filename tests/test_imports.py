@@ -35,6 +35,7 @@ PUBLIC = {
     "ModelError",
     "ModelFileError",
     "NodeError",
+    "NodeDelta",
     "NodeFinished",
     "NodeStarted",
     "PythonBenchmark",

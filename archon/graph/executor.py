@@ -39,6 +39,7 @@ from archon.types import (
     Request,
     SamplingParams,
     TokenDelta,
+    ToolCallDelta,
     UnitTest,
 )
 
@@ -405,6 +406,8 @@ class Context:
     def _relay(self, event: Event) -> None:
         """Pass on an event of the node's model, with the node's name in it."""
         assert self._run.on_event is not None
+        if isinstance(event, ToolCallDelta):
+            return  # nodes offer no tools
         if isinstance(event, TokenDelta):
             event = replace(event, node=self._node)
         else:  # a node of the architecture that is this node's model

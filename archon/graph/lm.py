@@ -29,6 +29,7 @@ from archon.types import (
     Request,
     SamplingParams,
     TokenDelta,
+    ToolCallDelta,
 )
 
 _MAX_CACHED = 64
@@ -223,6 +224,8 @@ class _Stream:
         self._has_text = self._has_reasoning = False
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, ToolCallDelta):
+            return  # nodes offer no tools
         if not isinstance(event, TokenDelta):
             self._on_event(replace(event, run=self._run))
             return

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from archon.errors import UnsupportedError
+from archon.lm.tool_calls.messages import uses_tools
 from archon.reasoning import ReasoningMarkers
 from archon.types import (
     Completion,
@@ -35,6 +36,7 @@ CAPABILITIES: dict[str, str] = {
     "stream": "sends token deltas while it generates",
     "beams": "finds the most likely texts by beam search",
     "thinking": "turns thinking on or off as requested, and accepts `template_variables`",
+    "tools": "calls tools, through a chat template or a server that supports them",
     "thinking_budget": "reasons for at most `max_thinking_tokens` tokens",
     "reward": "scores texts but generates none (``archon.lm.reward``)",
     "embed": "embeds texts but generates none (``archon.lm.embedding``)",
@@ -152,6 +154,7 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
         "beams": bool(request.sampling.beams),
         "thinking": thinking.wanted is not None or bool(thinking.template_variables),
         "thinking_budget": thinking.max_tokens is not None,
+        "tools": uses_tools(request),
         "constraint": not (constraint is None or supports(capabilities, constraint)),
     }
     for capability, is_needed in needed.items():
@@ -159,6 +162,10 @@ def check_request(request: Request, capabilities: frozenset[str], model: str) ->
             meaning = CAPABILITIES[capability]
             reason = f"{model} lacks the capability {capability!r} ({meaning})"
             raise UnsupportedError(reason, field=capability)
+    is_schema = constraint is None or (constraint.json_schema is not None and not constraint.after)
+    if request.offered_tools and (not is_schema or request.choices is not None):
+        reason = "tools can be combined with a JSON schema, but with no other constraint"
+        raise UnsupportedError(f"{model}: {reason}", field="tools")
     if request.sampling.beams and (refused := refused_with_beams(request.sampling)):
         reason = f"a beam search does not support {' and '.join(refused)}"
         raise UnsupportedError(f"{model}: {reason}; set 'beams' to 0, or leave it out")

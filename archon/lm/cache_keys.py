@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from archon.lm.tool_calls.messages import tools_key
 from archon.reasoning import PUBLISHED_MARKERS, ReasoningMarkers
 from archon.types import Message, Request, sampling_values
 
@@ -18,6 +19,10 @@ def prompt_digest(model: str, messages: Sequence[Message]) -> str:
     parts = [model]
     for message in messages:
         parts += (message.role, message.content)
+        for call in message.tool_calls:
+            parts += ("tool call", call.id, call.name, call.arguments)
+        if message.tool_call_id or message.name:
+            parts += ("result of", message.tool_call_id, message.name)
     # The lengths distinguish messages that only split the same text differently.
     text = f"{list(map(len, parts))}{''.join(parts)}"
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -63,6 +68,8 @@ def request_digest(
         parts.append(request.thinking.key)
     if tuple(markers) != PUBLISHED_MARKERS:
         parts.append([[m.start, m.end] for m in markers])
+    if (tools := tools_key(request)) is not None:
+        parts.append(["tools", *tools])
     text = json.dumps(parts, default=dict)
     return blake2b(text.encode(), digest_size=16).hexdigest()
 

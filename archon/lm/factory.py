@@ -56,6 +56,7 @@ def _server_capabilities(card: OpenAICard) -> frozenset[str]:
     promised = {
         "chat": True,
         "stream": True,
+        "tools": card.endpoint == "chat",
         "thinking": card.endpoint == "chat",
         "thinking_budget": card.endpoint == "chat" and card.limits_thinking,
         "logprobs": card.logprobs,

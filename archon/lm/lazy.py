@@ -144,6 +144,8 @@ class LazyLM:
             if self._lm is None:
                 with self.naming_card():
                     self._lm = factory.open_lm(self.card, self.base_dir)
+                if "tools" not in self._lm.capabilities:  # only the chat template shows it
+                    self.capabilities -= {"tools"}
             return self._lm
 
     def settled_card(self) -> ModelCard:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from archon.lm.base import LM, SplitsReasoning
+from archon.lm.tool_calls.stream import send_calls
 from archon.reasoning import (
     PUBLISHED_MARKERS,
     Part,
@@ -120,11 +121,12 @@ def separate(
 
 
 def send_completion(completion: Completion, on_event: OnEvent) -> None:
-    """Send a completion as events: one for its reasoning, then one for its answer."""
+    """Send a completion as events: its reasoning, then its answer, then its tool calls."""
     if completion.reasoning:
         on_event(TokenDelta(completion.draw, completion.reasoning, is_reasoning=True))
     if completion.text:
         on_event(TokenDelta(completion.draw, completion.text))
+    send_calls(completion, on_event)
 
 
 def constrains_whole_text(constraint: Constraint | None) -> bool:

@@ -16,7 +16,8 @@ from archon.serve.fields import SAMPLING, BadRequestError
 from archon.serve.progress import NodeEvents, ProgressLines
 from archon.serve.requests import ChatRequest, read_chat_request
 from archon.serve.responses import ResponseBuilder, progress
-from archon.types import Completion, Event, Request, TokenDelta
+from archon.serve.tools import check_tools
+from archon.types import Completion, Event, Request, TokenDelta, ToolCallDelta
 
 
 class ChatCompletions(ModelEndpoint):
@@ -59,6 +60,7 @@ class ChatCompletions(ModelEndpoint):
         BadRequestError
             The request fails a check. The error names the field at fault.
         """
+        check_tools(request, lm, chat.model)
         constraint = request.constraint
         unsupported = {
             "logprobs": request.logprobs and "logprobs" not in lm.capabilities,
@@ -123,7 +125,7 @@ def _watcher(chat: ChatRequest, request: Request, lm: LM) -> _Watcher:
 
 def _index(event: Event) -> int:
     """Return the index of the answer to which an event belongs."""
-    return event.draw if isinstance(event, TokenDelta) else event.run
+    return event.draw if isinstance(event, TokenDelta | ToolCallDelta) else event.run
 
 
 async def _stream(
@@ -131,7 +133,7 @@ async def _stream(
 ) -> AsyncGenerator[bytes, None]:
     """Yield the answers as encoded events while they are generated."""
     builder = ResponseBuilder(chat)
-    with_text, with_reasoning = set[int](), set[int]()  # indices of answers
+    with_text, with_reasoning, with_calls = set[int](), set[int](), set[int]()  # of answers
     is_first = True
     events = exchange.batches(lm, request, node_deltas=bool(watcher.events))
     async with aclosing(events) as batches:
@@ -150,6 +152,9 @@ async def _stream(
                     (with_reasoning if item.is_reasoning else with_text).add(item.draw)
                     more = builder.delta(item.draw, item.text, is_reasoning=item.is_reasoning)
                     pieces.append(event(more))
+                elif isinstance(item, ToolCallDelta):
+                    with_calls.add(item.draw)
+                    pieces.append(event(builder.call_delta(item.draw, item)))
                 elif isinstance(item, Completion):
                     if item.reasoning and index not in with_reasoning | with_text:
                         more = builder.delta(index, item.reasoning, is_reasoning=True)
@@ -157,10 +162,12 @@ async def _stream(
                     if item.text and index not in with_text:
                         with_text.add(index)
                         pieces.append(event(builder.delta(index, item.text)))
+                    if index not in with_calls:
+                        pieces += map(event, builder.calls(index, item))
                     pieces.append(event(builder.last(index, item)))
                 elif (step := progress(item)) is not None:
                     pieces.append(comment(step))
-            if with_text or with_reasoning:
+            if with_text or with_reasoning or with_calls:
                 exchange.metrics.note_first_token()
             completions = [item for item in batch if isinstance(item, Completion)]
             if completions:

@@ -99,9 +99,6 @@ _REQUEST: Rules = {
     "include_reasoning": _hint(True),
     "reasoning_format": _hint("auto", "none"),
     # Tools.
-    "tools": _unsupported(f'{_NO_TOOLS}; leave it out, or send tool_choice "none"', []),
-    "tool_choice": _unsupported(f'{_NO_TOOLS}; leave it out, or send "none"', "none", "auto"),
-    "parallel_tool_calls": _LABEL,
     "functions": _unsupported(f'{_NO_TOOLS}; leave it out, or send function_call "none"', []),
     "function_call": _unsupported(f'{_NO_TOOLS}; leave it out, or send "none"', "none", "auto"),
     "web_search_options": _unsupported("web search is not supported; leave it out"),
@@ -196,15 +193,20 @@ _REQUEST: Rules = {
 REQUEST: Rules = {n: rule for n, rule in _REQUEST.items() if n not in SAMPLING_PARAMETERS}
 """Rules for fields of the body."""
 
+NO_TOOLS: Rules = {
+    "tools": _unsupported(f'{_NO_TOOLS}; leave it out, or send tool_choice "none"', []),
+    "tool_choice": _unsupported(f'{_NO_TOOLS}; leave it out, or send "none"', "none", "auto"),
+    "parallel_tool_calls": _LABEL,
+}
+"""Rules for the fields of tools, for endpoints without tools."""
+
 MESSAGE: Rules = {
     **_labels(
         *("name", "id", "annotations", "cache_control", "provider_specific_fields"),
         *("reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"),
     ),
     "type": _unsupported(f"{_TEXT_ONLY}; leave it out", "text", "message"),
-    "tool_calls": _unsupported(f"{_NO_TOOLS}; describe the calls in the text instead", []),
     "function_call": _unsupported(f"{_NO_TOOLS}; describe the call in the text instead"),
-    "tool_call_id": _unsupported(f"{_NO_TOOLS}; put the result in the text", ""),
     "refusal": _unsupported("put the refusal in the content field", ""),
     "audio": _unsupported(f"{_TEXT_ONLY}; leave it out"),
     "images": _unsupported(f"{_TEXT_ONLY}; leave it out", []),

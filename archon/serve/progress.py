@@ -13,7 +13,15 @@ from typing import Any
 from archon.graph.architecture import Architecture
 from archon.graph.drops import Identity, drops, identity
 from archon.graph.trace import NodeTrace, node_json
-from archon.types import Candidate, Event, NodeDelta, NodeFinished, NodeStarted, TokenDelta
+from archon.types import (
+    Candidate,
+    Event,
+    NodeDelta,
+    NodeFinished,
+    NodeStarted,
+    TokenDelta,
+    ToolCallDelta,
+)
 
 _MAX_VALUES = 6
 _MAX_CHARS = 40
@@ -33,7 +41,11 @@ class ProgressLines:
         """Return the line for an event, with a line break; empty if the event needs none."""
         if isinstance(event, TokenDelta):
             self._is_over = self._is_over or not event.is_reasoning
-        elif self._is_over or isinstance(event, NodeDelta) or event.node not in self._nodes:
+        elif (
+            self._is_over
+            or isinstance(event, NodeDelta | ToolCallDelta)
+            or event.node not in self._nodes
+        ):
             return ""
         elif isinstance(event, NodeStarted):
             node = self._nodes[event.node]
@@ -60,7 +72,7 @@ class NodeEvents:
         The ``result`` of a node is its entry in the trace, with ``drops``: the candidates that it did not
         pass on, and the reasons.
         """
-        if isinstance(event, TokenDelta) or event.node not in self._nodes:
+        if isinstance(event, TokenDelta | ToolCallDelta) or event.node not in self._nodes:
             return None
         match event:
             case NodeStarted(node=node):

@@ -105,8 +105,9 @@ def read_request(
     except SpecError as error:
         raise BadRequestError(f"cannot read the body: {error}") from None
     ignored = Ignored(is_strict)
+    body = prepare(body, ignored)
     try:
-        request = kind.model_validate(prepare(body, ignored), context=ignored)
+        request = kind.model_validate(body, context=ignored)
     except ValidationError as error:
         raise _bad_value(error, body) from None
     request._ignored = ignored

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BeforeValidator,
     Field,
+    PrivateAttr,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -23,6 +24,16 @@ from archon.serve import fields
 from archon.serve.fields import BadRequestError, Ignored
 from archon.serve.request_object import INTEGRAL, RequestObject, read_request
 from archon.serve.sampling_fields import MaxTokens, SamplingFields
+from archon.serve.tools import (
+    EarlierCall,
+    ToolChoiceField,
+    ToolDefinitions,
+    has_functions,
+    prepared,
+    tool_fields,
+    with_legacy_names,
+    with_names,
+)
 from archon.spec.encoding import MARK
 from archon.spec.thinking import RESERVED_VARIABLES
 from archon.types import (
@@ -46,13 +57,6 @@ def _text_type(value: Any) -> Any:
     return value
 
 
-def _role(value: Any) -> Any:
-    if value in ("tool", "function"):
-        reason = "tools are not supported; put the result in a user message"
-        raise PydanticCustomError("unsupported", "{reason}", {"reason": reason})
-    return value
-
-
 class TextPart(RequestObject):
     """A part of a message's content, which must be text."""
 
@@ -69,11 +73,13 @@ class ChatMessage(RequestObject):
     rules = fields.MESSAGE
     place = "messages[]."
 
-    role: Annotated[Literal["system", "developer", "user", "assistant"], BeforeValidator(_role)]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | Annotated[list[TextPart], Field(min_length=1, fail_fast=True)] = Field(
         description="Text of the message, as a string or a list of text parts. It may be null if "
         "the role is `assistant`."
     )
+    tool_calls: list[EarlierCall] = Field(default_factory=list)
+    tool_call_id: str = Field("", description="The call whose result a `tool` message contains.")
 
     @model_validator(mode="before")
     @classmethod
@@ -87,8 +93,13 @@ class ChatMessage(RequestObject):
         text = self.content
         if isinstance(text, list):
             text = "".join(part.text for part in text)
-        # A client may have read the message from a file that starts with a byte-order mark.
-        return Message("system" if self.role == "developer" else self.role, text.lstrip(MARK))
+        return Message(
+            "system" if self.role == "developer" else self.role,
+            # A client may have read the message from a file that starts with a byte-order mark.
+            text.lstrip(MARK),
+            tuple(call.call() for call in self.tool_calls) if self.role == "assistant" else (),
+            self.tool_call_id if self.role == "tool" else "",
+        )
 
 
 class StreamOptions(RequestObject):
@@ -170,6 +181,11 @@ class ChatRequest(SamplingFields):
         None, description="Number of likeliest tokens to return at each position, with `logprobs`."
     )
     response_format: ResponseFormat | None = None
+    tools: ToolDefinitions | None = None
+    tool_choice: ToolChoiceField | None = None
+    parallel_tool_calls: bool | None = Field(
+        None, description="False to omit all calls of an answer but the first."
+    )
     chat_template_kwargs: dict[str, Any] | None = None
     reasoning_effort: (
         Literal["none", "minimal", "low", "medium", "high", "xhigh", "default"] | None
@@ -182,6 +198,13 @@ class ChatRequest(SamplingFields):
     @classmethod
     def _drop_neutral(cls, value: object, info: ValidationInfo) -> object:
         return None if value in _NEUTRAL[info.field_name or ""] else value
+
+    _is_legacy: bool = PrivateAttr(default=False)
+
+    @property
+    def is_legacy(self) -> bool:
+        """True if the request has ``functions``, so that a call is a ``function_call``."""
+        return self._is_legacy
 
     @property
     def wants_trace(self) -> bool:
@@ -211,13 +234,15 @@ class ChatRequest(SamplingFields):
             top_logprobs=self.top_logprobs,
         )
         return Request(
-            messages=tuple(message.message() for message in self.messages),
+            messages=with_names([message.message() for message in self.messages]),
             n=self.n or 1,
             seed=self.run_seed,
             sampling=sampling,
             constraint=self._constraint(),
             logprobs=bool(self.logprobs),
             thinking=self._thinking(),
+            parallel_tool_calls=self.parallel_tool_calls is not False,
+            **tool_fields(self.tools or (), self.tool_choice),
         )
 
     def _thinking(self) -> Thinking:
@@ -247,7 +272,19 @@ class ChatRequest(SamplingFields):
 
 def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest:
     """Parse the body of a chat-completion request; see ``read_request``."""
-    chat = read_request(ChatRequest, content, is_strict=is_strict, prepare=_without_unused_tools)
+    is_legacy = False
+
+    def prepare(body: Any, ignored: Ignored) -> Any:
+        nonlocal is_legacy
+        is_legacy = has_functions(body)
+        return prepared(body, ignored)
+
+    try:
+        chat = read_request(ChatRequest, content, is_strict=is_strict, prepare=prepare)
+    except BadRequestError as error:
+        raise (with_legacy_names(error) if is_legacy else error) from None
+    chat._is_legacy = is_legacy
+    tool_fields(chat.tools or (), chat.tool_choice)
     bounds = {chat.max_tokens, chat.max_completion_tokens} - {None}
     if len(bounds) > 1:
         reason = "max_tokens and max_completion_tokens differ; send only one of them"
@@ -259,17 +296,3 @@ def read_chat_request(content: bytes, *, is_strict: bool = False) -> ChatRequest
         reason = f"these variables are reserved for the server: {', '.join(reserved)}; remove them"
         raise BadRequestError(reason, param="chat_template_kwargs", code="unsupported")
     return chat
-
-
-def _without_unused_tools(body: Any, ignored: Ignored) -> Any:
-    """Remove ``tools`` and ``functions`` if the request forbids the model from calling them."""
-    if not isinstance(body, dict):
-        return body
-    unused = [
-        tools
-        for tools, choice in (("tools", "tool_choice"), ("functions", "function_call"))
-        if body.get(tools) and body.get(choice) == "none"
-    ]
-    for tools in unused:
-        ignored.add(tools, tools)
-    return {key: value for key, value in body.items() if key not in unused}

@@ -18,7 +18,14 @@ from archon.graph.lm import ArchitectureLM
 from archon.graph.trace import Trace
 from archon.lm.base import LM
 from archon.serve.requests import ChatRequest
-from archon.types import Completion, Event, FinishReason, NodeFinished, NodeStarted, total_usage
+from archon.types import (
+    Completion,
+    Event,
+    NodeFinished,
+    NodeStarted,
+    ToolCallDelta,
+    total_usage,
+)
 
 
 class ResponseObject(BaseModel):
@@ -134,13 +141,44 @@ class ChoiceLogprobs(ResponseObject):
     refusal: None
 
 
+class CalledFunction(ResponseObject):
+    """Name and arguments of a call. In a streamed response, a part of them."""
+
+    name: str = ""
+    arguments: str = Field(default="", description="Arguments as the text of a JSON object.")
+
+
+class ToolCall(ResponseObject):
+    """A call of one of the request's tools."""
+
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
+class ToolCallPart(ResponseObject):
+    """A part of a tool call in a streamed response. The first part has the id and the name."""
+
+    index: int
+    id: str = ""
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class AssistantMessage(ResponseObject):
-    """An answer, with the reasoning that precedes it, if any."""
+    """An answer, with the reasoning that precedes it, if any, and with tool calls, if any."""
 
     role: Literal["assistant"]
-    content: str
+    content: str | None
     refusal: None
     reasoning_content: str = ""
+    tool_calls: list[ToolCall] = []
+    function_call: CalledFunction = Field(
+        default=CalledFunction(), description="The call, if the request has `functions`."
+    )
+
+
+FinishReason = types.FinishReason | Literal["function_call"]
 
 
 class AnswerDetails(ResponseObject):
@@ -185,6 +223,8 @@ class Delta(ResponseObject):
     role: Literal["assistant"] = "assistant"
     content: str = ""
     reasoning_content: str = ""
+    tool_calls: list[ToolCallPart] = []
+    function_call: CalledFunction = CalledFunction()
 
 
 class ChunkChoice(ResponseObject):
@@ -232,8 +272,8 @@ class ResponseBuilder:
         choices = [
             Choice(
                 index=index,
-                message=_message(completion, before.get(index, "")),
-                finish_reason=completion.finish_reason,
+                message=_message(completion, before.get(index, ""), is_legacy=self._is_legacy),
+                finish_reason=self._finish_reason(completion),
                 logprobs=_logprobs(completion),
                 **self._details(completion),
             )
@@ -268,12 +308,42 @@ class ResponseBuilder:
         )
         return self._chunk([choice])
 
+    def call_delta(self, index: int, part: ToolCallDelta) -> ChatCompletionChunk:
+        """Build a chunk with a part of a tool call of choice ``index``."""
+        if part.id or part.name:
+            function = CalledFunction(name=part.name, arguments=part.arguments)
+        else:
+            function = CalledFunction(arguments=part.arguments)
+        if self._is_legacy:
+            return self._part(index, Delta(function_call=function))
+        names: dict[str, Any] = {"id": part.id, "type": "function"} if part.id else {}
+        return self._part(
+            index, Delta(tool_calls=[ToolCallPart(index=part.index, function=function, **names)])
+        )
+
+    def calls(self, index: int, completion: Completion) -> list[ChatCompletionChunk]:
+        """Build the chunks of all tool calls of choice ``index``."""
+        return [
+            self.call_delta(
+                index, ToolCallDelta(index, at, call.arguments, id=call.id, name=call.name)
+            )
+            for at, call in enumerate(completion.tool_calls)
+        ]
+
+    @property
+    def _is_legacy(self) -> bool:
+        return self.chat.is_legacy
+
+    def _finish_reason(self, completion: Completion) -> FinishReason:
+        is_call = completion.finish_reason == "tool_calls"
+        return "function_call" if is_call and self._is_legacy else completion.finish_reason
+
     def last(self, index: int, completion: Completion) -> ChatCompletionChunk:
         """Build the final chunk of choice ``index``, with its finish reason."""
         choice = ChunkChoice(
             index=index,
             delta=Delta(),
-            finish_reason=completion.finish_reason,
+            finish_reason=self._finish_reason(completion),
             logprobs=_logprobs(completion),
             **self._details(completion),
         )
@@ -359,10 +429,20 @@ def model_object(name: str) -> Model:
     return Model(id=name, object="model", created=0, owned_by="archon")
 
 
-def _message(completion: Completion, progress: str) -> AssistantMessage:
-    text = progress + completion.reasoning
-    reasoning = {"reasoning_content": text} if text else {}
-    return AssistantMessage(role="assistant", content=completion.text, refusal=None, **reasoning)
+def _message(completion: Completion, progress: str, *, is_legacy: bool = False) -> AssistantMessage:
+    optional: dict[str, Any] = {}
+    if text := progress + completion.reasoning:
+        optional["reasoning_content"] = text
+    functions = [CalledFunction(name=c.name, arguments=c.arguments) for c in completion.tool_calls]
+    if functions and is_legacy:
+        optional["function_call"] = functions[0]
+    elif functions:
+        optional["tool_calls"] = [
+            ToolCall(id=call.id, type="function", function=function)
+            for call, function in zip(completion.tool_calls, functions, strict=True)
+        ]
+    content = None if functions and not completion.text else completion.text
+    return AssistantMessage(role="assistant", content=content, refusal=None, **optional)
 
 
 def _logprobs(completion: Completion) -> ChoiceLogprobs | None:

@@ -46,7 +46,7 @@ def test_an_architecture_is_asked_and_watched(browser: Any, server: Served) -> N
     page.keyboard.press("Enter")
     page.wait_for_selector(".run .node.running")
     page.wait_for_selector("#send:visible")
-    page.wait_for_selector('.run .lane:last-child .node.done')
+    page.wait_for_selector(".run .lane:last-child .node.done")
     assert "The answer is" in page.inner_text(".reply-body")
     assert page.locator(".vote").count() >= 1
     page.locator(".flow .candidate").first.click()

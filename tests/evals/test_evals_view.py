@@ -18,11 +18,11 @@ from view_doubles import DRAFTS, EXEMPLARS, FakeRun, entry, failure
 
 from archon.cli import main
 from archon.evals.run import read_run
-from archon.pages.document import embedded
-from archon.graph.drops import drops
 from archon.evals.view.page import SCRIPTS, STYLES, html
 from archon.evals.view.page_data import Page, gather
 from archon.evals.view.source import StoredRun
+from archon.graph.drops import drops
+from archon.pages.document import embedded
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script><!-- <img src=x onerror='window.hacked = 1'>"

@@ -146,7 +146,7 @@ def test_the_promises_of_a_card_are_known_before_it_is_opened() -> None:
         card = {"name": "far", "backend": "openai", "base_urls": ["http://x/v1"], "model": "m"}
         return capabilities(OpenAICard.model_validate(card | values))
 
-    plain = frozenset({"chat", "stream", "thinking"})
+    plain = frozenset({"chat", "stream", "thinking", "tools"})
     assert promised() == plain
     assert promised(constraint="json_object") == plain | {"schema", "closing"}
     assert promised(constraint="structured_outputs", logprobs=True) == plain | {

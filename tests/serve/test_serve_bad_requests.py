@@ -50,7 +50,7 @@ FORMAT = "response_format.json_schema.schema"
         ({"messages": [{"role": "user", "content": []}]}, "messages.0.content"),
         ({"messages": [{"role": "user", "content": [TEXT, IMAGE]}]}, "messages.0.content.1.type"),
         ({"messages": [{"role": "function", "content": "x"}]}, "messages.0.role"),
-        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"tools": [{"type": "function"}]}, "tools.0.function"),
         ({"frequency_penalty": "0.5"}, "frequency_penalty"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"response_format": {"type": "xml"}}, "response_format"),

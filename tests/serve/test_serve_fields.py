@@ -153,9 +153,9 @@ def test_a_field_that_would_change_the_answer_is_rejected_with_advice(
         ({"frequency_penalty": False}, "frequency_penalty"),
         ({"echo": 0}, "echo"),
         ({"n_probs": 0.5}, "n_probs"),
-        ({"tools": [{"type": "function"}], "tool_choice": "auto"}, "tools"),
+        ({"tools": [{"type": "function"}], "tool_choice": "auto"}, "tools.0.function"),
         ({"tools": [], "tool_choice": "required"}, "tool_choice"),
-        ({"functions": [{}], "tool_choice": "none"}, "functions"),
+        ({"functions": [{}], "tool_choice": "none"}, "functions.0.name"),
         ({"max_tokens": 64.5}, "max_tokens"),
         ({"max_tokens": "64"}, "max_tokens"),
         ({"max_tokens": True}, "max_tokens"),
@@ -275,7 +275,7 @@ def test_the_openapi_document_lists_every_known_field() -> None:
         schema = schemas[model.__name__]
         assert schema["properties"].keys() >= rules.keys() | model.model_fields.keys()
         assert schema["additionalProperties"] is True
-    assert schemas["ChatRequest"]["properties"]["tools"]["enum"] == [None, []]
+    assert schemas["ChatRequest"]["properties"]["plugins"]["enum"] == [None, []]
 
 
 # ----------------------------------------------------------------------- values that are applied

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from archon.pages.document import document, embedded, filled, static, write_document
 from archon.evals.view.page_data import Page, gather
 from archon.evals.view.source import RunData
+from archon.pages.document import document, embedded, filled, static, write_document
 
 _SHARED_STYLES = ("base.css", "overview.css", "graph.css", "flow.css")
 STYLES = ("item.css",)

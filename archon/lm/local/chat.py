@@ -12,7 +12,8 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from hashlib import blake2b
 from typing import Any
 
 from archon.errors import ModelFileError, UnsupportedError
@@ -20,8 +21,10 @@ from archon.lm.local.content_mask import ContentMask, differs_only_by
 from archon.lm.local.template import ChatTemplate, TemplateError, TemplateLimitError
 from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer, TokenizerConfig
 from archon.lm.openai.payload import transcript
+from archon.lm.tool_calls.formats import ToolFormat, format_of
+from archon.lm.tool_calls.messages import message_json, tool_json
 from archon.spec.thinking import RESERVED_VARIABLES
-from archon.types import Message
+from archon.types import Message, Tool
 
 _MAX_CACHED = 256
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -67,6 +70,12 @@ class ChatFormat:
         """Source code of the chat template; empty for a base model."""
         return self._config.chat_template or ""
 
+    @cached_property
+    def tool_format(self) -> ToolFormat | None:
+        """Notation of the model's tool calls; None if the template has no tools."""
+        has_tools = self._template is not None and "tools" in self._template.variables
+        return format_of(self.template) if has_tools else None
+
     def encode(
         self, messages: Sequence[Message], variables: Mapping[str, object] | None = None
     ) -> list[int]:
@@ -74,7 +83,10 @@ class ChatFormat:
         return list(self.prompt(messages, variables).ids)
 
     def prompt(
-        self, messages: Sequence[Message], variables: Mapping[str, object] | None = None
+        self,
+        messages: Sequence[Message],
+        variables: Mapping[str, object] | None = None,
+        tools: Sequence[Tool] = (),
     ) -> ChatPrompt:
         """Return the prompt for these messages, up to where the model's reply begins.
 
@@ -85,6 +97,8 @@ class ChatFormat:
         ----------
         variables
             Additional template variables, such as ``enable_thinking``. Values must be JSON data.
+        tools
+            Tools that the model may call.
 
         Raises
         ------
@@ -93,13 +107,19 @@ class ChatFormat:
             text is not valid Unicode.
         """
         variables_json = _checked_json(variables or {})
-        length = len(variables_json) + sum(len(message.content) for message in messages)
+        tools_json = json.dumps([tool_json(tool) for tool in tools], ensure_ascii=False)
+        length = len(variables_json) + len(tools_json) + sum(map(text_length, messages))
         if self._depends_on_time or length > LONG_TEXT:
-            return self._prompt(tuple(messages), variables_json)
-        return self._cached(tuple(messages), variables_json)
+            return self._prompt(tuple(messages), variables_json, tools_json)
+        return self._cached(tuple(messages), variables_json, tools_json)
 
-    def _prompt(self, messages: tuple[Message, ...], variables_json: str) -> ChatPrompt:
-        texts = [*(message.content for message in messages), variables_json]
+    def _prompt(
+        self, messages: tuple[Message, ...], variables_json: str, tools_json: str
+    ) -> ChatPrompt:
+        texts = [*(text for message in messages for text in _texts(message)), variables_json]
+        tools = json.loads(tools_json)
+        if tools:
+            texts.append(tools_json)
         if any(map(_SURROGATE.search, texts)):
             raise UnsupportedError(
                 "a message or a template variable contains half of a surrogate pair, which is not "
@@ -113,7 +133,7 @@ class ChatFormat:
             return ChatPrompt(ids, text, tuple(_unused(variables, "")))
         notes = list(_unused(variables, self._template.source))
         try:
-            prompt = self._rendered(self._template, messages, variables, texts)
+            prompt = self._rendered(self._template, messages, variables, texts, tools)
         except TemplateLimitError as error:
             raise _refused(error) from None
         except TemplateError as error:
@@ -121,7 +141,7 @@ class ChatFormat:
             if merged is None:
                 raise _refused(error) from None
             try:
-                prompt = self._rendered(self._template, merged, variables, texts)
+                prompt = self._rendered(self._template, merged, variables, texts, tools)
             except TemplateError as other:
                 raise _refused(other) from None
             notes.append(
@@ -137,17 +157,44 @@ class ChatFormat:
         messages: Sequence[Message],
         variables: Mapping[str, Any],
         texts: Iterable[str],
+        tools: list[dict[str, Any]],
+    ) -> ChatPrompt:
+        """Render the messages in the first form that the template accepts.
+
+        Templates disagree on the form of earlier tool calls: most need arguments as an object, some
+        as text, and some need content even if there is none.
+        """
+        forms = _FORMS if any(message.tool_calls for message in messages) else _FORMS[:1]
+        if self.tool_format is not None and self.tool_format.has_short_ids:
+            messages = [_with_short_ids(message) for message in messages]
+        errors = list[TemplateError]()
+        for form in forms:
+            turns = [_turn(message, form) for message in messages]
+            try:
+                return self._rendered_turns(template, turns, variables, texts, tools)
+            except TemplateLimitError:
+                raise
+            except TemplateError as error:
+                errors.append(error)
+        raise errors[0]
+
+    def _rendered_turns(
+        self,
+        template: ChatTemplate,
+        turns: Sequence[dict[str, Any]],
+        variables: Mapping[str, Any],
+        texts: Iterable[str],
+        tools: list[dict[str, Any]],
     ) -> ChatPrompt:
         mask = self._mask.mask_for(texts)
-        turns = [{"role": m.role, "content": m.content} for m in messages]
-        masked_turns = [
-            {"role": m.role, "content": self._mask.masked(m.content, mask, m.role)}
-            for m in messages
+        masked_turns = [self._masked_turn(turn, mask) for turn in turns]
+        masked_tools = [
+            {**tool, "function": self._mask.masked(tool["function"], mask)} for tool in tools
         ]
         text, masked = template.render_all(
             [
-                self._values(turns, variables),
-                self._values(masked_turns, self._mask.masked(variables, mask)),
+                self._values(turns, variables, tools),
+                self._values(masked_turns, self._mask.masked(variables, mask), masked_tools),
             ]
         )
         assert text is not None
@@ -168,15 +215,28 @@ class ChatFormat:
             )
         return ChatPrompt(tuple(self._tokenizer.encode_template(text)), text)
 
+    def _masked_turn(self, turn: Mapping[str, Any], mask: str) -> dict[str, Any]:
+        """Mask the texts of a turn, but not the words of the protocol."""
+        masked = {
+            key: value if key == "role" else self._mask.masked(value, mask, turn["role"])
+            for key, value in turn.items()
+        }
+        for call in masked.get("tool_calls", ()):
+            call["type"] = "function"
+        return masked
+
     def _values(
-        self, turns: Sequence[Mapping[str, str]], variables: Mapping[str, Any]
+        self,
+        turns: Sequence[Mapping[str, Any]],
+        variables: Mapping[str, Any],
+        tools: Sequence[dict[str, Any]] = (),
     ) -> dict[str, Any]:
         """Return the values of all template variables, as transformers sets them."""
         return {
             **self._config.template_tokens,
             **variables,
             "messages": turns,
-            "tools": None,
+            "tools": list(tools) or None,
             "documents": None,
             "add_generation_prompt": True,
         }
@@ -196,6 +256,45 @@ class ChatFormat:
                 return True
         ends = {end for name in self._tokenizer.control_names for end in (name[0], name[-1])}
         return ends.isdisjoint("".join(texts))
+
+
+_FORMS = ((True, False), (True, True), (False, False), (False, True))
+"""Forms of earlier tool calls: whether arguments are an object, and whether missing content is ""
+instead of null."""
+
+
+def text_length(message: Message) -> int:
+    """Return the number of characters in a message, including its tool calls."""
+    return sum(map(len, _texts(message)))
+
+
+def _texts(message: Message) -> list[str]:
+    """Return every text in a message that its sender wrote."""
+    texts = [message.content, message.tool_call_id, message.name]
+    for call in message.tool_calls:
+        texts += [call.id, call.name, call.arguments]
+    return texts
+
+
+def _with_short_ids(message: Message) -> Message:
+    """Return a message whose calls have ids of nine letters and digits, as Mistral requires."""
+    if not (message.tool_calls or message.tool_call_id):
+        return message
+    calls = tuple(replace(call, id=_short(call.id)) for call in message.tool_calls)
+    return replace(message, tool_calls=calls, tool_call_id=_short(message.tool_call_id))
+
+
+def _short(id: str) -> str:
+    is_valid = len(id) == 9 and id.isascii() and id.isalnum()
+    return id if is_valid or not id else blake2b(id.encode(), digest_size=5).hexdigest()[:9]
+
+
+def _turn(message: Message, form: tuple[bool, bool]) -> dict[str, Any]:
+    as_objects, has_content = form
+    turn = message_json(message, as_objects=as_objects)
+    if has_content and turn["content"] is None:
+        turn["content"] = ""
+    return turn
 
 
 def _checked_json(variables: Mapping[str, object]) -> str:
@@ -235,7 +334,7 @@ def _with_system_in_user(messages: Sequence[Message]) -> list[Message] | None:
         if message.role == "system":
             waiting.append(message.content)
         elif message.role == "user":
-            merged.append(Message("user", "\n\n".join([*waiting, message.content])))
+            merged.append(replace(message, content="\n\n".join([*waiting, message.content])))
             waiting = []
         else:
             merged.append(message)

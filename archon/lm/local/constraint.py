@@ -50,15 +50,26 @@ class ConstraintCompiler:
         """
         return self._compiled(*_description(constraint), constraint.after)
 
+    def compile_grammar(self, grammar: str) -> CompiledConstraint:
+        """Compile a grammar in llguidance's Lark dialect, such as that of tool calls.
+
+        Raises
+        ------
+        UnsupportedError
+            The grammar is invalid, for example because of a JSON schema in it.
+        """
+        return self._compiled("grammar", grammar, None)
+
     def _compile(self, kind: str, text: str, after: FreeText | None) -> CompiledConstraint:
         start = "" if after is None else " "  # between the label and the constrained text
         matcher = LLMatcher(self._vocabulary, _grammar(kind, text, start), log_level=0)
         if matcher.is_error():
             names = {"json": "JSON schema", "regex": "regular expression", "order": "order"}
+            names["grammar"] = "grammar of tool calls"
             reason = " ".join(matcher.get_error().split())
             raise UnsupportedError(
                 f"the {names[kind]} {_shortened(text)} is invalid or not supported: {reason}",
-                field="constraint",
+                field="tools" if kind == "grammar" else "constraint",
             )
         key = blake2b(repr((kind, text, after)).encode(), digest_size=16).hexdigest()
         return CompiledConstraint(key, matcher, self._tokenizer, after)
@@ -218,6 +229,8 @@ def _grammar(kind: str, text: str, start: str) -> str:
     """Return a grammar for ``start`` followed by the constraint, in llguidance's Lark dialect."""
     if kind == "regex":
         return LLMatcher.grammar_from_regex(f"{start}(?:{text})" if start else text)
+    if kind == "grammar":
+        return text
     if kind == "order":
         return _order_grammar(json.loads(text), start)
     schema = json.dumps({**json.loads(text), "x-guidance": _JSON_FORMAT})

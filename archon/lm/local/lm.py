@@ -7,6 +7,7 @@ import contextlib
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from archon.lm.cache_keys import request_digest
 from archon.lm.compute import ComputeModel
 from archon.lm.factory import LOCAL_CAPABILITIES
 from archon.lm.local.card_loading import open_decoder, release
-from archon.lm.local.chat import ChatFormat, ChatPrompt
+from archon.lm.local.chat import ChatFormat, ChatPrompt, text_length
 from archon.lm.local.compute import decoder_compute
 from archon.lm.local.constraint import ConstraintCompiler
 from archon.lm.local.detokenizer import Detokenizer
@@ -32,6 +33,9 @@ from archon.lm.local.reasoning_constraint import ReasoningConstraint, ReasoningR
 from archon.lm.local.tokenizer import LONG_TEXT, TextTokenizer
 from archon.lm.reasoning import constrains_whole_text, separate
 from archon.lm.thinking import switches, template_variables
+from archon.lm.tool_calls.grammar import call_grammar
+from archon.lm.tool_calls.parsing import with_tool_calls
+from archon.lm.tool_calls.stream import ToolCallEvents
 from archon.reasoning import PUBLISHED_MARKERS, Part, ReasoningMarkers
 from archon.spec.model import LocalCard
 from archon.types import (
@@ -46,6 +50,7 @@ from archon.types import (
     Thinking,
     TokenDelta,
     TokenLogprob,
+    Tool,
     Usage,
 )
 
@@ -99,8 +104,6 @@ class LocalLM:
         Markers around the model's reasoning.
     """
 
-    capabilities = LOCAL_CAPABILITIES
-
     def __init__(
         self,
         worker: EngineWorker,
@@ -119,6 +122,10 @@ class LocalLM:
         self.reasoning_markers = tuple(reasoning_markers)
         self._rules = ReasoningRules(reasoning_markers, tokenizer, chat.template)
         self._switches = switches(chat.template)
+        self._tool_format = chat.tool_format
+        self.capabilities = LOCAL_CAPABILITIES
+        if self._tool_format is None:
+            self.capabilities -= {"tools"}
 
     async def generate(self, request: Request, on_event: OnEvent | None = None) -> list[Completion]:
         """Answer a request; see ``archon.lm.base.LM``.
@@ -134,24 +141,41 @@ class LocalLM:
         request = with_defaults(request, self._sampling, self._thinking)
         check_request(request, self.capabilities, "the local engine")
         claim_process()  # before the template is rendered by a process that a forked child shares
-        rendered = await self._rendered(request.messages, request.thinking)
+        rendered = await self._rendered(request.messages, request.thinking, request.offered_tools)
         notes = (*rendered.notes, *self._notes(request.thinking))
         if request.choices is not None:
             completions = await self._score(request, request.choices, rendered.ids)
         else:
-            completions = await self._generate(request, rendered.ids, on_event)
-        return [replace(completion, notes=notes) for completion in completions]
+            completions = await self._generate_calls(request, rendered.ids, on_event)
+        return [replace(c, notes=(*notes, *c.notes)) for c in completions]
+
+    async def _generate_calls(
+        self, request: Request, prompt_ids: tuple[int, ...], on_event: OnEvent | None
+    ) -> list[Completion]:
+        """Generate, and separate calls of the request's tools from the texts."""
+        if not request.offered_tools or self._tool_format is None:
+            return await self._generate(request, prompt_ids, on_event)
+        events = None if on_event is None else ToolCallEvents(on_event, self._tool_format)
+        completions = [
+            with_tool_calls(completion, self._tool_format, request)
+            for completion in await self._generate(request, prompt_ids, events)
+        ]
+        if events is not None:
+            events.finish(completions)
+        return completions
 
     async def _generate(
         self, request: Request, prompt_ids: tuple[int, ...], on_event: OnEvent | None
     ) -> list[Completion]:
         opened_by = self._rules.opened_by(prompt_ids)
         is_open = self._is_open(request, opened_by)
-        constraint = await self._constraint(request, opened_by, is_open)
+        grammar = self._tool_grammar(request)
+        constraint = await self._constraint(request, opened_by, is_open, grammar)
         # If a constraint applies to the complete text, the text has no reasoning. With a
         # ReasoningConstraint, reasoning may precede it.
         may_reason = isinstance(constraint, ReasoningConstraint)
-        is_answer = constrains_whole_text(request.constraint) and not may_reason
+        is_constrained = constrains_whole_text(request.constraint) or grammar is not None
+        is_answer = is_constrained and not may_reason
         markers = () if is_answer else self.reasoning_markers
         streams = [
             Detokenizer(
@@ -159,7 +183,7 @@ class LocalLM:
                 request.sampling.stop or (),
                 markers,
                 is_open=is_open,
-                token_bytes=self._rules.token_bytes,
+                token_bytes=self._token_bytes(request),
             )
             for _ in range(request.n)
         ]
@@ -175,7 +199,8 @@ class LocalLM:
                 )
             )
         except ConstraintError as error:  # for example, no finite text satisfies a schema
-            raise UnsupportedError(str(error), field="constraint") from None
+            field = "constraint" if grammar is None else "tools"
+            raise UnsupportedError(str(error), field=field) from None
         except TokenBiasError as error:
             raise UnsupportedError(str(error), field="logit_bias") from None
         prompt = {self._digest(prompt_ids): len(prompt_ids)}
@@ -192,6 +217,8 @@ class LocalLM:
 
     def _reasons_first(self, request: Request, is_open: bool) -> bool:
         """Return True if the model may reason before the request's constraint applies."""
+        if self._tool_grammar(request) is not None:
+            return is_open or (self._rules.is_used and request.thinking.wanted is True)
         if request.constraint is None:
             return False
         if constrains_whole_text(request.constraint):
@@ -199,18 +226,25 @@ class LocalLM:
         return is_open or self._rules.is_used or request.thinking.max_tokens is not None
 
     async def _constraint(
-        self, request: Request, opened_by: ReasoningMarkers | None, is_open: bool
+        self,
+        request: Request,
+        opened_by: ReasoningMarkers | None,
+        is_open: bool,
+        grammar: str | None,
     ) -> TokenConstraint | None:
         """Convert the request's constraint and limit on reasoning to the engine's constraint."""
         budget, beams = request.thinking.max_tokens, request.sampling.beams
         compiled = None
-        if request.constraint is not None:
+        if request.constraint is not None or grammar is not None:
             if beams:
                 raise UnsupportedError(
                     "beam search does not support constraints", field="constraint"
                 )
             # The first compilation may take half a second.
-            compiled = await asyncio.to_thread(self._constraints.compile, request.constraint)
+            if grammar is not None:
+                compiled = await asyncio.to_thread(self._constraints.compile_grammar, grammar)
+            elif request.constraint is not None:
+                compiled = await asyncio.to_thread(self._constraints.compile, request.constraint)
             if not self._reasons_first(request, is_open):
                 return compiled
         elif budget is None:
@@ -223,7 +257,7 @@ class LocalLM:
             compiled,
             opened_by=opened_by,
             is_open=is_open,
-            begins=constrains_whole_text(request.constraint),
+            begins=constrains_whole_text(request.constraint) or grammar is not None,
             budget=budget,
         )
 
@@ -233,12 +267,38 @@ class LocalLM:
             return ()
         return ("the chat template cannot turn thinking on or off; 'thinking' has no effect",)
 
-    async def _rendered(self, messages: tuple[Message, ...], thinking: Thinking) -> ChatPrompt:
+    def _tool_grammar(self, request: Request) -> str | None:
+        """Return the grammar of replies that the request's choice of tools allows, if any."""
+        if self._tool_format is None:
+            return None
+        special = {
+            name: token
+            for name, token in self.tokenizer.special_ids.items()
+            if token in self.tokenizer.no_text_ids
+        }
+        return call_grammar(request, self._tool_format, special)
+
+    def _token_bytes(self, request: Request) -> Callable[[int], bytes]:
+        """Return the function that decodes a token; markers of tool calls are part of the text."""
+        if not request.offered_tools or not self._marker_bytes:
+            return self._rules.token_bytes
+        return lambda token: self._marker_bytes.get(token) or self._rules.token_bytes(token)
+
+    @cached_property
+    def _marker_bytes(self) -> dict[int, bytes]:
+        """Control tokens in the notation of tool calls → their names."""
+        markers = () if self._tool_format is None else self._tool_format.special
+        special, control = self.tokenizer.special_ids, self.tokenizer.control_ids
+        return {special[m]: m.encode() for m in markers if m in special and special[m] in control}
+
+    async def _rendered(
+        self, messages: tuple[Message, ...], thinking: Thinking, tools: tuple[Tool, ...] = ()
+    ) -> ChatPrompt:
         """Render and encode the prompt, in a thread if it is long."""
         variables = template_variables(thinking, self._switches)
-        if sum(len(message.content) for message in messages) <= LONG_TEXT:
-            return self.chat.prompt(messages, variables)
-        return await asyncio.to_thread(self.chat.prompt, messages, variables)
+        if sum(map(text_length, messages)) <= LONG_TEXT:
+            return self.chat.prompt(messages, variables, tools)
+        return await asyncio.to_thread(self.chat.prompt, messages, variables, tools)
 
     @property
     def compute_model(self) -> ComputeModel | None:
@@ -255,7 +315,7 @@ class LocalLM:
         adapter = self._adapter or None
         request = with_defaults(request, self._sampling, self._thinking)
         variables = template_variables(request.thinking, self._switches)
-        prompt_ids = self.chat.prompt(request.messages, variables).ids
+        prompt_ids = self.chat.prompt(request.messages, variables, request.offered_tools).ids
         is_open = self._is_open(request, self._rules.opened_by(prompt_ids))
         model = ["local", _VERSION, engine.model_id, adapter, by]
         if self._reasons_first(request, is_open):

@@ -221,6 +221,8 @@ class ChatTemplate:
         self.sought: list[str] = found["sought"]
         """Strings that the template certainly searches for, by ``in`` or methods such as ``split``.
         """
+        self.variables: frozenset[str] = frozenset(found["variables"])
+        """Names of the template's input variables."""
 
     def render_all(self, values: Sequence[Mapping[str, Any]]) -> list[str | None]:
         """Render the template once for each set of values, in one call of the process.

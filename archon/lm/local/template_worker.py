@@ -10,9 +10,10 @@ The Jinja2 environment is identical to that of transformers 5.23
 The first output line, ``{"missing": […]}``, lists the limits that this platform does not support.
 After that, each input line is a request, which is a JSON object. One output line answers it:
 
-- ``{"template": …}`` compiles the template. The answer is ``{"literals": […], "sought": […]}``: the
-strings that the template may search for in a message, and the strings that it certainly searches
-for. - ``{"template": …, "values": […]}`` renders the template for each set of values. The answer is
+- ``{"template": …}`` compiles the template. The answer is ``{"literals": […], "sought": […],
+  "variables": […]}``: the strings that the template may search for in a message, the strings that
+  it certainly searches for, and the names of its input variables.
+- ``{"template": …, "values": […]}`` renders the template for each set of values. The answer is
   ``{"texts": […]}``. If any set but the first fails, its text is null.
 - The answer to a failed request is ``{"error": …}``.
 
@@ -34,7 +35,7 @@ if __name__ == "__main__":
     sys.path += sys.argv[1:]
 
 import jinja2
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension
 from jinja2.parser import Parser
@@ -117,7 +118,11 @@ class TemplateRenderer:
             template = self._compiled(source)
             if values is None:
                 tree = self._environment.parse(source)
-                return {"literals": _literals(tree, _MAY_SEEK), "sought": _sought(tree)}
+                return {
+                    "literals": _literals(tree, _MAY_SEEK),
+                    "sought": _sought(tree),
+                    "variables": sorted(meta.find_undeclared_variables(tree)),
+                }
             # The texts are compared with each other, so the time must be the same in all of them.
             now = {"strftime_now": datetime.now().strftime}
             texts: list[str | None] = [template.render(now | _with_tokens(values[0]))]

@@ -324,7 +324,12 @@ class RemoteLM:
         max_tokens = request.sampling.max_tokens
         is_sent = not self.card.server_sampling and self._adaptation.max_tokens_field is not None
         limit = max_tokens * _MAX_TOKEN_CHARACTERS if max_tokens is not None and is_sent else None
-        return ServerReply(num_choices, limit, is_plain=self.card.endpoint == "completions")
+        return ServerReply(
+            num_choices,
+            limit,
+            is_plain=self.card.endpoint == "completions",
+            has_tools=bool(request.offered_tools),
+        )
 
     async def _ask_replica(
         self, replica: Replica, body: bytes, reply: ServerReply, deltas: Deltas

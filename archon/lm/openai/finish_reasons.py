@@ -34,7 +34,7 @@ WITHHELD = frozenset(
 )  # fmt: skip
 """The service withheld text."""
 TOOL = frozenset({"tool_calls", "tool_call", "tool_use", "function_call"})
-"""The model called a tool, although the request does not offer any."""
+"""The model called a tool."""
 FAILED = frozenset(
     {
         "error", "abort", "aborted", "cancel", "cancelled", "canceled", "interrupted", "timeout",
@@ -53,8 +53,13 @@ def has_ended(value: object) -> bool:
     return not (value is None or (isinstance(value, str) and _word(value) in ("", "null", "none")))
 
 
-def read_finish_reason(value: object) -> FinishReason:
-    """Translate a server's finish reason into ``stop`` or ``length``.
+def read_finish_reason(value: object, *, has_tools: bool = False) -> FinishReason:
+    """Translate a server's finish reason into ``stop``, ``length`` or ``tool_calls``.
+
+    Parameters
+    ----------
+    has_tools
+        Whether the request offers tools, so that the model may call them.
 
     Raises
     ------
@@ -68,6 +73,8 @@ def read_finish_reason(value: object) -> FinishReason:
         return "length"
     if word in WITHHELD:
         raise LMError(f"the server withheld the text (finish_reason {value!r})")
+    if word in TOOL and has_tools:
+        return "tool_calls"
     if word in TOOL:
         raise LMError(
             f"the model called a tool (finish_reason {value!r}), although the request does not "

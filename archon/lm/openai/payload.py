@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from archon.lm.openai.field_adaptation import Adaptation, initial_adaptation
 from archon.lm.openai.structured_output import whole_pattern, wrapping_schema
 from archon.lm.thinking import server_fields
+from archon.lm.tool_calls.messages import message_json, request_fields
 from archon.spec.model import OpenAICard
 from archon.spec.providers import PROVIDERS
 from archon.types import SENT_PARAMETERS, Constraint, Message, Request, SamplingParams
 
-_SPEAKERS = {"system": "", "user": "Question: ", "assistant": "Answer: "}
+_SPEAKERS = {"system": "", "user": "Question: ", "assistant": "Answer: ", "tool": "Result: "}
 
 
 def request_body(
@@ -39,7 +40,8 @@ def request_body(
     adaptation = adaptation or initial_adaptation(card)
     body: dict[str, object] = {"model": card.model, "seed": seed}
     if card.endpoint == "chat":
-        body["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
+        body["messages"] = [message_json(message) for message in request.messages]
+        body |= request_fields(request)
     else:
         body["prompt"] = transcript(request.messages)
     if not card.server_sampling:

@@ -25,8 +25,10 @@ from archon.errors import LMError
 from archon.lm.openai.finish_reasons import has_ended, read_finish_reason
 from archon.lm.openai.server_errors import GarbledError, ReportedError, error_text
 from archon.lm.openai.structured_output import unwrapped
+from archon.lm.openai.tool_calls import ReceivedCalls
 from archon.lm.openai.transport import content_type, handle_events, read_body, read_events
 from archon.lm.sample_failures import failed_sample
+from archon.lm.tool_calls.parsing import called
 from archon.reasoning import PUBLISHED_MARKERS, ReasoningMarkers, split_reasoning
 from archon.types import (
     Completion,
@@ -79,16 +81,18 @@ class ReplyChoice:
     refusal: str = ""
     """The model's explanation if it refuses to answer."""
     has_called_tool: bool = False
+    calls: ReceivedCalls = field(default_factory=ReceivedCalls)
+    """The model's tool calls, if the request offers tools."""
     notes: list[str] = field(default_factory=list)
     """Deviations from the protocol, and how they were interpreted."""
     error: LMError | None = None
     """The reason why the text is unusable; None if it is usable."""
 
-    def end(self, value: object) -> None:
+    def end(self, value: object, *, has_tools: bool = False) -> None:
         """Record the server's finish reason; a later reason does not replace ``length``."""
         self.has_empty_reason = value is not None and not has_ended(value)
         if has_ended(value):
-            reason = read_finish_reason(value)
+            reason = read_finish_reason(value, has_tools=has_tools)
             if self.finish_reason != "length":
                 self.finish_reason = reason
 
@@ -106,6 +110,8 @@ class ServerReply:
     """Maximum number of characters in a text and its reasoning; None for no limit."""
     is_plain: bool = False
     """Whether the reply is a plain completion, whose texts are not inside messages."""
+    has_tools: bool = False
+    """Whether the request offers tools."""
     choices: dict[int, ReplyChoice] = field(default_factory=dict)
     is_complete: bool = False
     """Whether the server has marked the end of the reply."""
@@ -152,7 +158,7 @@ class ServerReply:
                 choice.error = LMError(
                     f"the reply has no text: the model refused ({choice.refusal})"
                 )
-            elif choice.has_called_tool:
+            elif choice.has_called_tool and not self.has_tools:
                 choice.error = LMError("the reply has no text: the model called a tool")
         return choice
 
@@ -192,6 +198,13 @@ class Deltas:
             self.has_sent = True
             self._on_event(TokenDelta(self._indices[index], text, is_reasoning=is_reasoning))
 
+    def send_calls(self, index: int, choice: ReplyChoice) -> None:
+        """Send the parts of tool calls that choice ``index`` has received since the last call."""
+        for part in choice.calls.take_new(self._indices[index]):
+            if self._on_event is not None:
+                self.has_sent = True
+                self._on_event(part)
+
 
 async def receive(response: httpx.Response, reply: ServerReply, deltas: Deltas) -> None:
     """Read a complete response into ``reply``, and send new text to ``deltas``.
@@ -210,6 +223,7 @@ async def receive(response: httpx.Response, reply: ServerReply, deltas: Deltas) 
             if choice.error is None:
                 deltas.send(index, choice.reasoning, is_reasoning=True)
                 deltas.send(index, choice.text)
+                deltas.send_calls(index, choice)
         return
     if kind != "text/event-stream":
         raise GarbledError(f"the reply must have the content type application/json, not {kind!r}")
@@ -217,6 +231,8 @@ async def receive(response: httpx.Response, reply: ServerReply, deltas: Deltas) 
     def handle(event: bytes) -> None:
         for index, text, is_reasoning in read_chunk(reply, event):
             deltas.send(index, text, is_reasoning=is_reasoning)
+        for index, choice in reply.choices.items():
+            deltas.send_calls(index, choice)
 
     if is_named:
         reply.is_complete = await read_events(response, handle)
@@ -321,10 +337,14 @@ def _completion(
     is_top = request.logprobs and bool(request.sampling.top_logprobs)
     if is_top and choice.tokens and not any(choice.top_logprobs):
         notes.append(NO_TOP_LOGPROBS)
-    has_no_answer = bool(choice.reasoning) and not choice.text.strip()
+    calls = choice.calls.finished() if request.offered_tools else ()
+    has_no_answer = bool(choice.reasoning) and not choice.text.strip() and not calls
+    if choice.finish_reason == "tool_calls" and not calls:
+        choice.finish_reason = "stop"
+        notes.append("the server reports tool calls but sent none")
     if has_no_answer and choice.finish_reason == "stop":
         notes.append(NO_ANSWER)
-    return Completion(
+    completion = Completion(
         text=_text(choice, request.constraint, is_wrapped),
         draw=index,
         finish_reason=choice.finish_reason,
@@ -337,6 +357,7 @@ def _completion(
         is_reasoning_cut_off=has_no_answer,
         notes=tuple(notes),
     )
+    return called(completion, calls, request) if calls else completion
 
 
 def _split_reasoning(
@@ -362,7 +383,7 @@ def _text(choice: ReplyChoice, constraint: Constraint | None, is_wrapped: bool) 
     LMError
         The text is complete but is not JSON as required.
     """
-    has_no_answer = bool(choice.reasoning) and not choice.text.strip()
+    has_no_answer = (bool(choice.reasoning) or bool(choice.calls)) and not choice.text.strip()
     if constraint is None or choice.finish_reason == "length" or has_no_answer:
         return choice.text
     try:
@@ -399,13 +420,15 @@ def read_reply(reply: ServerReply, content: bytes) -> None:
                 raise LMError("the reply has no text")
             try:
                 texts = _texts(choice, message, is_plain=reply.is_plain)
+                if reply.has_tools:
+                    choice.calls.add(message)
             except ContentError as error:
                 raise LMError(f"the reply has no text: {error}") from None
             for text, is_reasoning in texts:
                 reply.add(choice, text, is_reasoning=is_reasoning)
             if raw.get("finish_reason") is None:
                 raise LMError("the reply has the finish_reason null: its text may be incomplete")
-            choice.end(raw["finish_reason"])
+            choice.end(raw["finish_reason"], has_tools=reply.has_tools)
             _read_logprobs(choice, raw)
 
 
@@ -431,7 +454,9 @@ def read_chunk(reply: ServerReply, content: bytes) -> Iterator[tuple[int, str, b
             for text, is_reasoning in _new_texts(reply, choice, raw):
                 yield index, reply.add(choice, text, is_reasoning=is_reasoning), is_reasoning
             _read_logprobs(choice, raw)
-            choice.end(raw.get("finish_reason"))
+            if reply.has_tools:
+                _read_calls(choice, raw)
+            choice.end(raw.get("finish_reason"), has_tools=reply.has_tools)
 
 
 def _json_object(content: bytes) -> dict[str, Any]:
@@ -543,6 +568,15 @@ def _new_texts(
     except ContentError as error:
         reason = f"the streamed reply has content that is not text: {error}"
         raise GarbledError(reason) from None
+
+
+def _read_calls(choice: ReplyChoice, raw: dict[str, Any]) -> None:
+    """Read the tool calls of a chunk. A complete message at the end of a stream repeats them."""
+    delta, message = raw.get("delta"), raw.get("message")
+    if isinstance(delta, dict):
+        choice.calls.add(delta)
+    elif isinstance(message, dict) and not choice.calls:
+        choice.calls.add(message)
 
 
 def _rest(choice: ReplyChoice, text: str, is_reasoning: bool) -> str:

@@ -6,7 +6,7 @@ import json
 import zlib
 from dataclasses import asdict
 
-from archon.types import Completion, TokenLogprob, Usage
+from archon.types import Completion, TokenLogprob, ToolCall, Usage
 
 _FIELDS = ("text", "draw", "finish_reason", "prompts", "score", "choice_logprobs")
 _SERIES = ("token_ids", "logprobs")
@@ -23,6 +23,8 @@ def encode(completion: Completion) -> bytes:
             [(one.logprob, one.token_id, _text(one.token)) for one in likeliest]
             for likeliest in completion.top_logprobs
         ]
+    if completion.tool_calls:
+        data["tool_calls"] = [asdict(call) for call in completion.tool_calls]
     data["usage"] = asdict(completion.usage)
     return zlib.compress(json.dumps(data, separators=(",", ":"), default=dict).encode())
 
@@ -41,6 +43,8 @@ def decode(payload: bytes) -> Completion:
         values |= {name: None if data[name] is None else tuple(data[name]) for name in _SERIES}
         values |= {name: data[name] for name in _OPTIONAL if name in data}
         values["notes"] = tuple(values.get("notes", ()))
+        if "tool_calls" in data:
+            values["tool_calls"] = tuple(ToolCall(**call) for call in data["tool_calls"])
         if "top_logprobs" in data:
             values["top_logprobs"] = tuple(
                 tuple(

@@ -53,6 +53,7 @@ _VERSION = 2
 """Increment when the replies of cards change, so that pools do not return older samples."""
 
 _TOKEN = re.compile(r"\s*\S+")
+_CAPABILITIES = LM_CAPABILITIES - {"tools"}
 
 
 class ScriptedLM:
@@ -87,7 +88,7 @@ class ScriptedLM:
         script: Script,
         *,
         model: str = "scripted",
-        capabilities: frozenset[str] = LM_CAPABILITIES,
+        capabilities: frozenset[str] = _CAPABILITIES,
         choice_logprob: ChoiceScript | None = None,
         sampling: SamplingParams = DEFAULT_SAMPLING,
         thinking: Thinking = NO_THINKING,
@@ -229,7 +230,7 @@ def _word_counts(text: str) -> Vector:
     return [count / length for count in counts]
 
 
-SCRIPTED_CAPABILITIES = LM_CAPABILITIES | EMBED
+SCRIPTED_CAPABILITIES = _CAPABILITIES | EMBED
 """Capabilities of a card's scripted model, which can replace any model except a reward model."""
 
 
