@@ -69,8 +69,8 @@ class NodeEvents:
     def data(self, event: Event) -> dict[str, Any] | None:
         """Return the data of an event; None if it is not reported.
 
-        The ``result`` of a node is its entry in the trace, with ``drops``: the candidates that it did not
-        pass on, and the reasons.
+        The ``result`` of a node is its entry in the trace, with ``drops``: the candidates that it
+        did not pass on, and the reasons.
         """
         if isinstance(event, TokenDelta | ToolCallDelta) or event.node not in self._nodes:
             return None

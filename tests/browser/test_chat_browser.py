@@ -91,7 +91,8 @@ def test_text_of_models_becomes_elements_without_markup(browser: Any) -> None:
     scripts = [*map(static, shared), *(static(n, "archon.serve") for n in SCRIPTS[1:3])]
     page = browser.new_page()
     page.evaluate("\n".join([*scripts, "window.markdown = markdown", "null"]))
-    text = f"# T\n{HOSTILE}\n\n- a\n- $x^2$ costs $5 or $6\n\n\\[\\sqrt{{2}} \\unknown\\]\n\n```py\n1 < 2"
+    text = f"# T\n{HOSTILE}\n\n- a\n- $x^2$ costs $5 or $6\n\n"
+    text += "\\[\\sqrt{2} \\unknown\\]\n\n```py\n1 < 2"
     html = page.evaluate("text => markdown(text).outerHTML", text)
     assert "&lt;img" in html
     assert "<strong>bold</strong>" in html
