@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from archon.graph.architecture import Architecture
     from archon.graph.trace import Trace
     from archon.lm.base import LM
+    from archon.plugins.decorators import benchmark, node, prompt_template, provider, scorer
     from archon.spec.reader import Reference
     from archon.study.result import SearchResult
     from archon.study.space import Space
@@ -118,10 +119,15 @@ __all__ = [
     "UnsupportedError",
     "Usage",
     "UsageError",
+    "benchmark",
     "evaluate",
     "lm",
     "load",
+    "node",
+    "prompt_template",
+    "provider",
     "read_run",
+    "scorer",
     "search",
 ]
 
@@ -143,6 +149,7 @@ _NAMES_BY_MODULE = {
     "archon.graph.architecture": "Architecture",
     "archon.graph.trace": "Trace",
     "archon.lm.base": "LM",
+    "archon.plugins.decorators": "benchmark node prompt_template provider scorer",
     "archon.study.result": "SearchResult",
     "archon.study.space": "Space",
     "archon.types": """

@@ -16,6 +16,7 @@ from typing import Any, get_args
 import click
 import mkdocs_gen_files
 
+from archon.cli.examples import examples_of
 from archon.cli.main import LazyGroup, archon
 from archon.evals.scorers import SCORERS
 from archon.graph.loading import Loader
@@ -365,7 +366,8 @@ def command_text(command: click.Command, path: str, level: int) -> str:
         for parameter in command.get_params(context)
         if (record := parameter.get_help_record(context)) is not None
     ]
-    return text + (table(("option", "meaning"), rows) if rows else "")
+    text += table(("option", "meaning"), rows) if rows else ""
+    return text + "Examples:\n\n" + block("\n".join(examples_of(path)), "sh")
 
 
 # What is shipped

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import ResultPrinter, emit, megabytes, print_line
 from archon.cli.exits import FAILED, INTERRUPTED
 from archon.cli.options import command
@@ -43,8 +44,10 @@ def _count(name: str, default: int, text: str, *, minimum: int = 1) -> Decorator
 
 
 _model_option = click.option(
+    "-m",
     "--model",
     default="qwen2.5-coder-0.5b",
+    shell_complete=completers.names("model"),
     show_default=True,
     metavar="NAME",
     help="Local model to use.",
@@ -167,7 +170,7 @@ def quality(text: Path, model: str, num_tokens: int, window: int, as_json: bool)
 
 
 @command
-@click.argument("arch", default="archon-figure")
+@click.argument("arch", default="archon-figure", shell_complete=completers.names("architecture"))
 @_count("--num-questions", 1000, "Number of questions to ask.")
 @_count("--num-concurrent", 32, "Number of questions to process concurrently.")
 def graph(arch: str, num_questions: int, num_concurrent: int, as_json: bool) -> None:

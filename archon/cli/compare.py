@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import ResultPrinter, counted, emit, p_text, points, print_line
 from archon.cli.measure import (
     EvalOptions,
@@ -41,12 +42,19 @@ _MAX_WARNINGS = 6
 
 
 @command
-@click.argument("archs", nargs=-1, required=True, metavar="ARCH ARCH...|RUN RUN...")
+@click.argument(
+    "archs",
+    nargs=-1,
+    required=True,
+    metavar="ARCH ARCH...|RUN RUN...",
+    shell_complete=completers.names("architecture"),
+)
 @click.option(
     "-b",
     "--benchmark",
     "bench",
     metavar="BENCH",
+    shell_complete=completers.names("benchmark"),
     help="Benchmark to use: a catalogue name, a path, FILE.py:FUNCTION, or your own data. Runs "
     "have their own.",
 )
@@ -140,7 +148,7 @@ def _compare_architectures(
     if len(archs) < 2:
         raise UsageError("a comparison needs at least two architectures; add another ARCH")
     require("scipy", "evals")
-    loader = Loader()
+    loader = Loader(changes=options.changes)
     architectures = loader.architectures(archs, options.models)
     names = [architecture.name for architecture in architectures]
     items = options.selection.benchmark(bench)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import ResultPrinter, counted, emit, print_line
 from archon.cli.options import command, write_file
 from archon.errors import UsageError
@@ -20,10 +21,11 @@ _MAX_PATHS, _MAX_LINES = 3, 200
 
 
 @command
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=completers.files)
 @click.option(
     "--output",
     metavar="FILE",
+    shell_complete=completers.files,
     help="File to write; by default FILE's name with the extension .archon.json, in the current "
     "folder.",
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import ResultPrinter, emit, print_line, with_interval
 from archon.cli.measure import EvalOptions, Job, eval_options, measure
 from archon.cli.options import command, write_file
@@ -21,6 +22,7 @@ from archon.evals.rounding import decimal, percent
 if TYPE_CHECKING:
     from archon.evals.runner import Evaluation
     from archon.evals.scaling.scaled_specs import PooledVote
+    from archon.graph.architecture import Architecture
     from archon.graph.loading import Loader
     from archon.spec.architecture import ArchitectureSpec
 
@@ -28,13 +30,20 @@ _MAX_SAMPLES = 10_000
 
 
 @command
-@click.argument("archs", nargs=-1, required=True, metavar="ARCH...")
+@click.argument(
+    "archs",
+    nargs=-1,
+    required=True,
+    metavar="ARCH...",
+    shell_complete=completers.names("architecture"),
+)
 @click.option(
     "-b",
     "--benchmark",
     "bench",
     required=True,
     metavar="BENCH",
+    shell_complete=completers.names("benchmark"),
     help="Benchmark to use: a catalogue name, a path, or FILE.py:FUNCTION.",
 )
 @click.option(
@@ -63,9 +72,8 @@ def curve(
 
     ks = _numbers(samples)
     require("scipy", "evals")
-    loader = Loader()
-    loader.architectures(archs, options.models)  # checks all files and roles
-    plans = _plans(archs)
+    loader = Loader(changes=options.changes)
+    plans = _plans(loader.architectures(archs, options.models))
     evaluations = _evaluations(plans, ks, loader, options, bench)
     folder = _folder(options, [run.folder_name for run in evaluations], plans[0].spec.name)
     stored = {COMPARISON: this_command("curve", without=OUTPUT_OPTIONS)}
@@ -132,19 +140,17 @@ class _PlannedRun:
     folder_name: str
 
 
-def _plans(archs: Sequence[str]) -> list[_Plan]:
+def _plans(architectures: Sequence[Architecture]) -> list[_Plan]:
     """Return the architectures, and plain votes for those that are not votes themselves."""
     from archon.evals.scaling.scaled_specs import PooledVote, plain_votes, root_generators
-    from archon.spec.reader import load_architecture
 
     plans: list[_Plan] = []
-    for arch in archs:
-        loaded = load_architecture(arch)
-        spec = loaded.spec
+    for architecture in architectures:
+        spec, base_dir = architecture.spec, architecture.base_dir or Path.cwd()
         specs = [spec] if PooledVote.of(spec) else [spec, *plain_votes(spec)]
         if spec.output in root_generators(spec):
             specs = plain_votes(spec)  # its answer is the first sample, the vote over one
-        plans += [_Plan(spec, loaded.base_dir, PooledVote.of(spec)) for spec in specs]
+        plans += [_Plan(spec, base_dir, PooledVote.of(spec)) for spec in specs]
     by_name = {plan.spec.name: plan for plan in plans}
     if len(by_name) < len(plans):
         raise UsageError("two architectures have the same name; give each one once")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import (
     ResultPrinter,
     counted,
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 
 @command
-@click.argument("arch")
-@click.argument("bench")
+@click.argument("arch", shell_complete=completers.names("architecture"))
+@click.argument("bench", shell_complete=completers.names("benchmark"))
 @eval_options
 @click.option(
     "--require",
@@ -68,7 +69,7 @@ def evaluate(
     from archon.graph.loading import Loader
 
     required = None if require is None else _required_accuracy(require)
-    loader = Loader()
+    loader = Loader(changes=options.changes)
     architecture = loader.architecture(arch, options.models)
     selection = options.selection
     evaluation = selection.evaluation(architecture, selection.benchmark(bench))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import traceback
 
@@ -49,8 +50,13 @@ def report(error: BaseException) -> int:
     match error:
         case SystemExit():
             raise error
-        case click.exceptions.NoArgsIsHelpError() | click.ClickException():
+        case click.exceptions.NoArgsIsHelpError():
             error.show()
+            return WRONG_INPUT
+        case click.ClickException():
+            _print(f"error: {_sentence(error.format_message())}")
+            if isinstance(error, click.UsageError) and error.ctx is not None:
+                _print(f"see {error.ctx.command_path} --help")
             return WRONG_INPUT
         case click.Abort() | KeyboardInterrupt():
             _print("interrupted")
@@ -76,6 +82,17 @@ def exit_code(error: ArchonError) -> int:
     if isinstance(error, NodeError) and isinstance(cause, ArchonError):
         return exit_code(cause)
     return WRONG_INPUT if isinstance(error, _INPUT_ERRORS) else FAILED
+
+
+def _sentence(message: str) -> str:
+    """Return a message of click in the style of Archon's errors.
+
+    >>> _sentence("No such option '--seeed'. Did you mean '--seed'?")
+    "no such option '--seeed'; did you mean '--seed'?"
+    """
+    several = re.sub(r"\. \(Did you mean one of: (.*)\?\)$", r"; did you mean one of \1?", message)
+    text = several.replace(". Did you mean ", "; did you mean ").removesuffix(".")
+    return text[:1].lower() + text[1:]
 
 
 def _print(text: str) -> None:

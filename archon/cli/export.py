@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import ResultPrinter, counted, emit
 from archon.cli.options import command, output_file, write_file
 from archon.errors import UsageError
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @command
-@click.argument("run")
+@click.argument("run", shell_complete=completers.runs)
 @click.option(
     "--format",
     "file_format",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--output",
     metavar="PATH",
+    shell_complete=completers.files,
     help="File to write; by default standard output. For lm-eval, a folder; for inspect, a .json "
     "file or a folder, in which the log gets a name that 'inspect view' finds.",
 )

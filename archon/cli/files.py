@@ -9,22 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import ResultPrinter, emit, print_line
 from archon.cli.exits import WRONG_INPUT
-from archon.cli.options import command, models_by_role, models_option
+from archon.cli.options import changes_options, command, models_by_role, models_option
 from archon.cli.spaces import show_space, size_text
+from archon.cli.stored_command import given_options
 from archon.errors import ArchonError, FileError, UsageError
 
 if TYPE_CHECKING:
     from archon.evals.benchmarks import Item
     from archon.graph.architecture import Architecture
     from archon.spec.benchmark import BenchmarkCard
+    from archon.spec.changes import Changes
     from archon.spec.reader import Loaded
     from archon.study.space import SpaceCheck
 
 
 @command
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument(
+    "files", nargs=-1, required=True, metavar="FILE...", shell_complete=completers.files
+)
 def validate(files: tuple[str, ...], as_json: bool) -> int:
     """Check that files are valid.
 
@@ -147,8 +152,13 @@ def schema(kind: str, as_json: bool) -> None:
 
 
 @command
-@click.argument("arch", metavar="ARCH|SPACE")
+@click.argument(
+    "arch",
+    metavar="ARCH|SPACE",
+    shell_complete=completers.names("architecture", "space"),
+)
 @models_option
+@changes_options
 @click.option(
     "--cost",
     "with_cost",
@@ -164,6 +174,7 @@ def schema(kind: str, as_json: bool) -> None:
 def show(
     arch: str,
     models: tuple[str, ...],
+    changes: Changes,
     with_cost: bool,
     completion_tokens: float | None,
     as_json: bool,
@@ -176,14 +187,17 @@ def show(
     from archon.spec.reader import names_space
 
     if names_space(arch):
-        if models or with_cost:
-            raise UsageError(f"{arch} is a search space; --model and --cost need an architecture")
+        if given_options():
+            raise UsageError(
+                f"{arch} is a search space; --model, --set, --temperature and --cost need an "
+                "architecture"
+            )
         show_space(arch, as_json=as_json)
         return
     from archon.graph.loading import Loader
     from archon.graph.mermaid import mermaid
 
-    architecture = Loader().architecture(arch, models_by_role(models))
+    architecture = Loader(changes=changes).architecture(arch, models_by_role(models))
     flowchart = mermaid(architecture.graph)
     spec = architecture.spec
     cost = _cost(architecture, completion_tokens) if with_cost else None

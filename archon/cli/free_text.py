@@ -22,7 +22,7 @@ class FreeTextCommand(Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Move all arguments after ``--``, so that click does not parse them as options."""
-        options, arguments = self._split(ctx, args)
+        options, arguments = self._split(ctx, self.complete_words(ctx, args))
         try:
             return super().parse_args(ctx, [*options, "--", *arguments])
         except click.NoSuchOption as error:

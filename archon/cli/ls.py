@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import emit
 from archon.cli.options import command
 from archon.errors import UsageError
+from archon.plugins import discovery, lookup, registry
 from archon.spec import catalog
 
 Row = dict[str, Any]
@@ -38,12 +41,33 @@ def _benchmarks() -> list[Row]:
         published = [score.model_dump() for score in card.published]
         row = {"name": name, "answer": card.answer, "description": card.description}
         rows.append(row | {"license": card.license, "published": published})
+    for found in lookup.all_of("benchmark"):
+        kind = found.declaration.options.get("answer", "number")
+        row = {"name": found.name, "answer": kind, "description": found.declaration.description}
+        rows.append(row | {"license": "", "published": [], "plugin": str(found.origin)})
     return rows
+
+
+def _nodes() -> list[Row]:
+    """Return the node types."""
+    from archon.graph.nodes.registry import NODE_TYPES
+
+    origins = {each.name: {"plugin": str(each.origin)} for each in lookup.all_of("node")}
+    return [
+        {"name": name, "description": _summary(node_type.spec), **origins.get(name, {})}
+        for name, node_type in NODE_TYPES.items()
+    ]
+
+
+def _summary(code: object) -> str:
+    return (inspect.getdoc(code) or "").partition("\n")[0]
 
 
 def _scorers() -> list[Row]:
     from archon.evals.scorers import SCORERS
+    from archon.evals.scorers.registry import plugin_scorers
 
+    origins = {found.name: {"plugin": str(found.origin)} for found, _ in plugin_scorers()}
     return [
         {
             "name": name,
@@ -52,19 +76,44 @@ def _scorers() -> list[Row]:
             "answers": list(scorer.kinds),
             "aliases": list(scorer.aliases),
             "parameters": scorer.described_parameters(),
+            **origins.get(name, {}),
         }
-        for name, scorer in SCORERS.items()
+        for name, scorer in [*SCORERS.items(), *((s.name, s) for _, s in plugin_scorers())]
     ]
 
 
 def _templates() -> list[Row]:
     from archon.graph.nodes.registry import prompt_kinds
 
+    origins = {each.name: {"plugin": str(each.origin)} for each in lookup.all_of("template")}
     return [
-        {"name": name, "node": kind.name, "description": template.description}
+        {
+            "name": name,
+            "node": kind.name,
+            "description": template.description,
+            **origins.get(f"{kind.name}/{name}", {}),
+        }
         for kind in prompt_kinds()
         for name, template in kind.templates.items()
     ]
+
+
+def _plugins() -> list[Row]:
+    """Return the plug-ins with everything that each registers, also those that failed to load."""
+    discovery.load_all()
+    registrations = registry.everything()
+    rows = []
+    for plugin in discovery.plugins():
+        provides = [
+            f"{registry.KINDS[each.kind]} {each.name}"
+            for each in registrations
+            if each.origin == plugin.origin
+        ]
+        described = f"failed: {plugin.error}" if plugin.error else ", ".join(provides)
+        row: Row = {"name": plugin.name, "source": plugin.source, "origin": plugin.origin.detail}
+        row |= {"description": described or "nothing", "provides": provides}
+        rows.append(row | ({"error": plugin.error} if plugin.error else {}))
+    return rows
 
 
 def _runs() -> list[Row]:
@@ -95,6 +144,8 @@ KINDS: Mapping[str, Callable[[], list[Row]]] = {
     "trainings": lambda: _catalogue("training"),
     "templates": _templates,
     "scorers": _scorers,
+    "nodes": _nodes,
+    "plugins": _plugins,
     "runs": _runs,
     "studies": _studies,
 }
@@ -103,7 +154,7 @@ KINDS: Mapping[str, Callable[[], list[Row]]] = {
 
 @command
 @click.argument("kind", required=False, type=click.Choice(list(KINDS)))
-@click.argument("folder", required=False)
+@click.argument("folder", required=False, shell_complete=completers.folders)
 def ls(kind: str | None, folder: str | None, as_json: bool) -> None:
     """List architectures, benchmarks, models, templates and more.
 
@@ -143,9 +194,10 @@ def _list_runs(folder: str, as_json: bool) -> None:
 
 
 def _print(rows: list[Row], indent: str) -> None:
-    columns = ("name", "node", "answer", "description")
+    columns = ("name", "node", "answer", "source", "origin", "description")
     present = [column for column in columns if any(column in row for row in rows)]
     widths = {column: max(len(row[column]) for row in rows) for column in present[:-1]}
     for row in rows:
         cells = [row[column].ljust(widths.get(column, 0)) for column in present]
-        print(f"{indent}{'  '.join(cells)}".rstrip())
+        plugin = f" [plug-in {row['plugin']}]" if "plugin" in row else ""
+        print(f"{indent}{'  '.join(cells)}{plugin}".rstrip())

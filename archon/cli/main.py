@@ -7,14 +7,21 @@ each command's summary, which is the first paragraph of its help text.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli.examples import write_examples
 from archon.cli.exits import report
+from archon.cli.options import plugin_option
 from archon.train.registry import TRAININGS
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 class LazyGroup(click.Group):
@@ -43,9 +50,38 @@ class LazyGroup(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a subcommand; the error for an unknown one suggests a similar name."""
+        name = args[0]
+        if name not in self.table and not name.startswith("-") and not ctx.resilient_parsing:
+            from archon.spec.messages import shown, suggestion
+
+            kind = f"{ctx.command_path} has no command"
+            raise click.UsageError(f"{kind} {shown(name)}{suggestion(name, self.table)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete subcommands without importing their modules, and options."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        rows = self.table.items()
+        return [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in rows
+            if name.startswith(incomplete)
+        ]
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in self.table.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples of the group."""
+        write_examples(ctx.command_path, formatter)
 
 
 models = LazyGroup(
@@ -110,6 +146,7 @@ archon = LazyGroup(
     context_settings={"help_option_names": ["-h", "--help"]},
     table={
         "run": ("archon.cli.run:run", "Answer one question."),
+        "chat": ("archon.cli.chat:chat", "Talk to an architecture or a model in the terminal."),
         "eval": ("archon.cli.evaluate:evaluate", "Evaluate an architecture on a benchmark."),
         "compare": (
             "archon.cli.compare:compare",
@@ -149,14 +186,29 @@ archon = LazyGroup(
         ),
         "train": ("archon.cli.main:train", "Train models."),
         "bench": ("archon.cli.main:bench", "Benchmark speed and quality on this machine."),
+        "doctor": (
+            "archon.cli.doctor:doctor",
+            "Check this machine and installation, and explain what limits speed and function.",
+        ),
+        "completion": (
+            "archon.cli.completion:completion",
+            "Print a script that completes commands, options and names in a shell.",
+        ),
     },
 )
 click.version_option(package_name="archon-inference", prog_name="archon")(archon)
+plugin_option(archon)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code (``archon.cli.exits``)."""
     try:
+        if "_ARCHON_COMPLETE" in os.environ:  # a shell asks for completions, as click defines
+            from archon.cli.completion import register
+
+            register()
+        if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+            sys.stdout.reconfigure(errors="backslashreplace")  # for terminals without Unicode
         code = archon.main(args=arguments, prog_name="archon", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as error:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archon.answers.kinds import ANSWER_TYPES
+from archon.cli import completers
 from archon.cli.console import print_line, with_interval
 from archon.cli.options import (
     COLUMN_OPTIONS,
+    changes_options,
     code_option,
     columns_of,
     data_option,
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from archon.evals.runner import Evaluation
     from archon.graph.architecture import Architecture
     from archon.lm.lazy import LazyLM
+    from archon.spec.changes import Changes
     from archon.tracking.session import TrackerChoice
 
 
@@ -101,6 +104,7 @@ class EvalOptions:
     """Parsed values of the options added by ``eval_options``."""
 
     models: dict[str, Any]
+    changes: Changes
     selection: Selection
     policy: RunPolicy
     output: Path | None
@@ -109,6 +113,7 @@ class EvalOptions:
 
 _OPTIONS = (
     models_option,
+    changes_options,
     click.option(
         "--limit",
         type=int,
@@ -146,6 +151,7 @@ _OPTIONS = (
     click.option(
         "--output",
         metavar="FOLDER",
+        shell_complete=completers.folders,
         help="Folder for the results; by default a new folder in runs/.",
     ),
     click.option(
@@ -176,6 +182,7 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def with_options(
         models: Sequence[str],
+        changes: Changes,
         output: str | None,
         resume: bool,
         keep_errors: bool,
@@ -188,6 +195,7 @@ def eval_options(function: Callable[..., Any]) -> Callable[..., Any]:
             raise UsageError("--resume needs the folder of the run; add --output FOLDER")
         options = EvalOptions(
             models=models_by_role(models),
+            changes=changes,
             selection=_selection(others),
             policy=RunPolicy(
                 keep_errors=keep_errors,

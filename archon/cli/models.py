@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archon import weights
+from archon.cli import completers
 from archon.cli.console import ResultPrinter, emit, megabytes, print_line
 from archon.cli.options import command
 from archon.cli.weights import local_card
@@ -67,7 +68,7 @@ def _size_and_place(row: dict[str, Any]) -> tuple[str, str]:
 
 
 @command
-@click.argument("name")
+@click.argument("name", shell_complete=completers.names("model"))
 def pull(name: str, as_json: bool) -> None:
     """Download a model's weights and verify their SHA-256 digest.
 
@@ -100,7 +101,7 @@ def pull(name: str, as_json: bool) -> None:
 
 
 @command
-@click.argument("name")
+@click.argument("name", shell_complete=completers.names("model"))
 def show(name: str, as_json: bool) -> None:
     """Print a model card and facts about the model, without downloading weights.
 
@@ -242,7 +243,7 @@ def _print_server(card: OpenAICard) -> None:
 
 
 @command
-@click.argument("name")
+@click.argument("name", shell_complete=completers.names("model"))
 def rm(name: str, as_json: bool) -> None:
     """Delete a model's weights from Archon's cache.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections import Counter
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from archon.cli import completers
+from archon.cli.examples import write_examples
 from archon.errors import StorageError, UsageError, os_reason, require
 from archon.spec.messages import shown
 from archon.spec.model_strings import ALL_ROLES
@@ -33,7 +36,25 @@ class Command(click.Command):
                 if number > 1 and _takes_one_value(option):
                     name = max(option.opts, key=len)
                     raise click.UsageError(f"{name} appears {number} times; give it only once")
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, self.complete_words(ctx, args))
+
+    def complete_words(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Leave out a last option without its value while a shell completes that value.
+
+        click would otherwise give up, and not know the arguments before it.
+        """
+        if not (ctx.resilient_parsing and args):
+            return args
+        is_cut = any(args[-1] in option.opts and _takes_value(option) for option in self.params)
+        return args[:-1] if is_cut else args
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples of the command."""
+        write_examples(ctx.command_path, formatter)
+
+
+def _takes_value(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Option) and not (parameter.is_flag or parameter.count)
 
 
 def _takes_one_value(parameter: click.Parameter) -> bool:
@@ -61,7 +82,30 @@ def command(function: Callable[..., int | None], kind: type[Command] = Command) 
         is_flag=True,
         help="Print the result as one JSON object on standard output.",
     )
-    return click.command(cls=kind)(with_json(with_level(function)))
+    return click.command(cls=kind)(with_json(with_level(plugin_option(function))))
+
+
+def _load_plugins(
+    context: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> None:
+    if given and not context.resilient_parsing:
+        from archon.plugins.discovery import load
+
+        for ref in given:
+            load(ref)
+
+
+plugin_option = click.option(
+    "--plugin",
+    metavar="FILE.py|MODULE",
+    multiple=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_load_plugins,
+    help="Load node types, scorers, templates, benchmarks and providers from a Python file or "
+    "module; may be repeated.",
+)
+"""The option is valid before and after the name of a command."""
 
 
 def _set_log_level(context: click.Context, parameter: click.Parameter, level: str) -> None:
@@ -119,13 +163,46 @@ def write_file(path: Path, parts: Iterable[str]) -> None:
 
 
 models_option = click.option(
+    "-m",
     "--model",
     "models",
     metavar="[ROLE=]NAME",
+    shell_complete=completers.models,
     multiple=True,
     help="Use the model NAME for the role ROLE, or for all roles that write text; may be "
     "repeated. NAME is a card, a path, or a string such as hf:OWNER/NAME or openai:NAME.",
 )
+
+
+_set_option = click.option(
+    "--set",
+    "settings",
+    metavar="KEY=VALUE",
+    shell_complete=completers.settings,
+    multiple=True,
+    help="Change a value of the architecture file, such as draft.samples=16 or "
+    "budget.max_tokens=4000. VALUE is JSON, or a string; may be repeated.",
+)
+_temperature_option = click.option(
+    "--temperature",
+    type=click.FloatRange(min=0),
+    metavar="T",
+    help="Sample with this temperature in the generators that read the question, and in the output "
+    "node if it generates. --set NODE.sampling.temperature=T changes one node.",
+)
+
+
+def changes_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--set`` and ``--temperature``; the command receives them as ``changes``."""
+
+    @functools.wraps(function)
+    def with_changes(*, settings: Sequence[str], temperature: float | None, **others: Any) -> Any:
+        from archon.spec.changes import Changes, parse_setting
+
+        changes = Changes(tuple(map(parse_setting, settings)), temperature)
+        return function(changes=changes, **others)
+
+    return _set_option(_temperature_option(with_changes))
 
 
 def seed_option(text: str = "Random seed for sampling.") -> Callable[[Any], Any]:
@@ -136,6 +213,7 @@ def seed_option(text: str = "Random seed for sampling.") -> Callable[[Any], Any]
 data_option = click.option(
     "--data",
     metavar="PATH",
+    shell_complete=completers.files,
     help="Read the items from this file instead of the benchmark's source. It is CSV, TSV, JSON, "
     "JSON Lines or Parquet.",
 )
@@ -171,6 +249,7 @@ scorer_option = click.option(
     "--score",
     "scorer",
     metavar="NAME[:PARAMETER]",
+    shell_complete=completers.scorers,
     multiple=True,
     help="Use this scorer instead of the benchmark's: a name (see archon ls scorers), a name with "
     "a parameter such as number-close:0.01, a JSON object, or FILE.py:FUNCTION. May be repeated: "

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.options import command
 from archon.cli.stored_command import (
     STUDY_COMMAND,
@@ -17,10 +18,12 @@ from archon.cli.stored_command import (
     started_in,
 )
 from archon.errors import UsageError
+from archon.plugins import discovery
+from archon.plugins.identity import missing
 
 
 @command
-@click.argument("run")
+@click.argument("run", shell_complete=completers.runs)
 @click.option(
     "--limit",
     type=int,
@@ -63,6 +66,7 @@ def resume(
         output = path if Path(stored["folder"]) == Path.cwd() else path.absolute()
         arguments[:0] = [f"--output={output}", "--resume"]
     arguments[:0] = ["--json"] if as_json else []
+    _check_plugins(path, stored)
     return _run(stored, arguments)
 
 
@@ -88,6 +92,33 @@ def _run(stored: StoredCommand, arguments: Sequence[str]) -> int:
             args=[stored["name"], *arguments], prog_name="archon", standalone_mode=False
         )
     return code if isinstance(code, int) else 0
+
+
+def _check_plugins(path: Path, stored: StoredCommand) -> None:
+    """Check that everything from plug-ins that a run used is registered.
+
+    Raises
+    ------
+    UsageError
+        A plug-in is missing. The error names what it provided.
+    """
+    from archon.evals.folder import RunFolder
+
+    if not RunFolder(path).holds_run:
+        return
+    used = RunFolder(path).read_description()["specification"].get("plugins")
+    if not used:
+        return
+    with started_in(stored["folder"]):
+        for each in stored["arguments"]:
+            if each.startswith("--plugin="):
+                discovery.load(each.partition("=")[2])
+    discovery.load_all()
+    if lacking := missing(used):
+        raise UsageError(
+            f"{path} used plug-ins that are not found: {', '.join(lacking)}; install the plug-in, "
+            "or set ARCHON_PLUGINS to its file or module"
+        )
 
 
 def _stored(path: Path) -> tuple[StoredCommand, bool]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import ResultPrinter, counted, emit, megabytes, print_line
 from archon.cli.exits import FAILED
 from archon.cli.options import command
@@ -15,7 +16,7 @@ from archon.errors import UsageError
 
 
 @command
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=completers.runs)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def rm(runs: Sequence[str], yes: bool, as_json: bool) -> int:
     """Delete the folders of runs.

@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import console, emit, print_line
 from archon.cli.free_text import FreeTextCommand
-from archon.cli.options import command, models_by_role, models_option, seed_option, tracing_options
+from archon.cli.options import (
+    changes_options,
+    command,
+    models_by_role,
+    models_option,
+    seed_option,
+    tracing_options,
+)
 from archon.errors import UsageError
 from archon.spec.encoding import decode_text, without_marks
 from archon.types import AnswerKind, Question
@@ -26,12 +34,14 @@ if TYPE_CHECKING:
     from archon.graph.answer import Answer
     from archon.graph.architecture import Architecture
     from archon.lm.lazy import LazyLM
+    from archon.spec.changes import Changes
 
 
 @partial(command, kind=FreeTextCommand)
-@click.argument("arch")
+@click.argument("arch", shell_complete=completers.names("architecture"))
 @click.argument("question", required=False)
 @models_option
+@changes_options
 @tracing_options
 @click.option(
     "--answer",
@@ -50,6 +60,7 @@ def run(
     arch: str,
     question: str | None,
     models: Sequence[str],
+    changes: Changes,
     kind: AnswerKind | None,
     seed: int,
     with_trace: bool,
@@ -67,7 +78,7 @@ def run(
     from archon.graph.trace import candidate_json
     from archon.reasoning import cut_off_notice
 
-    loader = Loader()
+    loader = Loader(changes=changes)
     architecture = loader.architecture(arch, models_by_role(models))
     text = _question(question)
     open_all(loader.lms)

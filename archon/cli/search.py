@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import (
     ResultPrinter,
     counted,
@@ -138,6 +139,7 @@ _OPTIONS = (
     click.option(
         "--warm-start",
         metavar="ARCH",
+        shell_complete=completers.names("architecture"),
         multiple=True,
         help="Try this architecture, which must be in the space, first. Can be repeated.",
     ),
@@ -160,6 +162,7 @@ _OPTIONS = (
     click.option(
         "--output",
         metavar="FILE",
+        shell_complete=completers.files,
         help="File for the best architecture; by default runs/STUDY/best.json.",
     ),
     track_option,
@@ -210,8 +213,8 @@ def _search_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @command
-@click.argument("space")
-@click.argument("bench")
+@click.argument("space", shell_complete=completers.names("space"))
+@click.argument("bench", shell_complete=completers.names("benchmark"))
 @_search_options
 def search(space: str, bench: str, config: SearchConfig, as_json: bool) -> int:
     """Find the best architecture in a search space.

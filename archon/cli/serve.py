@@ -9,22 +9,37 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import emit
-from archon.cli.options import command, models_by_role, models_option, tracing_options
+from archon.cli.options import (
+    changes_options,
+    command,
+    models_by_role,
+    models_option,
+    tracing_options,
+)
 from archon.cli.weights import close_all, open_all
 from archon.errors import UsageError, require
 
 if TYPE_CHECKING:
     from archon.graph.loading import Loader
     from archon.lm.base import LM
+    from archon.spec.changes import Changes
 
 _at_least_one = click.IntRange(min=1)
 _seconds = click.FloatRange(min=0.001, max=1_000_000)
 
 
 @command
-@click.argument("archs", nargs=-1, required=True, metavar="ARCH...")
+@click.argument(
+    "archs",
+    nargs=-1,
+    required=True,
+    metavar="ARCH...",
+    shell_complete=completers.names("architecture", "model"),
+)
 @models_option
+@changes_options
 @tracing_options
 @click.option(
     "--host",
@@ -121,6 +136,7 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
 def serve(
     archs: Sequence[str],
     models: Sequence[str],
+    changes: Changes,
     host: str,
     port: int,
     api_key_env: str | None,
@@ -152,7 +168,7 @@ def serve(
             f"other machines can reach --host {host}, so an API key is required; put it in an "
             f"environment variable, and pass that variable's name with --api-key-env"
         )
-    loader = Loader()
+    loader = Loader(changes=changes)
     lms = _served_models(loader, archs, models_by_role(models))
     open_all(loader.lms)
 

@@ -4,9 +4,9 @@
 
     {"name": "eval", "arguments": ["--limit=100", "single", "gsm8k"], "folder": "/home/me/work"}
 
-The arguments of ``eval`` and ``compare`` have no ``--output`` and no ``--resume``; ``archon
-resume`` adds them. ``folder`` is the folder in which the command was started, to which relative
-paths in the arguments refer.
+Plug-ins that the user named are stored as ``--plugin``. The arguments of ``eval`` and ``compare``
+have no ``--output`` and no ``--resume``; ``archon resume`` adds them. ``folder`` is the folder in
+which the command was started, to which relative paths in the arguments refer.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any, TypedDict
 
 import click
 from click.core import ParameterSource
+
+from archon.plugins.discovery import requested
 
 _NEVER_STORED = ("as_json",)
 OUTPUT_OPTIONS = ("output", "resume")
@@ -61,7 +63,8 @@ def this_command(
             options += _texts(parameter, value)
     positional = given if places is None else list(places)
     guard = ["--"] if any(place.startswith("-") for place in positional) else []
-    arguments = [*options, *guard, *positional]
+    plugins = [f"--plugin={each}" for each in requested()]
+    arguments = [*plugins, *options, *guard, *positional]
     return {"name": name, "arguments": arguments, "folder": str(Path.cwd())}
 
 

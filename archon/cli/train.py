@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import ResultPrinter, console, emit, print_line, spinner
 from archon.cli.options import command, track_option
 from archon.cli.weights import local_card, pull
@@ -30,10 +31,11 @@ def train_command(kind: str) -> click.Command:
     """Build the subcommand for a training method such as ``sft``."""
 
     @command
-    @click.argument("config")
+    @click.argument("config", shell_complete=completers.names("training"))
     @click.option(
         "--output",
         metavar="FOLDER",
+        shell_complete=completers.folders,
         help="Folder for the results; by default runs/NAME, where NAME is the name in CONFIG.",
     )
     @click.option(

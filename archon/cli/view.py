@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from archon.cli import completers
 from archon.cli.console import ResultPrinter, emit, print_line
 from archon.cli.options import command, output_file, require_optuna
 from archon.errors import UsageError
@@ -18,10 +19,17 @@ _PAGE, _COMPARISON, _INDEX = "view.html", "compare.html", "index.html"
 
 
 @command
-@click.argument("given", nargs=-1, required=True, metavar="RUN...|STUDY|FOLDER")
+@click.argument(
+    "given",
+    nargs=-1,
+    required=True,
+    metavar="RUN...|STUDY|FOLDER",
+    shell_complete=completers.runs,
+)
 @click.option(
     "--output",
     metavar="FILE",
+    shell_complete=completers.files,
     help=f"File to write; by default {_PAGE} in the folder of the run, study or comparison, "
     f"{_INDEX} in a folder of runs, or {_COMPARISON} in the current folder for several runs.",
 )

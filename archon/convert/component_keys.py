@@ -19,24 +19,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter
 
 from archon.convert.conversion_log import ConversionLog, near_miss
 from archon.convert.layers import Component
 from archon.errors import SpecError
-from archon.spec.architecture import AnyNode
+from archon.spec.architecture import SHIPPED_NODES
 from archon.spec.common import Count, SamplingSpec
 from archon.spec.messages import shown
 from archon.spec.validation import validate
 
 _LENGTH_LIMIT = "Your answer must not be longer than the longest of the candidates."
 
-NODE_CLASSES: Mapping[str, type[BaseModel]] = {
-    get_args(node_class.model_fields["type"].annotation)[0]: node_class
-    for node_class in get_args(get_args(AnyNode)[0])
-}
+NODE_CLASSES: Mapping[str, type[BaseModel]] = SHIPPED_NODES
 """Archon's node classes by node type."""
 
 NodePath = tuple[str, ...]

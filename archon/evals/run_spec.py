@@ -17,8 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from archon.answers import READING_VERSION
 from archon.evals.benchmarks import Item, Selection
 from archon.evals.scorers import scorer_label
+from archon.evals.scorers.registry import card_scorers
 from archon.graph.answer import Answer
+from archon.plugins.identity import plugin_digests
 from archon.spec.messages import json_path
+from archon.spec.scoring import scorer_name
 from archon.types import AnswerKind, Example, Question
 
 VERSION = 1
@@ -75,8 +78,10 @@ def description(
     Its ``specification`` key contains everything that determines an answer, except the item and
     epoch. The digest of the specification is part of every record's identity.
     """
+    asked = _asked(architecture, selection, examples)
     specification = {
-        **_asked(architecture, selection, examples),
+        **asked,
+        **_with_scorers(asked, selection),
         "benchmark": selection.card.identity(),
         "seed": seed,
         "reading": READING_VERSION,
@@ -107,6 +112,15 @@ def _asked(
     if card.ending:
         return architecture.specification(card.answer, examples)
     return architecture.specification(card.answer, examples, ending=False)
+
+
+def _with_scorers(asked: Mapping[str, Any], selection: Selection) -> dict[str, Any]:
+    """Return the digests of plug-ins: those of the architecture, and of the scorers."""
+    scorers = plugin_digests(
+        ("scorer", scorer_name(choice)) for choice in card_scorers(selection.card)
+    )
+    found = {**asked.get("plugins", {}), **scorers.get("plugins", {})}
+    return {"plugins": found} if found else {}
 
 
 def items_digest(items: Sequence[Item], with_rows: bool = False) -> str:

@@ -27,12 +27,14 @@ from archon.graph.validation.build import Graph, build
 from archon.lm.base import LM
 from archon.lm.embedding import EMBED, Embedder
 from archon.lm.lazy import LazyLM
+from archon.plugins.identity import plugin_digests
+from archon.plugins.registry import Kind
 from archon.reasoning import split_reasoning
 from archon.spec.architecture import ArchitectureSpec, AskingNode
 from archon.spec.common import PromptSpec
 from archon.spec.encoding import without_marks
 from archon.spec.messages import json_path
-from archon.spec.model import ModelCard
+from archon.spec.model import ModelCard, PluginCard
 from archon.tracing.spans import question_span, record_answer
 from archon.types import (
     AnswerKind,
@@ -106,6 +108,11 @@ class Architecture:
         return self._graph
 
     @property
+    def base_dir(self) -> Path | None:
+        """The folder that relative paths in the file start at; None if it was made in Python."""
+        return self._base_dir
+
+    @property
     def spec(self) -> ArchitectureSpec:
         """The parsed contents of the architecture's file."""
         return self._graph.spec
@@ -141,12 +148,23 @@ class Architecture:
                 models[role] = None if card is None else _card_data(card)
         return {
             "architecture": self.spec.model_dump(mode="json"),
+            **self._plugin_digests(),
             "models": models,
             "prompts": {
                 node: prompt.specification(answer, examples, ending)
                 for node, prompt in self._prompts.items()
             },
         }
+
+    def _plugin_digests(self) -> dict[str, dict[str, str]]:
+        """Return the digests of the plug-ins whose code determines an answer; none if none do.
+
+        The texts of their templates are part of the prompts, and their servers of the cards.
+        """
+        names: list[tuple[Kind, str]] = [("node", node.type) for node in self.spec.nodes.values()]
+        for card in self.cards.values():
+            names += [("provider", card.provider)] if isinstance(card, PluginCard) else []
+        return plugin_digests(names)
 
     def weights_digests(self, opened: Collection[str] = ()) -> dict[str, str]:
         """Return the digests of the weights of open local models, by role.

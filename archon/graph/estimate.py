@@ -180,6 +180,8 @@ class _Pass:
             self.total += (amount + Amount(0, -saved, 0)).times(chance)
         elif NODE_TYPES[node.type].effects.critiques:
             self._reply[name] = flow.total * self._sentence_tokens(flow)
+        elif NODE_TYPES[node.type].effects.writes:
+            self._reply[name] = self._tokens_without_model(flow)
 
     def _sentence_tokens(self, flow: Flow) -> float:
         """Return the tokens of a critique that is written without a model.
@@ -191,6 +193,14 @@ class _Pass:
             return _SENTENCE_TOKENS
         longest = max((self._reply[writer] for writer in flow.counts), default=0.0)
         return 2 * longest + _SENTENCE_TOKENS
+
+    def _tokens_without_model(self, flow: Flow) -> float:
+        """Return the tokens of a candidate that a plug-in's node writes without a model.
+
+        It is assumed to be at most as long as the longest candidate that the node reads.
+        """
+        longest = max((self._reply[writer] for writer in flow.counts), default=0.0)
+        return longest or self._reply_tokens(DEFAULT_SAMPLING.max_tokens or 0)
 
     def _cost_of_calls(self, name: str, flow: Flow) -> tuple[Amount, float]:
         """Return the cost of a node's calls, and the prompt tokens to subtract from the total cost.

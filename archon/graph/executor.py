@@ -410,6 +410,6 @@ class Context:
             return  # nodes offer no tools
         if isinstance(event, TokenDelta):
             event = replace(event, node=self._node)
-        else:  # a node of the architecture that is this node's model
+        elif isinstance(event, NodeStarted | NodeFinished):  # of an architecture as the model
             event = replace(event, node=f"{self._node}/{event.node}")
         self._run.on_event(event)

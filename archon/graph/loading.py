@@ -22,6 +22,7 @@ from archon.lm.lazy import LazyLM, shared_lm
 from archon.lm.reward import RewardLM, RewardModel
 from archon.spec import catalog
 from archon.spec.architecture import ArchitectureRef, ArchitectureSpec, RoleModel
+from archon.spec.changes import Changes, Setting, is_missing_node, path_of, unknown_key
 from archon.spec.messages import json_path, shown, suggestion
 from archon.spec.model import ModelCard
 from archon.spec.model_strings import ALL_ROLES
@@ -55,6 +56,8 @@ class Loader:
 
     lms: list[LazyLM] = field(default_factory=list)
     """The models of all loaded cards, without duplicates."""
+    changes: Changes = field(default_factory=Changes)
+    """New values for the files of ``architecture`` and ``architectures``, not of nested ones."""
     _cards: dict[tuple[str, Path | None], Loaded[AnyCard]] = field(default_factory=dict)
     """Loaded cards by name or path, and by the folder to which the path is relative."""
 
@@ -62,7 +65,26 @@ class Loader:
         self, ref: Reference, models: Mapping[str, ModelChoice] | None = None
     ) -> Architecture:
         """Load an architecture; the parameters are the same as for ``archon.load``."""
-        return self._architecture(ref, Path.cwd(), models or {}, ())
+        return self._changed(ref, models or {}, self.changes.settings)
+
+    def _changed(
+        self, ref: Reference, models: Mapping[str, ModelChoice], settings: tuple[Setting, ...]
+    ) -> Architecture:
+        """Load an architecture with new values; the settings of a temperature come first."""
+        architecture = self._architecture(ref, Path.cwd(), models, (), settings)
+        if self.changes.temperature is None:
+            return architecture
+        sampled = sorted(architecture.models.sampled_nodes)
+        if not sampled:
+            raise UsageError(
+                f"no node of {architecture.name} takes --temperature; give a node's own with "
+                "--set NODE.sampling.temperature=T"
+            )
+        first = tuple(
+            Setting(f"nodes.{node}.sampling.temperature", self.changes.temperature)
+            for node in sampled
+        )
+        return self._architecture(ref, Path.cwd(), models, (), (*first, *settings))
 
     def of_spec(
         self,
@@ -85,11 +107,16 @@ class Loader:
         UsageError
             ``models`` contains a role that none of the architectures has.
         """
-        roles = [load_architecture(ref).spec.models for ref in refs]
-        _check_roles(models, set().union(*roles), "these architectures")
+        specs = [load_architecture(ref).spec for ref in refs]
+        roles = set().union(*(spec.models for spec in specs))
+        _check_roles(models, roles, "these architectures")
+        chosen = [_settings_of(spec, self.changes.settings) for spec in specs]
+        for setting in self.changes.settings:
+            if not any(setting in settings for settings in chosen):
+                raise unknown_key(setting, dict.fromkeys(n for spec in specs for n in spec.nodes))
         return [
-            self.architecture(ref, of_roles(models, declared))
-            for ref, declared in zip(refs, roles, strict=True)
+            self._changed(ref, of_roles(models, spec.models), settings)
+            for ref, spec, settings in zip(refs, specs, chosen, strict=True)
         ]
 
     def model(self, ref: Reference, base_dir: Path | None = None) -> LazyLM:
@@ -119,13 +146,14 @@ class Loader:
         base_dir: Path,
         models: Mapping[str, ModelChoice],
         outer_files: tuple[Path, ...],
+        settings: Sequence[Setting] = (),
     ) -> Architecture:
         """Load an architecture and all architectures nested in it.
 
         ``outer_files`` lists the files of the architectures that contain this one, outermost first.
         It is used to detect an architecture that contains itself.
         """
-        loaded, parts, errors = _load(ref, base_dir)
+        loaded, parts, errors = _load(ref, base_dir, settings)
         if not isinstance(ref, dict):
             path = (base_dir / catalog.find("architecture", ref)).resolve()
             if path in outer_files:
@@ -203,8 +231,14 @@ class Loader:
         return model if isinstance(model, LM) else RewardLM(model)
 
 
+def _settings_of(spec: ArchitectureSpec, settings: Sequence[Setting]) -> tuple[Setting, ...]:
+    """Return the settings that name a node or a key of this architecture."""
+    paths = ((setting, path_of(setting.key, spec.nodes)) for setting in settings)
+    return tuple(s for s, path in paths if path and not is_missing_node(path, spec.nodes))
+
+
 def _load(
-    ref: Reference, base_dir: Path
+    ref: Reference, base_dir: Path, settings: Sequence[Setting] = ()
 ) -> tuple[Loaded[ArchitectureSpec], ValidParts | None, list[FileError]]:
     """Load an architecture's spec; return the spec, its valid parts and its errors.
 
@@ -212,9 +246,9 @@ def _load(
     only the valid parts.
     """
     try:
-        return load_architecture(ref, base_dir), None, []
+        return load_architecture(ref, base_dir, settings), None, []
     except SpecError as error:
-        readable = load_valid_parts(ref, base_dir)
+        readable = load_valid_parts(ref, base_dir, settings)
         if readable is None:
             raise
         parts = readable.spec

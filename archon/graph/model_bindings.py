@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
@@ -125,6 +126,9 @@ class Models:
         self._spec = graph.spec
         self.sampled_nodes = _sampled_nodes(graph.spec)
         """The nodes to which a request's sampling parameters apply."""
+        self._num_read = {
+            name: max(1, math.ceil(flow.total)) for name, flow in graph.flow.arriving.items()
+        }
         self._writers_with_logprobs = _writers_with_logprobs(graph)
         self._bindings: dict[str, _Binding] = {}
         nested_lms = {role: lm if isinstance(lm, NestedLM) else None for role, lm in lms.items()}
@@ -199,7 +203,7 @@ class Models:
         sampling = self._requested_sampling(name, requested)
         node, nested = binding.node, binding.nested
         writes = NODE_TYPES[node.type].effects.writes
-        count = method_of(node).calls(node, 1).count if writes else 1
+        count = method_of(node).calls(node, self._num_read[name]).count if writes else 1
         members = None if nested is None else nested.members(sampling)
         return Member(name, (binding.group, sampling), count, members)
 

@@ -12,6 +12,7 @@ from typing import cast
 
 from archon.lm.base import LM, LM_CAPABILITIES
 from archon.lm.embedding import EMBED
+from archon.lm.plugin_model import plugin_capabilities
 from archon.lm.reward import REWARD
 from archon.lm.scripted.lm import SCRIPTED_CAPABILITIES
 from archon.spec.model import (
@@ -19,6 +20,7 @@ from archon.spec.model import (
     LocalCard,
     ModelCard,
     OpenAICard,
+    PluginCard,
     ScriptedCard,
 )
 
@@ -26,6 +28,7 @@ OPENERS: dict[str, str] = {
     "local": "archon.lm.local:open_local",
     "openai": "archon.lm.remote:open_remote",
     "scripted": "archon.lm.scripted.lm:open_scripted",
+    "plugin": "archon.lm.plugin_model:open_plugin",
 }
 """Backend → ``module:function`` that opens its cards; called with (card, base_dir).
 """
@@ -50,6 +53,8 @@ def capabilities(card: ModelCard) -> frozenset[str]:
             return _server_capabilities(card)
         case ScriptedCard():
             return REWARD if card.reward else SCRIPTED_CAPABILITIES
+        case PluginCard():
+            return plugin_capabilities(card)
 
 
 def _server_capabilities(card: OpenAICard) -> frozenset[str]:

@@ -25,7 +25,7 @@ from archon.serve.endpoint import ServedModels, unknown_model
 from archon.serve.errors import Failure, failure
 from archon.serve.limits import Limits
 from archon.serve.metrics import CONTENT_TYPE, Metrics
-from archon.serve.openapi import ANY_ERROR, Operation, document
+from archon.serve.openapi import ANY_ERROR, CHUNKS, Operation, document
 from archon.serve.requests import ChatRequest
 from archon.serve.responses import (
     ArchitectureList,
@@ -36,6 +36,11 @@ from archon.serve.responses import (
     architecture_list,
     model_object,
 )
+from archon.serve.responses_api.endpoint import Responses
+from archon.serve.responses_api.objects import DeletedResponse, InputItemList, ResponseBody
+from archon.serve.responses_api.request import ResponsesRequest
+from archon.serve.responses_api.store import ResponseStore
+from archon.serve.responses_api.stored_routes import stored_response_endpoints
 from archon.serve.traced import TracedEndpoint
 
 OPERATIONS = {
@@ -46,7 +51,43 @@ OPERATIONS = {
         ChatCompletion,
         errors=ANY_ERROR,
         request=ChatRequest,
-        streams=True,
+        events=CHUNKS,
+    ),
+    "responses": Operation(
+        "POST",
+        "/v1/responses",
+        "Generate an answer to a conversation, which may continue an earlier response.",
+        ResponseBody,
+        errors=ANY_ERROR,
+        request=ResponsesRequest,
+        events="Server-sent events of the Responses API. Each event's name is the `type` in its "
+        "data.",
+    ),
+    "response_input": Operation(
+        "GET",
+        "/v1/responses/{id}/input_items",
+        "List the input of a stored response.",
+        InputItemList,
+        errors=(400, 401, 404),
+        query={
+            "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+            "order": {"enum": ["asc", "desc"], "default": "desc"},
+            "after": {"type": "string", "description": "Id of the item before the first one."},
+        },
+    ),
+    "response": Operation(
+        "GET",
+        "/v1/responses/{id}",
+        "Return a stored response.",
+        ResponseBody,
+        errors=(400, 401, 404),
+    ),
+    "response_deletion": Operation(
+        "DELETE",
+        "/v1/responses/{id}",
+        "Delete a stored response.",
+        DeletedResponse,
+        errors=(401, 404),
     ),
     "models": Operation("GET", "/v1/models", "List the served models.", ModelList),
     "model": Operation("GET", "/v1/models/{name}", "Describe one model.", Model, errors=(401, 404)),
@@ -107,8 +148,11 @@ def create_app(
     metrics = Metrics(admission)
     served = ServedModels(lms, limits, admission, metrics, is_strict=is_strict)
     chat = ChatCompletions(served)
+    store = ResponseStore()
     endpoints: dict[str, Endpoint | TracedEndpoint] = {
         "chat": TracedEndpoint(chat, OPERATIONS["chat"].path),
+        "responses": TracedEndpoint(Responses(served, store), OPERATIONS["responses"].path),
+        **stored_response_endpoints(store),
         **_information_endpoints(lms, metrics),
     }
     routes = [

@@ -69,7 +69,7 @@ class ResponseWriter:
         self, body: ResponseObject, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
         """Send a complete response with a JSON object as its body."""
-        content = _encode(body.to_json())
+        content = encode_json(body.to_json())
         entity = {"content-type": "application/json", "content-length": str(len(content))}
         await self._start(status, entity | dict(headers or {}))
         await self._send({"type": "http.response.body", "body": content})
@@ -105,12 +105,17 @@ class ResponseWriter:
 
 def event(data: ResponseObject) -> bytes:
     """Encode a server-sent event."""
-    return encode_event(_encode(data.to_json()))
+    return encode_event(encode_json(data.to_json()))
+
+
+def named_event(data: Mapping[str, Any]) -> bytes:
+    """Encode a server-sent event whose name is its ``type``."""
+    return b"event: " + str(data["type"]).encode() + b"\n" + encode_event(encode_json(data))
 
 
 def comment(data: Mapping[str, Any]) -> bytes:
     """Encode a comment in an event stream, which clients ignore."""
-    return b": " + _encode(data) + b"\n\n"
+    return b": " + encode_json(data) + b"\n\n"
 
 
 LAST_EVENT = encode_event(DONE)
@@ -118,5 +123,6 @@ KEEP_ALIVE = b": keep-alive\n\n"
 """Comment that keeps a connection open."""
 
 
-def _encode(data: Mapping[str, Any]) -> bytes:
+def encode_json(data: Mapping[str, Any]) -> bytes:
+    """Encode JSON data. Surrogates in texts, which UTF-8 cannot contain, become "?"."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -14,8 +14,9 @@ import asyncio
 import contextlib
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from typing import ClassVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -26,7 +27,7 @@ from archon.serve import asgi_io
 from archon.serve.admission import Admission
 from archon.serve.asgi_io import ResponseWriter, event, read_body
 from archon.serve.cancellation import DisconnectedError, stream, until_disconnect, with_timeouts
-from archon.serve.errors import SHUTTING_DOWN, Failure, failure, out_of_time
+from archon.serve.errors import CHAT_FIELDS, SHUTTING_DOWN, Failure, failure, out_of_time
 from archon.serve.fields import IGNORED_HEADER, BadRequestError, Ignored
 from archon.serve.limits import Limits, token_bound
 from archon.serve.metrics import Metrics, RequestMetrics
@@ -34,6 +35,7 @@ from archon.types import Completion, Event, OnEvent, Request, SamplingParams
 
 _MAX_LISTED = 20
 _CLIENT_CLOSED_REQUEST = 499  # for metrics only
+_TOKEN_FIELDS = ("n", "max_tokens")
 _LAST_EVENT_SECONDS = 1
 """Timeout for sending an error at the end of a stream."""
 
@@ -68,8 +70,12 @@ class ServedModels:
             raise unknown_model(name, self.lms)
         return self.lms[name]
 
-    def check_tokens(self, name: str, sampling: SamplingParams, n: int) -> None:
+    def check_tokens(
+        self, name: str, sampling: SamplingParams, n: int, *, fields: Sequence[str] = _TOKEN_FIELDS
+    ) -> None:
         """Check that ``n`` answers do not exceed the limit of tokens per request.
+
+        ``fields`` are the request's fields that decide the number of tokens, for the error.
 
         Raises
         ------
@@ -81,9 +87,9 @@ class ServedModels:
         if tokens > limit:
             reason = (
                 f"the request may generate up to {tokens} tokens across all nodes and answers, "
-                f"but the limit is {limit} (--max-request-tokens); lower n or max_tokens"
+                f"but the limit is {limit} (--max-request-tokens); lower {' or '.join(fields)}"
             )
-            raise BadRequestError(reason, param="n", code="too_many_tokens")
+            raise BadRequestError(reason, param=fields[0], code="too_many_tokens")
 
     def cut_off(self) -> None:
         """End running requests and reject new requests, with the ``SHUTTING_DOWN`` response."""
@@ -115,6 +121,8 @@ class Exchange:
     def __init__(self, served: ServedModels, scope: Scope, receive: Receive, send: Send) -> None:
         self._served, self._scope, self._receive = served, scope, receive
         self.metrics, self.writer = RequestMetrics(served.metrics), ResponseWriter(send)
+        self.encode_failure: Callable[[Failure], bytes] = lambda error: event(error.body())
+        """Encodes the event that ends a stream whose request fails."""
 
     async def body(self) -> bytes:
         """Read the request's body; see ``read_body``."""
@@ -196,6 +204,9 @@ class ModelEndpoint(ABC):
     the request's metrics.
     """
 
+    fields: ClassVar[Mapping[str, str]] = CHAT_FIELDS
+    """Fields of the request, for errors; see ``failure``."""
+
     def __init__(self, served: ServedModels) -> None:
         self.served = served
 
@@ -222,9 +233,9 @@ class ModelEndpoint(ABC):
             if isinstance(error, TimeoutError) and deadline is not None and deadline.expired():
                 response = self.served.out_of_time()
             else:
-                response = failure(error)
+                response = failure(error, self.fields)
             metrics.status = response.status
-            await _send_error(exchange.writer, response)
+            await _send_error(exchange, response)
         finally:
             metrics.finish()
 
@@ -236,12 +247,13 @@ def unknown_model(name: str, served: Iterable[str]) -> BadRequestError:
     return BadRequestError(reason, param="model", code="model_not_found", status=404)
 
 
-async def _send_error(writer: ResponseWriter, error: Failure) -> None:
+async def _send_error(exchange: Exchange, error: Failure) -> None:
     """Send an error as the response, or as the last event if the stream has already started."""
+    writer = exchange.writer
     if not writer.is_started:
         await writer.send_json(error.body(), error.status, error.headers)
         return
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LAST_EVENT_SECONDS):
-            await writer.write(event(error.body()))
+            await writer.write(exchange.encode_failure(error))
             await writer.end()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from archon.errors import (
@@ -25,7 +26,7 @@ from archon.serve.responses import Error, ErrorDetail
 
 _log = logging.getLogger("archon.serve")
 
-_FIELDS = {"constraint": "response_format", "thinking": "chat_template_kwargs"}
+CHAT_FIELDS = {"constraint": "response_format", "thinking": "chat_template_kwargs"}
 """Field of ``archon.types.Request`` → field of a chat request, if the names differ."""
 _NO_RETRY = {"x-should-retry": "false"}
 """Header that stops OpenAI's clients from retrying, because a retry would take just as long."""
@@ -52,8 +53,12 @@ class Failure:
         )
 
 
-def failure(error: Exception) -> Failure:
-    """Return the error response for an exception, and log the details that clients must not see."""
+def failure(error: Exception, fields: Mapping[str, str] = CHAT_FIELDS) -> Failure:
+    """Return the error response for an exception, and log the details that clients must not see.
+
+    ``fields`` maps fields of ``archon.types.Request`` to fields of the client's request, if the
+    names differ.
+    """
     cause = error
     while isinstance(cause, NodeError) and isinstance(cause.__cause__, Exception):
         cause = cause.__cause__
@@ -64,11 +69,13 @@ def failure(error: Exception) -> Failure:
             headers = {"Retry-After": str(cause.retry_after_seconds)}
             return Failure(429, str(cause), code="rate_limit_exceeded", headers=headers)
         case UnsupportedError():
-            param = _FIELDS.get(cause.field or "", cause.field)
+            param = fields.get(cause.field or "", cause.field)
             reason = str(cause) if param is None else f"{param}: {cause}"
             return Failure(400, reason, param, code="unsupported")
         case ContextLengthError():
-            return Failure(400, str(cause), "messages", "context_length_exceeded")
+            return Failure(
+                400, str(cause), fields.get("messages", "messages"), "context_length_exceeded"
+            )
         case BudgetError():
             return Failure(422, str(cause), code="budget_exhausted")
         case LMError(retryable=True):

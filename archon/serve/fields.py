@@ -329,5 +329,5 @@ def _plain(name: str) -> str:
 
 
 def _shown(key: str) -> str:
-    """Shorten and escape a client's field name for a response header."""
-    return quote(key[:_MAX_KEY], safe="", errors="replace")
+    """Shorten and escape a client's field name for a response header. It must not be empty."""
+    return quote(key[:_MAX_KEY], safe="", errors="replace") or '""'

@@ -7,13 +7,16 @@ from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from archon.serve import responses_fields
 from archon.serve.admission import Admission
 from archon.serve.fields import REQUEST, SAMPLING
 from archon.serve.responses import usage
 from archon.types import Completion
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_KNOWN_FIELDS = frozenset({*REQUEST, *SAMPLING, "reasoning_effort"})
+_KNOWN_FIELDS = frozenset(
+    {*REQUEST, *SAMPLING, "reasoning_effort", *responses_fields.REQUEST, *responses_fields.APPLIED}
+)
 _SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
 

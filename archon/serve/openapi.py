@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,7 +12,6 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from archon.serve.fields import IGNORED_HEADER
 from archon.serve.limits import Limits
 from archon.serve.request_object import RequestObject
-from archon.serve.requests import ChatMessage, ChatRequest, StreamOptions, TextPart
 from archon.serve.responses import ChatCompletionChunk, Error, ResponseObject
 
 _TEMPLATE = "#/components/schemas/{model}"
@@ -31,10 +30,11 @@ _ERRORS = {
     504: "The answer took too long.",
 }
 ANY_ERROR = tuple(_ERRORS)
-_EVENTS = (
+CHUNKS = (
     "Server-sent events. Each event's data is a ChatCompletionChunk. The last event's data is "
     "[DONE]."
 )
+"""Description of the events of a streamed chat completion."""
 _IGNORED = {
     IGNORED_HEADER: {
         "description": "Names of the request fields that had no effect.",
@@ -55,7 +55,10 @@ class Operation:
     """Type of the response body; None for plain text."""
     errors: Sequence[int] = (401,)
     request: type[RequestObject] | None = None
-    streams: bool = False
+    events: str = ""
+    """Description of the events of a streamed response; empty if responses are not streamed."""
+    query: Mapping[str, Any] = field(default_factory=dict)
+    """Name → schema of each parameter of the query."""
     is_open: bool = False
     """Whether clients can use the route without an API key."""
 
@@ -68,12 +71,14 @@ class Operation:
                 **{str(n): {"description": _ERRORS[n], **_json(Error)} for n in self.errors},
             },
         }
+        parameters: list[dict[str, Any]] = []
         if "{" in self.path:
             name = self.path.partition("{")[2].partition("}")[0]
             schema = {"type": "string", "minLength": 1}
-            described["parameters"] = [
-                {"name": name, "in": "path", "required": True, "schema": schema}
-            ]
+            parameters.append({"name": name, "in": "path", "required": True, "schema": schema})
+        parameters += [{"name": n, "in": "query", "schema": s} for n, s in self.query.items()]
+        if parameters:
+            described["parameters"] = parameters
         if self.request is not None:
             described["requestBody"] = {"required": True, **_json(self.request)}
         if self.is_open:
@@ -85,8 +90,8 @@ class Operation:
             content = {"content": {"text/plain": {"schema": {"type": "string"}}}}
         else:
             content = _json(self.response)
-        if self.streams:
-            content["content"]["text/event-stream"] = {"schema": {"description": _EVENTS}}
+        if self.events:
+            content["content"]["text/event-stream"] = {"schema": {"description": self.events}}
         headers = {"headers": _IGNORED} if self.request is not None else {}
         return {"description": "Success.", **headers, **content}
 
@@ -114,8 +119,9 @@ def document(
     for model in _subclasses(RequestObject):
         if (schema := schemas.get(model.__name__)) is not None:
             schema["additionalProperties"] = not is_strict
-    for model in (ChatRequest, ChatMessage, TextPart, StreamOptions):
-        schemas[model.__name__]["properties"] |= _without_effect(model, is_strict=is_strict)
+            if model.rules:
+                without_effect = _without_effect(model, is_strict=is_strict)
+                schema["properties"] = schema.get("properties", {}) | without_effect
     schemas["ChatRequest"]["properties"]["messages"]["maxItems"] = limits.max_messages
     paths: dict[str, Any] = {}
     for operation in operations:

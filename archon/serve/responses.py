@@ -274,7 +274,7 @@ class ResponseBuilder:
                 index=index,
                 message=_message(completion, before.get(index, ""), is_legacy=self._is_legacy),
                 finish_reason=self._finish_reason(completion),
-                logprobs=_logprobs(completion),
+                logprobs=choice_logprobs(completion),
                 **self._details(completion),
             )
             for index, completion in enumerate(completions)
@@ -344,7 +344,7 @@ class ResponseBuilder:
             index=index,
             delta=Delta(),
             finish_reason=self._finish_reason(completion),
-            logprobs=_logprobs(completion),
+            logprobs=choice_logprobs(completion),
             **self._details(completion),
         )
         return self._chunk([choice])
@@ -368,12 +368,18 @@ class ResponseBuilder:
         )
 
     def _details(self, completion: Completion) -> dict[str, AnswerDetails]:
-        trace = completion.trace
-        if not self.chat.wants_trace or not isinstance(trace, Trace):
-            return {}
-        outputs = trace.nodes[trace.output].outputs
-        value = outputs[0].value if outputs else None
-        return {"archon": AnswerDetails(value=value, trace=trace.to_json())}
+        details = answer_details(completion) if self.chat.wants_trace else None
+        return {} if details is None else {"archon": details}
+
+
+def answer_details(completion: Completion) -> AnswerDetails | None:
+    """Return the value and the trace of an architecture's answer; None for a model's answer."""
+    trace = completion.trace
+    if not isinstance(trace, Trace):
+        return None
+    outputs = trace.nodes[trace.output].outputs
+    value = outputs[0].value if outputs else None
+    return AnswerDetails(value=value, trace=trace.to_json())
 
 
 def progress(event: Event) -> dict[str, Any] | None:
@@ -445,7 +451,7 @@ def _message(completion: Completion, progress: str, *, is_legacy: bool = False) 
     return AssistantMessage(role="assistant", content=content, refusal=None, **optional)
 
 
-def _logprobs(completion: Completion) -> ChoiceLogprobs | None:
+def choice_logprobs(completion: Completion) -> ChoiceLogprobs | None:
     """Return the tokens' log-probabilities, without control tokens such as the end of text.
 
     Return None if the completion has no log-probabilities.

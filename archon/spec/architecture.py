@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 
 from archon.sandbox import SandboxLimits
 from archon.spec.common import (
     Count,
     LaterKeys,
     Name,
-    PromptSpec,
-    SamplingSpec,
     StrictModel,
     Version,
 )
 from archon.spec.model import ModelCard
-from archon.spec.thinking import ThinkingKeys
+from archon.spec.node import ModelNode as ModelNode
+from archon.spec.node import Node as Node
+from archon.spec.node import NodeId as NodeId
+from archon.spec.node import When as When
+from archon.spec.plugin_nodes import OpenUnion
 from archon.types import AnswerKind, UnitTestMethod
 
 Shows = Literal["text", "steps"]
@@ -34,68 +36,7 @@ _Shows = Annotated[
     ),
 ]
 
-NodeId = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
 _LIMITS = SandboxLimits()
-
-
-class When(StrictModel):
-    """A condition on a node's input candidates. If it is false, the candidates bypass the node."""
-
-    agreement_below: float | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="Run the node only if the share of the candidates that have the most frequent "
-        "value is below this number.",
-    )
-    num_passed: int | None = Field(
-        None,
-        ge=0,
-        description="Run the node only if exactly this number of candidates have passed their "
-        "latest verdict.",
-    )
-
-    @model_validator(mode="after")
-    def _one_condition(self) -> When:
-        if (self.agreement_below is None) == (self.num_passed is None):
-            raise ValueError("give exactly one of 'agreement_below' and 'num_passed'")
-        return self
-
-
-class Node(StrictModel):
-    """Keys that every node may have."""
-
-    inputs: list[NodeId] = Field(
-        [], description="Ids of the nodes whose candidates this node reads, in order."
-    )
-    when: When | None = Field(None, description="Run the node only under this condition.")
-
-    @property
-    def role(self) -> str | None:
-        """Role of the model that the node uses; None if it does not use a model."""
-        return None
-
-
-class ModelNode(ThinkingKeys, Node):
-    """Keys of every node that can prompt a model."""
-
-    model: Name | None = Field(
-        None, description="Role in `models`. Omit it if the method uses no model."
-    )
-    prompt: PromptSpec | None = Field(
-        None,
-        description="Prompt for the model. By default, generators and nodes that score texts by "
-        "their log-probability or reward use the model card's prompt; other nodes use their "
-        "default template.",
-    )
-    sampling: SamplingSpec | None = Field(
-        None, description="Sampling parameters. The defaults are those of the model card."
-    )
-
-    @property
-    def role(self) -> str | None:
-        """See ``Node.role``."""
-        return self.model
 
 
 class StopWhen(StrictModel):
@@ -289,7 +230,10 @@ class JoinNode(Node):
     type: Literal["join"]
 
 
-AskingNode = (
+AskingNode = ModelNode
+"""A node that can prompt a model. Some nodes do so only with certain methods."""
+
+ShippedNode = (
     GeneratorNode
     | CriticNode
     | RankerNode
@@ -297,10 +241,27 @@ AskingNode = (
     | VerifierNode
     | UnitTestGeneratorNode
     | UnitTestEvaluatorNode
+    | VoteNode
+    | ProgramNode
+    | JoinNode
 )
-"""Nodes that can prompt a model. Some of them do so only with certain methods."""
+"""A node of a type that Archon ships."""
 
-AnyNode = Annotated[AskingNode | VoteNode | ProgramNode | JoinNode, Field(discriminator="type")]
+SHIPPED_NODES: Mapping[str, type[Node]] = {
+    get_args(spec.model_fields["type"].annotation)[0]: spec for spec in get_args(ShippedNode)
+}
+"""Node type → its spec, for every type that Archon ships."""
+
+if TYPE_CHECKING:
+    AnyNode = Node
+    """A node of any type."""
+else:
+    AnyNode = Annotated[ShippedNode, Field(discriminator="type"), OpenUnion(SHIPPED_NODES)]
+
+
+def shipped_node_types() -> Collection[str]:
+    """Return the names of the node types that Archon ships."""
+    return SHIPPED_NODES.keys()
 
 
 class ArchitectureRef(StrictModel):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from archon.errors import SpecError
+from archon.plugins import registry
 from archon.spec.data_files import DATA_SUFFIXES
 from archon.spec.messages import shown, suggestion
 
@@ -42,7 +43,8 @@ def find(kind: Kind, name_or_path: str | os.PathLike[str]) -> Path:
         return Path(ref)
     if ref in names(kind):
         return _folder(kind) / f"{ref}.json"
-    reason = f"the catalogue has no {kind} named {shown(ref)}{suggestion(ref, names(kind))}"
+    known = [*names(kind), *(registry.names("benchmark") if kind == "benchmark" else ())]
+    reason = f"the catalogue has no {kind} named {shown(ref)}{suggestion(ref, known)}"
     if Path(ref).suffix.lower() in DATA_SUFFIXES:
         raise SpecError(f"{reason}, and no such file here; pass a data file with --data")
     raise SpecError(f"{reason} (a path ends in .json or contains '/')")
@@ -79,6 +81,11 @@ def find_adapter(name_or_path: str, base_dir: Path, kind: str = "adapter") -> Pa
 def names(kind: Kind) -> list[str]:
     """Return the sorted catalogue names for one type of file."""
     return sorted(path.stem for path in _folder(kind).glob("*.json"))
+
+
+def benchmark_names() -> list[str]:
+    """Return the sorted catalogue names of benchmarks."""
+    return names("benchmark")
 
 
 def is_path(ref: str | os.PathLike[str]) -> bool:

@@ -566,4 +566,14 @@ class ScriptedCard(_Card):
     )
 
 
-ModelCard = Annotated[LocalCard | OpenAICard | ScriptedCard, Field(discriminator="backend")]
+class PluginCard(_Card):
+    """A model that a plug-in's provider makes, which the string `PROVIDER:MODEL` names."""
+
+    backend: Literal["plugin"]
+    provider: Name = Field(description="The prefix that the plug-in registers.")
+    model: Name = Field(description="The model's name for the provider.")
+
+
+ModelCard = Annotated[
+    LocalCard | OpenAICard | ScriptedCard | PluginCard, Field(discriminator="backend")
+]

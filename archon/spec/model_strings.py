@@ -9,6 +9,7 @@
 ``owner/name``                               the same as with ``hf:``, unless there is such a path
 ``openai:gpt-4o-mini``, ``ollama:llama3.2``  a model of a provider (``archon.spec.providers``)
 ``openai/gpt-4o-mini``                       the same, unless there is such a path
+``prefix:name``                              a model of a plug-in's provider
 ``http://host:port/v1#model``                a model of any server with OpenAI's protocol
 ============================================ ======================================================
 
@@ -28,6 +29,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from archon.errors import SpecError
+from archon.plugins import lookup, registry
+from archon.plugins.declarations import ProviderPlugin
+from archon.plugins.user_code import user_errors
 from archon.spec import catalog
 from archon.spec.messages import shown
 from archon.spec.providers import PROVIDERS
@@ -234,7 +238,9 @@ def _prefixed(text: str) -> Resolved | None:
         return None
     if prefix == HUB:
         return _hub(rest)
-    return _provider_card(prefix, rest) if prefix in PROVIDERS else None
+    if prefix in PROVIDERS:
+        return _provider_card(prefix, rest)
+    return _plugin_card(prefix, rest) if _SCHEME.match(text) else None
 
 
 def _provider_path(text: str) -> Resolved | None:
@@ -252,6 +258,34 @@ def _provider_card(provider: str, model: str) -> Resolved:
     if PROVIDERS[provider].needs_key:
         raise SpecError(f"the model is missing; write {provider}:MODEL")
     return Resolved(card | {"name": provider})
+
+
+def _plugin_card(prefix: str, model: str) -> Resolved | None:
+    """Return the card of a model of a plug-in's provider; None if no plug-in has the prefix."""
+    registration = lookup.find("provider", prefix)
+    if registration is None:
+        return None
+    if not model:
+        raise SpecError(f"the model is missing; write {prefix}:MODEL")
+    card = {"name": f"{prefix}:{model}"}
+    declaration: ProviderPlugin = registration.declaration
+    if declaration.capabilities is not None:
+        return Resolved({**card, "backend": "plugin", "provider": prefix, "model": model})
+    with user_errors(registration.place):
+        found = registration.code(model)
+    if not isinstance(found, dict):
+        raise SpecError(
+            f"the provider {prefix!r} must return a dict with the keys of a server's card, not "
+            f"{shown(found)}; a provider that makes models needs capabilities= in its "
+            "@archon.provider",
+            file=registration.place,
+        )
+    return Resolved({**card, "backend": "openai", "model": model, **found})
+
+
+def reserved_prefixes() -> frozenset[str]:
+    """Return the prefixes of model strings that no plug-in can register."""
+    return frozenset({HUB, "http", "https", *PROVIDERS})
 
 
 # ------------------------------------------------------------------------------------ suggestions
@@ -287,7 +321,8 @@ def suggestions(text: str, base_dir: Path) -> list[str]:
     options |= {file.lower(): f"./{file}" for file in _models_here(base_dir)}
     near = [options[key] for key in difflib.get_close_matches(wanted, options, n=2, cutoff=0.5)]
     if prefix:
-        schemes = difflib.get_close_matches(prefix.group().lower(), [HUB, *PROVIDERS], cutoff=0.6)
+        known = [HUB, *PROVIDERS, *registry.names("provider")]
+        schemes = difflib.get_close_matches(prefix.group().lower(), known, cutoff=0.6)
         near = [f"{scheme}:{rest}" for scheme in schemes[:2]] + near
     return list(dict.fromkeys([*near, *_readings(text, prefix is not None, rest)]))[
         :_NUM_SUGGESTIONS

@@ -7,6 +7,7 @@ paths in a file are based on the file's folder (``Loaded.base_dir``).
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, assert_never
@@ -16,10 +17,12 @@ from pydantic import TypeAdapter
 from archon.errors import SpecError, UsageError
 from archon.spec import catalog, model_strings
 from archon.spec.architecture import ArchitectureSpec
+from archon.spec.changes import Setting, changed
 from archon.spec.common import DEFER_BUILD
 from archon.spec.data_files import data_format
 from archon.spec.messages import json_path, shown, suggestion
-from archon.spec.model import LocalCard, ModelCard, OpenAICard, ScriptedCard
+from archon.spec.model import LocalCard, ModelCard, OpenAICard, PluginCard, ScriptedCard
+from archon.spec.plugin_nodes import with_plugin_nodes
 from archon.spec.space import SpaceSpec, is_parameter, parse_space
 from archon.spec.strict_json import JsonPath, read_json, walk
 from archon.spec.valid_parts import ValidParts, valid_parts
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Reference = str | os.PathLike[str] | dict[str, Any]
-AnyCard = LocalCard | OpenAICard | ScriptedCard
+AnyCard = LocalCard | OpenAICard | ScriptedCard | PluginCard
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _CARD: TypeAdapter[AnyCard] = TypeAdapter(ModelCard, config=DEFER_BUILD)
@@ -64,13 +67,17 @@ class Loaded(Generic[T]):
     where the card's name says it."""
 
 
-def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[ArchitectureSpec]:
+def load_architecture(
+    ref: Reference, base_dir: Path | None = None, settings: Sequence[Setting] = ()
+) -> Loaded[ArchitectureSpec]:
     """Load the architecture that ``ref`` names.
 
     Parameters
     ----------
     base_dir
         Folder on which a relative ``ref`` is based; by default, the working folder.
+    settings
+        New values for keys of the file (``archon.spec.changes``).
 
     Raises
     ------
@@ -78,7 +85,7 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
         The file does not exist, is not strict JSON, has a different type, or does not match the
         schema.
     """
-    source = _read("architecture", ref, base_dir)
+    source = _read_changed(ref, base_dir, settings)
     path = _first_parameter(source.spec, source.file)
     if path is not None:
         reason = (
@@ -89,13 +96,22 @@ def load_architecture(ref: Reference, base_dir: Path | None = None) -> Loaded[Ar
     return _validated("architecture", source)
 
 
-def load_valid_parts(ref: Reference, base_dir: Path | None = None) -> Loaded[ValidParts] | None:
+def _read_changed(
+    ref: Reference, base_dir: Path | None, settings: Sequence[Setting]
+) -> Loaded[Any]:
+    source = _read("architecture", ref, base_dir)
+    return replace(source, spec=changed(source.spec, settings))
+
+
+def load_valid_parts(
+    ref: Reference, base_dir: Path | None = None, settings: Sequence[Setting] = ()
+) -> Loaded[ValidParts] | None:
     """Load the valid parts of an architecture that ``load_architecture`` rejects.
 
     Return None if the file cannot be read, is not an architecture, or has no nodes.
     """
     try:
-        source = _read("architecture", ref, base_dir)
+        source = _read_changed(ref, base_dir, settings)
     except SpecError:
         return None
     parts = None if kind_of(source.spec) == "space" else valid_parts(source.spec)
@@ -228,7 +244,8 @@ def schema(kind: str) -> dict[str, Any]:
         return {"$schema": _DIALECT, **space_schema()}
     if kind not in _NOUNS:
         raise UsageError(f"{shown(kind)} is not a kind of file{suggestion(kind, _NOUNS)}")
-    return {"$schema": _DIALECT, **_adapter(kind).json_schema()}
+    found = _adapter(kind).json_schema()
+    return {"$schema": _DIALECT, **(with_plugin_nodes(found) if kind == "architecture" else found)}
 
 
 def _adapter(kind: str) -> TypeAdapter[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from archon.spec.architecture import ArchitectureSpec
+from archon.spec.plugin_nodes import with_plugin_nodes
 from archon.spec.space import FORBID
 
 _PARAMETER_REF = {"$ref": "#/$defs/Parameter"}
@@ -25,7 +26,7 @@ def space_schema() -> dict[str, Any]:
 
     It does not check the alternatives of a ``$choice``, so it accepts some invalid spaces.
     """
-    schema = TypeAdapter(ArchitectureSpec).json_schema()
+    schema = with_plugin_nodes(TypeAdapter(ArchitectureSpec).json_schema())
     properties = _with_parameters(schema["properties"])
     properties |= {key: schema["properties"][key] for key in ("version", "name", "description")}
     definitions = {name: _with_parameters_inside(d) for name, d in schema["$defs"].items()}

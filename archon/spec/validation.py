@@ -88,6 +88,8 @@ def _path(detail: ErrorDetails, data: Any, mask: Mask) -> str:
             if not _has(here, key):  # the last step was a tag that is also an unknown key
                 parts.pop()
             parts.append(key)
+        case "unknown_node_type":
+            parts.append("type")
         case "union_tag_invalid" | "union_tag_not_found":
             parts.append(_quoted(detail["ctx"]["discriminator"])[0])
     return json_path(mask(part) if isinstance(part, str) else part for part in parts)
@@ -104,7 +106,7 @@ def _reason(detail: ErrorDetails, mask: Mask) -> str:
     match detail["type"]:
         case "missing" | "union_tag_not_found":
             return "is missing"
-        case "unknown_key":
+        case "unknown_key" | "unknown_node_type":
             return str(context["reason"])
         case "value_error":
             return str(context["error"])

@@ -18,7 +18,8 @@ PYTHON
 export ARCHON_BASE_URL=http://127.0.0.1:8000/v1 ARCHON_API_KEY=none
 inspect eval task.py --model openai-api/archon/self-consistency --max-tokens 100 --display plain
 # end configuration
-inspect log list --json | grep -q success
+inspect log list --status success --json > logs.json
+grep -q sums logs.json
 echo "done: eval"
 inspect eval task.py --model openai-api/archon/single --temperature 0.5 --epochs 2 --display none
 echo "done: epochs"

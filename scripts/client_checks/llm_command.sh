@@ -8,9 +8,9 @@ YAML
 # end configuration
 
 export OPENAI_API_KEY=none
-llm -m archon 'What is 17 * 23?' | grep -q answer
+llm -m archon 'What is 17 * 23?' | grep answer > answer.txt
 echo "done: stream"
-llm -m archon --no-stream -o max_tokens 100 -o temperature 0.5 'What is 17 * 23?' | grep -q answer
+llm -m archon --no-stream -o max_tokens 100 -o temperature 0.5 'What is 17 * 23?' | grep answer > answer.txt
 echo "done: chat"
-llm -m archon -c 'And 2 + 2?' | grep -q answer
+llm -m archon -c 'And 2 + 2?' | grep answer > answer.txt
 echo "done: conversation"

@@ -9,7 +9,7 @@ ask() {
     "http://127.0.0.1:$PORT/v1/chat/completions" --header 'Content-Type: application/json' --data \
     "{\"model\": \"$1\", \"messages\": [{\"role\": \"user\", \"content\": \"What is 17 * 23?\"}]}"
 }
-ask none-self-consistency | grep -q 'The answer is'
+ask none-self-consistency | grep 'The answer is' > answer.txt
 echo "done: proxy"
-ask bon-scripted | grep -q 'content'
+ask bon-scripted | grep 'content' > answer.txt
 echo "done: best of n"

@@ -63,16 +63,16 @@ def test_after_two_dashes_everything_is_a_question(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seeed", "1", "q"], "No such option '--seeed'. Did you mean '--seed'?"),
+        (["--seeed", "1", "q"], "no such option '--seeed'; did you mean one of '--seed', '--set'?"),
         (
             ["-x"],
-            "No such option '-x'. If the question itself looks like an option, put '--' before it.",
+            "no such option '-x'. If the question itself looks like an option, put '--' before it",
         ),
-        (["-json", "q"], "No such option '-j'"),
+        (["-json", "q"], "no such option '-j'"),
         (["--json=5", "q"], "'--json' does not take a value"),
-        (["q", "--model"], "Option '--model' requires an argument."),
-        (["-5", "-6"], "Got unexpected extra argument (-6)"),
-        (["q", "--seed", "x"], "Invalid value for '--seed'"),
+        (["q", "--model"], "option '--model' requires an argument"),
+        (["-5", "-6"], "got unexpected extra argument (-6)"),
+        (["q", "--seed", "x"], "invalid value for '--seed'"),
     ],
 )
 def test_unknown_options_are_still_rejected(

@@ -21,7 +21,7 @@ def help_of(path: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> dict[s
     assert main([*path, "--help"]) == 0
     text = capsys.readouterr().out
     found = {" ".join(("archon", *path)): text}
-    _, _, listed = text.partition("\nCommands:\n")
+    listed = text.partition("\nCommands:\n")[2].partition("\nExamples:\n")[0]
     for name in re.findall(r"^  (\S+)", listed, re.MULTILINE):
         found |= help_of((*path, name), capsys)
     return found

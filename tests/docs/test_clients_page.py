@@ -1,4 +1,4 @@
-"""``docs/guides/clients.md`` shows the configuration and the parts that scripts/clients.py checks."""
+"""``docs/guides/clients.md`` shows the configuration that scripts/clients.py checks."""
 
 from __future__ import annotations
 

@@ -110,6 +110,19 @@ def plausible_request(
     return {**base, **{name: random_value(keys[name][0], rng, depth=2) for name in chosen}}
 
 
+def named(param: str, body: Any) -> bool:
+    """Return True if a body has the value at a path such as ``messages.0.role``, or its parent."""
+    value = body
+    for part in param.split("."):
+        if isinstance(value, dict) and part in value:
+            value = value[part]
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:  # a missing field of an existing object
+            return isinstance(value, dict)
+    return True
+
+
 def _unwrapped(kind: Any) -> Any:
     """Return the type that annotations, aliases, variables and new types stand for."""
     while True:

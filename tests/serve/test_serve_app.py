@@ -17,7 +17,7 @@ from archon.errors import (
     UnsupportedError,
 )
 from archon.lm.scripted.lm import ScriptedLM
-from archon.serve.responses import _logprobs, usage
+from archon.serve.responses import choice_logprobs, usage
 from archon.types import Completion, Request, Usage
 
 
@@ -134,7 +134,7 @@ def test_a_likely_token_without_text_has_its_id() -> None:
     completion = Completion(
         "a", 0, "stop", Usage(), {}, (1,), (-2.0,), tokens=(b"a",), top_logprobs=(likely,)
     )
-    shown = _logprobs(completion)
+    shown = choice_logprobs(completion)
     assert shown is not None
     assert [one.token for one in shown.content[0].top_logprobs] == ["token_id:7", "a"]
 

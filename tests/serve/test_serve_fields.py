@@ -218,6 +218,10 @@ def test_a_misspelt_field_is_never_ignored(key: str, name: str) -> None:
     assert f"did you mean {name!r}?" in error.message
 
 
+def test_a_field_without_a_name_leaves_the_header_valid() -> None:
+    assert ignored(body(**{"0": 1, "": 2})) == ["0", '""']
+
+
 async def test_ignored_fields_are_named_in_a_header_and_counted() -> None:
     lm = ScriptedLM(in_turn(["5"]))
     transport = httpx.ASGITransport(create_app({"m": lm}))

@@ -26,6 +26,10 @@ def fetched(served: Served) -> Any:
 
 OPERATIONS = [
     ("POST", "/v1/chat/completions"),
+    ("POST", "/v1/responses"),
+    ("GET", "/v1/responses/{id}"),
+    ("DELETE", "/v1/responses/{id}"),
+    ("GET", "/v1/responses/{id}/input_items"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{name}"),
     ("GET", "/v1/architectures"),
@@ -39,6 +43,7 @@ OPERATIONS = [
     [
         *((method, path, schemathesis.GenerationMode.POSITIVE) for method, path in OPERATIONS),
         ("POST", "/v1/chat/completions", schemathesis.GenerationMode.NEGATIVE),
+        ("POST", "/v1/responses", schemathesis.GenerationMode.NEGATIVE),
     ],
 )
 def test_no_request_is_a_server_error(
@@ -46,8 +51,9 @@ def test_no_request_is_a_server_error(
 ) -> None:
     """Check that neither valid nor invalid requests cause a server error."""
     document = fetched(scripted)
-    model = document["components"]["schemas"]["ChatRequest"]["properties"]["model"]
-    model["enum"] = ["single", "self-consistency", "scripted"]  # so that most requests get far
+    for request in ("ChatRequest", "ResponsesRequest"):
+        model = document["components"]["schemas"][request]["properties"]["model"]
+        model["enum"] = ["single", "self-consistency", "scripted"]  # so that most requests get far
     schema = schemathesis.openapi.from_dict(document)
     schema.config.update(base_url=scripted.address)
     assert len(OPERATIONS) == sum(len(methods) for methods in document["paths"].values())

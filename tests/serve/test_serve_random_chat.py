@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from openai.types.chat.completion_create_params import CompletionCreateParams
-from random_requests import mutated, plausible_request, random_value
+from random_requests import mutated, named, plausible_request, random_value
 
 import archon
 from archon.lm.base import LM
@@ -37,19 +37,6 @@ async def http(models: Mapping[str, LM]) -> AsyncIterator[httpx.AsyncClient]:
         transport=httpx.ASGITransport(app), base_url="http://test"
     ) as opened:
         yield opened
-
-
-def named(param: str, body: Any) -> bool:
-    """True if a body has the value at a path such as ``messages.0.role``, or its parent."""
-    value = body
-    for part in param.split("."):
-        if isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        else:  # a missing field of an existing object
-            return isinstance(value, dict)
-    return True
 
 
 async def check(http: httpx.AsyncClient, body: dict[str, Any]) -> int:

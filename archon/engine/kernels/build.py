@@ -37,10 +37,10 @@ def load_kernels(folder: Path | None = None) -> ctypes.CDLL | None:
     folder
         Folder that caches the compiled library; None compiles it for this process only.
     """
-    instructions = _instruction_sets(_cpu_flags())
+    instructions = instruction_sets()
     if not instructions:
         return None
-    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
+    compiler = find_compiler()
     if compiler is None:
         logger.warning(
             "no C++ compiler was found, so the engine computes in torch, at a third to a half of "
@@ -48,6 +48,16 @@ def load_kernels(folder: Path | None = None) -> ctypes.CDLL | None:
         )
         return None
     return _load(compiler, (*_FLAGS, *_flags_of(instructions)), folder)
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Return the instruction sets for which the kernels are compiled on this machine, if any."""
+    return _instruction_sets(_cpu_flags())
+
+
+def find_compiler() -> str | None:
+    """Return the C++ compiler that is used, or None."""
+    return os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
 
 
 def _instruction_sets(flags: frozenset[str]) -> tuple[str, ...]:

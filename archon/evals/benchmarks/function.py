@@ -25,6 +25,8 @@ from typing import Any, TypeGuard
 from archon.errors import SpecError
 from archon.evals.benchmarks.tables import Row, numbered
 from archon.evals.user_code import folder, import_named, label, names_code, user_errors
+from archon.plugins import lookup
+from archon.spec import catalog
 from archon.spec.benchmark import PythonCard
 from archon.spec.messages import shown
 from archon.spec.validation import parse
@@ -92,7 +94,20 @@ class LoadedPython:
 
 def is_python(ref: object) -> TypeGuard[PythonReference]:
     """Return whether a benchmark reference names code, rather than a card."""
-    return isinstance(ref, PythonBenchmark) or callable(ref) or names_code(ref)
+    if isinstance(ref, PythonBenchmark) or callable(ref) or names_code(ref):
+        return True
+    return isinstance(ref, str) and _of_plugin(ref) is not None
+
+
+def _of_plugin(name: str) -> PythonBenchmark | None:
+    """Return a plug-in's benchmark; None for a shipped name, a path, or an unknown name."""
+    if catalog.is_path(name) or name in catalog.benchmark_names():
+        return None
+    registration = lookup.find("benchmark", name)
+    if registration is None:
+        return None
+    options = {**registration.declaration.options, "name": name}
+    return PythonBenchmark(registration.code, **options)
 
 
 def load_python(ref: PythonReference) -> LoadedPython:
@@ -104,7 +119,9 @@ def load_python(ref: PythonReference) -> LoadedPython:
         The code cannot be imported, fails, or does not return a benchmark. The error names the
         file, and the line of a failure.
     """
-    source = import_named(ref) if isinstance(ref, str) else ref
+    source: Any = ref
+    if isinstance(ref, str):
+        source = _of_plugin(ref) or import_named(ref)
     code = source.rows if isinstance(source, PythonBenchmark) else source
     file, name = "a Python benchmark", "python"
     if isinstance(ref, str) or callable(code):

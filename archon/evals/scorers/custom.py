@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from archon.errors import ScoringError, SpecError
 from archon.evals.scorers.declaration import (
@@ -19,6 +20,9 @@ from archon.evals.scorers.declaration import (
     as_points,
 )
 from archon.evals.user_code import label, place, summary
+from archon.plugins.declarations import ScorerPlugin
+from archon.plugins.registry import Registration
+from archon.spec.common import StrictModel
 from archon.spec.messages import shown, suggestion
 from archon.types import AnswerKind
 
@@ -91,6 +95,52 @@ def custom_scorer(function: ScoreFunction, kind: AnswerKind) -> Scorer:
         judges_samples=not is_async,
     )
     return Scorer(declaration, kind, chosen, declaration.name)
+
+
+def plugin_scorer_type(registration: Registration) -> ScorerType:
+    """Return the declaration of a scorer that a plug-in has registered.
+
+    Its function is called like that of a custom scorer, with the argument ``parameters`` if it has
+    one.
+
+    Raises
+    ------
+    SpecError
+        The function has a parameter that names no part of the answer.
+    """
+    plugin: ScorerPlugin = registration.declaration
+    function = registration.code
+    kinds = cast(tuple[AnswerKind, ...], plugin.kinds)
+    bases = (StrictModel,) if plugin.parameters is None else (plugin.parameters, StrictModel)
+    parameters: type[StrictModel] = type("PluginParameters", bases, {"__module__": __name__})
+    names = list(parameters.model_fields)
+    probe = custom_scorer(_with_parameters(function, None), kinds[0]).type
+    return replace(
+        probe,
+        name=plugin.name,
+        description=plugin.description,
+        kinds=kinds,
+        make=lambda setup: (
+            custom_scorer(_with_parameters(function, setup.parameters), setup.kind).function
+        ),
+        parameters=parameters,
+        shorthand=names[0] if len(names) == 1 else None,
+    )
+
+
+def _with_parameters(function: ScoreFunction, parameters: Any) -> ScoreFunction:
+    """Bind the argument ``parameters`` of a function, if it has one."""
+    try:
+        takes = "parameters" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a built-in function
+        takes = False
+    if not takes:
+        return function
+    bound: Any = functools.partial(function, parameters=parameters)
+    for name in ("__module__", "__qualname__", "__doc__", "__code__"):  # for messages
+        if hasattr(function, name):
+            setattr(bound, name, getattr(function, name))
+    return cast(ScoreFunction, bound)
 
 
 def _arguments(

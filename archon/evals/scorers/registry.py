@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from archon.evals.scorers import (
     regex,
     texts,
 )
-from archon.evals.scorers.custom import custom_scorer
+from archon.evals.scorers.custom import custom_scorer, plugin_scorer_type
 from archon.evals.scorers.declaration import Scorer, ScorerType, Setup
 from archon.evals.user_code import import_named, names_code
+from archon.plugins import lookup, registry
+from archon.plugins.registry import Registration
 from archon.spec.benchmark import BenchmarkBase
 from archon.spec.messages import shown, suggestion
 from archon.spec.scoring import ScorerChoice, scorer_name
@@ -228,7 +231,7 @@ def _scorer(
     name = scorer_name(given)
     declaration = _declaration(name)
     if declaration is None:
-        hint = suggestion(name, [*SCORERS, *_ALIASES])
+        hint = suggestion(name, [*SCORERS, *_ALIASES, *registry.names("scorer")])
         if is_card and names_code(name):
             hint = "; a card cannot name code, but --score can"
         raise _ChoiceError(f"unknown scorer {shown(name)}{hint}")
@@ -246,7 +249,27 @@ def _scorer(
 
 
 def _declaration(name: str) -> ScorerType | None:
-    return SCORERS.get(_ALIASES.get(name, name))
+    """Return the declaration of a shipped scorer, or else of a plug-in's; None if there is none."""
+    shipped = SCORERS.get(_ALIASES.get(name, name))
+    if shipped is not None or not name or names_code(name) or name.startswith("{"):
+        return shipped
+    registration = lookup.find("scorer", name)
+    return None if registration is None else _of_plugin(registration)
+
+
+@cache
+def _of_plugin(registration: Registration) -> ScorerType:
+    return plugin_scorer_type(registration)
+
+
+def plugin_scorers() -> list[tuple[Registration, ScorerType]]:
+    """Return the scorers of all plug-ins."""
+    return [(each, _of_plugin(each)) for each in lookup.all_of("scorer")]
+
+
+def shipped_scorers() -> frozenset[str]:
+    """Return the names and aliases of the scorers that Archon ships."""
+    return frozenset({*SCORERS, *_ALIASES})
 
 
 def _object(text: str) -> dict[str, Any]:
@@ -269,13 +292,12 @@ def _with_shorthand(text: str) -> ScorerChoice:
     if declaration.shorthand is None:
         raise _ChoiceError(f"{name} has no parameter, so nothing can follow {shown(name + ':')}")
     field = declaration.parameters.model_fields[declaration.shorthand]
-    if field.annotation is float:
+    if field.annotation in (float, int):
         try:
-            number = float(value)
+            number = field.annotation(value)
         except ValueError:
-            raise _ChoiceError(
-                f"{name}: must be followed by a number, not {shown(value)}"
-            ) from None
+            noun = "a number" if field.annotation is float else "an integer"
+            raise _ChoiceError(f"{name}: must be followed by {noun}, not {shown(value)}") from None
         return {"name": name, declaration.shorthand: number}
     return {"name": name, declaration.shorthand: value}
 

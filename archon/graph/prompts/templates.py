@@ -8,11 +8,16 @@ type of the answer (``archon.answers.kinds``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from archon.answers.kinds import ANSWER_TYPES
+from archon.errors import SpecError
+from archon.graph.prompts.wording import Wording
+from archon.plugins import lookup, registry
+from archon.plugins.declarations import TemplatePlugin
+from archon.plugins.registry import Registration
 from archon.types import AnswerKind, Example
 
 
@@ -62,6 +67,15 @@ class PromptKind:
     puts_question: bool = False
     """True if the prompt asks the model to answer the question."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "templates", WithPlugins(self, dict(self.templates)))
+
+    @property
+    def shipped_templates(self) -> Mapping[str, Template]:
+        """The templates that Archon ships, or that the node's plug-in declares."""
+        assert isinstance(self.templates, WithPlugins)
+        return self.templates.shipped
+
     @property
     def title(self) -> str:
         """The name used in error messages, such as ``ranker by pairwise``."""
@@ -77,6 +91,62 @@ class PromptKind:
         if reads_candidates:
             return self.filled
         return tuple(name for name in self.filled if name not in ("candidates", "critiques"))
+
+
+class WithPlugins(Mapping[str, Template]):
+    """The templates of a prompt kind, and those of plug-ins.
+
+    The iteration has the plug-ins' templates that are loaded; the lookup of an unknown name loads
+    all plug-ins.
+    """
+
+    def __init__(self, kind: PromptKind, shipped: Mapping[str, Template]) -> None:
+        self._kind, self.shipped = kind, shipped
+        self._made: dict[Registration, Template] = {}
+
+    def __getitem__(self, name: str) -> Template:
+        found = self.shipped.get(name)
+        if found is not None:
+            return found
+        registration = lookup.find("template", f"{self._kind.name}/{name}") if name else None
+        if registration is None:
+            raise KeyError(name)
+        if registration not in self._made:
+            self._made[registration] = self._template(registration)
+        return self._made[registration]
+
+    def _template(self, registration: Registration) -> Template:
+        """Make a plug-in's template, after checking its placeholders.
+
+        Raises
+        ------
+        SpecError
+            A placeholder that the prompt needs is missing, or one does not exist.
+        """
+        plugin: TemplatePlugin = registration.declaration
+        template = Template(
+            plugin.description,
+            plugin.text,
+            asks_for_working=plugin.asks_for_working,
+            asks_for_program=plugin.asks_for_program,
+        )
+        fields = Wording(template.wording("number")).fields
+        place = f"{registration.place}: the template {plugin.name!r}"
+        for field in self._kind.required:
+            if field not in fields:
+                raise SpecError(f"the text does not contain {{{field}}}", file=place)
+        for field in sorted(fields.difference(self._kind.filled)):
+            filled = ", ".join(f"{{{each}}}" for each in self._kind.filled)
+            raise SpecError(f"the text has {{{field}}}, but only {filled} are filled", file=place)
+        return template
+
+    def __iter__(self) -> Iterator[str]:
+        prefix = f"{self._kind.name}/"
+        names = (n for n in registry.names("template") if n.startswith(prefix))
+        return iter([*self.shipped, *(name.removeprefix(prefix) for name in names)])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def _single(kind: str, name: str, description: str, text: str, **placeholders: Any) -> PromptKind:

@@ -1,0 +1,1 @@
+"""Plug-ins: node types, scorers, templates, benchmarks and providers from other packages."""

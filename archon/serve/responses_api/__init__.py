@@ -1,0 +1,1 @@
+"""OpenAI's Responses API: requests, response objects, events, and the store of responses."""
