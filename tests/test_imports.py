@@ -58,6 +58,7 @@ PUBLIC = {
     "ModelFileError",
     "ModelUsage",
     "NodeError",
+    "NodeDelta",
     "NodeFinished",
     "NodeStarted",
     "NodeTrace",
