@@ -25,15 +25,18 @@ doc_to_choice: "{{options}}"
 doc_to_target: "{{gold}}"
 metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
 YAML
-export HF_DATASETS_OFFLINE=1 OPENAI_API_KEY=none
+export HF_DATASETS_OFFLINE=1 HF_HUB_OFFLINE=1 OPENAI_API_KEY=none
 # begin configuration
 lm_eval --model local-chat-completions --apply_chat_template --include_path tasks --tasks sums \
-  --model_args model=self-consistency,base_url=http://127.0.0.1:8000/v1/chat/completions
+  --model_args model=self-consistency,base_url=http://127.0.0.1:8000/v1/chat/completions \
+  --gen_kwargs do_sample=True,temperature=0.7
 # end configuration
 echo "done: chat"
-lm_eval --model local-completions --include_path tasks --tasks sums --model_args \
-  model=smollm2-135m,base_url=http://127.0.0.1:8000/v1/completions,tokenizer_backend=None,tokenized_requests=False
+# begin configuration
+lm_eval --model local-completions --include_path tasks --tasks sums \
+  --model_args model=smollm2-135m,base_url=http://127.0.0.1:8000/v1/completions,tokenizer=./tokenizer
+# end configuration
 echo "done: generation"
-lm_eval --model local-completions --include_path tasks --tasks options --model_args \
-  model=smollm2-135m,base_url=http://127.0.0.1:8000/v1/completions,tokenizer_backend=remote,tokenized_requests=False
+lm_eval --model local-completions --include_path tasks --tasks options \
+  --model_args model=smollm2-135m,base_url=http://127.0.0.1:8000/v1/completions,tokenizer=./tokenizer
 echo "done: log-likelihoods"
