@@ -19,8 +19,7 @@ SERVED = frozenset(_ROUTES)
 def wrong_route(name: str, lm: LM) -> BadRequestError:
     """Return the error for a request to a route that the model does not have."""
     routes = [
-        route for kind, all_of_it in _ROUTES.items() if kind in lm.capabilities
-        for route in all_of_it
+        route for kind, those in _ROUTES.items() if kind in lm.capabilities for route in those
     ]  # fmt: skip
     listed = " or ".join(f"POST {route}" for route in dict.fromkeys(routes))
     reason = f"model: {name} {_ability(lm.capabilities)}; use {listed}"
