@@ -489,15 +489,21 @@ class TokenLogprob:
     """Bytes of the token; empty for control tokens, None if they are unknown."""
 
 
+UNNUMBERED = -1
+"""``Completion.draw`` of a sample whose model does not number it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One sample of a request."""
+    """One sample of a request. A custom model may return it with a text alone."""
 
     text: str
-    draw: int
-    finish_reason: FinishReason
-    usage: Usage
-    prompts: Mapping[str, int]
+    draw: int = UNNUMBERED
+    """Number of the sample. If a model leaves it out, the graph numbers the samples in order."""
+    finish_reason: FinishReason = "stop"
+    usage: Usage = Usage()
+    """If a text has no ``completion_tokens``, its token counts are unknown."""
+    prompts: Mapping[str, int] = field(default_factory=dict)
     """Digest of the model and prompt → number of prompt tokens. A model's completion has one
     prompt. An architecture's completion has the distinct prompts of all its nodes. An answer's cost
     includes each digest once.

@@ -138,11 +138,7 @@ def _compare_stored(paths: Sequence[Path], cost: Cost, as_json: bool) -> None:
 def _compare_architectures(
     archs: Sequence[str], bench: str, options: EvalOptions, cost: Cost, as_json: bool
 ) -> None:
-    from archon.api import run_folder
-    from archon.evals.comparison import compare as compared
-    from archon.evals.equal_cost import equal_cost
-    from archon.evals.folder import check_comparison_folder
-    from archon.evals.run import read_run
+    from archon.evals.planned_comparison import PlannedComparison
     from archon.graph.loading import Loader
 
     if len(archs) < 2:
@@ -150,36 +146,34 @@ def _compare_architectures(
     require("scipy", "evals")
     loader = Loader(changes=options.changes)
     architectures = loader.architectures(archs, options.models)
-    names = [architecture.name for architecture in architectures]
-    items = options.selection.benchmark(bench)
-    evaluations = [options.selection.evaluation(each, items) for each in architectures]
-    folders = [f"{number}-{name}" for number, name in enumerate(names, start=1)]
-    if options.output is not None:
-        check_comparison_folder(options.output, folders, resume=options.resume)
+    selection = options.selection
+    planned = PlannedComparison.of(
+        architectures,
+        selection.benchmark(bench),
+        options.output,
+        resume=options.resume,
+        seed=selection.seed,
+        epochs=selection.epochs,
+        by=selection.by or None,
+    )
     jobs = []
-    for i, (name, evaluation) in enumerate(zip(names, evaluations, strict=True)):
-        path = None if options.output is None else options.output / folders[i]
-        folder = run_folder(path, name, resume=options.resume)
-        title = f"{i + 1} of {len(archs)}: {name}"
-        jobs.append(Job(evaluation, folder, title, _commands(archs[i], bench, path)))
+    pairs = zip(archs, planned.evaluations, planned.folders, strict=True)
+    for i, (arch, evaluation, folder) in enumerate(pairs, start=1):
+        title = f"{i} of {len(archs)}: {evaluation.architecture.name}"
+        path = None if options.output is None else folder.path
+        jobs.append(Job(evaluation, folder, title, _commands(arch, bench, path)))
     try:
         measure(jobs, loader.lms, options.policy)
     except KeyboardInterrupt:
-        _print_resume(options.output, [job.folder for job in jobs])
+        _print_resume(options.output, planned.folders)
         raise
     finally:
-        for job in jobs:
-            job.folder.discard_unused()
-    runs = [read_run(job.folder.path) for job in jobs]
-    records = [run.records() for run in runs]
-    result = compared([run.report().to_json() for run in runs], records)
-    specs = [run.description["specification"]["architecture"] for run in runs]
-    names = [row["name"] for row in result["rows"]]
-    result["equal_cost"] = equal_cost(names, specs, records, cost)
+        planned.discard_unused()
+    result = planned.result(cost).to_json()
     if as_json:
         emit(result)
-    num_votes = sum(map(is_plain_vote, specs))
-    _print(result, num_votes, ResultPrinter(as_json), cost)
+    specs = [each.description["specification"]["architecture"] for each in planned.evaluations]
+    _print(result, sum(map(is_plain_vote, specs)), ResultPrinter(as_json), cost)
 
 
 def _commands(arch: str, bench: str, path: Path | None) -> dict[str, Any]:

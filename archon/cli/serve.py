@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,6 @@ from archon.cli.weights import close_all, open_all
 from archon.errors import UsageError, require
 
 if TYPE_CHECKING:
-    from archon.graph.loading import Loader
-    from archon.lm.base import LM
     from archon.spec.changes import Changes
 
 _at_least_one = click.IntRange(min=1)
@@ -151,18 +148,19 @@ def serve(
         require(package, "serve")
     from archon.lm.credentials import key_from
     from archon.serve.app import create_app
-    from archon.serve.auth import LOCAL_NAMES
+    from archon.serve.auth import allowed_names, is_loopback
     from archon.serve.limits import Limits
+    from archon.serve.served_models import served_models
     from archon.serve.server import run
 
     api_key = None if api_key_env is None else key_from(api_key_env)
-    if api_key is None and not _is_loopback(host):
+    if api_key is None and not is_loopback(host):
         raise UsageError(
             f"other machines can reach --host {host}, so an API key is required; put it in an "
             f"environment variable, and pass that variable's name with --api-key-env"
         )
     loader = Loader(changes=changes)
-    lms = _served_models(loader, archs, models_by_role(models))
+    lms = served_models(loader, archs, models_by_role(models))
     open_all(loader.lms)
 
     def on_ready(address: str) -> None:
@@ -176,7 +174,7 @@ def serve(
         limits=Limits(**limits),
         is_strict=is_strict,
         api_key=api_key,
-        host_names=None if api_key is not None else LOCAL_NAMES | {host.lower()},
+        host_names=allowed_names(host, api_key),
     )
     run(
         app,
@@ -186,48 +184,3 @@ def serve(
         drain_seconds=drain_seconds,
         on_end=lambda: close_all(loader.lms),
     )
-
-
-def _served_models(loader: Loader, refs: Sequence[str], models: dict[str, Any]) -> dict[str, LM]:
-    """Return a map from names to models and architectures, in argument order.
-
-    Raises
-    ------
-    SpecError
-        A file is missing or invalid.
-    UsageError
-        A name appears twice, a role of ``--model`` is missing from every architecture, or a model
-        cannot generate text.
-    """
-    from archon.graph.lm import ArchitectureLM
-    from archon.spec.reader import is_model
-
-    architectures = iter(loader.architectures([r for r in refs if not is_model(r)], models))
-    lms: dict[str, LM] = {}
-    for ref in refs:
-        lm: LM
-        if is_model(ref):
-            lm = model = loader.model(ref)
-            name = model.card.name
-            if "chat" not in lm.capabilities:
-                raise UsageError(
-                    f"the model {name!r} cannot be served because it only scores texts; choose a "
-                    f"model that generates text"
-                )
-        else:
-            architecture = next(architectures)
-            name, lm = architecture.name, ArchitectureLM(architecture)
-        if name in lms:
-            raise UsageError(f"two served models have the name {name!r}; rename one of them")
-        lms[name] = lm
-    return lms
-
-
-def _is_loopback(host: str) -> bool:
-    """Return True if only this machine can reach the host, as with ``localhost`` or ``::1``."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from archon.cli import completers
 from archon.cli.console import ResultPrinter, console, emit, print_line, spinner
 from archon.cli.options import command, track_option
-from archon.cli.weights import local_card, pull
-from archon.errors import FileError, UsageError, reference_at, require
+from archon.cli.weights import pull
 from archon.train.registry import TRAININGS
 
 if TYPE_CHECKING:
-    import torch
-
     from archon.evals.run import Run
-    from archon.spec.model import LocalCard
-    from archon.spec.reader import Loaded
-    from archon.spec.training import AnyTraining, SampledReplies
+    from archon.spec.training import SampledReplies
     from archon.tracking.session import TrackerChoice
-    from archon.train.folder import TrainingFolder
+    from archon.train.running import TrainingResult
 
 
 def train_command(kind: str) -> click.Command:
@@ -79,91 +74,39 @@ def _train(
     device: str | None,
     as_json: bool,
 ) -> None:
-    for package in ("torch", "tokenizers", "safetensors", "jinja2", "llguidance"):
-        require(package, "train")
-    from archon.engine.loading import choose_device
-    from archon.spec.reader import load_training
-    from archon.train.objectives import objective_module
+    from archon.train.running import TrainingHooks, run_training
 
-    loaded = load_training(config)
-    spec = loaded.spec
-    if spec.training != kind:
-        raise UsageError(
-            f"{config} is a configuration for `archon train {spec.training}`; run that command "
-            f"instead"
-        )
-    torch_device = choose_device(device)
-    with _training_folder(spec, output, resume=resume) as folder:
-        if not folder.is_finished:
-            _run(loaded, folder, torch_device, track)
-    record = {key: value for key, value in folder.record.items() if key != "spec"}
-    if as_json:
-        emit({"name": spec.name, "folder": str(folder.path), **record})
-    out = ResultPrinter(as_json)
-    for number, (line, style) in enumerate(objective_module(kind).report(record)):
-        print_report_line = print_line if style == "yellow" else out.line
-        print_report_line(line if number else f"{spec.name}: {line}", style)
-    _print_result(record, folder, out)
-
-
-def _run(
-    loaded: Loaded[AnyTraining],
-    folder: TrainingFolder,
-    device: torch.device,
-    track: TrackerChoice | None,
-) -> None:
-    from archon.train.objectives import objective_module
-    from archon.train.trainer import Start, Trainer
-
-    spec, base_dir = loaded.spec, loaded.base_dir
-    start = Start(
-        base_dir,
-        folder,
-        device,
-        lambda name: _pull_model(name, base_dir),
-        lambda data: _sample_replies(data, base_dir, folder.path),
+    hooks = TrainingHooks(
+        pull,
+        _sample_replies,
+        _progress_bar,
+        lambda: spinner("loading the model and the data"),
+        lambda path: print_line(f"finished work is kept; resume with --output {path} --resume"),
     )
-    try:
-        with spinner("loading the model and the data"):
-            objective = objective_module(spec.training).open_objective(spec, start)
-    except FileError as error:
-        raise error.in_file(loaded.file) from None
-    with _progress_bar(spec.name) as on_progress:
-        Trainer(objective, folder, spec.name, on_progress, track).run()
+    result, lines = run_training(
+        config, hooks, kind=kind, output=output, resume=resume, device=device, track=track
+    )
+    if as_json:
+        emit(result.to_json())
+    out = ResultPrinter(as_json)
+    for number, (line, style) in enumerate(lines):
+        print_report_line = print_line if style == "yellow" else out.line
+        print_report_line(line if number else f"{result.name}: {line}", style)
+    _print_result(result, out)
 
 
-def _print_result(record: Mapping[str, Any], folder: TrainingFolder, out: ResultPrinter) -> None:
+def _print_result(result: TrainingResult, out: ResultPrinter) -> None:
     """Print the output folder, and the option with which other commands use the trained model."""
-    from archon.train.folder import CARD
-
-    card = folder.path / CARD
-    is_judge = "classes" in record or "penalty" in record
-    use = f": try it with --model {'judge' if is_judge else 'solver'}={card}"
-    out.line(f"\n{folder.path}" + (use if card.is_file() else ""))
+    is_judge = "classes" in result.record or "penalty" in result.record
+    role = "judge" if is_judge else "solver"
+    use = "" if result.card is None else f": try it with --model {role}={result.card}"
+    out.line(f"\n{result.folder}{use}")
 
 
 # What objectives need
 
 _NUM_LINES = 20
 """Number of progress lines that each task prints without a terminal."""
-
-
-def _pull_model(model: str, base_dir: Path) -> tuple[LocalCard, Path]:
-    """Download the weights of a model if they are missing.
-
-    Returns
-    -------
-    The model card, and the folder that its relative paths are based on.
-    """
-    from archon import weights
-    from archon.spec.reader import load_model_card
-
-    with reference_at(None, "$.model"):
-        loaded = load_model_card(model, base_dir)
-    card = local_card(loaded)
-    if weights.find(card, loaded.base_dir) is None:
-        pull(card, loaded.base_dir)
-    return card, loaded.base_dir
 
 
 @contextmanager
@@ -197,43 +140,15 @@ def _progress_bar(title: str) -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-@contextmanager
-def _training_folder(
-    spec: AnyTraining, output: str | None, *, resume: bool
-) -> Iterator[TrainingFolder]:
-    """Open and lock a training folder, ``output`` or runs/NAME, while the block runs.
-
-    If the user interrupts, print how to resume training.
-    """
-    from archon.train.folder import TrainingFolder
-
-    path = Path(output) if output else Path("runs", spec.name)
-    asked = spec.model_dump(mode="json", exclude_none=True)
-    with TrainingFolder.exclusive(path, asked, resume=resume) as folder:
-        try:
-            yield folder
-        except KeyboardInterrupt:
-            print_line(f"finished work is kept; resume with --output {folder.path} --resume")
-            raise
-
-
 def _sample_replies(data: SampledReplies, base_dir: Path, path: Path) -> Run:
-    """Sample a reward model's training replies by running an architecture on a benchmark.
-
-    The items are from the ``search`` split. The run is saved in the training folder's ``sampling``
-    subfolder.
-    """
-    from archon.api import benchmark, run_folder
+    """Sample a reward model's training replies, and display the progress."""
     from archon.cli.measure import Job, RunPolicy, measure
+    from archon.evals.folder import run_folder
     from archon.evals.run import read_run
-    from archon.evals.runner import Evaluation
-    from archon.graph.absolute_paths import absolute
-    from archon.graph.loading import Loader
+    from archon.train.running import planned_sampling
 
-    loader = Loader()
-    architecture = loader.architecture(absolute(data.architecture, base_dir))
-    items = benchmark(absolute(data.benchmark, base_dir), split="search", limit=data.items)
-    asked = Evaluation.of(architecture, items, seed=data.seed, epochs=data.epochs)
-    folder = run_folder(path / "sampling", architecture.name, resume=True)
-    measure([Job(asked, folder, architecture.name)], loader.lms, RunPolicy())
+    loader, asked, output = planned_sampling(data, base_dir, path)
+    name = asked.architecture.name
+    folder = run_folder(output, name, resume=True)
+    measure([Job(asked, folder, name)], loader.lms, RunPolicy())
     return read_run(folder.path)

@@ -38,7 +38,7 @@ def csv_lines(records: Iterable[Record]) -> Iterator[str]:
     compute of each model, each further scorer, each metric and each column of the row. Lists are
     JSON. Each node has two columns: its number of samples, and the number of right samples.
     """
-    rows = [_flat(record) for record in records]
+    rows = [{name: _cell(value) for name, value in flat_row(record).items()} for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, names or ["item"], restval="", lineterminator="\n")
@@ -49,7 +49,8 @@ def csv_lines(records: Iterable[Record]) -> Iterator[str]:
     yield _drained(buffer)
 
 
-def _flat(record: Record) -> dict[str, Any]:
+def flat_row(record: Record) -> dict[str, Any]:
+    """Return a record as a row of a table; ``csv_lines`` describes its columns."""
     data = record.to_json()
     nested = (*_NESTED, *_BY_NAME, *_LISTS)
     row = {name: value for name, value in data.items() if name not in nested} | data["usage"]
@@ -60,7 +61,7 @@ def _flat(record: Record) -> dict[str, Any]:
     for node, draws in record.draws.items():
         row[f"{node}.num_draws"] = len(draws)
         row[f"{node}.num_right"] = sum(draw.is_right for draw in draws)
-    return {name: _cell(value) for name, value in row.items()}
+    return row
 
 
 def _plain(value: Any) -> Any:

@@ -139,6 +139,22 @@ class RunFolder(BaseRunFolder):
         write_json(self.path / REPORT, data)
 
 
+def run_folder(path: Path | None, name: str, *, resume: bool) -> RunFolder:
+    """Create the folder for a new run, or open the folder of the run to resume.
+
+    Raises
+    ------
+    UsageError
+        The folder cannot be created. It contains a run, but ``resume`` is not set. Or ``resume`` is
+        set without a path.
+    """
+    if not resume:
+        return RunFolder.create(path, name)
+    if path is None:
+        raise UsageError("to resume a run, set the output to its folder")
+    return RunFolder.resume(path)
+
+
 def check_comparison_folder(path: Path, names: Sequence[str], *, resume: bool) -> None:
     """Check that a comparison can be written to a folder.
 

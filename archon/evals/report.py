@@ -12,12 +12,15 @@ from typing import Any
 from archon.evals.compute import ComputeTally
 from archon.evals.failures import Cause, causes
 from archon.evals.groups import Group, group_name, group_results
+from archon.evals.html import interval_text, number_text
 from archon.evals.metrics import Metric, MetricTally
 from archon.evals.pass_at_k import CurvePoint, NodeDraws
 from archon.evals.power import accuracy_warning
 from archon.evals.records import Record
 from archon.evals.statistics import Interval, mean_interval, score_interval
+from archon.graph.html import block, table
 from archon.lm.compute import ModelUsage
+from archon.lm.custom.token_counts import INCOMPLETE_COST
 from archon.reasoning import cut_off_notice
 from archon.types import Usage
 
@@ -57,7 +60,7 @@ def result(
     return field(default=default, metadata={"of": of, "heading": heading, "decimals": decimals})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Report:
     """The result of evaluating one architecture on the items of one benchmark.
 
@@ -155,6 +158,34 @@ class Report:
             data["scoring_usage"] = None
         return {name: value for name, value in data.items() if value or name not in _OMITTED}
 
+    def __repr__(self) -> str:
+        state = ", interrupted" if self.interrupted else ""
+        return (
+            f"<Report of {self.architecture} on {self.benchmark}: "
+            f"{interval_text(self.accuracy, self.accuracy_interval)} of {self.num_items} items, "
+            f"{number_text(self.cost_tokens)} tokens per answer{state}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return HTML for notebooks: the results, groups and metrics, and the warnings."""
+        cost = number_text(self.cost_tokens)
+        rows = [
+            ("accuracy [95%]", interval_text(self.accuracy, self.accuracy_interval)),
+            ("items, answers", f"{self.num_items}, {self.num_runs}"),
+            ("failed answers", str(self.num_errors)),
+            ("answers without a value", str(self.num_without_value)),
+            ("cost per answer", f"{cost} tokens, {number_text(self.seconds, 1)} s"),
+            ("models", ", ".join(f"{role}: {name}" for role, name in self.models.items())),
+            ("run", self.run),
+        ]
+        if self.mean_score != self.accuracy:
+            low_high = interval_text(self.mean_score, self.mean_score_interval)
+            rows.insert(1, ("mean score [95%]", low_high))
+        title = f"{self.architecture} on {self.benchmark} ({self.split}, {self.scorer})"
+        failures = [f"{cause['count']} failed: {cause['cause']}" for cause in self.errors]
+        interrupted = ["the run is not finished"] if self.interrupted else []
+        return block(title, [table(("", ""), rows)], [*interrupted, *self.warnings, *failures])
+
 
 _OMITTED = (
     "metrics", "groups", "scoring_usage", "compute", "usage_by_model", "energy_joules",
@@ -188,6 +219,8 @@ class Tally:
     has_partial_scores: bool = False
     """True if a score is strictly between 0 and 1."""
     num_samples: int = 0
+    num_incomplete_costs: int = 0
+    """Number of answers for which a model reported no token counts."""
     answer_seconds: float = 0.0
     """Total time of all answers."""
     draws: NodeDraws = field(default_factory=NodeDraws)
@@ -213,6 +246,7 @@ class Tally:
         for name, column in _TOTALS.items():
             self.totals[name] += column["each"](record)
         self.num_samples += record.samples
+        self.num_incomplete_costs += INCOMPLETE_COST in record.notes
         self.draws.add(record)
         self.metrics.add(record)
         self.compute.add(record)
@@ -320,6 +354,11 @@ class Tally:
         if failed := self.totals["num_failed_samples"]:
             failures = f"{failed} of {self.num_samples} samples failed"
             warnings.append(f"{failures}; the answers are based on the other samples")
+        if self.num_incomplete_costs:
+            warnings.append(
+                f"{self.num_incomplete_costs} of {self.num_answers} answers lack token counts, so "
+                "the cost and the usage are too low"
+            )
         for scorer, number in self.metrics.errors.items():
             warnings.append(
                 f"{scorer} could not score {number} of {self.num_answers} answers; its mean leaves "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from archon.errors import SpecError, UsageError
+from archon.errors import SpecError, UsageError, require
 from archon.evals.contamination import training_warnings
 from archon.evals.folder import ABLATIONS, RUN, RunFolder
 from archon.evals.journal import Entry, read_entries
@@ -15,8 +15,11 @@ from archon.evals.records import Record
 from archon.evals.report import Report, Tally
 from archon.evals.run_spec import fault, headings
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run that is stored in a folder.
 
@@ -95,6 +98,35 @@ class Run:
     def num_runs(self) -> int:
         """Number of answers in the complete run: items times epochs."""
         return int(self.description["items"]["count"] * self.description["epochs"])
+
+    def to_pandas(self) -> DataFrame:
+        """Return the records as a pandas data frame, sorted by item and epoch.
+
+        The columns are those of ``archon export --format csv``: the fields of ``Record``, with one
+        column for each figure in ``usage``, each metric and each column of the benchmark's rows
+        (``metadata.NAME``).
+
+        Raises
+        ------
+        MissingExtraError
+            Pandas is not installed (``datasets`` brings it, of the extra ``evals``).
+        """
+        from archon.evals.export import flat_row
+
+        pandas = require("pandas", "evals")
+        return pandas.DataFrame([flat_row(record) for record in self.records()])
+
+    def __repr__(self) -> str:
+        specification, items = self.description["specification"], self.description["items"]
+        name, benchmark = specification["architecture"]["name"], specification["benchmark"]["name"]
+        return (
+            f"<Run of {name} on {items['count']} items of {benchmark} ({items['split']}): "
+            f"{self.path}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return HTML for notebooks: the report so far, and the folder."""
+        return self.report()._repr_html_()
 
     def ablations(self) -> dict[str, Run]:
         """Return node → the run that bypasses it. Empty unless the run used ``--ablate``."""

@@ -5,10 +5,11 @@ All text from models and users is escaped. The HTML has no scripts and no links 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
 
+from archon.graph.html import WRAPPED, folded, table
 from archon.graph.trace import Trace
 from archon.lm.compute import ModelUsage, total_compute
 from archon.types import Candidate, Limit, Usage
@@ -16,10 +17,11 @@ from archon.types import Candidate, Limit, Usage
 _MAX_LENGTH = 300
 """Maximum characters of a candidate's text in the table; the answer itself is not shortened."""
 _MAX_CANDIDATES = 20
-_WRAPPED = "white-space:pre-wrap;text-align:left"
+_MAX_REPR = 80
+"""Maximum characters of the text in the repr."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """The answer of an architecture: its output node's first candidate, and the run's trace."""
 
@@ -49,6 +51,14 @@ class Answer:
             return None
         return total_compute(usage.compute for usage in self.usage_by_model.values())
 
+    def __repr__(self) -> str:
+        text = " ".join(self.text.split())
+        short = text if len(text) <= _MAX_REPR else text[: _MAX_REPR - 1] + "…"
+        return (
+            f"<Answer {short!r}: value {self.value!r}, {self.cost_tokens} tokens, "
+            f"{self.usage.calls} calls, {self.seconds:.1f} s>"
+        )
+
     def _repr_html_(self) -> str:
         """Return HTML for notebooks: the answer, and collapsed tables of candidates and nodes."""
         return _html(self)
@@ -75,7 +85,7 @@ def answer_from(candidates: tuple[Candidate, ...], trace: Trace) -> Answer:
 def _html(answer: Answer) -> str:
     value = "none" if answer.value is None else answer.value
     parts = [
-        f'<div><p style="{_WRAPPED}">{escape(answer.text)}</p>',
+        f'<div><p style="{WRAPPED}">{escape(answer.text)}</p>',
         f"<p>value <b>{escape(value)}</b> · cost {answer.cost_tokens} tokens · "
         f"{answer.usage.calls} calls · {answer.seconds:.1f} s</p>",
     ]
@@ -89,7 +99,7 @@ def _html(answer: Answer) -> str:
         if count > len(shown):
             title = f"first {len(shown)} of {title}"
         compared = ("sample", "value", "score", "text")
-        parts.append(_folded(title, compared, map(_candidate, shown)))
+        parts.append(folded(title, table(compared, map(_candidate, shown))))
     nodes = (
         (
             node.node,
@@ -102,7 +112,7 @@ def _html(answer: Answer) -> str:
         for node in answer.trace.nodes.values()
     )
     headings = ("node", "type", "candidates", "calls", "completion tokens", "seconds")
-    parts.append(_folded("nodes", headings, nodes))
+    parts.append(folded("nodes", table(headings, nodes)))
     return "".join(parts) + "</div>"
 
 
@@ -114,13 +124,3 @@ def _candidate(candidate: Candidate) -> tuple[str, str, str, str]:
         "" if score is None else f"{score:.3g}",
         text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 1] + "…",
     )
-
-
-def _folded(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "".join(
-        "<tr>" + "".join(f'<td style="{_WRAPPED}">{escape(cell)}</td>' for cell in row) + "</tr>"
-        for row in rows
-    )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"<details><summary>{escape(title)}</summary>{table}</details>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,6 +16,7 @@ from archon.graph.budget import Meter
 from archon.graph.bypass import bypass
 from archon.graph.event_loop import run_sync
 from archon.graph.executor import Run, execute
+from archon.graph.html import block, table
 from archon.graph.model_bindings import Models, ModelUse, NestedLM
 from archon.graph.nodes.base import GraphNode
 from archon.graph.nodes.declaration import Setup
@@ -22,6 +24,7 @@ from archon.graph.nodes.registry import method_of, reads_of
 from archon.graph.notes import advice
 from archon.graph.prompts.builder import Prompt
 from archon.graph.prompts.templates import PromptKind
+from archon.graph.svg import svg
 from archon.graph.trace import Trace
 from archon.graph.validation.build import Graph, build
 from archon.lm.base import LM
@@ -96,6 +99,19 @@ class Architecture:
         """Role → the card of its model; None if the model is a custom one or an architecture."""
         self.models = Models(graph, lms, cards, self._prompts)
         self._uses = self.models.uses(SamplingParams())
+
+    def __repr__(self) -> str:
+        nodes = ", ".join(f"{name} ({node.type})" for name, node in self.spec.nodes.items())
+        return f"<Architecture {self.name}: {nodes}>"
+
+    def _repr_html_(self) -> str:
+        """Return HTML for notebooks: the drawn graph and its models."""
+        models = [
+            (role, "custom" if card is None else card.name) for role, card in self.cards.items()
+        ]
+        text = f"<p>{escape(self.spec.description)}</p>" if self.spec.description else ""
+        of_roles = table(("role", "model"), models) if models else ""
+        return block(self.name, [text, svg(self.graph), of_roles])
 
     @property
     def name(self) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from archon.errors import BudgetError
 from archon.graph.model_usage import generated_compute
 from archon.lm.compute import ComputeModel
+from archon.lm.custom.token_counts import lacks_token_counts
 from archon.spec.architecture import Budget
 from archon.types import Completion, Limit, Request
 
@@ -158,6 +159,8 @@ class Meter:
             usage = completion.usage
             self._calls += usage.calls
             self._tokens += usage.completion_tokens + usage.choice_tokens
+            if lacks_token_counts(completion):  # at most this many, as for interrupted calls
+                self._tokens += size.tokens_each
             self._compute += size.compute_of(completion)
             self._add_prompts(completion.prompts, size.model)
 

@@ -26,6 +26,7 @@ from archon.lm.sample_failures import Failures, require_all
 from archon.tracing.spans import node_span, record
 from archon.types import (
     DEFAULT_SAMPLING,
+    UNNUMBERED,
     AnswerKind,
     Candidate,
     Completion,
@@ -40,6 +41,7 @@ from archon.types import (
     SamplingParams,
     TokenDelta,
     UnitTest,
+    Usage,
 )
 
 T = TypeVar("T")
@@ -328,6 +330,11 @@ class Context:
             raise LMError(
                 f"the model returned {len(completions)} completions instead of {request.n}"
             )
+        if all(completion.draw == UNNUMBERED for completion in completions):
+            return [
+                replace(completion, draw=request.first_draw + i, usage=_of_one_call(completion))
+                for i, completion in enumerate(completions)
+            ]
         return completions
 
     async def _before_deadline(self, work: Awaitable[T]) -> T:
@@ -402,3 +409,8 @@ class Context:
         elif isinstance(event, NodeStarted | NodeFinished):  # of an architecture as the model
             event = replace(event, node=f"{self._node}/{event.node}")
         self._run.on_event(event)
+
+
+def _of_one_call(completion: Completion) -> Usage:
+    """Return the usage of a custom model's completion, which counts at least as one call."""
+    return completion.usage if completion.usage.calls else replace(completion.usage, calls=1)

@@ -18,8 +18,8 @@ from archon.graph.validation.build import build
 from archon.graph.validation.checks import errors_of_valid_parts
 from archon.lm import factory
 from archon.lm.base import LM
+from archon.lm.custom.choice import CustomModel, custom_lm
 from archon.lm.lazy import LazyLM, shared_lm
-from archon.lm.reward import RewardLM, RewardModel
 from archon.spec import catalog
 from archon.spec.architecture import ArchitectureRef, ArchitectureSpec, RoleModel
 from archon.spec.changes import Changes, Setting, is_missing_node, path_of, unknown_key
@@ -36,9 +36,9 @@ from archon.spec.reader import (
 )
 from archon.spec.valid_parts import ValidParts
 
-ModelChoice = str | os.PathLike[str] | dict[str, Any] | LM | RewardModel
+ModelChoice = str | os.PathLike[str] | dict[str, Any] | Architecture | CustomModel
 """A model string (``archon.spec.model_strings``), a path, a card or ``{"architecture": NAME}`` as a
-dict, or a custom LM or reward model."""
+dict, an architecture, or a custom model (``archon.lm.custom.choice``), such as a function."""
 
 LoadCard = Callable[[Reference, Path | None], Loaded[AnyCard]]
 """``load_model_card``, or a function that remembers what it returned."""
@@ -228,7 +228,7 @@ class Loader:
             return ArchitectureLM(self.architecture(model["architecture"]))
         if isinstance(model, str | os.PathLike | dict):
             return self.model(model)
-        return model if isinstance(model, LM) else RewardLM(model)
+        return ArchitectureLM(model) if isinstance(model, Architecture) else custom_lm(model)
 
 
 def _settings_of(spec: ArchitectureSpec, settings: Sequence[Setting]) -> tuple[Setting, ...]:

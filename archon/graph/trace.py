@@ -14,6 +14,7 @@ from archon.graph.model_usage import UsageByModel
 from archon.graph.nodes.registry import NODE_TYPES
 from archon.graph.notes import notes
 from archon.lm.compute import ComputeModel, ModelUsage, ScoredTexts
+from archon.lm.custom.token_counts import INCOMPLETE_COST, lacks_token_counts
 from archon.types import (
     Annotation,
     Candidate,
@@ -163,7 +164,9 @@ class Trace:
         """Remarks on how the answer was chosen (``archon.graph.notes``)."""
         output = self.nodes.get(self.output)
         chosen = () if output is None else notes(output.outputs, self.question.answer)
-        return (*chosen, *(note for node in self.nodes.values() for note in node.notes))
+        of_nodes = (note for node in self.nodes.values() for note in node.notes)
+        is_incomplete = any(map(lacks_token_counts, self.completions()))
+        return (*chosen, *of_nodes, *([INCOMPLETE_COST] if is_incomplete else []))
 
     @property
     def num_samples(self) -> int:

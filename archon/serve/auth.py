@@ -8,6 +8,7 @@ therefore checked.
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import secrets
 from collections.abc import Collection
 from urllib.parse import urlsplit
@@ -20,6 +21,21 @@ from archon.serve.errors import Failure, log_error
 OPEN_PATHS = frozenset({"/health"})
 """Paths that clients can request without an API key."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def is_loopback(host: str) -> bool:
+    """Return True if only this machine can reach the host, as with ``localhost`` or ``::1``."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def allowed_names(host: str, api_key: str | None) -> frozenset[str] | None:
+    """Return the names that the Host header may have; None for any, if there is an API key."""
+    return None if api_key is not None else LOCAL_NAMES | {host.lower()}
 
 
 class Authentication:

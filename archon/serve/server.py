@@ -12,6 +12,7 @@ import math
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import FrameType
@@ -63,26 +64,84 @@ def run(
         SIGINT stopped the server.
     """
     listener = _listen(host, port)
-    shown_host = f"[{host}]" if ":" in host else host
-    address = f"http://{shown_host}:{listener.getsockname()[1]}"
-    config = uvicorn.Config(
-        app,
-        http=TimedConnection,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        lifespan="off",
-        ws="none",
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=math.ceil(drain_seconds) + _ERROR_RESPONSE_SECONDS,
-    )
-    report_ready = partial(on_ready or _print_address, address)
-    server = _Server(config, app.cut_off, drain_seconds, report_ready, on_end)
+    report_ready = partial(on_ready or _print_address, _address(host, listener))
+    server = _Server(_config(app, drain_seconds), app.cut_off, drain_seconds, report_ready, on_end)
     with listener:
         server.run(sockets=[listener])
     if signal.SIGINT in server.signals:
         raise KeyboardInterrupt
+
+
+class Server:
+    """A server in a background thread; as a context manager, it is closed at the end of the block.
+
+    It serves when the constructor returns.
+
+    Parameters
+    ----------
+    app
+        The application.
+    host, port, drain_seconds
+        See ``run``.
+
+    Raises
+    ------
+    UsageError
+        The address is invalid or in use.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        drain_seconds: float = DRAIN_SECONDS,
+    ) -> None:
+        listener = _listen(host, port)
+        self.address = _address(host, listener)
+        """The address, such as ``http://127.0.0.1:8000``."""
+        ready = threading.Event()
+        config = _config(app, drain_seconds)
+        self._server = _Server(config, app.cut_off, drain_seconds, ready.set, None)
+
+        def work() -> None:
+            try:
+                with listener:
+                    self._server.run(sockets=[listener])
+            finally:
+                ready.set()  # after a failure too
+
+        self._thread = threading.Thread(target=work, name="archon-serve", daemon=True)
+        self._thread.start()
+        ready.wait()
+
+    @property
+    def base_url(self) -> str:
+        """The base URL for clients of the OpenAI protocol: the address with ``/v1``."""
+        return f"{self.address}/v1"
+
+    @property
+    def is_running(self) -> bool:
+        """False after ``close``."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Stop the server: wait for running requests, at most ``drain_seconds``.
+
+        The served models stay open, because the program may use them further.
+        """
+        self._server.should_exit = True
+        self._thread.join()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Server at {self.base_url}{'' if self.is_running else ', closed'}>"
 
 
 class _Server(uvicorn.Server):
@@ -120,6 +179,26 @@ class _Server(uvicorn.Server):
         if self.should_exit and self._loop is not None:
             self._loop.call_soon_threadsafe(self._cut_off)
         self.should_exit = True
+
+
+def _address(host: str, listener: socket.socket) -> str:
+    shown_host = f"[{host}]" if ":" in host else host
+    return f"http://{shown_host}:{listener.getsockname()[1]}"
+
+
+def _config(app: Application, drain_seconds: float) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=TimedConnection,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(drain_seconds) + _ERROR_RESPONSE_SECONDS,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from archon.evals.html import interval_text, number_text
 from archon.evals.report import Report
 from archon.evals.rounding import percent, signed
+from archon.graph.html import block, table
 from archon.spec.architecture import ArchitectureSpec, ModelNode
 from archon.study.trials import TrialRecord
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchResult:
     """The result of a search."""
 
@@ -50,6 +52,33 @@ class SearchResult:
     def to_json(self) -> dict[str, Any]:
         """Return the object that ``archon search --json`` prints."""
         return asdict(self)
+
+    def __repr__(self) -> str:
+        winner = "no winner" if self.best is None else f"best trial {self.best['trial']}"
+        return f"<SearchResult of {self.study}: {self.num_trials} trials, {winner}>"
+
+    def _repr_html_(self) -> str:
+        """Return HTML for notebooks: the winner's results, the Pareto front and the warnings."""
+        headings = ("trial", "accuracy", "cost in tokens", "seconds", "parameters")
+        front = table(headings, map(_front_cells, self.front))
+        splits = {"search": self.search, "select": self.select, "test": self.test}
+        results = [
+            (name, interval_text(found["accuracy"], found.get("accuracy_interval")))
+            for name, found in splits.items()
+            if found is not None
+        ]
+        return block(repr(self)[1:-1], [table(("split", "winner"), results), front], self.warnings)
+
+
+def _front_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the cells of a trial on the front."""
+    return (
+        str(row["trial"]),
+        interval_text(row["accuracy"], None),
+        number_text(row["cost_tokens"]),
+        number_text(row["seconds"], 1),
+        ", ".join(f"{name} {value}" for name, value in row["choices"].items()),
+    )
 
 
 def evidence_of(

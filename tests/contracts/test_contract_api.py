@@ -66,8 +66,9 @@ def described(name: str, value: Any) -> str:
     """Lines that say all that a program can depend on."""
     if not isinstance(value, type):
         if typing.get_args(value):
-            kinds = " | ".join(kind.__name__ for kind in typing.get_args(value))
-            return f"{name} = {kinds}"
+            separator = ", " if typing.get_origin(value) is tuple else " | "
+            parts = (getattr(kind, "__name__", plain(kind)) for kind in typing.get_args(value))
+            return f"{name} = {separator.join(parts)}"
         return f"{name}{signature(value)}"
     if issubclass(value, Exception):
         bases = [b.__name__ for b in value.__mro__[1:] if issubclass(b, Exception)]

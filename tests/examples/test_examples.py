@@ -28,6 +28,17 @@ def test_the_script_prints_answer_votes_and_cost() -> None:
     assert lines[-1].endswith("in 8 calls")
 
 
+def test_a_function_as_a_model_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer, vote, single, difference = run("own_model.py")
+    assert answer == "The answer is 42."
+    assert vote.startswith("vote-of-9: ")
+    assert single.startswith("single-call: ")
+    assert difference.startswith("difference +")
+
+
 def test_the_asyncio_app_watches_one_question_and_answers_three() -> None:
     lines = run("asyncio_app.py")
     assert lines[0] == "draft starts"
