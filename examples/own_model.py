@@ -29,7 +29,9 @@ def main() -> None:
         print(f"{row['name']}: {row['accuracy']:.0%} of {row['num_items']} items")
     pair = found.pairs[0]
     low, high = pair["interval"]
-    print(f"difference {pair['difference']:+.0%} [{low:+.0%}, {high:+.0%}], p {pair['p_value']:.2g}")
+    print(
+        f"difference {pair['difference']:+.0%} [{low:+.0%}, {high:+.0%}], p {pair['p_value']:.2g}"
+    )
 
 
 if __name__ == "__main__":

@@ -28,9 +28,7 @@ def test_the_script_prints_answer_votes_and_cost() -> None:
     assert lines[-1].endswith("in 8 calls")
 
 
-def test_a_function_as_a_model_is_compared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_as_a_model_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     answer, vote, single, difference = run("own_model.py")
     assert answer == "The answer is 42."
