@@ -14,7 +14,7 @@ from archon.lm.custom.choice import custom_lm
 from archon.spec.reader import Reference, is_model
 
 Servable = Reference | Architecture
-"""What a server can offer under its own name."""
+"""An architecture or a model that a server offers under its own name."""
 
 
 def served_models(
