@@ -63,7 +63,7 @@ def served_models(
 
 
 def named_models(loader: Loader, choices: Mapping[str, Any]) -> dict[str, LM]:
-    """Return the models that a program serves under names of its own.
+    """Return the models that a program serves under names that it chooses.
 
     Parameters
     ----------
