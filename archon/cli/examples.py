@@ -16,7 +16,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "": _TOP,
     "run": (
         'archon run self-consistency "What is 17 * 23?"',
-        'archon run self-consistency -m smollm2-135m --set budget.max_tokens=4000 "What is 17 * 23?"',
+        'archon run self-consistency -m smollm2-135m --set budget.max_tokens=900 "What is 2 + 3?"',
         "archon run best-of-n --trace --json < question.txt",
     ),
     "chat": (
