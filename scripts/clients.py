@@ -111,7 +111,13 @@ CLIENTS = (
         "its tokenizer, which is the model's own folder for safetensors.",
     ),
     Client("Inspect", ("inspect-ai", "openai"), "inspect_command.sh", ("eval", "epochs")),
-    Client("promptfoo", ("promptfoo",), "promptfoo_command.sh", ("eval",)),
+    Client(
+        "promptfoo",
+        ("promptfoo",),
+        "promptfoo_command.sh",
+        ("eval",),
+        note="promptfoo sends temperature 0 if the configuration names no other.",
+    ),
     Client(
         "LangChain",
         ("langchain-openai",),
@@ -123,6 +129,7 @@ CLIENTS = (
         ("llama-index-llms-openai-like",),
         "llama_index_client.py",
         ("chat", "stream", "complete"),
+        note="LlamaIndex sends temperature 0.1 if the program names no other.",
     ),
     Client(
         "Vercel AI SDK",

@@ -8,6 +8,7 @@ llm = OpenAILike(
     api_key="none",
     is_chat_model=True,
     max_tokens=100,
+    temperature=0.7,
 )
 # end configuration
 

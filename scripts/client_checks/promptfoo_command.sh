@@ -6,6 +6,7 @@ providers:
       apiBaseUrl: http://127.0.0.1:8000/v1
       apiKey: none
       max_tokens: 100
+      temperature: 0.7
 # end configuration
 prompts: ["What is {{a}} + {{b}}?"]
 tests:
