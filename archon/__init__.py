@@ -97,6 +97,7 @@ if TYPE_CHECKING:
         Hold,
         Limit,
         Message,
+        NodeDelta,
         NodeFinished,
         NodeStarted,
         OnEvent,
@@ -160,6 +161,7 @@ __all__ = [
     "ModelError",
     "ModelFileError",
     "ModelUsage",
+    "NodeDelta",
     "NodeError",
     "NodeFinished",
     "NodeStarted",
@@ -265,8 +267,8 @@ _NAMES_BY_MODULE = {
     "archon.train.running": "TrainingResult train",
     "archon.types": """
         Annotation AnnotationKind AnswerKind Candidate CandidateId Completion Constraint Event
-        Example FinishReason FreeText Hold Limit Message NodeFinished NodeStarted OnEvent Question
-        Request Role SamplingParams Thinking TokenDelta TokenLogprob
+        Example FinishReason FreeText Hold Limit Message NodeDelta NodeFinished NodeStarted
+        OnEvent Question Request Role SamplingParams Thinking TokenDelta TokenLogprob
         Tool ToolCall ToolChoice UnitTest Usage
     """,
 }

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("question", "target", "choices", "id", "answer")
 
 Servable = Reference | Architecture
-"""What a server can offer under its own name."""
+"""An architecture or a model that a server offers under its own name."""
 
 BenchmarkChoice = Reference | PythonReference | Any
 """Name, path or dict of a benchmark card; a benchmark written in Python; or data: the path of a

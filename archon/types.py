@@ -626,6 +626,8 @@ class NodeStarted:
     """Event: a node starts, after all of its inputs have arrived."""
 
     node: str
+    run: int = 0
+    """Sample of the ``ArchitectureLM`` to which the node's work belongs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -639,9 +641,28 @@ class NodeFinished:
     bypassed: bool = False
     cut: Limit | None = None
     """The exhausted resource if the node made fewer calls because of the budget; otherwise None."""
+    run: int = 0
+    """See ``NodeStarted.run``."""
+    trace: Any = field(default=None, compare=False, repr=False)
+    """The node's ``archon.graph.trace.NodeTrace``: its calls, and its candidates."""
 
 
-Event = TokenDelta | ToolCallDelta | NodeStarted | NodeFinished
+@dataclass(frozen=True, slots=True)
+class NodeDelta:
+    """Event of an ``ArchitectureLM``: new text of sample ``draw`` of a node.
+
+    It is no part of the answer, whose text is in ``TokenDelta``.
+    """
+
+    node: str
+    draw: int
+    text: str
+    is_reasoning: bool = False
+    run: int = 0
+    """See ``NodeStarted.run``."""
+
+
+Event = TokenDelta | ToolCallDelta | NodeStarted | NodeFinished | NodeDelta
 OnEvent = Callable[[Event], None]
 
 

@@ -44,7 +44,7 @@ _GB = 1e9
 
 @dataclass(frozen=True)
 class Check:
-    """What was found, with its effect on speed or function, and the cure; empty if there is none.
+    """Result of a check, its effect on speed or function, and the cure; empty if there is none.
 
     ``broken`` means that no command works; ``warning``, that a function is missing or slow.
     """

@@ -16,7 +16,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "": _TOP,
     "run": (
         'archon run self-consistency "What is 17 * 23?"',
-        'archon run self-consistency -m smollm2-135m --set draft.samples=16 "What is 17 * 23?"',
+        'archon run self-consistency -m smollm2-135m --set budget.max_tokens=900 "What is 2 + 3?"',
         "archon run best-of-n --trace --json < question.txt",
     ),
     "chat": (
@@ -26,7 +26,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     ),
     "eval": (
         "archon eval self-consistency gsm8k --limit 50",
-        "archon eval self-consistency gsm8k --set draft.samples=16 --temperature 0.8",
+        "archon eval self-consistency gsm8k --set budget.max_tokens=4000 --temperature 0.8",
         "archon eval single questions.csv --question problem --target solution",
         "archon eval rank-fuse gsm8k --output runs/first --resume --require accuracy=0.6",
     ),
@@ -54,7 +54,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "schema": ("archon schema architecture > architecture.schema.json",),
     "show": (
         "archon show self-consistency",
-        "archon show self-consistency --cost --set draft.samples=16",
+        "archon show self-consistency --cost --set budget.max_tokens=4000",
     ),
     "convert": ("archon convert config.json --output converted.archon.json",),
     "ls": (

@@ -180,8 +180,8 @@ _set_option = click.option(
     metavar="KEY=VALUE",
     shell_complete=completers.settings,
     multiple=True,
-    help="Change a value of the architecture file, such as draft.samples=16 or "
-    "budget.max_tokens=4000. VALUE is JSON, or a string; may be repeated.",
+    help="Change a value of the architecture file, such as `draft.samples=16` or "
+    "`budget.max_tokens=4000`. VALUE is JSON, or a string; may be repeated.",
 )
 _temperature_option = click.option(
     "--temperature",

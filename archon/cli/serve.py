@@ -132,6 +132,12 @@ _seconds = click.FloatRange(min=0.001, max=1_000_000)
     help="Reject requests with unsupported fields. By default, unsupported fields are ignored and "
     "listed in the x-archon-ignored response header.",
 )
+@click.option(
+    "--ui/--no-ui",
+    "has_page",
+    default=True,
+    help="Whether to serve a chat page at the address. The page asks for the API key, if any.",
+)
 def serve(
     archs: Sequence[str],
     models: Sequence[str],
@@ -141,6 +147,7 @@ def serve(
     api_key_env: str | None,
     drain_seconds: float,
     is_strict: bool,
+    has_page: bool,
     as_json: bool,
     **limits: Any,
 ) -> None:
@@ -174,6 +181,8 @@ def serve(
 
     def on_ready(address: str) -> None:
         print(f"serving {', '.join(lms)} at {address}/v1", file=sys.stderr, flush=True)
+        if has_page:
+            print(f"chat page: {address}/", file=sys.stderr, flush=True)
         if as_json:
             emit({"address": address, "models": list(lms)})
             sys.stdout.flush()
@@ -184,6 +193,7 @@ def serve(
         is_strict=is_strict,
         api_key=api_key,
         host_names=allowed_names(host, api_key),
+        has_page=has_page,
     )
     run(
         app,

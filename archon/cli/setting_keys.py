@@ -15,9 +15,9 @@ _NOT_SET = frozenset({"version", "name", "description", "nodes", "type"})
 def setting_texts(data: Mapping[str, Any], incomplete: str) -> Iterator[str]:
     """Yield continuations of ``KEY=VALUE``: one more step of the key, or a value.
 
-    >>> data = {"nodes": {"draft": {"type": "generator"}}}
-    >>> [text for text in setting_texts(data, "draft.s") if text.startswith("draft.s")]
-    ['draft.sampling.', 'draft.samples=', 'draft.stop_when.']
+    >>> data = {"nodes": {"first": {"type": "generator"}}}
+    >>> [text for text in setting_texts(data, "first.s") if text.startswith("first.s")]
+    ['first.sampling.', 'first.samples=', 'first.stop_when.']
     """
     if incomplete.startswith("nodes."):
         nodes = {"nodes": data.get("nodes") or {}}

@@ -53,9 +53,8 @@ def flat_row(record: Record) -> dict[str, Any]:
     """Return a record as a row of a table; ``csv_lines`` describes its columns."""
     data = record.to_json()
     nested = (*_NESTED, *_BY_NAME, *_LISTS)
-    row: dict[str, Any] = {
-        name: value for name, value in data.items() if name not in nested
-    } | data["usage"]
+    row: dict[str, Any] = {name: value for name, value in data.items() if name not in nested}
+    row |= data["usage"]
     row |= {f"{name}.compute": usage.compute for name, usage in record.usage_by_model.items()}
     row |= {name: json.dumps(data[name], ensure_ascii=False) for name in _LISTS if name in data}
     for name in _BY_NAME:

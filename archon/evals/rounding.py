@@ -2,7 +2,7 @@
 
 Numbers are rounded in decimal, with ties away from zero: 0.0125 becomes 1.3%, and −0.0125 becomes
 −1.3%. Python's formatting rounds the exact binary value, with ties to even. The browser's
-``toFixed`` also differs, so pages apply the same rule in ``view/static/format.js``.
+``toFixed`` also differs, so pages apply the same rule in ``archon/pages/static/format.js``.
 """
 
 from __future__ import annotations

@@ -40,6 +40,7 @@ from archon.types import (
     Request,
     SamplingParams,
     TokenDelta,
+    ToolCallDelta,
     UnitTest,
     Usage,
 )
@@ -149,7 +150,15 @@ async def _run_node(
     trace.seconds = perf_counter() - start
     if run.on_event is not None:
         run.on_event(
-            NodeFinished(name, len(outputs), trace.usage, trace.seconds, trace.bypassed, trace.cut)
+            NodeFinished(
+                name,
+                len(outputs),
+                trace.usage,
+                trace.seconds,
+                trace.bypassed,
+                trace.cut,
+                trace=trace,
+            )
         )
     return EdgeData(outputs, join_tests([tests, trace.tests]))
 
@@ -404,6 +413,8 @@ class Context:
     def _relay(self, event: Event) -> None:
         """Pass on an event of the node's model, with the node's name in it."""
         assert self._run.on_event is not None
+        if isinstance(event, ToolCallDelta):
+            return  # nodes offer no tools
         if isinstance(event, TokenDelta):
             event = replace(event, node=self._node)
         elif isinstance(event, NodeStarted | NodeFinished):  # of an architecture as the model

@@ -23,11 +23,13 @@ from archon.types import (
     Event,
     Example,
     FinishReason,
+    NodeDelta,
     OnEvent,
     Question,
     Request,
     SamplingParams,
     TokenDelta,
+    ToolCallDelta,
 )
 
 _MAX_CACHED = 64
@@ -211,8 +213,9 @@ class ArchitectureLM:
 class _Stream:
     """Event handler that converts the events of a run to the events of one sample of the LM.
 
-    It forwards token deltas only for the answer, which is sample ``answer_index`` of the output
-    node. If ``answer_index`` is None, no token deltas are forwarded.
+    Every token delta of a node becomes a ``NodeDelta``. Token deltas of the answer, which is sample
+    ``answer_index`` of the output node, are also forwarded as the LM's own; none are if
+    ``answer_index`` is None.
     """
 
     def __init__(self, output: str, answer_index: int | None, run: int, on_event: OnEvent) -> None:
@@ -221,9 +224,14 @@ class _Stream:
         self._has_text = self._has_reasoning = False
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, ToolCallDelta):
+            return  # nodes offer no tools
         if not isinstance(event, TokenDelta):
-            self._on_event(event)
-        elif event.node == self._output and event.draw == self._answer_index:
+            self._on_event(replace(event, run=self._run))
+            return
+        delta = NodeDelta(event.node, event.draw, event.text, event.is_reasoning, self._run)
+        self._on_event(delta)
+        if event.node == self._output and event.draw == self._answer_index:
             self._has_text = self._has_text or not event.is_reasoning
             self._has_reasoning = self._has_reasoning or event.is_reasoning
             self._on_event(TokenDelta(self._run, event.text, is_reasoning=event.is_reasoning))

@@ -218,7 +218,7 @@ class Trace:
             "notes": list(self.notes),
             "failed_samples": self.num_failed_samples,
             "seconds": self.seconds,
-            "nodes": list(map(_node, self.nodes.values())),
+            "nodes": list(map(node_json, self.nodes.values())),
         }
 
 
@@ -234,7 +234,8 @@ def candidate_json(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _node(node: NodeTrace) -> dict[str, Any]:
+def node_json(node: NodeTrace) -> dict[str, Any]:
+    """Return a node's trace as JSON-serializable data."""
     return {
         "node": node.node,
         "type": node.type,

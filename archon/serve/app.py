@@ -20,6 +20,7 @@ from archon.lm.base import LM
 from archon.serve.admission import Admission
 from archon.serve.auth import Authentication
 from archon.serve.chat import ChatCompletions
+from archon.serve.chat_page import ChatPage
 from archon.serve.completion_request import CompletionRequest
 from archon.serve.completion_response import TextCompletion
 from archon.serve.completions import Completions
@@ -30,11 +31,13 @@ from archon.serve.metrics import CONTENT_TYPE, Metrics
 from archon.serve.openapi import ANY_ERROR, Operation, chunks, document
 from archon.serve.requests import ChatRequest
 from archon.serve.responses import (
+    ArchitectureList,
     ChatCompletion,
     ChatCompletionChunk,
     Health,
     Model,
     ModelList,
+    architecture_list,
     model_object,
 )
 from archon.serve.responses_api.endpoint import Responses
@@ -134,12 +137,15 @@ OPERATIONS = {
     ),
     "models": Operation("GET", "/v1/models", "List the served models.", ModelList),
     "model": Operation("GET", "/v1/models/{name}", "Describe one model.", Model, errors=(401, 404)),
+    "architectures": Operation(
+        "GET", "/v1/architectures", "List the graphs of the served architectures.", ArchitectureList
+    ),
     "health": Operation(
         "GET", "/health", "Report that the server is running.", Health, errors=(), is_open=True
     ),
     "metrics": Operation("GET", "/metrics", "Return metrics in the Prometheus text format.", None),
 }
-"""All routes except ``GET /openapi.json``, which describes them."""
+"""All routes except the chat page and ``GET /openapi.json``, which describes them."""
 
 Endpoint = Callable[[HttpRequest], Awaitable[Response]]
 
@@ -163,6 +169,7 @@ def create_app(
     is_strict: bool = False,
     api_key: str | None = None,
     host_names: Collection[str] | None = None,
+    has_page: bool = True,
 ) -> Application:
     """Create an application that serves models.
 
@@ -179,6 +186,8 @@ def create_app(
         required.
     host_names
         Host names that are allowed in the Host header. None allows all.
+    has_page
+        Whether ``GET /`` is the chat page, which any browser can open without an API key.
     """
     limits = limits or Limits()
     admission = Admission(limits.max_running, limits.max_waiting)
@@ -209,7 +218,11 @@ def create_app(
         return JSONResponse(document(operations, limits, has_key=has_key, is_strict=is_strict))
 
     app = Starlette(
-        routes=[*routes, Route("/openapi.json", openapi)],
+        routes=[
+            *routes,
+            Route("/openapi.json", openapi),
+            *([Route("/", ChatPage(), methods=["GET"])] if has_page else []),
+        ],
         exception_handlers={HTTPException: _http_error},
     )
     app.router.redirect_slashes = False  # behind a proxy, redirects would have the wrong scheme
@@ -223,6 +236,11 @@ def _information_endpoints(lms: Mapping[str, LM], metrics: Metrics) -> dict[str,
         listed = ModelList(object="list", data=[model_object(name) for name in lms])
         return JSONResponse(listed.to_json())
 
+    graphs = architecture_list(lms).to_json()
+
+    async def architectures(http: HttpRequest) -> Response:
+        return JSONResponse(graphs)
+
     async def model(http: HttpRequest) -> Response:
         name = http.path_params["name"]
         if name not in lms:
@@ -235,7 +253,13 @@ def _information_endpoints(lms: Mapping[str, LM], metrics: Metrics) -> dict[str,
     async def prometheus(http: HttpRequest) -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
-    return {"models": models, "model": model, "health": health, "metrics": prometheus}
+    return {
+        "models": models,
+        "model": model,
+        "architectures": architectures,
+        "health": health,
+        "metrics": prometheus,
+    }
 
 
 async def _http_error(http: HttpRequest, error: Exception) -> Response:

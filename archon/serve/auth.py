@@ -18,8 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from archon.serve.asgi_io import ResponseWriter
 from archon.serve.errors import Failure, log_error
 
-OPEN_PATHS = frozenset({"/health"})
-"""Paths that clients can request without an API key."""
+OPEN_PATHS = frozenset({"/health", "/"})
+"""Paths that clients can request without an API key. The chat page contains no data."""
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from starlette.types import Receive
 
 from archon.lm.base import LM
 from archon.lm.reasoning import generate_answers
-from archon.types import Completion, Event, Request, TokenDelta
+from archon.types import Completion, Event, NodeDelta, Request
 
 T = TypeVar("T")
 
@@ -48,13 +49,27 @@ async def _disconnect(receive: Receive) -> None:
         pass
 
 
-async def stream(lm: LM, request: Request) -> AsyncGenerator[list[Event] | list[Completion], None]:
+async def stream(
+    lm: LM, request: Request, *, node_deltas: bool = False
+) -> AsyncGenerator[list[Event] | list[Completion], None]:
     """Yield a request's events in batches as they arrive, and finally all completions.
 
-    Token deltas of individual nodes are omitted. Closing the generator cancels the request.
+    Closing the generator cancels the request.
+
+    Parameters
+    ----------
+    node_deltas
+        Whether to yield the text of individual nodes. What a sample writes between two batches is
+        one delta, so that a slow client's queue does not grow with each token.
     """
     queue: asyncio.Queue[Event | None] = asyncio.Queue()
-    call = asyncio.create_task(_generate(lm, request, queue))
+    joined = _JoinedDeltas()
+
+    def on_event(event: Event) -> None:
+        if not isinstance(event, NodeDelta) or (node_deltas and joined.is_first(event)):
+            queue.put_nowait(event)
+
+    call = asyncio.create_task(generate_answers(lm, request, on_event))
     call.add_done_callback(lambda _: queue.put_nowait(None))
     try:
         event = await queue.get()
@@ -62,7 +77,7 @@ async def stream(lm: LM, request: Request) -> AsyncGenerator[list[Event] | list[
             events = [event]
             while not queue.empty() and (event := queue.get_nowait()) is not None:
                 events.append(event)
-            yield events
+            yield [joined.take(one) if isinstance(one, NodeDelta) else one for one in events]
             if event is not None:
                 event = await queue.get()
         yield call.result()
@@ -71,14 +86,25 @@ async def stream(lm: LM, request: Request) -> AsyncGenerator[list[Event] | list[
         await asyncio.gather(call, return_exceptions=True)
 
 
-async def _generate(
-    lm: LM, request: Request, queue: asyncio.Queue[Event | None]
-) -> list[Completion]:
-    def on_event(event: Event) -> None:
-        if not (isinstance(event, TokenDelta) and event.node):
-            queue.put_nowait(event)
+class _JoinedDeltas:
+    """The texts of samples that wait to be sent."""
 
-    return await generate_answers(lm, request, on_event)
+    def __init__(self) -> None:
+        self._texts: dict[tuple[int, str, int, bool], list[str]] = {}
+
+    def is_first(self, event: NodeDelta) -> bool:
+        """Add a delta; return True if no other delta of its sample is waiting."""
+        texts = self._texts.setdefault(_sample(event), [])
+        texts.append(event.text)
+        return len(texts) == 1
+
+    def take(self, event: NodeDelta) -> NodeDelta:
+        """Return a delta that was the first one of its sample, with the text of all."""
+        return replace(event, text="".join(self._texts.pop(_sample(event))))
+
+
+def _sample(event: NodeDelta) -> tuple[int, str, int, bool]:
+    return event.run, event.node, event.draw, event.is_reasoning
 
 
 async def with_timeouts(

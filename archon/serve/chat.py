@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
+from archon.graph.architecture import Architecture
 from archon.graph.lm import ArchitectureLM
 from archon.lm.base import LM, NO_THINKING, supports
 from archon.serve.asgi_io import LAST_EVENT, comment, event
 from archon.serve.endpoint import Exchange, ModelEndpoint
 from archon.serve.fields import SAMPLING, BadRequestError
+from archon.serve.progress import NodeEvents, ProgressLines
 from archon.serve.requests import ChatRequest, read_chat_request
 from archon.serve.responses import ResponseBuilder, progress
 from archon.serve.tools import check_tools
-from archon.types import Completion, Request, TokenDelta, ToolCallDelta
+from archon.types import Completion, Event, Request, TokenDelta, ToolCallDelta
 
 
 class ChatCompletions(ModelEndpoint):
@@ -34,12 +37,20 @@ class ChatCompletions(ModelEndpoint):
             for name in SAMPLING:
                 if getattr(chat, name) is not None:
                     chat.ignored.add(name, name)
+        watcher = _watcher(chat, request, lm)
         exchange.report(chat.ignored)
         if chat.stream:
-            await exchange.send_stream(_stream(exchange, lm, chat, request))
-        else:
-            completions = await exchange.generate(lm, request)
-            await exchange.writer.send_json(ResponseBuilder(chat).complete(completions))
+            await exchange.send_stream(_stream(exchange, lm, chat, request, watcher))
+            return
+        progress: dict[int, str] = {}
+
+        def on_event(event: Event) -> None:
+            if line := watcher.line(event):
+                index = _index(event)
+                progress[index] = progress.get(index, "") + line
+
+        completions = await exchange.generate(lm, request, on_event if watcher.lines else None)
+        await exchange.writer.send_json(ResponseBuilder(chat).complete(completions, progress))
 
     def _check(self, chat: ChatRequest, request: Request, lm: LM) -> None:
         """Check that the model supports a request, and that the request does not exceed any limit.
@@ -73,20 +84,70 @@ class ChatCompletions(ModelEndpoint):
         self.served.check_tokens(chat.model, request.sampling, request.n)
 
 
+class _Watcher:
+    """Lines and events of the nodes, as far as the client asked for them."""
+
+    def __init__(self, chat: ChatRequest, num_runs: int, architecture: Architecture | None) -> None:
+        self.lines: list[ProgressLines] = []
+        self.events: list[NodeEvents] = []
+        if architecture is not None and chat.wants_progress:
+            self.lines = [ProgressLines(architecture) for _ in range(num_runs)]
+        if architecture is not None and chat.wants_events:
+            self.events = [NodeEvents(architecture) for _ in range(num_runs)]
+
+    def line(self, event: Event) -> str:
+        """See ``ProgressLines.line``."""
+        return self.lines[_index(event)].line(event) if self.lines else ""
+
+    def data(self, batch: Iterable[Event | Completion]) -> dict[int, list[dict[str, Any]]]:
+        """Return index of an answer → the data of the batch's events."""
+        found: dict[int, list[dict[str, Any]]] = {}
+        for item in batch if self.events else ():
+            if not isinstance(item, Completion):
+                index = _index(item)
+                if (data := self.events[index].data(item)) is not None:
+                    found.setdefault(index, []).append(data)
+        return found
+
+
+def _watcher(chat: ChatRequest, request: Request, lm: LM) -> _Watcher:
+    """Return what the client wants to see; report options without an effect as ignored."""
+    architecture = lm.architecture if isinstance(lm, ArchitectureLM) else None
+    without_effect = {
+        "archon.progress": chat.wants_progress and architecture is None,
+        "archon.events": chat.wants_events and (architecture is None or not chat.stream),
+    }
+    for name, is_ignored in without_effect.items():
+        if is_ignored:
+            chat.ignored.add(name, name)
+    return _Watcher(chat, request.n, architecture)
+
+
+def _index(event: Event) -> int:
+    """Return the index of the answer to which an event belongs."""
+    return event.draw if isinstance(event, TokenDelta | ToolCallDelta) else event.run
+
+
 async def _stream(
-    exchange: Exchange, lm: LM, chat: ChatRequest, request: Request
+    exchange: Exchange, lm: LM, chat: ChatRequest, request: Request, watcher: _Watcher
 ) -> AsyncGenerator[bytes, None]:
     """Yield the answers as encoded events while they are generated."""
     builder = ResponseBuilder(chat)
     with_text, with_reasoning, with_calls = set[int](), set[int](), set[int]()  # of answers
     is_first = True
-    async with aclosing(exchange.batches(lm, request)) as batches:
+    events = exchange.batches(lm, request, node_deltas=bool(watcher.events))
+    async with aclosing(events) as batches:
         async for batch in batches:
             pieces: list[bytes] = []
             if is_first:
                 is_first = False
                 pieces += [event(builder.first(index)) for index in range(request.n)]
+            for index, data in watcher.data(batch).items():
+                pieces.append(event(builder.node_events(index, data)))
             for index, item in enumerate(batch):
+                if not isinstance(item, Completion) and (line := watcher.line(item)):
+                    more = builder.delta(_index(item), line, is_reasoning=True)
+                    pieces.append(event(more))
                 if isinstance(item, TokenDelta) and not item.node:
                     (with_reasoning if item.is_reasoning else with_text).add(item.draw)
                     more = builder.delta(item.draw, item.text, is_reasoning=item.is_reasoning)

@@ -32,7 +32,7 @@ from archon.serve.fields import IGNORED_HEADER, BadRequestError, Ignored
 from archon.serve.limits import Limits, token_bound
 from archon.serve.metrics import Metrics, RequestMetrics
 from archon.serve.routes import wrong_route
-from archon.types import Completion, Event, Request, SamplingParams
+from archon.types import Completion, Event, OnEvent, Request, SamplingParams
 
 T = TypeVar("T")
 
@@ -157,7 +157,9 @@ class Exchange:
             self.metrics.count_ignored(ignored.names)
             self.writer.headers[IGNORED_HEADER] = ", ".join(ignored.names)
 
-    async def generate(self, lm: LM, request: Request) -> list[Completion]:
+    async def generate(
+        self, lm: LM, request: Request, on_event: OnEvent | None = None
+    ) -> list[Completion]:
         """Run a model as soon as a slot is free; cancel it if the client disconnects.
 
         Raises
@@ -165,7 +167,7 @@ class Exchange:
         LMError
             A sample failed.
         """
-        completions = await self.run(lambda: generate_answers(lm, request))
+        completions = await self.run(lambda: generate_answers(lm, request, on_event))
         require_all(completions)
         self.metrics.count_tokens(completions)
         return completions
@@ -195,16 +197,19 @@ class Exchange:
                 await self.writer.write(asgi_io.KEEP_ALIVE if part is None else part)
 
     async def batches(
-        self, lm: LM, request: Request
+        self, lm: LM, request: Request, *, node_deltas: bool = False
     ) -> AsyncGenerator[list[Event] | list[Completion], None]:
         """Yield a request's events in batches, and finally all completions, without failed ones.
+
+        ``node_deltas`` adds the text of individual nodes.
 
         Raises
         ------
         LMError
             A sample failed.
         """
-        async with self._served.admission.slot(), aclosing(stream(lm, request)) as batches:
+        events = stream(lm, request, node_deltas=node_deltas)
+        async with self._served.admission.slot(), aclosing(events) as batches:
             async for batch in batches:
                 if completions := [item for item in batch if isinstance(item, Completion)]:
                     require_all(completions)

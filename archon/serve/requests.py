@@ -160,6 +160,13 @@ class ArchonOptions(RequestObject):
     trace: bool = Field(
         False, description="Return the trace, with the prompts and completions of every node."
     )
+    progress: bool = Field(
+        False, description="Describe what the nodes do in `reasoning_content`, before the answer."
+    )
+    events: bool = Field(
+        False,
+        description="Stream the nodes' work as data: starts, texts, and results with candidates.",
+    )
 
 
 class ChatRequest(SamplingFields):
@@ -203,6 +210,16 @@ class ChatRequest(SamplingFields):
     def wants_trace(self) -> bool:
         """True if the response must contain the trace."""
         return self.archon is not None and self.archon.trace
+
+    @property
+    def wants_progress(self) -> bool:
+        """True if ``reasoning_content`` must describe what the nodes do."""
+        return self.archon is not None and self.archon.progress
+
+    @property
+    def wants_events(self) -> bool:
+        """True if the stream must contain the events of the nodes."""
+        return self.archon is not None and self.archon.events
 
     @property
     def wants_usage(self) -> bool:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from archon import types
+from archon.graph.lm import ArchitectureLM
 from archon.graph.trace import Trace
+from archon.lm.base import LM
 from archon.serve.requests import ChatRequest
 from archon.types import (
     Completion,
@@ -71,6 +73,27 @@ class ModelList(ResponseObject):
 
     object: Literal["list"]
     data: list[Model]
+
+
+class ArchitectureGraph(ResponseObject):
+    """The nodes of a served architecture."""
+
+    id: str
+    object: Literal["architecture"]
+    output: str
+    nodes: dict[str, dict[str, Any]] = Field(
+        description="Type, inputs and parameters of each node, without prompts."
+    )
+    sampled_nodes: list[str] = Field(
+        description="Nodes to which the sampling parameters of a request apply."
+    )
+
+
+class ArchitectureList(ResponseObject):
+    """The served architectures."""
+
+    object: Literal["list"]
+    data: list[ArchitectureGraph]
 
 
 class PromptTokensDetails(ResponseObject):
@@ -165,6 +188,12 @@ class AnswerDetails(ResponseObject):
     trace: dict[str, Any]
 
 
+class NodeEvents(ResponseObject):
+    """Events of an architecture's nodes. This object extends OpenAI's protocol."""
+
+    events: list[dict[str, Any]]
+
+
 class Choice(ResponseObject):
     """One of ``n`` answers."""
 
@@ -205,8 +234,10 @@ class ChunkChoice(ResponseObject):
     delta: Delta
     finish_reason: FinishReason | None
     logprobs: ChoiceLogprobs | None
-    archon: AnswerDetails | None = Field(
-        default=None, description="Present if `archon.trace` is true."
+    archon: AnswerDetails | NodeEvents | None = Field(
+        default=None,
+        description="Trace in the last part if `archon.trace` is true, and events in other parts "
+        "if `archon.events` is true.",
     )
 
 
@@ -233,12 +264,15 @@ class ResponseBuilder:
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def complete(self, completions: Sequence[Completion]) -> ChatCompletion:
-        """Build a response without streaming."""
+    def complete(
+        self, completions: Sequence[Completion], progress: Mapping[int, str] | None = None
+    ) -> ChatCompletion:
+        """Build a response without streaming; ``progress`` precedes the answers' reasoning."""
+        before = progress or {}
         choices = [
             Choice(
                 index=index,
-                message=_message(completion, is_legacy=self._is_legacy),
+                message=_message(completion, before.get(index, ""), is_legacy=self._is_legacy),
                 finish_reason=self._finish_reason(completion),
                 logprobs=choice_logprobs(completion),
                 **self._details(completion),
@@ -262,6 +296,17 @@ class ResponseBuilder:
         """Build a chunk with new text for choice ``index``, or with new reasoning before it."""
         delta = Delta(reasoning_content=text) if is_reasoning else Delta(content=text)
         return self._part(index, delta)
+
+    def node_events(self, index: int, events: list[dict[str, Any]]) -> ChatCompletionChunk:
+        """Build a chunk with events of the nodes of choice ``index``."""
+        choice = ChunkChoice(
+            index=index,
+            delta=Delta(),
+            finish_reason=None,
+            logprobs=None,
+            archon=NodeEvents(events=events),
+        )
+        return self._chunk([choice])
 
     def call_delta(self, index: int, part: ToolCallDelta) -> ChatCompletionChunk:
         """Build a chunk with a part of a tool call of choice ``index``."""
@@ -364,15 +409,36 @@ def usage(completions: Sequence[Completion]) -> Usage:
     )
 
 
+def architecture_list(lms: Mapping[str, LM]) -> ArchitectureList:
+    """Return the graphs of the served architectures."""
+    return ArchitectureList(
+        object="list",
+        data=[
+            ArchitectureGraph(
+                id=name,
+                object="architecture",
+                output=lm.architecture.spec.output,
+                nodes={
+                    node: spec.model_dump(mode="json", exclude_none=True, exclude={"prompt"})
+                    for node, spec in lm.architecture.spec.nodes.items()
+                },
+                sampled_nodes=sorted(lm.sampled_nodes),
+            )
+            for name, lm in lms.items()
+            if isinstance(lm, ArchitectureLM)
+        ],
+    )
+
+
 def model_object(name: str) -> Model:
     """Return OpenAI's ``model`` object for a served model."""
     return Model(id=name, object="model", created=0, owned_by="archon")
 
 
-def _message(completion: Completion, *, is_legacy: bool = False) -> AssistantMessage:
+def _message(completion: Completion, progress: str, *, is_legacy: bool = False) -> AssistantMessage:
     optional: dict[str, Any] = {}
-    if completion.reasoning:
-        optional["reasoning_content"] = completion.reasoning
+    if text := progress + completion.reasoning:
+        optional["reasoning_content"] = text
     functions = [CalledFunction(name=c.name, arguments=c.arguments) for c in completion.tool_calls]
     if functions and is_legacy:
         optional["function_call"] = functions[0]

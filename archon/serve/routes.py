@@ -1,4 +1,4 @@
-"""Which routes a served model has, for errors about requests to other routes."""
+"""Routes of a served model, for errors about requests to other routes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ SERVED = frozenset(_ROUTES)
 def wrong_route(name: str, lm: LM) -> BadRequestError:
     """Return the error for a request to a route that the model does not have."""
     routes = [
-        route for kind, all_of_it in _ROUTES.items() if kind in lm.capabilities
-        for route in all_of_it
-    ]  # fmt: skip
+        route for kind, those in _ROUTES.items() if kind in lm.capabilities for route in those
+    ]
     listed = " or ".join(f"POST {route}" for route in dict.fromkeys(routes))
     reason = f"model: {name} {_ability(lm.capabilities)}; use {listed}"
     return BadRequestError(reason, param="model", code="unsupported")

@@ -15,7 +15,7 @@ from archon.serve.routes import SERVED
 from archon.spec.reader import Reference, is_model
 
 Servable = Reference | Architecture
-"""What a server can offer under its own name."""
+"""An architecture or a model that a server offers under its own name."""
 
 
 def served_models(
@@ -64,7 +64,7 @@ def served_models(
 
 
 def named_models(loader: Loader, choices: Mapping[str, Any]) -> dict[str, LM]:
-    """Return the models that a program serves under names of its own.
+    """Return the models that a program serves under names that it chooses.
 
     Parameters
     ----------

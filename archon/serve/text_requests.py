@@ -135,7 +135,7 @@ class ScoreRequest(TextsRequest):
         Raises
         ------
         BadRequestError
-            Some of them are missing, or there are not as many of one as of the other.
+            Some of them are missing, or their numbers differ.
         """
         first = _either("text_1", self.text_1, "queries", self.queries)
         second = _either("text_2", self.text_2, "documents", self.documents)

@@ -42,8 +42,8 @@ class Changes:
 def parse_setting(text: str) -> Setting:
     """Read ``KEY=VALUE``; a value that is not JSON is a string.
 
-    >>> parse_setting("draft.samples=16"), parse_setting("models.solver=scripted")
-    (Setting(key='draft.samples', value=16), Setting(key='models.solver', value='scripted'))
+    >>> parse_setting("first.samples=16"), parse_setting("models.solver=scripted")
+    (Setting(key='first.samples', value=16), Setting(key='models.solver', value='scripted'))
 
     Raises
     ------
@@ -53,7 +53,7 @@ def parse_setting(text: str) -> Setting:
     key, separator, value = text.partition("=")
     if not (separator and all(key.split("."))):
         raise UsageError(
-            f"--set needs KEY=VALUE, such as draft.samples=16 or budget.max_tokens=4000, "
+            f"--set needs KEY=VALUE, such as `draft.samples=16` or budget.max_tokens=4000, "
             f"not {shown(text)}"
         )
     try:
@@ -67,8 +67,8 @@ def parse_setting(text: str) -> Setting:
 def path_of(key: str, nodes: Collection[str]) -> tuple[str, ...] | None:
     """Return the path in the file that a key means; None if neither a node nor a key has its name.
 
-    >>> path_of("draft.samples", ["draft"]), path_of("answer", ["answer"])
-    (('nodes', 'draft', 'samples'), ('answer',))
+    >>> path_of("first.samples", ["first"]), path_of("answer", ["answer"])
+    (('nodes', 'first', 'samples'), ('answer',))
     """
     first, _, rest = key.partition(".")
     if first == "nodes":

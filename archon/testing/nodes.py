@@ -159,7 +159,7 @@ def _run(
 
 
 def _without_candidates(architecture: Architecture, question: Question) -> Answer:
-    """Run the node on no candidates, which a graph cannot do: the draft writes at least one."""
+    """Run the node on no candidates, which a graph cannot do: its generator writes at least one."""
     spec = architecture.spec.nodes["node"]
     trace = Trace(architecture.name, question, 0, 0, "node")
     trace.nodes["node"] = node_trace = NodeTrace("node", spec.type, 0.0, ())
@@ -180,7 +180,7 @@ def _architecture(
     keys: Mapping[str, Any],
     budget: Mapping[str, int] | None = None,
 ) -> Architecture:
-    """Return a graph of a draft with these texts, and the node."""
+    """Return a graph of a generator with these texts, and the node."""
     declared = NODE_TYPES[node_type]
     node: dict[str, Any] = {"type": node_type, **keys}
     if declared.needs_inputs:

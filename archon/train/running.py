@@ -69,7 +69,7 @@ class TrainingResult:
 
 @dataclass(frozen=True)
 class TrainingHooks:
-    """How a training run downloads weights, asks architectures and shows its progress."""
+    """Functions for downloading weights, asking architectures and showing progress."""
 
     pull: Callable[[LocalCard, Path], object]
     """Downloads a card's missing weights; the path is the card's folder."""

@@ -14,8 +14,8 @@ import pytest
 from view_doubles import FakeRun, entry, failure
 
 from archon.evals.rounding import decimal
-from archon.evals.view.document import static
 from archon.evals.view.page import write_page
+from archon.pages.document import static
 
 HOSTILE = (
     "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"

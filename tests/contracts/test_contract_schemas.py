@@ -62,4 +62,5 @@ def test_schema_of_a_kind(kind: str, capsys: pytest.CaptureFixture[str]) -> None
 def test_there_are_no_other_kinds(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema", "nothing"]) == 2
     named = capsys.readouterr().err
-    assert sorted(KINDS) == sorted(word.strip("'.,\n") for word in named.split("one of")[1].split())
+    listed = named.split("one of")[1].splitlines()[0].split()
+    assert sorted(KINDS) == sorted(word.strip("'.,") for word in listed)

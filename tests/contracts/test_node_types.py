@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from archon.errors import GraphError
-from archon.evals.view.outcomes import Drop, drops, identity
 from archon.graph.answer import Answer
 from archon.graph.architecture import Architecture
+from archon.graph.drops import Drop, drops, identity
 from archon.graph.mermaid import mermaid
 from archon.graph.nodes import registry
 from archon.graph.nodes.declaration import Effects, Method, Reads

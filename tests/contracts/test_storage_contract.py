@@ -13,7 +13,7 @@ import pytest
 
 from archon.errors import ArchonError, UsageError
 from archon.evals.folder import RunFolder
-from archon.evals.view.document import write_document
+from archon.pages.document import write_document
 from archon.storage.atomic import replacing, write_json
 from archon.storage.lock import LOCK, locked
 from archon.storage.run_folder import BaseRunFolder

@@ -18,11 +18,11 @@ from view_doubles import DRAFTS, EXEMPLARS, FakeRun, entry, failure
 
 from archon.cli import main
 from archon.evals.run import read_run
-from archon.evals.view.document import embedded
-from archon.evals.view.outcomes import drops
 from archon.evals.view.page import SCRIPTS, STYLES, html
 from archon.evals.view.page_data import Page, gather
 from archon.evals.view.source import StoredRun
+from archon.graph.drops import drops
+from archon.pages.document import embedded
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script><!-- <img src=x onerror='window.hacked = 1'>"
@@ -227,15 +227,12 @@ def test_the_policy_names_the_only_style_and_the_only_script() -> None:
 
 
 def test_nothing_is_fetched_and_no_markup_is_made_of_texts() -> None:
-    static = files("archon.evals.view").joinpath("static")
-    assert {file.name for file in static.iterdir()} == {
-        "document.html",
-        "page.html",
-        *STYLES,
-        *SCRIPTS,
-    }
-    for name in (*STYLES, *SCRIPTS):
-        text = static.joinpath(name).read_text(encoding="utf-8")
+    shared, own = (files(name).joinpath("static") for name in ("archon.pages", "archon.evals.view"))
+    assert {file.name for file in own.iterdir()} == {"page.html", *STYLES, *SCRIPTS}
+    for file in (*shared.iterdir(), *own.iterdir()):
+        if file.name.endswith(".html"):
+            continue
+        text = file.read_text(encoding="utf-8")
         assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", text)
         assert not re.search(r"fetch\(|XMLHttp|import |@import|url\(", text)
         urls = re.findall(r"https?://[^\s\"']+", text)

@@ -36,6 +36,7 @@ OPERATIONS = [
     ("POST", "/v1/score"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{name}"),
+    ("GET", "/v1/architectures"),
     ("GET", "/health"),
     ("GET", "/metrics"),
 ]

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from archon.evals.collection.item_marks import ItemMarks
 from archon.evals.collection.run_list import RunList
-from archon.evals.view.document import document, embedded, filled, static, write_document
+from archon.pages.document import document, embedded, filled, static, write_document
 
 _SHARED_STYLES = ("base.css", "overview.css")
 _SHARED_SCRIPTS = ("dom.js", "format.js", "charts.js")

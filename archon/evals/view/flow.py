@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from archon.evals.records import Draw
-from archon.evals.view.outcomes import Drop, Identity, drops, identity
 from archon.evals.view.texts import Texts
+from archon.graph.drops import Drop, Identity, drops, identity
 from archon.graph.nodes.declaration import Plain
 
 Scores = Mapping[Identity, Draw]

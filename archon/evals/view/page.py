@@ -5,33 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from archon.evals.view.document import document, embedded, filled, static, write_document
 from archon.evals.view.page_data import Page, gather
 from archon.evals.view.source import RunData
+from archon.pages.document import document, embedded, filled, static, write_document
 
-STYLES = ("base.css", "overview.css", "item.css")
-SCRIPTS = (
+_SHARED_STYLES = ("base.css", "overview.css", "graph.css", "flow.css")
+STYLES = ("item.css",)
+_SHARED_SCRIPTS = (
     "dom.js",
     "format.js",
-    "data.js",
     "stages.js",
     "wires.js",
     "charts.js",
+    "flow.js",
+    "candidate.js",
+    "calls.js",
+)
+SCRIPTS = (
+    "data.js",
     "summary.js",
     "comparison.js",
     "graph.js",
     "filters.js",
     "table.js",
-    "flow.js",
-    "candidate.js",
-    "calls.js",
     "preferences.js",
     "ranking.js",
     "item.js",
     "keys.js",
     "main.js",
 )
-"""The scripts of the page. They are concatenated in this order and share one scope."""
+"""The scripts of the page. They are concatenated after the shared scripts and share one scope."""
 
 
 def write_page(runs: Sequence[RunData], output: Path) -> Page:
@@ -56,10 +59,14 @@ def html(page: Page) -> str:
     slots = {"summary": embedded(page.summary), "shared": page.shared, "chunks": chunks}
     return document(
         _title(page),
-        filled(static("page.html"), slots),
-        styles=[static(name) for name in STYLES],
-        scripts=[static(name) for name in SCRIPTS],
+        filled(_static("page.html"), slots),
+        styles=[*map(static, _SHARED_STYLES), *map(_static, STYLES)],
+        scripts=[*map(static, _SHARED_SCRIPTS), *map(_static, SCRIPTS)],
     )
+
+
+def _static(name: str) -> str:
+    return static(name, "archon.evals.view")
 
 
 def _title(page: Page) -> str:

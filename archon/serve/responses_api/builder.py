@@ -83,7 +83,7 @@ class ResponseBuilder:
 
     @property
     def is_started(self) -> bool:
-        """Whether there are events, so that a failure must be an event too."""
+        """True if there are events, so that a failure must be an event too."""
         return self._num_events > 0
 
     def start(self) -> list[Event]:

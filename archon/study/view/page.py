@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from archon.errors import GraphError, SpecError
 from archon.evals.statistics import mean_interval
-from archon.evals.view.document import document, embedded, filled, static, write_document
+from archon.pages.document import document, embedded, filled, static, write_document
 from archon.spec.space import Parameter, parse_space
 from archon.study.finals import warnings_of
 from archon.study.finals_lease import FINALS, LEASE, num_tested
@@ -27,7 +27,7 @@ from archon.study.workers import BEAT, is_gone
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-_SHARED_STYLES = ("base.css", "overview.css")
+_SHARED_STYLES = ("base.css", "overview.css", "graph.css")
 _SHARED_SCRIPTS = ("dom.js", "format.js", "stages.js", "wires.js", "charts.js")
 """Scripts that the pages of studies and runs have in common."""
 STYLES = ("study.css",)

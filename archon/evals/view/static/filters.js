@@ -84,7 +84,3 @@ function showItems({ outcome = "all", node = null, names = [] }) {
   refreshItems();
   document.getElementById("items").scrollIntoView({ behavior: calm() ? "auto" : "smooth", block: "start" });
 }
-
-function calm() {
-  return matchMedia("(prefers-reduced-motion: reduce)").matches;
-}

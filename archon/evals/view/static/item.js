@@ -106,3 +106,7 @@ function traceSections(answer, row) {
     section("ranking", "Which do you prefer?", el("div", { class: "card" }, drawRanking(answer, row))),
   ];
 }
+
+function nestedNodes(architecture) {
+  return DATA.runs[state.run].nested[architecture];
+}

@@ -111,3 +111,7 @@ function responsive(box, draw) {
 function announce(text) {
   document.getElementById("announcer").textContent = text;
 }
+
+function calm() {
+  return matchMedia("(prefers-reduced-motion: reduce)").matches;
+}

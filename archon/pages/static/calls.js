@@ -46,7 +46,8 @@ function speech(kind, who, what) {
   return el("div", { class: `speech ${kind}` }, el("div", { class: "speech-who" }, who), what);
 }
 
-// The run of an architecture that serves as a model.
+// The run of an architecture that serves as a model. Each page defines `nestedNodes`, which returns
+// the nodes of such an architecture.
 function nested(answer, trace) {
-  return [explorable(answer, trace, DATA.runs[state.run].nested[trace.architecture]), drawCalls(answer, trace)];
+  return [explorable(answer, trace, nestedNodes(trace.architecture)), drawCalls(answer, trace)];
 }

@@ -75,8 +75,8 @@ def write_document(output: Path, text: str) -> None:
         raise UsageError(f"cannot write {output}: {os_reason(error)}") from None
 
 
-def static(name: str, package: str = "archon.evals.view") -> str:
-    """Return the contents of a static file: a script, a style sheet or a template."""
+def static(name: str, package: str = "archon.pages") -> str:
+    """Return the contents of a static file of a package: a script, a style sheet or a template."""
     return files(package).joinpath("static", name).read_text(encoding="utf-8").strip()
 
 

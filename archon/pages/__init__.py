@@ -1,0 +1,1 @@
+"""Parts that the HTML pages of runs, studies and the server have in common."""
