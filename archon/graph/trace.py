@@ -24,6 +24,7 @@ from archon.types import (
     Message,
     Question,
     SamplingParams,
+    ToolCall,
     UnitTest,
     Usage,
     cost_tokens,
@@ -205,7 +206,7 @@ class Trace:
             "architecture": self.architecture,
             "question": {
                 "text": with_options(question.text, question.choices),
-                "history": list(map(_fields, question.history)),
+                "history": list(map(_message, question.history)),
                 "answer": question.answer,
             },
             "seed": self.seed,
@@ -254,12 +255,22 @@ def node_json(node: NodeTrace) -> dict[str, Any]:
 
 def _call(call: CallTrace) -> dict[str, Any]:
     return {
-        "messages": list(map(_fields, call.messages)),
+        "messages": list(map(_message, call.messages)),
         "sampling": sampling_values(call.sampling),
         "first_draw": call.first_draw,
         "start_seconds": call.start_seconds,
         "seconds": call.seconds,
         "completions": list(map(_completion, call.completions)),
+    }
+
+
+def _message(message: Message) -> dict[str, Any]:
+    """Return a message as JSON data. Fields about tools are present only if they are set."""
+    data: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        data["tool_calls"] = list(map(_fields, message.tool_calls))
+    return data | {
+        name: value for name in ("tool_call_id", "name") if (value := getattr(message, name))
     }
 
 
@@ -291,5 +302,5 @@ def _num_cut_off(completion: Completion) -> int:
     return int(completion.is_reasoning_cut_off)
 
 
-def _fields(value: Usage | CandidateId | Annotation | Message | UnitTest) -> dict[str, Any]:
+def _fields(value: Usage | CandidateId | Annotation | ToolCall | UnitTest) -> dict[str, Any]:
     return {f.name: getattr(value, f.name) for f in fields(value)}
