@@ -87,6 +87,10 @@ class Page:
             )
 
     def local(self, source: str) -> str:
+        """Return a source whose servers listen on a free port, even those that name none."""
+        source = re.sub(
+            r"^archon serve (?!.*--port)(.*)$", r"archon serve \1 --port 8000", source, flags=re.M
+        )
         return source.replace("8000", str(self.port))
 
     def shell(self, source: str) -> None:
