@@ -158,7 +158,7 @@ def check_tools(request: Request, lm: LM, name: str) -> None:
     if not uses_tools(request) or "tools" in lm.capabilities:
         return
     param = "tools" if request.offered_tools else _first_use(request.messages)
-    reason = f"{name} does not support tools: "
+    reason = f"{param}: {name} does not support tools: "
     if isinstance(lm, ArchitectureLM):
         reason += (
             "it is an architecture, whose nodes call none; serve a plain model for tool calls, "

@@ -304,4 +304,5 @@ def test_the_strings_that_a_template_searches_for_are_found(renderer: template._
         "{{ x | replace('f', '') }}{{ x is eq('g') }}{{ 'h' ~ x }} i "
     )
     found = renderer.ask({"template": source})
-    assert found == {"literals": ["a", "c", "d", "e", "f", "g"], "sought": ["c", "d"]}
+    literals = ["a", "c", "d", "e", "f", "g"]
+    assert found == {"literals": literals, "sought": ["c", "d"], "variables": ["x"]}

@@ -182,6 +182,8 @@ def test_templates_scorers_and_benchmarks_are_used_by_name(
 
     check_template("shout")
     check_scorer("has-target", [("the 42 of it", "42", 1), ("41", "42", 0)])
+    archon.scorer("equal-value", answers=("number",))(lambda value, target: value == target)
+    check_scorer("equal-value", [("It is 41. The answer is 42.", "42", 1), ("42 or 41", "42", 0)])
     check_benchmark("sums")
     report = archon.evaluate("single", "sums", limit=3, cache=False)
     assert report.scorer == "has-target"

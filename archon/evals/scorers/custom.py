@@ -42,12 +42,13 @@ PARTS: Mapping[str, Callable[[Attempt], Any]] = {
 """Name of a parameter → the part of the attempt that it receives."""
 
 
-def custom_scorer(function: ScoreFunction, kind: AnswerKind) -> Scorer:
+def custom_scorer(function: ScoreFunction, kind: AnswerKind, *, by_name: bool = False) -> Scorer:
     """Make a scorer from a user's function.
 
     The function's parameters receive the parts of the answer and its item after which they are
     named (``PARTS``). A function of two parameters with other names receives the answer's text and
-    the target as the row writes it. The function may be async.
+    the target as the row writes it, and so does one of ``value`` and ``target`` unless ``by_name``
+    is true. The function may be async.
 
     The function returns a number from 0 to 1, or True or False, or a ``Score``. Only an answer that
     scores 1 is right; other scores count only in the mean score. The scorer raises ``ScoringError``
@@ -59,7 +60,7 @@ def custom_scorer(function: ScoreFunction, kind: AnswerKind) -> Scorer:
     SpecError
         The function has a parameter that names no part.
     """
-    arguments = _arguments(function)
+    arguments = _arguments(function, by_name=by_name)
     is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__
     )
@@ -114,14 +115,16 @@ def plugin_scorer_type(registration: Registration) -> ScorerType:
     bases = (StrictModel,) if plugin.parameters is None else (plugin.parameters, StrictModel)
     parameters: type[StrictModel] = type("PluginParameters", bases, {"__module__": __name__})
     names = list(parameters.model_fields)
-    probe = custom_scorer(_with_parameters(function, None), kinds[0]).type
+    probe = custom_scorer(_with_parameters(function, None), kinds[0], by_name=True).type
     return replace(
         probe,
         name=plugin.name,
         description=plugin.description,
         kinds=kinds,
         make=lambda setup: (
-            custom_scorer(_with_parameters(function, setup.parameters), setup.kind).function
+            custom_scorer(
+                _with_parameters(function, setup.parameters), setup.kind, by_name=True
+            ).function
         ),
         parameters=parameters,
         shorthand=names[0] if len(names) == 1 else None,
@@ -144,14 +147,14 @@ def _with_parameters(function: ScoreFunction, parameters: Any) -> ScoreFunction:
 
 
 def _arguments(
-    function: ScoreFunction,
+    function: ScoreFunction, *, by_name: bool
 ) -> Callable[[Attempt], tuple[list[Any], dict[str, Any]]]:
     """Return a function: attempt → the positional and the named arguments of a user's function."""
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # a built-in function
         return _text_and_target
-    if _is_pair(parameters):
+    if _is_pair(parameters) and not (by_name and any(p.name == "value" for p in parameters)):
         return _text_and_target
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     free = [part for part in ("text", "target") if all(p.name != part for p in named)]
