@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from archon import api
+from archon.answers import read_answer
 from archon.evals.scorers import find_scorer
 from archon.evals.scorers.declaration import Attempt, Score
 from archon.graph.nodes.registry import prompt_kinds
@@ -43,7 +44,8 @@ def run_scorer(
     data = {"version": 1, "name": "check", "source": {"python": "check"}, "answer": answer}
     card = parse(PythonCard, data)
     scorer = find_scorer(card, name=({"name": name, **parameters} if parameters else name))
-    return asyncio.run(scorer.score(Attempt(text, target, row=row or {})))
+    value = read_answer(text, answer)
+    return asyncio.run(scorer.score(Attempt(text, target, value, row=row or {})))
 
 
 def check_scorer(
