@@ -101,7 +101,9 @@ if TYPE_CHECKING:
         NodeFinished,
         NodeStarted,
         OnEvent,
+        PromptToken,
         Question,
+        RawPrompt,
         Request,
         Role,
         SamplingParams,
@@ -170,8 +172,10 @@ __all__ = [
     "OnProgress",
     "OnStudyEvent",
     "Points",
+    "PromptToken",
     "PythonBenchmark",
     "Question",
+    "RawPrompt",
     "Record",
     "Reference",
     "Report",
@@ -269,6 +273,7 @@ _NAMES_BY_MODULE = {
         Annotation AnnotationKind AnswerKind Candidate CandidateId Completion Constraint Event
         Example FinishReason FreeText Hold Limit Message NodeDelta NodeFinished NodeStarted
         OnEvent Question Request Role SamplingParams Thinking TokenDelta TokenLogprob
+        PromptToken RawPrompt
         Tool ToolCall ToolChoice UnitTest Usage
     """,
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_doubles import single
 
 import archon
 from archon import api
@@ -26,17 +27,6 @@ from archon.spec.reader import load_architecture, load_model_card
 from archon.types import Message, Request
 
 ASK = Request((Message("user", "What is 2 + 3?"),))
-
-
-def single(**changes: Any) -> dict[str, Any]:
-    return {
-        "version": 1,
-        "name": "one",
-        "models": {"m": "scripted"},
-        "nodes": {"a": {"type": "generator", "model": "m"}},
-        "output": "a",
-        **changes,
-    }
 
 
 @pytest.mark.parametrize("name", catalog.names("architecture"))

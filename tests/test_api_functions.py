@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_api import single
+from api_doubles import single
 
 import archon
 from archon.cli.main import main

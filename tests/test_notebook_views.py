@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from test_api import single
+from api_doubles import single
 
 import archon
 from archon.graph.svg import svg

@@ -15,9 +15,11 @@ from typing import Any
 import archon
 
 STANDARD = {*vars(builtins), *vars(typing), *vars(collections.abc), *vars(pathlib)}
-STANDARD |= {"os", "PathLike", "ModuleType", "TracebackType", "DataFrame"}
+STANDARD |= {"BaseModel", "os", "PathLike", "ModuleType", "TracebackType", "DataFrame"}
 
 INTERNAL = {
+    "CountRule": "the alias of archon.node for numbers of calls and candidates",
+    "F": "the type variable of decorators",
     "Application": "Server.__init__, which archon.serve calls",
     "Graph": "Architecture, which archon.load makes",
     "Meter": "Architecture.answer, called for nested graphs",
