@@ -27,7 +27,7 @@ class Turn {
   soon() {
     if (!this.isDrawn) return;
     this.isDrawn = false;
-    // A long text is drawn less often, because it is drawn anew each time.
+    // A long text is drawn less often, because it is drawn again each time.
     setTimeout(() => requestAnimationFrame(() => this.draw()), Math.min(600, this.text.length / 40));
   }
 
