@@ -208,7 +208,7 @@ async def test_random_requests_are_answered_or_rejected(
     http: httpx.AsyncClient, models: Mapping[str, LM]
 ) -> None:
     rng, statuses = random.Random(0), []
-    for turn in range(120):
+    for turn in range(1000):
         base = {"model": rng.choice(list(models)), "prompt": "a b", "max_tokens": 5}
         body = plausible_request(CompletionCreateParams, base, rng)
         body = mutated(body, rng) if turn % 3 == 1 else body
@@ -222,7 +222,7 @@ async def test_random_requests_are_answered_or_rejected(
             assert response.status_code in (400, 404), (error, body)
             assert error["param"], (error, body)
             assert error["param"].split(".")[0] in error["message"], (error, body)
-    assert statuses.count(200) > 20
+    assert statuses.count(200) > 200
 
 
 async def test_a_disconnected_client_cancels_all_prompts() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from openai.types.embedding_create_params import EmbeddingCreateParams
+from random_requests import mutated, plausible_request, random_value
 from tiny_folders import write_cross_encoder
 
 import archon
@@ -202,3 +205,24 @@ async def test_a_cross_encoder_counts_its_tokens(tmp_path: Path) -> None:
                                   headers={"content-type": "application/json"})  # fmt: skip
         assert refused.json()["error"]["param"] == "text_2"
     await lm.aclose()
+
+
+async def test_random_requests_for_embeddings_are_answered_or_rejected(
+    http: httpx.AsyncClient,
+) -> None:
+    rng, statuses = random.Random(0), []
+    for turn in range(1000):
+        base = {"model": "encoder", "input": rng.choice(["a", ["a", "b"]])}
+        body = plausible_request(EmbeddingCreateParams, base, rng)
+        body = mutated(body, rng) if turn % 3 == 1 else body
+        body = random_value(EmbeddingCreateParams, rng) if turn % 3 == 2 else body
+        if not isinstance(body, dict):
+            continue
+        response = await http.post("/v1/embeddings", json=json.loads(json.dumps(body)))
+        statuses.append(response.status_code)
+        if response.status_code != 200:
+            error = response.json()["error"]
+            assert response.status_code in (400, 404), (error, body)
+            assert error["param"], (error, body)
+            assert error["param"].split(".")[0] in error["message"], (error, body)
+    assert statuses.count(200) > 200
