@@ -60,6 +60,9 @@ def result(
     return field(default=default, metadata={"of": of, "heading": heading, "decimals": decimals})
 
 
+_COST_TOO_LOW = "the cost and the usage are too low"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Report:
     """The result of evaluating one architecture on the items of one benchmark.
@@ -163,12 +166,17 @@ class Report:
         return (
             f"<Report of {self.architecture} on {self.benchmark}: "
             f"{interval_text(self.accuracy, self.accuracy_interval)} of {self.num_items} items, "
-            f"{number_text(self.cost_tokens)} tokens per answer{state}>"
+            f"{self._cost_text()} tokens per answer{state}>"
         )
+
+    def _cost_text(self) -> str:
+        """Return the cost; "at least" precedes it if answers lack token counts."""
+        is_incomplete = any(warning.endswith(_COST_TOO_LOW) for warning in self.warnings)
+        return ("at least " if is_incomplete else "") + number_text(self.cost_tokens)
 
     def _repr_html_(self) -> str:
         """Return HTML for notebooks: the results, groups and metrics, and the warnings."""
-        cost = number_text(self.cost_tokens)
+        cost = self._cost_text()
         rows = [
             ("accuracy [95%]", interval_text(self.accuracy, self.accuracy_interval)),
             ("items, answers", f"{self.num_items}, {self.num_runs}"),
@@ -357,7 +365,7 @@ class Tally:
         if self.num_incomplete_costs:
             warnings.append(
                 f"{self.num_incomplete_costs} of {self.num_answers} answers lack token counts, so "
-                "the cost and the usage are too low"
+                + _COST_TOO_LOW
             )
         for scorer, number in self.metrics.errors.items():
             warnings.append(

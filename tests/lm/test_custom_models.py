@@ -181,6 +181,8 @@ def test_a_function_takes_a_role_or_all_roles_and_its_missing_counts_are_reporte
     assert any("2 of 2 answers lack token counts" in warning for warning in report.warnings)
     counted = archon.evaluate(GRAPH, "smoke", limit=2, output=tmp_path / "counted")
     assert not any("token counts" in warning for warning in counted.warnings)
+    assert "at least 0 tokens per answer" in repr(report)
+    assert "at least" not in repr(counted)
 
 
 def test_a_budget_keeps_what_an_unknown_count_may_have_used() -> None:
