@@ -41,9 +41,9 @@ async def test_samples_do_not_depend_on_how_many_are_requested(model: tuple[Serv
     async with remote(*model) as lm:
         samples = await lm.generate(replace(REQUEST, n=3))
         [last] = await lm.generate(replace(REQUEST, first_draw=2))
-    # The prompt may be in the server's cache only for the second request.
-    cached = samples[2].usage.cached_tokens
-    assert replace(last, usage=replace(last.usage, cached_tokens=cached)) == samples[2]
+        # The prompt may be in the server's cache only for the second request.
+        cached = samples[2].usage.cached_tokens
+        assert replace(last, usage=replace(last.usage, cached_tokens=cached)) == samples[2]
         assert len({completion.text for completion in samples}) > 1
         assert all(c.usage.prompt_tokens > 0 < c.usage.completion_tokens for c in samples)
 
