@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, TypeVar
 
+import httpx
 import pydantic
 import typing_extensions
 
@@ -121,6 +122,15 @@ def named(param: str, body: Any) -> bool:
         else:  # a missing field of an existing object
             return isinstance(value, dict)
     return True
+
+
+def assert_answered_or_rejected(response: httpx.Response, body: Any) -> None:
+    """Check that a request had an answer, or an error whose text names the field at fault."""
+    if response.status_code != 200:
+        error = response.json()["error"]
+        assert response.status_code in (400, 404), (error, body)
+        assert error["param"], (error, body)
+        assert error["param"].split(".")[0] in error["message"], (error, body)
 
 
 def _unwrapped(kind: Any) -> Any:
