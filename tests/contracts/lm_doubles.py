@@ -20,6 +20,7 @@ from archon.lm.scripted.heuristic import HeuristicScript
 from archon.lm.scripted.lm import ScriptedLM
 from archon.plugins.decorators import provider
 from archon.spec.model import LocalCard, OpenAICard, PluginCard, ScriptedCard
+from archon.testing import isolated_plugins
 from archon.types import (
     Completion,
     OnEvent,
@@ -141,9 +142,10 @@ def choosing_architecture(places: Places) -> LM:
 
 def plugin(places: Places) -> LM:
     """A model that a plug-in's provider makes."""
-    provider("contract-test", capabilities=_made("any").capabilities)(_made)
     card = {"name": "plugin", "backend": "plugin", "provider": "contract-test", "model": "any"}
-    return open_plugin(PluginCard.model_validate(card))
+    with isolated_plugins():
+        provider("contract-test", capabilities=_made("any").capabilities)(_made)
+        return open_plugin(PluginCard.model_validate(card))
 
 
 def _made(model: str) -> LM:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from archon.plugins import discovery
+from archon.plugins import discovery, registry
 from archon.testing import isolated_plugins
 
 
@@ -14,6 +14,7 @@ from archon.testing import isolated_plugins
 def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv(discovery.VARIABLE, raising=False)
     with isolated_plugins():
+        registry.restore({})
         discovery.state.plugins, discovery.state.requested = {}, []
         discovery.state.has_loaded_entry_points = False
         yield
