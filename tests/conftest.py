@@ -7,6 +7,7 @@ by the tests of the engine, of the local model and of the contracts.
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import signal
@@ -24,6 +25,7 @@ hypothesis.settings.register_profile("archon", deadline=None)
 hypothesis.settings.load_profile("archon")
 
 return_large_blocks()
+gc.disable()  # until all tests are collected
 
 # The output under test must not depend on the terminal or the CI that runs the tests: rich reads
 # these variables.
@@ -56,6 +58,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     real = {item.path for item in items if item.get_closest_marker("real")}
     items.sort(key=lambda item: (item.path not in real, item.path.name != "test_engine_real.py"))
+
+
+def pytest_collection_finish() -> None:
+    """Exempt modules and collected tests from garbage collection.
+
+    They are a million objects that live to the end. Every complete collection, and there is one
+    after each file, would take half a second to visit them.
+    """
+    gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
