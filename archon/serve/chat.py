@@ -12,7 +12,7 @@ from archon.graph.lm import ArchitectureLM
 from archon.lm.base import LM, NO_THINKING, supports
 from archon.serve.asgi_io import LAST_EVENT, comment, event
 from archon.serve.endpoint import Exchange, ModelEndpoint
-from archon.serve.fields import SAMPLING, BadRequestError
+from archon.serve.fields import BadRequestError
 from archon.serve.progress import NodeEvents, ProgressLines
 from archon.serve.requests import ChatRequest, read_chat_request
 from archon.serve.responses import ResponseBuilder, progress
@@ -33,12 +33,8 @@ class ChatCompletions(ModelEndpoint):
             request = replace(request, thinking=NO_THINKING)
             if chat.reasoning_effort is not None:
                 chat.ignored.add("reasoning_effort", "reasoning_effort")
-        if isinstance(lm, ArchitectureLM) and not lm.sampled_nodes:
-            for name in SAMPLING:
-                if getattr(chat, name) is not None:
-                    chat.ignored.add(name, name)
         watcher = _watcher(chat, request, lm)
-        exchange.report(chat.ignored)
+        exchange.report_ignored(chat, lm)
         if chat.stream:
             await exchange.send_stream(_stream(exchange, lm, chat, request, watcher))
             return

@@ -16,7 +16,7 @@ from archon.serve.asgi_io import LAST_EVENT, event
 from archon.serve.completion_request import CompletionRequest, read_completion_request
 from archon.serve.completion_response import CompletionBuilder
 from archon.serve.endpoint import Exchange, ModelEndpoint
-from archon.serve.fields import SAMPLING, BadRequestError
+from archon.serve.fields import BadRequestError
 from archon.types import Completion, Event, OnEvent, Request, SamplingParams, TokenDelta
 
 
@@ -33,11 +33,7 @@ class Completions(ModelEndpoint):
         is_architecture = isinstance(lm, ArchitectureLM)
         lm = exchange.model(body.model, "chat" if is_architecture else "completion")
         self._check(body, lm)
-        if isinstance(lm, ArchitectureLM) and not lm.sampled_nodes:
-            for name in SAMPLING:
-                if getattr(body, name, None) is not None:
-                    body.ignored.add(name, name)
-        exchange.report(body.ignored)
+        exchange.report_ignored(body, lm)
         requests = body.requests(for_architecture=is_architecture)
         self.served.check_tokens(body.model, requests[0].sampling, len(requests) * requests[0].n)
         builder = CompletionBuilder(

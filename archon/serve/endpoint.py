@@ -20,6 +20,7 @@ from typing import ClassVar, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
+from archon.graph.lm import ArchitectureLM
 from archon.lm.base import LM
 from archon.lm.reasoning import generate_answers
 from archon.lm.sample_failures import require_all
@@ -28,9 +29,10 @@ from archon.serve.admission import Admission
 from archon.serve.asgi_io import ResponseWriter, event, read_body
 from archon.serve.cancellation import DisconnectedError, stream, until_disconnect, with_timeouts
 from archon.serve.errors import CHAT_FIELDS, SHUTTING_DOWN, Failure, failure, out_of_time
-from archon.serve.fields import IGNORED_HEADER, BadRequestError, Ignored
+from archon.serve.fields import IGNORED_HEADER, SAMPLING, BadRequestError
 from archon.serve.limits import Limits, token_bound
 from archon.serve.metrics import Metrics, RequestMetrics
+from archon.serve.request_object import RequestBody
 from archon.serve.routes import wrong_route
 from archon.types import Completion, Event, OnEvent, Request, SamplingParams
 
@@ -151,11 +153,18 @@ class Exchange:
             raise wrong_route(name, lm)
         return lm
 
-    def report(self, ignored: Ignored) -> None:
-        """Report ignored fields in the metrics and, before the response starts, in its header."""
-        if ignored.names:
-            self.metrics.count_ignored(ignored.names)
-            self.writer.headers[IGNORED_HEADER] = ", ".join(ignored.names)
+    def report_ignored(self, body: RequestBody, lm: LM | None = None) -> None:
+        """Report ignored fields in the metrics and, before the response starts, in its header.
+
+        They include the sampling fields if ``lm`` is an architecture in which no node samples.
+        """
+        if isinstance(lm, ArchitectureLM) and not lm.sampled_nodes:
+            for name in (*SAMPLING, "max_output_tokens"):
+                if getattr(body, name, None) is not None:
+                    body.ignored.add(name, name)
+        if names := body.ignored.names:
+            self.metrics.count_ignored(names)
+            self.writer.headers[IGNORED_HEADER] = ", ".join(names)
 
     async def generate(
         self, lm: LM, request: Request, on_event: OnEvent | None = None

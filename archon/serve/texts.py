@@ -61,7 +61,7 @@ class _TextEndpoint(ModelEndpoint, Generic[B]):
         BadRequestError
             The texts, which are in the field ``param``, exceed the model's context.
         """
-        exchange.report(body.ignored)
+        exchange.report_ignored(body)
         with collect_scored() as collected:
             result = await exchange.run(work)
         if body.truncate_prompt_tokens is None and any(one.is_truncated for one in collected):

@@ -11,7 +11,7 @@ from archon.graph.lm import ArchitectureLM
 from archon.lm.base import LM, NO_THINKING, supports
 from archon.serve.asgi_io import comment, named_event
 from archon.serve.endpoint import Exchange, ModelEndpoint, ServedModels
-from archon.serve.fields import SAMPLING, BadRequestError
+from archon.serve.fields import BadRequestError
 from archon.serve.responses import progress
 from archon.serve.responses_api.builder import ResponseBuilder, new_id
 from archon.serve.responses_api.items import EarlierReasoning, ItemReference
@@ -61,7 +61,7 @@ class Responses(ModelEndpoint):
         request = asked.request((*instructions, *conversation.earlier, *conversation.new))
         self._check(asked, request, lm)
         request = _without_hints(asked, request, lm)
-        exchange.report(asked.ignored)
+        exchange.report_ignored(asked, lm)
         builder = ResponseBuilder(asked)
         if asked.stream:
             exchange.encode_failure = lambda error: named_event(builder.fail(error))
@@ -191,10 +191,6 @@ def _without_hints(asked: ResponsesRequest, request: Request, lm: LM) -> Request
         request = replace(request, thinking=NO_THINKING)
         if asked.effort is not None:
             asked.ignored.add("reasoning.effort", "reasoning")
-    if isinstance(lm, ArchitectureLM) and not lm.sampled_nodes:
-        for name in (*SAMPLING, "max_output_tokens"):
-            if getattr(asked, name, None) is not None:
-                asked.ignored.add(name, name)
     return request
 
 
