@@ -83,3 +83,30 @@ def test_the_records_are_a_data_frame(run: archon.Run, monkeypatch: pytest.Monke
 def test_an_empty_folder_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(archon.UsageError):
         archon.read_run(tmp_path)
+
+
+def test_a_notebook_shows_the_progress_without_widgets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs: list[dict[str, str]] = []
+    handle = SimpleNamespace(update=lambda data, raw: outputs.append(data))
+
+    def display(data: dict[str, str], raw: bool, display_id: bool) -> Any:
+        outputs.append(data)
+        return handle
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setitem(
+        sys.modules,
+        "IPython.display",
+        SimpleNamespace(display=display),
+    )
+    rows = [{"question": f"{a} + 1?", "answer": a + 1} for a in range(5)]
+    archon.evaluate(archon.load(single(name=HOSTILE), solve), rows, split="all")
+    assert outputs[-1]["text/plain"].endswith("(5 of 5)")
+    assert '<progress value="5" max="5">' in outputs[-1]["text/html"]
+    assert not [output for output in outputs if "<script" in output["text/html"]]
+    count = len(outputs)
+    archon.evaluate(archon.load(single(), solve), rows, split="all", progress=False)
+    assert len(outputs) == count
